@@ -1,0 +1,1 @@
+"""Pure functions on reports: statistics, parity verdicts, comparison, gates."""

@@ -1,0 +1,43 @@
+"""Where a checkpoint or a data set was found: what resolution hands to a trial."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from harness.frozen import Frozen
+
+AssetsMode = Literal["auto", "hub", "embedded"]
+CheckpointSource = Literal["local", "hub cache", "hub", "package", "embedded"]
+DataSource = Literal["folder", "hub cache", "hub", "embedded"]
+
+
+class ResolvedCheckpoint(Frozen):
+    """A checkpoint's files on this machine.
+
+    `requested` is the name in the suite, `name` what is used in fact: they differ for a stand-in.
+    `path` is a folder with `config.json`, the tokenizer's files and `model.safetensors`; it is for this
+    machine only and never enters a report. `revision` is the Hub's commit, where there is one.
+    """
+
+    requested: str
+    name: str
+    source: CheckpointSource
+    path: str
+    revision: str | None = None
+    stand_in: bool = False
+
+
+class ResolvedData(Frozen):
+    """A data set's files on this machine, by split name: `train`, `validation`, `test`.
+
+    `layout` says how to read them: the embedded corpus and the Hub are Parquet files by split, `glue` and
+    `microsoft` are the two tab-separated layouts of MRPC, `files` are `<split>.<parquet|jsonl|csv|tsv>`.
+    """
+
+    requested: str
+    name: str
+    source: DataSource
+    layout: Literal["parquet", "glue", "microsoft", "files"]
+    files: dict[str, str]
+    revision: str | None = None
+    synthetic: bool = False

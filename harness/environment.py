@@ -1,0 +1,213 @@
+"""What a run happened on: versions, processor, devices, load and git state, by an allow-list.
+
+Nothing here imports torch, so that planning and comparing can use it too. No host name, user name, path
+or variable outside the list is ever read into a report.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Final, Literal
+
+import psutil
+
+from harness.frozen import Frozen
+
+PACKAGES: Final = (
+    "accelerate",
+    "datasets",
+    "evaluate",
+    "harness",
+    "huggingface-hub",
+    "numpy",
+    "safetensors",
+    "tokenizers",
+    "torch",
+    "transformers",
+)
+VARIABLES: Final = (
+    "CUDA_VISIBLE_DEVICES",
+    "HF_HUB_OFFLINE",
+    "MKL_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "PYTORCH_CUDA_ALLOC_CONF",
+    "TOKENIZERS_PARALLELISM",
+)
+CPU_FLAGS: Final = ("amx_bf16", "amx_tile", "avx2", "avx512_bf16", "avx512f", "bf16", "sve")
+
+_COUNT_CUDA_DEVICES: Final = (
+    "import ctypes; driver = ctypes.CDLL('libcuda.so.1'); count = ctypes.c_int(0); "
+    "driver.cuInit(0); driver.cuDeviceGetCount(ctypes.byref(count)); print(count.value)"
+)
+
+DeviceKind = Literal["cpu", "cuda", "mps"]
+
+
+class Cpu(Frozen):
+    """The processor; `flags` are those instruction sets that change how fast a model trains."""
+
+    model: str
+    architecture: str
+    physical_cores: int
+    logical_cores: int
+    flags: tuple[str, ...] = ()
+
+
+class Device(Frozen):
+    """What a trial computed on. `clock_mhz` is the one read when it started, where it can be read."""
+
+    kind: DeviceKind
+    index: int | None = None
+    name: str
+    memory_bytes: int | None = None
+    driver: str | None = None
+    compute_capability: str | None = None
+    clock_mhz: float | None = None
+
+
+class Git(Frozen):
+    """The commit of the current directory's repository, and whether tracked files differ from it."""
+
+    commit: str
+    dirty: bool
+
+
+class Environment(Frozen):
+    """Where something ran. `device`, `threads` and `load_average` are a trial's; a run itself has none."""
+
+    python: str
+    system: str
+    packages: dict[str, str]
+    variables: dict[str, str]
+    cpu: Cpu
+    memory_bytes: int
+    git: Git | None = None
+    device: Device | None = None
+    threads: int | None = None
+    load_average: float | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """12 hexadecimal digits that agree where times may be compared: processor, device, threads, torch."""
+        device = self.device and self.device.model_dump(exclude={"clock_mhz", "index"})
+        parts = [self.cpu.model_dump(), device, self.threads, self.packages.get("torch")]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def describe_environment(
+    device: Device | None = None, threads: int | None = None, *, git: Git | None = None
+) -> Environment:
+    """Everything that can be known without importing what trains; a worker adds its device and threads."""
+    return Environment(
+        python=platform.python_version(),
+        system=f"{platform.system()} {platform.release()}",
+        packages={name: version for name in PACKAGES if (version := _version(name)) is not None},
+        variables={name: os.environ[name] for name in VARIABLES if name in os.environ},
+        cpu=describe_cpu(),
+        memory_bytes=psutil.virtual_memory().total,
+        git=git,
+        device=device,
+        threads=threads,
+        load_average=round(os.getloadavg()[0], 2),
+    )
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+@cache
+def describe_cpu() -> Cpu:
+    """The processor of this machine, from /proc/cpuinfo on Linux and sysctl on macOS."""
+    model = platform.processor()
+    flags: tuple[str, ...] = ()
+    if sys.platform == "darwin":
+        model = _output("sysctl", "-n", "machdep.cpu.brand_string") or model
+    elif (info := Path("/proc/cpuinfo")).exists():
+        fields = {
+            key.strip(): value.strip()
+            for key, colon, value in (line.partition(":") for line in info.read_text().splitlines())
+            if colon
+        }
+        model = fields.get("model name", model)
+        present = (fields.get("flags") or fields.get("Features") or "").split()
+        flags = tuple(flag for flag in CPU_FLAGS if flag in present)
+    return Cpu(
+        model=model or "unknown",
+        architecture=platform.machine(),
+        physical_cores=physical_cores(),
+        logical_cores=_usable_cores(),
+        flags=flags,
+    )
+
+
+def physical_cores() -> int:
+    """Physical cores this process may use; hyper-threads and cores outside its affinity do not count."""
+    usable = _usable_cores()
+    return min(psutil.cpu_count(logical=False) or usable, usable)
+
+
+def _usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def describe_git(folder: Path) -> Git | None:
+    """The commit `folder` stands at, or None outside a repository."""
+    commit = _output("git", "-C", str(folder), "rev-parse", "HEAD")
+    if not commit:
+        return None
+    changes = _output("git", "-C", str(folder), "status", "--porcelain", "--untracked-files=no")
+    return Git(commit=commit, dirty=bool(changes))
+
+
+def torch_cuda_build() -> str | None:
+    """The CUDA version torch was built for, None for a CPU build or no torch; read without importing it."""
+    spec = importlib.util.find_spec("torch")
+    if spec is None or spec.origin is None:
+        return None
+    version = (Path(spec.origin).parent / "version.py").read_text()
+    found = re.search(r"^cuda\b[^=\n]*=\s*['\"]([^'\"]+)", version, re.MULTILINE)
+    return found[1] if found else None
+
+
+@cache
+def available_devices() -> tuple[str, ...]:
+    """The devices torch can use here, best first, ending with `cpu`; found without importing torch."""
+    if torch_cuda_build() is not None and (count := _cuda_device_count()):
+        return (*(f"cuda:{index}" for index in range(count)), "cpu")
+    if sys.platform == "darwin" and platform.machine() == "arm64":
+        return ("mps", "cpu")
+    return ("cpu",)
+
+
+def _cuda_device_count() -> int:
+    """Visible NVIDIA devices by the driver itself, which obeys CUDA_VISIBLE_DEVICES; 0 without a driver."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    # In a process of its own: a driver that was touched cannot be used after a fork.
+    found = _output(sys.executable, "-c", _COUNT_CUDA_DEVICES)
+    return int(found) if found and found.isdigit() else 0
+
+
+def _output(*command: str) -> str | None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

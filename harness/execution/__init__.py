@@ -1,0 +1,1 @@
+"""Which trial runs where and when, in processes of their own."""

@@ -1,0 +1,11 @@
+"""Frozen: what every stored and validated piece of data in the project is made of."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Frozen(BaseModel):
+    """Plain data that never changes: unknown keys, loose types, NaN and infinity are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)

@@ -1,0 +1,51 @@
+"""The one table of metrics: name, unit, direction, and what is measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Goal = Literal["max", "min", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What a number means: `unit` as written after it, `goal` the direction that is better."""
+
+    unit: str
+    goal: Goal
+    meaning: str
+
+
+METRICS: Final[dict[str, Metric]] = {
+    "eval_accuracy": Metric("ratio", "max", "share of evaluation examples classified right"),
+    "eval_f1": Metric("ratio", "max", "F1 of the positive class; macro average beyond two classes"),
+    "eval_mcc": Metric("ratio", "max", "Matthews correlation coefficient"),
+    "eval_loss": Metric("nats", "min", "mean cross-entropy over the evaluation examples"),
+    "train_loss": Metric("nats", "min", "mean training loss of the last epoch"),
+    "train_samples_per_second": Metric(
+        "samples/s", "max", "training examples over training time, after warm-up"
+    ),
+    "train_real_tokens_per_second": Metric(
+        "tokens/s", "max", "sum of the attention mask over training time, after warm-up"
+    ),
+    "padding_efficiency": Metric("ratio", "max", "real tokens over computed tokens in training"),
+    "train_step_seconds": Metric("s", "min", "every optimizer step after warm-up, data loading included"),
+    "load_data_seconds": Metric("s", "min", "reading and checking the data set"),
+    "tokenize_seconds": Metric("s", "min", "tokenising, or mapping the cached arrays"),
+    "load_model_seconds": Metric("s", "min", "reading the checkpoint and placing it on the device"),
+    "compile_seconds": Metric("s", "min", "compiling or capturing, where an engine does"),
+    "train_seconds": Metric("s", "min", "all optimizer steps, evaluation left out"),
+    "evaluate_seconds": Metric("s", "min", "all evaluations"),
+    "write_seconds": Metric("s", "min", "gathering what the result holds"),
+    "peak_memory_allocated_bytes": Metric("B", "min", "largest device memory in use by tensors"),
+    "peak_memory_reserved_bytes": Metric("B", "min", "largest device memory held by the allocator"),
+    "peak_memory_host_bytes": Metric("B", "min", "largest resident set of the trial's process"),
+    "model_flops": Metric(
+        "FLOP", "none", "analytic FLOPs of the real tokens, forward and backward, after warm-up"
+    ),
+    "model_flops_utilization": Metric(
+        "ratio", "max", "model_flops over training time over the device's peak"
+    ),
+    "energy_joules": Metric("J", "min", "energy the device used while training, after warm-up"),
+}

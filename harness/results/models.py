@@ -1,0 +1,170 @@
+"""Measurement, TrialResult and Report: raw values are kept, every statistic is derived from them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import AwareDatetime, Field, model_validator
+
+from harness.assets.models import CheckpointSource, DataSource
+from harness.environment import Environment
+from harness.frozen import Frozen
+from harness.results.metrics import METRICS, Goal
+from harness.suite.models import Suite
+from harness.trial import IDENTITY_VERSION, Trial
+
+# Schema history:
+# 1: the first.
+SCHEMA_VERSION: Final = 1
+
+Status = Literal[
+    "completed", "failed", "oom", "diverged", "timeout", "killed", "interrupted", "unavailable", "pending"
+]
+Phase = Literal["start", "load_data", "tokenize", "load_model", "compile", "train", "evaluate", "write"]
+
+
+class Measurement(Frozen):
+    """One metric of one trial. `values` are raw: one number, or one for each training step.
+
+    Empty `values` mean that it could not be measured, and then `reason` says why.
+    """
+
+    metric: str
+    unit: str
+    goal: Goal
+    values: tuple[float, ...]
+    reason: str | None = None
+
+    @model_validator(mode="after")
+    def _measured_or_explained(self) -> Self:
+        if bool(self.values) == (self.reason is not None):
+            raise ValueError(f"{self.metric}: either values or a reason for having none")
+        return self
+
+
+def measured(metric: str, *values: float) -> Measurement:
+    """A measurement with values, its unit and goal from the table."""
+    return Measurement(metric=metric, unit=METRICS[metric].unit, goal=METRICS[metric].goal, values=values)
+
+
+def unmeasured(metric: str, reason: str) -> Measurement:
+    """A measurement that could not be taken, and why."""
+    return Measurement(
+        metric=metric, unit=METRICS[metric].unit, goal=METRICS[metric].goal, values=(), reason=reason
+    )
+
+
+class Epoch(Frozen):
+    """What one epoch ended with; `epoch` counts from 1, losses are in nats."""
+
+    epoch: int
+    train_loss: float
+    eval_loss: float
+    eval_accuracy: float
+    eval_f1: float
+    eval_mcc: float
+
+
+class Predictions(Frozen):
+    """The last evaluation, in data set order: everything can be scored again from it.
+
+    `example_ids` and `labels` have N entries, `logits` N rows of one number a class.
+    """
+
+    example_ids: tuple[int, ...]
+    labels: tuple[int, ...]
+    logits: tuple[tuple[float, ...], ...]
+
+
+class Checkpoint(Frozen):
+    """The model that was trained in fact.
+
+    `columns` are the inputs its `forward` was given; `newly_initialized` and `unused` name weights that the
+    checkpoint lacked and that the model did not want.
+    """
+
+    requested: str
+    name: str
+    source: CheckpointSource
+    revision: str | None
+    stand_in: bool
+    weights_sha256: str
+    model_type: str
+    parameters: int
+    dtype: str
+    columns: tuple[str, ...]
+    columns_note: str | None = None
+    newly_initialized: tuple[str, ...]
+    unused: tuple[str, ...]
+
+
+class Data(Frozen):
+    """The data that was used in fact. `content_sha256` covers every text, label and id of both splits."""
+
+    requested: str
+    name: str
+    source: DataSource
+    revision: str | None
+    synthetic: bool
+    content_sha256: str
+    labels: tuple[str, ...]
+    train_examples: int
+    eval_examples: int
+    eval_majority_share: float
+    max_length: int
+    longest: int
+    mean_length: float
+    truncated: int
+
+
+class TrialResult(Frozen):
+    """What one trial ended with. Times are in seconds, `started` is UTC.
+
+    `degenerate` marks a completed trial that predicts a single class. `reason` is a sentence for every
+    status but `completed`; `log_tail` the end of the worker's log for those.
+    """
+
+    trial: Trial
+    status: Status
+    phase: Phase
+    reason: str | None = None
+    degenerate: bool = False
+    epochs: tuple[Epoch, ...] = ()
+    measurements: tuple[Measurement, ...] = ()
+    metric_version: str | None = None
+    predictions: Predictions | None = None
+    checkpoint: Checkpoint | None = None
+    data: Data | None = None
+    environment: Environment | None = None
+    notes: tuple[str, ...] = ()
+    log_tail: str = ""
+    attempts: int = 1
+    started: AwareDatetime
+    duration_s: Annotated[float, Field(ge=0)]
+
+    def measurement(self, metric: str) -> Measurement | None:
+        """The measurement of that name, if the trial has one."""
+        return next((found for found in self.measurements if found.metric == metric), None)
+
+    def value(self, metric: str) -> float | None:
+        """The median of that metric's values, or None where it was not measured."""
+        found = self.measurement(metric)
+        if found is None or not found.values:
+            return None
+        ordered = sorted(found.values)
+        middle = len(ordered) // 2
+        return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+
+
+class Report(Frozen):
+    """What a run found, in one self-contained file. `results` has one entry for each trial of the plan."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    identity_version: Literal["v1"] = IDENTITY_VERSION
+    harness_version: str
+    run: str
+    created: AwareDatetime
+    suite: Suite
+    environment: Environment
+    notes: tuple[str, ...] = ()
+    results: tuple[TrialResult, ...]

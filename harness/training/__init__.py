@@ -1,0 +1,1 @@
+"""The heavy half, the only importer of torch, transformers, datasets and evaluate."""
