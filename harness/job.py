@@ -1,12 +1,14 @@
-"""Job and Progress: what a worker is given, and what it says while it works."""
+"""What passes between the parent, a worker and whoever watches."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from harness.assets.models import ResolvedCheckpoint, ResolvedData
+from harness.errors import HarnessError
 from harness.frozen import Frozen
-from harness.results.models import Phase
+from harness.results.models import Phase, Status, TrialResult
 from harness.suite.models import Measure
 from harness.trial import Trial
 
@@ -33,3 +35,40 @@ class Progress(Frozen):
 
 
 Announce = Callable[[Progress], None]
+
+
+class RunTrial(Protocol):
+    """What a worker calls to run a trial.
+
+    The one that trains is `harness.training.run_trial:run_trial`; tests name another.
+    """
+
+    def __call__(self, job: Job, announce: Announce) -> TrialResult:
+        """Run the trial, announcing each phase as it begins and progress every few steps."""
+
+
+class TrialStoppedError(HarnessError):
+    """A trial that ended in a status of its own: `unavailable`, `diverged`, `oom` or `failed`."""
+
+    def __init__(self, status: Status, reason: str, *, hint: str | None = None) -> None:
+        super().__init__(reason, hint=hint)
+        self.status: Status = status
+
+
+class Observer(Protocol):
+    """Whoever watches a run: a live view, plain lines, or nobody."""
+
+    def planned(self, trials: Sequence[Trial], reused: Sequence[TrialResult]) -> None:
+        """The trials in the order they will run, and the results that are taken over from before."""
+
+    def note(self, text: str) -> None:
+        """Something a person should know: an asset chosen, a run resumed, a field that differs."""
+
+    def started(self, trial: Trial) -> None:
+        """The trial has been given to a worker."""
+
+    def progressed(self, trial: Trial, progress: Progress) -> None:
+        """The trial's worker has said where it is."""
+
+    def finished(self, result: TrialResult) -> None:
+        """The trial has a result, of whatever status."""
