@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, Field, model_validator
 from harness.assets.models import CheckpointSource, DataSource
 from harness.environment import Environment
 from harness.frozen import Frozen
-from harness.results.metrics import METRICS, Goal
+from harness.metrics import METRICS, Goal
 from harness.suite.models import Suite
 from harness.trial import IDENTITY_VERSION, Trial
 
