@@ -1,0 +1,47 @@
+"""Safe text: whatever is unseen or takes control is made visible, before any format escapes its own signs.
+
+Names, reasons and log lines come from suites, the Hub and crashing processes. A terminal obeys escape
+sequences in them, and a reader believes what bidirectional marks turn around.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_SHORT: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+# Printable by Python's rule and yet drawn as nothing: joiners, fillers and variation selectors.
+_UNSEEN: Final = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+
+
+def safe_text(text: str, limit: int | None = None) -> str:
+    r"""One line of text with every control, bidirectional, zero-width and surrogate character spelt out.
+
+    An escape becomes `\x1b`, a right-to-left override `\u202e`, a new line `\n`. Of what is longer than
+    `limit` characters the rest is left out, and the text says how much.
+    """
+    if limit is not None and len(text) > limit:
+        return f"{safe_text(text[:limit])}… ({len(text) - limit:,} more characters)"
+    if text.isprintable() and not _UNSEEN.search(text):
+        return text
+    return "".join(
+        character if character.isprintable() and not _UNSEEN.match(character) else _spelt_out(character)
+        for character in text
+    )
+
+
+def safe_lines(text: str) -> list[str]:
+    """The lines of a log, each safe; tabs become spaces, and a carriage return ends a line too."""
+    return [safe_text(line.expandtabs(4)) for line in re.split("\r\n|\n|\r", text.strip("\r\n"))]
+
+
+def _spelt_out(character: str) -> str:
+    code = ord(character)
+    if character in _SHORT:
+        return _SHORT[character]
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
