@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from functools import cached_property
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field
 
@@ -121,6 +121,13 @@ class Trial(Frozen):
     def variant_id(self) -> str:
         """Like `id`, without the seed: what the seeds of one condition share."""
         return _digest({key: value for key, value in self._identity().items() if key != "seed"})
+
+    def __copy__(self) -> Self:
+        """A copy without the digests already computed: `model_copy` may change what they cover."""
+        copied = super().__copy__()
+        for digest in ("id", "variant_id"):
+            copied.__dict__.pop(digest, None)
+        return copied
 
     def _identity(self) -> dict[str, Any]:
         return self.model_dump(mode="json", exclude={"task": {"data_dir"}})
