@@ -1,7 +1,8 @@
 """Safe text: whatever is unseen or takes control is made visible, before any format escapes its own signs.
 
 Names, reasons and log lines come from suites, the Hub and crashing processes. A terminal obeys escape
-sequences in them, and a reader believes what bidirectional marks turn around.
+sequences in them, a reader believes what bidirectional marks turn around, and a CI runner obeys lines that
+look like its commands.
 """
 
 from __future__ import annotations
@@ -16,6 +17,13 @@ _UNSEEN: Final = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
 
+# The commands of GitHub's and Azure's runners; a wrapped line may begin anywhere in a text.
+_RUNNER_COMMAND: Final = re.compile(
+    "::(?=(?:add-mask|add-matcher|add-path|debug|echo|endgroup|error|group|notice|remove-matcher|save-state"
+    "|set-env|set-output|stop-commands|warning)(?: [^\n]*?)?::)|##(?=\\[|vso\\[)",
+    re.IGNORECASE,
+)
+
 
 def safe_text(text: str, limit: int | None = None) -> str:
     r"""One line of text with every control, bidirectional, zero-width and surrogate character spelt out.
@@ -25,6 +33,7 @@ def safe_text(text: str, limit: int | None = None) -> str:
     """
     if limit is not None and len(text) > limit:
         return f"{safe_text(text[:limit])}… ({len(text) - limit:,} more characters)"
+    text = _RUNNER_COMMAND.sub(lambda found: f"\\x{ord(found[0][0]):02x}{found[0][1]}", text)
     if text.isprintable() and not _UNSEEN.search(text):
         return text
     return "".join(

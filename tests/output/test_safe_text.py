@@ -25,6 +25,9 @@ ANY_TEXT = st.text(st.characters(exclude_categories=()))
         ("\x00", "\\x00"),
         ("\u2028\u00a0", "\\u2028\\xa0"),
         ("\U000e0041", "\\U000e0041"),
+        ("::error file=a::b", "\\x3a:error file=a::b"),
+        ("std::vector<c10::Error>", "std::vector<c10::Error>"),
+        ("x ##[error]y ##vso[task", "x \\x23#[error]y \\x23#vso[task"),
         ("a\u3164b\ufe0f", "a\\u3164b\\ufe0f"),
     ],
 )

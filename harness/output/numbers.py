@@ -1,0 +1,78 @@
+"""Numbers as people read them: with their unit, and with no more digits than they deserve."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+NOTHING: Final = "\N{EN DASH}"
+
+_BYTES: Final = ("B", "KiB", "MiB", "GiB", "TiB")
+_THOUSANDS: Final = ("", "k", "M", "G", "T")
+
+
+def percent(share: float | None, spread: float | None = None) -> str:
+    """A share of one in percent: `85.8 ±0.6 %`."""
+    if share is None:
+        return NOTHING
+    around = "" if spread is None else f" ±{100 * spread:.1f}"
+    return f"{100 * share:.1f}{around} %"
+
+
+def points(difference: float) -> str:
+    """A difference of two shares, in percentage points: `+0.4 points`."""
+    return f"{100 * difference:+.1f} points"
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """Three significant digits without an exponent: `0.0123`, `8.14`, `412`."""
+    if value == 0:
+        return "0"
+    decimals = digits - 1 - math.floor(math.log10(abs(value)))
+    # Rounding may carry into a further digit: 9.996 becomes 10.0, not 10.00.
+    decimals = digits - 1 - math.floor(math.log10(abs(round(value, decimals))))
+    return f"{round(value, decimals):.{max(decimals, 0)}f}"
+
+
+def rate(value: float | None, unit: str = "") -> str:
+    """A rate: `12.3k tokens/s`; above a thousand with k, M, G, T."""
+    if value is None:
+        return NOTHING
+    power = 0
+    while abs(float(significant(value))) >= 1000 and power < len(_THOUSANDS) - 1:
+        value /= 1000
+        power += 1
+    return f"{significant(value)}{_THOUSANDS[power]} {unit}".rstrip()
+
+
+def size(count: float | None) -> str:
+    """Bytes in binary units: `1.2 GiB`."""
+    if count is None:
+        return NOTHING
+    power = 0
+    while round(count, 1) >= 1024 and power < len(_BYTES) - 1:
+        count /= 1024
+        power += 1
+    return f"{count:.0f} B" if power == 0 else f"{count:.1f} {_BYTES[power]}"
+
+
+def duration(seconds: float | None) -> str:
+    """A time: `12.3 ms`, `4.2 s`, `48 s`, `3 min 05 s`, `2 h 07 min`."""
+    if seconds is None:
+        return NOTHING
+    if seconds < 0.9995:
+        return f"{significant(1000 * seconds)} ms" if seconds else "0 s"
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def count(number: int, noun: str) -> str:
+    """`1 trial`, `12 trials`, `3,668 examples`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
