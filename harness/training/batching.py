@@ -1,0 +1,75 @@
+"""Which rows form a batch, in which order: the same for every engine, from the same seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.trial import Padding, PaddingStrategy
+
+Lengths = npt.NDArray[np.int64]
+Rows = npt.NDArray[np.int64]
+
+# A window of batches is sorted by length and cut; as many as transformers' group_by_length takes.
+_WINDOW_BATCHES = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows of the tokenised split, their tokens, and the tokens that the linear layers compute for them."""
+
+    rows: Rows
+    real_tokens: int
+    computed_tokens: int
+
+
+def plan_epoch(
+    lengths: Lengths, batch_size: int, padding: Padding, *, longest: int, seed: int, epoch: int
+) -> list[Batch]:
+    """The batches of one epoch.
+
+    Args:
+        lengths: tokens of every example, shape (N,).
+        batch_size: examples a batch; the last batch holds the rest.
+        padding: the strategy; only `bucketed` changes which rows meet in a batch.
+        longest: tokens of the longest example of the data set, the length of `static` without one.
+        seed: of the trial; `epoch` counts from 0, and both together fix the order.
+        epoch: see above.
+    """
+    order = np.random.default_rng([seed, epoch]).permutation(len(lengths))
+    groups = _group(order, lengths, batch_size, padding.strategy, seed=seed, epoch=epoch)
+    return [_batch(rows, lengths[rows], padding, longest) for rows in groups]
+
+
+def _group(
+    order: Rows, lengths: Lengths, batch_size: int, strategy: PaddingStrategy, *, seed: int, epoch: int
+) -> list[Rows]:
+    if strategy != "bucketed":
+        return _cut(order, batch_size)
+    windows = _cut(order, batch_size * _WINDOW_BATCHES)
+    batches = [
+        batch
+        for window in windows
+        for batch in _cut(window[np.argsort(-lengths[window], kind="stable")], batch_size)
+    ]
+    # Shuffled once more: a training run must not see long examples first in every window.
+    return [batches[i] for i in np.random.default_rng([seed, epoch, 1]).permutation(len(batches))]
+
+
+def _cut(rows: Rows, size: int) -> list[Rows]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def _batch(rows: Rows, lengths: Lengths, padding: Padding, longest: int) -> Batch:
+    real = int(lengths.sum())
+    if padding.strategy == "unpadded":
+        return Batch(rows, real, real)
+    return Batch(rows, real, len(rows) * padded_length(int(lengths.max()), padding, longest))
+
+
+def padded_length(longest_row: int, padding: Padding, longest: int) -> int:
+    """The length that the rows of a batch are padded to, in tokens."""
+    length = (padding.length or longest) if padding.strategy == "static" else longest_row
+    return -(-length // padding.multiple_of) * padding.multiple_of if padding.multiple_of else length
