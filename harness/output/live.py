@@ -1,0 +1,203 @@
+"""What a person sees while a run goes on: a live view on a terminal, plain lines everywhere else.
+
+Both write to the stream they are given, standard error in practice, and a stream that can no longer be
+written to never stops a run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Final, Protocol, Self, TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from harness.job import Observer, Progress
+from harness.output.numbers import count, duration
+from harness.output.progress import RunState, describe_progress, describe_result
+from harness.output.safe_text import safe_text
+from harness.results.models import TrialResult
+from harness.trial import Trial
+
+Clock = Callable[[], float]
+
+_SHOWN_AT_ONCE: Final = 8
+
+
+class View(Observer, Protocol):
+    """An observer to be entered before a run and left after it."""
+
+    def __enter__(self) -> Self:
+        """Begin to show."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop showing and leave the terminal as it was."""
+
+
+def view(stream: TextIO, interactive: bool, clock: Clock = time.monotonic) -> View:
+    """The live view where a person watches a terminal that can redraw, else plain lines."""
+    console = Console(file=stream, highlight=False, emoji=False, markup=False)
+    if interactive and not console.is_dumb_terminal:
+        return LiveView(console, clock)
+    return PlainView(stream, clock)
+
+
+class PlainView:
+    """A line when a trial starts, one every `every_s` seconds while it runs, and one when it is finished."""
+
+    def __init__(self, stream: TextIO, clock: Clock = time.monotonic, every_s: float = 10.0) -> None:
+        self._stream = stream
+        self._clock = clock
+        self._every_s = every_s
+        self._state = RunState(clock)
+        self._said: dict[str, float] = {}
+
+    def __enter__(self) -> Self:
+        """Nothing to prepare."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing to restore."""
+
+    def planned(self, trials: Sequence[Trial], reused: Sequence[TrialResult]) -> None:
+        """Say how many trials there are."""
+        self._state.planned(trials, reused)
+        self._say(plan_line(self._state))
+
+    def note(self, text: str) -> None:
+        """Pass it on."""
+        self._say(f"note: {safe_text(text)}")
+
+    def started(self, trial: Trial) -> None:
+        """Say which trial begins."""
+        running = self._state.started(trial)
+        self._said[trial.id] = self._clock()
+        self._say(f"{self._position(len(self._state.running))} {running.name}: started")
+
+    def progressed(self, trial: Trial, progress: Progress) -> None:
+        """Say where the trial is, at most once in `every_s` seconds."""
+        running = self._state.progressed(trial, progress)
+        now = self._clock()
+        if now - self._said.setdefault(trial.id, running.since) < self._every_s:
+            return
+        self._said[trial.id] = now
+        left = time_left(self._state)
+        self._say(f"{self._position()} {running.name}: {describe_progress(progress)}{left and f', {left}'}")
+
+    def finished(self, result: TrialResult) -> None:
+        """Say what the trial ended with."""
+        name = self._state.name(result.trial)
+        self._state.finished(result)
+        self._say(f"{self._position()} {name}: {describe_result(result)}")
+
+    def _position(self, begun: int = 0) -> str:
+        return f"[{self._state.done + begun}/{self._state.total}]"
+
+    def _say(self, line: str) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.write(line + "\n")
+            self._stream.flush()
+
+
+class LiveView:
+    """A bar of trials done and to come, the running trials below it, finished ones listed above."""
+
+    def __init__(self, console: Console, clock: Clock = time.monotonic) -> None:
+        self._state = RunState(clock)
+        self._console = console
+        self._live = Live(
+            console=self._console,
+            get_renderable=self._draw,
+            transient=True,
+            # Standard output carries the result alone, so nothing may be turned away from it.
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+
+    def __enter__(self) -> Self:
+        """Begin to draw."""
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Wipe the view and show the cursor again; the finished rows stay."""
+        with contextlib.suppress(OSError):
+            self._live.stop()
+
+    def planned(self, trials: Sequence[Trial], reused: Sequence[TrialResult]) -> None:
+        """Say how many trials there are."""
+        self._state.planned(trials, reused)
+        self._print(Text(plan_line(self._state)))
+
+    def note(self, text: str) -> None:
+        """Print it above the view."""
+        self._print(Text(f"note: {safe_text(text)}", style="dim"))
+
+    def started(self, trial: Trial) -> None:
+        """Show the trial among the running ones."""
+        self._state.started(trial)
+
+    def progressed(self, trial: Trial, progress: Progress) -> None:
+        """Take in where the trial is; the next refresh shows it."""
+        self._state.progressed(trial, progress)
+
+    def finished(self, result: TrialResult) -> None:
+        """Print the trial's row above the view."""
+        name = self._state.name(result.trial)
+        self._state.finished(result)
+        good = result.status == "completed" and not result.degenerate
+        mark = "done" if result.status == "completed" else "not completed"
+        row = Text(f"{mark} {self._state.done}/{self._state.total} ", style="green" if good else "red")
+        self._print(row.append(f"{name}: {describe_result(result)}", style="default"))
+
+    def _print(self, row: Text) -> None:
+        with contextlib.suppress(OSError):
+            self._console.print(row)
+
+    def _draw(self) -> RenderableType:
+        return draw(self._state)
+
+
+def draw(state: RunState) -> RenderableType:
+    """The lower part of the live view, as it stands now."""
+    # The refreshing thread reads while the run's thread writes: take one copy.
+    running = list(state.running.values())
+    overall = Table.grid(padding=(0, 1))
+    overall.add_row(
+        Text(f"{state.done}/{count(state.total, 'trial')}"),
+        ProgressBar(total=max(state.total, 1), completed=state.done, width=30),
+        Text(time_left(state)),
+    )
+    rows = Table.grid(padding=(0, 2))
+    for one in running[:_SHOWN_AT_ONCE]:
+        rows.add_row(
+            Text(one.name, overflow="ellipsis", no_wrap=True),
+            Text(describe_progress(one.progress)),
+            Text(duration(state.elapsed(one))),
+        )
+    more = len(running) - _SHOWN_AT_ONCE
+    return Group(overall, rows, *([Text(f"and {more} more running")] if more > 0 else []))
+
+
+def plan_line(state: RunState) -> str:
+    """`12 trials, 5 of them taken over from before`."""
+    taken_over = f", {state.done} of them taken over from before" if state.done else ""
+    return count(state.total, "trial") + taken_over
+
+
+def time_left(state: RunState) -> str:
+    """`about 3 min 05 s left`, or nothing while it cannot be told."""
+    seconds = state.seconds_left()
+    return "" if seconds is None else f"about {duration(seconds)} left"

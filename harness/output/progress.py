@@ -1,0 +1,152 @@
+"""What both views know of a run: which trials are done, which run now, how long the rest may take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Final
+
+from harness.analysis.naming import labels
+from harness.job import Progress
+from harness.output.numbers import duration, percent, rate
+from harness.output.safe_text import safe_text
+from harness.results.models import TrialResult
+from harness.trial import Trial
+
+LONGEST_NAME: Final = 120
+LONGEST_REASON: Final = 300
+
+
+@dataclass(slots=True)
+class Running:
+    """A trial that a worker has now. Times are the clock's, in seconds."""
+
+    name: str
+    since: float
+    progress: Progress = field(default_factory=lambda: Progress(phase="start"))
+
+
+class RunState:
+    """The trials of a run as an observer hears of them; `clock` is monotonic, in seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._names: dict[str, str] = {}
+        self._done: set[str] = set()
+        self._durations: list[float] = []
+        self.running: dict[str, Running] = {}
+        self.total = 0
+
+    @property
+    def done(self) -> int:
+        """Trials that have a result, of whatever status, those taken over among them."""
+        return len(self._done)
+
+    def planned(self, trials: Sequence[Trial], reused: Sequence[TrialResult]) -> None:
+        """Take in the plan and what is taken over from an earlier run."""
+        self._names = trial_names([*(result.trial for result in reused), *trials])
+        self._done = {result.trial.id for result in reused}
+        self.total = len(self._names)
+
+    def name(self, trial: Trial) -> str:
+        """What the trial is called, safe to show."""
+        known = self._names.get(trial.id)
+        return trial_names([trial])[trial.id] if known is None else known
+
+    def started(self, trial: Trial) -> Running:
+        """A worker has the trial."""
+        self.running[trial.id] = Running(self.name(trial), self._clock())
+        return self.running[trial.id]
+
+    def progressed(self, trial: Trial, progress: Progress) -> Running:
+        """The trial's worker has said where it is."""
+        running = self.running.get(trial.id) or self.started(trial)
+        running.progress = progress
+        return running
+
+    def finished(self, result: TrialResult) -> None:
+        """The trial has a result."""
+        self.running.pop(result.trial.id, None)
+        self._done.add(result.trial.id)
+        self.total = max(self.total, len(self._done))
+        if result.status == "completed":
+            self._durations.append(result.duration_s)
+
+    def elapsed(self, running: Running) -> float:
+        """Seconds since the trial started."""
+        return self._clock() - running.since
+
+    def seconds_left(self) -> float | None:
+        """How long the run may still take, or None while nothing tells."""
+        running = list(self.running.values())
+        to_come = max(self.total - self.done - len(running), 0)
+        current = [trial_seconds(self.elapsed(one), one.progress) for one in running]
+        return seconds_left(
+            self._durations, to_come, list(zip(map(self.elapsed, running), current, strict=True))
+        )
+
+
+def trial_names(trials: Iterable[Trial]) -> dict[str, str]:
+    """A safe name for each trial id: its variant's label, and its seed where there are several."""
+    trials = list(trials)
+    variants = labels(trials)
+    several = len({trial.seed for trial in trials}) > 1
+    return {
+        trial.id: safe_text(variants[trial.variant_id], LONGEST_NAME)
+        + (f" seed {trial.seed}" if several else "")
+        for trial in trials
+    }
+
+
+def trial_seconds(elapsed: float, progress: Progress) -> float | None:
+    """What a whole trial may take, from the steps done in the time elapsed; None before any step."""
+    if progress.step <= 0 or progress.steps <= 0:
+        return None
+    return elapsed * max(progress.steps / progress.step, 1.0)
+
+
+def seconds_left(
+    durations: Sequence[float], to_come: int, running: Sequence[tuple[float, float | None]]
+) -> float | None:
+    """Estimate the time left from finished trials and from the running ones' steps.
+
+    Args:
+        durations: seconds that each completed trial took.
+        to_come: trials that nobody has started.
+        running: for each running trial, the seconds elapsed and its estimated whole.
+    """
+    known = [*durations, *(whole for _, whole in running if whole is not None)]
+    if not known:
+        return None
+    typical = fmean(known)
+    current = [max((typical if whole is None else whole) - elapsed, 0.0) for elapsed, whole in running]
+    return (sum(current) + to_come * typical) / max(len(running), 1)
+
+
+def describe_progress(progress: Progress) -> str:
+    """`train, step 120/345, epoch 1, loss 0.512, 12.3k tokens/s`."""
+    parts = [progress.phase.replace("_", " ")]
+    if progress.steps:
+        parts.append(f"step {progress.step:,}/{progress.steps:,}")
+    if progress.epoch:
+        parts.append(f"epoch {progress.epoch}")
+    if progress.loss is not None:
+        parts.append(f"loss {progress.loss:.3f}")
+    if progress.real_tokens_per_second is not None:
+        parts.append(rate(progress.real_tokens_per_second, "tokens/s"))
+    return ", ".join(parts)
+
+
+def describe_result(result: TrialResult) -> str:
+    """A finished trial's key numbers, or its status, phase and reason."""
+    if result.status != "completed":
+        reason = safe_text(result.reason or "no reason given", LONGEST_REASON)
+        return f"{result.status} in {result.phase.replace('_', ' ')}: {reason}"
+    parts = ["degenerate: one class predicted"] if result.degenerate else []
+    for metric, word in (("eval_accuracy", "accuracy"), ("eval_f1", "F1")):
+        if (value := result.value(metric)) is not None:
+            parts.append(f"{word} {percent(value)}")
+    if (tokens := result.value("train_real_tokens_per_second")) is not None:
+        parts.append(rate(tokens, "tokens/s"))
+    return ", ".join([*parts, duration(result.duration_s)])
