@@ -1,0 +1,102 @@
+"""What a checkpoint's folder must hold before we read it: a config, a tokenizer, safetensors, no code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from harness.errors import UnavailableError
+
+WEIGHTS: Final = "model.safetensors"
+INDEX: Final = "model.safetensors.index.json"
+TOKENIZER_FILES: Final = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+)
+_VOCABULARIES: Final = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+)
+_PICKLES: Final = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
+
+
+def choose_files(name: str, files: Sequence[str]) -> list[str]:
+    """Of a repository's files those we need: config, tokenizer and safetensors, and nothing else.
+
+    Raises:
+        UnavailableError: there is no config, no vocabulary, or no safetensors.
+    """
+    top = {file for file in files if "/" not in file}
+    _check_names(name, top)
+    weights = [WEIGHTS] if WEIGHTS in top else [INDEX, *sorted(file for file in top if _is_shard(file))]
+    return [*(file for file in ("config.json", *TOKENIZER_FILES) if file in top), *weights]
+
+
+def check_folder(name: str, folder: Path) -> None:
+    """Refuse a folder that cannot be used; nothing in it is executed.
+
+    Raises:
+        UnavailableError: something is missing, is only there as a pickle, or needs code of its own.
+    """
+    _check_names(name, {file.name for file in folder.iterdir() if file.exists()})
+    if not (folder / WEIGHTS).exists():
+        shards = set(_read_json(name, folder / INDEX).get("weight_map", {}).values())
+        missing = sorted(str(shard) for shard in shards if not _is_file_in(folder, str(shard)))
+        if missing or not shards:
+            raise UnavailableError(f"{name}: incomplete, {', '.join(missing) or INDEX} is missing or empty")
+    for config in ("config.json", "tokenizer_config.json"):
+        if (folder / config).exists() and "auto_map" in _read_json(name, folder / config):
+            raise UnavailableError(
+                f"{name}: its {config} names code of its own (auto_map), which is never run here",
+                hint="Use a checkpoint of an architecture that transformers itself contains.",
+            )
+
+
+def _check_names(name: str, files: set[str]) -> None:
+    if "config.json" not in files:
+        raise UnavailableError(f"{name}: no config.json{_found(files)}")
+    if not files.intersection(_VOCABULARIES):
+        raise UnavailableError(f"{name}: no tokenizer (tokenizer.json or a vocabulary){_found(files)}")
+    if WEIGHTS not in files and INDEX not in files:
+        pickles = sorted(file for file in files if file.endswith(_PICKLES))
+        raise UnavailableError(
+            f"{name}: no safetensors{_found(set(pickles))}",
+            hint="Pickled weights can run code and are not read. Load the checkpoint in transformers "
+            "once and save it with save_pretrained, which writes safetensors.",
+        )
+
+
+def _found(files: set[str]) -> str:
+    return f"; found {', '.join(sorted(files)[:8])}" if files else "; found no files"
+
+
+def _is_shard(file: str) -> bool:
+    return file.startswith("model-") and file.endswith(".safetensors")
+
+
+def _is_file_in(folder: Path, file: str) -> bool:
+    return "/" not in file and "\\" not in file and (folder / file).is_file()
+
+
+def _read_json(name: str, file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise UnavailableError(f"{name}: {file.name} is no JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise UnavailableError(f"{name}: {file.name} holds no mapping")
+    return content

@@ -1,0 +1,66 @@
+"""Recognising a data set's folder by its files: GLUE's and Microsoft's layouts of MRPC, or a file a split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final, Literal
+
+from harness.errors import UnavailableError
+from harness.trial import Task
+
+GLUE_FILES: Final = {"train": "train.tsv", "validation": "dev.tsv", "test": "test.tsv"}
+MICROSOFT_FILES: Final = {
+    "train": "msr_paraphrase_train.txt",
+    "test": "msr_paraphrase_test.txt",
+    "dev_ids": "dev_ids.tsv",
+}
+ENDINGS: Final = ("parquet", "jsonl", "csv", "tsv")
+
+FolderLayout = Literal["glue", "microsoft", "files"]
+
+
+def data_folder_files(folder: Path, named_by: str, task: Task) -> tuple[FolderLayout, dict[str, str]]:
+    """The layout of `folder` and its files by split.
+
+    For MRPC, GLUE's layout is looked for first, then Microsoft's; Microsoft's `dev_ids` names the training
+    pairs that are the validation split. Any other task wants `<split>.<parquet|jsonl|csv|tsv>`.
+
+    Raises:
+        UnavailableError: no such folder, or none of the layouts; `named_by` says who named it.
+    """
+    if not folder.is_dir():
+        raise UnavailableError(f"{task.name}: the folder of {named_by} does not exist: {folder}")
+    folder = folder.resolve()
+    if task.dataset in {"nyu-mll/glue", "glue"} and task.config == "mrpc":
+        if _has(folder, "train.tsv", "dev.tsv"):
+            return "glue", _present(folder, GLUE_FILES)
+        if _has(folder, *MICROSOFT_FILES.values()):
+            return "microsoft", _present(folder, MICROSOFT_FILES)
+    files = _by_split(folder)
+    if {task.train_split, task.eval_split} <= files.keys():
+        return "files", files
+    raise UnavailableError(
+        f"{task.name}: {folder}, named by {named_by}, has no layout known here; found {_listing(folder)}",
+        hint=f"MRPC: {', '.join(GLUE_FILES.values())}, or {', '.join(MICROSOFT_FILES.values())}. "
+        f"Anything: {task.train_split} and {task.eval_split}, each as .{', .'.join(ENDINGS)}.",
+    )
+
+
+def _by_split(folder: Path) -> dict[str, str]:
+    files: dict[str, str] = {}
+    for ending in reversed(ENDINGS):
+        files.update((file.stem, str(file)) for file in sorted(folder.glob(f"*.{ending}")) if file.is_file())
+    return files
+
+
+def _has(folder: Path, *names: str) -> bool:
+    return all((folder / name).is_file() for name in names)
+
+
+def _present(folder: Path, files: dict[str, str]) -> dict[str, str]:
+    return {split: str(folder / name) for split, name in files.items() if (folder / name).is_file()}
+
+
+def _listing(folder: Path) -> str:
+    names = sorted(file.name for file in folder.iterdir())
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "") or "nothing"

@@ -1,0 +1,41 @@
+"""What ships inside the package and works with no network: three small checkpoints and one corpus."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+EMBEDDED_DATASET: Final = "embedded/pairs"
+EMBEDDED_CHECKPOINTS: Final = ("embedded/bert-uncased", "embedded/bert-cased", "embedded/distilbert")
+CORPUS_SPLITS: Final = ("train", "validation", "test")
+
+_FILES: Final = Path(__file__).parent / "embedded_files"
+
+
+def checkpoint_folder(name: str) -> Path:
+    """The folder of an embedded checkpoint, by a name from `EMBEDDED_CHECKPOINTS`."""
+    return _FILES / name.removeprefix("embedded/")
+
+
+def corpus_files() -> dict[str, str]:
+    """The Parquet files of the embedded corpus, by split."""
+    return {split: str(_FILES / "pairs" / f"{split}.parquet") for split in CORPUS_SPLITS}
+
+
+def stand_in_for(name: str) -> str | None:
+    """The embedded checkpoint of the same family, judged by the name alone; None where we have none.
+
+    The families are BERT with an uncased vocabulary, BERT with a cased one, and DistilBERT. RoBERTa,
+    ALBERT, DeBERTa and whatever has a name that says neither get none.
+    """
+    last = name.rstrip("/").rsplit("/", 1)[-1].lower()
+    if last == "minilm":
+        return "embedded/bert-uncased"
+    if re.search(r"(^|[-_])distilbert([-_]|$)", last):
+        return "embedded/distilbert"
+    if re.search(r"(^|[-_])bert([-_]|$)", last):
+        for case in ("uncased", "cased"):
+            if re.search(rf"(^|[-_]){case}([-_]|$)", last):
+                return f"embedded/bert-{case}"
+    return None

@@ -1,0 +1,188 @@
+"""Finding a data set's files: a folder, the Hub's cache, the Hub, the embedded corpus."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from harness.assets.data_folder import data_folder_files
+from harness.assets.embedded import EMBEDDED_DATASET, corpus_files
+from harness.assets.hub import Hub, HubUnreachableError, default_hub
+from harness.assets.hub_cache import Snapshot, cached_snapshot, check_repo
+from harness.assets.models import AssetsMode, ResolvedData
+from harness.assets.places import Note, writable_hub_cache
+from harness.errors import HarnessError, InvalidInputError, UnavailableError
+from harness.trial import Task
+
+MRPC_VARIABLE: Final = "HARNESS_MRPC_DIR"
+
+_PARQUET: Final = re.compile(r"(?P<split>[A-Za-z0-9_]+?)(?:-(?P<part>\d{5})-of-\d{5})?\.parquet")
+
+
+def find_data(task: Task, mode: AssetsMode, *, note: Note, hub: Hub | None = None) -> ResolvedData:
+    """The files of the task's data set, downloaded if need be.
+
+    In order: `task.data_dir`; for MRPC the folder in `$HARNESS_MRPC_DIR`; the Hub's cache; the Hub; and for
+    MRPC, where the Hub cannot be reached and `mode` is `auto`, the embedded corpus. `note` and `hub` as in
+    `find_checkpoint`.
+
+    Raises:
+        InvalidInputError: a name that can be no data set.
+        UnavailableError: not to be had in this mode; the message says what is missing and why.
+    """
+    if _is_embedded(task):
+        return _embedded(task, mode)
+    if mode == "embedded":
+        return _stand_in(task, "--assets embedded", note)
+    if (folder := _folder(task)) is not None:
+        layout, files = data_folder_files(folder[0], folder[1], task)
+        return ResolvedData(requested=task.name, name=task.name, source="folder", layout=layout, files=files)
+    _check_name(task)
+    if (cached := cached_snapshot("dataset", task.dataset, task.revision)) is not None:
+        files = _splits(task, _relative_files(cached.path))
+        if _has_needed(task, files):
+            return _from_hub(task, cached, files)
+    note(f"{task.name}: asking the Hub")
+    try:
+        found = (hub or default_hub()).fetch(
+            "dataset",
+            task.dataset,
+            task.revision,
+            lambda names: _choose(task, names),
+            writable_hub_cache(note),
+        )
+    except HubUnreachableError as error:
+        if mode == "auto" and is_mrpc(task):
+            return _stand_in(task, f"{error.message}, and its cache lacks it", note)
+        raise UnavailableError(
+            f"{error.message}; not in its cache",
+            hint="Run once where the Hub can be reached, set HF_HOME to a cache that holds it, or give a "
+            + (
+                f"folder by task.data_dir or {MRPC_VARIABLE}."
+                if is_mrpc(task)
+                else "folder by task.data_dir."
+            ),
+        ) from error
+    return _from_hub(task, found, _splits(task, _relative_files(found.path)), downloaded=True)
+
+
+def peek_data(task: Task, mode: AssetsMode) -> str:
+    """What `find_data` would use, in one short sentence, without network or any change on disk."""
+    try:
+        if _is_embedded(task):
+            _embedded(task, mode)
+            return "embedded corpus, synthetic"
+        if mode == "embedded":
+            return "embedded corpus, synthetic" if is_mrpc(task) else "unavailable: nothing embedded for it"
+        if (folder := _folder(task)) is not None:
+            layout, _ = data_folder_files(folder[0], folder[1], task)
+            return f"folder given by {folder[1]}, layout {layout}"
+        _check_name(task)
+        cached = cached_snapshot("dataset", task.dataset, task.revision)
+        if cached is not None and _has_needed(task, _splits(task, _relative_files(cached.path))):
+            return f"Hub cache, commit {cached.commit[:12]}"
+    except HarnessError as error:
+        return f"unavailable: {error.message}"
+    offline = ", or the embedded corpus, synthetic" if mode == "auto" and is_mrpc(task) else ""
+    return f"download from the Hub{offline}"
+
+
+def is_mrpc(task: Task) -> bool:
+    """Whether the task is GLUE's MRPC, the one data set with layouts and a corpus of its own here."""
+    return task.dataset in {"nyu-mll/glue", "glue"} and task.config == "mrpc"
+
+
+def _is_embedded(task: Task) -> bool:
+    return EMBEDDED_DATASET in {task.dataset, task.name}
+
+
+def _folder(task: Task) -> tuple[Path, str] | None:
+    """The folder to read and who named it, or None."""
+    if task.data_dir is not None:
+        return Path(task.data_dir).expanduser(), "task.data_dir"
+    if is_mrpc(task) and (named := os.environ.get(MRPC_VARIABLE)):
+        return Path(named).expanduser(), MRPC_VARIABLE
+    return None
+
+
+def _check_name(task: Task) -> None:
+    check_repo(task.dataset, task.revision)
+    if "/" not in task.dataset:
+        raise InvalidInputError(
+            f"{task.dataset!r} is no data set on the Hub: it wants owner/name",
+            hint="MRPC is nyu-mll/glue with config mrpc; to read a folder, give task.data_dir.",
+        )
+
+
+def _embedded(task: Task, mode: AssetsMode) -> ResolvedData:
+    if mode == "hub":
+        raise UnavailableError(
+            f"{EMBEDDED_DATASET}: --assets hub takes nothing embedded", hint="Use --assets auto."
+        )
+    return ResolvedData(
+        requested=task.name,
+        name=EMBEDDED_DATASET,
+        source="embedded",
+        layout="parquet",
+        files=corpus_files(),
+        synthetic=True,
+    )
+
+
+def _stand_in(task: Task, reason: str, note: Note) -> ResolvedData:
+    if not is_mrpc(task):
+        raise UnavailableError(
+            f"{task.name}: nothing embedded stands in for it ({reason})", hint="Only MRPC has a stand-in."
+        )
+    note(f"{task.name}: using the embedded synthetic corpus ({reason}); its scores say nothing about MRPC")
+    return _embedded(task, "embedded")
+
+
+def _from_hub(
+    task: Task, found: Snapshot, files: dict[str, str], *, downloaded: bool = False
+) -> ResolvedData:
+    return ResolvedData(
+        requested=task.name,
+        name=task.name,
+        source="hub" if downloaded else "hub cache",
+        layout="parquet",
+        files={split: str(found.path / file) for split, file in files.items()},
+        revision=found.commit,
+    )
+
+
+def _choose(task: Task, names: Sequence[str]) -> list[str]:
+    files = _splits(task, names)
+    if not _has_needed(task, files):
+        raise UnavailableError(
+            f"{task.name}: the Hub has no single Parquet file for each of the splits {task.train_split} and "
+            f"{task.eval_split}; found {', '.join(sorted(names)[:8]) or 'no files'}",
+            hint="Check task.config and the splits' names, or download it and give task.data_dir.",
+        )
+    return list(files.values())
+
+
+def _splits(task: Task, names: Iterable[str]) -> dict[str, str]:
+    """The Parquet file of each split, from a repository's paths; a split in several parts is left out."""
+    folders = (f"{task.config}/",) if task.config is not None else ("data/", "")
+    found: dict[str, list[str]] = {}
+    for folder in folders:
+        for name in names:
+            inside = name.removeprefix(folder)
+            match = _PARQUET.fullmatch(inside) if name == folder + inside else None
+            if match is not None:
+                found.setdefault(match["split"], []).append(name)
+        if found:
+            break
+    return {split: parts[0] for split, parts in sorted(found.items()) if len(parts) == 1}
+
+
+def _has_needed(task: Task, files: dict[str, str]) -> bool:
+    return {task.train_split, task.eval_split} <= files.keys()
+
+
+def _relative_files(root: Path) -> list[str]:
+    return [file.relative_to(root).as_posix() for file in root.rglob("*.parquet") if file.is_file()]

