@@ -5,4 +5,21 @@ The public names are resolved when first used, so that importing the package sta
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from harness.results.reading import load_report as load_report
+
 __version__ = "0.1.0"
+
+# public name -> the module it lives in
+_PUBLIC: Final = {
+    "load_report": "harness.results.reading",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)

@@ -157,9 +157,14 @@ class TrialResult(Frozen):
 
 
 class Report(Frozen):
-    """What a run found, in one self-contained file. `results` has one entry for each trial of the plan."""
+    """What a run found, in one self-contained file. `results` has one entry for each trial of the plan.
+
+    `digest` is the file's alone: the SHA-256 of everything else in it, written by `to_json` and checked by
+    `load_report`; a report in memory has none. Who edits a report on purpose sets it to null.
+    """
 
     schema_version: Literal[1] = SCHEMA_VERSION
+    digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")] | None = None
     identity_version: Literal["v1"] = IDENTITY_VERSION
     harness_version: str
     run: str

@@ -1,0 +1,204 @@
+"""Reading stored JSON as strictly as it was written: duplicate keys, NaN, loose types are refused by name."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from pathlib import Path
+from typing import Any, Final, NoReturn, TypeVar
+
+from pydantic import ValidationError
+
+from harness.errors import InvalidInputError
+from harness.frozen import Frozen
+from harness.results.models import SCHEMA_VERSION, Report
+from harness.results.writing import NO_DIGEST, digest_of, storage_error, unsealed_json
+
+M = TypeVar("M", bound=Frozen)
+
+ERRORS_SHOWN: Final = 5
+_DIGEST: Final = re.compile(rb'"digest": "(sha256:[0-9a-f]{64})"')
+
+
+class NewerSchemaError(InvalidInputError):
+    """A file that a newer harness wrote."""
+
+
+def read_strict(path: Path, model: type[M]) -> M:
+    """The model stored in the JSON file `path`.
+
+    Raises:
+        InvalidInputError: The file is missing, is no regular file, or does not hold that model; the message
+            names the file and the byte or the JSON pointer.
+        StorageError: The operating system refused to read it.
+    """
+    return parse_strict(read_bytes(path), model, path)
+
+
+def load_report(path: Path) -> Report:
+    """The report in the file `path`, or in `report.json` of the run directory `path`.
+
+    Raises:
+        InvalidInputError: There is none, or it is damaged, foreign or from a newer schema.
+        StorageError: The operating system refused to read it.
+    """
+    path = Path(path)
+    file = path / "report.json" if path.is_dir() else path
+    data = read_bytes(file)
+    return _unsealed(parse_strict(data, Report, file), data, file)
+
+
+def read_bytes(path: Path, *, follow: bool = True) -> bytes:
+    """The content of a file or a pipe; with `follow=False` a symbolic link is refused.
+
+    Raises:
+        InvalidInputError: Nothing is there, or something that is neither a file nor a pipe.
+        StorageError: The operating system refused to read it.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
+        with os.fdopen(descriptor, "rb") as file:
+            mode = os.fstat(descriptor).st_mode
+            if stat.S_ISREG(mode) or (follow and stat.S_ISFIFO(mode)):
+                return file.read()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        hint = "Give a report.json or the run directory that holds one."
+        raise InvalidInputError(f"{path}: no such file", hint=hint) from error
+    except IsADirectoryError:
+        pass
+    except OSError as error:
+        raise storage_error(error, f"cannot read {path}") from error
+    raise InvalidInputError(f"{path}: not a regular file", hint="Give the path of a JSON file.")
+
+
+def parse_strict(data: bytes, model: type[M], path: Path) -> M:
+    """The model in the JSON text `data`; `path` is named in errors.
+
+    Raises:
+        InvalidInputError: As `read_strict` does.
+    """
+    document = _parse_json(data, path)
+    _check_schema(document, model, path)
+    try:
+        return model.model_validate_json(data)
+    except ValidationError as error:
+        raise _invalid(error, model, path) from error
+
+
+class _SuspiciousError(Exception):
+    """A duplicate key or a constant, found at full speed and located by a second, slower pass."""
+
+
+def _parse_json(data: bytes, path: Path) -> Any:
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _damaged(path, f"not UTF-8 at byte {error.start}") from error
+    try:
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_suspect)
+    except _SuspiciousError:
+        raise _damaged(path, _locate(text)) from None
+    except json.JSONDecodeError as error:
+        at = len(text[: error.pos].encode())
+        raise _damaged(path, f"not valid JSON at byte {at} of {len(data)}: {error.msg}") from error
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, f"not valid JSON: {error}") from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    unique = dict(pairs)
+    if len(unique) < len(pairs):
+        raise _SuspiciousError
+    return unique
+
+
+def _suspect(_name: str) -> NoReturn:
+    raise _SuspiciousError
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """An object with its duplicate keys."""
+
+
+class _Constant(str):
+    """NaN, Infinity or -Infinity."""
+
+    __slots__ = ()
+
+
+def _locate(text: str) -> str:
+    """What is wrong in `text` and at which JSON pointer: the first duplicate key or constant."""
+    todo: list[tuple[tuple[str | int, ...], Any]] = [
+        ((), json.loads(text, object_pairs_hook=_Pairs, parse_constant=_Constant))
+    ]
+    while todo:
+        where, value = todo.pop()
+        if isinstance(value, _Constant):
+            return f"{value} at {pointer(where)}, where a number or null must stand"
+        if isinstance(value, _Pairs):
+            seen: set[str] = set()
+            for key, _ in value:
+                if key in seen:
+                    return f"the key at {pointer((*where, key))} stands there twice"
+                seen.add(key)
+            todo.extend(((*where, key), item) for key, item in reversed(value))
+        elif isinstance(value, list):
+            todo.extend(((*where, index), item) for index, item in reversed(list(enumerate(value))))
+    return "a duplicate key or NaN"  # pragma: no cover
+
+
+def _check_schema(document: Any, model: type[Frozen], path: Path) -> None:
+    kind = model.__name__.lower()
+    if not isinstance(document, dict):
+        raise _damaged(path, f"no {kind}: an object was expected, this is {_json_type(document)}")
+    if "schema_version" not in model.model_fields:
+        return
+    version = document.get("schema_version")
+    if type(version) is not int:
+        raise _damaged(path, f"no harness {kind}: it has no schema_version")
+    if version > SCHEMA_VERSION:
+        raise NewerSchemaError(
+            f"{path}: written by schema {version}, this is {SCHEMA_VERSION}",
+            hint="Upgrade harness: a newer one wrote this file. It was left as it is.",
+        )
+
+
+def _json_type(value: object) -> str:
+    names = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+def _invalid(error: ValidationError, model: type[Frozen], path: Path) -> InvalidInputError:
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    lines = [f"{pointer(one['loc'])}: {one['msg']}" for one in found[:ERRORS_SHOWN]]
+    if len(found) > ERRORS_SHOWN:
+        lines.append(f"and {len(found) - ERRORS_SHOWN} more")
+    return _damaged(path, f"no valid {model.__name__.lower()}: " + "; ".join(lines))
+
+
+def _damaged(path: Path, what: str) -> InvalidInputError:
+    return InvalidInputError(f"{path}: {what}", hint="Restore the file, or run the suite again to write it.")
+
+
+def pointer(location: tuple[str | int, ...]) -> str:
+    """The JSON pointer (RFC 6901) of a place in a document; the document itself is `/`."""
+    parts = (str(part).replace("~", "~0").replace("/", "~1") for part in location)
+    return "/" + "/".join(parts)
+
+
+def _unsealed(report: Report, data: bytes, path: Path) -> Report:
+    """The report without its digest, once that has been checked."""
+    if report.digest is None:
+        return report
+    bare = report.model_copy(update={"digest": None})
+    head = data[:200]
+    raw = _DIGEST.sub(NO_DIGEST, head, count=1) + data[200:]
+    # A file that was only laid out anew, by an editor or a formatter, still holds the same report.
+    if report.digest not in (digest_of(raw), digest_of(unsealed_json(bare))):
+        raise InvalidInputError(
+            f"{path}: its content does not match its digest: it was changed after it was written",
+            hint='Restore the file, or, if the change was meant, set "digest" to null.',
+        )
+    return bare

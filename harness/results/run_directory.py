@@ -1,0 +1,292 @@
+"""A run on disk: `reports/<suite>/<run id>/` with the suite's copy, the plan, results and the report."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from harness.errors import InvalidInputError, StorageError
+from harness.results.locking import hold_lock
+from harness.results.models import Report, Status, TrialResult
+from harness.results.plan import Plan, make_plan
+from harness.results.reading import NewerSchemaError, load_report, parse_strict, read_bytes
+from harness.results.trial_folder import TRIAL_ID, is_real_folder, read_result, write_result
+from harness.results.writing import (
+    OS_FILES,
+    TEMPORARY_NAME,
+    Files,
+    make_folder,
+    storage_error,
+    sync_folder,
+    to_json,
+    write_atomic,
+)
+
+__all__ = [
+    "Plan",
+    "RunDirectory",
+    "create_run",
+    "find_latest",
+    "find_unfinished",
+    "hold_suite",
+    "make_plan",
+    "open_run",
+    "read_result",
+    "write_result",
+]
+
+FINISHED: Final[frozenset[Status]] = frozenset(
+    {"completed", "failed", "oom", "diverged", "timeout", "unavailable", "killed"}
+)
+RUN_ID: Final = re.compile(r"(\d{8}T\d{6}Z)-([0-9a-f]{6})(?:-(\d{1,6}))?")
+_SUITE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """One run's folder. Whoever writes into it holds it."""
+
+    path: Path
+    plan: Plan
+    files: Files = field(default=OS_FILES, repr=False)
+
+    def hold(self, wait: bool = False) -> AbstractContextManager[None]:
+        """Hold the directory for this process, until the context ends or the process does.
+
+        Raises:
+            LockedError: Another process holds it and `wait` is false.
+            StorageError: It cannot be locked.
+        """
+        return hold_lock(self.path / "lock", wait=wait)
+
+    def trial_folder(self, trial_id: str) -> Path:
+        """The trial's folder, created if need be.
+
+        Raises:
+            InvalidInputError: That is no trial's id, or its place is taken by a file or a symbolic link.
+            StorageError: It cannot be created.
+        """
+        if TRIAL_ID.fullmatch(trial_id) is None:
+            raise InvalidInputError(f"{trial_id!r} is no trial id: 16 hexadecimal digits were expected")
+        folder = self.path / "trials" / trial_id
+        for place in (folder.parent, folder):
+            if not is_real_folder(place):
+                _make_real_folder(place, self.files)
+        return folder
+
+    def results(self) -> tuple[dict[str, TrialResult], list[str]]:
+        """The finished results by trial id, in the plan's order, and a sentence for each file that is none.
+
+        A file that is torn, changed, foreign or in the wrong place never counts as done.
+        """
+        planned = self.plan.trial_ids
+        found: dict[str, TrialResult] = {}
+        problems = []
+        present = _names(self.path / "trials")
+        for trial_id in (name for name in planned if name in present):
+            folder = self.path / "trials" / trial_id
+            if is_real_folder(folder) and not _is_there(folder / "result.json"):
+                continue
+            try:
+                result = read_result(folder)
+            except (InvalidInputError, StorageError) as error:
+                problems.append(error.message)
+                continue
+            if result.status in FINISHED:
+                found[trial_id] = result
+        problems.extend(
+            f"{self.path / 'trials' / name}: no trial of this plan; it was left alone"
+            for name in sorted(present - set(planned))
+        )
+        return found, problems
+
+    def sweep(self) -> None:
+        """Remove the temporary files that a killed process left; only the holder may.
+
+        Raises:
+            StorageError: One cannot be removed.
+        """
+        folders = [self.path, self.path / "trials"]
+        folders += [self.path / "trials" / name for name in sorted(_names(self.path / "trials"))]
+        for folder in filter(is_real_folder, folders):
+            for name in sorted(_names(folder)):
+                if TEMPORARY_NAME.fullmatch(name):
+                    _remove(folder / name, self.files)
+
+    def write_report(self, report: Report, markdown: str, html: str | None = None) -> None:
+        """Write `report.md`, `report.html` where given, and last `report.json`, by which a run is finished.
+
+        Raises:
+            StorageError: The operating system refused a step; each file is the old or the new one, whole.
+        """
+        write_atomic(self.path / "report.md", markdown.encode(), files=self.files)
+        if html is not None:
+            write_atomic(self.path / "report.html", html.encode(), files=self.files)
+        write_atomic(self.path / "report.json", to_json(report), files=self.files)
+
+
+def create_run(
+    reports: Path, suite_name: str, plan: Plan, suite_text: bytes, *, now: datetime, files: Files = OS_FILES
+) -> RunDirectory:
+    """A new run's directory, named by the time in UTC and the plan; `plan.json` comes last and makes it one.
+
+    Raises:
+        InvalidInputError: `reports` is a file, lies inside a run, or the name cannot be a folder's.
+        StorageError: It cannot be created or written.
+    """
+    folder = suite_folder(reports, suite_name, files=files)
+    path = _new_folder(folder, f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{plan.digest[:6]}", files)
+    make_folder(path / "trials", files=files)
+    write_atomic(path / "suite.yaml", suite_text, files=files)
+    write_atomic(path / "plan.json", to_json(plan), files=files)
+    return RunDirectory(path, plan, files)
+
+
+def open_run(path: Path, *, files: Files = OS_FILES) -> RunDirectory:
+    """The run in the folder `path`, which is only read.
+
+    Raises:
+        InvalidInputError: It holds no plan, or one that is damaged, foreign or of a newer schema.
+        StorageError: It cannot be read.
+    """
+    file = path / "plan.json"
+    return RunDirectory(path, parse_strict(read_bytes(file, follow=False), Plan, file), files)
+
+
+def find_unfinished(
+    reports: Path, suite_name: str, plan: Plan, *, files: Files = OS_FILES
+) -> RunDirectory | None:
+    """The newest run of this plan, unless it is finished: unless its report has a row for every trial.
+
+    Raises:
+        InvalidInputError: That run is damaged, another tool's, or a newer harness's; it is left untouched.
+        StorageError: It cannot be read.
+    """
+    for path in _runs(reports, suite_name):
+        if path.name.split("-")[1] != plan.digest[:6] or not _is_there(path / "plan.json"):
+            continue
+        run = open_run(path, files=files)
+        if run.plan.digest == plan.digest:
+            return None if _is_finished(run) else run
+    return None
+
+
+def find_latest(reports: Path, suite_name: str) -> RunDirectory | None:
+    """The newest run of the suite, of whatever plan, that this version can read."""
+    for path in _runs(reports, suite_name):
+        try:
+            return open_run(path)
+        except (InvalidInputError, StorageError):
+            continue
+    return None
+
+
+def hold_suite(reports: Path, suite_name: str) -> AbstractContextManager[None]:
+    """Hold the suite's folder while a run is looked for or created, so that concurrent starts see each other.
+
+    It waits for others, who keep it as briefly: hold the run itself before letting go of this.
+    """
+    return hold_lock(suite_folder(reports, suite_name) / "lock", wait=True)
+
+
+def suite_folder(reports: Path, suite_name: str, *, files: Files = OS_FILES) -> Path:
+    """`reports/<suite>`, created if need be.
+
+    Raises:
+        InvalidInputError: `reports` is a file, lies inside a run, or the name cannot be a folder's.
+        StorageError: It cannot be created.
+    """
+    if _SUITE_NAME.fullmatch(suite_name) is None:
+        raise InvalidInputError(f"{suite_name!r} cannot name a folder", hint="Use letters, digits, _ and -.")
+    resolved = reports.resolve()
+    for place in (resolved, *resolved.parents):
+        if _is_there(place / "plan.json") and (place / "trials").is_dir():
+            raise InvalidInputError(
+                f"{reports}: lies inside the run {place}", hint="Choose a folder outside of any run."
+            )
+    try:
+        make_folder(reports / suite_name, files=files)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise InvalidInputError(
+            f"{reports / suite_name}: a file is in the way", hint="Choose another folder for the reports."
+        ) from error
+    return reports / suite_name
+
+
+def _new_folder(parent: Path, name: str, files: Files) -> Path:
+    count = 1
+    while True:
+        path = parent / (name if count == 1 else f"{name}-{count}")
+        try:
+            files.mkdir(path)
+            sync_folder(parent, files)
+        except FileExistsError:
+            count += 1
+        except OSError as error:
+            raise storage_error(error, f"cannot create the run directory {path}") from error
+        else:
+            return path
+
+
+def _make_real_folder(path: Path, files: Files) -> None:
+    try:
+        files.mkdir(path)
+        sync_folder(path.parent, files)
+    except FileExistsError as error:
+        raise InvalidInputError(
+            f"{path}: a file or a symbolic link stands where a trial's folder belongs",
+            hint="Remove it; what it points to is never followed.",
+        ) from error
+    except OSError as error:
+        raise storage_error(error, f"cannot create the folder {path}") from error
+
+
+def _runs(reports: Path, suite_name: str) -> Iterator[Path]:
+    """The suite's run directories, newest first."""
+    folder = reports / suite_name
+    matches = [found for name in _names(folder) if (found := RUN_ID.fullmatch(name))]
+    matches.sort(key=lambda found: (found[1], int(found[3] or 1)), reverse=True)
+    return (folder / found[0] for found in matches if is_real_folder(folder / found[0]))
+
+
+def _is_finished(run: RunDirectory) -> bool:
+    try:
+        report = load_report(run.path / "report.json")
+    except NewerSchemaError:
+        raise
+    except InvalidInputError:
+        # Missing or damaged: the results themselves say what is done, and the report is written anew.
+        return False
+    done = {result.trial.id for result in report.results if result.status in FINISHED}
+    return done.issuperset(run.plan.trial_ids)
+
+
+def _names(folder: Path) -> set[str]:
+    try:
+        return {entry.name for entry in folder.iterdir()}
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+    except OSError as error:
+        raise storage_error(error, f"cannot read the folder {folder}") from error
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise storage_error(error, f"cannot look for {path}") from error
+    return True
+
+
+def _remove(path: Path, files: Files) -> None:
+    try:
+        files.unlink(path)
+    except OSError as error:
+        raise storage_error(error, f"cannot remove {path}") from error

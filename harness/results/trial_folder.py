@@ -1,0 +1,81 @@
+"""A trial's folder and its `result.json`, the only proof that the trial has ended."""
+
+from __future__ import annotations
+
+import re
+import stat
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from harness.errors import InvalidInputError
+from harness.frozen import Frozen
+from harness.results.models import TrialResult
+from harness.results.reading import parse_strict, read_bytes
+from harness.results.writing import OS_FILES, Files, digest_of, to_json, unsealed_json, write_atomic
+
+TRIAL_ID: Final = re.compile(r"[0-9a-f]{16}")
+
+
+class SealedResult(Frozen):
+    """What `result.json` holds: a result and the SHA-256 of its canonical bytes."""
+
+    digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+    result: TrialResult
+
+
+def write_result(folder: Path, result: TrialResult, *, files: Files = OS_FILES) -> None:
+    """Write `result.json` into the trial's folder; from then on the trial is done.
+
+    Raises:
+        InvalidInputError: The folder is another trial's, or a symbolic link.
+        StorageError: The operating system refused a step; the folder then holds no torn file.
+    """
+    _check_folder(folder)
+    _check_place(result, folder / "result.json")
+    sealed = SealedResult(digest=digest_of(unsealed_json(result)), result=result)
+    write_atomic(folder / "result.json", to_json(sealed), files=files)
+
+
+def read_result(folder: Path) -> TrialResult:
+    """The result in the trial's folder.
+
+    Raises:
+        InvalidInputError: There is none, or it is torn, changed, foreign, or another trial's.
+        StorageError: The operating system refused to read it.
+    """
+    _check_folder(folder)
+    path = folder / "result.json"
+    sealed = parse_strict(read_bytes(path, follow=False), SealedResult, path)
+    if sealed.digest != digest_of(unsealed_json(sealed.result)):
+        raise InvalidInputError(
+            f"{path}: its content does not match its digest",
+            hint="It does not count as done; the trial will run again.",
+        )
+    _check_place(sealed.result, path)
+    return sealed.result
+
+
+def is_real_folder(path: Path) -> bool:
+    """Whether a folder is there, and not a symbolic link to one."""
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
+def _check_folder(folder: Path) -> None:
+    if not (is_real_folder(folder) and is_real_folder(folder.parent)):
+        raise InvalidInputError(
+            f"{folder}: no folder, or a symbolic link, which is never followed",
+            hint="Remove it; the trial will run again.",
+        )
+
+
+def _check_place(result: TrialResult, path: Path) -> None:
+    if result.trial.id != path.parent.name:
+        raise InvalidInputError(
+            f"{path}: holds the result of trial {result.trial.id}, not of {path.parent.name}",
+            hint="It does not count as done; the trial will run again.",
+        )

@@ -1,0 +1,220 @@
+"""Models with sensible contents for tests: the same arguments give the same values, down to the logits."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from harness.environment import Cpu, Device, Environment
+from harness.results.models import (
+    Checkpoint,
+    Data,
+    Epoch,
+    Measurement,
+    Predictions,
+    Report,
+    TrialResult,
+    measured,
+    unmeasured,
+)
+from harness.suite.models import Suite
+from harness.trial import Padding, PaddingStrategy, Trial
+
+STARTED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def make_trial(padding: PaddingStrategy | Padding = "dynamic", seed: int = 0, **changes: Any) -> Trial:
+    """A trial of tiny-uncased on the CPU."""
+    padding = padding if isinstance(padding, Padding) else Padding(strategy=padding)
+    fields: dict[str, Any] = {"checkpoint": "tiny-uncased", "device": "cpu"}
+    return Trial(**(fields | changes), padding=padding, seed=seed)
+
+
+def make_suite(**changes: Any) -> Suite:
+    """A suite of four paddings and three seeds."""
+    fields: dict[str, Any] = {
+        "name": "padding",
+        "matrix": {
+            "checkpoint": ("tiny-uncased",),
+            "padding": ("static", "dynamic", "bucketed", "unpadded"),
+            "device": ("cpu",),
+            "seed": (0, 1, 2),
+        },
+    }
+    return Suite(**(fields | changes))
+
+
+def make_environment(**changes: Any) -> Environment:
+    """A machine with two cores and no GPU."""
+    fields: dict[str, Any] = {
+        "python": "3.11.7",
+        "system": "Linux 6.1",
+        "packages": {"harness": "0.1.0", "torch": "2.13.0", "transformers": "5.23.0"},
+        "variables": {"OMP_NUM_THREADS": "2"},
+        "cpu": Cpu(
+            model="Test CPU", architecture="x86_64", physical_cores=2, logical_cores=2, flags=("avx2",)
+        ),
+        "memory_bytes": 16_000_000_000,
+    }
+    return Environment(**(fields | changes))
+
+
+def make_predictions(seed: int = 0, examples: int = 40, accuracy: float = 0.85) -> Predictions:
+    """Logits of two classes, two thirds of the labels positive, about `accuracy` of the rows right."""
+    draw = random.Random(f"{seed} {examples} {accuracy}")
+    labels = tuple(int(index % 3 != 0) for index in range(examples))
+    right = [draw.random() < accuracy for _ in labels]
+    margins = [round(draw.uniform(0.1, 3.0), 4) for _ in labels]
+    signed = [
+        margin if (label == 1) == correct else -margin
+        for label, correct, margin in zip(labels, right, margins, strict=True)
+    ]
+    return Predictions(
+        example_ids=tuple(range(examples)),
+        labels=labels,
+        logits=tuple((-margin / 2, margin / 2) for margin in signed),
+    )
+
+
+def make_measurements(
+    predictions: Predictions, *, samples_per_second: float = 25.0, steps: int = 12, seed: int = 0
+) -> tuple[Measurement, ...]:
+    """Quality computed from the predictions, speed around `samples_per_second` at batch 8."""
+    accuracy, f1, mcc, loss = _scores(predictions)
+    draw = random.Random(f"steps {seed} {samples_per_second}")
+    step_seconds = tuple(8 / samples_per_second * draw.uniform(0.95, 1.05) for _ in range(steps))
+    rate = 8 * steps / sum(step_seconds)
+    return (
+        measured("eval_accuracy", accuracy),
+        measured("eval_f1", f1),
+        measured("eval_mcc", mcc),
+        measured("eval_loss", loss),
+        measured("train_loss", 0.5),
+        measured("train_samples_per_second", rate),
+        measured("train_real_tokens_per_second", rate * 53.0),
+        measured("padding_efficiency", 0.74),
+        measured("train_step_seconds", *step_seconds),
+        measured("train_seconds", sum(step_seconds)),
+        measured("evaluate_seconds", 1.5),
+        measured("peak_memory_host_bytes", 512_000_000.0),
+        unmeasured("peak_memory_allocated_bytes", "the cpu has no allocator of its own"),
+        unmeasured("model_flops_utilization", "no peak is known for Test CPU"),
+    )
+
+
+def _scores(predictions: Predictions) -> tuple[float, float, float, float]:
+    guesses = [int(row[1] > row[0]) for row in predictions.logits]
+    pairs = list(zip(guesses, predictions.labels, strict=True))
+    tp, tn = pairs.count((1, 1)), pairs.count((0, 0))
+    fp, fn = pairs.count((1, 0)), pairs.count((0, 1))
+    spread = math.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
+    losses = [
+        math.log(sum(math.exp(logit) for logit in row)) - row[label]
+        for row, label in zip(predictions.logits, predictions.labels, strict=True)
+    ]
+    return (
+        (tp + tn) / len(pairs),
+        2 * tp / (2 * tp + fp + fn) if tp else 0.0,
+        (tp * tn - fp * fn) / spread if spread else 0.0,
+        sum(losses) / len(losses),
+    )
+
+
+def make_checkpoint(**changes: Any) -> Checkpoint:
+    """An embedded tiny BERT that was asked for by its own name."""
+    fields: dict[str, Any] = {
+        "requested": "tiny-uncased",
+        "name": "tiny-uncased",
+        "source": "embedded",
+        "revision": None,
+        "stand_in": False,
+        "weights_sha256": "ab" * 32,
+        "model_type": "bert",
+        "parameters": 123_456,
+        "dtype": "float32",
+        "columns": ("input_ids", "token_type_ids", "attention_mask"),
+        "newly_initialized": ("classifier.weight", "classifier.bias"),
+        "unused": (),
+    }
+    return Checkpoint(**(fields | changes))
+
+
+def make_data(**changes: Any) -> Data:
+    """MRPC's counts, under the embedded corpus's name."""
+    fields: dict[str, Any] = {
+        "requested": "glue/mrpc",
+        "name": "glue/mrpc",
+        "source": "folder",
+        "revision": None,
+        "synthetic": False,
+        "content_sha256": "cd" * 32,
+        "labels": ("not_equivalent", "equivalent"),
+        "train_examples": 3_668,
+        "eval_examples": 40,
+        "eval_majority_share": 0.65,
+        "max_length": 512,
+        "longest": 103,
+        "mean_length": 53.24,
+        "truncated": 0,
+    }
+    return Data(**(fields | changes))
+
+
+def make_result(
+    trial: Trial | None = None,
+    *,
+    accuracy: float = 0.85,
+    examples: int = 40,
+    samples_per_second: float = 25.0,
+    **changes: Any,
+) -> TrialResult:
+    """A completed result; with another `status`, one without measurements and with a reason."""
+    trial = make_trial() if trial is None else trial
+    ended: dict[str, Any] = {"trial": trial, "started": STARTED, "duration_s": 12.5}
+    if changes.get("status", "completed") != "completed":
+        ended |= {"phase": "train", "reason": f"the trial was {changes['status']}", "log_tail": "last line\n"}
+        return TrialResult(**(ended | changes))
+    predictions = make_predictions(trial.seed, examples, accuracy)
+    scores = _scores(predictions)
+    ended |= {
+        "status": "completed",
+        "phase": "write",
+        "epochs": (
+            Epoch(
+                epoch=1,
+                train_loss=0.5,
+                eval_loss=scores[3],
+                eval_accuracy=scores[0],
+                eval_f1=scores[1],
+                eval_mcc=scores[2],
+            ),
+        ),
+        "measurements": make_measurements(
+            predictions, samples_per_second=samples_per_second, seed=trial.seed
+        ),
+        "metric_version": "glue/mrpc 1",
+        "predictions": predictions,
+        "checkpoint": make_checkpoint(requested=trial.checkpoint, name=trial.checkpoint),
+        "data": make_data(eval_examples=examples),
+        "environment": make_environment(
+            device=Device(kind="cpu", name="Test CPU"), threads=2, load_average=0.1
+        ),
+    }
+    return TrialResult(**(ended | changes))
+
+
+def make_report(results: Sequence[TrialResult] | None = None, **changes: Any) -> Report:
+    """A report of these results, or of three seeds of two paddings."""
+    if results is None:
+        results = [make_result(make_trial(name, seed)) for seed in range(3) for name in ("static", "dynamic")]
+    fields: dict[str, Any] = {
+        "harness_version": "0.1.0",
+        "run": "20260102T030405Z-abcdef",
+        "created": STARTED,
+        "suite": make_suite(),
+        "environment": make_environment(),
+    }
+    return Report(**(fields | changes), results=tuple(results))
