@@ -1,0 +1,110 @@
+"""The axes of a matrix: what each may hold in YAML, and the one form that is compared and run."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, Field, TypeAdapter
+
+from harness.frozen import Frozen
+from harness.trial import Attention, Engine, Padding, PaddingStrategy, Precision, TokenTypeIds, Train, Trial
+
+CheckpointText = Annotated[str, Field(min_length=1, max_length=512)]
+DeviceText = Annotated[str, Field(pattern=r"^(cpu|cuda(:[0-9]{1,3})?|mps|auto|all)$")]
+
+
+class Checkpoint(Frozen):
+    """A checkpoint by its name on the Hub, as a local folder, or as one of ours; `revision` is the Hub's."""
+
+    name: CheckpointText
+    revision: CheckpointText | None = None
+
+    def __str__(self) -> str:
+        return self.name if self.revision is None else f"{self.name}@{self.revision}"
+
+
+def _length_is_for_static(padding: Padding) -> Padding:
+    if padding.length is not None and padding.strategy != "static":
+        raise ValueError(f"length belongs to static padding alone, not to {padding.strategy}")
+    return padding
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One axis: its meaning, the type of a short value, and of a mapping where one may stand instead.
+
+    `default` is the axis when the matrix leaves it out; None where it must be given.
+    """
+
+    meaning: str
+    short: Any
+    mapping: Any = None
+    default: tuple[Any, ...] | None = None
+
+
+AXES: Final[dict[str, Axis]] = {
+    "checkpoint": Axis("a name on the Hub, a folder, or one of ours", CheckpointText, Checkpoint),
+    "padding": Axis(
+        "how the rows of a batch are brought to one length",
+        PaddingStrategy,
+        Annotated[Padding, AfterValidator(_length_is_for_static)],
+        default=("dynamic",),
+    ),
+    "device": Axis(
+        "cpu, cuda, cuda:1, mps, auto (the best one here) or all (one variant a device)",
+        DeviceText,
+        default=("auto",),
+    ),
+    "seed": Axis(
+        "of weights, order and dropout", Trial.model_fields["seed"].rebuild_annotation(), default=(0,)
+    ),
+    "precision": Axis("what the forward pass computes in", Precision, default=("fp32",)),
+    "engine": Axis("which training loop runs", Engine, default=("trainer",)),
+    "attention": Axis("the implementation of attention", Attention, default=("sdpa",)),
+    "token_type_ids": Axis(
+        "auto gives a model those its signature takes, drop none", TokenTypeIds, default=("auto",)
+    ),
+    **{
+        f"train.{key}": Axis(f"{key} of transformers.TrainingArguments", field.rebuild_annotation())
+        for key, field in Train.model_fields.items()
+    },
+}
+REQUIRED: Final = ("checkpoint",)
+
+
+@cache
+def short_type(axis: str) -> TypeAdapter[Any]:
+    """Validates a value that is written as one word or number."""
+    return TypeAdapter(AXES[axis].short)
+
+
+@cache
+def mapping_type(axis: str) -> TypeAdapter[Any] | None:
+    """Validates a value that is written as a mapping; None for an axis that knows none."""
+    return None if AXES[axis].mapping is None else TypeAdapter(AXES[axis].mapping)
+
+
+def canonical(axis: str, written: object) -> Hashable:
+    """The one form of a written value: `static` and `{strategy: static}` are the same padding.
+
+    Raises:
+        pydantic.ValidationError: the value does not belong on this axis.
+    """
+    mapping = mapping_type(axis)
+    if isinstance(written, dict) and mapping is not None:
+        value = mapping.validate_python(written, strict=True)
+    else:
+        value = short_type(axis).validate_python(written, strict=True)
+    match axis, value:
+        case "checkpoint", str():
+            value = Checkpoint(name=value)
+        case "padding", str():
+            value = Padding.model_validate({"strategy": value})
+        case "device", "cuda":
+            value = "cuda:0"
+    if not isinstance(value, Hashable):
+        raise TypeError(f"a value of the axis {axis} cannot be compared: {value!r}")
+    return value

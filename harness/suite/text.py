@@ -1,0 +1,97 @@
+"""The bytes of a suite file as text: a regular file of bounded size, in UTF-8."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+from harness.errors import InvalidInputError
+from harness.suite.problems import Place, Problem, UnreadableError, nearest, quoted
+
+MAX_BYTES: Final = 1_000_000
+MAX_LINE_LENGTH: Final = 20_000
+
+# YAML 1.2, production 1 (c-printable), turned round.
+_UNPRINTABLE: Final = re.compile(
+    "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufeff\uff00-\ufffd\U00010000-\U0010ffff]|\ufeff"
+)
+_OVERLONG_LINE: Final = re.compile(rf"[^\n]{{{MAX_LINE_LENGTH + 1}}}")
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a suite file, at most one byte beyond the limit.
+
+    Raises:
+        InvalidInputError: it is missing, no regular file, or cannot be read.
+    """
+    try:
+        if path.is_dir():
+            raise InvalidInputError(
+                f"{shown(path)}: is a folder, not a suite file", hint=_files_in(path)
+            )
+        if not path.exists():
+            raise InvalidInputError(f"{shown(path)}: no such suite file", hint=_files_near(path))
+        if not path.is_file():
+            raise InvalidInputError(f"{shown(path)}: is not a regular file", hint="Save the suite in a file.")
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise InvalidInputError(
+            f"{shown(path)}: cannot be read: {reason}", hint="Check the path and its permissions."
+        ) from error
+
+
+def shown(path: Path) -> str:
+    """The path as written, quoted and escaped where it holds what a terminal might obey."""
+    return str(path) if str(path).isprintable() else quoted(str(path), 200)
+
+
+def _files_near(path: Path) -> str:
+    if not path.parent.is_dir():
+        return f"The folder {shown(path.parent)} does not exist either."
+    found = nearest(path.name, [file.name for file in _suites_in(path.parent)])
+    return f"Did you mean {shown(path.parent / found)}?" if found is not None else _files_in(path.parent)
+
+
+def _files_in(folder: Path) -> str:
+    files = [shown(file) for file in _suites_in(folder)[:20]]
+    return f"There are: {', '.join(files)}" if files else f"There is no .yaml file in {shown(folder)}."
+
+
+def _suites_in(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.iterdir() if file.suffix in {".yaml", ".yml"})
+
+
+def decode(content: bytes | str, source: str) -> str:
+    """Text with line feeds alone; a byte order mark is dropped.
+
+    Raises:
+        UnreadableError: too large, not UTF-8, a control character, or a line without end.
+    """
+    encoded = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
+    if len(encoded) > MAX_BYTES:
+        raise UnreadableError(Problem(Place(source), f"larger than {MAX_BYTES:,} bytes, the limit for a suite"))
+    try:
+        text = encoded.decode("utf-8")
+    except UnicodeDecodeError as error:
+        what = f"not UTF-8: byte 0x{encoded[error.start]:02x} at byte offset {error.start}"
+        raise UnreadableError(Problem(Place(source), f"{what}; save the file as UTF-8")) from None
+    if unprintable := _UNPRINTABLE.search(text, int(text.startswith("\ufeff"))):
+        before = text[: unprintable.start()]
+        what = f"the control character U+{ord(unprintable[0]):04X} at byte offset {len(before.encode())}"
+        raise UnreadableError(Problem(_end_of(_with_line_feeds(before), source), f"{what}; remove it"))
+    text = _with_line_feeds(text)
+    if overlong := _OVERLONG_LINE.search(text):
+        what = f"a line of more than {MAX_LINE_LENGTH:,} characters, the limit; break it into several"
+        raise UnreadableError(Problem(_end_of(text[: overlong.start()], source), what))
+    return text
+
+
+def _with_line_feeds(text: str) -> str:
+    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _end_of(text: str, source: str) -> Place:
+    return Place(source, text.count("\n") + 1, len(text) - text.rfind("\n"))
