@@ -1,0 +1,98 @@
+"""Scores as sums over examples, so that one matrix product scores every resample of them.
+
+Each score turns examples into features that are added up, and combines the sums afterwards. Conventions are
+those of scikit-learn, which `evaluate` uses: an F1 without any positive is 0, a class that is neither present
+nor predicted is left out of the macro average, an undefined Matthews coefficient is 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
+Numbers = NDArray[np.integer[Any]] | Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """How a score follows from examples.
+
+    `features` takes labels (N,) and columns (P, N) and gives (F, P, N); a column holds predicted classes, or
+    the losses themselves where `from_losses`. `combine` takes their sums (F, P, R) and the number of examples
+    and gives scores (P, R).
+    """
+
+    features: Callable[[Numbers, Numbers], Floats]
+    combine: Callable[[Floats, int], Floats]
+    from_losses: bool = False
+
+
+def _correct(labels: Numbers, predicted: Numbers) -> Floats:
+    return np.equal(predicted, labels)[None].astype(np.float32)
+
+
+def _mean(sums: Floats, examples: int) -> Floats:
+    return np.asarray(sums[0] / examples)
+
+
+def _counts(labels: Numbers, predicted: Numbers) -> Floats:
+    """True positives, predicted and actual members of every class; of class 1 alone where there are two."""
+    classes = int(max(labels.max(), predicted.max())) + 1
+    chosen = [1] if classes <= 2 else range(classes)
+    features = []
+    for each in chosen:
+        guessed, actual = predicted == each, np.broadcast_to(labels == each, predicted.shape)
+        features += [guessed & actual, guessed, actual]
+    return np.stack(features).astype(np.float32)
+
+
+def _f1(sums: Floats, examples: int) -> Floats:  # noqa: ARG001 - the signature all scores share
+    hits, guessed, actual = sums[0::3], sums[1::3], sums[2::3]
+    involved = guessed + actual
+    each = 2 * hits / np.maximum(involved, 1)
+    present = np.maximum((involved > 0).sum(axis=0), 1)
+    return np.asarray(each.sum(axis=0) / present)
+
+
+def _mcc(sums: Floats, examples: int) -> Floats:
+    """The multi-class coefficient of Gorodkin (2004), which for two classes is Matthews's."""
+    hits, guessed, actual = sums[0::3], sums[1::3], sums[2::3]
+    if len(hits) == 1:
+        # The other class's counts follow from those of class 1.
+        hits = np.concatenate([hits, examples - guessed - actual + hits])
+        guessed = np.concatenate([guessed, examples - guessed])
+        actual = np.concatenate([actual, examples - actual])
+    covariance = hits.sum(axis=0) * examples - (guessed * actual).sum(axis=0)
+    spread = (examples**2 - (guessed**2).sum(axis=0)) * (examples**2 - (actual**2).sum(axis=0))
+    return np.where(spread > 0, covariance / np.sqrt(np.maximum(spread, 1)), 0.0)
+
+
+def _losses(labels: Numbers, losses: Numbers) -> Floats:  # noqa: ARG001 - the signature all scores share
+    return losses[None].astype(np.float32)
+
+
+SCORINGS: Final[dict[str, Scoring]] = {
+    "eval_accuracy": Scoring(_correct, _mean),
+    "eval_f1": Scoring(_counts, _f1),
+    "eval_mcc": Scoring(_counts, _mcc),
+    "eval_loss": Scoring(_losses, _mean, from_losses=True),
+}
+
+
+def scores(metric: str, labels: Numbers, columns: Numbers) -> Floats:
+    """The score of every column: labels (N,), columns (P, N), scores (P,)."""
+    scoring = SCORINGS[metric]
+    sums = scoring.features(labels, columns).sum(axis=2, dtype=np.float64)
+    return scoring.combine(sums[:, :, None], labels.size)[:, 0]
+
+
+def cross_entropies(labels: Numbers, logits: Floats) -> Floats:
+    """The loss of each example in nats: labels (N,), logits (N, C), losses (N,)."""
+    highest = logits.max(axis=1, keepdims=True)
+    norms = np.log(np.exp(logits - highest).sum(axis=1)) + highest[:, 0]
+    return np.asarray(norms - logits[np.arange(labels.size), labels.astype(np.intp)])
