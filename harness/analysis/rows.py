@@ -1,0 +1,71 @@
+"""The rows of a summary: what is known of one variant, all its seeds together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.results.models import Phase, Status
+from harness.trial import Trial
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """The mean over `n` seeds and their sample standard deviation, None for a single seed."""
+
+    mean: float
+    spread: float | None
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What ended the trials with these seeds short of completion."""
+
+    status: Status
+    phase: Phase
+    reason: str
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One variant of a report.
+
+    Quality (`accuracy`, `f1`, `mcc`, as shares of one) leaves out the `degenerate` trials, which are counted.
+    Rates and times are medians over the completed trials, step times (seconds) over all their steps;
+    `peak_memory_bytes` is the largest of any. None: not measured; `unmeasured` says why, by metric.
+    `against_reference` is the mean minus the suite's reference, by metric; empty for stand-ins.
+    """
+
+    variant: str
+    label: str
+    trial: Trial
+    statuses: Mapping[Status, int]
+    seeds: tuple[int, ...]
+    failures: tuple[Failure, ...]
+    degenerate: int
+    accuracy: Estimate | None
+    f1: Estimate | None
+    mcc: Estimate | None
+    real_tokens_per_second: float | None
+    samples_per_second: float | None
+    step_seconds_median: float | None
+    step_seconds_p95: float | None
+    padding_efficiency: float | None
+    train_seconds: float | None
+    peak_memory_bytes: float | None
+    peak_memory_of: Literal["device", "host"] | None
+    model_flops_utilization: float | None
+    unmeasured: Mapping[str, str]
+    stand_in: str | None
+    synthetic: bool
+    against_reference: Mapping[str, float]
+    fails_parity: bool
+    fastest: bool
+
+    @property
+    def completed(self) -> int:
+        """How many of the variant's trials completed, degenerate ones among them."""
+        return self.statuses.get("completed", 0)

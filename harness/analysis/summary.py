@@ -1,0 +1,187 @@
+"""A report at a glance: one row for each variant, its seeds brought together without hiding any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from statistics import fmean, median, stdev
+from typing import Final, Literal
+
+from harness.analysis.naming import labels
+from harness.analysis.rows import Estimate, Failure, Row
+from harness.results.models import Phase, Report, Status, TrialResult
+
+QUALITY: Final = ("eval_accuracy", "eval_f1", "eval_mcc")
+SPEED: Final = "train_real_tokens_per_second"
+_EXPLAINED: Final = ("model_flops_utilization", "energy_joules")
+
+
+def summarize(report: Report, *, failed_parity: Collection[str] = ()) -> tuple[Row, ...]:
+    """One row for each variant, in the order of the plan.
+
+    Args:
+        report: what a run found.
+        failed_parity: ids of the variants that do not compute the same function; none of them is fastest.
+    """
+    variants: dict[str, list[TrialResult]] = {}
+    for result in report.results:
+        variants.setdefault(result.trial.variant_id, []).append(result)
+    names = labels(result.trial for result in report.results)
+    rows = [
+        _row(names[variant], results, report.suite.reference, variant in failed_parity)
+        for variant, results in variants.items()
+    ]
+    fastest = _fastest(rows, variants)
+    return tuple(replace(row, fastest=True) if row.variant in fastest else row for row in rows)
+
+
+def estimate(values: Iterable[float | None]) -> Estimate | None:
+    """Mean and sample standard deviation of what was measured, or None if nothing was."""
+    found = [value for value in values if value is not None]
+    if not found:
+        return None
+    return Estimate(fmean(found), stdev(found) if len(found) > 1 else None, len(found))
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """The quantile of sorted values with linear interpolation, as numpy's default."""
+    position = share * (len(ordered) - 1)
+    below = int(position)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (position - below) * (ordered[above] - ordered[below])
+
+
+def _row(
+    label: str, results: Sequence[TrialResult], reference: Mapping[str, float], fails_parity: bool
+) -> Row:
+    completed = [result for result in results if result.status == "completed"]
+    sound = [result for result in completed if not result.degenerate]
+    quality = {metric: estimate(result.value(metric) for result in sound) for metric in QUALITY}
+    steps = sorted(step for result in completed for step in _values(result, "train_step_seconds"))
+    memory_of, memory = _peak_memory(completed)
+    stand_in = _stand_in(results)
+    synthetic = any(result.data is not None and result.data.synthetic for result in results)
+    return Row(
+        variant=results[0].trial.variant_id,
+        label=label,
+        trial=results[0].trial,
+        statuses=_statuses(results),
+        seeds=tuple(result.trial.seed for result in results),
+        failures=_failures(results),
+        degenerate=len(completed) - len(sound),
+        accuracy=quality["eval_accuracy"],
+        f1=quality["eval_f1"],
+        mcc=quality["eval_mcc"],
+        real_tokens_per_second=_median(completed, SPEED),
+        samples_per_second=_median(completed, "train_samples_per_second"),
+        step_seconds_median=quantile(steps, 0.5) if steps else None,
+        step_seconds_p95=quantile(steps, 0.95) if steps else None,
+        padding_efficiency=_median(completed, "padding_efficiency"),
+        train_seconds=_median(completed, "train_seconds"),
+        peak_memory_bytes=memory,
+        peak_memory_of=memory_of,
+        model_flops_utilization=_median(completed, "model_flops_utilization"),
+        unmeasured=_unmeasured(completed),
+        stand_in=stand_in,
+        synthetic=synthetic,
+        against_reference={} if stand_in or synthetic else _differences(quality, reference),
+        fails_parity=fails_parity,
+        fastest=False,
+    )
+
+
+def _statuses(results: Sequence[TrialResult]) -> dict[Status, int]:
+    counts: dict[Status, int] = {}
+    for result in results:
+        counts[result.status] = counts.get(result.status, 0) + 1
+    return counts
+
+
+def _failures(results: Sequence[TrialResult]) -> tuple[Failure, ...]:
+    """The trials that did not complete, those that ended alike together."""
+    alike: dict[tuple[Status, Phase, str], list[int]] = {}
+    for result in results:
+        if result.status != "completed":
+            key = (result.status, result.phase, result.reason or "no reason given")
+            alike.setdefault(key, []).append(result.trial.seed)
+    return tuple(Failure(*key, tuple(seeds)) for key, seeds in alike.items())
+
+
+def _values(result: TrialResult, metric: str) -> tuple[float, ...]:
+    found = result.measurement(metric)
+    return () if found is None else found.values
+
+
+def _median(results: Iterable[TrialResult], metric: str) -> float | None:
+    found = [value for result in results if (value := result.value(metric)) is not None]
+    return median(found) if found else None
+
+
+def _peak_memory(
+    results: Sequence[TrialResult],
+) -> tuple[Literal["device", "host"] | None, float | None]:
+    """The device's memory where it has its own, else the process's largest resident set."""
+    for kind, metric in (
+        ("device", "peak_memory_allocated_bytes"),
+        ("host", "peak_memory_host_bytes"),
+    ):
+        found = [value for result in results if (value := result.value(metric)) is not None]
+        if found:
+            return ("device" if kind == "device" else "host"), max(found)
+    return None, None
+
+
+def _unmeasured(results: Iterable[TrialResult]) -> dict[str, str]:
+    return {
+        found.metric: found.reason
+        for result in results
+        for found in result.measurements
+        if found.reason is not None and found.metric in _EXPLAINED
+    }
+
+
+def _stand_in(results: Iterable[TrialResult]) -> str | None:
+    return next(
+        (result.checkpoint.name for result in results if result.checkpoint and result.checkpoint.stand_in),
+        None,
+    )
+
+
+def _differences(quality: Mapping[str, Estimate | None], reference: Mapping[str, float]) -> dict[str, float]:
+    return {
+        metric: found.mean - reference[metric]
+        for metric, found in quality.items()
+        if found is not None and metric in reference
+    }
+
+
+def _fastest(rows: Sequence[Row], variants: Mapping[str, Sequence[TrialResult]]) -> set[str]:
+    """The quickest variant of each group of two or more that may be compared."""
+    groups: dict[tuple[object, ...], list[Row]] = {}
+    for row in rows:
+        place = _place(row, variants[row.variant])
+        if place is not None:
+            groups.setdefault(place, []).append(row)
+    return {
+        max(group, key=lambda row: row.real_tokens_per_second or 0.0).variant
+        for group in groups.values()
+        if len(group) > 1
+    }
+
+
+def _place(row: Row, results: Sequence[TrialResult]) -> tuple[object, ...] | None:
+    """Where a row's speed was measured and on what, or None if it may not be compared at all."""
+    if row.completed < len(results) or row.degenerate or row.fails_parity:
+        return None
+    if row.real_tokens_per_second is None:
+        return None
+    places = {
+        (
+            result.trial.device,
+            result.environment and result.environment.fingerprint,
+            result.data and result.data.content_sha256,
+            result.checkpoint is not None and result.checkpoint.stand_in,
+        )
+        for result in results
+    }
+    return places.pop() if len(places) == 1 else None

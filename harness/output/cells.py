@@ -1,0 +1,85 @@
+"""The columns of a report's table as text, which the terminal, Markdown and HTML draw each in their way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from harness.analysis.rows import Estimate, Row
+from harness.output.numbers import NOTHING, duration, percent, rate, size
+from harness.output.remarks import remarks, status
+from harness.results.models import Report
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column; `title` carries the unit that its cells leave out. Cells are raw text."""
+
+    title: str
+    cells: tuple[str, ...]
+    numeric: bool = True
+    dispensable: bool = False
+
+
+_LESS_NEEDED: Final = frozenset({"padding efficiency", "train time", "FLOPs use"})
+
+
+def columns(report: Report, rows: Sequence[Row]) -> list[Column]:
+    """The columns, variant first, status and remarks last; FLOPs use only where it was measured.
+
+    With a reference in the suite, one more line ends the table: the numbers published.
+    """
+    devices = len({row.trial.device for row in rows})
+    numbers: dict[str, Callable[[Row], str]] = {
+        "accuracy": lambda row: _quality(row.accuracy),
+        "F1": lambda row: _quality(row.f1),
+        "real tokens/s": lambda row: rate(row.real_tokens_per_second),
+        "padding efficiency": lambda row: percent(row.padding_efficiency),
+        "train time": lambda row: duration(row.train_seconds),
+    }
+    kinds = dict.fromkeys(row.peak_memory_of for row in rows if row.peak_memory_of)
+    for kind in kinds:
+        numbers[f"{kind} memory"] = partial(_memory, kind=kind)
+    if any(row.model_flops_utilization is not None for row in rows):
+        numbers["FLOPs use"] = lambda row: percent(row.model_flops_utilization)
+    words: dict[str, Callable[[Row], str]] = {
+        "status": status,
+        "remarks": lambda row: ", ".join(remarks(row, devices)),
+    }
+    last = _reference(report)
+    return [
+        Column("variant", _cells(rows, lambda row: row.label, last, "variant"), numeric=False),
+        *(
+            Column(name, _cells(rows, text, last, name), dispensable=name in _LESS_NEEDED or "memory" in name)
+            for name, text in numbers.items()
+        ),
+        *(Column(name, _cells(rows, text, last, name), numeric=False) for name, text in words.items()),
+    ]
+
+
+def _cells(
+    rows: Sequence[Row], text: Callable[[Row], str], last: dict[str, str], name: str
+) -> tuple[str, ...]:
+    return (*map(text, rows), *([last.get(name, "")] if last else []))
+
+
+def _reference(report: Report) -> dict[str, str]:
+    published = report.suite.reference
+    if not published:
+        return {}
+    return {
+        "variant": "reference",
+        "accuracy": percent(published.get("eval_accuracy")),
+        "F1": percent(published.get("eval_f1")),
+        "status": "published",
+    }
+
+
+def _quality(found: Estimate | None) -> str:
+    return NOTHING if found is None else percent(found.mean, found.spread)
+
+
+def _memory(row: Row, kind: str) -> str:
+    return size(row.peak_memory_bytes) if row.peak_memory_of == kind else NOTHING

@@ -1,0 +1,153 @@
+"""What stands beside and below a table in words; the texts are raw, and each format makes them safe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from harness.analysis.rows import Failure, Row
+from harness.output.numbers import count, points
+from harness.results.models import Report
+
+QUALITY_NAMES: Final = {"eval_accuracy": "accuracy", "eval_f1": "F1", "eval_mcc": "MCC"}
+MOST_FAILURES: Final = 20
+_METRIC_NAMES: Final = {"model_flops_utilization": "FLOPs use", "energy_joules": "energy"}
+
+
+def title(report: Report) -> str:
+    """`padding: 4 variants, 12 trials of glue/mrpc`."""
+    variants = len({result.trial.variant_id for result in report.results})
+    trials = count(len(report.results), "trial")
+    return f"{report.suite.name}: {count(variants, 'variant')}, {trials} of {report.suite.task.name}"
+
+
+def place(report: Report) -> str:
+    """What the run happened on: processor, devices, the library that computes."""
+    environments = [result.environment for result in report.results if result.environment]
+    names = dict.fromkeys(one.device.name for one in environments if one.device)
+    cpu = report.environment.cpu
+    cores = f"{cpu.model}, {count(cpu.physical_cores, 'core')}"
+    devices = [name for name in names if name not in (cpu.model, "cpu")]
+    packages = (environments[0] if environments else report.environment).packages
+    versions = [f"{name} {packages[name]}" for name in ("torch", "transformers") if name in packages]
+    return "; ".join([*devices, cores, *versions])
+
+
+def status(row: Row) -> str:
+    """`completed`, `3 completed`, `2 completed, 1 failed`."""
+    if len(row.statuses) == 1 and len(row.seeds) == 1:
+        return next(iter(row.statuses))
+    return ", ".join(f"{number} {name}" for name, number in row.statuses.items())
+
+
+def remarks(row: Row, devices: int) -> list[str]:
+    """The words that mark a row: fastest, stand-in, synthetic, degenerate, parity."""
+    words = []
+    if row.fastest:
+        words.append(f"fastest on {row.trial.device}" if devices > 1 else "fastest")
+    if row.fails_parity:
+        words.append("fails parity")
+    if row.degenerate:
+        words.append("degenerate" if len(row.seeds) == 1 else f"{row.degenerate} degenerate")
+    if row.stand_in:
+        words.append("stand-in")
+    if row.synthetic:
+        words.append("synthetic")
+    return words
+
+
+def notes(report: Report, rows: Sequence[Row]) -> list[str]:
+    """What a reader must know to read the table right, one sentence a line."""
+    return [
+        *report.notes,
+        *_stand_ins(report),
+        *_synthetic(report),
+        *_reference(report, rows),
+        *_degenerate(rows),
+        *_conditions(rows),
+        *_failures(rows),
+        *_unmeasured(rows),
+        *_spread(rows),
+    ]
+
+
+def describe_failure(label: str, failure: Failure) -> str:
+    """`static seed 1: oom in train: out of memory at batch 64`."""
+    seeds = ", ".join(str(seed) for seed in failure.seeds)
+    where = f"{label}, seed{'' if len(failure.seeds) == 1 else 's'} {seeds}"
+    if failure.status == "pending":
+        return f"{where}: pending: {failure.reason}"
+    return f"{where}: {failure.status} in {failure.phase.replace('_', ' ')}: {failure.reason}"
+
+
+def _stand_ins(report: Report) -> Iterable[str]:
+    replaced = {
+        result.checkpoint.requested: result.checkpoint.name
+        for result in report.results
+        if result.checkpoint is not None and result.checkpoint.stand_in
+    }
+    for requested, name in replaced.items():
+        yield f"stand-in: {name} was used in place of {requested}; its numbers say nothing about {requested}"
+
+
+def _synthetic(report: Report) -> Iterable[str]:
+    names = {
+        (result.data.requested, result.data.name)
+        for result in report.results
+        if result.data is not None and result.data.synthetic
+    }
+    for requested, name in sorted(names):
+        yield f"synthetic data: {name}, a generated corpus, was used in place of {requested}"
+
+
+def _reference(report: Report, rows: Sequence[Row]) -> Iterable[str]:
+    if not report.suite.reference:
+        return
+    if not any(row.against_reference for row in rows):
+        yield "reference: no row is compared with it: only real data and checkpoints are"
+    for row in rows:
+        found = row.against_reference.items()
+        if found:
+            differences = ", ".join(
+                f"{QUALITY_NAMES.get(metric, metric)} {points(difference)}" for metric, difference in found
+            )
+            yield f"against the reference, {row.label}: {differences}"
+
+
+def _degenerate(rows: Sequence[Row]) -> Iterable[str]:
+    for row in rows:
+        if row.degenerate:
+            yield (
+                f"degenerate: {row.label}: {row.degenerate} of {count(row.completed, 'completed trial')} "
+                "predicted a single class and was left out of accuracy and F1"
+            )
+
+
+def _conditions(rows: Sequence[Row]) -> Iterable[str]:
+    strategies = {row.trial.padding.strategy for row in rows}
+    if "bucketed" in strategies and len(strategies) > 1:
+        yield "bucketed batches rows of similar length: another order of training than the other strategies'"
+
+
+def _failures(rows: Sequence[Row]) -> Iterable[str]:
+    lines = [describe_failure(row.label, failure) for row in rows for failure in row.failures]
+    yield from lines[:MOST_FAILURES]
+    if len(lines) > MOST_FAILURES:
+        yield f"and {len(lines) - MOST_FAILURES:,} more that did not complete; `--format json` has every one"
+
+
+def _unmeasured(rows: Sequence[Row]) -> Iterable[str]:
+    """Each reason once, with the rows it holds for unless it holds for all."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        for metric, reason in row.unmeasured.items():
+            alike.setdefault((metric, reason), []).append(row.label)
+    completed = sum(row.completed > 0 for row in rows)
+    for (metric, reason), labels in alike.items():
+        where = "" if len(labels) == completed else f" ({', '.join(labels)})"
+        yield f"{_METRIC_NAMES.get(metric, metric)} not measured{where}: {reason}"
+
+
+def _spread(rows: Sequence[Row]) -> Iterable[str]:
+    if any(row.accuracy is not None and row.accuracy.spread is not None for row in rows):
+        yield "± is the sample standard deviation over seeds; rates and times are medians over them"

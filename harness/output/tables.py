@@ -1,0 +1,153 @@
+"""The table a person reads at a glance, and short notes below it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final, Literal, TextIO
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from harness.analysis.summary import summarize
+from harness.output.cells import Column, columns
+from harness.output.remarks import notes, place, title
+from harness.output.safe_text import safe_text
+from harness.results.models import Report
+
+OFF_TERMINAL_WIDTH: Final = 160
+LONGEST_CELL: Final = 200
+LONGEST_NOTE: Final = 1_000
+_NARROWEST: Final = {"variant": 16, "status": 12, "remarks": 12}
+_GAP: Final = 2
+
+
+def report_table(report: Report) -> RenderableType:
+    """The report's table and notes; it takes the width it is given and says which columns that leaves out."""
+    rows = summarize(report)
+    return _ReportTable(
+        title=safe_text(title(report)),
+        place=safe_text(place(report), LONGEST_NOTE),
+        columns=[_safe(column) for column in columns(report, rows)],
+        notes=[safe_text(note, LONGEST_NOTE) for note in notes(report, rows)],
+    )
+
+
+def make_console(stream: TextIO) -> Console:
+    """A console that interprets nothing it prints; off a terminal it is wide enough for a whole table."""
+    console = Console(file=stream, markup=False, highlight=False, emoji=False)
+    if not console.is_terminal:
+        console.width = max(console.width, OFF_TERMINAL_WIDTH)
+    return console
+
+
+class _ReportTable:
+    """Draws once the width is known."""
+
+    def __init__(self, title: str, place: str, columns: Sequence[Column], notes: Sequence[str]) -> None:
+        self._title = title
+        self._place = place
+        self._columns = columns
+        self._notes = notes
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Title, table and notes for the width at hand."""
+        yield Text(self._title, style="bold")
+        yield Text(self._place)
+        shown = fitting(self._columns, options.max_width)
+        if shown is None:
+            yield from _blocks(self._columns)
+            yield _list(self._notes)
+            return
+        yield _table(shown, options.max_width)
+        yield Text()
+        left_out = [column.title for column in self._columns if column not in shown]
+        yield _list([*self._notes, *_told(left_out)])
+
+
+def fitting(columns: Sequence[Column], width: int) -> list[Column] | None:
+    """The columns that fit without breaking a number, or None if even the needed ones do not.
+
+    Dispensable columns go first, from the right.
+    """
+    kept = list(columns)
+    for column in reversed(columns):
+        if _total(kept) <= width:
+            break
+        if column.dispensable:
+            kept.remove(column)
+    return kept if _total(kept) <= width else None
+
+
+def _total(columns: Sequence[Column]) -> int:
+    return sum(_least(column) + _GAP for column in columns) - _GAP
+
+
+def _least(column: Column) -> int:
+    """The width below which a number or a title's word would be broken; names and words may wrap earlier."""
+    cells = max(map(cell_len, column.cells), default=0)
+    if not column.numeric:
+        cells = min(cells, _NARROWEST[column.title])
+    return max(cells, *map(cell_len, column.title.split()))
+
+
+def _widths(columns: Sequence[Column], width: int) -> list[int]:
+    """Numbers get what they need, names and words share the rest, the widest giving way first."""
+    widths = [
+        _least(column) if column.numeric else max(map(cell_len, (column.title, *column.cells)))
+        for column in columns
+    ]
+    least = [_least(column) for column in columns]
+    excess = sum(widths) + _GAP * (len(columns) - 1) - width
+    while excess > 0:
+        widest = max(range(len(columns)), key=lambda at: (widths[at] > least[at], widths[at]))
+        widths[widest] -= 1
+        excess -= 1
+    return widths
+
+
+def _table(columns: Sequence[Column], width: int) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, _GAP - 1, 0, 0), show_edge=False)
+    for column, wide in zip(columns, _widths(columns, width), strict=True):
+        justify: Literal["left", "right"] = "right" if column.numeric else "left"
+        table.add_column(Text(column.title), justify=justify, overflow="fold", width=wide)
+    for cells in zip(*(column.cells for column in columns), strict=True):
+        table.add_row(*(Text(cell, style=_style(cell)) for cell in cells))
+    return table
+
+
+def _blocks(columns: Sequence[Column]) -> Iterator[RenderableType]:
+    """Where a table is too wide: a variant's name on one line, what is known of it below."""
+    names, *others = columns
+    for at, name in enumerate(names.cells):
+        yield Text(name, style="bold", overflow="fold")
+        known = (f"{column.title} {column.cells[at]}" for column in others if column.cells[at])
+        yield Padding(Text(", ".join(known), overflow="fold"), (0, 0, 0, 2), expand=False)
+
+
+def _list(lines: Sequence[str]) -> Table:
+    listed = Table.grid(padding=(0, 1))
+    for line in lines:
+        listed.add_row(Text("-"), Text(line, overflow="fold"))
+    return listed
+
+
+def _told(left_out: Sequence[str]) -> list[str]:
+    if not left_out:
+        return []
+    return [f"left out at this width: {', '.join(left_out)}; `--format csv` has everything"]
+
+
+def _style(cell: str) -> str:
+    """Colour repeats what a word already says."""
+    if "fastest" in cell:
+        return "green"
+    return "red" if any(word in cell for word in ("failed", "degenerate", "fails parity")) else ""
+
+
+def _safe(column: Column) -> Column:
+    cells = tuple(safe_text(cell, LONGEST_CELL) for cell in column.cells)
+    return Column(column.title, cells, column.numeric, column.dispensable)
