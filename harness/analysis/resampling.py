@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from harness.analysis.scoring import SCORINGS, Floats, Numbers, scores
 from harness.analysis.statistics import (
-    Estimate,
+    Effect,
     Interval,
     mcnemar,
     mcnemar_detectable,
@@ -43,7 +43,7 @@ _BLOCK: Final = 1 << 22
 
 def compare_quality(
     metric: str, labels: Numbers, baseline: Numbers, candidate: Numbers, *, resamples: int = RESAMPLES
-) -> Estimate:
+) -> Effect:
     """The difference of a score, candidate minus baseline, averaged over seeds.
 
     Args:
@@ -66,7 +66,7 @@ def compare_quality(
     if np.array_equal(baseline, candidate):
         detectable = discordant and mcnemar_detectable(examples, 0)
         reason = f"the predictions agree on all {examples} examples: nothing to test"
-        return Estimate(0.0, detectable=detectable, discordant=discordant, reason=reason)
+        return Effect(0.0, detectable=detectable, discordant=discordant, reason=reason)
     resampled = _resample(metric, labels, columns, resamples)
     drawn = resampled[seeds:] - resampled[:seeds]
     if seeds == 1:
@@ -79,11 +79,11 @@ def _discordant(labels: Numbers, baseline: Numbers, candidate: Numbers) -> tuple
     return int((before & ~after).sum()), int((after & ~before).sum())
 
 
-def _one_seed(effect: float, drawn: Floats, examples: int, discordant: tuple[int, int] | None) -> Estimate:
+def _one_seed(effect: float, drawn: Floats, examples: int, discordant: tuple[int, int] | None) -> Effect:
     narrow, interval = _percentiles(drawn)
     if discordant is not None:
         p = mcnemar(*discordant)
-        return Estimate(
+        return Effect(
             effect,
             test="exact McNemar",
             interval=interval,
@@ -95,9 +95,9 @@ def _one_seed(effect: float, drawn: Floats, examples: int, discordant: tuple[int
         )
     error = float(drawn.std(ddof=1))
     if error == 0 or examples < 2:
-        return Estimate(effect, interval=interval, narrow=narrow, reason="no resample differs: no p-value")
+        return Effect(effect, interval=interval, narrow=narrow, reason="no resample differs: no p-value")
     freedom = examples - 1
-    return Estimate(
+    return Effect(
         effect,
         test="paired bootstrap",
         interval=interval,
@@ -107,13 +107,13 @@ def _one_seed(effect: float, drawn: Floats, examples: int, discordant: tuple[int
     )
 
 
-def _several_seeds(differences: Floats, drawn: Floats, examples: int) -> Estimate:
+def _several_seeds(differences: Floats, drawn: Floats, examples: int) -> Effect:
     effect = float(differences.mean())
     variance, freedom = _variance(differences, drawn, examples)
     if variance == 0 or not math.isfinite(freedom):
-        return Estimate(effect, reason="neither seeds nor examples differ: no p-value")
+        return Effect(effect, reason="neither seeds nor examples differ: no p-value")
     error = math.sqrt(variance)
-    return Estimate(
+    return Effect(
         effect,
         test="joint bootstrap",
         interval=t_interval(effect, error, freedom, 0.95),

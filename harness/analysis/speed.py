@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.analysis.scoring import Floats
-from harness.analysis.statistics import Estimate, t_detectable, t_p_value
+from harness.analysis.statistics import Effect, t_detectable, t_p_value
 
 RESAMPLES: Final = 10_000
 _SEED: Final = 20_260_102
@@ -24,7 +24,7 @@ _SEED: Final = 20_260_102
 
 def compare_trials(
     baseline: Sequence[float], candidate: Sequence[float], *, paired: bool, resamples: int = RESAMPLES
-) -> Estimate:
+) -> Effect:
     """The ratio of medians, candidate over baseline, from one number a trial, all above zero.
 
     `paired` says that the two sequences hold the same seeds in the same order and that these were run next to
@@ -36,16 +36,16 @@ def compare_trials(
     effect = float(np.median(after) / np.median(before))
     trials = min(before.size, after.size)
     if trials == 1:
-        return Estimate(effect, ratio=True, reason="one trial: no interval, not a test")
+        return Effect(effect, ratio=True, reason="one trial: no interval, not a test")
     if np.ptp(before) == 0 and np.ptp(after) == 0:
         same = "both are constant and equal" if before[0] == after[0] else "neither side varies"
-        return Estimate(effect, ratio=True, reason=f"{same}: no interval and no p-value")
+        return Effect(effect, ratio=True, reason=f"{same}: no interval and no p-value")
     ratios = _resampled_ratios(before, after, paired=paired, resamples=resamples)
     low, lower, upper, high = (float(each) for each in np.quantile(ratios, [0.025, 0.05, 0.95, 0.975]))
     error, freedom = _error_of_logarithms(np.log(before), np.log(after), paired=paired)
     tested = error > 0
     mean = float(np.log(after).mean() - np.log(before).mean())
-    return Estimate(
+    return Effect(
         effect,
         ratio=True,
         test=("paired t of logarithms" if paired else "Welch's t of logarithms") if tested else None,

@@ -24,7 +24,7 @@ Interval = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class Effect:
     """One effect and what may be said of it.
 
     `effect` is the candidate minus the baseline, or the candidate over the baseline where `ratio`.
