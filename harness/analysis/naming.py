@@ -39,7 +39,7 @@ def labels(trials: Iterable[Trial]) -> dict[str, str]:
         if trial.variant_id not in variants:
             variants[trial.variant_id] = axes(trial)
     varying = varying_axes(variants.values()) or ("checkpoint", "padding")
-    return {variant: _label(values, varying) for variant, values in variants.items()}
+    return {variant: label(values, varying) for variant, values in variants.items()}
 
 
 def varying_axes(variants: Iterable[Mapping[str, str]]) -> tuple[str, ...]:
@@ -51,7 +51,8 @@ def varying_axes(variants: Iterable[Mapping[str, str]]) -> tuple[str, ...]:
     return tuple(name for name, values in seen.items() if len(values) > 1)
 
 
-def _label(values: Mapping[str, str], varying: Iterable[str]) -> str:
+def label(values: Mapping[str, str], varying: Iterable[str]) -> str:
+    """The values of these axes in one line, with their names where they do not explain themselves."""
     return " ".join(
         values[name] if name in _BARE else f"{name.rpartition('.')[2]}={values[name]}" for name in varying
     )

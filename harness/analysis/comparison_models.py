@@ -1,0 +1,136 @@
+"""Comparison: what two or more reports, or the variants of one, say of each other; stored, drawn and gated."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from harness.frozen import Frozen
+from harness.metrics import Goal
+
+COMPARISON_SCHEMA_VERSION: Final = 1
+
+Verdict = Literal["better", "worse", "same", "unsure", "not comparable", "missing", "failed"]
+Bounds = Annotated[tuple[float, float], Field(strict=False)]
+
+
+class Side(Frozen):
+    """One side of a row.
+
+    `value` is the mean over the paired seeds for quality, the median for all else, None where nothing is
+    known; `trials` is how many went into it, `device` the one they computed on.
+    """
+
+    name: str
+    device: str | None = None
+    value: float | None = None
+    trials: int = 0
+
+
+class ComparisonRow(Frozen):
+    """One metric of one variant, candidate against baseline.
+
+    `effect` is candidate minus baseline for quality and candidate over baseline for all else (`kind`).
+    `interval` covers 95 %. `p` is the test's own, `p_holm` adjusted over the whole table, and the one that
+    decides. `detectable` is the smallest effect that would be found with a power of 80 % at 5 %: a difference,
+    or a ratio above one. `equivalent` tells whether two one-sided tests put the effect inside the margin.
+    `discordant` counts examples that only the baseline and only the candidate got right. `seeds` are those
+    on both sides; `dropped_seeds` those on one side only. `mismatches` name what does not match.
+    """
+
+    variant: str
+    metric: str
+    unit: str
+    goal: Goal
+    verdict: Verdict
+    baseline: Side
+    candidate: Side
+    kind: Literal["difference", "ratio"]
+    effect: float | None = None
+    interval: Bounds | None = None
+    test: str | None = None
+    p: float | None = None
+    p_holm: float | None = None
+    detectable: float | None = None
+    equivalent: bool | None = None
+    discordant: Annotated[tuple[int, int], Field(strict=False)] | None = None
+    across_devices: bool = False
+    seeds: tuple[int, ...] = ()
+    dropped_seeds: tuple[int, ...] = ()
+    mismatches: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Mismatch(Frozen):
+    """A condition that differs where it should not, on `rows` aligned variants.
+
+    `affects` says which metrics it makes not comparable; `allowed`, that it was waved through by name.
+    """
+
+    name: str
+    affects: Literal["every metric", "quality", "speed"]
+    candidate: str
+    before: str
+    after: str
+    rows: int
+    allowed: bool
+
+
+class FieldChange(Frozen):
+    """A field of environment or configuration that differs; `None` where one side lacks it."""
+
+    candidate: str
+    field: str
+    before: str | None
+    after: str | None
+
+
+class Flip(Frozen):
+    """An example that is classified otherwise: class numbers, `label` the right one."""
+
+    seed: int
+    example_id: int
+    label: int
+    before: int
+    after: int
+
+
+class Flips(Frozen):
+    """The flipped examples of one aligned variant."""
+
+    variant: str
+    candidate: str
+    flips: tuple[Flip, ...]
+
+
+class Explanation(Frozen):
+    """What lies behind the verdicts: what differs in environment and configuration, and what flipped."""
+
+    environment: tuple[FieldChange, ...]
+    configuration: tuple[FieldChange, ...]
+    flips: tuple[Flips, ...]
+
+
+class Comparison(Frozen):
+    """The whole table with the terms it was made on.
+
+    `by` is the axis inside one report, None between reports. `margin` is that of equivalence, in the unit of
+    accuracy, F1 and MCC. `noise` holds the relative band by metric that effects had to leave, as measured.
+    """
+
+    schema_version: Literal[1] = COMPARISON_SCHEMA_VERSION
+    harness_version: str
+    baseline: str
+    candidates: tuple[str, ...]
+    by: str | None
+    margin: float
+    alpha: float
+    resamples: int
+    allowed_mismatches: tuple[str, ...]
+    speed_across_devices: bool
+    noise: dict[str, float]
+    rows: tuple[ComparisonRow, ...]
+    mismatches: tuple[Mismatch, ...] = ()
+    notes: tuple[str, ...] = ()
+    explanation: Explanation | None = None
