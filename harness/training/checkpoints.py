@@ -1,0 +1,98 @@
+"""A fresh classifier from a checkpoint's files, and what was found and missing in them."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
+
+from harness.job import TrialStoppedError
+from harness.trial import Attention, TokenTypeIds
+
+# RoBERTa and its kin count positions from the padding id on.
+_OFFSET_POSITIONS: Final = {"roberta", "xlm-roberta", "camembert", "mpnet"}
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model in fp32 on the CPU, in training mode. `columns` are the inputs that its `forward` will get."""
+
+    model: PreTrainedModel
+    columns: tuple[str, ...]
+    columns_note: str | None
+    newly_initialized: tuple[str, ...]
+    unused: tuple[str, ...]
+
+
+def load_model(
+    folder: Path, *, labels: tuple[str, ...], attention: Attention, token_type_ids: TokenTypeIds
+) -> LoadedModel:
+    """Read a checkpoint as a sequence classifier with one output a label.
+
+    Only safetensors are read and no code but transformers' own is run. Weights that the checkpoint lacks (at
+    least the head) are drawn from torch's generator: seed it first.
+
+    Raises:
+        TrialStoppedError: `failed`, for a checkpoint without safetensors, or an attention it does not have.
+    """
+    if not any(folder.glob("*.safetensors")):
+        raise TrialStoppedError(
+            "failed",
+            f"{folder.name} holds no safetensors",
+            hint="convert it once with model.save_pretrained(FOLDER): pickled weights can run code",
+        )
+    try:
+        model, loading = AutoModelForSequenceClassification.from_pretrained(
+            folder,
+            num_labels=len(labels),
+            id2label=dict(enumerate(labels)),
+            label2id={name: index for index, name in enumerate(labels)},
+            attn_implementation=attention,
+            dtype=torch.float32,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    except ValueError as error:
+        raise TrialStoppedError("failed", str(error).splitlines()[0]) from error
+    columns, note = model_columns(model, token_type_ids)
+    model.train()
+    return LoadedModel(
+        model=model,
+        columns=columns,
+        columns_note=note,
+        newly_initialized=tuple(sorted(loading["missing_keys"])),
+        unused=tuple(sorted(loading["unexpected_keys"])),
+    )
+
+
+def model_columns(model: PreTrainedModel, token_type_ids: TokenTypeIds) -> tuple[tuple[str, ...], str | None]:
+    """The inputs a model gets, by its `forward` and its config, and a sentence about what it does not.
+
+    A tokenizer cannot tell: DistilBERT's emits `token_type_ids`, and its `forward` swallows them unseen.
+    """
+    columns = ("input_ids", "attention_mask")
+    kind = model.config.model_type
+    if "token_type_ids" not in inspect.signature(model.forward).parameters:
+        return columns, f"{kind} gets no token_type_ids: its forward does not take them"
+    if getattr(model.config, "type_vocab_size", 0) < 2:
+        return columns, f"{kind} gets no token_type_ids: its config knows a single type"
+    if token_type_ids == "drop":
+        return columns, f"{kind} gets no token_type_ids: dropped as asked"
+    return (*columns, "token_type_ids"), None
+
+
+def longest_input(folder: Path, tokenizer_limit: int) -> int:
+    """The most tokens a checkpoint takes in one row."""
+    config: Any = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions is None:
+        return tokenizer_limit
+    if config.model_type in _OFFSET_POSITIONS:
+        positions -= config.pad_token_id + 1
+    return min(int(positions), tokenizer_limit)

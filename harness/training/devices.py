@@ -1,0 +1,111 @@
+"""The device a trial computes on: found or refused, never swapped; and what it is."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from harness.environment import Device, available_devices, describe_cpu, torch_cuda_build
+from harness.job import TrialStoppedError
+from harness.trial import Precision
+
+_DTYPES: Final = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def open_device(name: str, precision: Precision) -> torch.device:
+    """The torch device of that name, ready for that precision.
+
+    Raises:
+        TrialStoppedError: `unavailable`, naming what is here, for a device or precision that is not.
+    """
+    if name not in (present := available_devices()):
+        build = torch_cuda_build()
+        raise TrialStoppedError(
+            "unavailable",
+            f"{name} is not here: torch {torch.__version__} "
+            f"({f'CUDA {build}' if build else 'no CUDA'} build) can use {', '.join(present)}",
+            hint="run on a machine that has it, or ask for device: auto",
+        )
+    device = _only(torch.device(name))
+    if precision == "fp16" and device.type != "cuda":
+        raise TrialStoppedError(
+            "unavailable", f"fp16 trains on CUDA, not on {name}", hint="use precision: bf16"
+        )
+    if device.type == "cuda" and precision == "bf16" and not torch.cuda.is_bf16_supported():
+        raise TrialStoppedError("unavailable", f"{name} has no bf16", hint="use precision: fp16")
+    # fp32 means fp32: no TensorFloat-32, on any device.
+    torch.set_float32_matmul_precision("highest")
+    return device
+
+
+def _only(device: torch.device) -> torch.device:
+    """The device with no other of its kind in sight: Trainer would spread a batch over all it sees."""
+    if device.type != "cuda":
+        return device
+    index = device.index or 0
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    # The driver reads this when it is first used, which in this process is later.
+    os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[index] if visible else str(index)
+    return torch.device("cuda", 0)
+
+
+def describe_device(device: torch.device) -> Device:
+    """What the device is, for the report."""
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        return Device(
+            kind="cuda",
+            index=device.index,
+            name=properties.name,
+            memory_bytes=properties.total_memory,
+            driver=read_nvml(lambda nvml, _handle: nvml.nvmlSystemGetDriverVersion(), device),
+            compute_capability=f"{properties.major}.{properties.minor}",
+            clock_mhz=read_nvml(lambda nvml, handle: float(nvml.nvmlDeviceGetClockInfo(handle, 1)), device),
+        )
+    if device.type == "mps":
+        return Device(kind="mps", name=describe_cpu().model, memory_bytes=torch.mps.recommended_max_memory())
+    return Device(kind="cpu", name=describe_cpu().model, clock_mhz=_cpu_clock_mhz())
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done all it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[None]:
+    """The context in which a forward pass runs at that precision; fp32 needs none."""
+    if precision == "fp32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=_DTYPES[precision])
+
+
+def read_nvml(read: Callable[[Any, Any], Any], device: torch.device) -> Any:
+    """What NVML says, or None without its package or the value."""
+    try:
+        nvml = importlib.import_module("pynvml")
+    except ImportError:
+        return None
+    try:
+        nvml.nvmlInit()
+        handle = nvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
+        return read(nvml, handle)
+    except nvml.NVMLError:
+        return None
+
+
+def _cpu_clock_mhz() -> float | None:
+    clock = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq")
+    try:
+        return int(clock.read_text()) / 1e3
+    except OSError:
+        return None

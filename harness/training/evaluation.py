@@ -1,0 +1,99 @@
+"""Evaluation: sorted by length, put back in order, scored through `evaluate`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import evaluate
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn.functional import cross_entropy
+from transformers import PreTrainedModel
+
+from harness.job import TrialStoppedError
+from harness.results.models import Predictions
+from harness.training.devices import autocast
+from harness.training.padding import Collator
+from harness.trial import Precision
+
+# Raised whenever the numbers of the metric module could change: reports of different versions do not compare.
+METRIC_VERSION: Final = "classification-1"
+_METRIC_MODULE: Final = Path(__file__).parent.resolve() / "metrics" / "classification.py"
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What one set of logits is worth; `degenerate` when a single class is ever predicted."""
+
+    loss: float
+    accuracy: float
+    f1: float
+    mcc: float
+    degenerate: bool
+
+
+def predict(
+    model: PreTrainedModel, collator: Collator, batch_size: int, precision: Precision
+) -> npt.NDArray[np.float32]:
+    """The logits of every example of the collator's split, shape (N, classes), in the split's order.
+
+    The longest rows come first, so that a device that cannot hold them says so at once; dropout is off, and
+    the model's mode is put back.
+    """
+    training = model.training
+    model.train(mode=False)
+    order = np.argsort(-collator.split.lengths, kind="stable")
+    parts: list[torch.Tensor] = []
+    with torch.inference_mode(), autocast(model.device, precision):
+        for start in range(0, len(order), batch_size):
+            batch = collator(order[start : start + batch_size].tolist())
+            inputs = {name: tensor.to(model.device) for name, tensor in batch.items() if name != "labels"}
+            parts.append(model(**inputs).logits.float())
+    model.train(training)
+    by_length = torch.cat(parts).cpu().numpy()
+    logits = np.empty_like(by_length)
+    logits[order] = by_length
+    return logits
+
+
+def score(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> Score:
+    """Loss and metrics of logits of shape (N, classes) against labels of shape (N,).
+
+    Raises:
+        TrialStoppedError: `diverged`, for logits that are not finite.
+    """
+    if not np.isfinite(logits).all():
+        raise TrialStoppedError(
+            "diverged",
+            f"the logits of {int((~np.isfinite(logits)).any(axis=1).sum())} of {len(logits)} evaluation "
+            "examples are not finite",
+            hint="lower the learning rate, or use a wider precision",
+        )
+    predicted = logits.argmax(axis=1)
+    values = _metric().compute(predictions=predicted.tolist(), references=labels.tolist())
+    loss = cross_entropy(torch.from_numpy(logits).double(), torch.from_numpy(np.array(labels)))
+    return Score(
+        loss=loss.item(),
+        accuracy=values["accuracy"],
+        f1=values["f1"],
+        mcc=values["mcc"],
+        degenerate=len(np.unique(predicted)) == 1,
+    )
+
+
+def predictions_of(logits: npt.NDArray[np.float32], collator: Collator) -> Predictions:
+    """The logits with the labels and ids of their examples, as a report keeps them."""
+    return Predictions(
+        example_ids=tuple(collator.split.example_ids.tolist()),
+        labels=tuple(collator.split.labels.tolist()),
+        logits=tuple(tuple(row) for row in logits.tolist()),
+    )
+
+
+@cache
+def _metric() -> Any:
+    return evaluate.load(str(_METRIC_MODULE))
