@@ -13,7 +13,13 @@ from harness.frozen import Frozen
 from harness.trial import Attention, Engine, Padding, PaddingStrategy, Precision, TokenTypeIds, Train, Trial
 
 CheckpointText = Annotated[str, Field(min_length=1, max_length=512)]
-DeviceText = Annotated[str, Field(pattern=r"^(cpu|cuda(:[0-9]{1,3})?|mps|auto|all)$")]
+DeviceText = Annotated[
+    str,
+    Field(
+        pattern=r"^(cpu|cuda(:[0-9]{1,3})?|mps|auto|all)$",
+        description="cpu, cuda, cuda:1, mps, auto (the best one here) or all (one variant a device)",
+    ),
+]
 
 
 class Checkpoint(Frozen):
@@ -54,7 +60,7 @@ AXES: Final[dict[str, Axis]] = {
         default=("dynamic",),
     ),
     "device": Axis(
-        "cpu, cuda, cuda:1, mps, auto (the best one here) or all (one variant a device)",
+        "what a trial computes on",
         DeviceText,
         default=("auto",),
     ),

@@ -30,7 +30,15 @@ def _is_metric(name: str) -> str:
 
 
 Name = Annotated[
-    str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"), AfterValidator(_names_no_device_file)
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$",
+        description="1 to 64 letters, digits, - and _, the first a letter or digit",
+    ),
+    AfterValidator(_names_no_device_file),
+]
+Percentage = Annotated[
+    str, Field(pattern=r"^\d+(\.\d+)?%$", description="a percentage of the baseline, such as 10%")
 ]
 Seconds = Annotated[float, Field(gt=0, le=31_536_000)]
 MetricName = Annotated[str, AfterValidator(_is_metric)]
@@ -60,7 +68,7 @@ class Gate(Frozen):
     metric: MetricName
     min: float | None = None
     max: float | None = None
-    max_drop: Annotated[float, Field(ge=0)] | Annotated[str, Field(pattern=r"^\d+(\.\d+)?%$")] | None = None
+    max_drop: Annotated[float, Field(ge=0)] | Percentage | None = None
 
     @model_validator(mode="after")
     def _can_be_passed_and_failed(self) -> Self:
@@ -81,7 +89,7 @@ class Gate(Frozen):
 
 
 class Suite(Frozen):
-    """One suite file, validated. `matrix`, `include` and `exclude` hold, by axis, values as they were written.
+    """One suite file, validated. `matrix`, `include` and `exclude` hold values as they were written.
 
     `max_trials` is the largest plan that is accepted, counted before anything is expanded.
     """

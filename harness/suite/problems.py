@@ -50,7 +50,8 @@ def invalid(problems: Iterable[Problem]) -> InvalidInputError:
     if len(lines) > MAX_SHOWN:
         shown.append(f"and {len(lines) - MAX_SHOWN:,} more problems, not shown")
     return InvalidInputError(
-        "\n".join(shown), hint="The suites in the folder suites/ show every key; `harness schema suite` lists them."
+        "\n".join(shown),
+        hint="The suites in the folder suites/ show every key; `harness schema suite` lists them.",
     )
 
 
@@ -72,8 +73,8 @@ def nearest(wanted: str, known: Sequence[str]) -> str | None:
     if found:
         return found[0]
     folded = wanted.casefold()
-    starting = [name for name in known if len(folded) > 2 and name.casefold().startswith(folded)]
-    return starting[0] if len(starting) == 1 else None
+    holding = [name for name in known if len(folded) > 1 and folded in name.casefold()]
+    return holding[0] if len(holding) == 1 else None
 
 
 def did_you_mean(wanted: str, known: Sequence[str]) -> str:

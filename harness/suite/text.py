@@ -27,9 +27,7 @@ def read_bytes(path: Path) -> bytes:
     """
     try:
         if path.is_dir():
-            raise InvalidInputError(
-                f"{shown(path)}: is a folder, not a suite file", hint=_files_in(path)
-            )
+            raise InvalidInputError(f"{shown(path)}: is a folder, not a suite file", hint=_files_in(path))
         if not path.exists():
             raise InvalidInputError(f"{shown(path)}: no such suite file", hint=_files_near(path))
         if not path.is_file():
@@ -72,7 +70,9 @@ def decode(content: bytes | str, source: str) -> str:
     """
     encoded = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
     if len(encoded) > MAX_BYTES:
-        raise UnreadableError(Problem(Place(source), f"larger than {MAX_BYTES:,} bytes, the limit for a suite"))
+        raise UnreadableError(
+            Problem(Place(source), f"larger than {MAX_BYTES:,} bytes, the limit for a suite")
+        )
     try:
         text = encoded.decode("utf-8")
     except UnicodeDecodeError as error:

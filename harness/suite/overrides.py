@@ -1,0 +1,73 @@
+"""`-o key=value`: one place of a suite written anew, through the same parser as the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+from harness.suite.names import known_paths, nearest_path
+from harness.suite.nodes import Entry, Mapping, Node, Scalar, described
+from harness.suite.problems import Place, Problem, UnreadableError, quoted
+from harness.suite.text import decode
+from harness.suite.tree import parse
+
+# The short forms of a task, and what each stands for.
+TASKS: Final[dict[str, dict[str, str]]] = {"glue/mrpc": {"dataset": "nyu-mll/glue", "config": "mrpc"}}
+
+
+def override(root: Mapping, overrides: Iterable[str], problems: list[Problem]) -> Mapping:
+    """The tree with every override in its place; one that cannot be applied goes to `problems`."""
+    seen: set[str] = set()
+    for text in overrides:
+        place = Place(f"-o {text}" if text.isprintable() and len(text) <= 200 else f"-o {quoted(text, 200)}")
+        path, equals, value = text.partition("=")
+        path = path.strip()
+        if not equals:
+            problems.append(Problem(place, f"expected key=value{nearest_path(path)}"))
+        elif path not in known_paths():
+            problems.append(Problem(place, f"there is no key {quoted(path)}{nearest_path(path)}"))
+        elif path in seen:
+            problems.append(Problem(place, f"{path} is given twice; give it once"))
+        else:
+            seen.add(path)
+            root = _set(root, path, _parsed(value, place, problems), problems)
+    return root
+
+
+def _parsed(value: str, place: Place, problems: list[Problem]) -> Node:
+    try:
+        node = parse(decode(value, place.source), place.source, problems, one_line=True)
+    except UnreadableError as error:
+        problems.append(error.problem)
+        return Scalar(place, None)
+    return Scalar(place, None) if node is None else node
+
+
+def _set(root: Mapping, path: str, node: Node, problems: list[Problem]) -> Mapping:
+    # An axis may hold a dot of its own (train.learning_rate), so that a path has two parts at most.
+    section, dot, key = path.partition(".")
+    if not dot:
+        return _with(root, section, node)
+    inside = root.entries[section].node if section in root.entries else Mapping(node.place, {})
+    if isinstance(inside, Scalar) and section == "task" and inside.value in TASKS:
+        inside = task_in_full(inside)
+    if not isinstance(inside, Mapping):
+        what = (
+            f"{section} is {described(inside)} in the suite, so it has no key {key}; set {section} as a whole"
+        )
+        problems.append(Problem(node.place, what))
+        return root
+    return _with(root, section, _with(inside, key, node))
+
+
+def _with(mapping: Mapping, key: str, node: Node) -> Mapping:
+    return replace(mapping, entries={**mapping.entries, key: Entry(node.place, node)})
+
+
+def task_in_full(short: Scalar) -> Mapping:
+    """The mapping that a task's short form stands for."""
+    full = TASKS[str(short.value)]
+    return Mapping(
+        short.place, {key: Entry(short.place, Scalar(short.place, value)) for key, value in full.items()}
+    )

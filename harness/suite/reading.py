@@ -1,0 +1,123 @@
+"""From a suite file to a Suite, or to one error that names everything wrong with it, each with its place.
+
+Nothing but the file is touched: no network, device, environment variable or other file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from harness.errors import InvalidInputError
+from harness.suite.axes import AXES, canonical
+from harness.suite.matrix import count_trials, too_many
+from harness.suite.models import Suite
+from harness.suite.nodes import Entry, Mapping, Scalar, described, plain
+from harness.suite.overrides import TASKS, override, task_in_full
+from harness.suite.problems import Problem, UnreadableError, did_you_mean, invalid, quoted
+from harness.suite.selection import SELECTION, Selection, read_selection, without_effect
+from harness.suite.text import decode, read_bytes, shown
+from harness.suite.tree import parse
+from harness.suite.validation import problems_of
+from harness.trial import Task
+
+EXAMPLE: Final = """A small suite is:
+  name: example
+  task: glue/mrpc
+  matrix: {checkpoint: [bert-base-uncased], padding: [static, dynamic], device: [auto], seed: [0]}"""
+
+
+def read_suite(path: Path, overrides: Sequence[str] = ()) -> Suite:
+    """Read a suite file.
+
+    Args:
+        path: A YAML file.
+        overrides: `key=value` texts, `train.learning_rate=3e-5` for instance, applied in order.
+
+    Raises:
+        InvalidInputError: with one line for each thing that is wrong, as `file:line:column: what`.
+    """
+    return parse_suite(read_bytes(path), shown(path), overrides)
+
+
+def parse_suite(text: bytes | str, name: str, overrides: Sequence[str] = ()) -> Suite:
+    """Like `read_suite`, for a text that is at hand; `name` stands for the file in messages."""
+    problems: list[Problem] = []
+    try:
+        root = parse(decode(text, name), name, problems)
+    except UnreadableError as error:
+        raise invalid([*problems, error.problem]) from None
+    if root is None:
+        raise InvalidInputError(f"{name}: the suite is empty", hint=EXAMPLE)
+    if not isinstance(root, Mapping):
+        what = f"expected a mapping with keys such as name, task and matrix; found {described(root)}"
+        raise invalid([*problems, Problem(root.place, what)])
+    root = override(root, overrides, problems)
+    suite = _validated(root, problems, axes_overridden=any(text.startswith("matrix") for text in overrides))
+    if suite is None or problems:
+        raise invalid(problems)
+    return suite
+
+
+def _validated(root: Mapping, problems: list[Problem], *, axes_overridden: bool) -> Suite | None:
+    complained = {problem.place for problem in problems}
+    found: list[Problem] = []
+    root = _task_in_full(root, found)
+    selection = read_selection(root, found)
+    # The selection has been judged, value by value: what is wrong there need not be said again.
+    values = _values(root) | (dict.fromkeys(SELECTION & root.entries.keys(), ()) if found else {})
+    suite = None
+    try:
+        suite = Suite.model_validate(values, strict=True)
+    except ValidationError as error:
+        found += problems_of(error, root, _schema(), "the suite")
+    if not found and suite is not None and selection is not None:
+        found += _plan_problems(suite, selection, axes_overridden=axes_overridden)
+    # What could not even be read has been complained about; that it does not validate is no news.
+    problems.extend(problem for problem in found if problem.place not in complained)
+    return suite
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    return Suite.model_json_schema()
+
+
+def _values(root: Mapping) -> dict[str, Any]:
+    values: dict[str, Any] = plain(root)
+    task = values.get("task")
+    if isinstance(task, dict) and task.get("dataset", Task().dataset) != Task().dataset:
+        # The default configuration is MRPC's; another data set has none unless it says so.
+        values["task"] = {"config": None, **task}
+    return values
+
+
+def _task_in_full(root: Mapping, problems: list[Problem]) -> Mapping:
+    task = root.entries.get("task")
+    if task is None or not isinstance(task.node, Scalar) or not isinstance(task.node.value, str):
+        return root
+    entries = dict(root.entries)
+    if task.node.value in TASKS:
+        entries["task"] = Entry(task.place, task_in_full(task.node))
+    else:
+        what = f"unknown task {quoted(task.node.value)}{did_you_mean(task.node.value, list(TASKS))}"
+        hint = "any other data set is a mapping {dataset, config, text, label, ...}"
+        problems.append(Problem(task.node.place, f"{what}; {hint}"))
+        del entries["task"]
+    return Mapping(root.place, entries)
+
+
+def _plan_problems(suite: Suite, selection: Selection, *, axes_overridden: bool) -> list[Problem]:
+    def default(axis: str) -> Hashable:
+        known = AXES[axis].default
+        return canonical(axis, known[0]) if known else getattr(suite.train, axis.removeprefix("train."))
+
+    # A rule of the file may be left without effect by an override of what it was written for.
+    found = [] if axes_overridden else without_effect(selection, default)
+    if (count := count_trials(suite, 1)) > suite.max_trials:
+        found.append(Problem(selection.place, too_many(count, suite.max_trials)))
+    return found

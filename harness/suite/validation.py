@@ -1,0 +1,64 @@
+"""What pydantic has against a value, said in sentences with the place of each in the file."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from harness.suite.expectations import Loc, Schema, below, expectations, remedy
+from harness.suite.names import suggestion
+from harness.suite.nodes import Mapping, Node, Sequence, described
+from harness.suite.problems import Place, Problem, quoted
+
+
+def problems_of(error: ValidationError, node: Node, schema: Schema, label: str) -> list[Problem]:
+    """Each complaint once, at its place below `node`.
+
+    Args:
+        error: Of validating what `node` holds.
+        node: Where the value was written.
+        schema: The JSON Schema of what was expected there.
+        label: What to call the value itself where a complaint is about the whole of it.
+    """
+    seen: dict[tuple[Place, str], Problem] = {}
+    for details in error.errors(include_url=False):
+        problem = _problem(details, node, schema, label)
+        seen.setdefault((problem.place, problem.what), problem)
+    return list(seen.values())
+
+
+def _problem(details: ErrorDetails, node: Node, schema: Schema, label: str) -> Problem:
+    path, found, key_place = _walk(node, details["loc"])
+    wanted = below(schema, path)
+    name = next((str(part) for part in reversed(path) if isinstance(part, str)), label)
+    if details["type"] == "missing":
+        return Problem(found.place, f"the key {details['loc'][-1]} is missing in {name}")
+    if details["type"] == "extra_forbidden":
+        key = str(details["loc"][-1])
+        above = below(schema, path[:-1])
+        place = key_place or found.place
+        return Problem(
+            place, f"unknown key {quoted(key)}{suggestion(key, list(above.get('properties', {})))}"
+        )
+    if details["type"] == "value_error":
+        on_key = details["loc"][-1:] == ("[key]",) and key_place is not None
+        return Problem(key_place if on_key and key_place else found.place, str(details["ctx"]["error"]))
+    expected = " or ".join(expectations(wanted, schema)) or details["msg"]
+    return Problem(
+        found.place, f"{name} must be {expected}; found {described(found)}{remedy(found, wanted, schema)}"
+    )
+
+
+def _walk(node: Node, loc: Loc) -> tuple[Loc, Node, Place | None]:
+    """As far along `loc` as the file goes: that part of it, the node there, and the place of its key."""
+    path: list[int | str] = []
+    key_place = None
+    for part in loc:
+        if isinstance(node, Mapping) and part in node.entries:
+            key_place, node = node.entries[str(part)].place, node.entries[str(part)].node
+        elif isinstance(node, Sequence) and isinstance(part, int) and part < len(node.items):
+            node = node.items[part]
+        else:
+            break
+        path.append(part)
+    return tuple(path), node, key_place
