@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import AwareDatetime, Field, field_validator, model_validator
 
 from harness.assets.models import CheckpointSource, DataSource
 from harness.environment import Environment
@@ -173,3 +174,10 @@ class Report(Frozen):
     environment: Environment
     notes: tuple[str, ...] = ()
     results: tuple[TrialResult, ...]
+
+    @field_validator("suite")
+    @classmethod
+    def _holds_plain_json(cls, suite: Suite) -> Suite:
+        # A matrix may hold anything that YAML can, and only here does it have to fit into JSON.
+        json.dumps([suite.matrix, suite.include, suite.exclude], allow_nan=False, default=str)
+        return suite

@@ -13,7 +13,7 @@ from harness.errors import InvalidInputError
 from harness.frozen import Frozen
 from harness.results.models import TrialResult
 from harness.results.reading import parse_strict, read_bytes
-from harness.results.writing import OS_FILES, Files, digest_of, to_json, unsealed_json, write_atomic
+from harness.results.writing import OS_FILES, Files, canonical_json, digest_of, to_json, write_atomic
 
 TRIAL_ID: Final = re.compile(r"[0-9a-f]{16}")
 
@@ -34,7 +34,7 @@ def write_result(folder: Path, result: TrialResult, *, files: Files = OS_FILES) 
     """
     _check_folder(folder)
     _check_place(result, folder / "result.json")
-    sealed = SealedResult(digest=digest_of(unsealed_json(result)), result=result)
+    sealed = SealedResult(digest=digest_of(canonical_json(result)), result=result)
     write_atomic(folder / "result.json", to_json(sealed), files=files)
 
 
@@ -48,7 +48,7 @@ def read_result(folder: Path) -> TrialResult:
     _check_folder(folder)
     path = folder / "result.json"
     sealed = parse_strict(read_bytes(path, follow=False), SealedResult, path)
-    if sealed.digest != digest_of(unsealed_json(sealed.result)):
+    if sealed.digest != digest_of(canonical_json(sealed.result)):
         raise InvalidInputError(
             f"{path}: its content does not match its digest",
             hint="It does not count as done; the trial will run again.",

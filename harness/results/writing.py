@@ -93,15 +93,29 @@ def to_json(model: Frozen) -> bytes:
 
 
 def unsealed_json(model: Frozen) -> bytes:
-    """Like `to_json`, without filling in a report's digest: the canonical bytes that digests cover."""
-    try:
-        text = pydantic_core.to_json(model, indent=2)
-    except pydantic_core.PydanticSerializationError as error:
-        raise ValueError(f"{type(model).__name__} cannot be written as JSON: {error}") from error
+    """Like `to_json`, without filling in a report's digest: the bytes that this digest covers."""
+    text = _encode(model, indent=2)
     # A list of numbers on one line: one line a number would double a report's size.
     text = _FIRST_NUMBER.sub(b"[", text)
     text = _NEXT_NUMBER.sub(b" ", text)
-    text = _LAST_NUMBER.sub(b"]", text) + b"\n"
+    return _LAST_NUMBER.sub(b"]", text) + b"\n"
+
+
+def canonical_json(model: Frozen) -> bytes:
+    """The model in as few bytes as JSON allows, fields in their order: what a result's digest covers.
+
+    Raises:
+        ValueError: As `to_json` does.
+    """
+    return _encode(model, indent=None)
+
+
+def _encode(model: Frozen, indent: int | None) -> bytes:
+    try:
+        text = pydantic_core.to_json(model, indent=indent)
+    except pydantic_core.PydanticSerializationError as error:
+        raise ValueError(f"{type(model).__name__} cannot be written as JSON: {error}") from error
+    # The words may stand in a string, so the rare text that has them is looked at closely.
     if b"NaN" in text or b"Infinity" in text:
         json.loads(text, parse_constant=_refuse_constant)
     return text
