@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from harness.results.reading import load_report as load_report
+    from harness.suite.reading import load_suite as load_suite
 
 __version__ = "0.1.0"
 
 # public name -> the module it lives in
 _PUBLIC: Final = {
     "load_report": "harness.results.reading",
+    "run_suite": "harness.runs",
+    "RunOptions": "harness.runs",
+    "load_suite": "harness.suite.reading",
 }
 
 

@@ -1,0 +1,145 @@
+"""`harness run`: run a suite, show it as it goes, print the table, say where the report lies."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from harness.errors import HarnessError
+from harness.execution.interrupts import Interrupt
+from harness.execution.run import DEFAULT_RUNNER, RunOptions
+from harness.output.live import view
+from harness.output.safe_text import safe_text
+from harness.output.tables import make_console, report_table
+from harness.results.writing import to_json
+from harness.runs import Run, run_suite
+from harness.suite.reading import parse_suite
+from harness.suite.text import read_bytes, shown
+
+
+@click.command("run", short_help="Fine-tune and evaluate every trial of a suite.")
+@click.argument("suite", type=click.Path(path_type=Path))
+@click.option("-o", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value of the suite.")
+@click.option(
+    "--assets",
+    type=click.Choice(["auto", "hub", "embedded"]),
+    default="auto",
+    show_default=True,
+    help="Where checkpoints and data come from; `auto` takes a labelled stand-in where it must.",
+)
+@click.option(
+    "--reports",
+    type=click.Path(path_type=Path),
+    default=Path("reports"),
+    show_default=True,
+    help="Where run directories go.",
+)
+@click.option("--strict/--no-strict", help="Run nothing if anything is unavailable.")
+@click.option("--fresh/--no-fresh", help="Start anew, even if an earlier run can be resumed.")
+@click.option("--rerun", type=click.Choice(["failed", "all"]), help="Run these trials of the run again.")
+@click.option(
+    "--trial-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="End a trial that takes longer.",
+)
+@click.option(
+    "--retries",
+    type=click.IntRange(0, 10),
+    default=0,
+    show_default=True,
+    help="More attempts for a trial that was killed, timed out or could not start.",
+)
+@click.option("--fail-fast/--no-fail-fast", help="End the run at the first trial that does not complete.")
+@click.option("--wait/--no-wait", help="Wait while another process works on this run.")
+@click.option("--json/--no-json", "as_json", help="Print the report as JSON instead of the table.")
+@click.option("--runner", default=DEFAULT_RUNNER, hidden=True)
+@click.option("--grace", "grace_s", type=click.FloatRange(0), default=10.0, hidden=True)
+def command(
+    *,
+    suite: Path,
+    overrides: tuple[str, ...],
+    assets: Literal["auto", "hub", "embedded"],
+    reports: Path,
+    strict: bool,
+    fresh: bool,
+    rerun: Literal["failed", "all"] | None,
+    trial_timeout: float | None,
+    retries: int,
+    fail_fast: bool,
+    wait: bool,
+    as_json: bool,
+    runner: str,
+    grace_s: float,
+) -> int:
+    r"""Fine-tune and evaluate every trial of SUITE, and write a report.
+
+    An unfinished run of the same suite is resumed: what is finished is not run again. The exit code is 0 if
+    every trial completed, 1 if one did not, and 130 or 143 after an interrupt.
+
+    \b
+    harness run suites/quickstart.yaml
+    harness run suites/padding.yaml -o matrix.seed=[0] -o train.learning_rate=3e-5
+    """
+    options = RunOptions(
+        assets=assets,
+        reports=reports,
+        strict=strict,
+        fresh=fresh,
+        rerun=rerun,
+        wait=wait,
+        trial_timeout_s=trial_timeout,
+        retries=retries,
+        fail_fast=fail_fast,
+        runner=runner,
+        grace_s=grace_s,
+    )
+    try:
+        run = _run(suite, overrides, options)
+    except Interrupt as interrupt:
+        _say(f"{interrupt}; run the same command again to go on")
+        return 128 + interrupt.number
+    except HarnessError as error:
+        if as_json:
+            _print_json({"error": error.message, "hint": error.hint, "exit_code": error.exit_code})
+        raise
+    _show(run, as_json=as_json)
+    return _exit_code(run)
+
+
+def _run(path: Path, overrides: tuple[str, ...], options: RunOptions) -> Run:
+    text = read_bytes(path)
+    suite = parse_suite(text, shown(path), overrides)
+    with ExitStack() as screen:
+        watching = screen.enter_context(view(sys.stderr, sys.stderr.isatty()))
+        return run_suite(suite, options, suite_text=text, observer=watching)
+
+
+def _show(run: Run, *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.buffer.write(to_json(run.report))
+        sys.stdout.flush()
+    else:
+        make_console(sys.stdout).print(report_table(run.report))
+    _say(f"report: {run.directory / 'report.json'}")
+    if run.interrupted is not None:
+        _say("interrupted: run the same command again to go on where it stopped")
+
+
+def _exit_code(run: Run) -> int:
+    if run.interrupted is not None:
+        return 128 + run.interrupted
+    return 0 if all(result.status == "completed" for result in run.report.results) else 1
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    click.echo(json.dumps(document, indent=2))
+
+
+def _say(text: str) -> None:
+    click.echo(safe_text(text, 4_000), err=True)

@@ -1,0 +1,224 @@
+"""Run jobs in processes of this machine: forked from a warm server, watched, stopped and judged."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from harness.environment import describe_environment
+from harness.errors import HarnessError
+from harness.execution.executor import Ended, Event, Progressed
+from harness.execution.host_memory import nearly_all_memory, oom_kills
+from harness.execution.judging import Ending, judge
+from harness.execution.log_tail import log_tail
+from harness.execution.redaction import redact
+from harness.execution.running import Running
+from harness.execution.server_process import ServerProcess
+from harness.execution.trial_files import JOB, LOG, PROGRESS, RESULT
+from harness.job import Job
+from harness.results.models import TrialResult
+from harness.results.trial_folder import read_result, write_result
+from harness.results.writing import to_json, write_atomic
+
+GRACE_SECONDS: Final = 10.0
+_START_FAILURES: Final = 2
+_POLL_WHILE_STOPPING_S: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where and how workers run.
+
+    `runner` is `module:function`; `folder` the run directory; `environ` the workers' whole environment;
+    `secrets` are values to keep out of every file.
+    """
+
+    runner: str
+    folder: Path
+    environ: Mapping[str, str]
+    threads: int
+    secrets: tuple[str, ...] = ()
+
+
+class LocalExecutor:
+    """An executor on this machine, over one fork server at a time.
+
+    Args:
+        place: where and how workers run.
+        grace_s: how long a worker that is told to stop may take before it is killed.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self, place: Place, *, grace_s: float = GRACE_SECONDS, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._place = place
+        self._grace_s = grace_s
+        self._clock = clock
+        self._redact = partial(redact, secrets=place.secrets)
+        self._server: ServerProcess | None = None
+        self._running: dict[str, Running] = {}
+        self._ended: list[Ended] = []
+        self._stopping = False
+        self._start_failures = 0
+        self._last_failure = ""
+
+    def submit(self, job: Job, folder: Path) -> None:
+        """Clear the folder of an earlier attempt and give the job to a worker."""
+        for name in (RESULT, PROGRESS, LOG, JOB):
+            (folder / name).unlink(missing_ok=True)
+        write_atomic(folder / JOB, to_json(job))
+        running = Running(job, folder, since=self._clock(), oom_kills_before=oom_kills())
+        if self._start_failures >= _START_FAILURES:
+            self._end(running, Ending(refused=f"{self._last_failure} (tried {_START_FAILURES} times)"))
+            return
+        self._running[str(folder)] = running
+        if self._server is None:
+            place = self._place
+            self._server = ServerProcess(place.runner, place.environ, place.folder, place.secrets)
+        self._server.fork(folder)
+
+    def poll(self, timeout_s: float) -> Sequence[Event]:
+        """Progress and endings since the last call."""
+        happened: list[Event] = []
+        if self._server is not None and not self._ended:
+            events = self._server.events(timeout_s)
+            # What a worker has said comes before how it ended.
+            happened.extend(self._listen())
+            if events is None:
+                self._bury_server(self._server)
+            for event in events or ():
+                self._take(event)
+        self._enforce_limits()
+        happened.extend(self._ended)
+        self._ended = []
+        return happened
+
+    def stop(self, grace_s: float) -> Sequence[TrialResult]:
+        """Interrupt every worker and end the server."""
+        self._stopping = True
+        deadline = self._clock() + grace_s
+        for running in list(self._running.values()):
+            self._signal(running, signal.SIGTERM)
+        results: list[TrialResult] = []
+        while self._running and self._clock() < deadline:
+            results += [
+                event.result for event in self.poll(_POLL_WHILE_STOPPING_S) if isinstance(event, Ended)
+            ]
+        if self._server is not None:
+            self._bury_server(self._server)
+        return [*results, *(event.result for event in self.poll(0.0) if isinstance(event, Ended))]
+
+    def _listen(self) -> Iterator[Progressed]:
+        now = self._clock()
+        for running in self._running.values():
+            for progress in running.listen(now):
+                yield Progressed(running.job.trial, progress)
+
+    def _take(self, event: dict[str, Any]) -> None:
+        kind = event["event"]
+        if kind == "ready":
+            self._start_failures = 0
+            return
+        running = self._running[event["folder"]]
+        if kind == "started":
+            running.pid = event["pid"]
+        elif kind == "refused":
+            del self._running[event["folder"]]
+            self._end(running, Ending(refused=event["reason"]))
+        else:
+            del self._running[event["folder"]]
+            self._end(running, self._ending(running, event["status"], event["max_rss_bytes"]))
+
+    def _ending(self, running: Running, status: int, max_rss_bytes: int) -> Ending:
+        number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+        ran_out = oom_kills() > running.oom_kills_before or nearly_all_memory(max_rss_bytes)
+        return Ending(
+            code=None if number is not None else os.waitstatus_to_exitcode(status),
+            signal=number,
+            max_rss_bytes=max_rss_bytes,
+            memory_ran_out=ran_out,
+            overrun=running.overrun,
+        )
+
+    def _enforce_limits(self) -> None:
+        now = self._clock()
+        for running in list(self._running.values()):
+            if running.kill_at is not None:
+                if now >= running.kill_at:
+                    self._signal(running, signal.SIGKILL)
+            elif sentence := running.over_limit(now):
+                running.overrun = sentence
+                running.kill_at = now + self._grace_s
+                self._signal(running, signal.SIGTERM)
+
+    def _signal(self, running: Running, number: int) -> None:
+        if self._server is None:
+            return
+        if running.pid is not None:
+            self._server.signal(running.pid, number)
+        else:
+            # The server itself hangs, in an import or on a lock: there is nothing else to end.
+            self._bury_server(self._server)
+
+    def _bury_server(self, server: ServerProcess) -> None:
+        """The server has ended, or is ended now; so have all that it ran."""
+        self._server = None
+        how = server.stop()
+        words = self._redact(server.last_words())
+        if not server.ready:
+            self._start_failures += 1
+            self._last_failure = f"what trains could not be imported ({how}): {words}"
+        for running in self._running.values():
+            lost = f"the process its worker was forked from ended ({how}): {words}"
+            ending = (
+                Ending(overrun=running.overrun, lost=lost) if server.ready else self._never_started(running)
+            )
+            self._end(running, ending)
+        self._running.clear()
+
+    def _never_started(self, running: Running) -> Ending:
+        return Ending(overrun=running.overrun, refused=None if running.overrun else self._last_failure)
+
+    def _end(self, running: Running, ending: Ending) -> None:
+        judgement = judge(
+            running.job,
+            _result_left(running.folder),
+            replace(ending, interrupted=self._stopping),
+            phase=running.phase,
+            started=running.started,
+            duration_s=self._clock() - running.since,
+        )
+        result = judgement.result
+        if result.status != "completed":
+            result = self._complete(result, running.folder)
+            # An interrupted trial leaves no result: the same as if it had not been started.
+            if result.status != "interrupted":
+                write_result(running.folder, result)
+        self._ended.append(Ended(result, judgement.may_retry))
+
+    def _complete(self, result: TrialResult, folder: Path) -> TrialResult:
+        """Add what a worker that did not complete cannot say: the end of its log, and where it ran."""
+        environment = result.environment or describe_environment(threads=self._place.threads)
+        return result.model_copy(
+            update={
+                "reason": self._redact(result.reason or "it gave no reason"),
+                "log_tail": result.log_tail or self._redact(log_tail(folder / LOG)),
+                "environment": environment,
+            }
+        )
+
+
+def _result_left(folder: Path) -> TrialResult | str:
+    if not (folder / RESULT).exists():
+        return "it left no result"
+    try:
+        return read_result(folder)
+    except HarnessError as error:
+        return f"its result cannot be read: {error.message}"

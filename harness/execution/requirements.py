@@ -1,0 +1,70 @@
+"""Check that what trains is installed and new enough, before a process is started for it.
+
+The floors are those of the package's own metadata, so that they are written down once.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from harness.errors import UnavailableError
+
+INSTALL: Final = "pip install 'harness[train]'"
+
+_REQUIREMENT: Final = re.compile(
+    r"^(?P<name>[A-Za-z0-9._-]+)\s*>=\s*(?P<floor>[0-9][0-9.]*)\s*;.*extra\s*==\s*['\"](?P<extra>[a-z]+)['\"]"
+)
+
+
+def require_training_packages(
+    requirements: Iterable[str] | None = None, installed: Callable[[str], str | None] | None = None
+) -> None:
+    """Make sure that every package of the `train` extra is here and at its floor or above.
+
+    Args:
+        requirements: requirement lines; None takes those of the installed `harness`.
+        installed: the version of a package, or None where it is missing.
+
+    Raises:
+        UnavailableError: naming each package that is missing or too old, and how to install them.
+    """
+    lines = _own_requirements() if requirements is None else requirements
+    version_of = installed or _installed_version
+    complaints = [
+        f"needs {name}>={floor}, found {found or 'none'}"
+        for name, floor in training_floors(lines).items()
+        if (found := version_of(name)) is None or _release(found) < _release(floor)
+    ]
+    if complaints:
+        raise UnavailableError("training " + "; ".join(complaints), hint=f"Install it: {INSTALL}")
+
+
+def training_floors(requirements: Iterable[str]) -> dict[str, str]:
+    """The lowest version of each package in the `train` extra, by name."""
+    found = (_REQUIREMENT.match(line) for line in requirements)
+    return {match["name"]: match["floor"] for match in found if match and match["extra"] == "train"}
+
+
+def _own_requirements() -> list[str]:
+    try:
+        return importlib.metadata.requires("harness") or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
+
+
+def _installed_version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """`2.13.0+cpu` as (2, 13): local parts and trailing zeros do not order releases."""
+    numbers = [int(part) for part in re.findall(r"\d+", re.split(r"[^0-9.]", version, maxsplit=1)[0])]
+    while numbers and numbers[-1] == 0:
+        numbers.pop()
+    return tuple(numbers)

@@ -1,0 +1,238 @@
+"""Run a suite: find what it needs, open its directory, run what is not done yet, and write the report."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from harness import __version__
+from harness.assets.models import AssetsMode
+from harness.environment import describe_environment, describe_git, physical_cores
+from harness.execution.executor import Executor
+from harness.execution.interrupts import Interrupts, listen
+from harness.execution.local import GRACE_SECONDS, LocalExecutor, Place
+from harness.execution.opening import Opened, open_directory
+from harness.execution.preflight import (
+    Assets,
+    Machine,
+    Prepared,
+    RealAssets,
+    prepare,
+    require,
+    this_machine,
+    unavailable_row,
+)
+from harness.execution.private_data import refuse_secrets, without_home
+from harness.execution.redaction import redact, secrets_in
+from harness.execution.requirements import require_training_packages
+from harness.execution.resume import Here, Rerun, choose, take_over_edited
+from harness.execution.scheduler import Desk, Policy, not_run, run_jobs
+from harness.execution.worker_environment import worker_environment
+from harness.job import Observer
+from harness.results.models import Report, TrialResult
+from harness.results.plan import make_plan
+from harness.results.run_directory import RunDirectory
+from harness.results.trial_folder import write_result
+from harness.suite.matrix import expand
+from harness.suite.models import Suite
+from harness.trial import Trial
+
+DEFAULT_RUNNER: Final = "harness.training.run_trial:run_trial"
+"""What trains, by name: importing it here would import torch."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How a suite is run.
+
+    `assets` says where checkpoints and data may come from, `reports` where run directories go. `strict`
+    refuses to run when anything is unavailable. `fresh` starts anew, `rerun` runs the failed or all again,
+    `wait` waits for another process to let go of the run. `trial_timeout_s` takes the place of the suite's.
+    `retries` is for trials that were killed, timed out or could not be started. `runner` is
+    `module:function`; `grace_s` how long a worker that is told to end may take.
+    """
+
+    assets: AssetsMode = "auto"
+    reports: Path = Path("reports")
+    strict: bool = False
+    fresh: bool = False
+    rerun: Rerun | None = None
+    wait: bool = False
+    trial_timeout_s: float | None = None
+    retries: int = 0
+    fail_fast: bool = False
+    runner: str = DEFAULT_RUNNER
+    grace_s: float = GRACE_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Seams:
+    """What a test puts in place of the machine: where assets are found, which devices are here, who runs."""
+
+    assets: Callable[[AssetsMode], Assets] = RealAssets
+    machine: Callable[[], Machine] = this_machine
+    executor: Callable[[Place, float], Executor] = lambda place, grace_s: LocalExecutor(
+        place, grace_s=grace_s
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run that has ended: its report, its directory, and the signal that interrupted it, or None."""
+
+    report: Report
+    directory: Path
+    interrupted: int | None = None
+
+
+Render = Callable[[Report], tuple[str, str | None]]
+
+
+def run_suite(
+    suite: Suite,
+    suite_text: bytes,
+    options: RunOptions,
+    *,
+    observer: Observer,
+    render: Render,
+    seams: Seams | None = None,
+) -> Run:
+    """Run every trial of the suite that is not done yet.
+
+    Args:
+        suite: what to run.
+        suite_text: the suite file, of which the run directory keeps a copy.
+        options: how to run it.
+        observer: told of everything as it happens.
+        render: the report as Markdown and as HTML, which are written beside it.
+        seams: for tests.
+
+    Raises:
+        UnavailableError: nothing can run here, or not everything with `strict`.
+        InvalidInputError: the suite holds a secret, or the folder for reports cannot be used.
+        LockedError: another process works in the run directory.
+        StorageError: a file could not be written; what was finished is kept.
+        Interrupt: by a signal before the first trial, or by a second one.
+    """
+    work = _Work(suite, suite_text, options, observer, render, seams or Seams())
+    refuse_secrets(suite, work.secrets)
+    with listen() as interrupts:
+        trials = expand(suite, work.machine.devices)
+        if options.runner == DEFAULT_RUNNER:
+            require_training_packages()
+        prepared = work.prepare(trials)
+        with work.open(trials) as opened:
+            work.take_over(opened, prepared)
+            with interrupts.patient():
+                work.run_rest(opened, prepared, interrupts)
+                report = work.write_report(opened.directory, trials, prepared)
+            return Run(report, opened.directory.path, interrupts.first)
+
+
+class _Work:
+    """The steps of one run, and what has become of its trials so far."""
+
+    def __init__(
+        self,
+        suite: Suite,
+        suite_text: bytes,
+        options: RunOptions,
+        observer: Observer,
+        render: Render,
+        seams: Seams,
+    ) -> None:
+        self.secrets = secrets_in(os.environ)
+        self.machine = seams.machine()
+        self._suite = suite
+        self._suite_text = redact(suite_text.decode("utf-8", "replace"), self.secrets).encode()
+        self._options = options
+        self._observer = observer
+        self._render = render
+        self._seams = seams
+        self._threads = suite.measure.threads or physical_cores()
+        self._results: dict[str, TrialResult] = {}
+
+    def prepare(self, trials: Sequence[Trial]) -> Prepared:
+        """Find what the trials need, and make sure that something can run."""
+        timeout_s = self._options.trial_timeout_s
+        measure = self._suite.measure
+        if timeout_s is not None:
+            measure = measure.model_copy(update={"trial_timeout_seconds": timeout_s})
+        assets = self._seams.assets(self._options.assets)
+        prepared = prepare(trials, measure, assets, self.machine, self._observer.note)
+        require(prepared, strict=self._options.strict)
+        return prepared
+
+    def open(self, trials: Sequence[Trial]) -> AbstractContextManager[Opened]:
+        """Hold the run's directory."""
+        options = self._options
+        return open_directory(
+            options.reports.absolute(),
+            make_plan(self._suite, trials, options.assets),
+            self._suite_text,
+            fresh=options.fresh,
+            rerun=options.rerun,
+            wait=options.wait,
+        )
+
+    def take_over(self, opened: Opened, prepared: Prepared) -> None:
+        """Keep the finished results that still hold, and tell the observer what is left to do."""
+        say, directory = self._observer.note, opened.directory
+        here = Here(describe_environment(), self._threads)
+        for problem in opened.problems:
+            say(f"not counted as done: {problem}")
+        if opened.edited is not None:
+            reuse = take_over_edited(opened.edited, directory, prepared.jobs, here)
+        else:
+            reuse = choose(opened.found, prepared.jobs, here, self._options.rerun)
+        for note in reuse.notes:
+            say(note)
+        planned = directory.plan.trials
+        self._results = dict(reuse.results)
+        if opened.resumed:
+            say(f"resuming {directory.path.name}: {len(self._results)} of {len(planned)} trials are done")
+        rest = [trial for trial in planned if trial.id not in self._results]
+        self._observer.planned(rest, tuple(self._results.values()))
+
+    def run_rest(self, opened: Opened, prepared: Prepared, interrupts: Interrupts) -> None:
+        """Run what has no result yet."""
+        directory = opened.directory
+        for trial in directory.plan.trials:
+            if trial.id in prepared.unavailable and trial.id not in self._results:
+                self._results[trial.id] = unavailable_row(trial, prepared.unavailable[trial.id])
+                self._observer.finished(self._results[trial.id])
+        jobs = [job for trial_id, job in prepared.jobs.items() if trial_id not in self._results]
+        options = self._options
+        environ = worker_environment(os.environ, threads=self._threads, run_folder=directory.path)
+        place = Place(options.runner, directory.path, environ, self._threads, self.secrets)
+        desk = Desk(
+            executor=self._seams.executor(place, options.grace_s),
+            folder_of=directory.trial_folder,
+            keep=lambda result: write_result(directory.trial_folder(result.trial.id), result),
+            observer=self._observer,
+            interrupted=lambda: interrupts.first is not None,
+            grace_s=options.grace_s,
+        )
+        self._results |= run_jobs(jobs, desk, Policy(options.retries, options.fail_fast))
+
+    def write_report(self, directory: RunDirectory, trials: Sequence[Trial], prepared: Prepared) -> Report:
+        """Write the report, with a row for every trial of the plan."""
+        results = [self._results.get(trial.id) or not_run(trial, "it was not started") for trial in trials]
+        report = without_home(
+            Report(
+                harness_version=__version__,
+                run=directory.path.name,
+                created=datetime.now(UTC),
+                suite=self._suite,
+                environment=describe_environment(git=describe_git(Path.cwd())),
+                notes=prepared.chosen,
+                results=tuple(results),
+            )
+        )
+        directory.write_report(report, *self._render(report))
+        return report

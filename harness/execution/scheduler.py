@@ -1,0 +1,139 @@
+"""Which trial runs when: in the plan's order, one at a time on each device, and what follows a failure."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from harness.execution.executor import Ended, Executor
+from harness.job import Job, Observer
+from harness.results.models import TrialResult
+from harness.trial import Trial
+
+POLL_SECONDS: Final = 0.1
+_LONGEST_ATTEMPT_NOTE: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What follows when a trial does not complete.
+
+    `retries` is how many more attempts are made for a trial that was killed, ran out of the host's memory,
+    took too long or could not be started. `fail_fast` ends the run at the first trial that did not complete.
+    """
+
+    retries: int = 0
+    fail_fast: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Whom the scheduler works with.
+
+    `folder_of` gives a trial's folder by its id, `keep` stores a result again that has been added to, and
+    `interrupted` says that no more may be started.
+    """
+
+    executor: Executor
+    folder_of: Callable[[str], Path]
+    keep: Callable[[TrialResult], None]
+    observer: Observer
+    interrupted: Callable[[], bool]
+    grace_s: float
+
+
+def run_jobs(jobs: Sequence[Job], desk: Desk, policy: Policy) -> dict[str, TrialResult]:
+    """Run the jobs, and return a result for each that was started, by trial id.
+
+    The executor is stopped in any case, also when storing fails.
+    """
+    schedule = _Schedule(jobs, desk, policy)
+    try:
+        schedule.run()
+    finally:
+        # After an error or a second interrupt nothing is waited for.
+        desk.executor.stop(0.0)
+    return schedule.results
+
+
+class _Schedule:
+    """The queues of the devices and what has become of the trials so far."""
+
+    def __init__(self, jobs: Sequence[Job], desk: Desk, policy: Policy) -> None:
+        self._desk = desk
+        self._policy = policy
+        self._queues: dict[str, deque[Job]] = {}
+        for job in jobs:
+            self._queues.setdefault(job.trial.device, deque()).append(job)
+        self._running: dict[str, Job] = {}
+        self._failures: dict[str, list[str]] = {}
+        self._ending = False
+        self.results: dict[str, TrialResult] = {}
+
+    def run(self) -> None:
+        """Run until everything has a result, or no more may be started."""
+        while not self._must_stop():
+            self._start_what_can()
+            if not self._running:
+                return
+            self._poll()
+        for result in self._desk.executor.stop(self._desk.grace_s):
+            self._finish(result)
+
+    def _must_stop(self) -> bool:
+        return self._ending or self._desk.interrupted()
+
+    def _start_what_can(self) -> None:
+        for device, queue in self._queues.items():
+            if queue and device not in self._running:
+                job = queue.popleft()
+                self._running[device] = job
+                self._desk.observer.started(job.trial)
+                self._desk.executor.submit(job, self._desk.folder_of(job.trial.id))
+
+    def _poll(self) -> None:
+        for event in self._desk.executor.poll(POLL_SECONDS):
+            if isinstance(event, Ended):
+                self._ended(event)
+            else:
+                self._desk.observer.progressed(event.trial, event.progress)
+
+    def _ended(self, ended: Ended) -> None:
+        trial = ended.result.trial
+        job = self._running.pop(trial.device)
+        failures = self._failures.setdefault(trial.id, [])
+        if ended.may_retry and len(failures) < self._policy.retries and not self._desk.interrupted():
+            failures.append(_describe_attempt(len(failures) + 1, ended.result))
+            self._desk.observer.note(f"{failures[-1]}; trying again")
+            self._queues[trial.device].appendleft(job)
+            return
+        self._finish(ended.result)
+
+    def _finish(self, result: TrialResult) -> None:
+        failures = self._failures.pop(result.trial.id, [])
+        if failures:
+            result = result.model_copy(
+                update={"attempts": len(failures) + 1, "notes": (*result.notes, *failures)}
+            )
+            if result.status != "interrupted":
+                self._desk.keep(result)
+        self.results[result.trial.id] = result
+        self._desk.observer.finished(result)
+        if self._policy.fail_fast and result.status != "completed":
+            self._ending = True
+
+
+def _describe_attempt(number: int, result: TrialResult) -> str:
+    reason = (result.reason or "")[:_LONGEST_ATTEMPT_NOTE]
+    return f"attempt {number} of trial {result.trial.id}: {result.status} in {result.phase}: {reason}"
+
+
+def not_run(trial: Trial, reason: str) -> TrialResult:
+    """The row of a trial that was not started."""
+    return TrialResult(
+        trial=trial, status="pending", phase="start", reason=reason, started=datetime.now(UTC), duration_s=0.0
+    )
