@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from harness.results.reading import load_report as load_report
+    from harness.runs import RunOptions as RunOptions
+    from harness.runs import run_suite as run_suite
     from harness.suite.reading import load_suite as load_suite
 
 __version__ = "0.1.0"
