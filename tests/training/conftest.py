@@ -1,0 +1,117 @@
+"""Small checkpoints with random weights, and a job for each test that trains."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.assets.models import ResolvedCheckpoint, ResolvedData
+from harness.assets.places import cache_root
+from harness.job import Job
+from harness.suite.models import Measure
+from harness.trial import Padding, Train, Trial
+
+WORDS = (
+    *("the", "a", "cat", "dog", "sat", "ran", "on", "under", "mat", "hat", "big", "small"),
+    *("red", "blue", "and", "then", "it", "was", "not", "very", "old", "new"),
+)
+MakeJob = Callable[..., Job]
+
+
+@pytest.fixture(scope="session")
+def mrpc_dir() -> Path:
+    """The real corpus, or a skip that says how to get it in."""
+    folder = os.environ.get("HARNESS_MRPC_DIR")
+    if folder is None:
+        pytest.skip("HARNESS_MRPC_DIR names no folder with MRPC's files")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """The pretrained checkpoint, which brings BERT's uncased vocabulary."""
+    folder = cache_root() / "checkpoints" / "minilm"
+    if not folder.exists():
+        pytest.skip("the pretrained checkpoint is not here: harness fetch minilm")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Two-layer BERT and DistilBERT with random weights and a vocabulary of a few words, by name."""
+    import torch  # noqa: PLC0415 - collected without it
+    from transformers import BertConfig, BertModel, BertTokenizer, DistilBertConfig, DistilBertModel  # noqa: PLC0415
+
+    root = tmp_path_factory.mktemp("checkpoints")
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
+    (root / "vocab.txt").write_text("\n".join(vocabulary))
+    shape: dict[str, Any] = {"vocab_size": len(vocabulary), "max_position_embeddings": 64}
+    torch.manual_seed(0)
+    bert = BertConfig(
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64, **shape
+    )
+    distilbert = DistilBertConfig(dim=32, n_layers=2, n_heads=4, hidden_dim=64, **shape)
+    models = {"bert": BertModel(bert), "distilbert": DistilBertModel(distilbert)}
+    for name, model in models.items():
+        model.save_pretrained(root / name)
+        BertTokenizer(vocab=str(root / "vocab.txt"), model_max_length=64).save_pretrained(root / name)
+    return {name: root / name for name in models}
+
+
+def sentence_pairs(count: int, seed: int) -> list[dict[str, Any]]:
+    """Pairs of 2 to 20 words; a pair is equivalent when both sentences start with the same word."""
+    import random  # noqa: PLC0415
+
+    rng = random.Random(seed)
+    rows = []
+    for _ in range(count):
+        first = rng.choices(WORDS, k=rng.randint(2, 20))
+        second = rng.choices(WORDS, k=rng.randint(2, 20))
+        label = rng.random() < 0.6
+        second[0] = first[0] if label else rng.choice([word for word in WORDS if word != first[0]])
+        rows.append({"sentence1": " ".join(first), "sentence2": " ".join(second), "label": int(label)})
+    return rows
+
+
+@pytest.fixture
+def make_job(checkpoints: dict[str, Path], tmp_path: Path) -> MakeJob:
+    """A job on 64 training and 24 evaluation pairs; keyword arguments change its trial."""
+    files = {}
+    for split, count in (("train", 64), ("validation", 24)):
+        files[split] = str(tmp_path / f"{split}.jsonl")
+        rows = sentence_pairs(count, seed=count)
+        Path(files[split]).write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def make(
+        model: str = "bert", *, train: dict[str, Any] | None = None, warmup_steps: int = 2, **trial: Any
+    ) -> Job:
+        padding = trial.pop("padding", "dynamic")
+        return Job(
+            trial=Trial(
+                checkpoint=model,
+                padding=padding if isinstance(padding, Padding) else Padding(strategy=padding),
+                device="cpu",
+                train=Train(**{"num_train_epochs": 2, **(train or {})}),
+                **trial,
+            ),
+            measure=Measure(warmup_steps=warmup_steps, threads=1),
+            checkpoint=ResolvedCheckpoint(
+                requested=model, name=model, source="local", path=str(checkpoints[model])
+            ),
+            data=ResolvedData(
+                requested="glue/mrpc",
+                name="pairs",
+                source="embedded",
+                layout="files",
+                files=files,
+                synthetic=True,
+            ),
+            cache_dir=str(tmp_path / "cache"),
+        )
+
+    return make

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.training.batching import plan_epoch
+from harness.trial import Padding, PaddingStrategy
+
+STRATEGIES: list[PaddingStrategy] = ["static", "dynamic", "bucketed", "unpadded"]
+lengths_of = st.lists(st.integers(3, 128), min_size=1, max_size=200).map(np.array)
+
+
+@given(
+    lengths=lengths_of, size=st.integers(1, 40), seed=st.integers(0, 9), strategy=st.sampled_from(STRATEGIES)
+)
+def test_every_row_is_in_one_batch_and_no_batch_is_too_large(
+    lengths: np.ndarray, size: int, seed: int, strategy: PaddingStrategy
+) -> None:
+    padding = Padding(strategy=strategy)
+    batches = plan_epoch(lengths, size, padding, longest=int(lengths.max()), seed=seed, epoch=0)
+    assert sorted(np.concatenate([batch.rows for batch in batches])) == list(range(len(lengths)))
+    assert max(len(batch.rows) for batch in batches) <= size
+    assert sum(batch.real_tokens for batch in batches) == lengths.sum()
+    assert all(batch.real_tokens <= batch.computed_tokens for batch in batches)
+
+
+def test_only_bucketed_changes_which_rows_meet() -> None:
+    lengths = np.random.default_rng(0).integers(10, 100, 500)
+    plans = {
+        name: plan_epoch(lengths, 8, Padding(strategy=name), longest=99, seed=3, epoch=1)
+        for name in STRATEGIES
+    }
+    rows = {name: [batch.rows.tolist() for batch in plan] for name, plan in plans.items()}
+    assert rows["static"] == rows["dynamic"] == rows["unpadded"] != rows["bucketed"]
+
+
+def test_epochs_and_seeds_have_orders_of_their_own() -> None:
+    lengths = np.full(64, 5)
+    orders = {
+        tuple(
+            np.concatenate(
+                [b.rows for b in plan_epoch(lengths, 8, Padding(strategy="dynamic"), longest=5, **at)]
+            )
+        )
+        for at in (
+            {"seed": 0, "epoch": 0},
+            {"seed": 0, "epoch": 1},
+            {"seed": 1, "epoch": 0},
+            {"seed": 0, "epoch": 0},
+        )
+    }
+    assert len(orders) == 3
+
+
+@pytest.mark.parametrize(
+    ("padding", "computed"),
+    [
+        (Padding(strategy="static"), 4 * 20),
+        (Padding(strategy="static", length=32), 4 * 32),
+        (Padding(strategy="static", multiple_of=8), 4 * 24),
+        (Padding(strategy="dynamic"), 4 * 11),
+        (Padding(strategy="dynamic", multiple_of=8), 4 * 16),
+        (Padding(strategy="unpadded"), 5 + 7 + 11 + 3),
+    ],
+    ids=str,
+)
+def test_the_tokens_that_a_batch_computes(padding: Padding, computed: int) -> None:
+    (batch,) = plan_epoch(np.array([5, 7, 11, 3]), 4, padding, longest=20, seed=0, epoch=0)
+    assert (batch.real_tokens, batch.computed_tokens) == (26, computed)
+
+
+@pytest.mark.parametrize(("strategy", "low", "high"), [("dynamic", 0.6, 0.8), ("bucketed", 0.96, 1.0)])
+def test_grouping_lengths_leaves_little_padding(strategy: PaddingStrategy, low: float, high: float) -> None:
+    lengths = np.random.default_rng(0).normal(53, 15, 3_668).clip(16, 103).astype(np.int64)
+    plan = plan_epoch(lengths, 8, Padding(strategy=strategy), longest=103, seed=0, epoch=0)
+    assert low < sum(b.real_tokens for b in plan) / sum(b.computed_tokens for b in plan) < high
