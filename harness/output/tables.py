@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from typing import Final, Literal, TextIO
 
@@ -34,6 +35,21 @@ def report_table(report: Report) -> RenderableType:
         columns=[_safe(column) for column in columns(report, rows)],
         notes=[safe_text(note, LONGEST_NOTE) for note in notes(report, rows)],
     )
+
+
+def to_table(report: Report, width: int = OFF_TERMINAL_WIDTH) -> str:
+    """The report's table as plain text, for a file or a pipe; `width` is in columns."""
+    return plain(report_table(report), width)
+
+
+def plain(drawn: RenderableType, width: int = OFF_TERMINAL_WIDTH) -> str:
+    """What rich draws, as text without colour and without spaces at the ends of lines."""
+    console = Console(
+        file=io.StringIO(), width=width, color_system=None, markup=False, highlight=False, emoji=False
+    )
+    with console.capture() as capture:
+        console.print(drawn)
+    return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
 
 
 def make_console(stream: TextIO) -> Console:

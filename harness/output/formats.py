@@ -1,0 +1,57 @@
+"""The formats a report can be written in, by name and by a file's ending."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import PurePath
+from typing import Final, cast
+
+from harness.errors import InvalidInputError
+from harness.results.models import Report
+
+Render = Callable[[Report], str]
+
+# name -> the function that renders it, so that showing one format imports no other.
+FORMATS: Final[dict[str, str]] = {
+    "table": "harness.output.tables:to_table",
+    "markdown": "harness.output.markdown:to_markdown",
+    "csv": "harness.output.spreadsheet:to_csv",
+    "json": "harness.output.json_text:to_json_text",
+    "html": "harness.output.html:to_html",
+    "junit": "harness.output.junit:report_junit",
+    "github": "harness.output.github:report_annotations",
+    "pytest-benchmark": "harness.output.pytest_benchmark:to_pytest_benchmark",
+    "bmf": "harness.output.bencher:to_bmf",
+}
+
+ENDINGS: Final[dict[str, str]] = {
+    ".txt": "table",
+    ".md": "markdown",
+    ".csv": "csv",
+    ".json": "json",
+    ".html": "html",
+    ".htm": "html",
+    ".xml": "junit",
+}
+
+
+def render(report: Report, name: str) -> str:
+    """The report in the format of that name."""
+    module, _, function = FORMATS[name].partition(":")
+    return cast("Render", getattr(import_module(module), function))(report)
+
+
+def format_of(path: PurePath) -> str:
+    """The format a file's ending asks for.
+
+    Raises:
+        InvalidInputError: No format has that ending; the message lists those that do.
+    """
+    try:
+        return ENDINGS[path.suffix.lower()]
+    except KeyError:
+        raise InvalidInputError(
+            f"{path}: no format is known by the ending {path.suffix or '(none)'!r}",
+            hint=f"Use one of {', '.join(ENDINGS)}, or say `--format {'|'.join(FORMATS)}`.",
+        ) from None
