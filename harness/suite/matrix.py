@@ -18,6 +18,9 @@ from harness.trial import Train, Trial
 
 MOST_TRIALS: Final = 100_000
 
+# From the outermost to the innermost: what is compared most often runs closest together.
+ORDER: Final = ("seed", *(axis for axis in AXES if axis != "seed"))
+
 Condition = dict[str, Hashable]
 """A value for each axis in use, in canonical form; always in the same order of axes, the seed first."""
 
@@ -83,6 +86,7 @@ def _conditions(suite: Suite, devices: Sequence[str]) -> Iterator[Condition]:
         {axis: _canonical(suite, axis, (value,), devices) for axis, value in entry.items()}
         for entry in suite.exclude
     ]
+    axes = {axis: axes[axis] for axis in ORDER if axis in axes}
     for condition in _product(axes):
         if not any(all(condition.get(a) in values for a, values in entry.items()) for entry in excluded):
             yield condition

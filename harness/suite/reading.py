@@ -19,7 +19,7 @@ from harness.suite.models import Suite
 from harness.suite.nodes import Entry, Mapping, Scalar, described, plain
 from harness.suite.overrides import TASKS, override, task_in_full
 from harness.suite.problems import Problem, UnreadableError, did_you_mean, invalid, quoted
-from harness.suite.selection import SELECTION, Selection, read_selection, without_effect
+from harness.suite.selection import EMPTY_SELECTION, Selection, read_selection, without_effect
 from harness.suite.text import decode, read_bytes, shown
 from harness.suite.tree import parse
 from harness.suite.validation import problems_of
@@ -42,6 +42,11 @@ def read_suite(path: Path, overrides: Sequence[str] = ()) -> Suite:
         InvalidInputError: with one line for each thing that is wrong, as `file:line:column: what`.
     """
     return parse_suite(read_bytes(path), shown(path), overrides)
+
+
+def load_suite(path: Path | str, overrides: Sequence[str] = ()) -> Suite:
+    """`read_suite` under its public name, for a path in any form."""
+    return read_suite(Path(path), overrides)
 
 
 def parse_suite(text: bytes | str, name: str, overrides: Sequence[str] = ()) -> Suite:
@@ -69,7 +74,9 @@ def _validated(root: Mapping, problems: list[Problem], *, axes_overridden: bool)
     root = _task_in_full(root, found)
     selection = read_selection(root, found)
     # The selection has been judged, value by value: what is wrong there need not be said again.
-    values = _values(root) | (dict.fromkeys(SELECTION & root.entries.keys(), ()) if found else {})
+    values = _values(root)
+    if found:
+        values |= {key: empty for key, empty in EMPTY_SELECTION.items() if key in values}
     suite = None
     try:
         suite = Suite.model_validate(values, strict=True)

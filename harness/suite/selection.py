@@ -16,7 +16,7 @@ from harness.suite.validation import problems_of
 
 ANY_DEVICE: Final = frozenset({"auto", "all"})
 
-SELECTION: Final = frozenset({"matrix", "include", "exclude"})
+EMPTY_SELECTION: Final[dict[str, object]] = {"matrix": {}, "include": (), "exclude": ()}
 
 Axes = dict[str, tuple[Hashable, ...]]
 Chosen = dict[str, Hashable]
@@ -34,7 +34,7 @@ class Selection:
 
 def read_selection(root: Mapping, problems: list[Problem]) -> Selection | None:
     """What the suite's matrix, include and exclude say; None without a matrix."""
-    nodes = {key: root.entries[key].node for key in SELECTION if key in root.entries}
+    nodes = {key: root.entries[key].node for key in EMPTY_SELECTION if key in root.entries}
     include, exclude = (_entries(key, nodes.get(key), problems) for key in ("include", "exclude"))
     if "matrix" not in nodes:
         return None

@@ -16,7 +16,6 @@ MAX_LINE_LENGTH: Final = 20_000
 _UNPRINTABLE: Final = re.compile(
     "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufeff\uff00-\ufffd\U00010000-\U0010ffff]|\ufeff"
 )
-_OVERLONG_LINE: Final = re.compile(rf"[^\n]{{{MAX_LINE_LENGTH + 1}}}")
 
 
 def read_bytes(path: Path) -> bytes:
@@ -83,9 +82,10 @@ def decode(content: bytes | str, source: str) -> str:
         what = f"the control character U+{ord(unprintable[0]):04X} at byte offset {len(before.encode())}"
         raise UnreadableError(Problem(_end_of(_with_line_feeds(before), source), f"{what}; remove it"))
     text = _with_line_feeds(text)
-    if overlong := _OVERLONG_LINE.search(text):
-        what = f"a line of more than {MAX_LINE_LENGTH:,} characters, the limit; break it into several"
-        raise UnreadableError(Problem(_end_of(text[: overlong.start()], source), what))
+    for number, line in enumerate(text.split("\n"), start=1):
+        if len(line) > MAX_LINE_LENGTH:
+            what = f"a line of more than {MAX_LINE_LENGTH:,} characters, the limit; break it into several"
+            raise UnreadableError(Problem(Place(source, number, 1), what))
     return text
 
 

@@ -1,0 +1,126 @@
+"""`harness plan`: the trials of a suite and what each will use, before anything is run or fetched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+
+from harness.assets.models import AssetsMode
+from harness.assets.resolve import peek_checkpoint, peek_data
+from harness.environment import available_devices
+from harness.errors import HarnessError
+from harness.output.safe_text import safe_text
+from harness.suite.matrix import expand
+from harness.suite.reading import read_suite
+from harness.trial import Train, Trial
+
+ALWAYS_SHOWN = ("checkpoint", "padding", "device", "precision", "seed")
+SHOWN_IF_SEVERAL = ("revision", "engine", "attention", "token_type_ids")
+
+
+@click.command
+@click.argument("suite", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "overrides", multiple=True, metavar="KEY=VALUE", help="Set one key, train.learning_rate=3e-5."
+)
+@click.option(
+    "--assets",
+    type=click.Choice(get_args(AssetsMode)),
+    default="auto",
+    show_default=True,
+    help="Where checkpoints and data may come from.",
+)
+@click.option("--json/--no-json", "as_json", default=False, help="Print JSON instead of a table.")
+def command(suite: Path, overrides: tuple[str, ...], assets: AssetsMode, as_json: bool) -> int | None:
+    """List the trials of SUITE with their ids, and which checkpoints, data and devices they will use.
+
+    Nothing is fetched and nothing is trained.
+    """
+    try:
+        plan = _plan(suite, overrides, assets)
+    except HarnessError as error:
+        if not as_json:
+            raise
+        click.echo(json.dumps({"error": error.message, "hint": error.hint, "exit_code": error.exit_code}))
+        click.echo(f"error: {error}", err=True)
+        return error.exit_code
+    click.echo(json.dumps(_as_json(plan), indent=2) if as_json else "\n".join(_lines(plan)))
+    return None
+
+
+def _plan(path: Path, overrides: Sequence[str], assets: AssetsMode) -> dict[str, Any]:
+    suite = read_suite(path, overrides)
+    devices = available_devices()
+    trials = expand(suite, devices)
+    wanted = dict.fromkeys((trial.checkpoint, trial.revision) for trial in trials)
+    return {
+        "suite": suite.name,
+        "task": suite.task.name,
+        "trials": trials,
+        "checkpoints": [
+            {"name": name, "revision": revision, "uses": peek_checkpoint(name, revision, assets)}
+            for name, revision in wanted
+        ],
+        "data": peek_data(suite.task, assets),
+        "devices": [
+            {"name": device, "available": device in devices}
+            for device in dict.fromkeys(trial.device for trial in trials)
+        ],
+    }
+
+
+def _as_json(plan: dict[str, Any]) -> dict[str, Any]:
+    trials: Sequence[Trial] = plan["trials"]
+    rows = [
+        {"id": trial.id, "variant_id": trial.variant_id, **trial.model_dump(mode="json")} for trial in trials
+    ]
+    return {**plan, "trials": rows}
+
+
+def _lines(plan: dict[str, Any]) -> list[str]:
+    trials: Sequence[Trial] = plan["trials"]
+    used = [
+        [safe_text(_called(found["name"], found["revision"])), safe_text(found["uses"])]
+        for found in plan["checkpoints"]
+    ]
+    used.append([safe_text(plan["task"]), safe_text(plan["data"])])
+    used += [
+        [found["name"], "here" if found["available"] else "not here: its trials will be unavailable"]
+        for found in plan["devices"]
+    ]
+    count = f"{len(trials):,} {'trial' if len(trials) == 1 else 'trials'}"
+    return [
+        f"{plan['suite']}: {count} of {safe_text(plan['task'])}",
+        "",
+        *_aligned(_table(trials)),
+        "",
+        "uses",
+        *(f"  {line}" for line in _aligned(used)),
+    ]
+
+
+def _table(trials: Sequence[Trial]) -> list[list[str]]:
+    several = [name for name in SHOWN_IF_SEVERAL if len({getattr(trial, name) for trial in trials}) > 1]
+    varied = [key for key in Train.model_fields if len({getattr(trial.train, key) for trial in trials}) > 1]
+    columns = [*ALWAYS_SHOWN, *several]
+    rows = [["id", *columns, *varied]]
+    for trial in trials:
+        values = [getattr(trial, name) for name in columns]
+        values += [getattr(trial.train, key) for key in varied]
+        rows.append([trial.id, *(safe_text(str(value)) for value in values)])
+    return rows
+
+
+def _called(name: str, revision: str | None) -> str:
+    return name if revision is None else f"{name}@{revision}"
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]

@@ -1,0 +1,95 @@
+"""The JSON Schema of a suite file, for editors: what the YAML may say, short forms included."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from pydantic.json_schema import models_json_schema
+
+from harness.metrics import METRICS
+from harness.suite.axes import AXES, mapping_type, short_type
+from harness.suite.models import Gate, Measure, Suite
+from harness.suite.overrides import TASKS
+from harness.trial import Task, Train
+
+DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+
+Schema = dict[str, Any]
+
+
+def suite_schema() -> Schema:
+    """The schema (JSON Schema 2020-12) of what a suite file may hold.
+
+    It says a little less than the reader checks: not that a metric has a direction, for instance.
+    """
+    own = Suite.model_json_schema()["properties"]
+    definitions: Schema = models_json_schema(
+        [(model, "validation") for model in (Task, Train, Measure, Gate)],
+    )[1]["$defs"]
+    definitions["Gate"]["properties"]["metric"] = {"enum": list(METRICS)}
+    definitions |= {axis: _axis_value(axis) for axis in AXES}
+    return {
+        "$schema": DIALECT,
+        "title": "A suite of harness",
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["name", "matrix"],
+        "properties": {
+            "name": own["name"],
+            "task": {"anyOf": [{"enum": list(TASKS)}, _reference("Task")]},
+            "matrix": _matrix(),
+            "include": _entries("trials in addition; axes left out take all their values of the matrix"),
+            "exclude": _entries("trials to leave out: those that equal every value given"),
+            "train": _reference("Train"),
+            "measure": _reference("Measure"),
+            "reference": {
+                "description": "published or expected values of metrics",
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {metric: {"type": "number"} for metric in METRICS},
+            },
+            "gates": {"type": "array", "items": _reference("Gate")},
+            "max_trials": own["max_trials"],
+        },
+        "$defs": definitions,
+    }
+
+
+def _reference(name: str) -> Schema:
+    return {"$ref": f"#/$defs/{name}"}
+
+
+def _axis_value(axis: str) -> Schema:
+    mapping = mapping_type(axis)
+    forms = [form.json_schema() for form in (short_type(axis), mapping) if form is not None]
+    meaning = {"description": AXES[axis].meaning}
+    return forms[0] | meaning if len(forms) == 1 else meaning | {"anyOf": forms}
+
+
+def _matrix() -> Schema:
+    return {
+        "description": "the axes whose every combination becomes a trial",
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["checkpoint"],
+        "properties": {
+            axis: {
+                "description": known.meaning,
+                "type": "array",
+                "minItems": 1,
+                "uniqueItems": True,
+                "items": _reference(axis),
+            }
+            for axis, known in AXES.items()
+        },
+    }
+
+
+def _entries(description: str) -> Schema:
+    entry = {
+        "type": "object",
+        "additionalProperties": False,
+        "minProperties": 1,
+        "properties": {axis: _reference(axis) for axis in AXES},
+    }
+    return {"description": description, "type": "array", "items": entry}
