@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-HEAD_BYTES: Final = 4 * 2**20
+HEAD_BYTES: Final = 2 * 2**20
 TAIL_BYTES: Final = 256 * 2**10
 # A line longer than this is cut into pieces, each redacted with the end of the one before it.
 LONGEST_LINE: Final = 64 * 2**10
@@ -38,7 +38,7 @@ class CappedLog:
         self._room = head_bytes
         self._tail_bytes = tail_bytes
         self._pending = b""
-        self._tail = b""
+        self._tail = bytearray()
         self._dropped = 0
 
     def feed(self, data: bytes) -> None:
@@ -58,9 +58,10 @@ class CappedLog:
         """Write what is pending and the end of what was too much."""
         self._write(self._pending)
         self._pending = b""
+        self._cut_tail()
         if self._dropped or self._tail:
             note = f"\n[{self._dropped} bytes of output are left out here]\n" if self._dropped else ""
-            os_write_all(self._file, note.encode() + self._clean(self._tail))
+            os_write_all(self._file, note.encode() + self._clean(bytes(self._tail)))
         os.close(self._file)
 
     def _cut_line(self) -> None:
@@ -82,14 +83,18 @@ class CappedLog:
         os_write_all(self._file, self._clean(fits))
 
     def _keep_tail(self, data: bytes) -> None:
-        joined = self._tail + data
-        excess = len(joined) - self._tail_bytes
+        self._tail += data
+        # Cut only now and then: each cut copies what is kept.
+        if len(self._tail) > 4 * self._tail_bytes:
+            self._cut_tail()
+
+    def _cut_tail(self) -> None:
+        excess = len(self._tail) - self._tail_bytes
         if excess > 0:
             # Begin at a whole line, or half a secret could stand at the start.
-            start = joined.find(b"\n", excess) + 1 or len(joined)
+            start = self._tail.find(b"\n", excess) + 1 or len(self._tail)
             self._dropped += start
-            joined = joined[start:]
-        self._tail = joined
+            del self._tail[:start]
 
     def _clean(self, data: bytes) -> bytes:
         return self._redact(data.decode("utf-8", "replace")).encode("utf-8", "replace")

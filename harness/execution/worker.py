@@ -14,7 +14,7 @@ from typing import Final
 
 from harness.execution.trial_files import JOB, PROGRESS
 from harness.job import Job, Progress, RunTrial, TrialStoppedError
-from harness.results.models import Measurement, Phase, TrialResult, measured
+from harness.results.models import Measurement, Phase, Status, TrialResult, measured
 from harness.results.trial_folder import write_result
 
 # Given back when memory has run out, so that there is some left to say so with.
@@ -49,16 +49,31 @@ def work(folder: Path, runner: RunTrial, redact: Callable[[str], str]) -> None:
     progress = ProgressFile(folder / PROGRESS)
     started, clock = datetime.now(UTC), time.monotonic()
     ballast = bytearray(_BALLAST_BYTES)
+
+    def ended(status: Status, reason: str, measurements: tuple[Measurement, ...] = ()) -> TrialResult:
+        return TrialResult(
+            trial=job.trial,
+            status=status,
+            phase=progress.phase,
+            reason=_writable(redact(reason))[:_LONGEST_REASON],
+            measurements=measurements,
+            started=started,
+            duration_s=time.monotonic() - clock,
+        )
+
     try:
         result = _checked(runner(job, progress.announce), job)
     except BaseException as error:  # a worker says how it ended whatever ends it
         del ballast
         traceback.print_exception(error)
         traceback.clear_frames(error.__traceback__)
-        result = _result_of(error, job, progress.phase, redact).model_copy(
-            update={"started": started, "duration_s": time.monotonic() - clock}
-        )
-    write_result(folder, result)
+        result = ended(*_what_happened(error, job))
+    try:
+        write_result(folder, result)
+    except ValueError as error:
+        # NaN, or text that is none: what the runner returned cannot be JSON.
+        traceback.print_exception(error)
+        write_result(folder, ended("failed", f"its result cannot be written: {error}"))
 
 
 def _checked(result: object, job: Job) -> TrialResult:
@@ -69,28 +84,16 @@ def _checked(result: object, job: Job) -> TrialResult:
     return result
 
 
-def _result_of(error: BaseException, job: Job, phase: Phase, redact: Callable[[str], str]) -> TrialResult:
-    """The result of a trial that raised; its times are filled in by the caller."""
-    measurements: tuple[Measurement, ...] = ()
+def _what_happened(error: BaseException, job: Job) -> tuple[Status, str, tuple[Measurement, ...]]:
+    """Status, reason and what can still be measured of a trial that raised."""
     if isinstance(error, TrialStoppedError):
-        status, reason = error.status, str(error)
-    elif _is_out_of_memory(error):
-        batch, peak = job.trial.train.per_device_train_batch_size, _peak_host_bytes()
-        where = "host" if isinstance(error, MemoryError) else job.trial.device
-        status = "oom"
-        reason = f"out of memory on {where} at batch size {batch}: {_last_line(error)}"
-        measurements = (measured("peak_memory_host_bytes", peak),)
-    else:
-        status, reason = "failed", _last_line(error)
-    return TrialResult(
-        trial=job.trial,
-        status=status,
-        phase=phase,
-        reason=redact(reason)[:_LONGEST_REASON],
-        measurements=measurements,
-        started=datetime.now(UTC),
-        duration_s=0.0,
-    )
+        return error.status, str(error), ()
+    if not _is_out_of_memory(error):
+        return "failed", _last_line(error), ()
+    where = "host" if isinstance(error, MemoryError) else job.trial.device
+    batch = job.trial.train.per_device_train_batch_size
+    reason = f"out of memory on {where} at batch size {batch}: {_last_line(error)}"
+    return "oom", reason, (measured("peak_memory_host_bytes", _peak_host_bytes()),)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
@@ -105,6 +108,11 @@ def _is_out_of_memory(error: BaseException) -> bool:
 def _last_line(error: BaseException) -> str:
     lines = "".join(traceback.format_exception_only(error)).strip().splitlines()
     return lines[-1].strip() if lines else type(error).__name__
+
+
+def _writable(text: str) -> str:
+    """The text without lone surrogates, which no file in UTF-8 can hold."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _peak_host_bytes() -> int:

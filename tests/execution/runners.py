@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import random
+import resource
+import signal
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 from harness.environment import Device, describe_environment, physical_cores
-from harness.job import Announce, Job, Progress
+from harness.job import Announce, Job, Progress, TrialStoppedError
 from harness.results.models import TrialResult
+from harness.results.trial_folder import write_result
 from tests.factories import make_checkpoint, make_data, make_result
 
 
@@ -53,3 +59,110 @@ def slow(job: Job, announce: Announce) -> TrialResult:
     announce(Progress(phase="train", step=1, steps=2))
     time.sleep(float(os.environ.get("FAKE_SECONDS", "0.3")))
     return completed(job)
+
+
+def hostile(job: Job, announce: Announce) -> TrialResult:
+    """Behaves as badly as its seed says; seeds below 100 and odd ones are good neighbours."""
+    announce(Progress(phase="train", step=1, steps=2))
+    result = completed(job)
+    if misbehave := HOSTILE.get(job.trial.seed):
+        return misbehave(job) or result
+    return result
+
+
+def _segmentation_fault(job: Job) -> None:
+    ctypes.string_at(0)
+
+
+def _exit(job: Job) -> None:
+    os._exit(3)
+
+
+def _kill_itself(job: Job) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _hang(job: Job) -> None:
+    time.sleep(600)
+
+
+def _hang_deaf(job: Job) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(600)
+
+
+def _flood(job: Job) -> None:
+    block = b"::error::x\x1b[31m" * 65_536
+    for _ in range(200 * 2**20 // len(block)):
+        os.write(1, block)
+
+
+def _print_rubbish(job: Job) -> None:
+    os.write(2, b"\xff\xfe rubbish \x00\x80\n")
+    raise ValueError("after \udcff rubbish")
+
+
+def _leave_grandchild(job: Job) -> None:
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            time.sleep(600)
+        os._exit(0)
+    if os.fork() == 0:
+        time.sleep(600)
+
+
+def _close_descriptors(job: Job) -> None:
+    os.closerange(0, 256)
+
+
+def _leave_half_a_result(job: Job) -> None:
+    Path("result.json").write_text('{"digest": "sha256:')
+    os._exit(0)
+
+
+def _give_another_result(job: Job) -> None:
+    other = job.trial.model_copy(update={"seed": 1})
+    sealed = write_elsewhere(completed(job.model_copy(update={"trial": other})))
+    Path("result.json").write_bytes(sealed)
+    os._exit(0)
+
+
+def _use_too_much_memory(job: Job) -> None:
+    in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (in_use + 2**26, in_use + 2**26))
+    bytearray(2**32)
+
+
+def write_elsewhere(result: TrialResult) -> bytes:
+    """The bytes of a whole `result.json`, made in a folder of its own."""
+    folder = Path("elsewhere", result.trial.id)
+    folder.mkdir(parents=True)
+    write_result(folder, result)
+    return (folder / "result.json").read_bytes()
+
+
+def _diverge(job: Job) -> None:
+    raise TrialStoppedError("diverged", "the loss is NaN at step 2")
+
+
+def _return_nonsense(job: Job) -> TrialResult:
+    return completed(job).model_copy(update={"duration_s": float("nan")})
+
+
+HOSTILE: dict[int, Callable[[Job], TrialResult | None]] = {
+    100: _segmentation_fault,
+    102: _exit,
+    104: _kill_itself,
+    106: _hang,
+    108: _hang_deaf,
+    110: _flood,
+    112: _print_rubbish,
+    114: _leave_grandchild,
+    116: _close_descriptors,
+    118: _leave_half_a_result,
+    120: _give_another_result,
+    122: _use_too_much_memory,
+    124: _diverge,
+    126: _return_nonsense,
+}
