@@ -28,11 +28,11 @@ class ResolvedCheckpoint(Frozen):
 
 
 class ResolvedData(Frozen):
-    """A data set's files on this machine, by split name: `train`, `validation`, and `test` where there is one.
+    """A data set's files on this machine, by split name: `train`, `validation`, and mostly `test`.
 
     `layout` says how to read them: the embedded corpus and the Hub are Parquet files by split, `glue` and
-    `microsoft` are the two tab-separated layouts of MRPC (Microsoft's has no validation file: its `dev_ids`
-    lists the pairs of ids in `train` that are the validation split), `files` are `<split>.<parquet|jsonl|csv|tsv>`.
+    `microsoft` are the two tab-separated layouts of MRPC, `files` are `<split>.<parquet|jsonl|csv|tsv>`.
+    Microsoft's has no validation file: its `dev_ids` lists the pairs of `train` that are that split.
     """
 
     requested: str
