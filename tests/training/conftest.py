@@ -52,6 +52,8 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     (root / "vocab.txt").write_text("\n".join(vocabulary))
     shape: dict[str, Any] = {"vocab_size": len(vocabulary), "max_position_embeddings": 64}
     torch.manual_seed(0)
+    # The models are far too small to gain from more, and threads that wait for each other cost seconds.
+    torch.set_num_threads(1)
     bert = BertConfig(
         hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64, **shape
     )

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import BertConfig, BertForSequenceClassification, DistilBertConfig
+from transformers import DistilBertForSequenceClassification as DistilBert
+
+from harness.training.flops import EncoderShape, peak_flops
+
+pytestmark = pytest.mark.heavy
+
+
+@pytest.mark.parametrize("kind", ["bert", "distilbert"])
+def test_the_formula_agrees_with_torch_counting_the_model(kind: str) -> None:
+    size: dict[str, Any] = {"vocab_size": 50, "attn_implementation": "eager"}
+    bert = BertConfig(
+        hidden_size=32, num_hidden_layers=3, num_attention_heads=4, intermediate_size=96, **size
+    )
+    distilbert = DistilBertConfig(dim=32, n_layers=3, n_heads=4, hidden_dim=96, **size)
+    model = BertForSequenceClassification(bert) if kind == "bert" else DistilBert(distilbert)
+    rows, length = 4, 17
+    ids, labels = torch.ones(rows, length, dtype=torch.int64), torch.zeros(rows, dtype=torch.int64)
+    with FlopCounterMode(display=False) as counter:
+        model(input_ids=ids, labels=labels).loss.backward()
+    shape = EncoderShape.of(model.config)
+    assert shape is not None
+    assert shape.train_flops(np.full(rows, length)) == pytest.approx(counter.get_total_flops(), rel=0.005)
+
+
+def test_a_config_without_the_usual_sizes_has_no_shape() -> None:
+    assert EncoderShape.of(object()) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "tflops"),
+    [
+        ("NVIDIA H100 80GB HBM3", 989.4),
+        ("NVIDIA H100 PCIe", 756.5),
+        ("NVIDIA A100-SXM4-40GB", 312.0),
+        ("AMD EPYC", None),
+    ],
+)
+def test_peaks_are_published_ones_or_none(name: str, tflops: float | None) -> None:
+    assert peak_flops(name, "bf16") == (None if tflops is None else tflops * 1e12)
+
+
+def test_a_precision_that_a_device_lacks_has_no_peak() -> None:
+    assert peak_flops("Tesla T4", "bf16") is None

@@ -1,0 +1,206 @@
+"""Whole trials on small checkpoints: what an engine's table entry must do, and what a result must hold."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+
+from harness.job import Progress, TrialStoppedError
+from harness.results.models import TrialResult
+from harness.training import checkpoints
+from harness.training.checkpoints import LoadedModel
+from harness.training.run_trial import run_trial
+from harness.trial import Padding, Precision
+from tests.training.conftest import MakeJob
+
+pytestmark = pytest.mark.heavy
+
+
+@pytest.fixture(autouse=True)
+def _one_process_a_trial() -> Iterator[None]:
+    """accelerate keeps one precision a process, and a trial has its own; here they share one."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def quietly(progress: Progress) -> None:
+    """Nobody watches."""
+
+
+def test_a_result_holds_quality_measurements_predictions_and_what_was_used(make_job: MakeJob) -> None:
+    said: list[Progress] = []
+    result = run_trial(make_job(), said.append)
+    assert result.status == "completed"
+    assert [epoch.epoch for epoch in result.epochs] == [1, 2]
+    assert result.value("eval_accuracy") == result.epochs[-1].eval_accuracy
+    assert result.predictions is not None
+    assert len(result.predictions.logits) == 24
+    right = np.argmax(result.predictions.logits, axis=1) == np.array(result.predictions.labels)
+    assert right.mean() == pytest.approx(result.value("eval_accuracy"))
+    steps = result.measurement("train_step_seconds")
+    assert steps is not None
+    assert len(steps.values) == 2 * 8 - 2
+    seen = [progress.phase for progress in said]
+    assert list(dict.fromkeys(seen)) == ["load_data", "tokenize", "load_model", "train", "evaluate", "write"]
+    assert result.checkpoint is not None
+    assert result.checkpoint.columns == ("input_ids", "attention_mask", "token_type_ids")
+    assert result.data is not None
+    assert (result.data.train_examples, result.data.eval_examples, result.data.synthetic) == (64, 24, True)
+    assert result.environment is not None
+    assert result.environment.device is not None
+    assert result.environment.threads == 1
+    assert TrialResult.model_validate_json(result.model_dump_json()) == result
+
+
+def test_the_same_seed_gives_the_same_logits_and_another_seed_does_not(make_job: MakeJob) -> None:
+    first, again, other = (run_trial(make_job(seed=seed), quietly).predictions for seed in (0, 0, 1))
+    assert first == again != other
+
+
+def without_dropout(monkeypatch: pytest.MonkeyPatch) -> None:
+    load = checkpoints.load_model
+
+    def still(*args: Any, **kwargs: Any) -> LoadedModel:
+        loaded = load(*args, **kwargs)
+        for part in loaded.model.modules():
+            if isinstance(part, torch.nn.Dropout):
+                part.p = 0.0
+        return loaded
+
+    monkeypatch.setattr("harness.training.run_trial.load_model", still)
+
+
+@pytest.mark.parametrize("model", ["bert", "distilbert"])
+def test_static_dynamic_and_unpadded_train_to_the_same_function(
+    model: str, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_dropout(monkeypatch)
+    results = [
+        run_trial(make_job(model, padding=name), quietly) for name in ("static", "dynamic", "unpadded")
+    ]
+    logits = [np.array(result.predictions and result.predictions.logits) for result in results]
+    np.testing.assert_allclose(logits[1], logits[0], atol=1e-5)
+    np.testing.assert_allclose(logits[2], logits[0], atol=1e-5)
+    efficiency = [result.value("padding_efficiency") or 0.0 for result in results]
+    assert efficiency[0] < efficiency[1] < efficiency[2] == 1.0
+
+
+def test_accumulated_gradients_train_like_one_larger_batch(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards against transformers #47688, which multiplies BERT's gradients; the batches here are equal."""
+    without_dropout(monkeypatch)
+    # No clipping, and an epsilon that makes Adam feel the size of a gradient: both would hide a factor.
+    train = {"max_grad_norm": 0.0, "max_steps": 2, "learning_rate": 1e-3, "adam_epsilon": 1.0}
+    whole = run_trial(make_job(train={**train, "per_device_train_batch_size": 16}), quietly)
+    parts = run_trial(
+        make_job(train={**train, "per_device_train_batch_size": 8, "gradient_accumulation_steps": 2}), quietly
+    )
+    assert whole.predictions is not None
+    assert parts.predictions is not None
+    np.testing.assert_allclose(parts.predictions.logits, whole.predictions.logits, atol=1e-6)
+    assert parts.epochs[-1].train_loss == pytest.approx(whole.epochs[-1].train_loss, abs=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_each_precision_trains_on_the_cpu(precision: Precision, make_job: MakeJob) -> None:
+    result = run_trial(make_job(precision=precision), quietly)
+    assert result.status == "completed"
+    assert result.checkpoint is not None
+    assert result.checkpoint.dtype == "float32"
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "reason"),
+    [
+        ({"precision": "fp16"}, "unavailable", "fp16 trains on CUDA, not on cpu"),
+        (
+            {"padding": Padding(strategy="static", length=20)},
+            "failed",
+            "static length 20 is shorter than the longest",
+        ),
+        (
+            {"padding": Padding(strategy="static", length=64, multiple_of=48)},
+            "failed",
+            "pads beyond the 64 tokens",
+        ),
+    ],
+)
+def test_what_cannot_be_done_is_refused_with_its_reason(
+    change: dict[str, Any], status: str, reason: str, make_job: MakeJob
+) -> None:
+    with pytest.raises(TrialStoppedError, match=reason) as caught:
+        run_trial(make_job(**change), quietly)
+    assert caught.value.status == status
+    assert caught.value.hint
+
+
+def test_an_absent_device_is_unavailable_with_those_that_are_here_and_the_build(make_job: MakeJob) -> None:
+    job = make_job()
+    absent = job.model_copy(update={"trial": job.trial.model_copy(update={"device": "cuda:97"})})
+    with pytest.raises(
+        TrialStoppedError, match=r"cuda:97 is not here: torch .* build\) can use .*cpu"
+    ) as caught:
+        run_trial(absent, quietly)
+    assert caught.value.status == "unavailable"
+
+
+class _NanGradient(torch.autograd.Function):
+    """The loss as it is, with a gradient that is not a number."""
+
+    @staticmethod
+    def forward(ctx: Any, value: torch.Tensor) -> torch.Tensor:
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> torch.Tensor:
+        return gradients[0] * math.nan
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda loss: loss * math.nan, "the loss of step 5 is not finite"),
+        (lambda loss: loss * math.inf, "the loss of step 5 is not finite"),
+        (_NanGradient.apply, "the gradient norm of step 5 is not finite"),
+    ],
+    ids=["loss NaN", "loss infinite", "gradient NaN"],
+)
+def test_numbers_that_are_not_finite_end_the_trial_at_their_step(
+    spoil: Callable[[torch.Tensor], torch.Tensor],
+    reason: str,
+    make_job: MakeJob,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    load = checkpoints.load_model
+    steps = itertools.count(1)
+
+    def spoil_the_fifth(model: torch.nn.Module, _args: Any, output: Any) -> None:
+        if model.training and next(steps) == 5:
+            output.loss = spoil(output.loss)
+
+    def load_spoiled(*args: Any, **kwargs: Any) -> LoadedModel:
+        loaded = load(*args, **kwargs)
+        loaded.model.register_forward_hook(spoil_the_fifth)
+        return loaded
+
+    monkeypatch.setattr("harness.training.run_trial.load_model", load_spoiled)
+    with pytest.raises(TrialStoppedError, match=reason) as caught:
+        run_trial(make_job(), quietly)
+    assert caught.value.status == "diverged"
+
+
+def test_max_steps_ends_a_training_early(make_job: MakeJob) -> None:
+    result = run_trial(make_job(train={"max_steps": 11}), quietly)
+    steps = result.measurement("train_step_seconds")
+    assert steps is not None
+    assert len(steps.values) == 11 - 2
+    assert [epoch.epoch for epoch in result.epochs] == [1, 2]
