@@ -32,6 +32,13 @@ def axes(trial: Trial) -> dict[str, str]:
     }
 
 
+def shared_axes(trials: Iterable[Trial]) -> dict[str, str]:
+    """The axes on which all these trials agree, with their value."""
+    variants = list({trial.variant_id: axes(trial) for trial in trials}.values())
+    varying = varying_axes(variants)
+    return {name: value for name, value in variants[0].items() if name not in varying} if variants else {}
+
+
 def labels(trials: Iterable[Trial]) -> dict[str, str]:
     """A label by variant id, in the order met: the axes that vary; checkpoint and padding if none do."""
     variants: dict[str, Mapping[str, str]] = {}

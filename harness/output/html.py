@@ -12,7 +12,7 @@ from harness.analysis.summary import summarize
 from harness.output.cells import Column, columns
 from harness.output.document import environment, history, reproduce
 from harness.output.numbers import rate
-from harness.output.remarks import notes, place, title
+from harness.output.remarks import constants, notes, place, title
 from harness.output.safe_text import safe_text
 from harness.results.models import Report
 
@@ -47,6 +47,7 @@ def to_html(report: Report) -> str:
             f"<title>{heading}</title>",
             f"<style>\n{style}</style></head>",
             f"<body><main>\n<h1>{heading}</h1>",
+            f"<p>{html_text(constants(report))}</p>",
             f"<p>{html_text(place(report))}</p>",
             _table("Variants", columns(report, rows)),
             _bars(rows),

@@ -9,7 +9,7 @@ from typing import Final
 from harness.analysis.summary import summarize
 from harness.output.cells import Column, columns
 from harness.output.document import environment, history, reproduce
-from harness.output.remarks import notes, place, title
+from harness.output.remarks import constants, notes, place, title
 from harness.output.safe_text import safe_text
 from harness.results.models import Report
 
@@ -37,7 +37,7 @@ def to_markdown(report: Report) -> str:
     rows = summarize(report)
     sections = [
         f"# {markdown_text(title(report))}",
-        markdown_text(place(report)),
+        _list(line for line in (constants(report), place(report)) if line),
         markdown_table(columns(report, rows)),
         _list(notes(report, rows)),
         f"Run {markdown_text(report.run)}, {report.created:%Y-%m-%d %H:%M:%S} UTC, "

@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from harness.analysis.naming import shared_axes
 from harness.analysis.rows import Failure, Row
 from harness.output.numbers import count, points
 from harness.results.models import Report
 
+_SHARED: Final = ("checkpoint", "padding", "device", "precision", "engine", "attention")
+_SHARED_TRAIN: Final = {
+    "train.num_train_epochs": "{} epochs",
+    "train.per_device_train_batch_size": "batch {}",
+    "train.learning_rate": "learning rate {}",
+}
 QUALITY_NAMES: Final = {"eval_accuracy": "accuracy", "eval_f1": "F1", "eval_mcc": "MCC"}
 MOST_FAILURES: Final = 20
 _METRIC_NAMES: Final = {"model_flops_utilization": "FLOPs use", "energy_joules": "energy"}
@@ -31,6 +38,14 @@ def place(report: Report) -> str:
     packages = (environments[0] if environments else report.environment).packages
     versions = [f"{name} {packages[name]}" for name in ("torch", "transformers") if name in packages]
     return "; ".join([*devices, cores, *versions])
+
+
+def constants(report: Report) -> str:
+    """What all variants share and no label says: `in all: bert-base-uncased, cpu, fp32, 3 epochs, ...`."""
+    shared = shared_axes(result.trial for result in report.results)
+    words = [shared[name] for name in _SHARED if name in shared]
+    words += [text.format(shared[name]) for name, text in _SHARED_TRAIN.items() if name in shared]
+    return f"in all: {', '.join(words)}" if words else ""
 
 
 def status(row: Row) -> str:
@@ -117,9 +132,11 @@ def _reference(report: Report, rows: Sequence[Row]) -> Iterable[str]:
 def _degenerate(rows: Sequence[Row]) -> Iterable[str]:
     for row in rows:
         if row.degenerate:
+            which = f"{row.degenerate} of {count(row.completed, 'completed trial')}"
+            were = "was" if row.degenerate == 1 else "were"
             yield (
-                f"degenerate: {row.label}: {row.degenerate} of {count(row.completed, 'completed trial')} "
-                "predicted a single class and was left out of accuracy and F1"
+                f"degenerate: {row.label}: {which} predicted a single class "
+                f"and {were} left out of accuracy and F1"
             )
 
 

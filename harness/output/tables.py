@@ -15,7 +15,7 @@ from rich.text import Text
 
 from harness.analysis.summary import summarize
 from harness.output.cells import Column, columns
-from harness.output.remarks import notes, place, title
+from harness.output.remarks import constants, notes, place, title
 from harness.output.safe_text import safe_text
 from harness.results.models import Report
 
@@ -29,9 +29,11 @@ _GAP: Final = 2
 def report_table(report: Report) -> RenderableType:
     """The report's table and notes; it takes the width it is given and says which columns that leaves out."""
     rows = summarize(report)
+    if not rows:
+        return Text(f"{safe_text(title(report), LONGEST_NOTE)}: nothing has run")
     return _ReportTable(
-        title=safe_text(title(report)),
-        place=safe_text(place(report), LONGEST_NOTE),
+        title=safe_text(title(report), LONGEST_NOTE),
+        subtitles=[safe_text(line, LONGEST_NOTE) for line in (constants(report), place(report)) if line],
         columns=[_safe(column) for column in columns(report, rows)],
         notes=[safe_text(note, LONGEST_NOTE) for note in notes(report, rows)],
     )
@@ -63,25 +65,30 @@ def make_console(stream: TextIO) -> Console:
 class _ReportTable:
     """Draws once the width is known."""
 
-    def __init__(self, title: str, place: str, columns: Sequence[Column], notes: Sequence[str]) -> None:
+    def __init__(
+        self, title: str, subtitles: Sequence[str], columns: Sequence[Column], notes: Sequence[str]
+    ) -> None:
         self._title = title
-        self._place = place
+        self._subtitles = subtitles
         self._columns = columns
         self._notes = notes
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Title, table and notes for the width at hand."""
         yield Text(self._title, style="bold")
-        yield Text(self._place)
+        yield from (Text(line, overflow="fold") for line in self._subtitles)
+        yield Text()
         shown = fitting(self._columns, options.max_width)
         if shown is None:
             yield from _blocks(self._columns)
-            yield _list(self._notes)
-            return
-        yield _table(shown, options.max_width)
-        yield Text()
-        left_out = [column.title for column in self._columns if column not in shown]
-        yield _list([*self._notes, *_told(left_out)])
+            lines = list(self._notes)
+        else:
+            yield _table(shown, options.max_width)
+            left_out = [column.title for column in self._columns if column not in shown]
+            lines = [*self._notes, *_told(left_out)]
+        if lines:
+            yield Text()
+            yield _list(lines)
 
 
 def fitting(columns: Sequence[Column], width: int) -> list[Column] | None:

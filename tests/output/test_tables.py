@@ -1,0 +1,240 @@
+# ruff: noqa: E501, RUF001 - tables are literal text, as wide and with the signs that people see
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from harness.environment import Device
+from harness.output.tables import plain, report_table, to_table
+from harness.results.models import Report, measured
+from tests.factories import (
+    make_checkpoint,
+    make_data,
+    make_environment,
+    make_report,
+    make_result,
+    make_suite,
+    make_trial,
+)
+
+
+def _report(**changes: Any) -> Report:
+    """Two paddings, two seeds; one trial out of memory, one that predicts one class; stand-ins."""
+    stand_in = make_checkpoint(requested="bert-base-uncased", name="embedded/bert-uncased", stand_in=True)
+    data = make_data(requested="glue/mrpc", name="embedded/mrpc", synthetic=True)
+
+    def done(padding: Any, seed: int, accuracy: float, f1: float, rate: float, **fields: Any) -> Any:
+        numbers = (
+            measured("eval_accuracy", accuracy),
+            measured("eval_f1", f1),
+            measured("train_real_tokens_per_second", rate),
+            measured("padding_efficiency", 0.416 if padding == "static" else 0.743),
+            measured("train_seconds", 185.0 if padding == "static" else 71.3),
+            measured("peak_memory_host_bytes", 1.3e9),
+        )
+        trial = make_trial(padding, seed, checkpoint="bert-base-uncased")
+        return make_result(trial, measurements=numbers, checkpoint=stand_in, data=data, **fields)
+
+    results = [
+        done("static", 0, 0.8501, 0.893, 6_210.0),
+        done("dynamic", 0, 0.8578, 0.8997, 12_345.0),
+        done("bucketed", 0, 0.6838, 0.8122, 20_000.0, degenerate=True),
+        done("static", 1, 0.8601, 0.901, 6_190.0),
+        done("dynamic", 1, 0.8456, 0.8899, 12_400.0),
+        make_result(
+            make_trial("bucketed", 1, checkpoint="bert-base-uncased"),
+            status="oom",
+            reason="out of memory at batch 8, peak 15.9 GiB",
+        ),
+    ]
+    return make_report(results, **changes)
+
+
+WIDE = """\
+padding: 3 variants, 6 trials of glue/mrpc
+in all: bert-base-uncased, cpu, fp32, trainer, sdpa, 3 epochs, batch 8, learning rate 5e-05
+Test CPU, 2 cores; torch 2.13.0; transformers 5.23.0
+
+                                        real     padding                 host
+variant      accuracy           F1  tokens/s  efficiency  train time   memory  status              remarks
+────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+static    85.5 ±0.7 %  89.7 ±0.6 %     6.20k      41.6 %  3 min 05 s  1.2 GiB  2 completed         stand-in, synthetic
+dynamic   85.2 ±0.9 %  89.5 ±0.7 %     12.4k      74.3 %  1 min 11 s  1.2 GiB  2 completed         fastest, stand-in, synthetic
+bucketed            –            –     20.0k      74.3 %  1 min 11 s  1.2 GiB  1 completed, 1 oom  1 degenerate, stand-in, synthetic
+
+- seeds were interleaved
+- stand-in: embedded/bert-uncased was used in place of bert-base-uncased; its numbers say nothing about bert-base-uncased
+- synthetic data: embedded/mrpc, a generated corpus, was used in place of glue/mrpc
+- degenerate: bucketed: 1 of 1 completed trial predicted a single class and was left out of accuracy and F1
+- bucketed batches rows of similar length: another order of training than the other strategies'
+- bucketed, seed 1: oom in train: out of memory at batch 8, peak 15.9 GiB
+- ± is the sample standard deviation over seeds; rates and times are medians over them
+"""
+
+NARROW = """\
+padding: 3 variants, 6 trials of glue/mrpc
+in all: bert-base-uncased, cpu, fp32, trainer, sdpa, 3 epochs, batch 8, learning
+rate 5e-05
+Test CPU, 2 cores; torch 2.13.0; transformers 5.23.0
+
+                                         real
+variant       accuracy           F1  tokens/s  status             remarks
+────────────────────────────────────────────────────────────────────────────────────
+static     85.5 ±0.7 %  89.7 ±0.6 %     6.20k  2 completed        stand-in,
+                                                                  synthetic
+dynamic    85.2 ±0.9 %  89.5 ±0.7 %     12.4k  2 completed        fastest, stand-in,
+                                                                  synthetic
+bucketed             –            –     20.0k  1 completed, 1     1 degenerate,
+                                               oom                stand-in,
+                                                                  synthetic
+reference       85.8 %            –            published
+
+- stand-in: embedded/bert-uncased was used in place of bert-base-uncased; its
+  numbers say nothing about bert-base-uncased
+- synthetic data: embedded/mrpc, a generated corpus, was used in place of glue/mrpc
+- reference: no row is compared with it: only real data and checkpoints are
+- degenerate: bucketed: 1 of 1 completed trial predicted a single class and was left
+  out of accuracy and F1
+- bucketed batches rows of similar length: another order of training than the other
+  strategies'
+- bucketed, seed 1: oom in train: out of memory at batch 8, peak 15.9 GiB
+- ± is the sample standard deviation over seeds; rates and times are medians over
+  them
+- left out at this width: padding efficiency, train time, host memory; `--format
+  csv` has everything
+"""
+
+BLOCKS = """\
+padding: 3 variants, 6 trials of glue/mrpc
+in all: bert-base-uncased, cpu, fp32, trainer, sdpa, 3
+epochs, batch 8, learning rate 5e-05
+Test CPU, 2 cores; torch 2.13.0; transformers 5.23.0
+
+static
+  accuracy 85.5 ±0.7 %, F1 89.7 ±0.6 %, real tokens/s 6.20k,
+  padding efficiency 41.6 %, train time 3 min 05 s, host
+  memory 1.2 GiB, status 2 completed, remarks stand-in,
+  synthetic
+dynamic
+  accuracy 85.2 ±0.9 %, F1 89.5 ±0.7 %, real tokens/s 12.4k,
+  padding efficiency 74.3 %, train time 1 min 11 s, host
+  memory 1.2 GiB, status 2 completed, remarks fastest,
+  stand-in, synthetic
+bucketed
+  accuracy –, F1 –, real tokens/s 20.0k, padding efficiency
+  74.3 %, train time 1 min 11 s, host memory 1.2 GiB, status
+  1 completed, 1 oom, remarks 1 degenerate, stand-in,
+  synthetic
+
+- stand-in: embedded/bert-uncased was used in place of
+  bert-base-uncased; its numbers say nothing about
+  bert-base-uncased
+- synthetic data: embedded/mrpc, a generated corpus, was
+  used in place of glue/mrpc
+- degenerate: bucketed: 1 of 1 completed trial predicted a
+  single class and was left out of accuracy and F1
+- bucketed batches rows of similar length: another order of
+  training than the other strategies'
+- bucketed, seed 1: oom in train: out of memory at batch 8,
+  peak 15.9 GiB
+- ± is the sample standard deviation over seeds; rates and
+  times are medians over them
+"""
+
+REAL = """\
+padding: 2 variants, 2 trials of glue/mrpc
+in all: tiny-uncased, cpu, fp32, trainer, sdpa, 3 epochs, batch 8, learning rate 5e-05
+Test CPU, 2 cores; torch 2.13.0; transformers 5.23.0
+
+                                 real     padding  train       host
+variant    accuracy      F1  tokens/s  efficiency   time     memory  status     remarks
+───────────────────────────────────────────────────────────────────────────────────────
+static       75.0 %  81.5 %     1.33k      74.0 %  3.8 s  488.3 MiB  completed
+dynamic      75.0 %  81.5 %     1.64k      74.0 %  3.1 s  488.3 MiB  completed  fastest
+reference    85.8 %  90.0 %                                          published
+
+- against the reference, static: accuracy -10.8 points, F1 -8.5 points
+- against the reference, dynamic: accuracy -10.8 points, F1 -8.5 points
+- FLOPs use not measured: no peak is known for Test CPU
+"""
+
+
+def test_the_table_off_a_terminal_tells_everything() -> None:
+    assert to_table(_report(notes=("seeds were interleaved",))) == WIDE
+
+
+def test_a_narrow_terminal_loses_columns_and_is_told_which() -> None:
+    report = _report(suite=make_suite(reference={"eval_accuracy": 0.8578}))
+    assert plain(report_table(report), 84) == NARROW
+
+
+def test_a_very_narrow_terminal_gets_a_list_with_everything() -> None:
+    assert plain(report_table(_report()), 60) == BLOCKS
+
+
+def test_the_real_thing_is_held_against_the_reference() -> None:
+    results = [
+        make_result(make_trial("static")),
+        make_result(make_trial("dynamic"), samples_per_second=31.0),
+    ]
+    suite = make_suite(reference={"eval_accuracy": 0.8578, "eval_f1": 0.8997})
+    assert to_table(make_report(results, suite=suite)) == REAL
+
+
+def test_a_report_of_nothing_says_so() -> None:
+    assert to_table(make_report([])) == "padding: 0 variants, 0 trials of glue/mrpc: nothing has run\n"
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 70, 80, 90, 100, 120, 160])
+def test_no_number_is_broken_at_any_width(width: int) -> None:
+    shown = plain(report_table(_report()), width)
+    assert all(cell_len(line) <= width for line in shown.splitlines())
+    if width >= 70:
+        assert all(number in shown for number in ("85.5 ±0.7 %", "89.7 ±0.6 %", "6.20k", "12.4k"))
+
+
+@pytest.mark.parametrize("variable", ["NO_COLOR", "nothing"])
+def test_colour_is_left_out_where_it_is_not_wanted(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv(variable, "1")
+    console = Console(file=io.StringIO(), force_terminal=True, width=160)
+    with console.capture() as capture:
+        console.print(report_table(_report()))
+    assert ("\x1b[32m" in capture.get()) == (variable != "NO_COLOR")
+
+
+def test_many_failures_are_counted_and_not_all_listed() -> None:
+    results = [
+        make_result(make_trial(seed=seed), status="failed", reason=f"reason {seed}") for seed in range(50)
+    ]
+    shown = to_table(make_report(results))
+    assert "seed 19: failed in train: reason 19" in shown
+    assert "reason 20" not in shown
+    assert "and 30 more that did not complete; `--format json` has every one" in shown
+
+
+def test_each_device_names_its_fastest() -> None:
+    gpu = make_environment(device=Device(kind="cuda", index=0, name="Test GPU"))
+    results = [
+        make_result(make_trial("static")),
+        make_result(make_trial("dynamic"), samples_per_second=31.0),
+        make_result(make_trial("static", device="cuda:0"), environment=gpu),
+        make_result(make_trial("dynamic", device="cuda:0"), samples_per_second=310.0, environment=gpu),
+    ]
+    shown = to_table(make_report(results))
+    assert "fastest on cpu" in shown
+    assert "fastest on cuda:0" in shown
+    assert "Test GPU; Test CPU, 2 cores" in shown
+
+
+def test_a_table_of_1000_trials_is_drawn_in_one_go() -> None:
+    results = [
+        make_result(make_trial("dynamic", seed % 10, checkpoint=f"checkpoint-{seed // 10}"))
+        for seed in range(1_000)
+    ]
+    assert len(to_table(make_report(results)).splitlines()) > 100
