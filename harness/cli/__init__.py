@@ -16,6 +16,7 @@ import click
 
 from harness import __version__
 from harness.errors import HarnessError
+from harness.output.safe_text import safe_lines
 
 # name -> (what `harness --help` says of it, so that help imports no command)
 COMMANDS: Final[dict[str, str]] = {
@@ -78,8 +79,9 @@ def _exit_code(args: list[str] | None) -> int:
     except (click.Abort, KeyboardInterrupt):
         _say_error("interrupted")
         return 130
-    except OSError as error:
-        return _exit_code_of(error)
+    except (OSError, SystemExit) as error:
+        # click turns the broken pipe of a reader that has gone, and nothing else, into SystemExit.
+        return _exit_code_of(error if isinstance(error, OSError) else BrokenPipeError(errno.EPIPE, ""))
     except Exception:
         traceback.print_exc()
         _say_error("this is a bug in harness: please report it with the lines above")
@@ -98,4 +100,5 @@ def _exit_code_of(error: OSError) -> int:
 
 
 def _say_error(message: str) -> None:
-    click.echo(f"error: {message}", err=True)
+    # Names in it come from suites, reports and the Hub, and a terminal obeys escape sequences.
+    click.echo("error: " + "\n".join(safe_lines(message)), err=True)
