@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.output.tables import to_table
+from harness.results.reading import load_report
+from harness.results.writing import to_json
+from tests.factories import make_report
+
+REPORT = make_report()
+
+
+@pytest.fixture
+def report_file(tmp_path: Path) -> Path:
+    (tmp_path / "report.json").write_bytes(to_json(REPORT))
+    return tmp_path / "report.json"
+
+
+def _harness(*arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "harness", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, env=os.environ | variables, timeout=60, check=False)
+
+
+def test_show_prints_the_table_of_a_file_or_a_run_directory(report_file: Path) -> None:
+    for place in (report_file, report_file.parent):
+        done = _harness("show", place)
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert done.stdout.decode() == to_table(REPORT)
+
+
+def test_show_json_gives_the_report_back(report_file: Path, tmp_path: Path) -> None:
+    done = _harness("show", report_file, "--json")
+    (tmp_path / "again.json").write_bytes(done.stdout)
+    assert load_report(tmp_path / "again.json") == REPORT
+    assert done.stdout == _harness("show", report_file, "--format", "json").stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"),
+    [("x.md", b"# padding"), ("x.csv", b'"suite"'), ("x.html", b"<!DOCTYPE"), ("x.txt", b"padding:")],
+)
+def test_show_writes_a_file_in_the_format_of_its_ending(
+    report_file: Path, tmp_path: Path, name: str, begins: bytes
+) -> None:
+    done = _harness("show", report_file, "--output", tmp_path / name)
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert (tmp_path / name).read_bytes().startswith(begins)
+
+
+def test_a_format_beats_an_ending(report_file: Path, tmp_path: Path) -> None:
+    assert _harness("show", report_file, "--format", "bmf", "-o", tmp_path / "x.json").returncode == 0
+    assert "padding/static" in json.loads((tmp_path / "x.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["missing.json"], 2, b"missing.json: no such file"),
+        (["report.json", "--output", "x.pdf"], 2, b"no format is known by the ending '.pdf'"),
+        (["report.json", "--json", "--format", "csv"], 2, b"exclude each other"),
+        (["report.json", "--format", "tex"], 2, b"'tex' is not one of"),
+        (["report.json", "--output", "no/such/x.md"], 74, b"cannot write no/such/x.md"),
+    ],
+)
+def test_what_cannot_be_shown_is_said(
+    report_file: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int, said: bytes
+) -> None:
+    monkeypatch.chdir(report_file.parent)
+    done = _harness("show", *arguments)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_reader_that_leaves_early_ends_it_without_a_word(report_file: Path) -> None:
+    command = [sys.executable, "-m", "harness", "show", str(report_file), "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.close()
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (141, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("name", ["table", "json"])
+def test_a_full_device_is_an_error_of_its_own(report_file: Path, name: str) -> None:
+    command = [sys.executable, "-m", "harness", "show", str(report_file), "--format", name]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=60, check=False)
+    assert done.returncode == 74
+    assert b"Traceback" not in done.stderr
+
+
+def test_the_table_on_a_terminal_that_knows_no_unicode(report_file: Path) -> None:
+    outer, inner = pty.openpty()
+    command = [sys.executable, "-m", "harness", "show", str(report_file)]
+    variables = os.environ | {"PYTHONIOENCODING": "ascii", "TERM": "xterm", "COLUMNS": "120", "NO_COLOR": "1"}
+    done = subprocess.run(
+        command, stdout=inner, stderr=subprocess.PIPE, env=variables, timeout=60, check=False
+    )
+    os.close(inner)
+    with os.fdopen(outer, "rb", buffering=0) as terminal:
+        shown = terminal.read(65_536)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"static" in shown
+    assert b"\\xb1" in shown
+
+
+def test_in_a_github_step_the_summary_is_appended(report_file: Path, tmp_path: Path) -> None:
+    summary = tmp_path / "summary.md"
+    summary.write_text("before\n")
+    done = _harness("show", report_file, "--format", "github", GITHUB_STEP_SUMMARY=str(summary))
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert summary.read_text().startswith("before\n# padding")
+
+
+def test_what_an_error_names_reaches_the_terminal_spelt_out(tmp_path: Path) -> None:
+    done = _harness("show", tmp_path / "x\x1b]0;title\x07\u202e")
+    assert done.returncode == 2
+    assert b"\x1b" not in done.stderr
+    assert b"\\x1b]0;title\\x07\\u202e" in done.stderr
+
+
+def test_help_names_every_format() -> None:
+    shown = _harness("show", "--help").stdout.decode()
+    assert "pytest-benchmark" in shown
+    assert "--output" in shown

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path, PurePath
+from xml.etree import ElementTree as ET
+
+import pytest
+from markdown_it import MarkdownIt
+
+from harness.analysis.summary import summarize
+from harness.errors import InvalidInputError
+from harness.metrics import METRICS
+from harness.output.cases import Case
+from harness.output.document import history
+from harness.output.formats import ENDINGS, FORMATS, format_of, render
+from harness.output.github import to_annotations
+from harness.output.html import to_html
+from harness.output.junit import to_junit
+from harness.output.markdown import to_markdown
+from harness.output.pytest_benchmark import to_pytest_benchmark
+from harness.output.spreadsheet import to_csv
+from harness.results.models import Report
+from tests.factories import make_checkpoint, make_report, make_result, make_trial
+
+
+def _mixed() -> Report:
+    return make_report(
+        [
+            make_result(make_trial("static"), samples_per_second=10.0),
+            make_result(make_trial("dynamic"), samples_per_second=25.0),
+            make_result(make_trial("dynamic", 1), samples_per_second=26.0, accuracy=0.6, degenerate=True),
+            make_result(make_trial("unpadded"), status="failed", reason="no safetensors", log_tail="a\nb"),
+        ],
+        notes=("read from a folder",),
+    )
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_writes_every_kind_of_report(name: str) -> None:
+    for report in (_mixed(), make_report(), make_report([]), make_report([make_result(status="pending")])):
+        assert isinstance(render(report, name), str)
+
+
+def test_a_files_ending_chooses_its_format() -> None:
+    assert [format_of(PurePath(f"x{ending}")) for ending in ENDINGS] == list(ENDINGS.values())
+    assert format_of(PurePath("REPORT.HTML")) == "html"
+    with pytest.raises(InvalidInputError, match=r"x\.pdf: no format") as raised:
+        format_of(PurePath("x.pdf"))
+    assert ".csv" in (raised.value.hint or "")
+
+
+def test_pytest_benchmark_reads_its_json(tmp_path: Path) -> None:
+    for name, rate in (("a", 25.0), ("b", 50.0)):
+        report = make_report([make_result(make_trial(padding), samples_per_second=rate)
+                              for padding in ("static", "dynamic")])  # fmt: skip
+        (tmp_path / f"{name}.json").write_text(to_pytest_benchmark(report), encoding="utf-8")
+    command = [sys.executable, "-m", "pytest_benchmark", "compare", "a.json", "b.json", "--csv=out.csv"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "4 tests" in done.stdout
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text())))
+    means = sorted(float(row["mean"]) for row in rows)
+    assert means == pytest.approx([8 / 50, 8 / 50, 8 / 25, 8 / 25], rel=0.05)
+    assert {row["name"].split(" ")[0] for row in rows} == {
+        "train_step_seconds::padding/static",
+        "train_step_seconds::padding/dynamic",
+    }
+
+
+def test_the_statistics_for_pytest_benchmark_are_its_own() -> None:
+    stats_module = pytest.importorskip("pytest_benchmark.stats")
+    document = json.loads(to_pytest_benchmark(make_report([make_result()])))
+    ours = document["benchmarks"][0]["stats"]
+    theirs = stats_module.Stats()
+    for second in ours["data"]:
+        theirs.update(second)
+    for field in ("min", "max", "mean", "stddev", "rounds", "median", "ops", "total", "stddev_outliers"):
+        assert ours[field] == pytest.approx(getattr(theirs, field)), field
+
+
+def test_bencher_gets_each_measure_with_its_bounds() -> None:
+    document = json.loads(render(_mixed(), "bmf"))
+    assert list(document) == ["padding/static", "padding/dynamic"]
+    speed = document["padding/dynamic"]["train_samples_per_second"]
+    assert speed["lower_value"] < speed["value"] < speed["upper_value"]
+    accuracy = document["padding/dynamic"]["eval_accuracy"]
+    assert accuracy["lower_value"] == accuracy["value"] == accuracy["upper_value"]
+    for measures in document.values():
+        for measure, numbers in measures.items():
+            assert measure in METRICS
+            assert len(measure) <= 64
+            assert set(numbers) == {"value", "lower_value", "upper_value"}
+            assert all(math.isfinite(number) for number in numbers.values())
+
+
+def test_a_stand_in_has_a_line_of_its_own_in_a_tracker() -> None:
+    stand_in = make_result(checkpoint=make_checkpoint(stand_in=True))
+    assert list(json.loads(render(make_report([stand_in]), "bmf"))) == [
+        "padding/tiny-uncased dynamic (stand-in)"
+    ]
+
+
+def test_csv_has_a_line_a_trial_with_raw_numbers() -> None:
+    report = _mixed()
+    records = list(csv.DictReader(io.StringIO(to_csv(report), newline="")))
+    assert [record["padding"] for record in records] == ["static", "dynamic", "dynamic", "unpadded"]
+    assert [record["degenerate"] for record in records] == ["no", "no", "yes", "no"]
+    assert float(records[0]["eval_accuracy"]) == report.results[0].value("eval_accuracy")
+    assert records[3]["eval_accuracy"] == ""
+    assert records[3]["reason"] == "no safetensors"
+    assert set(METRICS) <= set(records[0])
+
+
+def test_markdown_is_one_document_with_all_its_parts() -> None:
+    shown = to_markdown(_mixed())
+    headings = re.findall(r"^#+ .*", shown, re.MULTILINE)
+    assert headings == [
+        "# padding: 3 variants, 4 trials of glue/mrpc",
+        "## Epochs",
+        "## Environment",
+        "## Run it again",
+    ]
+    assert re.search(r"^\| dynamic \| \d\d\.\d % \|", shown, re.MULTILINE)
+    assert "- unpadded, seed 0: failed in train: no safetensors" in shown
+    kinds = [token.type for token in MarkdownIt("gfm-like", {"linkify": False}).parse(shown)]
+    assert kinds.count("table_open") == 2
+
+
+def test_the_epochs_leave_out_degenerate_trials() -> None:
+    report = _mixed()
+    shown = {column.title: column.cells for column in history(report, summarize(report))}
+    assert shown["variant"] == ("static", "dynamic")
+    assert shown["seeds"] == ("1", "1")
+
+
+def test_the_page_stands_alone_and_can_be_read_by_everyone() -> None:
+    shown = to_html(_mixed())
+    assert shown.startswith('<!DOCTYPE html>\n<html lang="en">')
+    assert "<script" not in shown
+    assert not re.search(r"(src|href|url\()\s*=?\s*[\"']?(https?:)?//", shown)
+    assert "prefers-color-scheme: dark" in shown
+    assert shown.count("<caption>") == shown.count("<table>") == 2
+    assert '<svg role="img" aria-labelledby="speed"' in shown
+    assert shown.count("<rect ") == 2
+    assert "fastest" not in shown.split("<svg")[1].split("</svg>")[0].split("dynamic")[0]
+    ET.fromstring("<svg" + shown.split("<svg")[1].split("</svg>")[0] + "</svg>")
+
+
+CASES = (
+    Case("f1 is 0.86 or more", "gates", "passed", seconds=0.5),
+    Case("accuracy dropped", "gates", "failed", "by 3 points", "seed 0\nseed 1", 1.0),
+    Case("speed", "gates", "error", "no baseline"),
+    Case("mcc", "gates", "skipped", "50% done"),
+)
+
+
+def test_junit_has_one_case_each_and_counts_them() -> None:
+    suite = ET.fromstring(to_junit("gates", CASES))[0]
+    assert suite.attrib == {
+        "name": "gates",
+        "time": "1.500",
+        "tests": "4",
+        "failures": "1",
+        "errors": "1",
+        "skipped": "1",
+    }
+    assert [[child.tag for child in case] for case in suite] == [[], ["failure"], ["error"], ["skipped"]]
+    assert suite[1][0].attrib == {"message": "by 3 points"}
+    assert suite[1][0].text == "seed 0\nseed 1"
+
+
+def test_junit_keeps_the_end_of_a_long_log() -> None:
+    case = Case("x", "x", "failed", details="\n".join(f"line {at}" for at in range(2_000)))
+    text = ET.fromstring(to_junit("x", [case]))[0][0][0].text or ""
+    assert text.startswith("(1,500 earlier lines are left out)\nline 1500\n")
+    assert text.endswith("line 1999")
+
+
+def test_annotations_are_errors_then_warnings() -> None:
+    assert to_annotations(CASES) == (
+        "::error title=accuracy dropped::by 3 points\n"
+        "::error title=speed::no baseline\n"
+        "::warning title=mcc::50%25 done\n"
+    )
+
+
+def test_annotations_stay_inside_the_limit_and_say_how_many_more() -> None:
+    lines = to_annotations([Case(f"gate {at}", "gates", "failed", "m") for at in range(25)]).splitlines()
+    assert len(lines) == 10
+    assert lines[-1] == "::error title=harness::16 more are in the report"
+
+
+def test_a_reports_trials_are_cases() -> None:
+    suite = ET.fromstring(render(_mixed(), "junit"))[0]
+    assert [[child.tag for child in case] for case in suite] == [[], [], ["failure"], ["error"]]
+    assert suite[3][0].attrib == {"message": "failed in train: no safetensors"}
