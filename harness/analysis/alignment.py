@@ -84,7 +84,7 @@ def align_reports(baseline: Report, candidate: Report, name: str) -> list[Pair]:
     pairs = [
         Pair(name, variant, each)
         for variant, found in zip(before, partners, strict=True)
-        for each in found or [None]
+        for each in (found or (None,))
     ]
     return [*pairs, *(Pair(name, None, variant) for variant in alone)]
 

@@ -1,4 +1,4 @@
-"""Comparison: what two or more reports, or the variants of one, say of each other; stored, drawn and gated."""
+"""Comparison: what two or more reports, or the variants of one, say of each other."""
 
 from __future__ import annotations
 
@@ -33,8 +33,9 @@ class ComparisonRow(Frozen):
 
     `effect` is candidate minus baseline for quality and candidate over baseline for all else (`kind`).
     `interval` covers 95 %. `p` is the test's own, `p_holm` adjusted over the whole table, and the one that
-    decides. `detectable` is the smallest effect that would be found with a power of 80 % at 5 %: a difference,
-    or a ratio above one. `equivalent` tells whether two one-sided tests put the effect inside the margin.
+    decides. `detectable` is the smallest effect that would be found with a power of 80 % at 5 %: a
+    difference, or a ratio above one. `equivalent` tells whether two one-sided tests put the effect inside
+    the margin.
     `discordant` counts examples that only the baseline and only the candidate got right. `seeds` are those
     on both sides; `dropped_seeds` those on one side only. `mismatches` name what does not match.
     """

@@ -15,14 +15,15 @@ together, with degrees of freedom for Student's t, as Hillis (2007) does for stu
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis.scoring import SCORINGS, Floats, Numbers, scores
+from harness.analysis.scoring import SCORINGS, Floats, Numbers, Scoring, scores
 from harness.analysis.statistics import (
     Effect,
     Interval,
@@ -38,44 +39,73 @@ RESAMPLES: Final = 10_000
 _SEED: Final = 20_260_101
 # Up to here every example is resampled by itself and all rows of a table share one matrix of weights.
 _SHARED_EXAMPLES: Final = 2_048
+_BATCH_COLUMNS: Final = 128
 _BLOCK: Final = 1 << 22
 
 
-def compare_quality(
-    metric: str, labels: Numbers, baseline: Numbers, candidate: Numbers, *, resamples: int = RESAMPLES
-) -> Effect:
-    """The difference of a score, candidate minus baseline, averaged over seeds.
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What a score is to be compared on.
 
-    Args:
-        metric: a name in `SCORINGS`.
-        labels: the right classes, (N,).
-        baseline: predicted classes, or losses for `eval_loss`, (S, N): one row a seed.
-        candidate: the same of the other side, with the same seeds and examples in the same order.
-        resamples: how often the examples are drawn.
-
-    Returns:
-        The estimate; the same arguments always give the same one.
+    `labels` are the right classes (N,); `before` and `after` the predicted ones, or the losses for
+    `eval_loss`, (S, N): one row a seed, the same seeds and examples in the same order on both sides.
     """
-    seeds, examples = baseline.shape
-    columns = np.concatenate([baseline, candidate])
-    observed = scores(metric, labels, columns)
-    differences = observed[seeds:] - observed[:seeds]
-    discordant = (
-        _discordant(labels, baseline, candidate) if metric == "eval_accuracy" and seeds == 1 else None
+
+    metric: str
+    labels: Numbers
+    before: Numbers
+    after: Numbers
+
+    @property
+    def columns(self) -> Numbers:
+        """Both sides, (2S, N)."""
+        return np.concatenate([self.before, self.after])
+
+
+def compare_quality(cases: Sequence[Case], *, resamples: int = RESAMPLES) -> list[Effect]:
+    """The difference of a score, candidate minus baseline, averaged over seeds, for each case.
+
+    The same case always gives the same effect, whatever stands beside it.
+    """
+    effects: list[Effect | None] = [_identical(case) for case in cases]
+    open_places = [place for place, effect in enumerate(effects) if effect is None]
+    for places in _batches(cases, open_places):
+        drawn = _resample([cases[place] for place in places], resamples)
+        for place, each in zip(places, drawn, strict=True):
+            effects[place] = _effect(cases[place], each)
+    return [effect for effect in effects if effect is not None]
+
+
+def _identical(case: Case) -> Effect | None:
+    if not np.array_equal(case.before, case.after):
+        return None
+    discordant = _discordant(case)
+    examples = case.labels.size
+    return Effect(
+        0.0,
+        detectable=None if discordant is None else mcnemar_detectable(examples, 0),
+        discordant=discordant,
+        reason=f"the predictions agree on all {examples} examples: nothing to test",
+        identical=True,
     )
-    if np.array_equal(baseline, candidate):
-        detectable = discordant and mcnemar_detectable(examples, 0)
-        reason = f"the predictions agree on all {examples} examples: nothing to test"
-        return Effect(0.0, detectable=detectable, discordant=discordant, reason=reason)
-    resampled = _resample(metric, labels, columns, resamples)
-    drawn = resampled[seeds:] - resampled[:seeds]
+
+
+def _effect(case: Case, drawn: Floats) -> Effect:
+    """From the resampled scores of all columns, (2S, R)."""
+    seeds, examples = case.before.shape
+    observed = scores(case.metric, case.labels, case.columns)
+    differences = observed[seeds:] - observed[:seeds]
+    changes = drawn[seeds:] - drawn[:seeds]
     if seeds == 1:
-        return _one_seed(float(differences[0]), drawn[0], examples, discordant)
-    return _several_seeds(differences, drawn, examples)
+        return _one_seed(float(differences[0]), changes[0], examples, _discordant(case))
+    return _several_seeds(differences, changes, examples)
 
 
-def _discordant(labels: Numbers, baseline: Numbers, candidate: Numbers) -> tuple[int, int]:
-    before, after = baseline[0] == labels, candidate[0] == labels
+def _discordant(case: Case) -> tuple[int, int] | None:
+    """How many examples only the baseline and only the candidate got right, where McNemar's test applies."""
+    if case.metric != "eval_accuracy" or len(case.before) > 1:
+        return None
+    before, after = case.before[0] == case.labels, case.after[0] == case.labels
     return int((before & ~after).sum()), int((after & ~before).sum())
 
 
@@ -149,25 +179,44 @@ def _percentiles(drawn: Floats) -> tuple[Interval, Interval]:
     return (float(lower), float(upper)), (float(low), float(high))
 
 
-def _resample(metric: str, labels: Numbers, columns: Numbers, resamples: int) -> Floats:
-    """The score of every column in every resample of the examples: (P, R)."""
-    examples = labels.size
-    if examples <= _SHARED_EXAMPLES:
-        return _score(metric, labels, columns, _shared_weights(examples, resamples), examples)
-    # Examples that are alike in every column are interchangeable: it is enough to draw how many of each.
-    kinds, sizes = np.unique(np.vstack([labels, columns]), axis=1, return_counts=True)
-    blocks = [
-        _score(metric, kinds[0], kinds[1:], weights, examples)
-        for weights in _weights_of_kinds(sizes, resamples)
+def _batches(cases: Sequence[Case], places: Sequence[int]) -> Iterator[list[int]]:
+    """Places of cases that can share one matrix product: large ones, as starting one costs most."""
+    groups: dict[tuple[str, int], list[int]] = {}
+    for place in places:
+        groups.setdefault((cases[place].metric, cases[place].labels.size), []).append(place)
+    for (_, examples), group in groups.items():
+        columns = 2 * max(len(cases[place].before) for place in group)
+        step = max(1, _BATCH_COLUMNS // columns) if examples <= _SHARED_EXAMPLES else 1
+        yield from (group[start : start + step] for start in range(0, len(group), step))
+
+
+def _resample(cases: Sequence[Case], resamples: int) -> list[Floats]:
+    """For each case the score of every column in every resample of the examples, (2S, R).
+
+    The cases share metric and number of examples.
+    """
+    scoring, examples = SCORINGS[cases[0].metric], cases[0].labels.size
+    if examples > _SHARED_EXAMPLES:
+        return [_resample_kinds(case, scoring, resamples) for case in cases]
+    features = [scoring.features(case.labels, case.columns) for case in cases]
+    rows = np.concatenate([each.reshape(-1, examples) for each in features])
+    sums = rows @ _shared_weights(examples, resamples)
+    ends = np.cumsum([each.shape[0] * each.shape[1] for each in features])[:-1]
+    return [
+        scoring.combine(part.astype(np.float64).reshape(*each.shape[:2], resamples), examples)
+        for part, each in zip(np.split(sums, ends), features, strict=True)
     ]
+
+
+def _resample_kinds(case: Case, scoring: Scoring, resamples: int) -> Floats:
+    """Examples that are alike in every column are interchangeable: it is enough to draw how many of each."""
+    kinds, sizes = np.unique(np.vstack([case.labels, case.columns]), axis=1, return_counts=True)
+    features = scoring.features(kinds[0], kinds[1:])
+    blocks = []
+    for weights in _weights_of_kinds(sizes, resamples):
+        sums = (features.reshape(-1, sizes.size) @ weights).astype(np.float64)
+        blocks.append(scoring.combine(sums.reshape(*features.shape[:2], -1), case.labels.size))
     return np.concatenate(blocks, axis=1)
-
-
-def _score(metric: str, labels: Numbers, columns: Numbers, weights: Floats, examples: int) -> Floats:
-    scoring = SCORINGS[metric]
-    features = scoring.features(labels, columns)
-    sums = (features.reshape(-1, labels.size) @ weights).astype(np.float64)
-    return scoring.combine(sums.reshape(*features.shape[:2], -1), examples)
 
 
 @lru_cache(maxsize=2)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
-Numbers = NDArray[np.integer[Any]] | Floats
+Numbers = NDArray[np.number[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,12 @@ def _mean(sums: Floats, examples: int) -> Floats:
     return np.asarray(sums[0] / examples)
 
 
+def _hits_and_involved(labels: Numbers, predicted: Numbers) -> Floats:
+    """For each class its true positives, and its predicted members plus its actual ones."""
+    counts = _counts(labels, predicted)
+    return np.concatenate([counts[0::3], counts[1::3] + counts[2::3]])
+
+
 def _counts(labels: Numbers, predicted: Numbers) -> Floats:
     """True positives, predicted and actual members of every class; of class 1 alone where there are two."""
     classes = int(max(labels.max(), predicted.max())) + 1
@@ -52,8 +58,7 @@ def _counts(labels: Numbers, predicted: Numbers) -> Floats:
 
 
 def _f1(sums: Floats, examples: int) -> Floats:  # noqa: ARG001 - the signature all scores share
-    hits, guessed, actual = sums[0::3], sums[1::3], sums[2::3]
-    involved = guessed + actual
+    hits, involved = np.split(sums, 2)
     each = 2 * hits / np.maximum(involved, 1)
     present = np.maximum((involved > 0).sum(axis=0), 1)
     return np.asarray(each.sum(axis=0) / present)
@@ -78,7 +83,7 @@ def _losses(labels: Numbers, losses: Numbers) -> Floats:  # noqa: ARG001 - the s
 
 SCORINGS: Final[dict[str, Scoring]] = {
     "eval_accuracy": Scoring(_correct, _mean),
-    "eval_f1": Scoring(_counts, _f1),
+    "eval_f1": Scoring(_hits_and_involved, _f1),
     "eval_mcc": Scoring(_counts, _mcc),
     "eval_loss": Scoring(_losses, _mean, from_losses=True),
 }

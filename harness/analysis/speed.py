@@ -38,8 +38,9 @@ def compare_trials(
     if trials == 1:
         return Effect(effect, ratio=True, reason="one trial: no interval, not a test")
     if np.ptp(before) == 0 and np.ptp(after) == 0:
-        same = "both are constant and equal" if before[0] == after[0] else "neither side varies"
-        return Effect(effect, ratio=True, reason=f"{same}: no interval and no p-value")
+        identical = bool(before[0] == after[0])
+        why = "both are constant and equal" if identical else "neither side varies"
+        return Effect(effect, ratio=True, reason=f"{why}: no interval and no p-value", identical=identical)
     ratios = _resampled_ratios(before, after, paired=paired, resamples=resamples)
     low, lower, upper, high = (float(each) for each in np.quantile(ratios, [0.025, 0.05, 0.95, 0.975]))
     error, freedom = _error_of_logarithms(np.log(before), np.log(after), paired=paired)

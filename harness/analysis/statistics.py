@@ -27,12 +27,13 @@ Interval = tuple[float, float]
 class Effect:
     """One effect and what may be said of it.
 
-    `effect` is the candidate minus the baseline, or the candidate over the baseline where `ratio`.
+    `value` is the candidate minus the baseline, or the candidate over the baseline where `ratio`.
     `interval` covers 95 %, `narrow` 90 %, which is what two one-sided tests at 5 % look at. `detectable` is
     the smallest effect seen with a power of 80 % at 5 %. `reason` says why a part is missing.
+    `identical` says that there is no difference at all: the same predictions, or equal constants.
     """
 
-    effect: float
+    value: float
     ratio: bool = False
     test: str | None = None
     interval: Interval | None = None
@@ -41,6 +42,7 @@ class Effect:
     detectable: float | None = None
     discordant: tuple[int, int] | None = None
     reason: str | None = None
+    identical: bool = False
 
 
 def mcnemar(lost: int, gained: int) -> float | None:

@@ -1,0 +1,178 @@
+"""Compare reports, or the variants of one: align, pair, test, adjust over the table, and say it in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
+
+from harness import __version__
+from harness.analysis.alignment import Pair, align_levels, align_reports, axes_apart, pair_labels
+from harness.analysis.comparison_models import Comparison, ComparisonRow, Mismatch
+from harness.analysis.comparison_rows import comparison_rows
+from harness.analysis.conditions import CONDITIONS
+from harness.analysis.contrasts import Evidence, gather
+from harness.analysis.explanation import explain_pairs
+from harness.analysis.matching import match
+from harness.analysis.resampling import RESAMPLES
+from harness.analysis.statistics import ALPHA
+from harness.analysis.terms import Terms, check_terms, checked_metrics
+from harness.errors import InvalidInputError, NotComparableError
+from harness.results.models import Report
+
+_REASONS_SHOWN: Final = 5
+
+
+def compare(  # noqa: PLR0913 - the question's terms, each of them a default that most callers keep
+    reports: Sequence[Report],
+    *,
+    baseline: int | str = 0,
+    by: str | None = None,
+    metrics: Sequence[str] | None = None,
+    margin: float = 0.02,
+    allow_mismatch: Sequence[str] = (),
+    noise: Mapping[str, float] | None = None,
+    names: Sequence[str] | None = None,
+    speed_across_devices: bool = False,
+    failed_parity: Collection[str] = (),
+    explain: bool = False,
+) -> Comparison:
+    """Compare every report with the baseline, or with `by` the variants of a single report.
+
+    Args:
+        reports: two or more; exactly one with `by`.
+        baseline: the place of the report to compare with, or the text or place of the axis's level.
+        by: an axis of the matrix: `padding`, `device`, `train.learning_rate`.
+        metrics: names from the table of metrics; accuracy, F1 and real tokens a second by default.
+        margin: within which two scores (accuracy, F1, MCC) count as the same, a share of one.
+        allow_mismatch: names of mismatches that shall not stand in the way; recorded in the result.
+        noise: the relative band, by metric, that the machine's own noise fills.
+        names: what to call the reports; their runs by default.
+        speed_across_devices: give verdicts on speed even where the devices differ.
+        failed_parity: ids of the variants that do not compute the same function: none of them is faster.
+        explain: tell what differs in environment and configuration, and which examples flipped.
+
+    Returns:
+        One row for each aligned variant, candidate and metric.
+
+    Raises:
+        InvalidInputError: A term is unknown or out of range, or a report is damaged.
+        NotComparableError: No row holds a comparison.
+    """
+    chosen = checked_metrics(metrics)
+    check_terms(margin, allow_mismatch, noise or {})
+    reference, pairs, apart = _pairs(reports, baseline, by, names)
+    terms = Terms(
+        metrics=chosen,
+        margin=margin,
+        allowed=frozenset([*allow_mismatch, *(["device"] if speed_across_devices else [])]),
+        noise=noise or {},
+        apart=apart,
+        # Trials on different devices of one run may have run at the same time, not in turn.
+        interleaved=by is not None and by != "device",
+        failed_parity=failed_parity,
+    )
+    labels = pair_labels(pairs, apart or {"device"})
+    evidence = [gather(pair, match(pair, apart)) for pair in pairs]
+    rows = comparison_rows(evidence, labels, reference, terms)
+    mismatches = _mismatches(evidence, terms)
+    _check_comparable(rows, mismatches)
+    return Comparison(
+        harness_version=__version__,
+        baseline=reference,
+        candidates=tuple(dict.fromkeys(pair.candidate for pair in pairs)),
+        by=by,
+        margin=margin,
+        alpha=ALPHA,
+        resamples=RESAMPLES,
+        allowed_mismatches=tuple(allow_mismatch),
+        speed_across_devices=speed_across_devices,
+        noise=dict(terms.noise),
+        rows=tuple(rows),
+        mismatches=mismatches,
+        notes=_notes(rows),
+        explanation=explain_pairs(evidence, labels, apart) if explain else None,
+    )
+
+
+def _pairs(
+    reports: Sequence[Report], baseline: int | str, by: str | None, names: Sequence[str] | None
+) -> tuple[str, list[Pair], frozenset[str]]:
+    """The baseline's name, the pairs, and the axes that differ by intent."""
+    if by is not None:
+        if len(reports) != 1:
+            raise InvalidInputError(
+                f"variants are compared by {by} inside one report, not across {len(reports)}",
+                hint="Give one report with --by, or leave --by away.",
+            )
+        level, pairs = align_levels(reports[0], by, baseline)
+        return level, pairs, axes_apart(by, pairs[0].axes)
+    if len(reports) < 2:
+        raise InvalidInputError(
+            "one report alone has nothing to be compared with",
+            hint="Give a second report, or an axis to compare along: --by padding.",
+        )
+    if not isinstance(baseline, int) or not 0 <= baseline < len(reports):
+        raise InvalidInputError(
+            f"baseline {baseline} is none of the {len(reports)} reports", hint="Give its place, from 0."
+        )
+    titles = _distinct(names or [report.run for report in reports])
+    pairs = [
+        pair
+        for place, report in enumerate(reports)
+        if place != baseline
+        for pair in align_reports(reports[baseline], report, titles[place])
+    ]
+    return titles[baseline], pairs, frozenset()
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """The names, with a number behind those that would stand twice."""
+    seen: Counter[str] = Counter()
+    distinct = []
+    for name in names:
+        seen[name] += 1
+        distinct.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return distinct
+
+
+def _mismatches(evidence: Sequence[Evidence], terms: Terms) -> tuple[Mismatch, ...]:
+    """What differs where it should not, once for each candidate and pair of texts."""
+    counts: Counter[tuple[str, str, str, str]] = Counter()
+    for each in evidence:
+        for name, (before, after) in (each.match.mismatches or {}).items():
+            counts[name, each.pair.candidate, before, after] += 1
+    return tuple(
+        Mismatch(
+            name=name,
+            affects=CONDITIONS[name].affects,
+            candidate=candidate,
+            before=before,
+            after=after,
+            rows=rows,
+            allowed=name in terms.allowed,
+        )
+        for (name, candidate, before, after), rows in counts.items()
+    )
+
+
+def _notes(rows: Sequence[ComparisonRow]) -> tuple[str, ...]:
+    notes = []
+    if any(row.kind == "difference" and len(row.seeds) == 1 for row in rows):
+        notes.append("one seed: quality is tested over examples; what another seed would give is not known")
+    if any(row.across_devices for row in rows):
+        notes.append("the devices differ: their speeds stand side by side, quality is compared as ever")
+    return tuple(notes)
+
+
+def _check_comparable(rows: Sequence[ComparisonRow], mismatches: Sequence[Mismatch]) -> None:
+    if any(row.effect is not None for row in rows):
+        return
+    reasons = Counter(note for row in rows for note in row.notes).most_common(_REASONS_SHOWN)
+    found = dict.fromkeys(each.name for each in mismatches if not each.allowed)
+    hint = "Run the same suite for both, or compare other reports."
+    if found:
+        allow = " ".join(f"--allow-mismatch {name}" for name in found)
+        hint = f"If these differences do not matter to you: {allow}. Otherwise run both on the same terms."
+    said = "".join(f"\n- {reason}" for reason, _ in reasons)
+    raise NotComparableError(f"nothing can be compared{said or ': the reports hold no trial'}", hint=hint)

@@ -1,0 +1,112 @@
+"""The rows of a comparison: tested first, adjusted together, and only then put into words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from harness.analysis.comparison_models import ComparisonRow, Side, Verdict
+from harness.analysis.conditions import device_name
+from harness.analysis.contrasts import Contrast, Evidence, contrast
+from harness.analysis.resampling import compare_quality
+from harness.analysis.statistics import holm, is_equivalent
+from harness.analysis.terms import Terms, family
+from harness.analysis.verdicts import quality_verdict, trial_verdict
+from harness.metrics import METRICS
+from harness.results.models import TrialResult
+
+
+def comparison_rows(
+    evidence: Sequence[Evidence], labels: Sequence[str], reference: str, terms: Terms
+) -> list[ComparisonRow]:
+    """One row for each aligned variant and metric; `labels` name the variants, `reference` the baseline."""
+    drafts = [
+        (each, label, contrast(each, metric, terms))
+        for each, label in zip(evidence, labels, strict=True)
+        for metric in terms.metrics
+    ]
+    drafts = _grouped_by_variant(drafts)
+    effects = iter(compare_quality([draft.case for _, _, draft in drafts if draft.case is not None]))
+    drafts = [
+        (each, label, replace(draft, effect=next(effects)) if draft.case is not None else draft)
+        for each, label, draft in drafts
+    ]
+    adjusted = holm([draft.effect.p if draft.effect is not None else None for _, _, draft in drafts])
+    return [
+        _row(each, label, draft, p, reference, terms)
+        for (each, label, draft), p in zip(drafts, adjusted, strict=True)
+    ]
+
+
+def _grouped_by_variant(
+    drafts: list[tuple[Evidence, str, Contrast]],
+) -> list[tuple[Evidence, str, Contrast]]:
+    """Variants in the order met, and within one the metrics, so that its candidates stand together."""
+    order = {label: place for place, label in reversed(list(enumerate(label for _, label, _ in drafts)))}
+    metrics = {draft.metric: place for place, (_, _, draft) in reversed(list(enumerate(drafts)))}
+    return sorted(drafts, key=lambda draft: (order[draft[1]], metrics[draft[2].metric]))
+
+
+def _row(
+    evidence: Evidence, label: str, draft: Contrast, p_holm: float | None, reference: str, terms: Terms
+) -> ComparisonRow:
+    metric, effect, matched = METRICS[draft.metric], draft.effect, evidence.match
+    quality = family(draft.metric) == "quality"
+    margin = terms.margin if metric.unit == "ratio" and quality else None
+    verdict, notes = _verdict(evidence, draft, p_holm, margin, terms)
+    measured: dict[str, Any] = {}
+    if effect is not None:
+        measured = {
+            "effect": effect.value,
+            "interval": effect.interval,
+            "test": effect.test,
+            "p": effect.p,
+            "p_holm": p_holm,
+            "detectable": effect.detectable,
+            "equivalent": None if margin is None else is_equivalent(effect.narrow, margin),
+            "discordant": effect.discordant,
+        }
+    return ComparisonRow(
+        variant=label,
+        metric=draft.metric,
+        unit=metric.unit,
+        goal=metric.goal,
+        verdict=verdict,
+        baseline=_side(reference, matched.before, draft.before),
+        candidate=_side(evidence.pair.candidate, matched.after, draft.after),
+        kind="difference" if quality else "ratio",
+        across_devices=draft.across_devices,
+        seeds=matched.seeds,
+        dropped_seeds=matched.dropped,
+        mismatches=draft.mismatches,
+        notes=notes,
+        **measured,
+    )
+
+
+def _side(name: str, results: Sequence[TrialResult], value: float | None) -> Side:
+    device = device_name(results[0]) if results else None
+    return Side(name=name, device=device, value=value, trials=len(results))
+
+
+def _verdict(
+    evidence: Evidence, draft: Contrast, p_holm: float | None, margin: float | None, terms: Terms
+) -> tuple[Verdict, tuple[str, ...]]:
+    """The word and all that must be said beside it."""
+    matched = evidence.match
+    reason = () if draft.effect is None or draft.effect.reason is None else (draft.effect.reason,)
+    notes = (*reason, *draft.notes, *matched.notes)
+    if draft.settled is not None or draft.effect is None:
+        return draft.settled or "not comparable", notes
+    goal, kind = METRICS[draft.metric].goal, family(draft.metric)
+    if kind == "quality":
+        verdict = quality_verdict(draft.effect, p_holm, goal, margin)
+    else:
+        verdict = trial_verdict(draft.effect, p_holm, goal, terms.noise.get(draft.metric))
+    after = matched.after[0].trial.variant_id
+    if kind == "speed" and after in terms.failed_parity and verdict == "better":
+        return "not comparable", (*notes, "parity failed: what it computes faster is another function")
+    if matched.lost and verdict in ("better", "same"):
+        return "unsure", (*notes, f"{verdict} on the trials that are left, which is not all")
+    return verdict, notes

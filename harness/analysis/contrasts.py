@@ -1,0 +1,175 @@
+"""Contrasts: one metric of one aligned variant, measured on both sides and tested, with no word said yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean, median
+from typing import Final
+
+import numpy as np
+
+from harness.analysis.alignment import Pair
+from harness.analysis.comparison_models import Verdict
+from harness.analysis.conditions import CONDITIONS, STORED_VALUE, concerns
+from harness.analysis.matching import Match
+from harness.analysis.resampling import Case
+from harness.analysis.scoring import SCORINGS
+from harness.analysis.sheets import PairedSheets, Sheet, pair_sheets, read_sheet
+from harness.analysis.speed import compare_trials
+from harness.analysis.statistics import Effect
+from harness.analysis.terms import Terms, family
+from harness.results.models import TrialResult
+
+# Stored metrics are rounded at most to single precision.
+_STORED_TOLERANCE: Final = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """What is known of one metric of one pair.
+
+    `settled` is a verdict that needs no statistics, `case` quality that is still to be tested: that goes
+    faster for a whole table at once.
+    """
+
+    metric: str
+    settled: Verdict | None = None
+    case: Case | None = None
+    effect: Effect | None = None
+    before: float | None = None
+    after: float | None = None
+    across_devices: bool = False
+    mismatches: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """An aligned variant: who stands against whom, and their predictions on the same examples.
+
+    `paired` is None where a trial kept no predictions, a sentence where they cannot be paired.
+    """
+
+    pair: Pair
+    match: Match
+    sheets: tuple[Sheet | None, ...]
+    paired: PairedSheets | str | None
+
+
+def gather(pair: Pair, matched: Match) -> Evidence:
+    """Read the predictions of both sides.
+
+    Raises:
+        InvalidInputError: A trial's predictions are damaged.
+    """
+    sheets = tuple(read_sheet(result) for result in (*matched.before, *matched.after))
+    kept = [sheet for sheet in sheets if sheet is not None]
+    paired = None
+    if kept and len(kept) == len(sheets):
+        seeds = len(matched.before)
+        paired = pair_sheets(kept[:seeds], kept[seeds:])
+    return Evidence(pair, matched, sheets, paired)
+
+
+def contrast(evidence: Evidence, metric: str, terms: Terms) -> Contrast:
+    """Measure one metric on both sides, unless something stands against that."""
+    matched = evidence.match
+    if matched.settled is not None:
+        return Contrast(metric, settled=matched.settled)
+    kind = family(metric)
+    found = _stored_mismatch(evidence, metric) if kind == "quality" else {}
+    found |= {
+        name: texts
+        for name, texts in (matched.mismatches or {}).items()
+        if concerns(CONDITIONS[name].affects, kind)
+    }
+    names = tuple(found)
+    blocking = [name for name in names if name not in terms.allowed]
+    across = "device" in names
+    if blocking and blocking != ["device"]:
+        notes = tuple(_sentence(name, found[name]) for name in blocking)
+        return Contrast(metric, "not comparable", across_devices=across, mismatches=names, notes=notes)
+    measured = _quality(evidence, metric) if kind == "quality" else _trials(evidence, metric, terms)
+    measured = replace(measured, across_devices=across, mismatches=names)
+    return _only_labelled(measured) if blocking else measured
+
+
+def _sentence(name: str, texts: tuple[str, str]) -> str:
+    meaning = CONDITIONS[name].meaning if name in CONDITIONS else "the stored value and its predictions"
+    return f"{meaning}: {texts[0]} against {texts[1]}"
+
+
+def _only_labelled(measured: Contrast) -> Contrast:
+    """A ratio across devices that nobody asked a verdict of: the numbers stand, untested."""
+    if measured.effect is None:
+        return measured
+    effect = replace(measured.effect, p=None, detectable=None, test=None, identical=False)
+    notes = (*measured.notes, "another device: a ratio, not a verdict, unless `--speed-across-devices`")
+    return replace(measured, settled="not comparable", effect=effect, notes=notes)
+
+
+def _stored_mismatch(evidence: Evidence, metric: str) -> dict[str, tuple[str, str]]:
+    """A stored score that does not follow from the stored predictions: one of the two was changed."""
+    if SCORINGS[metric].from_losses:
+        return {}
+    results = (*evidence.match.before, *evidence.match.after)
+    for result, sheet in zip(results, evidence.sheets, strict=True):
+        stored = result.value(metric)
+        if sheet is not None and stored is not None:
+            scored = sheet.score(metric)
+            if abs(stored - scored) > _STORED_TOLERANCE:
+                return {STORED_VALUE: (f"{metric} {stored:.6f} is stored", f"{scored:.6f} from predictions")}
+    return {}
+
+
+def _quality(evidence: Evidence, metric: str) -> Contrast:
+    paired = evidence.paired
+    if paired is None:
+        return Contrast(metric, "missing", notes=("predictions were not kept: nothing to pair",))
+    if isinstance(paired, str):
+        return Contrast(metric, "not comparable", notes=(paired,))
+    before, after = (
+        np.stack([sheet.column(metric) for sheet in side]) for side in (paired.before, paired.after)
+    )
+    left_out = f"{paired.left_out} examples that not every trial has were left out"
+    return Contrast(
+        metric,
+        case=Case(metric, paired.labels, before, after),
+        before=fmean(sheet.score(metric) for sheet in paired.before),
+        after=fmean(sheet.score(metric) for sheet in paired.after),
+        notes=(left_out,) if paired.left_out else (),
+    )
+
+
+def _trials(evidence: Evidence, metric: str, terms: Terms) -> Contrast:
+    matched = evidence.match
+    before, after = (_values(side, metric) for side in (matched.before, matched.after))
+    for name, values in (("the baseline", before), (evidence.pair.candidate, after)):
+        if isinstance(values, str):
+            return Contrast(metric, "missing", notes=(f"{metric} was not measured in {name}: {values}",))
+    assert not isinstance(before, str)
+    assert not isinstance(after, str)
+    if min(*before, *after) <= 0:
+        return Contrast(
+            metric, "not comparable", before=median(before), after=median(after), notes=("zero: no ratio",)
+        )
+    effect = compare_trials(before, after, paired=terms.interleaved)
+    return Contrast(
+        metric,
+        effect=effect,
+        before=median(before),
+        after=median(after),
+    )
+
+
+def _values(results: Sequence[TrialResult], metric: str) -> list[float] | str:
+    """One number a trial, or why a trial has none."""
+    values = []
+    for result in results:
+        value = result.value(metric)
+        if value is None:
+            found = result.measurement(metric)
+            return (found.reason if found is not None else None) or "the report does not hold it"
+        values.append(value)
+    return values

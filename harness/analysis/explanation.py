@@ -1,0 +1,92 @@
+"""Explanation: what differs in environment and configuration, and which examples flipped."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from harness.analysis.comparison_models import Explanation, FieldChange, Flip, Flips
+from harness.analysis.conditions import environment_of
+from harness.analysis.contrasts import Evidence
+from harness.analysis.sheets import PairedSheets
+from harness.results.models import Report, TrialResult
+
+
+def explain_pairs(evidence: Sequence[Evidence], labels: Sequence[str], apart: Collection[str]) -> Explanation:
+    """Everything that differs behind these pairs; each change once for each candidate.
+
+    `apart` are the axes along which variants of one report are compared; none between reports.
+    """
+    environment: dict[FieldChange, None] = {}
+    configuration: dict[FieldChange, None] = {}
+    flips = []
+    for each, label in zip(evidence, labels, strict=True):
+        name = each.pair.candidate
+        if each.pair.before is None or each.pair.after is None:
+            continue
+        configuration |= dict.fromkeys(
+            _changes(name, _configuration(each, 0, apart), _configuration(each, 1, apart))
+        )
+        for before, after in zip(each.match.before, each.match.after, strict=True):
+            described = (
+                _environment(before, each.pair.before.report),
+                _environment(after, each.pair.after.report),
+            )
+            environment |= dict.fromkeys(_changes(name, *described))
+        if isinstance(each.paired, PairedSheets):
+            flips.append(Flips(variant=label, candidate=name, flips=_flips(each.paired, each.match.seeds)))
+    return Explanation(environment=tuple(environment), configuration=tuple(configuration), flips=tuple(flips))
+
+
+def _configuration(evidence: Evidence, side: int, apart: Collection[str]) -> dict[str, str]:
+    """What was asked for: the whole suite between reports, the trial's axes inside one."""
+    variant = (evidence.pair.before, evidence.pair.after)[side]
+    assert variant is not None
+    if apart:
+        return dict(variant.axes)
+    return {"identity_version": variant.report.identity_version} | _flat(
+        variant.report.suite.model_dump(mode="json")
+    )
+
+
+def _environment(result: TrialResult, report: Report) -> dict[str, str]:
+    """Where it ran, without what differs from one minute to the next."""
+    dumped = environment_of(result, report).model_dump(mode="json", exclude={"load_average"})
+    fields = {"harness_version": report.harness_version} | _flat(dumped)
+    fields.pop("device.clock_mhz", None)
+    return fields
+
+
+def _flat(value: Any, name: str = "") -> dict[str, str]:
+    """A nested document as one text for each dotted name; lists stay whole."""
+    if not isinstance(value, Mapping):
+        return {} if value is None else {name: str(value)}
+    return {
+        key: text
+        for child, inner in value.items()
+        for key, text in _flat(inner, f"{name}.{child}" if name else str(child)).items()
+    }
+
+
+def _changes(candidate: str, before: Mapping[str, str], after: Mapping[str, str]) -> list[FieldChange]:
+    return [
+        FieldChange(candidate=candidate, field=name, before=before.get(name), after=after.get(name))
+        for name in {**before, **after}
+        if before.get(name) != after.get(name)
+    ]
+
+
+def _flips(paired: PairedSheets, seeds: Sequence[int]) -> tuple[Flip, ...]:
+    return tuple(
+        Flip(
+            seed=seed,
+            example_id=int(paired.ids[row]),
+            label=int(paired.labels[row]),
+            before=int(before.predicted[row]),
+            after=int(after.predicted[row]),
+        )
+        for seed, before, after in zip(seeds, paired.before, paired.after, strict=True)
+        for row in np.flatnonzero(before.predicted != after.predicted)
+    )

@@ -1,0 +1,110 @@
+"""Matching: which seeds of two aligned variants stand against each other, and what was left out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from harness.analysis.alignment import Pair, Variant
+from harness.analysis.comparison_models import Verdict
+from harness.analysis.conditions import mismatches
+from harness.results.models import Status, TrialResult
+
+# These never ran to an end of their own; the other statuses but `completed` are failures.
+_NOT_RUN: Final[frozenset[Status]] = frozenset({"pending", "interrupted", "unavailable"})
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The usable trials of both sides with the same seeds in the same order.
+
+    `settled` is a verdict that needs no numbers, with `notes` that say why. `dropped` are seeds on one side
+    only; `lost` those that the baseline completed and the candidate failed or ran into one class.
+    `mismatches` gives both texts by name.
+    """
+
+    before: tuple[TrialResult, ...] = ()
+    after: tuple[TrialResult, ...] = ()
+    dropped: tuple[int, ...] = ()
+    lost: tuple[int, ...] = ()
+    settled: Verdict | None = None
+    notes: tuple[str, ...] = ()
+    mismatches: Mapping[str, tuple[str, str]] | None = None
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds on both sides."""
+        return tuple(result.trial.seed for result in self.before)
+
+
+def match(pair: Pair, apart: Collection[str]) -> Match:
+    """Pair the trials of two variants by seed; `apart` are the axes that differ by intent."""
+    if pair.before is None:
+        return Match(settled="missing", notes=("the baseline has no such variant",))
+    if pair.after is None:
+        return Match(settled="missing", notes=(f"{pair.candidate} has no such variant",))
+    before, after = pair.before.results, pair.after.results
+    usable_before, usable_after = _usable(pair.before), _usable(pair.after)
+    seeds = sorted(usable_before & usable_after)
+    dropped = tuple(sorted(before.keys() ^ after.keys()))
+    notes = (
+        *_left_out("the baseline", pair.before),
+        *_left_out(pair.candidate, pair.after),
+        *_drops(dropped),
+    )
+    if not seeds:
+        settled = _settled(pair.after, usable_after)
+        if not usable_before:
+            notes = (*notes, "the baseline has no trial to compare with")
+        elif usable_after:
+            notes = (*notes, "no seed is on both sides")
+        return Match(dropped=dropped, settled=settled, notes=notes)
+    differing: dict[str, tuple[str, str]] = {}
+    for seed in seeds:
+        sides = (before[seed], pair.before.report), (after[seed], pair.after.report)
+        differing |= mismatches(*sides, apart)
+    return Match(
+        before=tuple(before[seed] for seed in seeds),
+        after=tuple(after[seed] for seed in seeds),
+        dropped=dropped,
+        lost=tuple(sorted((usable_before - usable_after) & after.keys())),
+        notes=notes,
+        mismatches=differing,
+    )
+
+
+def _usable(variant: Variant) -> set[int]:
+    return {
+        seed
+        for seed, result in variant.results.items()
+        if result.status == "completed" and not result.degenerate
+    }
+
+
+def _settled(candidate: Variant, usable_after: set[int]) -> Verdict:
+    if usable_after:
+        return "not comparable"
+    if all(result.status in _NOT_RUN for result in candidate.results.values()):
+        return "missing"
+    return "failed"
+
+
+def _left_out(name: str, variant: Variant) -> list[str]:
+    """One sentence for each way in which trials of a side ended short of usable, with their seeds."""
+    ways: dict[str, list[int]] = {}
+    for seed, result in sorted(variant.results.items()):
+        if result.status != "completed":
+            reason = f": {result.reason}" if result.reason else ""
+            ways.setdefault(f"{result.status}{reason}", []).append(seed)
+        elif result.degenerate:
+            ways.setdefault("degenerate: it predicts a single class", []).append(seed)
+    return [f"{name}, {_seeds(seeds)} left out, {way}" for way, seeds in ways.items()]
+
+
+def _drops(dropped: tuple[int, ...]) -> list[str]:
+    return [f"{_seeds(dropped)} on one side only: dropped"] if dropped else []
+
+
+def _seeds(seeds: Collection[int]) -> str:
+    return f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
