@@ -72,20 +72,17 @@ def suggestion(key: str, here: Sequence[str]) -> str:
 
 
 def nearest_path(path: str) -> str:
-    """` (did you mean X?)` for the path of an override."""
-    section, dot, leaf = path.rpartition(".")
-    inside = [known for known in known_paths() if dot and known.startswith(f"{section}.")]
-    found = (
-        _same(path, known_paths())
-        or _same(leaf, inside)
-        or nearest(path, known_paths())
-        or _same(leaf, known_paths())
-    )
-    return (
-        f" (did you mean {found}?)"
-        if found
-        else f" (one of: {', '.join(Suite.model_fields)}, or a path below)"
-    )
+    """` (did you mean X?)` for the path of an override, or the list of what there is at that place."""
+    section, _, leaf = path.partition(".")
+    inside = [known.partition(".")[2] for known in known_paths() if known.startswith(f"{section}.")]
+    if inside and leaf:
+        near = _same(leaf, inside) or nearest(leaf, inside)
+        found = f"{section}.{near}" if near else None
+        known: Sequence[str] = [f"{section}.{key}" for key in inside]
+    else:
+        found = _same(path, known_paths()) or nearest(path, known_paths()) or _same(leaf, known_paths())
+        known = [*Suite.model_fields, "or a path below"]
+    return f" (did you mean {found}?)" if found else f" (one of: {', '.join(known)})"
 
 
 def _same(key: str, names: Sequence[str]) -> str | None:

@@ -106,10 +106,9 @@ def _entries(key: str, node: Node | None, problems: list[Problem]) -> list[tuple
     entries = []
     for item in node.items:
         if not isinstance(item, Mapping) or not item.entries:
-            what = f"each entry of {key} is a mapping of axes to one value each; found {described(item)}"
-            problems.append(
-                Problem(item.place, what if not isinstance(item, Mapping) else f"{what} with nothing in it")
-            )
+            found = "an empty mapping" if isinstance(item, Mapping) else described(item)
+            rule = f"each entry of {key} is a mapping of axes to one value each"
+            problems.append(Problem(item.place, f"{rule}; found {found}"))
         elif (chosen := _entry(key, item, problems)) is not None:
             entries.append((item.place, chosen))
     return entries

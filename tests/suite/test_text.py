@@ -94,4 +94,6 @@ def test_a_file_beyond_a_million_bytes_is_refused() -> None:
 
 
 def test_a_line_beyond_its_limit_is_refused() -> None:
-    assert "suite.yaml:2:1: a line of more than 20,000 characters, the limit" in refusal("a:\n" + "x" * 20_001)
+    assert "suite.yaml:2:1: a line of more than 20,000 characters, the limit" in refusal(
+        "a:\n" + "x" * 20_001
+    )

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.cli import main, plan
+from harness.trial import Padding, Trial
+from tests.suite.suite_texts import SMALL
+
+SUITES = Path(__file__).parents[2] / "suites"
+
+
+@pytest.fixture(autouse=True)
+def nowhere_and_one_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "available_devices", lambda: ("cpu",))
+    monkeypatch.setattr(plan, "peek_checkpoint", lambda name, revision, mode: f"{mode} of {name}")
+    monkeypatch.setattr(plan, "peek_data", lambda task, mode: f"{mode} of {task.name}")
+
+
+def run(*args: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(["plan", *args])
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> str:
+    path = tmp_path / "small.yaml"
+    path.write_text(SMALL)
+    return str(path)
+
+
+def test_the_plan_lists_every_trial_and_what_it_will_use(
+    small: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    static = Trial(checkpoint="bert-base-uncased", padding=Padding(strategy="static"), device="cpu")
+    dynamic = static.model_copy(update={"padding": Padding(strategy="dynamic", multiple_of=8)})
+    paddings = "matrix.padding=[static, {strategy: dynamic, multiple_of: 8}]"
+    assert run(small, "-o", paddings, "--assets", "hub") == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert printed.out == (
+        "small: 2 trials of glue/mrpc\n"
+        "\n"
+        "id                checkpoint         padding                 device  precision  seed\n"
+        f"{static.id}  bert-base-uncased  static                  cpu     fp32       0\n"
+        f"{dynamic.id}  bert-base-uncased  dynamic(multiple_of=8)  cpu     fp32       0\n"
+        "\n"
+        "uses\n"
+        "  bert-base-uncased  hub of bert-base-uncased\n"
+        "  glue/mrpc          hub of glue/mrpc\n"
+        "  cpu                here\n"
+    )
+
+
+def test_columns_that_vary_are_shown_too(small: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run(small, "-o", "matrix.train.learning_rate=[1e-5, 2e-5]", "-o", "matrix.attention=[sdpa, eager]")
+    header = capsys.readouterr().out.splitlines()[2]
+    assert header.split() == [
+        "id", "checkpoint", "padding", "device", "precision", "seed", "attention", "learning_rate",
+    ]  # fmt: skip
+
+
+def test_a_device_that_is_not_here_is_said_to_be_missing(
+    small: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(small, "-o", "matrix.device=['cuda:1', cpu]") == 0
+    assert "  cuda:1             not here: its trials will be unavailable\n" in capsys.readouterr().out
+
+
+def test_json_holds_the_same(small: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(small, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["suite"] == "small"
+    assert found["checkpoints"] == [
+        {"name": "bert-base-uncased", "revision": None, "uses": "auto of bert-base-uncased"}
+    ]
+    assert found["data"] == "auto of glue/mrpc"
+    assert found["devices"] == [{"name": "cpu", "available": True}]
+    (trial,) = found["trials"]
+    assert len(trial["id"]) == len(trial["variant_id"]) == 16
+    assert trial["padding"]["strategy"] == "dynamic"
+
+
+def test_a_bad_suite_ends_with_2_and_nothing_on_standard_output(
+    small: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(small, "-o", "lr=1") == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "did you mean train.learning_rate?" in printed.err
+
+
+def test_json_is_valid_when_it_fails_too(small: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(small, "--json", "-o", "lr=1") == 2
+    printed = capsys.readouterr()
+    found = json.loads(printed.out)
+    assert found["exit_code"] == 2
+    assert "did you mean" in found["error"]
+    assert found["error"] in printed.err
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["<script>", r"\x1b]0;x\x07", "[/]", "a|b", r"a\nb", r"\u202eb", "=cmd()", r"\n::error::x", r"\x00b"],
+)
+def test_a_hostile_checkpoint_name_is_shown_escaped(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "hostile.yaml"
+    path.write_text(f'name: x\nmatrix: {{checkpoint: ["{name}"]}}')
+    assert run(str(path)) in (0, 2)
+    printed = capsys.readouterr()
+    for line in (printed.out + printed.err).split("\n"):
+        assert line.isprintable()
+        assert not line.startswith("::")
+
+
+def test_a_thousand_trials_are_listed(small: str, capsys: pytest.CaptureFixture[str]) -> None:
+    seeds = ", ".join(map(str, range(1_000)))
+    assert run(small, "-o", f"matrix.seed=[{seeds}]") == 0
+    assert capsys.readouterr().out.startswith("small: 1,000 trials")
+
+
+def test_planning_imports_nothing_that_trains() -> None:
+    heavy = ["torch", "transformers", "datasets", "evaluate", "pandas", "scipy", "rich"]
+    code = (
+        "import sys\nfrom harness.cli import main\n"
+        f"try:\n    main(['plan', {str(SUITES / 'quickstart.yaml')!r}, '--assets', 'embedded'])\n"
+        f"finally:\n    print([name for name in {heavy} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "[]\n"
+    assert done.stdout.startswith("quickstart: 12 trials of glue/mrpc")

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import pytest
+
+from harness.errors import InvalidInputError
+from harness.suite.matrix import count_trials, expand
+from harness.suite.models import Suite
+from harness.suite.reading import parse_suite
+from harness.trial import Padding, Train, Trial
+
+CPU = ("cpu",)
+TWO_GPUS = ("cuda:0", "cuda:1", "cpu")
+
+
+def suite_of(matrix: str, rest: str = "") -> Suite:
+    return parse_suite(f"name: x\nmatrix: {{checkpoint: [a], {matrix}}}\n{rest}", "suite.yaml")
+
+
+def refused(suite: Suite, devices: tuple[str, ...] = CPU) -> str:
+    with pytest.raises(InvalidInputError) as caught:
+        expand(suite, devices)
+    assert caught.value.hint
+    return str(caught.value)
+
+
+def test_the_matrix_is_the_product_of_its_axes_with_the_seeds_outermost() -> None:
+    trials = expand(suite_of("padding: [static, dynamic], seed: [1, 0]"), CPU)
+    assert [(trial.seed, trial.padding.strategy) for trial in trials] == [
+        (1, "static"),
+        (1, "dynamic"),
+        (0, "static"),
+        (0, "dynamic"),
+    ]
+
+
+def test_axes_that_are_left_out_take_their_defaults() -> None:
+    (trial,) = expand(suite_of(""), TWO_GPUS)
+    assert trial == Trial(checkpoint="a", padding=Padding(strategy="dynamic"), device="cuda:0")
+
+
+def test_written_values_become_the_fields_of_a_trial() -> None:
+    text = (
+        "name: x\nmatrix: {checkpoint: [{name: a, revision: abc}],"
+        " padding: [{strategy: static, length: 128}],"
+        " precision: [bf16], attention: [eager], token_type_ids: [drop], engine: [trainer]}\n"
+        "train: {num_train_epochs: 5}"
+    )
+    (trial,) = expand(parse_suite(text, "x"), CPU)
+    assert (trial.checkpoint, trial.revision) == ("a", "abc")
+    assert trial.padding == Padding(strategy="static", length=128)
+    assert (trial.precision, trial.attention, trial.token_type_ids) == ("bf16", "eager", "drop")
+    assert trial.train == Train(num_train_epochs=5)
+
+
+def test_a_train_axis_overrides_the_suites_own_value() -> None:
+    suite = suite_of(
+        "train.learning_rate: [1e-5, 2e-5], train.max_steps: [7]", "train: {learning_rate: 1e-4}"
+    )
+    assert [trial.train for trial in expand(suite, CPU)] == [
+        Train(learning_rate=1e-5, max_steps=7),
+        Train(learning_rate=2e-5, max_steps=7),
+    ]
+
+
+def test_devices_become_concrete() -> None:
+    def devices(written: str) -> list[str]:
+        return [trial.device for trial in expand(suite_of(f"device: {written}"), TWO_GPUS)]
+
+    assert devices("[auto]") == ["cuda:0"]
+    assert devices("[all]") == ["cuda:0", "cuda:1", "cpu"]
+    assert devices("[cuda, cpu]") == ["cuda:0", "cpu"]
+
+
+def test_a_device_that_is_not_here_stays_as_it_was_asked_for() -> None:
+    trials = expand(suite_of("device: ['cuda:3', mps, cpu]"), CPU)
+    assert [trial.device for trial in trials] == ["cuda:3", "mps", "cpu"]
+
+
+def test_exclude_takes_away_what_equals_every_key_it_gives() -> None:
+    rest = "exclude: [{padding: static, seed: 1}]"
+    trials = expand(suite_of("padding: [static, dynamic], seed: [0, 1]", rest), CPU)
+    assert [(trial.padding.strategy, trial.seed) for trial in trials] == [
+        ("static", 0),
+        ("dynamic", 0),
+        ("dynamic", 1),
+    ]
+
+
+def test_exclude_compares_meanings_and_not_spellings() -> None:
+    suite = suite_of("padding: [static, dynamic]", "exclude: [{padding: {strategy: static}}]")
+    assert [trial.padding.strategy for trial in expand(suite, CPU)] == ["dynamic"]
+
+
+def test_exclude_of_a_device_applies_after_auto_is_known() -> None:
+    rest = "exclude: [{device: cpu, precision: bf16}]"
+    suite = suite_of("device: [auto], precision: [fp32, bf16]", rest)
+    assert len(expand(suite, CPU)) == 1
+    assert len(expand(suite, TWO_GPUS)) == 2
+
+
+def test_include_adds_its_values_with_every_value_of_the_other_axes_and_joins_each_seed() -> None:
+    suite = suite_of("padding: [static], seed: [0, 1]", "include: [{checkpoint: b, padding: dynamic}]")
+    assert [(trial.seed, trial.checkpoint, trial.padding.strategy) for trial in expand(suite, CPU)] == [
+        (0, "a", "static"),
+        (0, "b", "dynamic"),
+        (1, "a", "static"),
+        (1, "b", "dynamic"),
+    ]
+
+
+def test_include_may_use_an_axis_that_the_matrix_leaves_out() -> None:
+    suite = suite_of("seed: [0]", "include: [{precision: bf16, train.learning_rate: 1e-3}]")
+    assert [(trial.precision, trial.train.learning_rate) for trial in expand(suite, CPU)] == [
+        ("fp32", 5e-5),
+        ("bf16", 1e-3),
+    ]
+
+
+def test_include_may_bring_back_what_was_excluded() -> None:
+    rest = "exclude: [{padding: static}]\ninclude: [{padding: static, seed: 0}]"
+    trials = expand(suite_of("padding: [static, dynamic], seed: [0, 1]", rest), CPU)
+    assert sorted((trial.padding.strategy, trial.seed) for trial in trials) == [
+        ("dynamic", 0),
+        ("dynamic", 1),
+        ("static", 0),
+    ]
+
+
+def test_the_same_trial_twice_is_refused_by_name() -> None:
+    found = refused(suite_of("device: [auto, cpu], seed: [7]"))
+    assert "the same trial more than once: " in found
+    assert "checkpoint 'a'" in found
+    assert "device 'cpu'" in found
+    assert "seed '7'" in found
+
+
+def test_an_include_of_what_is_there_already_is_refused() -> None:
+    rest = "exclude: [{padding: static, seed: 1}]\ninclude: [{padding: static}]"
+    assert "more than once" in refused(suite_of("padding: [static, dynamic], seed: [0, 1]", rest))
+
+
+def test_a_plan_that_excludes_everything_is_refused() -> None:
+    assert "leaves no trial" in refused(suite_of("seed: [0]", "exclude: [{seed: 0}]"))
+
+
+@pytest.mark.parametrize("device", ["cpu", "mps", "auto"])
+def test_fp16_needs_cuda(device: str) -> None:
+    found = refused(suite_of(f"device: [{device}], precision: [fp32, fp16]"))
+    assert "fp16 needs CUDA" in found
+
+
+def test_fp16_is_fine_on_cuda_and_where_it_is_excluded_elsewhere() -> None:
+    matrix = "device: [cpu, cuda], precision: [fp32, fp16]"
+    assert len(expand(suite_of(matrix, "exclude: [{device: cpu, precision: fp16}]"), CPU)) == 3
+
+
+def test_trials_are_counted_with_the_devices_of_the_machine() -> None:
+    suite = suite_of("device: [all], seed: [0, 1]", "include: [{padding: static}, {device: cpu, seed: 5}]")
+    assert count_trials(suite, 1) == 2 + 2 + 1
+    assert count_trials(suite, 3) == 6 + 6 + 1
+
+
+def test_a_plan_too_large_on_this_machine_is_refused_before_it_is_expanded() -> None:
+    suite = suite_of("device: [all], seed: [0, 1]", "max_trials: 2")
+    assert len(expand(suite, CPU)) == 2
+    assert "6 trials > max 2" in refused(suite, TWO_GPUS)
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        {"padding": ("dynamic",)},
+        {"checkpoint": ("a",), "colour": ("red",)},
+        {"checkpoint": (3,)},
+        {"checkpoint": ("a",), "padding": ({"strategy": "dynamic", "length": 3},)},
+    ],
+)
+def test_a_suite_from_elsewhere_that_holds_no_valid_matrix_is_refused(
+    matrix: dict[str, tuple[object, ...]],
+) -> None:
+    with pytest.raises(InvalidInputError, match="suite x: "):
+        expand(Suite(name="x", matrix=matrix), CPU)

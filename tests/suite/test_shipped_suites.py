@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+from ruamel.yaml import YAML
+
+from harness.suite.matrix import expand
+from harness.suite.reading import read_suite
+from harness.suite.schema import suite_schema
+
+SUITES = Path(__file__).parents[2] / "suites"
+
+# name -> trials on a machine with a processor alone, and on one with two GPUs as well
+COUNTS = {
+    "checkpoints": (18, 18),
+    "devices": (12, 36),
+    "padding": (36, 36),
+    "quickstart": (12, 12),
+    "reference": (3, 3),
+}
+
+
+def test_every_shipped_suite_is_counted() -> None:
+    assert {path.stem for path in SUITES.iterdir()} >= set(COUNTS)
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_a_shipped_suite_has_its_name_and_number_of_trials(name: str) -> None:
+    suite = read_suite(SUITES / f"{name}.yaml")
+    assert suite.name == name
+    assert len(expand(suite, ("cpu",))) == COUNTS[name][0]
+    assert len(expand(suite, ("cuda:0", "cuda:1", "cpu"))) == COUNTS[name][1]
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_a_shipped_suite_opens_with_the_question_it_answers(name: str) -> None:
+    assert (SUITES / f"{name}.yaml").read_text().partition("\n")[0].endswith("?")
+
+
+@pytest.mark.parametrize("path", sorted(SUITES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_shipped_suite_is_valid_by_the_schema(path: Path) -> None:
+    written = YAML(typ="safe", pure=True).load(path)
+    assert list(Draft202012Validator(suite_schema()).iter_errors(written)) == []
+
+
+def test_the_quickstart_shows_every_padding_on_every_family() -> None:
+    suite = read_suite(SUITES / "quickstart.yaml")
+    assert len(suite.matrix["checkpoint"]) == 3
+    assert suite.matrix["padding"] == ("static", "dynamic", "bucketed", "unpadded")
