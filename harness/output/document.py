@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import UTC
 from statistics import fmean
 from typing import Final
 
@@ -58,6 +59,11 @@ def environment(report: Report) -> list[tuple[str, str]]:
         *dict.fromkeys(("checkpoint", text) for text in _checkpoints(report)),
     ]
     return [(name, text) for name, text in pairs if text]
+
+
+def created(report: Report) -> str:
+    """When the report was written: `2026-01-02 03:04:05 UTC`."""
+    return f"{report.created.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def reproduce(report: Report) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Final
 from harness.analysis.rows import Row
 from harness.analysis.summary import summarize
 from harness.output.cells import Column, columns
-from harness.output.document import environment, history, reproduce
+from harness.output.document import created, environment, history, reproduce
 from harness.output.numbers import rate
 from harness.output.remarks import constants, notes, place, title
 from harness.output.safe_text import safe_text
@@ -55,7 +55,7 @@ def to_html(report: Report) -> str:
             _section("Epochs, means over the seeds", history(report, rows)),
             f"<h2>Environment</h2>\n<dl>{pairs}</dl>",
             f"<h2>Run it again</h2>\n{_list(reproduce(report))}",
-            f"<p>Run {html_text(report.run)}, {report.created:%Y-%m-%d %H:%M:%S} UTC, "
+            f"<p>Run {html_text(report.run)}, {created(report)}, "
             f"harness {html_text(report.harness_version)}.</p>",
             "</main></body></html>\n",
         ]

@@ -8,7 +8,7 @@ from typing import Final
 
 from harness.analysis.summary import summarize
 from harness.output.cells import Column, columns
-from harness.output.document import environment, history, reproduce
+from harness.output.document import created, environment, history, reproduce
 from harness.output.remarks import constants, notes, place, title
 from harness.output.safe_text import safe_text
 from harness.results.models import Report
@@ -40,7 +40,7 @@ def to_markdown(report: Report) -> str:
         _list(line for line in (constants(report), place(report)) if line),
         markdown_table(columns(report, rows)),
         _list(notes(report, rows)),
-        f"Run {markdown_text(report.run)}, {report.created:%Y-%m-%d %H:%M:%S} UTC, "
+        f"Run {markdown_text(report.run)}, {created(report)}, "
         f"harness {markdown_text(report.harness_version)}.",
     ]
     if epochs := history(report, rows):

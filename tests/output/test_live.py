@@ -3,6 +3,10 @@ from __future__ import annotations
 import datetime
 import io
 import os
+import pty
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -13,6 +17,7 @@ from harness.output.live import LiveView, PlainView, View, draw, view
 from harness.output.progress import RunState, describe_progress, seconds_left, trial_seconds
 from harness.results.models import Status, TrialResult, measured
 from harness.trial import Padding, PaddingStrategy, Trial
+from tests.output.hostile import HOSTILE
 
 
 def _trial(
@@ -136,22 +141,61 @@ def test_what_was_taken_over_counts_as_done() -> None:
     )
 
 
+@pytest.mark.parametrize("text", HOSTILE)
 @pytest.mark.parametrize(
-    "make", [PlainView, lambda stream: LiveView(Console(file=stream, force_terminal=True, markup=False))]
+    "make",
+    [PlainView, lambda stream: LiveView(Console(file=stream, width=80, force_terminal=True, markup=False))],
+    ids=["plain", "live"],
 )
-def test_hostile_names_reach_the_terminal_spelt_out(make: Callable[[io.StringIO], View]) -> None:
+def test_hostile_names_reach_no_stream_unescaped(make: Callable[[io.StringIO], View], text: str) -> None:
     stream = io.StringIO()
-    trial = _trial(checkpoint="\x1b]0;x\x07[/][bold]\u202e\n::error::x")
+    trial = _trial().model_copy(update={"checkpoint": text})
+    failed = _result(trial).model_copy(update={"status": "failed", "reason": text, "measurements": ()})
     with make(stream) as watching:
         watching.planned([trial], [])
-        watching.note("\x1b]0;x\x07[/]")
+        watching.note(text)
         watching.started(trial)
-        watching.finished(_result(trial, "failed", "\x1b]0;x\x07[/][bold]"))
-    shown = stream.getvalue()
-    assert "\x1b]" not in shown
-    assert "\u202e" not in shown
-    assert "::error::" not in shown
-    assert "\\x1b]0;x\\x07[/][bold]" in shown.replace("\n", "")
+        watching.progressed(trial, Progress(phase="train"))
+        watching.finished(failed)
+    # What rich itself writes: styles, cursor movements, lines erased.
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue()).replace("\r", "")
+    assert all(line.isprintable() for line in shown.split("\n"))
+    assert "\x1b[31mred" not in stream.getvalue()
+    assert not re.search(r"^\s*::\w", shown, re.MULTILINE)
+    assert "##[" not in shown
+
+
+_INTERRUPTED = """
+import sys
+from harness.job import Progress
+from harness.output.live import LiveView, view
+from tests.factories import make_trial
+watching = view(sys.stderr, interactive=sys.stderr.isatty())
+assert isinstance(watching, LiveView)
+try:
+    with watching:
+        watching.planned([make_trial()], [])
+        watching.started(make_trial())
+        watching.progressed(make_trial(), Progress(phase="train", step=1, steps=2))
+        raise KeyboardInterrupt
+except KeyboardInterrupt:
+    print("the result")
+"""
+
+
+def test_an_interrupt_gives_the_terminal_back_and_leaves_standard_output_alone() -> None:
+    outer, inner = pty.openpty()
+    command = [sys.executable, "-c", _INTERRUPTED]
+    variables = os.environ | {"TERM": "xterm"}
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=inner, env=variables, timeout=60, check=False
+    )
+    os.close(inner)
+    with os.fdopen(outer, "rb", buffering=0) as terminal:
+        shown = terminal.read(65_536).decode()
+    assert (done.returncode, done.stdout) == (0, b"the result\n"), shown
+    assert "train, step 1/2" in shown
+    assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")
 
 
 def test_a_stream_that_is_gone_does_not_stop_the_run() -> None:

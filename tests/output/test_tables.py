@@ -238,3 +238,31 @@ def test_a_table_of_1000_trials_is_drawn_in_one_go() -> None:
         for seed in range(1_000)
     ]
     assert len(to_table(make_report(results)).splitlines()) > 100
+
+
+def test_what_only_a_device_measures_has_columns_of_its_own() -> None:
+    numbers = (
+        measured("eval_accuracy", 0.86),
+        measured("eval_f1", 0.9),
+        measured("model_flops_utilization", 0.412),
+        measured("peak_memory_allocated_bytes", 3.2e9),
+    )
+    gpu = make_environment(device=Device(kind="cuda", index=0, name="Test GPU"))
+    results = [
+        make_result(make_trial("static")),
+        make_result(make_trial("static", device="cuda:0"), measurements=numbers, environment=gpu),
+    ]
+    lines = to_table(make_report(results)).splitlines()
+    assert lines[4].split() == ["real", "padding", "train", "host", "device", "FLOPs"]
+    assert lines[7].split("  ")[0] == "cpu"
+    assert "3.0 GiB" in lines[8]
+    assert "41.2 %" in lines[8]
+    assert "- FLOPs use not measured (cpu): no peak is known for Test CPU" in lines
+
+
+def test_seeds_that_went_wrong_alike_share_a_line() -> None:
+    results = [make_result(make_trial(seed=seed), status="failed", reason="no peace") for seed in range(3)]
+    results += [make_result(make_trial("static"), status="pending", phase="start", reason="not run yet")]
+    shown = to_table(make_report(results))
+    assert "- dynamic, seeds 0, 1, 2: failed in train: no peace" in shown
+    assert "- static, seed 0: pending: not run yet" in shown
