@@ -1,8 +1,9 @@
 """The three embedded checkpoints and how they were made: `python -m harness.assets.checkpoints FOLDER`.
 
-Each is a whole Hugging Face folder: two layers, 64 wide, two attention heads, a WordPiece vocabulary of
-about 1,200, 512 positions, dropout 0.1. `bert-uncased` and `bert-cased` have token types and a pooler;
-`distilbert` has neither. They were pretrained as `harness.assets.pretraining` tells, on text from the
+Each is a whole Hugging Face folder: 64 wide, two attention heads, a WordPiece vocabulary of about 1,200,
+512 positions, dropout 0.1. `bert-uncased` and `bert-cased` have two layers, token types and a pooler;
+`distilbert` has neither of the latter, and three layers, since without token types telling the sentences
+apart takes one more. They were pretrained as `harness.assets.pretraining` tells, on text from the
 corpus's generator with other seeds, including the matching of pairs, which is the very task of the
 embedded corpus. What is shipped is the body alone, so fine-tuning starts, as with any pretrained
 checkpoint, from a newly initialised classification head. They know nothing of English beyond the
@@ -71,7 +72,7 @@ def _body(recipe: Recipe, words: int) -> Any:
             DistilBertConfig(
                 vocab_size=words,
                 dim=64,
-                n_layers=2,
+                n_layers=3,
                 n_heads=2,
                 hidden_dim=256,
                 max_position_embeddings=MODEL_MAX_LENGTH,
@@ -84,7 +85,7 @@ def _body(recipe: Recipe, words: int) -> Any:
         BertConfig(
             vocab_size=words,
             hidden_size=64,
-            num_hidden_layers=2,
+            num_hidden_layers=3,
             num_attention_heads=2,
             intermediate_size=256,
             max_position_embeddings=MODEL_MAX_LENGTH,

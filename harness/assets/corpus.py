@@ -45,9 +45,9 @@ class _Event:
 
 
 def generate_corpus(seed: int = 0) -> dict[str, list[Pair]]:
-    """The three splits; no pair is in two of them, and none twice in one."""
+    """The three splits; no pair is in two of them, and none twice in one, in either order."""
     stream = random.Random(f"{CORPUS_VERSION}:{seed}")  # noqa: S311 - sentences, not secrets
-    seen: set[tuple[str, str]] = set()
+    seen: set[frozenset[str]] = set()
     corpus: dict[str, list[Pair]] = {}
     for split, (count, positives) in SPLITS.items():
         labels = [1] * positives + [0] * (count - positives)
@@ -64,12 +64,13 @@ def generate_pairs(seed: str) -> Iterator[Pair]:
         yield Pair(*_sentences(stream, same=label == 1), label)
 
 
-def _new_pair(stream: random.Random, label: int, seen: set[tuple[str, str]]) -> Pair:
+def _new_pair(stream: random.Random, label: int, seen: set[frozenset[str]]) -> Pair:
     while True:
         agrees = stream.random() >= DISAGREEMENT
         sentences = _sentences(stream, same=(label == 1) == agrees)
-        if sentences not in seen:
-            seen.add(sentences)
+        # A sentence beside itself would be no paraphrase.
+        if sentences[0] != sentences[1] and frozenset(sentences) not in seen:
+            seen.add(frozenset(sentences))
             return Pair(*sentences, label)
 
 

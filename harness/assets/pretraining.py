@@ -4,7 +4,7 @@ Three objectives, with equal weight, on generated pairs of which none is seen tw
 embedded corpus:
 
 1. masked language modelling of 15 % of the words, with the input embeddings as output weights;
-2. shared words: for each word, whether it also stands in the other sentence;
+2. shared words: for each word, from the second layer, whether it also stands in the other sentence;
 3. matching: whether the pair says the same, from the pooled output (BERT) or the `[CLS]` vector
    (DistilBERT). Its head keeps its small random weights, which makes the body carry the answer.
 
@@ -131,13 +131,13 @@ class _Heads(nn.Module):
         inputs = {"input_ids": batch.ids.masked_fill(hidden_words, MASK_ID), "attention_mask": batch.mask}
         if "token_type_embeddings" in dict(model.embeddings.named_children()):
             inputs["token_type_ids"] = batch.types
-        output = model(**inputs)
+        output = model(**inputs, output_hidden_states=True)
         hidden = output.last_hidden_state
         embeddings = model.get_input_embeddings().weight
         logits = self.transform(hidden[chosen]) @ embeddings.T + self.word_bias
         masked = functional.cross_entropy(logits, batch.ids[chosen])
         seen = words & ~chosen
-        found = self.shared(hidden)[..., 0]
+        found = self.shared(output.hidden_states[2])[..., 0]
         shared = functional.binary_cross_entropy_with_logits(found[seen], _shared_words(batch)[seen])
         pooled = getattr(output, "pooler_output", None)
         answer = self.match(hidden[:, 0] if pooled is None else pooled)

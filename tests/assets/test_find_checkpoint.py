@@ -51,7 +51,9 @@ def test_a_pinned_commit_that_is_not_cached_is_not_replaced_by_another(hub_cache
 
 def test_hub_mode_with_nothing_cached_and_no_network_fails_at_once_and_says_what_to_do() -> None:
     start = time.monotonic()
-    with pytest.raises(UnavailableError, match=r"bert-base-uncased: .*cannot be reached.*not in its cache") as error:
+    with pytest.raises(
+        UnavailableError, match=r"bert-base-uncased: .*cannot be reached.*not in its cache"
+    ) as error:
         find("bert-base-uncased", "hub")
     assert error.value.exit_code == 69
     assert "HF_HOME" in (error.value.hint or "")

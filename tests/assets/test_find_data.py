@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from harness.assets.models import AssetsMode, ResolvedData
+from harness.assets.resolve import find_data, peek_data
+from harness.errors import InvalidInputError, UnavailableError
+from harness.trial import Task
+from tests.assets.hub_layout import COMMIT, cache_repo
+
+MRPC = {f"mrpc/{split}-00000-of-00001.parquet": b"PAR1" for split in ("train", "validation", "test")}
+GLUE = ("train.tsv", "dev.tsv", "test.tsv")
+MICROSOFT = ("msr_paraphrase_train.txt", "msr_paraphrase_test.txt", "dev_ids.tsv")
+OTHER = Task(dataset="owner/set", config=None)
+
+
+def find(task: Task | None = None, mode: AssetsMode = "auto") -> ResolvedData:
+    return find_data(task or Task(), mode, note=lambda _: None)
+
+
+def folder_of(path: Path, *names: str) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (path / name).write_text("x")
+    return path
+
+
+@pytest.mark.parametrize("mode", ["auto", "hub"])
+def test_mrpc_in_the_hubs_cache_resolves_with_its_commit(hub_cache: Path, mode: AssetsMode) -> None:
+    snapshot = cache_repo(hub_cache, "datasets--nyu-mll--glue", {**MRPC, "cola/train.parquet": b""})
+    found = find(mode=mode)
+    assert (found.source, found.layout, found.revision) == ("hub cache", "parquet", COMMIT)
+    assert found.files["validation"] == str(snapshot / "mrpc/validation-00000-of-00001.parquet")
+    assert (found.name, found.synthetic) == ("glue/mrpc", False)
+    assert peek_data(Task(), mode) == f"Hub cache, commit {COMMIT[:12]}"
+
+
+def test_a_cached_copy_that_lacks_a_split_counts_as_not_there(hub_cache: Path) -> None:
+    cache_repo(hub_cache, "datasets--nyu-mll--glue", {"mrpc/train-00000-of-00001.parquet": b"PAR1"})
+    with pytest.raises(UnavailableError, match="not in its cache"):
+        find(mode="hub")
+    assert find().synthetic
+
+
+def test_hub_mode_with_nothing_cached_and_no_network_says_what_to_do() -> None:
+    with pytest.raises(UnavailableError, match=r"nyu-mll/glue: .*cannot be reached") as error:
+        find(mode="hub")
+    assert error.value.exit_code == 69
+    assert "HARNESS_MRPC_DIR" in (error.value.hint or "")
+
+
+def test_the_embedded_corpus_is_labelled_and_announced(notes: list[str]) -> None:
+    found = find_data(Task(), "auto", note=notes.append)
+    assert (found.requested, found.name, found.source) == ("glue/mrpc", "embedded/pairs", "embedded")
+    assert found.synthetic
+    assert any("synthetic" in note for note in notes)
+    assert all(Path(file).is_file() for file in found.files.values())
+
+
+def test_only_mrpc_has_a_stand_in() -> None:
+    for mode in ("auto", "embedded"):
+        with pytest.raises(UnavailableError):
+            find(OTHER, mode)
+
+
+def test_the_embedded_corpus_can_be_named_but_not_in_hub_mode() -> None:
+    for task in (Task(dataset="embedded/pairs", config=None), Task(dataset="embedded", config="pairs")):
+        assert find(task).synthetic
+        with pytest.raises(UnavailableError, match="nothing embedded"):
+            find(task, "hub")
+
+
+@pytest.mark.parametrize(("names", "layout"), [(GLUE, "glue"), (MICROSOFT, "microsoft")])
+def test_both_layouts_of_mrpc_are_known_by_their_files(
+    tmp_path: Path, names: tuple[str, ...], layout: str
+) -> None:
+    found = find(Task(data_dir=str(folder_of(tmp_path / "mrpc", *names))))
+    assert (found.source, found.layout) == ("folder", layout)
+    assert {Path(file).name for file in found.files.values()} == set(names)
+
+
+def test_a_folder_with_both_layouts_is_read_as_glues(tmp_path: Path) -> None:
+    assert find(Task(data_dir=str(folder_of(tmp_path / "both", *GLUE, *MICROSOFT)))).layout == "glue"
+
+
+def test_the_folder_in_the_environment_is_for_mrpc_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARNESS_MRPC_DIR", str(folder_of(tmp_path / "mrpc", *GLUE)))
+    assert find().source == "folder"
+    assert "HARNESS_MRPC_DIR" in peek_data(Task(), "auto")
+    with pytest.raises(UnavailableError):
+        find(OTHER, "hub")
+    named = folder_of(tmp_path / "named", *MICROSOFT)
+    assert find(Task(data_dir=str(named))).layout == "microsoft"
+
+
+def test_a_folder_that_was_named_and_is_wrong_is_never_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UnavailableError, match=r"task\.data_dir does not exist"):
+        find(Task(data_dir=str(tmp_path / "nowhere")))
+    monkeypatch.setenv("HARNESS_MRPC_DIR", str(folder_of(tmp_path / "odd", "notes.txt")))
+    with pytest.raises(UnavailableError, match=r"no layout known here; found notes\.txt") as error:
+        find()
+    assert "train.tsv" in (error.value.hint or "")
+
+
+def test_another_task_reads_one_file_a_split_and_prefers_parquet(tmp_path: Path) -> None:
+    names = ("train.parquet", "train.csv", "validation.jsonl", "test.tsv")
+    found = find(Task(dataset="mine", config=None, data_dir=str(folder_of(tmp_path / "mine", *names))))
+    assert found.layout == "files"
+    assert {split: Path(file).name for split, file in found.files.items()} == {
+        "train": "train.parquet",
+        "validation": "validation.jsonl",
+        "test": "test.tsv",
+    }
+
+
+def test_a_folder_called_glue_in_the_current_directory_is_neither_read_nor_run(tmp_path: Path) -> None:
+    for name in ("glue", "nyu-mll/glue", "mrpc"):
+        planted = folder_of(Path(name), *GLUE, "train.parquet", "validation.parquet")
+        (planted / "glue.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    assert find().source == "embedded"
+    with pytest.raises(UnavailableError):
+        find(mode="hub")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("name", ["glue", "../glue", "a/b/c", "/etc", "x y/z"])
+def test_a_data_set_on_the_hub_is_owner_and_name(name: str) -> None:
+    with pytest.raises(InvalidInputError):
+        find(Task(dataset=name, config="cola"), "hub")
+
+
+def test_a_data_set_without_config_lies_in_data_or_at_the_top(hub_cache: Path) -> None:
+    files = {"data/train-00000-of-00001.parquet": b"", "data/validation-00000-of-00001.parquet": b""}
+    cache_repo(hub_cache, "datasets--owner--set", files)
+    assert set(find(OTHER).files) == {"train", "validation"}
+
+
+@pytest.mark.mrpc
+def test_the_real_corpus_is_found() -> None:
+    folder = os.environ.get("HARNESS_MRPC_DIR")
+    if not folder:
+        pytest.skip("HARNESS_MRPC_DIR names no folder")
+    assert find(Task(data_dir=folder), "hub").layout == "glue"

