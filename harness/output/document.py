@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC
 from statistics import fmean
-from typing import Final
 
 from harness.analysis.rows import Row
 from harness.analysis.summary import estimate
@@ -13,8 +12,6 @@ from harness.environment import Environment
 from harness.output.cells import Column
 from harness.output.numbers import count, percent, size
 from harness.results.models import Epoch, Report
-
-MOST_EPOCH_ROWS: Final = 500
 
 
 def history(report: Report, rows: Sequence[Row]) -> list[Column]:
@@ -25,7 +22,7 @@ def history(report: Report, rows: Sequence[Row]) -> list[Column]:
             for epoch in result.epochs:
                 epochs.setdefault((result.trial.variant_id, epoch.epoch), []).append(epoch)
     labels = {row.variant: row.label for row in rows}
-    found = list(epochs.items())[:MOST_EPOCH_ROWS]
+    found = list(epochs.items())
     if not found:
         return []
     names = [labels[variant] for (variant, _), _ in found]

@@ -12,7 +12,7 @@ from harness.analysis.summary import summarize
 from harness.output.cells import Column, columns
 from harness.output.document import created, environment, history, reproduce
 from harness.output.numbers import rate
-from harness.output.remarks import constants, notes, place, title
+from harness.output.remarks import constants, notes, place, remarks, title
 from harness.output.safe_text import safe_text
 from harness.results.models import Report
 
@@ -102,10 +102,11 @@ def _bars(rows: Sequence[Row]) -> str:
     if not speeds:
         return ""
     best = max(speed for _, speed in speeds)
+    devices = len({row.trial.device for row in rows})
     bars = "\n".join(
-        _bar(at, row, speed, _BAR_WIDTH * speed / best) for at, (row, speed) in enumerate(speeds)
+        _bar(at, row, _BAR_WIDTH * speed / best, devices) for at, (row, speed) in enumerate(speeds)
     )
-    width, height = _NAME_WIDTH + _BAR_WIDTH + 140, _BAR_HEIGHT * len(speeds)
+    width, height = _NAME_WIDTH + _BAR_WIDTH + 280, _BAR_HEIGHT * len(speeds)
     return (
         "<h2>Real tokens per second</h2>\n"
         f'<svg role="img" aria-labelledby="speed" viewBox="0 0 {width} {height}" width="{width}">\n'
@@ -113,10 +114,10 @@ def _bars(rows: Sequence[Row]) -> str:
     )
 
 
-def _bar(at: int, row: Row, speed: float, length: float) -> str:
-    top = at * _BAR_HEIGHT
+def _bar(at: int, row: Row, length: float, devices: int) -> str:
+    top, speed = at * _BAR_HEIGHT, row.real_tokens_per_second
     label = row.label if len(row.label) <= 36 else f"{row.label[:35]}…"
-    words = f"{rate(speed)}{', fastest' if row.fastest else ''}"
+    words = ", ".join([rate(speed), *remarks(row, devices)])
     return (
         f'<text x="{_NAME_WIDTH - 8}" y="{top + 17}" text-anchor="end">{html_text(label)}</text>'
         f'<rect x="{_NAME_WIDTH}" y="{top + 4}" width="{length:.1f}" height="18" rx="2"/>'

@@ -22,7 +22,8 @@ from harness.results.models import Report
 OFF_TERMINAL_WIDTH: Final = 160
 LONGEST_CELL: Final = 200
 LONGEST_NOTE: Final = 1_000
-_NARROWEST: Final = {"variant": 16, "status": 12, "remarks": 12}
+_NARROWEST: Final = {"variant": 16}
+_NARROWEST_OTHERS: Final = 12
 _GAP: Final = 2
 
 
@@ -31,10 +32,10 @@ def report_table(report: Report) -> RenderableType:
     rows = summarize(report)
     if not rows:
         return Text(f"{safe_text(title(report), LONGEST_NOTE)}: nothing has run")
-    return _ReportTable(
+    return FittedTable(
         title=safe_text(title(report), LONGEST_NOTE),
         subtitles=[safe_text(line, LONGEST_NOTE) for line in (constants(report), place(report)) if line],
-        columns=[_safe(column) for column in columns(report, rows)],
+        columns=[safe_column(column) for column in columns(report, rows)],
         notes=[safe_text(note, LONGEST_NOTE) for note in notes(report, rows)],
     )
 
@@ -62,8 +63,8 @@ def make_console(stream: TextIO) -> Console:
     return console
 
 
-class _ReportTable:
-    """Draws once the width is known."""
+class FittedTable:
+    """Title, table and notes, all of them safe text already; draws once the width is known."""
 
     def __init__(
         self, title: str, subtitles: Sequence[str], columns: Sequence[Column], notes: Sequence[str]
@@ -113,7 +114,7 @@ def _least(column: Column) -> int:
     """The width below which a number or a title's word would be broken; names and words may wrap earlier."""
     cells = max(map(cell_len, column.cells), default=0)
     if not column.numeric:
-        cells = min(cells, _NARROWEST[column.title])
+        cells = min(cells, _NARROWEST.get(column.title, _NARROWEST_OTHERS))
     return max(cells, *map(cell_len, column.title.split()))
 
 
@@ -166,11 +167,13 @@ def _told(left_out: Sequence[str]) -> list[str]:
 
 def _style(cell: str) -> str:
     """Colour repeats what a word already says."""
-    if "fastest" in cell:
+    if "fastest" in cell or cell == "better":
         return "green"
-    return "red" if any(word in cell for word in ("failed", "degenerate", "fails parity")) else ""
+    bad = ("failed", "degenerate", "fails parity")
+    return "red" if cell == "worse" or any(word in cell for word in bad) else ""
 
 
-def _safe(column: Column) -> Column:
+def safe_column(column: Column) -> Column:
+    """The column with every cell made safe and cut to a length that a table can hold."""
     cells = tuple(safe_text(cell, LONGEST_CELL) for cell in column.cells)
     return Column(column.title, cells, column.numeric, column.dispensable)
