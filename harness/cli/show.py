@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import os
-import sys
 from pathlib import Path
 
 import click
 
+from harness.cli.printing import encoded, print_report
 from harness.output.formats import FORMATS, format_of, render
-from harness.output.tables import make_console, report_table
-from harness.results.models import Report
 from harness.results.reading import load_report
 from harness.results.writing import write_atomic
 
@@ -32,32 +28,7 @@ def command(report: Path, wanted: str | None, as_json: bool, output: Path | None
     name = "json" if as_json else wanted
     if output is not None:
         name = name or format_of(output)
-        write_atomic(output, _encoded(render(load_report(report), name)))
+        write_atomic(output, encoded(render(load_report(report), name)))
         click.echo(f"wrote {output}", err=True)
         return
-    _print(load_report(report), name or "table")
-
-
-def _print(report: Report, name: str) -> None:
-    if name == "table" and sys.stdout.isatty():
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="backslashreplace")
-        make_console(sys.stdout).print(report_table(report))
-        return
-    sys.stdout.flush()
-    sys.stdout.buffer.write(_encoded(render(report, name)))
-    sys.stdout.buffer.flush()
-    if name == "github" and (summary := os.environ.get("GITHUB_STEP_SUMMARY")):
-        _append_summary(report, Path(summary))
-
-
-def _append_summary(report: Report, path: Path) -> None:
-    from harness.output.github import step_summary  # noqa: PLC0415 - only in that environment
-
-    with path.open("a", encoding="utf-8") as file:
-        file.write(step_summary(render(report, "markdown")))
-
-
-def _encoded(text: str) -> bytes:
-    # Every format's text is safe already; this only keeps an oversight from ending in a traceback.
-    return text.encode("utf-8", "backslashreplace")
+    print_report(load_report(report), name or "table")
