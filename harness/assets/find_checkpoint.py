@@ -81,7 +81,7 @@ def is_path(name: str) -> bool:
     """
     if name.startswith((".", "/", "~")) or Path(name).is_absolute():
         return True
-    return ("/" in name or os.sep in name) and Path(name).is_dir()
+    return ("/" in name or os.sep in name) and os.path.isdir(name)  # noqa: PTH112 - False for any bad name
 
 
 def _embedded(name: str, revision: str | None, mode: AssetsMode) -> ResolvedCheckpoint:
@@ -99,10 +99,13 @@ def _local(name: str, revision: str | None, mode: AssetsMode) -> ResolvedCheckpo
     if mode == "embedded":
         raise UnavailableError(f"{name}: --assets embedded takes no folder", hint="Use --assets auto.")
     _refuse_revision(name, revision)
-    folder = Path(name).expanduser().resolve()
-    if not folder.is_dir():
-        raise UnavailableError(f"{name}: no such folder")
-    check_folder(name, folder)
+    try:
+        folder = Path(name).expanduser().resolve()
+        if not folder.is_dir():
+            raise UnavailableError(f"{name}: no such folder")
+        check_folder(name, folder)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UnavailableError(f"{name}: cannot be read as a folder: {error}") from error
     return ResolvedCheckpoint(requested=name, name=name, source="local", path=str(folder))
 
 

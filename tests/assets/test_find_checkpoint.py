@@ -163,7 +163,22 @@ def test_sharded_weights_must_all_be_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../up/x" * 40, "a/b/c", "a b", "a--b", "x\x1b[31m", "<script>", "a/", "name..x", ""]
+    "name",
+    [
+        "../up/x" * 40,
+        "./" + "x" * 5000,
+        "a/" + "x" * 5000,
+        "./\0",
+        "~nobody/x",
+        "a/b/c",
+        "a b",
+        "a--b",
+        "x\x1b[31m",
+        "<script>",
+        "a/",
+        "name..x",
+        "",
+    ],
 )
 def test_what_can_be_no_name_is_refused_and_becomes_no_path(name: str) -> None:
     with pytest.raises((InvalidInputError, UnavailableError)):

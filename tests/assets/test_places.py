@@ -52,3 +52,13 @@ def test_one_weights_file_has_its_own_sum_and_several_have_one_together(tmp_path
     both = weights_sha256(tmp_path)
     (tmp_path / "model-2.safetensors").write_bytes(b"too")
     assert len({both, weights_sha256(tmp_path), hashlib.sha256(b"one").hexdigest()}) == 3
+
+
+def test_a_user_without_a_home_gets_a_cache_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HARNESS_CACHE_DIR")
+    monkeypatch.delenv("HF_HOME")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "~")
+    assert cache_root().is_absolute()
+    assert hub_cache().is_absolute()
+    assert not Path("~").exists()
