@@ -8,6 +8,7 @@ import click
 
 from harness.cli.printing import encoded, print_report
 from harness.output.formats import FORMATS, format_of, render
+from harness.output.safe_text import safe_text
 from harness.results.reading import load_report
 from harness.results.writing import write_atomic
 
@@ -17,7 +18,7 @@ from harness.results.writing import write_atomic
 @click.option(
     "--format", "wanted", type=click.Choice(list(FORMATS)), help="How to write it. [default: table]"
 )
-@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option("--json/--no-json", "as_json", help="The same as --format json.")
 @click.option(
     "--output", "-o", type=click.Path(path_type=Path), help="Write to this file, in the format of its ending."
 )
@@ -29,6 +30,6 @@ def command(report: Path, wanted: str | None, as_json: bool, output: Path | None
     if output is not None:
         name = name or format_of(output)
         write_atomic(output, encoded(render(load_report(report), name)))
-        click.echo(f"wrote {output}", err=True)
+        click.echo(f"wrote {safe_text(str(output))}", err=True)
         return
     print_report(load_report(report), name or "table")
