@@ -59,8 +59,11 @@ def _hf_home(environ: Mapping[str, str]) -> Path | None:
 
 
 def _is_writable(folder: Path | None) -> bool:
-    """Whether the folder, or the nearest one above it that exists, can be written in."""
+    """Whether the folder can be made, or is there, and can be written in; the library would make it too."""
     if folder is None:
         return False
-    nearest = next((place for place in (folder, *folder.parents) if place.exists()), None)
-    return nearest is not None and nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK | os.X_OK)

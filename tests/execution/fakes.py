@@ -30,13 +30,15 @@ class Watcher:
     """An observer that remembers."""
 
     notes: list[str] = field(default_factory=list)
+    to_run: list[Trial] = field(default_factory=list)
     reused: list[TrialResult] = field(default_factory=list)
     begun: list[Trial] = field(default_factory=list)
-    progress: list[Progress] = field(default_factory=list)
+    progress: list[tuple[str, Progress]] = field(default_factory=list)
     done: list[TrialResult] = field(default_factory=list)
+    begun_before_first_end: int = 0
 
     def planned(self, trials: Sequence[Trial], reused: Sequence[TrialResult]) -> None:
-        self.reused = list(reused)
+        self.to_run, self.reused = list(trials), list(reused)
 
     def note(self, text: str) -> None:
         self.notes.append(text)
@@ -45,9 +47,11 @@ class Watcher:
         self.begun.append(trial)
 
     def progressed(self, trial: Trial, progress: Progress) -> None:
-        self.progress.append(progress)
+        self.progress.append((trial.id, progress))
 
     def finished(self, result: TrialResult) -> None:
+        if not self.done:
+            self.begun_before_first_end = len(self.begun)
         self.done.append(result)
 
 
@@ -105,6 +109,18 @@ def start(*arguments: str | Path, cwd: Path, runner: str = "good", **changes: st
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def fork_run(suite: Suite, reports: Path, runner: str = "good", **options: Any) -> int:
+    """The process id of a process that runs the suite and exits; what it prints is dropped."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+            run_fake(suite, reports, runner, **options)
+        finally:
+            os._exit(0)
+    return pid
 
 
 def only_report(reports: Path) -> Report:

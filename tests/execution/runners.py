@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import random
 import resource
@@ -58,6 +59,18 @@ def slow(job: Job, announce: Announce) -> TrialResult:
     """Completes after FAKE_SECONDS, 0.3 unless set."""
     announce(Progress(phase="train", step=1, steps=2))
     time.sleep(float(os.environ.get("FAKE_SECONDS", "0.3")))
+    return completed(job)
+
+
+def mute(job: Job, announce: Announce) -> TrialResult:
+    """Never says anything."""
+    time.sleep(600)
+    return completed(job)
+
+
+def show_environment(job: Job, announce: Announce) -> TrialResult:
+    """Prints its environment variables, as JSON."""
+    print(json.dumps(dict(os.environ)), flush=True)  # noqa: T201 -- what a worker prints is what is tested
     return completed(job)
 
 
@@ -166,3 +179,49 @@ HOSTILE: dict[int, Callable[[Job], TrialResult | None]] = {
     124: _diverge,
     126: _return_nonsense,
 }
+
+
+def recorded(job: Job, announce: Announce) -> TrialResult:
+    """Completes after a moment; begins with a line in the file named by FAKE_RECORD."""
+    with Path(os.environ["FAKE_RECORD"]).open("a") as record:
+        record.write(f"{job.trial.id}\n")
+    announce(Progress(phase="train", step=1, steps=2))
+    time.sleep(0.005)
+    return completed(job)
+
+
+def torn(job: Job, announce: Announce) -> TrialResult:
+    """Like `recorded`, in a worker that writes its result in place, half by half, as a plain writer may."""
+    result = recorded(job, announce)
+    data = write_elsewhere(result)
+    with Path("result.json").open("wb") as file:
+        file.write(data[: len(data) // 2])
+        file.flush()
+        time.sleep(0.05)
+        file.write(data[len(data) // 2 :])
+    os._exit(0)
+
+
+def deaf(job: Job, announce: Announce) -> TrialResult:
+    """Ignores SIGTERM and never ends."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    announce(Progress(phase="train", step=1, steps=2))
+    time.sleep(600)
+    return completed(job)
+
+
+def leaky(job: Job, announce: Announce) -> TrialResult:
+    """Prints all it finds in the file named by FAKE_LEAKS, and raises with it."""
+    announce(Progress(phase="load_model"))
+    leaks = Path(os.environ["FAKE_LEAKS"]).read_text().split("\0")
+    for leak in leaks:
+        os.write(1, f"leaking: {leak} {leak!r}\n".encode())
+    raise RuntimeError("leaking: " + " and ".join(leaks))
+
+
+def held(job: Job, announce: Announce) -> TrialResult:
+    """Completes when the file named by FAKE_RELEASE is there."""
+    announce(Progress(phase="train", step=1, steps=2))
+    while not Path(os.environ["FAKE_RELEASE"]).exists():
+        time.sleep(0.02)
+    return completed(job)

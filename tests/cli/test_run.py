@@ -1,0 +1,148 @@
+"""`harness run`: what it prints where, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.results.models import Report
+from harness.results.writing import to_json
+from tests.execution.fakes import environ, only_report, start, write_suite
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+
+
+def run(*arguments: str | Path, cwd: Path, runner: str = "good", **changes: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error."""
+    process = start(*arguments, cwd=cwd, runner=runner, **changes)
+    output, errors = process.communicate(timeout=60)
+    return process.returncode, output, errors
+
+
+def test_the_table_is_on_standard_output_and_all_else_on_standard_error(tmp_path: Path) -> None:
+    code, output, errors = run(write_suite(tmp_path), cwd=tmp_path)
+    assert code == 0
+    assert "2 completed" in output
+    assert "report:" not in output
+    assert "report.json" in errors
+    assert "[2/2]" in errors
+
+
+def test_json_is_the_report_alone(tmp_path: Path) -> None:
+    code, output, _ = run("--json", write_suite(tmp_path), cwd=tmp_path)
+    assert code == 0
+    assert Report.model_validate_json(output).model_copy(update={"digest": None}) == only_report(
+        tmp_path / "reports"
+    )
+    assert output.encode() == to_json(only_report(tmp_path / "reports"))
+
+
+def test_a_trial_that_does_not_complete_makes_the_exit_code_1(tmp_path: Path) -> None:
+    code, output, _ = run(write_suite(tmp_path, [0, 102]), cwd=tmp_path, runner="hostile")
+    assert code == 1
+    assert "1 failed" in output
+
+
+def test_json_is_valid_even_on_failure(tmp_path: Path) -> None:
+    suite = write_suite(tmp_path)
+    code, output, errors = run("--json", "-o", "matrix.device=[cuda:7]", suite, cwd=tmp_path)
+    assert code == 69
+    assert json.loads(output)["exit_code"] == 69
+    assert "cuda:7: not here" in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["missing.yaml"], 2, "missing.yaml"),
+        (["fake.yaml", "-o", "matrix.sed=[0]"], 2, "sed"),
+        (["fake.yaml", "--trial-timeout", "0"], 2, "trial-timeout"),
+        (["fake.yaml", "--reports", "fake.yaml"], 2, "fake.yaml"),
+        (["fake.yaml", "--reports", "/proc/nowhere"], 74, "/proc/nowhere"),
+        (["fake.yaml", "-o", "matrix.device=[cuda:7]", "--strict"], 69, "cuda:7"),
+    ],
+)
+def test_what_cannot_run_ends_with_its_code_and_a_sentence(
+    tmp_path: Path, arguments: list[str], code: int, words: str
+) -> None:
+    write_suite(tmp_path)
+    found, output, errors = run(*arguments, cwd=tmp_path)
+    assert found == code, errors
+    assert words in errors
+    assert output == ""
+    assert "Traceback" not in errors
+
+
+def test_of_twenty_starts_at_once_one_runs_and_the_others_are_told_who_holds_it(tmp_path: Path) -> None:
+    suite, release = write_suite(tmp_path, range(2)), tmp_path / "release"
+    processes = [start(suite, cwd=tmp_path, runner="held", FAKE_RELEASE=str(release)) for _ in range(20)]
+    while sum(process.poll() is None for process in processes) > 1:
+        time.sleep(0.05)
+    release.touch()
+    ended = [(process.communicate(timeout=60)[1], process.returncode) for process in processes]
+    assert sorted(code for _, code in ended) == [0] + [75] * 19
+    assert all("is held by process" in errors for errors, code in ended if code == 75)
+    assert len(only_report(tmp_path / "reports").results) == 2
+
+
+def test_a_second_start_may_wait_for_the_first(tmp_path: Path) -> None:
+    suite = write_suite(tmp_path, [0])
+    first = start(suite, cwd=tmp_path, runner="slow", FAKE_SECONDS="1.5")
+    while not list(tmp_path.glob("reports/*/*/trials/*/progress.jsonl")):
+        assert first.poll() is None
+    code, _, errors = run("--wait", suite, cwd=tmp_path)
+    first.communicate()
+    # The first finished its run, so the second has one of its own.
+    assert (first.returncode, code) == (0, 0), errors
+    assert len(list(tmp_path.glob("reports/*/*/report.json"))) == 2
+
+
+def test_a_reader_of_the_output_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
+    process = start("--json", write_suite(tmp_path), cwd=tmp_path)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    errors = process.stderr.read()
+    assert process.wait(60) == 141
+    assert "Traceback" not in errors
+    assert only_report(tmp_path / "reports").results[0].status == "completed"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_standard_output_is_74_with_the_report_on_disk(tmp_path: Path) -> None:
+    suite = write_suite(tmp_path)
+    process = start(suite, cwd=tmp_path)
+    process.communicate()
+    with Path("/dev/full").open("w") as full:
+        process = subprocess.Popen(
+            process.args, cwd=tmp_path, env=environ(), stdout=full, stderr=subprocess.PIPE, text=True
+        )
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 74
+    assert "Traceback" not in errors
+
+
+def test_no_home_a_plain_locale_and_a_read_only_cache_are_enough(tmp_path: Path) -> None:
+    code, _, errors = run(
+        write_suite(tmp_path), cwd=tmp_path, LC_ALL="C", HOME="/nonexistent", HF_HOME="/proc/nowhere"
+    )
+    assert code == 0, errors
+
+
+def test_libraries_planted_in_the_current_directory_are_not_imported(tmp_path: Path) -> None:
+    for name in ("torch", "evaluate", "glue", "pydantic", "psutil", "json"):
+        (tmp_path / f"{name}.py").write_text("open('planted', 'w')\nraise SystemExit('planted')\n")
+    (tmp_path / "glue").mkdir()
+    (tmp_path / "glue" / "glue.py").write_text("open('planted', 'w')\n")
+    # As with the installed command, which does not put the current directory on the import path.
+    code, _, errors = run(write_suite(tmp_path), cwd=tmp_path, PYTHONSAFEPATH="1")
+    assert code == 0, errors
+    assert not list(tmp_path.rglob("planted"))

@@ -1,0 +1,144 @@
+"""Ctrl-C and SIGTERM in every phase, once and twice, on a pseudo-terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.results.reading import load_report
+from tests.execution.fakes import command, environ, processes_in, wait_for_none_in, write_suite
+
+
+class OnTerminal:
+    """`harness run` with its standard error on a pseudo-terminal, which it leads as a shell would have it."""
+
+    def __init__(self, folder: Path, runner: str, *arguments: str, **changes: str) -> None:
+        self.folder = folder
+        self.reports = folder / "reports"
+        ours, theirs = pty.openpty()
+        self._terminal = ours
+        self._process = subprocess.Popen(
+            command(write_suite(folder, [106, 107, 109]), *arguments, runner=runner),
+            cwd=folder,
+            env=environ(TERM="xterm", **changes),
+            stdin=theirs,
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+            start_new_session=True,
+        )
+        os.close(theirs)
+        os.set_blocking(ours, False)
+        self.shown = ""
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 30
+        while not condition():
+            assert self._process.poll() is None, self.read()
+            assert time.monotonic() < deadline, self.read()
+            self.read()
+            time.sleep(0.02)
+
+    def read(self) -> str:
+        with contextlib.suppress(OSError):
+            self.shown += os.read(self._terminal, 2**16).decode("utf-8", "replace")
+        return self.shown
+
+    def signal(self, number: int) -> None:
+        os.kill(self._process.pid, number)
+
+    def end(self, seconds: float = 12.0) -> int:
+        deadline = time.monotonic() + seconds
+        while self._process.poll() is None:
+            assert time.monotonic() < deadline, "did not end in time"
+            self.read()
+            time.sleep(0.02)
+        self.read()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        os.close(self._terminal)
+        return self._process.returncode
+
+    def training(self) -> bool:
+        return any(file.read_bytes() for file in self.reports.glob("*/*/trials/*/progress.jsonl"))
+
+    def whole(self) -> bool:
+        """Whether every report that is there can be read."""
+        for path in self.reports.glob("*/*/report.json"):
+            load_report(path)
+        return True
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_while_training_leaves_a_report_and_says_how_to_go_on(
+    tmp_path: Path, number: int, code: int
+) -> None:
+    run = OnTerminal(tmp_path, "hostile")
+    run.wait_for(run.training)
+    run.signal(number)
+    assert run.end() == code
+    (path,) = run.reports.glob("*/*/report.json")
+    statuses = [result.status for result in load_report(path).results]
+    assert statuses == ["interrupted", "pending", "pending"]
+    assert "run the same command again" in run.shown
+    assert wait_for_none_in(tmp_path) == []
+
+
+def test_an_interrupt_reaches_a_worker_that_ignores_sigterm_by_force(tmp_path: Path) -> None:
+    write_suite(tmp_path)
+    run = OnTerminal(tmp_path, "deaf", "--grace", "0.5")
+    run.wait_for(run.training)
+    run.signal(signal.SIGINT)
+    assert run.end() == 130
+    assert wait_for_none_in(tmp_path) == []
+
+
+def test_a_second_interrupt_ends_at_once(tmp_path: Path) -> None:
+    run = OnTerminal(tmp_path, "deaf")
+    run.wait_for(run.training)
+    run.signal(signal.SIGINT)
+    time.sleep(0.3)
+    run.signal(signal.SIGINT)
+    assert run.end(seconds=6.0) == 130
+    assert run.whole()
+    assert wait_for_none_in(tmp_path) == []
+
+
+def test_an_interrupt_while_what_trains_is_imported(tmp_path: Path) -> None:
+    (tmp_path / "slow_import.py").write_text("import time\ntime.sleep(600)\n")
+    run = OnTerminal(tmp_path, "unused", "--runner", "slow_import:run", PYTHONPATH=_with(tmp_path))
+    run.wait_for(lambda: bool(list(run.reports.glob("*/*/server.log"))) and len(processes_in(tmp_path)) > 1)
+    run.signal(signal.SIGINT)
+    assert run.end() == 130
+    assert wait_for_none_in(tmp_path) == []
+
+
+def test_an_interrupt_before_the_run_directory_is_there(tmp_path: Path) -> None:
+    run = OnTerminal(tmp_path, "good", "--wait")
+    # As early as the interpreter allows: whatever the program is doing then, there is no traceback.
+    time.sleep(0.25)
+    run.signal(signal.SIGINT)
+    assert run.end() in (130, -signal.SIGINT)
+    assert "Traceback" not in run.shown or "harness" not in run.shown
+    assert wait_for_none_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.005, 0.02])
+def test_an_interrupt_while_the_report_is_written_never_tears_it(tmp_path: Path, delay: float) -> None:
+    run = OnTerminal(tmp_path, "good")
+    run.wait_for(lambda: len(list(run.reports.glob("*/*/trials/*/result.json"))) == 3)
+    time.sleep(delay)
+    run.signal(signal.SIGINT)
+    assert run.end() in (0, 130)
+    assert run.whole()
+
+
+def _with(folder: Path) -> str:
+    return f"{environ()['PYTHONPATH']}{os.pathsep}{folder}"

@@ -1,0 +1,117 @@
+"""Order, devices, retries and ends, with an executor that runs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.assets.models import ResolvedCheckpoint, ResolvedData
+from harness.execution.executor import Ended, Event
+from harness.execution.scheduler import Desk, Policy, run_jobs
+from harness.job import Job
+from harness.results.models import Status, TrialResult
+from harness.suite.models import Measure
+from harness.trial import Trial
+from tests.execution.fakes import Watcher
+from tests.factories import make_result, make_trial
+
+
+def job_of(trial: Trial) -> Job:
+    return Job(
+        trial=trial,
+        measure=Measure(),
+        checkpoint=ResolvedCheckpoint(requested="x", name="x", source="embedded", path="/x"),
+        data=ResolvedData(requested="x", name="x", source="embedded", layout="parquet", files={}),
+        cache_dir="/x",
+    )
+
+
+class Instant:
+    """Ends every job at the next poll, with the status that `fate` has for its seed and attempt."""
+
+    def __init__(self, fate: dict[int, list[Status]] | None = None) -> None:
+        self.fate = fate or {}
+        self.order: list[Trial] = []
+        self.at_once = 0
+        self.stopped = False
+        self._running: list[Job] = []
+
+    def submit(self, job: Job, folder: Path) -> None:
+        assert all(other.trial.device != job.trial.device for other in self._running)
+        self.order.append(job.trial)
+        self._running.append(job)
+        self.at_once = max(self.at_once, len(self._running))
+
+    def poll(self, timeout_s: float) -> Sequence[Event]:
+        ended = [self._end(job) for job in self._running]
+        self._running = []
+        return ended
+
+    def stop(self, grace_s: float) -> Sequence[TrialResult]:
+        self.stopped = True
+        left, self._running = self._running, []
+        return [make_result(job.trial, status="interrupted") for job in left]
+
+    def _end(self, job: Job) -> Ended:
+        fates = self.fate.get(job.trial.seed, [])
+        status: Status = fates.pop(0) if fates else "completed"
+        return Ended(make_result(job.trial, status=status, examples=1), may_retry=status == "killed")
+
+
+def run(
+    trials: Sequence[Trial], executor: Instant, policy: Policy | None = None, stop_after: int | None = None
+) -> tuple[dict[str, TrialResult], list[TrialResult], Watcher]:
+    watcher = Watcher()
+    kept: list[TrialResult] = []
+    desk = Desk(
+        executor=executor,
+        folder_of=Path,
+        keep=kept.append,
+        observer=watcher,
+        interrupted=lambda: stop_after is not None and len(watcher.done) >= stop_after,
+        grace_s=0.0,
+    )
+    return run_jobs([job_of(trial) for trial in trials], desk, policy or Policy()), kept, watcher
+
+
+@given(st.lists(st.sampled_from(["cpu", "cuda:0", "cuda:1"]), max_size=30))
+def test_each_device_runs_its_trials_in_the_plans_order_one_at_a_time(devices: list[str]) -> None:
+    trials = [make_trial(seed=seed, device=device) for seed, device in enumerate(devices)]
+    executor = Instant()
+    results, _, _ = run(trials, executor)
+    assert results.keys() == {trial.id for trial in trials}
+    for device in set(devices):
+        seeds = [trial.seed for trial in executor.order if trial.device == device]
+        assert seeds == sorted(seeds)
+    assert executor.at_once == len(set(devices))
+
+
+def test_a_trial_that_may_be_retried_is_tried_again_before_the_next_one() -> None:
+    executor = Instant({0: ["killed"]})
+    results, kept, watcher = run([make_trial(seed=0), make_trial(seed=1)], executor, Policy(retries=1))
+    assert [trial.seed for trial in executor.order] == [0, 0, 1]
+    assert {result.attempts for result in results.values()} == {1, 2}
+    assert [result.attempts for result in kept] == [2]
+    assert "trying again" in watcher.notes[0]
+
+
+def test_nothing_is_retried_unless_asked() -> None:
+    results, _, _ = run([make_trial()], Instant({0: ["killed"]}))
+    assert [result.status for result in results.values()] == ["killed"]
+
+
+def test_an_interrupt_starts_no_more_and_marks_what_ran() -> None:
+    trials = [make_trial(seed=seed) for seed in range(5)]
+    executor = Instant()
+    results, _, _ = run(trials, executor, stop_after=2)
+    assert [result.status for result in results.values()] == ["completed", "completed"]
+    assert executor.stopped
+
+
+def test_fail_fast_ends_the_run_at_the_first_that_did_not_complete() -> None:
+    trials = [make_trial(seed=seed) for seed in range(5)]
+    results, _, _ = run(trials, Instant({1: ["failed"]}), Policy(fail_fast=True))
+    assert [result.status for result in results.values()] == ["completed", "failed"]

@@ -1,0 +1,81 @@
+"""What workers are given: packages, environment variables, folders; and what the host says of memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.errors import UnavailableError
+from harness.execution.host_memory import oom_kills
+from harness.execution.log_tail import log_tail
+from harness.execution.requirements import require_training_packages, training_floors
+from harness.execution.worker_environment import worker_environment
+
+REQUIREMENTS = [
+    "click>=8.2",
+    "torch>=2.10; extra == 'train'",
+    'transformers>=5.3; extra == "train"',
+    "pytest>=8; extra == 'test'",
+]
+
+
+def test_floors_are_read_from_the_packages_own_metadata() -> None:
+    assert training_floors(REQUIREMENTS) == {"torch": "2.10", "transformers": "5.3"}
+    require_training_packages()
+
+
+def test_a_package_that_is_too_old_or_missing_is_named_with_the_install_line() -> None:
+    versions = {"torch": "2.10.0+cpu", "transformers": "4.57"}
+    with pytest.raises(UnavailableError, match=r"needs transformers>=5\.3, found 4\.57\n.*harness\[train\]"):
+        require_training_packages(REQUIREMENTS, versions.get)
+    with pytest.raises(UnavailableError, match=r"needs torch>=2\.10, found none; needs transformers"):
+        require_training_packages(REQUIREMENTS, lambda name: None)
+    require_training_packages(REQUIREMENTS, (versions | {"transformers": "5.3.0rc1"}).get)
+
+
+@pytest.mark.parametrize("found", ["5.3", "5.3.0", "5.10.1", "6.0.dev0"])
+def test_versions_are_compared_as_numbers(found: str) -> None:
+    require_training_packages(REQUIREMENTS, {"torch": "2.13.0+cpu", "transformers": found}.get)
+
+
+def test_workers_get_threads_compiled_modules_and_no_secret(tmp_path: Path) -> None:
+    given = {"PATH": "/bin", "HF_TOKEN": "x", "PYTHONDONTWRITEBYTECODE": "1", "AWS_PROFILE": "me"}
+    kept = worker_environment(given | {"HF_HOME": str(tmp_path)}, threads=3, run_folder=tmp_path)
+    assert kept["PATH"] == "/bin"
+    assert kept["OMP_NUM_THREADS"] == kept["MKL_NUM_THREADS"] == "3"
+    assert kept["TOKENIZERS_PARALLELISM"] == "false"
+    assert kept["HF_HOME"] == str(tmp_path)
+    assert not {"HF_TOKEN", "PYTHONDONTWRITEBYTECODE", "AWS_PROFILE"} & kept.keys()
+
+
+@pytest.mark.parametrize("home", ["/proc/nowhere", "/dev/null/x"])
+def test_a_cache_that_cannot_be_written_moves_into_the_run(tmp_path: Path, home: str) -> None:
+    kept = worker_environment({"HF_HOME": home}, threads=1, run_folder=tmp_path)
+    assert kept["HF_HOME"] == str(tmp_path / "cache" / "huggingface")
+
+
+def test_kills_for_memory_are_counted_on_the_machine_and_in_either_kind_of_control_group(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "vmstat").write_text("nr_free_pages 5\noom_kill 3\n")
+    (tmp_path / "cgroup").write_text("4:memory:/job\n0::/job\n")
+    for name, text in (
+        ("memory/job/memory.oom_control", "oom_kill 2\n"),
+        ("job/memory.events", "oom_kill 1\n"),
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert oom_kills(tmp_path / "vmstat", tmp_path / "cgroup", tmp_path) == 6
+    assert oom_kills(tmp_path / "none", tmp_path / "none", tmp_path) == 0
+
+
+def test_the_tail_of_a_log_is_its_last_whole_lines(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    assert log_tail(log) == ""
+    log.write_bytes(b"first\n" + b"x" * 50 + b"\nlast \xff\n")
+    assert log_tail(log) == "first\n" + "x" * 50 + "\nlast \ufffd"
+    assert log_tail(log, size=30) == "last \ufffd"
+    assert log_tail(log, lines=1) == "last \ufffd"
+    (tmp_path / "link").symlink_to(log)
+    assert log_tail(tmp_path / "link") == ""
