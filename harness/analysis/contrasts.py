@@ -23,6 +23,8 @@ from harness.results.models import TrialResult
 
 # Stored metrics are rounded at most to single precision.
 _STORED_TOLERANCE: Final = 1e-6
+# Ratios are formed between this and its inverse only: nothing measured lies outside.
+_SMALLEST: Final = 1e-30
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,8 @@ def _quality(evidence: Evidence, metric: str) -> Contrast:
     before, after = (
         np.stack([sheet.column(metric) for sheet in side]) for side in (paired.before, paired.after)
     )
+    if not (np.isfinite(before).all() and np.isfinite(after).all()):
+        return Contrast(metric, "not comparable", notes=("the logits are too large for a loss",))
     left_out = f"{paired.left_out} examples that not every trial has were left out"
     return Contrast(
         metric,
@@ -150,10 +154,9 @@ def _trials(evidence: Evidence, metric: str, terms: Terms) -> Contrast:
             return Contrast(metric, "missing", notes=(f"{metric} was not measured in {name}: {values}",))
     assert not isinstance(before, str)
     assert not isinstance(after, str)
-    if min(*before, *after) <= 0:
-        return Contrast(
-            metric, "not comparable", before=median(before), after=median(after), notes=("zero: no ratio",)
-        )
+    if min(*before, *after) <= _SMALLEST or max(*before, *after) >= 1 / _SMALLEST:
+        why = f"values from {min(*before, *after):g} to {max(*before, *after):g}: no ratio can be formed"
+        return Contrast(metric, "not comparable", before=median(before), after=median(after), notes=(why,))
     effect = compare_trials(before, after, paired=terms.interleaved)
     return Contrast(
         metric,

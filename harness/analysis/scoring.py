@@ -99,5 +99,8 @@ def scores(metric: str, labels: Numbers, columns: Numbers) -> Floats:
 def cross_entropies(labels: Numbers, logits: Floats) -> Floats:
     """The loss of each example in nats: labels (N,), logits (N, C), losses (N,)."""
     highest = logits.max(axis=1, keepdims=True)
-    norms = np.log(np.exp(logits - highest).sum(axis=1)) + highest[:, 0]
-    return np.asarray(norms - logits[np.arange(labels.size), labels.astype(np.intp)])
+    with np.errstate(over="ignore"):
+        lowered = logits - highest
+        losses = np.log(np.exp(lowered).sum(axis=1)) - lowered[np.arange(labels.size), labels.astype(np.intp)]
+        # Single precision is what resampling works in: what overflows there is infinite here too.
+        return np.asarray(losses.astype(np.float32), dtype=np.float64)

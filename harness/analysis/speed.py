@@ -20,6 +20,7 @@ from harness.analysis.statistics import Effect, t_detectable, t_p_value
 
 RESAMPLES: Final = 10_000
 _SEED: Final = 20_260_102
+_LARGEST_LOGARITHM: Final = 100.0
 
 
 def compare_trials(
@@ -53,9 +54,14 @@ def compare_trials(
         interval=(low, high),
         narrow=(lower, upper),
         p=t_p_value(mean, error, freedom) if tested else None,
-        detectable=math.exp(t_detectable(error, freedom)) if tested else None,
+        detectable=_exponential(t_detectable(error, freedom)) if tested else None,
         reason=None if tested else "every pair has the same ratio: no p-value",
     )
+
+
+def _exponential(logarithm: float) -> float | None:
+    """A ratio from its logarithm; None beyond any that means something."""
+    return math.exp(logarithm) if logarithm < _LARGEST_LOGARITHM else None
 
 
 def _resampled_ratios(before: Floats, after: Floats, *, paired: bool, resamples: int) -> Floats:

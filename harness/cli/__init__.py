@@ -23,6 +23,7 @@ COMMANDS: Final[dict[str, str]] = {
     "run": "Fine-tune and evaluate every trial of a suite.",
     "plan": "List the trials of a suite and what each will use.",
     "show": "Print a report's table again.",
+    "compare": "Compare reports, or the variants of one, and say what is better, worse or the same.",
     "schema": "Print the JSON Schema of a suite or a report.",
     "fetch": "Bring a pinned pretrained checkpoint to this machine.",
 }

@@ -1,0 +1,156 @@
+"""`harness compare`: reports against a baseline, or the variants of one report against each other."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import click
+
+from harness.analysis.comparison import compare
+from harness.analysis.comparison_models import Comparison
+from harness.errors import InvalidInputError, NotComparableError
+from harness.output.comparison import COMPARISON_FORMATS, comparison_table
+from harness.output.formats import format_of
+from harness.output.tables import make_console
+from harness.results.reading import load_report
+from harness.results.writing import write_atomic
+
+BASELINES: Final = Path("reports/baselines")
+
+
+@click.command(epilog="For example:  harness compare reports/padding/RUN --by padding --baseline dynamic")
+@click.argument("reports", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--baseline",
+    help="What to compare with: one of the REPORTS, another report, a kept baseline's name; with --by one of "
+    "the axis's values. [default: the first]",
+)
+@click.option("--by", help="Compare along this axis inside one report: padding, device, train.learning_rate.")
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    help="Compare this metric; may be given several times. "
+    "[default: eval_accuracy, eval_f1, train_real_tokens_per_second]",
+)
+@click.option(
+    "--margin",
+    default="0.02",
+    show_default=True,
+    help="Scores that differ by less count as the same: 0.02, or 2%, is two points.",
+)
+@click.option(
+    "--allow-mismatch",
+    multiple=True,
+    metavar="NAME",
+    help="Compare in spite of this mismatch: data, torch, …",
+)
+@click.option(
+    "--speed-across-devices", is_flag=True, help="Give verdicts on speed where devices differ, too."
+)
+@click.option("--explain", is_flag=True, help="Tell what differs, and which examples flipped.")
+@click.option(
+    "--format",
+    "wanted",
+    type=click.Choice(list(COMPARISON_FORMATS)),
+    help="How to write it. [default: table]",
+)
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path), help="Write to this file, in the format of its ending."
+)
+def command(
+    *,
+    reports: tuple[Path, ...],
+    baseline: str | None,
+    by: str | None,
+    metrics: tuple[str, ...],
+    margin: str,
+    allow_mismatch: tuple[str, ...],
+    speed_across_devices: bool,
+    explain: bool,
+    wanted: str | None,
+    output: Path | None,
+) -> None:
+    """Compare REPORTS with a baseline, or with --by the variants of one report.
+
+    Quality is compared example by example, speed by the ratio of medians. Each row gets one word: better,
+    worse, same, unsure, not comparable, missing or failed.
+    """
+    name = _format(wanted, output)
+    paths, place = (list(reports), baseline or 0) if by else _with_baseline(reports, baseline)
+    comparison = compare(
+        [load_report(path) for path in paths],
+        baseline=place,
+        by=by,
+        metrics=metrics or None,
+        margin=_share(margin),
+        allow_mismatch=allow_mismatch,
+        names=[_name(path) for path in paths],
+        speed_across_devices=speed_across_devices,
+        explain=explain,
+    )
+    if output is not None:
+        write_atomic(output, _encoded(COMPARISON_FORMATS[name](comparison)))
+        click.echo(f"wrote {output}", err=True)
+    else:
+        _print(comparison, name)
+
+
+def _with_baseline(reports: Sequence[Path], baseline: str | None) -> tuple[list[Path], int]:
+    """The paths of all reports, and the place of the baseline among them."""
+    if baseline is None:
+        return list(reports), 0
+    for place, path in enumerate(reports):
+        if baseline in (str(path), _name(path)) or Path(baseline) == path:
+            return list(reports), place
+    for path in (Path(baseline), BASELINES / f"{baseline}.json", BASELINES / baseline):
+        if path.exists():
+            return [path, *reports], 0
+    raise NotComparableError(
+        f"there is no baseline {baseline}: neither one of the reports, nor a file, nor a name in {BASELINES}",
+        hint=f"Keep one: harness baseline set REPORT {Path(baseline).stem}",
+    )
+
+
+def _name(path: Path) -> str:
+    """What to call a report: its file's name, or its folder's where every file has the same."""
+    named = path.absolute()
+    return named.parent.name if named.name == "report.json" else named.stem if path.suffix else named.name
+
+
+def _share(text: str) -> float:
+    """A share of one, written as `0.02` or `2%`."""
+    try:
+        return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        raise InvalidInputError(
+            f"the margin {text!r} is no number", hint="Write a share or a percentage: 0.02 or 2%."
+        ) from None
+
+
+def _format(wanted: str | None, output: Path | None) -> str:
+    name = wanted or (format_of(output) if output is not None else "table")
+    if name not in COMPARISON_FORMATS:
+        raise InvalidInputError(
+            f"a comparison cannot be written as {name}", hint=f"Use one of {', '.join(COMPARISON_FORMATS)}."
+        )
+    return name
+
+
+def _print(comparison: Comparison, name: str) -> None:
+    if name == "table" and sys.stdout.isatty():
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")
+        make_console(sys.stdout).print(comparison_table(comparison))
+        return
+    sys.stdout.flush()
+    sys.stdout.buffer.write(_encoded(COMPARISON_FORMATS[name](comparison)))
+    sys.stdout.buffer.flush()
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")

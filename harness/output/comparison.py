@@ -1,0 +1,141 @@
+"""A comparison as a table on a terminal, Markdown, CSV or JSON: words first, then what they rest on."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from rich.console import RenderableType
+
+from harness.analysis.comparison_models import Comparison, ComparisonRow
+from harness.output.cells import Column
+from harness.output.comparison_cells import amount, bounds, change, detectable, metric_name, p_value
+from harness.output.comparison_notes import explanation_lines, notes, subtitles, title
+from harness.output.json_text import to_json_text
+from harness.output.markdown import markdown_table, markdown_text
+from harness.output.safe_text import safe_text
+from harness.output.spreadsheet import csv_cell
+from harness.output.tables import LONGEST_NOTE, FittedTable, plain, safe_column
+
+Render = Callable[[Comparison], str]
+
+
+def comparison_table(comparison: Comparison) -> RenderableType:
+    """The table with what must be known to read it; it takes the width it is given."""
+    lines = [*notes(comparison), *explanation_lines(comparison)]
+    return FittedTable(
+        title=safe_text(title(comparison), LONGEST_NOTE),
+        subtitles=[safe_text(line, LONGEST_NOTE) for line in subtitles(comparison)],
+        columns=[safe_column(column) for column in comparison_columns(comparison)],
+        notes=[safe_text(line, LONGEST_NOTE) for line in lines],
+    )
+
+
+def comparison_columns(comparison: Comparison) -> list[Column]:
+    """The columns in reading order, verdict before its reasons; cells are raw text."""
+    rows = comparison.rows
+    several_devices = len({side.device for row in rows for side in (row.baseline, row.candidate)}) > 2 or any(
+        row.across_devices for row in rows
+    )
+    return [
+        Column("variant", tuple(row.variant for row in rows), numeric=False),
+        Column(
+            comparison.by or "report",
+            tuple(_candidate(row, several_devices) for row in rows),
+            numeric=False,
+        ),
+        Column("metric", tuple(metric_name(row.metric) for row in rows), numeric=False),
+        Column("verdict", tuple(row.verdict for row in rows), numeric=False),
+        Column("change", tuple(change(row) for row in rows)),
+        Column("95 % interval", tuple(bounds(row) for row in rows)),
+        Column("p (Holm)", tuple(p_value(row.p_holm) for row in rows)),
+        Column("would find", tuple(detectable(row) for row in rows)),
+        Column("baseline", tuple(amount(row, row.baseline.value) for row in rows), dispensable=True),
+        Column("candidate", tuple(amount(row, row.candidate.value) for row in rows), dispensable=True),
+    ]
+
+
+def _candidate(row: ComparisonRow, with_device: bool) -> str:
+    device = row.candidate.device
+    return f"{row.candidate.name} ({device})" if with_device and device else row.candidate.name
+
+
+def to_table(comparison: Comparison) -> str:
+    """The table as plain text, for a file or a pipe."""
+    return plain(comparison_table(comparison))
+
+
+def to_markdown(comparison: Comparison) -> str:
+    """The table, its notes, and the explanation where there is one."""
+    sections = [
+        f"# {markdown_text(title(comparison))}",
+        _list(subtitles(comparison)),
+        markdown_table(comparison_columns(comparison)),
+        _list(notes(comparison)),
+    ]
+    if comparison.explanation is not None:
+        sections += ["## What differs", _list(explanation_lines(comparison))]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _list(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {markdown_text(line)}" for line in lines)
+
+
+def to_csv(comparison: Comparison) -> str:
+    """A line for each row, raw numbers in base units; an empty cell is not known."""
+    out = io.StringIO()
+    writer = csv.writer(out, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\r\n")
+    records = [_record(row) for row in comparison.rows]
+    writer.writerow(csv_cell(name) for name in records[0])
+    for record in records:
+        writer.writerow(csv_cell(cell) if isinstance(cell, str) else cell for cell in record.values())
+    return out.getvalue()
+
+
+def _record(row: ComparisonRow) -> dict[str, str | float]:
+    low, high = row.interval or ("", "")
+    lost, gained = row.discordant or ("", "")
+    return {
+        "variant": row.variant,
+        "baseline": row.baseline.name,
+        "candidate": row.candidate.name,
+        "baseline_device": row.baseline.device or "",
+        "candidate_device": row.candidate.device or "",
+        "metric": row.metric,
+        "unit": row.unit,
+        "verdict": row.verdict,
+        "kind": row.kind,
+        **{
+            name: "" if number is None else number
+            for name, number in (
+                ("baseline_value", row.baseline.value),
+                ("candidate_value", row.candidate.value),
+                ("effect", row.effect),
+            )
+        },
+        "low_95": low,
+        "high_95": high,
+        "test": row.test or "",
+        **{
+            name: "" if number is None else number
+            for name, number in (("p", row.p), ("p_holm", row.p_holm), ("detectable", row.detectable))
+        },
+        "only_baseline_right": lost,
+        "only_candidate_right": gained,
+        "across_devices": "yes" if row.across_devices else "no",
+        "seeds": len(row.seeds),
+        "dropped_seeds": len(row.dropped_seeds),
+        "mismatches": ", ".join(row.mismatches),
+        "notes": "; ".join(row.notes),
+    }
+
+
+COMPARISON_FORMATS: Final[dict[str, Render]] = {
+    "table": to_table,
+    "markdown": to_markdown,
+    "csv": to_csv,
+    "json": to_json_text,
+}

@@ -1,0 +1,112 @@
+"""What stands around a comparison's table in words; the texts are raw, and each format makes them safe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from harness.analysis.comparison_models import Comparison, FieldChange, Flip, Flips, Mismatch
+from harness.output.numbers import NOTHING, count
+
+MOST_NOTES: Final = 40
+_MOST_EXAMPLES: Final = 20
+_MOST_VARIANTS: Final = 6
+
+
+def title(comparison: Comparison) -> str:
+    """`gpu-b, gpu-c against gpu-a`, `padding: dynamic, unpadded against static`."""
+    axis = f"{comparison.by}: " if comparison.by else ""
+    return f"{axis}{', '.join(comparison.candidates)} against {comparison.baseline}"
+
+
+def subtitles(comparison: Comparison) -> list[str]:
+    """The terms that the words were found on."""
+    tests = sum(row.p is not None for row in comparison.rows)
+    lines = [
+        f"verdicts at {100 * comparison.alpha:g} %, adjusted by Holm over {count(tests, 'test')}; "
+        f"same: inside ±{100 * comparison.margin:g} points; "
+        f"intervals from {comparison.resamples:,} resamples"
+    ]
+    if comparison.noise:
+        bands = ", ".join(f"{metric} ±{100 * band:.3g} %" for metric, band in comparison.noise.items())
+        lines.append(f"noise of the machine: {bands}")
+    if comparison.allowed_mismatches:
+        lines.append(f"allowed to differ: {', '.join(comparison.allowed_mismatches)}")
+    return lines
+
+
+def notes(comparison: Comparison) -> list[str]:
+    """Every mismatch, every reason beside a verdict with the rows it holds for, and what one seed means."""
+    lines = [
+        *(_mismatch(each) for each in comparison.mismatches),
+        *_reasons(comparison),
+        *comparison.notes,
+    ]
+    if any(row.verdict == "unsure" and row.detectable is not None for row in comparison.rows):
+        lines.append("would find: the smallest effect seen four times in five, at 5 % and before adjustment")
+    if len(lines) <= MOST_NOTES:
+        return lines
+    left_out = len(lines) - MOST_NOTES
+    return [*lines[:MOST_NOTES], f"and {count(left_out, 'note')} more: `--format json` has all"]
+
+
+def explanation_lines(comparison: Comparison) -> list[str]:
+    """What differs in environment and configuration, and which examples flipped; empty if nobody asked."""
+    explained = comparison.explanation
+    if explained is None:
+        return []
+    changes = [
+        *(_change("environment", each) for each in explained.environment),
+        *(_change("configuration", each) for each in explained.configuration),
+    ]
+    flips = [line for each in explained.flips for line in _flips(each)]
+    return [
+        *(changes or ["environment and configuration are the same"]),
+        *(flips or ["no example is classified otherwise"]),
+    ]
+
+
+def _mismatch(found: Mismatch) -> str:
+    outcome = (
+        "allowed"
+        if found.allowed
+        else f"{found.affects} not comparable, unless `--allow-mismatch {found.name}`"
+    )
+    rows = count(found.rows, "variant")
+    return f"{found.name} differs, {found.candidate}, {rows}: {found.before} against {found.after}: {outcome}"
+
+
+def _reasons(comparison: Comparison) -> Iterator[str]:
+    """Each reason once, with the rows it holds for unless it holds for all."""
+    found: dict[str, dict[str, None]] = {}
+    for row in comparison.rows:
+        for note in row.notes:
+            found.setdefault(note, {})[f"{row.variant}, {row.candidate.name}, {row.metric}"] = None
+    for note, rows in found.items():
+        names = list(rows)
+        shown = "; ".join(names[:_MOST_VARIANTS])
+        more = f" and {len(names) - _MOST_VARIANTS} more" if len(names) > _MOST_VARIANTS else ""
+        yield note if len(names) == len(comparison.rows) else f"{note} ({shown}{more})"
+
+
+def _change(kind: str, change: FieldChange) -> str:
+    before, after = (NOTHING if text is None else text for text in (change.before, change.after))
+    return f"{kind}, {change.candidate}: {change.field}: {before} against {after}"
+
+
+def _flips(found: Flips) -> Iterator[str]:
+    seeds = dict.fromkeys(flip.seed for flip in found.flips)
+    for seed in seeds:
+        flips = [flip for flip in found.flips if flip.seed == seed]
+        shown = ", ".join(_flip(flip) for flip in flips[:_MOST_EXAMPLES])
+        more = f" and {len(flips) - _MOST_EXAMPLES} more" if len(flips) > _MOST_EXAMPLES else ""
+        examples = count(len(flips), "example")
+        yield f"flipped, {found.variant}, {found.candidate}, seed {seed}, {examples}: {shown}{more}"
+
+
+def _flip(flip: Flip) -> str:
+    """`17 (0 to 1, now right)`."""
+    outcome = "now right" if flip.after == flip.label else "now wrong"
+    if flip.label not in (flip.before, flip.after):
+        outcome = "wrong either way"
+    return f"{flip.example_id} ({flip.before} to {flip.after}, {outcome})"
