@@ -8,7 +8,7 @@ import re
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +23,8 @@ _HOLDER: Final = re.compile(r"process (\d+) on (\S+)\n")
 def hold_lock(path: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold the lock file `path`; the kernel lets go of it when the process ends, even by `kill -9`.
 
-    With `wait`, block until the other holder has gone. A child made by `fork` without `exec` shares the lock.
+    With `wait`, block until the other holder has gone. A child made by `fork` without `exec`
+    keeps it after a kill: start workers by `exec`.
 
     Raises:
         LockedError: Another process holds it; the message names its id and host.
@@ -39,7 +40,10 @@ def hold_lock(path: Path, *, wait: bool = False) -> Iterator[None]:
         try:
             yield
         finally:
-            os.ftruncate(descriptor, 0)
+            with suppress(OSError):
+                os.ftruncate(descriptor, 0)
+            # Closing alone would leave the lock to a child that was forked meanwhile.
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
     finally:
         os.close(descriptor)
 

@@ -21,7 +21,7 @@ SCHEMA_VERSION: Final = 1
 Status = Literal[
     "completed", "failed", "oom", "diverged", "timeout", "killed", "interrupted", "unavailable", "pending"
 ]
-Phase = Literal["start", "load_data", "tokenize", "load_model", "compile", "train", "evaluate", "write"]
+Phase = Literal["start", "load_data", "tokenize", "load_model", "compile", "prove", "train", "evaluate", "write"]
 
 
 class Measurement(Frozen):
@@ -118,10 +118,24 @@ class Data(Frozen):
     truncated: int
 
 
+class Parity(Frozen):
+    """How far a variant's function lies from the plain one's: same weights and rows, dropout off.
+
+    The plain one is the library's own model, eager attention, padded, fp32. `largest_logit_difference` is
+    absolute over all examples and classes; `relative_gradient_error` is |g - g0| / |g0| over all parameters
+    after one step; `flipped_predictions` counts examples whose class differs.
+    """
+
+    examples: int
+    largest_logit_difference: Annotated[float, Field(ge=0)]
+    relative_gradient_error: Annotated[float, Field(ge=0)]
+    flipped_predictions: Annotated[int, Field(ge=0)]
+
+
 class TrialResult(Frozen):
     """What one trial ended with. Times are in seconds, `started` is UTC.
 
-    `degenerate` marks a completed trial that predicts a single class. `reason` is a sentence for every
+    A proof is a result with `parity` and the logits of its examples, and nothing trained. `degenerate` marks a completed trial that predicts a single class. `reason` is a sentence for every
     status but `completed`; `log_tail` the end of the worker's log for those.
     """
 
@@ -134,6 +148,7 @@ class TrialResult(Frozen):
     measurements: tuple[Measurement, ...] = ()
     metric_version: str | None = None
     predictions: Predictions | None = None
+    parity: Parity | None = None
     checkpoint: Checkpoint | None = None
     data: Data | None = None
     environment: Environment | None = None
@@ -160,6 +175,9 @@ class TrialResult(Frozen):
 class Report(Frozen):
     """What a run found, in one self-contained file. `results` has one entry for each trial of the plan.
 
+    `proofs` has one result for each distinct function in the plan, with its parity; none where the run was
+    asked not to prove anything.
+
     `digest` is the file's alone: the SHA-256 of everything else in it, written by `to_json` and checked by
     `load_report`; a report in memory has none. Who edits a report on purpose sets it to null.
     """
@@ -173,6 +191,7 @@ class Report(Frozen):
     suite: Suite
     environment: Environment
     notes: tuple[str, ...] = ()
+    proofs: tuple[TrialResult, ...] = ()
     results: tuple[TrialResult, ...]
 
     @field_validator("suite")

@@ -99,49 +99,49 @@ def write_without_rename(folder: Path, result: TrialResult, files: Files) -> Non
     files.close(descriptor)
 
 
-def test_a_power_loss_at_any_step_loses_nothing_acknowledged_and_tears_nothing(tmp_path: Path) -> None:
-    assert list(crash_everywhere(tmp_path, write_well)) == []
+def test_a_power_loss_at_any_step_loses_nothing_acknowledged_and_tears_nothing(quick_path: Path) -> None:
+    assert list(crash_everywhere(quick_path, write_well)) == []
 
 
-def test_the_simulated_power_loss_catches_a_writer_without_fsync(tmp_path: Path) -> None:
-    assert any("not valid JSON" in broken for broken in crash_everywhere(tmp_path, write_without_fsync))
+def test_the_simulated_power_loss_catches_a_writer_without_fsync(quick_path: Path) -> None:
+    assert any("not valid JSON" in broken for broken in crash_everywhere(quick_path, write_without_fsync))
 
 
-def test_the_simulated_power_loss_catches_a_writer_that_syncs_no_folder(tmp_path: Path) -> None:
-    assert any("is lost" in broken for broken in crash_everywhere(tmp_path, write_without_folder_fsync))
+def test_the_simulated_power_loss_catches_a_writer_that_syncs_no_folder(quick_path: Path) -> None:
+    assert any("is lost" in broken for broken in crash_everywhere(quick_path, write_without_folder_fsync))
 
 
-def test_the_simulated_power_loss_catches_a_writer_without_rename(tmp_path: Path) -> None:
-    assert any("not valid JSON" in broken for broken in crash_everywhere(tmp_path, write_without_rename))
+def test_the_simulated_power_loss_catches_a_writer_without_rename(quick_path: Path) -> None:
+    assert any("not valid JSON" in broken for broken in crash_everywhere(quick_path, write_without_rename))
 
 
 @pytest.mark.parametrize("for_good", [False, True], ids=["once", "for good"])
 @pytest.mark.parametrize("code", ERRORS, ids=errno.errorcode.__getitem__)
-def test_an_error_at_any_step_is_said_and_loses_nothing(tmp_path: Path, code: int, for_good: bool) -> None:
-    steps = count_steps(lambda files: run_to_the_end(tmp_path / "whole", files))
+def test_an_error_at_any_step_is_said_and_loses_nothing(quick_path: Path, code: int, for_good: bool) -> None:
+    steps = count_steps(lambda files: run_to_the_end(quick_path / "whole", files))
     for step in range(steps):
-        reports, acknowledged = tmp_path / f"{step}", set[str]()
+        reports, acknowledged = quick_path / f"{step}", set[str]()
         with pytest.raises(StorageError) as caught:
             run_to_the_end(reports, failing_at(step, code, for_good=for_good), acknowledged.add)
         assert caught.value.exit_code == 74
         assert os.strerror(code) in caught.value.message
         assert str(reports) in caught.value.message
         assert caught.value.hint
-        assert temporary_files(tmp_path) == []
+        assert temporary_files(quick_path) == []
         assert lost(reports, acknowledged) == []
         shutil.rmtree(reports, ignore_errors=True)
 
 
-def test_a_write_that_takes_a_few_bytes_at_a_time_is_still_whole(tmp_path: Path) -> None:
+def test_a_write_that_takes_a_few_bytes_at_a_time_is_still_whole(quick_path: Path) -> None:
     slow = Files(write=lambda descriptor, data: os.write(descriptor, data[:100]))
-    run = run_to_the_end(tmp_path, slow)
+    run = run_to_the_end(quick_path, slow)
     assert run.results()[0].keys() == set(PLAN.trial_ids)
 
 
-def test_a_file_system_without_fsync_of_folders_is_served(tmp_path: Path) -> None:
+def test_a_file_system_without_fsync_of_folders_is_served(quick_path: Path) -> None:
     def fsync(descriptor: int) -> None:
         if is_folder(descriptor):
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         OS_FILES.fsync(descriptor)
 
-    assert run_to_the_end(tmp_path, Files(fsync=fsync)).results()[1] == []
+    assert run_to_the_end(quick_path, Files(fsync=fsync)).results()[1] == []
