@@ -21,7 +21,9 @@ SCHEMA_VERSION: Final = 1
 Status = Literal[
     "completed", "failed", "oom", "diverged", "timeout", "killed", "interrupted", "unavailable", "pending"
 ]
-Phase = Literal["start", "load_data", "tokenize", "load_model", "compile", "prove", "train", "evaluate", "write"]
+Phase = Literal[
+    "start", "load_data", "tokenize", "load_model", "compile", "prove", "train", "evaluate", "write"
+]
 
 
 class Measurement(Frozen):
@@ -135,8 +137,9 @@ class Parity(Frozen):
 class TrialResult(Frozen):
     """What one trial ended with. Times are in seconds, `started` is UTC.
 
-    A proof is a result with `parity` and the logits of its examples, and nothing trained. `degenerate` marks a completed trial that predicts a single class. `reason` is a sentence for every
-    status but `completed`; `log_tail` the end of the worker's log for those.
+    `degenerate` marks a completed trial that predicts a single class. `reason` is a sentence for every
+    status but `completed`; `log_tail` the end of the worker's log for those. A proof is a result with
+    `parity` and the logits of its examples, and nothing trained.
     """
 
     trial: Trial

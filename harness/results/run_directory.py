@@ -87,6 +87,8 @@ class RunDirectory:
         planned = self.plan.trial_ids
         found: dict[str, TrialResult] = {}
         problems = []
+        if (self.path / "trials").is_symlink():
+            return found, [f"{self.path / 'trials'}: a symbolic link, which is never followed"]
         present = _names(self.path / "trials")
         for trial_id in (name for name in planned if name in present):
             folder = self.path / "trials" / trial_id
