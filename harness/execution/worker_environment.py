@@ -34,6 +34,10 @@ def worker_environment(
         "OMP_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),
         "HF_HUB_DISABLE_TELEMETRY": "1",
+        # These start threads at import, and nothing may be forked from a process that has threads. numpy's
+        # products are no part of training; torch has its own.
+        "OPENBLAS_NUM_THREADS": "1",
+        "ARROW_DEFAULT_MEMORY_POOL": "system",
     }
     if offline:
         kept["HF_HUB_OFFLINE"] = "1"
