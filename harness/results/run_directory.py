@@ -11,21 +11,21 @@ from pathlib import Path
 from typing import Final
 
 from harness.errors import InvalidInputError, StorageError
+from harness.results.folders import (
+    is_real_folder,
+    is_there,
+    make_folder,
+    make_new_folder,
+    make_real_folder,
+    names_in,
+    remove_file,
+)
 from harness.results.locking import hold_lock
 from harness.results.models import Report, Status, TrialResult
 from harness.results.plan import Plan, make_plan
 from harness.results.reading import NewerSchemaError, load_report, parse_strict, read_bytes
-from harness.results.trial_folder import TRIAL_ID, is_real_folder, read_result, write_result
-from harness.results.writing import (
-    OS_FILES,
-    TEMPORARY_NAME,
-    Files,
-    make_folder,
-    storage_error,
-    sync_folder,
-    to_json,
-    write_atomic,
-)
+from harness.results.trial_folder import TRIAL_ID, read_result, write_result
+from harness.results.writing import OS_FILES, TEMPORARY_NAME, Files, to_json, write_atomic
 
 __all__ = [
     "Plan",
@@ -75,8 +75,7 @@ class RunDirectory:
             raise InvalidInputError(f"{trial_id!r} is no trial id: 16 hexadecimal digits were expected")
         folder = self.path / "trials" / trial_id
         for place in (folder.parent, folder):
-            if not is_real_folder(place):
-                _make_real_folder(place, self.files)
+            make_real_folder(place, self.files)
         return folder
 
     def results(self) -> tuple[dict[str, TrialResult], list[str]]:
@@ -89,10 +88,10 @@ class RunDirectory:
         problems = []
         if (self.path / "trials").is_symlink():
             return found, [f"{self.path / 'trials'}: a symbolic link, which is never followed"]
-        present = _names(self.path / "trials")
+        present = names_in(self.path / "trials")
         for trial_id in (name for name in planned if name in present):
             folder = self.path / "trials" / trial_id
-            if is_real_folder(folder) and not _is_there(folder / "result.json"):
+            if is_real_folder(folder) and not is_there(folder / "result.json"):
                 continue
             try:
                 result = read_result(folder)
@@ -114,11 +113,11 @@ class RunDirectory:
             StorageError: One cannot be removed.
         """
         folders = [self.path, self.path / "trials"]
-        folders += [self.path / "trials" / name for name in sorted(_names(self.path / "trials"))]
+        folders += [self.path / "trials" / name for name in sorted(names_in(self.path / "trials"))]
         for folder in filter(is_real_folder, folders):
-            for name in sorted(_names(folder)):
+            for name in sorted(names_in(folder)):
                 if TEMPORARY_NAME.fullmatch(name):
-                    _remove(folder / name, self.files)
+                    remove_file(folder / name, self.files)
 
     def write_report(self, report: Report, markdown: str, html: str | None = None) -> None:
         """Write `report.md`, `report.html` where given, and last `report.json`, by which a run is finished.
@@ -142,7 +141,7 @@ def create_run(
         StorageError: It cannot be created or written.
     """
     folder = suite_folder(reports, suite_name, files=files)
-    path = _new_folder(folder, f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{plan.digest[:6]}", files)
+    path = make_new_folder(folder, f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{plan.digest[:6]}", files)
     make_folder(path / "trials", files=files)
     write_atomic(path / "suite.yaml", suite_text, files=files)
     write_atomic(path / "plan.json", to_json(plan), files=files)
@@ -170,7 +169,7 @@ def find_unfinished(
         StorageError: It cannot be read.
     """
     for path in _runs(reports, suite_name):
-        if path.name.split("-")[1] != plan.digest[:6] or not _is_there(path / "plan.json"):
+        if path.name.split("-")[1] != plan.digest[:6] or not is_there(path / "plan.json"):
             continue
         run = open_run(path, files=files)
         if run.plan.digest == plan.digest:
@@ -207,7 +206,7 @@ def suite_folder(reports: Path, suite_name: str, *, files: Files = OS_FILES) -> 
         raise InvalidInputError(f"{suite_name!r} cannot name a folder", hint="Use letters, digits, _ and -.")
     resolved = reports.resolve()
     for place in (resolved, *resolved.parents):
-        if _is_there(place / "plan.json") and (place / "trials").is_dir():
+        if is_there(place / "plan.json") and (place / "trials").is_dir():
             raise InvalidInputError(
                 f"{reports}: lies inside the run {place}", hint="Choose a folder outside of any run."
             )
@@ -220,38 +219,10 @@ def suite_folder(reports: Path, suite_name: str, *, files: Files = OS_FILES) -> 
     return reports / suite_name
 
 
-def _new_folder(parent: Path, name: str, files: Files) -> Path:
-    count = 1
-    while True:
-        path = parent / (name if count == 1 else f"{name}-{count}")
-        try:
-            files.mkdir(path)
-            sync_folder(parent, files)
-        except FileExistsError:
-            count += 1
-        except OSError as error:
-            raise storage_error(error, f"cannot create the run directory {path}") from error
-        else:
-            return path
-
-
-def _make_real_folder(path: Path, files: Files) -> None:
-    try:
-        files.mkdir(path)
-        sync_folder(path.parent, files)
-    except FileExistsError as error:
-        raise InvalidInputError(
-            f"{path}: a file or a symbolic link stands where a trial's folder belongs",
-            hint="Remove it; what it points to is never followed.",
-        ) from error
-    except OSError as error:
-        raise storage_error(error, f"cannot create the folder {path}") from error
-
-
 def _runs(reports: Path, suite_name: str) -> Iterator[Path]:
     """The suite's run directories, newest first."""
     folder = reports / suite_name
-    matches = [found for name in _names(folder) if (found := RUN_ID.fullmatch(name))]
+    matches = [found for name in names_in(folder) if (found := RUN_ID.fullmatch(name))]
     matches.sort(key=lambda found: (found[1], int(found[3] or 1)), reverse=True)
     return (folder / found[0] for found in matches if is_real_folder(folder / found[0]))
 
@@ -266,29 +237,3 @@ def _is_finished(run: RunDirectory) -> bool:
         return False
     done = {result.trial.id for result in report.results if result.status in FINISHED}
     return done.issuperset(run.plan.trial_ids)
-
-
-def _names(folder: Path) -> set[str]:
-    try:
-        return {entry.name for entry in folder.iterdir()}
-    except (FileNotFoundError, NotADirectoryError):
-        return set()
-    except OSError as error:
-        raise storage_error(error, f"cannot read the folder {folder}") from error
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError as error:
-        raise storage_error(error, f"cannot look for {path}") from error
-    return True
-
-
-def _remove(path: Path, files: Files) -> None:
-    try:
-        files.unlink(path)
-    except OSError as error:
-        raise storage_error(error, f"cannot remove {path}") from error

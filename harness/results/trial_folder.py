@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import stat
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -11,6 +10,7 @@ from pydantic import Field
 
 from harness.errors import InvalidInputError
 from harness.frozen import Frozen
+from harness.results.folders import is_real_folder
 from harness.results.models import TrialResult
 from harness.results.reading import parse_strict, read_bytes
 from harness.results.writing import OS_FILES, Files, canonical_json, digest_of, to_json, write_atomic
@@ -55,14 +55,6 @@ def read_result(folder: Path) -> TrialResult:
         )
     _check_place(sealed.result, path)
     return sealed.result
-
-
-def is_real_folder(path: Path) -> bool:
-    """Whether a folder is there, and not a symbolic link to one."""
-    try:
-        return stat.S_ISDIR(path.lstat().st_mode)
-    except OSError:
-        return False
 
 
 def _check_folder(folder: Path) -> None:

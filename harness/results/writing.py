@@ -167,30 +167,6 @@ def _write_new(path: Path, data: bytes, files: Files) -> None:
     files.close(descriptor)
 
 
-def make_folder(path: Path, *, files: Files = OS_FILES) -> None:
-    """Create the folder, and every missing one above it, so that it outlives a power loss.
-
-    Raises:
-        FileExistsError: Something other than a folder is there.
-        StorageError: The operating system refused a step.
-    """
-    if path.is_dir():
-        return
-    if path.parent != path:
-        make_folder(path.parent, files=files)
-    try:
-        try:
-            files.mkdir(path)
-        except FileExistsError:
-            if not path.is_dir():
-                raise
-        sync_folder(path.parent, files)
-    except FileExistsError:
-        raise
-    except OSError as error:
-        raise storage_error(error, f"cannot create the folder {path}") from error
-
-
 def sync_folder(folder: Path, files: Files = OS_FILES) -> None:
     """Make the folder's entries outlive a power loss."""
     descriptor = files.open(folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import StorageError
-from harness.results.writing import Files, make_folder, to_json, write_atomic
+from harness.results.folders import make_folder
+from harness.results.writing import Files, to_json, write_atomic
 from tests.factories import make_report, make_result, make_suite, make_trial
 from tests.results.storing import temporary_files
 
