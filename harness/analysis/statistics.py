@@ -28,7 +28,7 @@ class Effect:
     """One effect and what may be said of it.
 
     `value` is the candidate minus the baseline, or the candidate over the baseline where `ratio`.
-    `interval` covers 95 %, `narrow` 90 %, which is what two one-sided tests at 5 % look at. `detectable` is
+    `interval` covers 95 %; `narrow` is the one that two one-sided tests at 5 % look at. `detectable` is
     the smallest effect seen with a power of 80 % at 5 %. `reason` says why a part is missing.
     `identical` says that there is no difference at all: the same predictions, or equal constants.
     """
@@ -98,6 +98,37 @@ def _critical(counts: NDArray[np.intp]) -> NDArray[np.intp]:
     return np.select(fits, candidates, default=-1)
 
 
+@lru_cache(maxsize=4096)
+def score_interval(lost: int, gained: int, examples: int, coverage: float) -> Interval:
+    """Tango's (1998) score interval for the difference in accuracy of two sides on the same examples.
+
+    It holds its error rate with few discordant pairs, and without any, where the bootstrap's is too short.
+    """
+    critical = float(special.ndtri((1 + coverage) / 2))
+    lower = -_score_bound(gained, lost, examples, critical)
+    return lower, _score_bound(lost, gained, examples, critical)
+
+
+def _score_bound(lost: int, gained: int, examples: int, critical: float) -> float:
+    """The largest difference that the score test does not refuse; the statistic falls as it grows."""
+    low, high = (gained - lost) / examples, 1.0
+    while high - low > 1e-7:
+        middle = (low + high) / 2
+        refused = _tango(lost, gained, examples, middle) < -critical
+        low, high = (low, middle) if refused else (middle, high)
+    return high
+
+
+def _tango(lost: int, gained: int, examples: int, difference: float) -> float:
+    """The score statistic; the share of lost examples is its maximum likelihood under `difference`."""
+    linear = (2 * examples - gained + lost) * difference - lost - gained
+    constant = -lost * difference * (1 - difference)
+    share = (math.sqrt(max(linear**2 - 8 * examples * constant, 0.0)) - linear) / (4 * examples)
+    variance = examples * (2 * share + difference * (1 - difference))
+    distance = gained - lost - examples * difference
+    return distance / math.sqrt(variance) if variance > 0 else math.copysign(math.inf, distance)
+
+
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """Holm's step-down adjustment of those that are numbers; None stays None and is not counted."""
     tested = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
@@ -110,7 +141,7 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def is_equivalent(narrow: Interval | None, margin: float) -> bool | None:
-    """Two one-sided tests at 5 %: whether the 90 % interval lies wholly inside ±margin; None without one."""
+    """Two one-sided tests at 5 %: whether their interval lies wholly inside ±margin; None without one."""
     return None if narrow is None else -margin < narrow[0] and narrow[1] < margin
 
 

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import stats
+
+from harness.analysis import resampling
+from harness.analysis.resampling import Case, compare_quality
+from harness.analysis.scoring import scores
+from harness.analysis.statistics import Effect
+
+Classes = NDArray[np.int64]
+BINARY_METRICS = ("eval_accuracy", "eval_f1", "eval_mcc")
+
+
+def _case(
+    metric: str = "eval_accuracy", seeds: int = 1, examples: int = 408, seed: int = 0, accuracy: float = 0.85
+) -> Case:
+    random = np.random.default_rng([seed, seeds, examples])
+    labels = (random.random(examples) < 0.68).astype(np.int64)
+    before, after = (
+        np.where(random.random((seeds, examples)) < share, labels, 1 - labels) for share in (0.85, accuracy)
+    )
+    return Case(metric, labels, before, after)
+
+
+def _one(case: Case, resamples: int = 10_000) -> Effect:
+    return compare_quality([case], resamples=resamples)[0]
+
+
+@pytest.mark.parametrize("metric", BINARY_METRICS)
+def test_one_seed_s_interval_is_scipy_s_percentile_bootstrap(metric: str) -> None:
+    case = _case(metric)
+    found = _one(case)
+
+    def statistic(rows: Classes) -> float:
+        columns = np.stack([case.before[0][rows], case.after[0][rows]])
+        before, after = scores(metric, case.labels[rows], columns)
+        return float(after - before)
+
+    expected = stats.bootstrap(
+        (np.arange(408),), statistic, n_resamples=10_000, method="percentile", rng=1, vectorized=False
+    )
+    tolerance = 0.006 if metric == "eval_mcc" else 0.003
+    assert found.interval == pytest.approx(tuple(expected.confidence_interval), abs=tolerance)
+    assert found.value == pytest.approx(statistic(np.arange(408)))
+
+
+def test_one_seed_s_p_for_f1_follows_from_the_bootstrap_s_standard_error() -> None:
+    found = _one(_case("eval_f1", accuracy=0.80))
+    assert found.p is not None
+    assert found.interval is not None
+    error = (found.interval[1] - found.interval[0]) / (2 * 1.96)
+    assert found.p == pytest.approx(2 * stats.norm.sf(abs(found.value) / error), abs=0.01)
+
+
+def test_several_seeds_variance_equals_the_two_way_analysis_of_variance() -> None:
+    case = _case(seeds=4, accuracy=0.82)
+    found = _one(case, 40_000)
+    d = (case.after == case.labels).astype(float) - (case.before == case.labels)
+    seeds, examples = d.shape
+    by_seed, by_example = d.mean(axis=1), d.mean(axis=0)
+    ms_seed = examples * by_seed.var(ddof=1)
+    ms_example = seeds * by_example.var(ddof=1)
+    residual = d - by_seed[:, None] - by_example + d.mean()
+    ms_residual = (residual**2).sum() / ((seeds - 1) * (examples - 1))
+    variance = max(ms_seed + max(ms_example - ms_residual, 0), ms_example) / d.size
+    freedom = (variance * d.size) ** 2 / (ms_seed**2 / (seeds - 1) + ms_example**2 / (examples - 1))
+    expected = stats.t.interval(0.95, freedom, loc=d.mean(), scale=np.sqrt(variance))
+    assert found.value == pytest.approx(d.mean())
+    assert found.interval == pytest.approx(expected, abs=2e-4)
+
+
+def test_the_same_case_gives_the_same_effect_whatever_stands_beside_it() -> None:
+    cases = [
+        _case(metric, seeds, seed=seed) for metric in BINARY_METRICS for seeds in (1, 3) for seed in (0, 1)
+    ]
+    together = compare_quality(cases)
+    assert together == [_one(case) for case in cases]
+    assert compare_quality(cases[::-1]) == together[::-1]
+
+
+@pytest.mark.parametrize("metric", BINARY_METRICS)
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_large_data_sets_are_resampled_by_kind_of_example(
+    metric: str, seeds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = _case(metric, seeds)
+    by_example = _one(case)
+    monkeypatch.setattr(resampling, "_SHARED_EXAMPLES", 1)
+    monkeypatch.setattr(resampling, "_BLOCK", 3_000)
+    by_kind = _one(case)
+    assert by_kind.value == by_example.value
+    assert by_kind.interval == pytest.approx(by_example.interval, abs=0.008)
+
+
+def test_the_loss_is_compared_example_by_example() -> None:
+    random = np.random.default_rng(3)
+    before = random.exponential(size=(1, 300))
+    after = before + random.normal(0.05, 0.2, size=(1, 300))
+    found = _one(Case("eval_loss", np.zeros(300, dtype=np.int64), before, after))
+    expected = stats.ttest_rel(after[0], before[0])
+    assert found.p == pytest.approx(expected.pvalue, rel=0.1)
+    assert found.interval == pytest.approx(tuple(expected.confidence_interval()), abs=0.003)
+
+
+@pytest.mark.parametrize("metric", BINARY_METRICS)
+@pytest.mark.parametrize("seeds", [1, 3])
+@pytest.mark.parametrize("examples", [1, 2, 408])
+def test_equal_predictions_have_no_p_value_and_say_why(metric: str, seeds: int, examples: int) -> None:
+    labels = np.ones(examples, dtype=np.int64)
+    columns = np.ones((seeds, examples), dtype=np.int64)
+    found = _one(Case(metric, labels, columns, columns))
+    assert (found.value, found.p, found.interval, found.identical) == (0.0, None, None, True)
+    assert found.reason == f"the predictions agree on all {examples} examples: nothing to test"
+
+
+@pytest.mark.parametrize("metric", BINARY_METRICS)
+@pytest.mark.parametrize("seeds", [1, 2, 3])
+@pytest.mark.parametrize("examples", [1, 2, 5])
+def test_tiny_and_constant_sides_divide_by_nothing(metric: str, seeds: int, examples: int) -> None:
+    labels = np.zeros(examples, dtype=np.int64)
+    right, wrong = np.zeros((seeds, examples), dtype=np.int64), np.ones((seeds, examples), dtype=np.int64)
+    with np.errstate(all="raise"):
+        found = _one(Case(metric, labels, right, wrong))
+    assert not found.identical
+    assert np.isfinite(found.value)
+    assert (found.p is None) == (found.reason is not None)
+
+
+def test_seeds_that_agree_by_chance_do_not_make_the_examples_certain() -> None:
+    labels = np.zeros(100, dtype=np.int64)
+    before = np.zeros((2, 100), dtype=np.int64)
+    after = before.copy()
+    after[0, :3], after[1, 50:53] = 1, 1
+    found = _one(Case("eval_accuracy", labels, before, after))
+    assert found.value == pytest.approx(-0.03)
+    assert found.interval is not None
+    assert found.interval[0] < -0.05
+
+
+def test_three_classes_where_only_wrong_guesses_change_have_no_discordant_pair() -> None:
+    labels = np.zeros(20, dtype=np.int64)
+    before, after = np.full((1, 20), 1), np.full((1, 20), 2)
+    found = _one(Case("eval_accuracy", labels, before, after))
+    assert (found.p, found.discordant, found.identical) == (None, (0, 0), False)
+    assert found.reason == "no example is right in one and wrong in the other"
