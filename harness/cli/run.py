@@ -56,6 +56,14 @@ from harness.suite.text import read_bytes, shown
     help="More attempts for a trial that was killed, timed out or could not start.",
 )
 @click.option("--fail-fast/--no-fail-fast", help="End the run at the first trial that does not complete.")
+@click.option(
+    "--stop-after-same-error",
+    "same_error",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="Spare the rest of an axis' value after N equal errors; 0 runs everything.",
+)
 @click.option("--wait/--no-wait", help="Wait while another process works on this run.")
 @click.option("--json/--no-json", "as_json", help="Print the report as JSON instead of the table.")
 @click.option("--runner", default=DEFAULT_RUNNER, hidden=True)
@@ -72,6 +80,7 @@ def command(
     trial_timeout: float | None,
     retries: int,
     fail_fast: bool,
+    same_error: int,
     wait: bool,
     as_json: bool,
     runner: str,
@@ -96,6 +105,7 @@ def command(
         trial_timeout_s=trial_timeout,
         retries=retries,
         fail_fast=fail_fast,
+        same_error=same_error,
         runner=runner,
         grace_s=grace_s,
     )

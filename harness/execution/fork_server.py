@@ -169,6 +169,12 @@ def _wait_for_any() -> tuple[int, int, int] | None:
     return None if pid == 0 else (pid, status, usage.ru_maxrss * unit)
 
 
+def os_threads() -> int:
+    """The threads of this process that the system knows of; 1 where it does not tell."""
+    tasks = Path("/proc/self/task")
+    return len(list(tasks.iterdir())) if tasks.exists() else 1
+
+
 def load_runner(name: str) -> RunTrial:
     """Import `module:function`, and let the module load what it wants to share with every worker."""
     module_name, _, function = name.partition(":")
@@ -187,6 +193,8 @@ def main(arguments: list[str]) -> None:
     die_with_parent(parent)
     adopt_orphans()
     runner = load_runner(name)
+    if (threads := os_threads()) > 1:
+        sys.stderr.write(f"{threads} threads run after importing {name}: what they do stops in workers\n")
     gc.collect()
     # Objects of the imports are never freed: collecting would copy their pages into every worker.
     gc.freeze()

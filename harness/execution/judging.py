@@ -6,6 +6,7 @@ import signal
 from dataclasses import dataclass
 from datetime import datetime
 
+from harness.errors import StorageError
 from harness.job import Job
 from harness.results.models import Measurement, Phase, Status, TrialResult, measured
 
@@ -90,6 +91,9 @@ def _what_became(ending: Ending, left: str) -> tuple[Status, str]:
     for status, before, reason in known:
         if reason is not None:
             return status, before + reason
+    if ending.signal is None and ending.code == StorageError.exit_code:
+        # Not the trial's fault: it runs again once there is space.
+        return "killed", "its worker could not write its result"
     if ending.signal is None:
         return "failed", f"its worker ended with exit code {ending.code}: {left}"
     name = signal_name(ending.signal)

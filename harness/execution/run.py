@@ -53,8 +53,10 @@ class RunOptions:
     `assets` says where checkpoints and data may come from, `reports` where run directories go. `strict`
     refuses to run when anything is unavailable. `fresh` starts anew, `rerun` runs the failed or all again,
     `wait` waits for another process to let go of the run. `trial_timeout_s` takes the place of the suite's.
-    `retries` is for trials that were killed, timed out or could not be started. `runner` is
-    `module:function`; `grace_s` how long a worker that is told to end may take.
+    `retries` is for trials that were killed, timed out or could not be started. `fail_fast` ends the run at
+    the first trial that does not complete, `same_error` spares the rest of an axis' value after so many equal
+    errors (0: never). `runner` is `module:function`; `grace_s` is how long a worker that is told to end may
+    take.
     """
 
     assets: AssetsMode = "auto"
@@ -66,6 +68,7 @@ class RunOptions:
     trial_timeout_s: float | None = None
     retries: int = 0
     fail_fast: bool = False
+    same_error: int = 0
     runner: str = DEFAULT_RUNNER
     grace_s: float = GRACE_SECONDS
 
@@ -130,7 +133,9 @@ def run_suite(
             work.take_over(opened, prepared)
             with interrupts.patient():
                 work.run_rest(opened, prepared, interrupts)
-                report = work.write_report(opened.directory, trials, prepared)
+                report = work.write_report(
+                    opened.directory, prepared, interrupted=interrupts.first is not None
+                )
             return Run(report, opened.directory.path, interrupts.first)
 
 
@@ -218,11 +223,15 @@ class _Work:
             interrupted=lambda: interrupts.first is not None,
             grace_s=options.grace_s,
         )
-        self._results |= run_jobs(jobs, desk, Policy(options.retries, options.fail_fast))
+        self._results |= run_jobs(jobs, desk, Policy(options.retries, options.fail_fast, options.same_error))
 
-    def write_report(self, directory: RunDirectory, trials: Sequence[Trial], prepared: Prepared) -> Report:
+    def write_report(self, directory: RunDirectory, prepared: Prepared, *, interrupted: bool) -> Report:
         """Write the report, with a row for every trial of the plan."""
-        results = [self._results.get(trial.id) or not_run(trial, "it was not started") for trial in trials]
+        why = "the run was interrupted" if interrupted else "an earlier trial did not complete (--fail-fast)"
+        results = [
+            self._results.get(trial.id) or not_run(trial, f"not started: {why}")
+            for trial in directory.plan.trials
+        ]
         report = without_home(
             Report(
                 harness_version=__version__,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from harness.execution.executor import Ended, Executor
+from harness.execution.same_error import SameError
 from harness.job import Job, Observer
 from harness.results.models import TrialResult
 from harness.trial import Trial
@@ -24,17 +25,19 @@ class Policy:
 
     `retries` is how many more attempts are made for a trial that was killed, ran out of the host's memory,
     took too long or could not be started. `fail_fast` ends the run at the first trial that did not complete.
+    `same_error` is after how many equal errors the rest of an axis' value is marked as failed, 0 for never.
     """
 
     retries: int = 0
     fail_fast: bool = False
+    same_error: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Desk:
     """Whom the scheduler works with.
 
-    `folder_of` gives a trial's folder by its id, `keep` stores a result again that has been added to, and
+    `folder_of` gives a trial's folder by its id, `keep` stores a result that the executor did not, and
     `interrupted` says that no more may be started.
     """
 
@@ -71,6 +74,9 @@ class _Schedule:
             self._queues.setdefault(job.trial.device, deque()).append(job)
         self._running: dict[str, Job] = {}
         self._failures: dict[str, list[str]] = {}
+        self._errors = (
+            SameError((job.trial for job in jobs), policy.same_error) if policy.same_error else None
+        )
         self._ending = False
         self.results: dict[str, TrialResult] = {}
 
@@ -89,11 +95,23 @@ class _Schedule:
 
     def _start_what_can(self) -> None:
         for device, queue in self._queues.items():
-            if queue and device not in self._running:
-                job = queue.popleft()
-                self._running[device] = job
-                self._desk.observer.started(job.trial)
-                self._desk.executor.submit(job, self._desk.folder_of(job.trial.id))
+            if device in self._running or (job := self._next(queue)) is None:
+                continue
+            self._running[device] = job
+            self._desk.observer.started(job.trial)
+            self._desk.executor.submit(job, self._desk.folder_of(job.trial.id))
+
+    def _next(self, queue: deque[Job]) -> Job | None:
+        """The next job that is worth running; those before it get their rows here."""
+        while queue:
+            job = queue.popleft()
+            reason = self._errors.hopeless(job.trial) if self._errors is not None else None
+            if reason is None:
+                return job
+            spared = not_run(job.trial, reason).model_copy(update={"status": "failed"})
+            self._desk.keep(spared)
+            self._finish(spared)
+        return None
 
     def _poll(self) -> None:
         for event in self._desk.executor.poll(POLL_SECONDS):
@@ -122,6 +140,8 @@ class _Schedule:
             if result.status != "interrupted":
                 self._desk.keep(result)
         self.results[result.trial.id] = result
+        if self._errors is not None:
+            self._errors.add(result)
         self._desk.observer.finished(result)
         if self._policy.fail_fast and result.status != "completed":
             self._ending = True

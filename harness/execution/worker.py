@@ -20,20 +20,32 @@ from harness.results.trial_folder import write_result
 # Given back when memory has run out, so that there is some left to say so with.
 _BALLAST_BYTES: Final = 4 * 2**20
 _LONGEST_REASON: Final = 500
+EVERY_SECONDS: Final = 0.05
 
 
 class ProgressFile:
-    """Appends progress lines to a file, whose growth is the heartbeat. `phase` is the last announced."""
+    """Appends progress lines to a file, whose growth is the heartbeat. `phase` is the last announced.
+
+    Within a phase at most one line in `EVERY_SECONDS` is written, and the last step's: a file that grows with
+    every step of a fast trial would be larger than its result.
+    """
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(
             path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666
         )
         self.phase: Phase = "start"
+        self._last = -EVERY_SECONDS
 
     def announce(self, progress: Progress) -> None:
         """Write one line. It is never synchronised: a line lost with the machine is no loss."""
+        now = time.monotonic()
+        begins = progress.phase != self.phase
+        ends = 0 < progress.steps <= progress.step
         self.phase = progress.phase
+        if not begins and not ends and now - self._last < EVERY_SECONDS:
+            return
+        self._last = now
         os.write(self._file, progress.model_dump_json().encode() + b"\n")
 
 

@@ -37,7 +37,7 @@ def worker_environment(
         # These start threads at import, and nothing may be forked from a process that has threads. numpy's
         # products are no part of training; torch has its own.
         "OPENBLAS_NUM_THREADS": "1",
-        "ARROW_DEFAULT_MEMORY_POOL": "system",
+        "JE_ARROW_MALLOC_CONF": "background_thread:false",
     }
     if offline:
         kept["HF_HUB_OFFLINE"] = "1"

@@ -21,6 +21,7 @@ def said(ending: Ending, left: TrialResult | str = "it left no result") -> tuple
     [
         (Ending(code=0), "failed", "exit code 0: it left no result", False),
         (Ending(code=3), "failed", "exit code 3", False),
+        (Ending(code=74), "killed", "could not write", True),
         (Ending(signal=11), "killed", "SIGSEGV", True),
         (Ending(signal=9), "killed", "SIGKILL", True),
         (Ending(signal=9, memory_ran_out=True), "oom", "batch size 8", True),

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.assets.models import ResolvedCheckpoint, ResolvedData
+from harness.errors import StorageError
 from harness.execution.executor import Ended, Event
+from harness.execution.same_error import SameError
 from harness.execution.scheduler import Desk, Policy, run_jobs
 from harness.job import Job
 from harness.results.models import Status, TrialResult
@@ -115,3 +118,50 @@ def test_fail_fast_ends_the_run_at_the_first_that_did_not_complete() -> None:
     trials = [make_trial(seed=seed) for seed in range(5)]
     results, _, _ = run(trials, Instant({1: ["failed"]}), Policy(fail_fast=True))
     assert [result.status for result in results.values()] == ["completed", "failed"]
+
+
+def test_after_equal_errors_the_rest_of_that_value_is_spared_and_marked() -> None:
+    trials = [make_trial(padding, seed=seed) for seed in range(4) for padding in ("static", "dynamic")]
+    results, kept, _ = run(trials, Refusing("static"), Policy(same_error=3))
+    static = [results[trial.id] for trial in trials if trial.padding.strategy == "static"]
+    assert [result.status for result in static] == ["failed"] * 4
+    assert "all 3 trials with padding static ended with failed in train" in (static[3].reason or "")
+    assert kept == [static[3]]
+    assert all(results[one.id].status == "completed" for one in trials if one.padding.strategy == "dynamic")
+
+
+@given(st.lists(st.sampled_from(["completed", "failed", "oom"]), min_size=1, max_size=12), st.integers(1, 4))
+def test_a_value_is_hopeless_only_when_all_its_trials_ended_alike(statuses: list[Status], limit: int) -> None:
+    trials = [make_trial(seed=seed) for seed in range(len(statuses) + 1)]
+    errors = SameError([*trials, make_trial("static")], limit)
+    for trial, status in zip(trials, statuses, strict=False):
+        errors.add(make_result(trial, status=status, examples=1))
+    alike = len(set(statuses)) == 1 and statuses[0] != "completed" and len(statuses) >= limit
+    assert (errors.hopeless(trials[-1]) is not None) == alike
+    assert errors.hopeless(make_trial("static")) is None
+
+
+class Refusing(Instant):
+    """Fails every trial of one padding."""
+
+    def __init__(self, padding: str) -> None:
+        super().__init__()
+        self._padding = padding
+
+    def _end(self, job: Job) -> Ended:
+        status: Status = "failed" if job.trial.padding.strategy == self._padding else "completed"
+        return Ended(make_result(job.trial, status=status, examples=1))
+
+
+class Full(Instant):
+    """A store that finds no more space."""
+
+    def poll(self, timeout_s: float) -> Sequence[Event]:
+        raise StorageError("no space left")
+
+
+def test_when_a_result_cannot_be_stored_the_workers_are_stopped_before_the_error_goes_on() -> None:
+    executor = Full()
+    with pytest.raises(StorageError):
+        run([make_trial()], executor)
+    assert executor.stopped

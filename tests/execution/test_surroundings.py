@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from harness.errors import UnavailableError
 from harness.execution.host_memory import oom_kills
 from harness.execution.log_tail import log_tail
 from harness.execution.requirements import require_training_packages, training_floors
+from harness.execution.run import DEFAULT_RUNNER
 from harness.execution.worker_environment import worker_environment
 
 REQUIREMENTS = [
@@ -79,3 +83,14 @@ def test_the_tail_of_a_log_is_its_last_whole_lines(tmp_path: Path) -> None:
     assert log_tail(log, lines=1) == "last \ufffd"
     (tmp_path / "link").symlink_to(log)
     assert log_tail(tmp_path / "link") == ""
+
+
+@pytest.mark.heavy
+def test_importing_what_trains_starts_no_thread_in_the_workers_environment(tmp_path: Path) -> None:
+    code = (
+        "from harness.execution.fork_server import load_runner, os_threads\n"
+        f"load_runner({DEFAULT_RUNNER!r})\nprint(os_threads())"
+    )
+    kept = worker_environment(os.environ, threads=2, run_folder=tmp_path)
+    done = subprocess.run([sys.executable, "-c", code], env=kept, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1"
