@@ -1,0 +1,552 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar
+
+from harness.analysis.comparison import compare
+from harness.analysis.comparison_models import Comparison, ComparisonRow
+from harness.analysis.statistics import mcnemar_detectable
+from harness.environment import Device, Environment
+from harness.errors import InvalidInputError, NotComparableError
+from harness.output.comparison_cells import bounds
+from harness.results.models import Measurement, Predictions, Report, TrialResult, measured
+from harness.suite.models import Measure
+from harness.trial import PaddingStrategy, Train, Trial
+from tests.factories import (
+    make_checkpoint,
+    make_data,
+    make_environment,
+    make_measurements,
+    make_report,
+    make_result,
+    make_suite,
+    make_trial,
+)
+
+PADDINGS: Sequence[tuple[PaddingStrategy, int, float]] = (
+    ("static", 60, 200.0),
+    ("dynamic", 60, 300.0),
+    ("unpadded", 61, 400.0),
+)
+SPEED = "train_real_tokens_per_second"
+LABELS = tuple(int(index % 3 != 0) for index in range(408))
+
+
+def predicted(wrong: Sequence[int]) -> Predictions:
+    """408 examples of which these are classified wrong."""
+    rows = tuple(
+        (0.5, -0.5) if (label == 0) != (index in set(wrong)) else (-0.5, 0.5)
+        for index, label in enumerate(LABELS)
+    )
+    return Predictions(example_ids=tuple(range(408)), labels=LABELS, logits=rows)
+
+
+def result(trial: Trial, wrong: Sequence[int] = (), *, speed: float = 25.0, **changes: Any) -> TrialResult:
+    kept = predicted(wrong)
+    fields: dict[str, Any] = {"predictions": kept, "measurements": _measurements(kept, speed)}
+    return make_result(trial, examples=408, **(fields | changes))
+
+
+def _measurements(kept: Predictions, speed: float) -> tuple[Measurement, ...]:
+    others = [one for one in make_measurements(kept) if one.metric not in (SPEED, "train_seconds")]
+    return (*others, measured(SPEED, speed), measured("train_seconds", 100 / speed))
+
+
+def on(name: str, **changes: Any) -> Environment:
+    device = Device(kind="cuda", index=0, name=name, memory_bytes=40 << 30, driver="570.1")
+    return make_environment(device=device, threads=2, **changes)
+
+
+def report(results: Sequence[TrialResult], run: str, **changes: Any) -> Report:
+    return make_report(results, run=run, **changes)
+
+
+def seeds(
+    wrong: Sequence[int] = (), speeds: Sequence[float] = (25.0, 25.2, 24.9), run: str = "a", **changes: Any
+) -> Report:
+    """One variant, a seed for each speed, all with the same predictions."""
+    trial = changes.pop("trial", make_trial())
+    return report(
+        [
+            result(trial.model_copy(update={"seed": seed}), wrong, speed=speed, **changes)
+            for seed, speed in enumerate(speeds)
+        ],
+        run,
+    )
+
+
+def row(comparison: Comparison, metric: str, candidate: str | None = None) -> ComparisonRow:
+    (found,) = [
+        each for each in comparison.rows if each.metric == metric and candidate in (None, each.candidate.name)
+    ]
+    return found
+
+
+# A hand-made pair: the baseline is wrong on 0-59, the candidate on 40-69 and on nothing else.
+BASELINE_WRONG, CANDIDATE_WRONG = range(60), range(40, 70)
+
+
+# The bounds of these lie clear of a step of the bootstrap's distribution, so that every program agrees.
+@pytest.mark.parametrize(("lost", "gained", "verdict"), [(0, 8, "better"), (1, 7, "same")])
+def test_a_hand_made_pair_gives_scipy_s_and_statsmodels_numbers_to_the_digits_shown(
+    lost: int, gained: int, verdict: str
+) -> None:
+    one = seeds(range(gained), [25.0], "a")
+    two = seeds(range(100, 100 + lost), [25.0], "b")
+    found = row(compare([one, two], metrics=["eval_accuracy"], margin=0.05), "eval_accuracy")
+    assert found.discordant == (lost, gained)
+    assert found.effect == pytest.approx((gained - lost) / 408)
+    table = [[400 - lost, gained], [lost, 0]]
+    assert found.p == pytest.approx(stats.binomtest(lost, lost + gained).pvalue, rel=1e-9)
+    assert found.p == pytest.approx(mcnemar(table, exact=True).pvalue, rel=1e-9)
+    differences = np.repeat([-1, 1, 0], [lost, gained, 408 - lost - gained])
+    expected = stats.bootstrap((differences,), np.mean, method="percentile", rng=0).confidence_interval
+    low, high = (f"{100 * end:+.1f}" for end in expected)
+    assert bounds(found) == f"{low} to {high}"
+    assert (found.verdict, found.test, found.seeds) == (verdict, "exact McNemar", (0,))
+
+
+def test_the_table_s_p_values_are_adjusted_together_and_decide() -> None:
+    one, two = seeds(BASELINE_WRONG, [25.0], "a"), seeds(CANDIDATE_WRONG, [25.0], "b")
+    compared = compare([one, two], metrics=["eval_accuracy", "eval_f1", "eval_mcc"])
+    raw = sorted(each.p for each in compared.rows if each.p is not None)
+    assert len(raw) == 3
+    adjusted = sorted(each.p_holm for each in compared.rows if each.p_holm is not None)
+    assert adjusted[0] == pytest.approx(3 * raw[0])
+    assert all(each.verdict == "better" for each in compared.rows)
+
+
+def test_a_report_is_the_same_as_itself_and_its_speed_is_unsure() -> None:
+    one = seeds(range(30))
+    compared = compare([one, one])
+    assert row(compared, "eval_accuracy").verdict == "same"
+    assert row(compared, "eval_f1").verdict == "same"
+    assert row(compared, SPEED).verdict == "unsure"
+    assert row(compared, SPEED).effect == 1.0
+    assert compared.candidates == ("a (2)",)
+
+
+def test_unsure_comes_with_the_effect_that_would_have_been_found() -> None:
+    found = row(compare([seeds(range(60), [25.0]), seeds(range(20, 84), [25.0], "b")]), "eval_accuracy")
+    assert found.verdict == "unsure"
+    assert found.detectable == mcnemar_detectable(408, 44)
+
+
+@pytest.mark.parametrize(("margin", "verdict"), [(0.02, "same"), (0.001, "unsure")])
+def test_a_small_difference_is_the_same_only_inside_the_margin(margin: float, verdict: str) -> None:
+    one, two = seeds(range(30), [25.0]), seeds(range(31), [25.0], "b")
+    found = row(compare([one, two], margin=margin), "eval_accuracy")
+    assert (found.verdict, found.equivalent) == (verdict, verdict == "same")
+
+
+def test_speed_is_judged_by_interval_test_and_noise_band() -> None:
+    slow, fast = seeds(speeds=[25.0, 25.2, 24.9]), seeds(speeds=[30.0, 30.3, 30.1], run="b")
+    found = row(compare([slow, fast]), SPEED)
+    assert (found.verdict, found.kind) == ("better", "ratio")
+    assert found.effect == pytest.approx(30.1 / 25.0)
+    assert row(compare([fast, slow]), SPEED).verdict == "worse"
+    assert row(compare([slow, fast], metrics=["train_seconds"]), "train_seconds").verdict == "better"
+    assert row(compare([slow, fast], noise={SPEED: 0.25}), SPEED).verdict == "same"
+    assert row(compare([slow, fast], noise={SPEED: 0.205}), SPEED).verdict == "unsure"
+    assert row(compare([slow, fast], noise={SPEED: 0.05}), SPEED).verdict == "better"
+
+
+def test_one_trial_is_never_significant_for_speed() -> None:
+    found = row(compare([seeds(speeds=[10.0]), seeds(speeds=[30.0], run="b")]), SPEED)
+    assert (found.verdict, found.p, found.interval) == ("unsure", None, None)
+    assert "one trial: no interval, not a test" in found.notes
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "verdict", "note"),
+    [
+        ([25.0, 25.0], [25.0, 25.0], "same", "both are constant and equal: no interval and no p-value"),
+        ([25.0, 25.0], [30.0, 30.0], "unsure", "neither side varies: no interval and no p-value"),
+    ],
+)
+def test_constant_metrics_get_no_p_value_and_a_reason(
+    before: list[float], after: list[float], verdict: str, note: str
+) -> None:
+    found = row(compare([seeds(speeds=before), seeds(speeds=after, run="b")]), SPEED)
+    assert (found.verdict, found.p) == (verdict, None)
+    assert note in found.notes
+
+
+def test_variants_of_one_report_are_compared_along_an_axis() -> None:
+    made = [
+        result(make_trial(padding, seed), range(wrong), speed=speed + seed)
+        for seed in range(3)
+        for padding, wrong, speed in PADDINGS
+    ]
+    compared = compare([report(made, "a")], by="padding")
+    assert (compared.baseline, compared.candidates, compared.by) == (
+        "static",
+        ("dynamic", "unpadded"),
+        "padding",
+    )
+    assert row(compared, SPEED, "dynamic").verdict == "better"
+    assert row(compared, SPEED, "dynamic").test == "paired t of logarithms"
+    other = compare([report(made, "a")], by="padding", baseline="unpadded")
+    assert row(other, SPEED, "dynamic").verdict == "worse"
+
+
+def test_an_axis_is_compared_inside_each_value_of_the_others() -> None:
+    made = [
+        result(make_trial(padding, precision=precision), range(9))
+        for precision in ("fp32", "bf16")
+        for padding in ("static", "dynamic")
+    ]
+    compared = compare([report(made, "a")], by="padding", metrics=["eval_accuracy"])
+    assert [each.variant for each in compared.rows] == ["fp32", "bf16"]
+    compared = compare([report(made, "a")], by="precision", metrics=["eval_accuracy"])
+    assert [each.variant for each in compared.rows] == ["static", "dynamic"]
+
+
+def test_train_keys_are_axes_too() -> None:
+    made = [result(make_trial(train=Train(learning_rate=rate)), range(9)) for rate in (2e-5, 5e-5)]
+    compared = compare([report(made, "a")], by="train.learning_rate", metrics=["eval_accuracy"])
+    assert (compared.baseline, compared.candidates) == ("2e-05", ("5e-05",))
+
+
+def test_three_gpus_become_one_table_with_quality_compared_and_speed_labelled() -> None:
+    machines = [
+        seeds(
+            range(30),
+            [speed, speed + 1, speed + 2],
+            run=name,
+            environment=on(name),
+            trial=make_trial(device=device),
+        )
+        for name, speed, device in (
+            ("T4", 50.0, "cuda:0"),
+            ("A100", 400.0, "cuda:0"),
+            ("H100", 900.0, "cuda:1"),
+        )
+    ]
+    compared = compare(machines)
+    assert [each.candidate.device for each in compared.rows if each.metric == SPEED] == ["A100", "H100"]
+    for each in compared.rows:
+        if each.metric == SPEED:
+            assert (each.verdict, each.p, each.across_devices) == ("not comparable", None, True)
+            assert each.effect is not None
+            assert each.effect > 7
+        else:
+            assert each.verdict == "same"
+    assert len({each.variant for each in compared.rows}) == 1
+    for asked in (compare(machines, speed_across_devices=True), compare(machines, allow_mismatch=["device"])):
+        assert all(
+            each.verdict == "better" and each.across_devices for each in asked.rows if each.metric == SPEED
+        )
+
+
+def test_two_reports_that_differ_only_in_device_line_up() -> None:
+    cpu, gpu = seeds(run="a"), seeds(run="b", trial=make_trial(device="cuda:0"), environment=on("A100"))
+    compared = compare([cpu, gpu])
+    assert not [each for each in compared.rows if each.verdict == "missing"]
+    assert [each.name for each in compared.mismatches] == ["device"]
+
+
+def test_several_devices_in_one_candidate_stand_against_the_one_of_the_baseline() -> None:
+    both = report(
+        [
+            result(make_trial(device=device), environment=on(device) if device != "cpu" else None)
+            for device in ("cpu", "cuda:0", "cuda:1")
+        ],
+        "b",
+    )
+    compared = compare([seeds(speeds=[25.0]), both], metrics=["eval_accuracy"])
+    assert [each.variant.rsplit("dynamic ")[-1] for each in compared.rows] == [
+        "cpu",
+        "cpu to cuda:0",
+        "cpu to cuda:1",
+    ]
+    assert all(each.verdict == "same" for each in compared.rows)
+
+
+Change = Callable[[], dict[str, Any]]
+MISMATCHES: dict[str, Change] = {
+    "data": lambda: {"data": make_data(content_sha256="00" * 32, eval_examples=408)},
+    "stand_in": lambda: {"checkpoint": make_checkpoint(stand_in=True)},
+    "metric_version": lambda: {"metric_version": "glue/mrpc 2"},
+    "weights": lambda: {"checkpoint": make_checkpoint(weights_sha256="00" * 32)},
+    "precision": lambda: {"checkpoint": make_checkpoint(dtype="bfloat16")},
+    "libraries": lambda: {
+        "environment": make_environment(
+            packages={"torch": "2.13.0", "transformers": "6.0"},
+            device=Device(kind="cpu", name="Test CPU"),
+            threads=2,
+        )
+    },
+}
+
+
+@pytest.mark.parametrize("name", MISMATCHES)
+def test_what_does_not_match_is_not_comparable_unless_allowed_by_name(name: str) -> None:
+    one, two = seeds(range(9)), seeds(range(9), run="b", **MISMATCHES[name]())
+    with pytest.raises(NotComparableError) as error:
+        compare([one, two], metrics=["eval_accuracy"])
+    assert f"--allow-mismatch {name}" in str(error.value)
+    allowed = compare([one, two], metrics=["eval_accuracy"], allow_mismatch=[name])
+    assert row(allowed, "eval_accuracy").verdict == "same"
+    assert allowed.allowed_mismatches == (name,)
+    assert [(each.name, each.allowed, each.rows) for each in allowed.mismatches] == [(name, True, 1)]
+    assert row(allowed, "eval_accuracy").mismatches == (name,)
+
+
+def test_mismatches_that_touch_only_speed_leave_quality_comparable() -> None:
+    newer = make_environment(
+        packages={"torch": "2.14.0", "transformers": "5.23.0"},
+        device=Device(kind="cpu", name="Test CPU"),
+        threads=2,
+    )
+    longer = make_suite(measure=Measure(warmup_steps=50))
+    for name, two in (
+        ("torch", seeds(run="b", environment=newer)),
+        ("warm_up", seeds(run="b").model_copy(update={"suite": longer})),
+    ):
+        compared = compare([seeds(), two])
+        assert row(compared, "eval_accuracy").verdict == "same"
+        assert (row(compared, SPEED).verdict, row(compared, SPEED).effect) == ("not comparable", None)
+        assert row(compare([seeds(), two], allow_mismatch=[name]), SPEED).verdict == "unsure"
+
+
+def test_fewer_examples_are_compared_only_if_allowed_and_then_on_the_shared_ones() -> None:
+    full = predicted(range(9))
+    shorter = Predictions(
+        example_ids=full.example_ids[::-1][:400],
+        labels=full.labels[::-1][:400],
+        logits=full.logits[::-1][:400],
+    )
+    two = report([result(make_trial(), predictions=shorter, measurements=make_measurements(shorter))], "b")
+    one = seeds(range(9), [25.0])
+    with pytest.raises(NotComparableError, match="408 examples"):
+        compare([one, two], metrics=["eval_accuracy"])
+    found = row(compare([one, two], metrics=["eval_accuracy"], allow_mismatch=["examples"]), "eval_accuracy")
+    assert found.verdict == "same"
+    assert "8 examples that not every trial has were left out" in found.notes
+
+
+def test_labels_that_disagree_cannot_be_allowed() -> None:
+    full = predicted(range(9))
+    relabelled = full.model_copy(update={"labels": (1 - full.labels[0], *full.labels[1:])})
+    two = report(
+        [result(make_trial(), predictions=relabelled, measurements=make_measurements(relabelled))], "b"
+    )
+    with pytest.raises(NotComparableError, match="the labels of 1 of 408 shared examples disagree"):
+        compare([seeds(range(9), [25.0]), two], metrics=["eval_accuracy"])
+
+
+def test_a_stored_score_that_its_predictions_contradict_is_not_compared() -> None:
+    honest = seeds(range(9), [25.0])
+    forged = result(make_trial(), range(9))
+    forged = forged.model_copy(
+        update={
+            "measurements": tuple(
+                measured("eval_accuracy", 0.999) if one.metric == "eval_accuracy" else one
+                for one in forged.measurements
+            )
+        }
+    )
+    compared = compare([honest, report([forged], "b")])
+    found = row(compared, "eval_accuracy")
+    assert (found.verdict, found.mismatches) == ("not comparable", ("stored_value",))
+    assert row(compared, "eval_f1").verdict == "same"
+
+
+def test_unpaired_seeds_are_dropped_and_counted() -> None:
+    one = seeds(range(9), [25.0, 25.1, 25.2])
+    two = report([result(make_trial(seed=seed), range(9)) for seed in (1, 2, 3, 4)], "b")
+    found = row(compare([one, two]), "eval_accuracy")
+    assert (found.seeds, found.dropped_seeds) == ((1, 2), (0, 3, 4))
+    assert "seeds 0, 3, 4 on one side only: dropped" in found.notes
+
+
+def test_seeds_that_never_meet_are_not_comparable() -> None:
+    two = report([result(make_trial(seed=7), range(9))], "b")
+    with pytest.raises(NotComparableError, match="no seed is on both sides"):
+        compare([seeds(), two])
+
+
+def test_the_same_trial_twice_is_an_error() -> None:
+    twice = report([result(make_trial()), result(make_trial())], "b")
+    with pytest.raises(InvalidInputError, match="stands in it twice"):
+        compare([seeds(), twice])
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict", "note"),
+    [
+        ({"status": "oom"}, "failed", "b, seeds 0, 1 left out, oom: the trial was oom"),
+        ({"status": "pending"}, "missing", "b, seeds 0, 1 left out, pending: the trial was pending"),
+        ({"degenerate": True}, "failed", "b, seeds 0, 1 left out, degenerate: it predicts a single class"),
+    ],
+)
+def test_trials_that_ended_short_are_said_and_never_averaged_in(
+    changes: dict[str, Any], verdict: str, note: str
+) -> None:
+    good = make_trial("static")
+    one = report([result(good), *(result(make_trial(seed=seed)) for seed in range(2))], "a")
+    bad = [
+        make_result(make_trial(seed=seed), **changes)
+        if "status" in changes
+        else result(make_trial(seed=seed), range(9), **changes)
+        for seed in range(2)
+    ]
+    two = report([result(good), *bad], "b")
+    (found,) = [
+        each
+        for each in compare([one, two]).rows
+        if each.variant == "dynamic" and each.metric == "eval_accuracy"
+    ]
+    assert (found.verdict, found.effect, found.candidate.trials) == (verdict, None, 0)
+    assert note in found.notes
+
+
+def test_a_candidate_that_lost_a_seed_is_neither_better_nor_the_same() -> None:
+    one = seeds(range(60), [25.0, 25.1, 25.2])
+    two = report(
+        [
+            result(make_trial(seed=0), range(9), speed=50.0),
+            result(make_trial(seed=1), range(9), speed=50.1),
+            make_result(make_trial(seed=2), status="diverged"),
+        ],
+        "b",
+    )
+    compared = compare([one, two])
+    assert {each.verdict for each in compared.rows} == {"unsure"}
+    assert "better on the trials that are left, which is not all" in row(compared, SPEED).notes
+    # The other way round the baseline lost it: that says nothing against the candidate.
+    assert row(compare([two, one]), SPEED).verdict == "worse"
+
+
+def test_missing_variants_are_said_on_both_sides() -> None:
+    one = report([result(make_trial("static")), result(make_trial("dynamic"))], "a")
+    two = report([result(make_trial("dynamic")), result(make_trial("unpadded"))], "b")
+    compared = compare([one, two], metrics=["eval_accuracy"])
+    assert {each.variant: each.verdict for each in compared.rows} == {
+        "static": "missing",
+        "dynamic": "same",
+        "unpadded": "missing",
+    }
+    notes = {each.variant: each.notes for each in compared.rows}
+    assert notes["static"] == ("b has no such variant",)
+    assert notes["unpadded"] == ("the baseline has no such variant",)
+
+
+def test_what_was_not_measured_is_missing_with_its_reason() -> None:
+    compared = compare([seeds(), seeds(run="b")], metrics=["eval_accuracy", "model_flops_utilization"])
+    found = row(compared, "model_flops_utilization")
+    assert found.verdict == "missing"
+    assert "no peak is known for Test CPU" in found.notes[0]
+
+
+def test_a_variant_that_failed_parity_is_never_faster() -> None:
+    trial = make_trial("unpadded")
+    made = [
+        result(make_trial(padding, seed), speed=speed + seed)
+        for seed in range(3)
+        for padding, _, speed in PADDINGS[1:]
+    ]
+    compared = compare([report(made, "a")], by="padding", failed_parity=[trial.variant_id])
+    found = row(compared, SPEED)
+    assert found.verdict == "not comparable"
+    assert "parity failed" in found.notes[0]
+
+
+def test_an_explanation_tells_what_differs_and_which_examples_flipped() -> None:
+    newer = make_environment(
+        packages={"torch": "2.13.1"}, device=Device(kind="cpu", name="Test CPU"), threads=2
+    )
+    suite = make_suite(train=Train(learning_rate=3e-5))
+    two = seeds([1, 5], [25.0], "b", environment=newer).model_copy(update={"suite": suite})
+    compared = compare([seeds([0, 5], [25.0]), two], explain=True, allow_mismatch=["libraries", "torch"])
+    explained = compared.explanation
+    assert explained is not None
+    assert ("packages.torch", "2.13.0", "2.13.1") in [
+        (each.field, each.before, each.after) for each in explained.environment
+    ]
+    assert [(each.field, each.before, each.after) for each in explained.configuration] == [
+        ("train.learning_rate", "5e-05", "3e-05")
+    ]
+    (flips,) = explained.flips
+    assert [(each.seed, each.example_id, each.before, each.after) for each in flips.flips] == [
+        (0, 0, 1, 0),
+        (0, 1, 1, 0),
+    ]
+
+
+def test_a_comparison_survives_its_own_json() -> None:
+    one, two = seeds(range(60), [25.0]), seeds(range(40, 70), [25.0], "b")
+    compared = compare([one, two], explain=True)
+    assert Comparison.model_validate_json(compared.model_dump_json()) == compared
+
+
+def test_the_same_question_gets_the_same_answer() -> None:
+    one, two = seeds(range(60)), seeds(range(40, 70), run="b")
+    assert compare([one, two]) == compare([one, two])
+
+
+@pytest.mark.parametrize(
+    ("terms", "message"),
+    [
+        ({"metrics": ["accuracy"]}, "no metric 'accuracy'"),
+        ({"metrics": ["model_flops"]}, "no better direction"),
+        ({"metrics": []}, "no metric to compare"),
+        ({"margin": -0.1}, "margin"),
+        ({"margin": 1.5}, "margin"),
+        ({"margin": float("nan")}, "margin"),
+        ({"allow_mismatch": ["everything"]}, "no mismatch is called 'everything'"),
+        ({"noise": {SPEED: -1.0}}, "noise band"),
+        ({"baseline": 2}, "baseline 2"),
+        ({"by": "padding"}, "inside one report"),
+    ],
+)
+def test_terms_out_of_range_are_refused(terms: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        compare([seeds(), seeds(run="b")], **terms)
+
+
+def test_one_report_needs_an_axis_that_varies() -> None:
+    with pytest.raises(InvalidInputError, match="one report alone"):
+        compare([seeds()])
+    with pytest.raises(InvalidInputError, match="no axis 'padd'"):
+        compare([seeds()], by="padd")
+    with pytest.raises(NotComparableError, match="every trial of the report has padding dynamic"):
+        compare([seeds()], by="padding")
+    with pytest.raises(NotComparableError, match="no trial"):
+        compare([report([], "a")], by="padding")
+    with pytest.raises(NotComparableError, match="no trial"):
+        compare([report([], "a"), report([], "b")])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labels": LABELS[:-1]}, "407 labels"),
+        ({"example_ids": (0, *range(407))}, "stands there twice"),
+        ({"labels": (7, *LABELS[1:])}, "outside the 2 classes"),
+        ({"logits": ((0.0,), *predicted(()).logits[1:])}, "differ in length"),
+        ({"labels": (), "example_ids": (), "logits": ()}, "empty"),
+    ],
+)
+def test_damaged_predictions_are_refused_with_the_trial(change: dict[str, Any], message: str) -> None:
+    broken = predicted(()).model_copy(update=change)
+    with pytest.raises(InvalidInputError, match=message):
+        compare([seeds(), seeds(run="b", predictions=broken)])
+
+
+def test_losses_compare_too_and_huge_logits_do_not_overflow() -> None:
+    kept = predicted(range(9))
+    huge = kept.model_copy(update={"logits": tuple((-1e300 * a, 1e300 * a) for a, _ in kept.logits)})
+    one = seeds(range(9), [25.0])
+    assert (
+        row(compare([one, seeds(range(30), [25.0], "b")], metrics=["eval_loss"]), "eval_loss").verdict
+        == "worse"
+    )
+    with pytest.raises(NotComparableError, match="too large"):
+        compare([one, seeds(range(9), [25.0], "b", predictions=huge)], metrics=["eval_loss"])
