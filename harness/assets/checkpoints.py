@@ -1,6 +1,6 @@
 """The three embedded checkpoints and how they were made: `python -m harness.assets.checkpoints FOLDER`.
 
-Each is a whole Hugging Face folder: 64 wide, two attention heads, a WordPiece vocabulary of about 1,200,
+Each is a whole Hugging Face folder: 64 wide, two attention heads, a WordPiece vocabulary of about 600,
 512 positions, dropout 0.1. `bert-uncased` and `bert-cased` have two layers, token types and a pooler;
 `distilbert` has neither of the latter, and three layers, since without token types telling the sentences
 apart takes one more. They were pretrained as `harness.assets.pretraining` tells, on text from the
@@ -19,10 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from harness.assets.pretraining import pretrain
+from harness.assets.pretraining import Round, favour_equal_words, pretrain
 from harness.assets.vocabulary import MODEL_MAX_LENGTH, build_tokenizer, write_tokenizer
 
-STEPS: Final = 6_000
+FIRST_STEPS: Final = 5_000
+SECOND_STEPS: Final = 1_500
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,16 @@ RECIPES: Final = {
 }
 
 
-def build_checkpoint(name: str, folder: Path, *, steps: int = STEPS, say: Callable[[str], None]) -> None:
-    """Build the tokenizer, pretrain the body and write both into `folder`."""
-    import torch  # noqa: PLC0415 - seeds are set before the model is made
+def build_checkpoint(
+    name: str,
+    folder: Path,
+    *,
+    steps: tuple[int, int] = (FIRST_STEPS, SECOND_STEPS),
+    say: Callable[[str], None],
+) -> None:
+    """Build the tokenizer, pretrain the body in two rounds of `steps`, and write both into `folder`."""
+    import torch  # noqa: PLC0415 - naming the recipes costs nothing
+    from transformers import AutoModel  # noqa: PLC0415 - as above
 
     recipe = RECIPES[name]
     folder.mkdir(parents=True, exist_ok=True)
@@ -52,10 +60,17 @@ def build_checkpoint(name: str, folder: Path, *, steps: int = STEPS, say: Callab
     write_tokenizer(tokenizer, folder, cased=recipe.cased, tokenizer_class=tokenizer_class)
     torch.manual_seed(recipe.seed)
     model = _body(recipe, tokenizer.get_vocab_size())
-    pretrain(model, tokenizer, steps=steps, seed=recipe.seed, say=lambda line: say(f"{name}: {line}"))
+    torch.manual_seed(recipe.seed)
+    favour_equal_words(model)
+    pretrain(model, tokenizer, Round(steps[0], 2e-3, recipe.seed), say=lambda line: say(f"{name}: {line}"))
     for rate in ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"):
         if hasattr(model.config, rate):
             setattr(model.config, rate, 0.1)
+    model.save_pretrained(folder)
+    second = Round(steps[1], 1e-3, recipe.seed + 10)
+    model = AutoModel.from_pretrained(folder)
+    torch.manual_seed(second.seed)
+    pretrain(model, tokenizer, second, say=lambda line: say(f"{name}, with dropout: {line}"))
     model.save_pretrained(folder)
 
 

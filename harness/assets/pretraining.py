@@ -10,7 +10,8 @@ embedded corpus:
 
 Two things about the start differ from BERT's and are what lets so small a model find the comparison at
 all: word embeddings are four times as large, and each layer's key weights begin as a copy of its query
-weights, so that equal words attend to each other. No head is kept.
+weights, so that equal words attend to each other. A second round with dropout and new heads makes the body
+fit to be fine-tuned with dropout. No head is kept.
 """
 
 from __future__ import annotations
@@ -29,11 +30,19 @@ from torch.nn import functional
 from harness.assets.corpus import Pair, generate_corpus, generate_pairs
 
 BATCH: Final = 32
-LEARNING_RATE: Final = 2e-3
 WARMUP_STEPS: Final = 200
 MASKED: Final = 0.15
 FIRST_WORD_ID: Final = 5
 MASK_ID: Final = 4
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round of pretraining: its steps of 32 pairs, its highest learning rate and its seed."""
+
+    steps: int
+    learning_rate: float
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -46,22 +55,21 @@ class Batch:
     labels: Tensor
 
 
-def pretrain(model: Any, tokenizer: Tokenizer, *, steps: int, seed: int, say: Callable[[str], None]) -> None:
-    """Train the body `model` (a `BertModel` or `DistilBertModel`, dropout off) in place.
+def pretrain(model: Any, tokenizer: Tokenizer, plan: Round, *, say: Callable[[str], None]) -> None:
+    """Train the body `model` (a `BertModel` or `DistilBertModel`) in place for one round.
 
-    `say` gets a line every 500 steps with the mean losses and the share of pairs matched right.
+    The seed of the plan is the text's; the caller seeds torch. `say` gets a line every 500 steps with the
+    mean losses and the share of pairs matched right.
     """
-    torch.manual_seed(seed)
-    _favour_equal_words(model)
     heads = _Heads(model.config.vocab_size, model.config.hidden_size)
     model.train()
     parameters = [parameter for part in (model, heads) for parameter in part.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.01)
+    optimizer = torch.optim.AdamW(parameters, lr=plan.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min(1.0, (step + 1) / WARMUP_STEPS) * max(0.02, 1 - step / steps)
+        optimizer, lambda step: min(1.0, (step + 1) / WARMUP_STEPS) * max(0.02, 1 - step / plan.steps)
     )
     recent: list[Tensor] = []
-    for step, batch in enumerate(islice(batches(tokenizer, f"pretraining {seed}"), steps), start=1):
+    for step, batch in enumerate(islice(batches(tokenizer, f"pretraining {plan.seed}"), plan.steps), start=1):
         losses, right = heads.losses(model, batch)
         torch.autograd.backward(torch.stack(losses).sum())
         nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -99,7 +107,8 @@ def _batch(tokenizer: Tokenizer, pairs: list[Pair]) -> Batch:
     )
 
 
-def _favour_equal_words(model: Any) -> None:
+def favour_equal_words(model: Any) -> None:
+    """Start a new body so that equal words attend to each other."""
     with torch.no_grad():
         model.get_input_embeddings().weight.mul_(4)
         for name, module in model.named_modules():

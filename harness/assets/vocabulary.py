@@ -1,4 +1,10 @@
-"""The embedded checkpoints' tokenizers: WordPiece vocabularies learned from the generator's own text."""
+"""The embedded checkpoints' tokenizers: WordPiece with the words of the generator's own text.
+
+The vocabulary is the special tokens, every printable ASCII character, every letter and digit as the
+continuation of a word, and every word of 20,000 generated pairs, in the order of the alphabet. So it is the
+same wherever it is built, which `WordPieceTrainer` does not promise, and other English text falls apart
+into letters without becoming unknown.
+"""
 
 from __future__ import annotations
 
@@ -9,27 +15,33 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from tokenizers.decoders import WordPiece
 
 from harness.assets.corpus import generate_pairs
 
 SPECIAL: Final = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
+PRINTABLE: Final = string.printable.strip()
 MODEL_MAX_LENGTH: Final = 512
 
 
 def build_tokenizer(*, cased: bool) -> Tokenizer:
-    """A BERT tokenizer, learned from 20,000 generated pairs; printable ASCII never becomes `[UNK]`."""
-    tokenizer = Tokenizer(models.WordPiece(unk_token=SPECIAL["unk"]))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=not cased)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=1_400,
-        special_tokens=list(SPECIAL.values()),
-        initial_alphabet=list(string.printable.strip()),
-        show_progress=False,
+    """A BERT tokenizer over the generator's words."""
+    normalizer = normalizers.BertNormalizer(lowercase=not cased)
+    splitter = pre_tokenizers.BertPreTokenizer()
+    words = {
+        word
+        for sentence in _sentences(20_000)
+        for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(sentence))
+    }
+    pieces = [*SPECIAL.values(), *PRINTABLE, *(f"##{letter}" for letter in PRINTABLE if letter.isalnum())]
+    vocabulary = dict.fromkeys([*pieces, *sorted(words)])
+    tokenizer = Tokenizer(
+        models.WordPiece({piece: number for number, piece in enumerate(vocabulary)}, unk_token=SPECIAL["unk"])
     )
-    tokenizer.train_from_iterator(_sentences(20_000), trainer)
+    tokenizer.normalizer = normalizer
+    tokenizer.pre_tokenizer = splitter
+    tokenizer.add_special_tokens(list(SPECIAL.values()))
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
