@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.execution import run as execution
-from harness.execution.run import Run, RunOptions, Seams
+from harness.execution.options import Run, RunOptions, Seams
 from harness.job import Observer, Progress
 from harness.output.html import to_html
 from harness.output.markdown import to_markdown

@@ -12,7 +12,7 @@ import click
 
 from harness.errors import HarnessError
 from harness.execution.interrupts import Interrupt
-from harness.execution.run import DEFAULT_RUNNER, RunOptions
+from harness.execution.options import DEFAULT_RUNNER, RunOptions
 from harness.output.live import view
 from harness.output.safe_text import safe_text
 from harness.output.tables import make_console, report_table

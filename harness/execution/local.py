@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from harness.environment import describe_environment
-from harness.errors import HarnessError
 from harness.execution.executor import Ended, Event, Progressed
 from harness.execution.host_memory import nearly_all_memory, oom_kills
 from harness.execution.judging import Ending, judge
@@ -20,11 +19,10 @@ from harness.execution.log_tail import log_tail
 from harness.execution.redaction import redact
 from harness.execution.running import Running
 from harness.execution.server_process import ServerProcess
-from harness.execution.trial_files import JOB, LOG, PROGRESS, RESULT
+from harness.execution.trial_files import LOG, prepare_folder, result_left
 from harness.job import Job
 from harness.results.models import TrialResult
-from harness.results.trial_folder import read_result, write_result
-from harness.results.writing import to_json
+from harness.results.trial_folder import write_result
 
 GRACE_SECONDS: Final = 10.0
 _START_FAILURES: Final = 2
@@ -71,9 +69,7 @@ class LocalExecutor:
 
     def submit(self, job: Job, folder: Path) -> None:
         """Clear the folder of an earlier attempt and give the job to a worker."""
-        for name in (RESULT, PROGRESS, LOG, JOB):
-            (folder / name).unlink(missing_ok=True)
-        _write_job(folder / JOB, job)
+        prepare_folder(folder, job)
         running = Running(job, folder, since=self._clock(), oom_kills_before=oom_kills())
         if self._start_failures >= _START_FAILURES:
             self._end(running, Ending(refused=f"{self._last_failure} (tried {_START_FAILURES} times)"))
@@ -189,7 +185,7 @@ class LocalExecutor:
     def _end(self, running: Running, ending: Ending) -> None:
         judgement = judge(
             running.job,
-            _result_left(running.folder),
+            result_left(running.folder),
             replace(ending, interrupted=self._stopping),
             phase=running.phase,
             started=running.started,
@@ -213,19 +209,3 @@ class LocalExecutor:
                 "environment": environment,
             }
         )
-
-
-def _write_job(path: Path, job: Job) -> None:
-    """Not synchronised: it is a message to the worker that is about to read it, and means nothing later."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(to_json(job))
-
-
-def _result_left(folder: Path) -> TrialResult | str:
-    if not (folder / RESULT).exists():
-        return "it left no result"
-    try:
-        return read_result(folder)
-    except HarnessError as error:
-        return f"its result cannot be read: {error.message}"

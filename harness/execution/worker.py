@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import sys
@@ -46,7 +47,9 @@ class ProgressFile:
         if not begins and not ends and now - self._last < EVERY_SECONDS:
             return
         self._last = now
-        os.write(self._file, progress.model_dump_json().encode() + b"\n")
+        # On a full disk the trial goes on: what could not be written is only news.
+        with contextlib.suppress(OSError):
+            os.write(self._file, progress.model_dump_json().encode() + b"\n")
 
 
 def work(folder: Path, runner: RunTrial, redact: Callable[[str], str]) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from harness.assets.models import AssetsMode, ResolvedCheckpoint, ResolvedData
 from harness.errors import InvalidInputError, UnavailableError
+from harness.execution.options import RunOptions, Seams
 from harness.execution.preflight import Machine, Note
-from harness.execution.run import RunOptions, Seams
 from harness.results.models import Report, TrialResult
 from harness.results.reading import load_report
 from harness.results.trial_folder import read_result, write_result

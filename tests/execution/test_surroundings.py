@@ -12,8 +12,8 @@ import pytest
 from harness.errors import UnavailableError
 from harness.execution.host_memory import oom_kills
 from harness.execution.log_tail import log_tail
+from harness.execution.options import DEFAULT_RUNNER
 from harness.execution.requirements import require_training_packages, training_floors
-from harness.execution.run import DEFAULT_RUNNER
 from harness.execution.worker_environment import worker_environment
 
 REQUIREMENTS = [

@@ -1,0 +1,68 @@
+"""How a suite is run, what a test may put in place of the machine, and what a run ends with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from harness.assets.models import AssetsMode
+from harness.execution.executor import Executor
+from harness.execution.local import GRACE_SECONDS, LocalExecutor, Place
+from harness.execution.preflight import Assets, Machine, RealAssets, this_machine
+from harness.execution.resume import Rerun
+from harness.results.models import Report
+
+DEFAULT_RUNNER: Final = "harness.training.run_trial:run_trial"
+"""What trains, by name: importing it here would import torch."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How a suite is run.
+
+    `assets` says where checkpoints and data may come from, `reports` where run directories go. `strict`
+    refuses to run when anything is unavailable. `fresh` starts anew, `rerun` runs the failed or all again,
+    `wait` waits for another process to let go of the run. `trial_timeout_s` takes the place of the suite's.
+    `retries` is for trials that were killed, timed out or could not be started. `fail_fast` ends the run at
+    the first trial that does not complete, `same_error` spares the rest of an axis' value after so many equal
+    errors (0: never). `runner` is `module:function`; `grace_s` is how long a worker that is told to end may
+    take.
+    """
+
+    assets: AssetsMode = "auto"
+    reports: Path = Path("reports")
+    strict: bool = False
+    fresh: bool = False
+    rerun: Rerun | None = None
+    wait: bool = False
+    trial_timeout_s: float | None = None
+    retries: int = 0
+    fail_fast: bool = False
+    same_error: int = 0
+    runner: str = DEFAULT_RUNNER
+    grace_s: float = GRACE_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Seams:
+    """What a test puts in place of the machine: where assets are found, which devices are here, who runs."""
+
+    assets: Callable[[AssetsMode], Assets] = RealAssets
+    machine: Callable[[], Machine] = this_machine
+    executor: Callable[[Place, float], Executor] = lambda place, grace_s: LocalExecutor(
+        place, grace_s=grace_s
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run that has ended: its report, its directory, and the signal that interrupted it, or None."""
+
+    report: Report
+    directory: Path
+    interrupted: int | None = None
+
+
+Render = Callable[[Report], tuple[str, str | None]]
