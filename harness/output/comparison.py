@@ -36,21 +36,19 @@ def comparison_table(comparison: Comparison) -> RenderableType:
 def comparison_columns(comparison: Comparison) -> list[Column]:
     """The columns in reading order, verdict before its reasons; cells are raw text."""
     rows = comparison.rows
-    several_devices = len({side.device for row in rows for side in (row.baseline, row.candidate)}) > 2 or any(
-        row.across_devices for row in rows
+    devices = any(row.across_devices for row in rows)
+    candidates = Column(
+        comparison.by or "report", tuple(_candidate(row, devices) for row in rows), numeric=False
     )
     return [
         Column("variant", tuple(row.variant for row in rows), numeric=False),
-        Column(
-            comparison.by or "report",
-            tuple(_candidate(row, several_devices) for row in rows),
-            numeric=False,
-        ),
+        # Of a single candidate the title speaks already.
+        *([candidates] if devices or len(comparison.candidates) > 1 else []),
         Column("metric", tuple(metric_name(row.metric) for row in rows), numeric=False),
         Column("verdict", tuple(row.verdict for row in rows), numeric=False),
         Column("change", tuple(change(row) for row in rows)),
         Column("95 % interval", tuple(bounds(row) for row in rows)),
-        Column("p (Holm)", tuple(p_value(row.p_holm) for row in rows)),
+        Column("p (Holm)", tuple(p_value(row.p_holm) for row in rows), dispensable=True),
         Column("would find", tuple(detectable(row) for row in rows)),
         Column("baseline", tuple(amount(row, row.baseline.value) for row in rows), dispensable=True),
         Column("candidate", tuple(amount(row, row.candidate.value) for row in rows), dispensable=True),

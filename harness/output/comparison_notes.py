@@ -44,10 +44,13 @@ def notes(comparison: Comparison) -> list[str]:
     ]
     if any(row.verdict == "unsure" and row.detectable is not None for row in comparison.rows):
         lines.append("would find: the smallest effect seen four times in five, at 5 % and before adjustment")
-    if len(lines) <= MOST_NOTES:
+    return _cut(lines, MOST_NOTES)
+
+
+def _cut(lines: list[str], most: int) -> list[str]:
+    if len(lines) <= most:
         return lines
-    left_out = len(lines) - MOST_NOTES
-    return [*lines[:MOST_NOTES], f"and {count(left_out, 'note')} more: `--format json` has all"]
+    return [*lines[:most], f"and {count(len(lines) - most, 'line')} more: `--format json` has all"]
 
 
 def explanation_lines(comparison: Comparison) -> list[str]:
@@ -61,8 +64,8 @@ def explanation_lines(comparison: Comparison) -> list[str]:
     ]
     flips = [line for each in explained.flips for line in _flips(each)]
     return [
-        *(changes or ["environment and configuration are the same"]),
-        *(flips or ["no example is classified otherwise"]),
+        *(_cut(changes, MOST_NOTES) or ["environment and configuration are the same"]),
+        *(_cut(flips, MOST_NOTES) or ["no example is classified otherwise"]),
     ]
 
 

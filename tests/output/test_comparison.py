@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import unicodedata
+
+import pytest
+from markdown_it import MarkdownIt
+
+from harness.analysis.comparison import compare
+from harness.analysis.comparison_models import Comparison
+from harness.output.comparison import COMPARISON_FORMATS, comparison_table
+from harness.output.comparison_notes import MOST_NOTES
+from harness.output.tables import plain
+from harness.results.models import Report
+from harness.trial import Train
+from tests.factories import make_report, make_result, make_trial
+from tests.output.hostile import HOSTILE, hostile_report
+
+ALLOWED = ("data", "stand_in", "metric_version", "weights", "precision", "device", "torch", "libraries")
+TEXT_FORMATS = [name for name in COMPARISON_FORMATS if name != "json"]
+
+
+def _report(run: str, accuracy: float, speed: float) -> Report:
+    made = [
+        make_result(
+            make_trial(padding, seed), accuracy=accuracy, examples=408, samples_per_second=speed + seed
+        )
+        for seed in range(3)
+        for padding in ("static", "dynamic")
+    ]
+    return make_report(made, run=run)
+
+
+def _compared() -> Comparison:
+    return compare([_report("old", 0.90, 100.0), _report("new", 0.80, 200.0)], explain=True)
+
+
+def test_a_person_reads_the_words_first_and_then_what_they_rest_on() -> None:
+    compared = compare([_report("old", 0.90, 100.0), _report("new", 0.80, 200.0)])
+    assert plain(comparison_table(compared)) == (
+        "new against old\n"
+        "verdicts at 5 %, adjusted by Holm over 6 tests; same: inside ±2 points; "
+        "intervals from 10,000 resamples\n"
+        "\n"
+        "                                                                  p  would\n"
+        "variant  metric         verdict       change  95 % interval  (Holm)   find  baseline  candidate\n"
+        "───────────────────────────────────────────────────────────────────────────────────────────────\n"
+        "static   accuracy       worse    -8.7 points  -11.5 to -5.8  <0.001           88.7 %     80.1 %\n"
+        "static   F1             worse    -7.1 points   -9.5 to -4.7  <0.001           91.4 %     84.3 %\n"
+        "static   real tokens/s  better        2.00 x   1.97 to 2.03  <0.001            5.33k      10.7k\n"
+        "dynamic  accuracy       worse    -8.7 points  -11.5 to -5.8  <0.001           88.7 %     80.1 %\n"
+        "dynamic  F1             worse    -7.1 points   -9.5 to -4.7  <0.001           91.4 %     84.3 %\n"
+        "dynamic  real tokens/s  better        2.00 x   1.97 to 2.03  <0.001            5.33k      10.7k\n"
+    )
+
+
+def test_at_eighty_columns_no_number_is_broken() -> None:
+    shown = plain(comparison_table(_compared()), 80)
+    assert all(len(line) <= 80 for line in shown.splitlines())
+    for column in ("worse", "2.00 x", "-11.5 to -5.8"):
+        assert column in shown
+    assert "left out at this width: baseline, candidate" in shown
+
+
+def test_too_many_notes_say_how_many_are_left_out() -> None:
+    made = [
+        make_result(make_trial(train=Train(learning_rate=(number + 1) * 1e-6)), examples=40)
+        for number in range(MOST_NOTES + 5)
+    ]
+    lost = [
+        make_result(one.trial, status="failed", reason=f"reason {at}") if at else one
+        for at, one in enumerate(made)
+    ]
+    shown = plain(comparison_table(compare([make_report(made, run="old"), make_report(lost, run="new")])))
+    assert "lines more: `--format json` has all" in shown
+
+
+def test_csv_holds_raw_numbers_and_every_row() -> None:
+    compared = _compared()
+    rows = list(csv.DictReader(io.StringIO(COMPARISON_FORMATS["csv"](compared))))
+    assert [row["verdict"] for row in rows] == [each.verdict for each in compared.rows]
+    assert float(rows[0]["effect"]) == compared.rows[0].effect
+    assert rows[0]["p"] != ""
+
+
+def test_json_is_the_comparison_itself() -> None:
+    compared = _compared()
+    assert Comparison.model_validate_json(COMPARISON_FORMATS["json"](compared)) == compared
+
+
+def test_markdown_holds_the_table_and_what_differs() -> None:
+    shown = COMPARISON_FORMATS["markdown"](_compared())
+    assert "| variant | metric | verdict | change |" in shown
+    assert "## What differs" in shown
+    assert "flipped, static, new, seed 0" in shown
+
+
+def _unseen(shown: str) -> set[str]:
+    bad = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+    return {one for one in shown if one not in "\n\r" and unicodedata.category(one) in bad}
+
+
+def _hostile(text: str) -> Comparison:
+    good = make_report([make_result(), make_result(make_trial(seed=1))])
+    names = [f"a {text}", f"b {text}"]
+    attacked = hostile_report(text)
+    return compare([attacked, attacked], names=names, explain=True) if text else compare([good, good])
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=[repr(text)[:24] for text in HOSTILE])
+@pytest.mark.parametrize("name", TEXT_FORMATS)
+def test_no_format_lets_a_hostile_name_through(name: str, text: str) -> None:
+    shown = COMPARISON_FORMATS[name](_hostile(text))
+    assert _unseen(shown) == set()
+    assert "::error::" not in shown
+    assert "##[error]" not in shown
+    if name == "markdown":
+        page = MarkdownIt("commonmark", {"html": True}).enable("table").render(shown)
+        assert not any(tag in page for tag in ("<script", "<img", "<a ", "<strong"))
+    if name == "csv":
+        cells = [cell for row in csv.reader(io.StringIO(shown)) for cell in row]
+        assert not any(cell.startswith(("=", "@")) for cell in cells)
+
+
+@pytest.mark.parametrize("text", [one for one in HOSTILE if "\ud800" not in one])
+def test_json_escapes_what_a_terminal_would_obey(text: str) -> None:
+    shown = COMPARISON_FORMATS["json"](_hostile(text))
+    assert _unseen(shown) == set()
+    assert json.loads(shown)["baseline"] == f"a {text}"
