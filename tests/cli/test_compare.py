@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.analysis.comparison_models import Comparison
+from harness.environment import Device
+from harness.results.models import Report
+from harness.results.writing import to_json
+from harness.trial import PaddingStrategy
+from tests.factories import make_environment, make_report, make_result, make_trial
+
+Write = Callable[..., Path]
+
+
+PADDINGS: tuple[PaddingStrategy, ...] = ("static", "dynamic")
+
+
+def _report(run: str, accuracy: float = 0.85, speed: float = 25.0, **changes: Any) -> Report:
+    made = [
+        make_result(make_trial(padding, seed), accuracy=accuracy, samples_per_second=speed + index, **changes)
+        for seed in range(3)
+        for index, padding in enumerate(PADDINGS)
+    ]
+    return make_report(made, run=run)
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def write(name: str, report: Report | bytes | None = None) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = _report(name) if report is None else report
+        path.write_bytes(content if isinstance(content, bytes) else to_json(content))
+        return path
+
+    return write
+
+
+def _harness(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "harness", "compare", *map(str, arguments)]
+    return subprocess.run(
+        command, capture_output=True, encoding="utf-8", env=os.environ, cwd=cwd, timeout=60, check=False
+    )
+
+
+def test_two_reports_are_compared_and_standard_output_carries_the_table_alone(write: Write) -> None:
+    done = _harness(write("old.json"), write("new.json", _report("new", speed=50.0)))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("new against old\n")
+    assert "better" in done.stdout
+
+
+def test_variants_are_compared_along_an_axis_against_the_chosen_one(write: Write) -> None:
+    done = _harness(write("a.json"), "--by", "padding", "--baseline", "dynamic")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("padding: static against dynamic\n")
+
+
+def test_a_baseline_is_a_report_by_name_or_path_or_a_kept_one(write: Write, tmp_path: Path) -> None:
+    one, two = write("one.json"), write("runs/two/report.json")
+    for baseline in ("two", two):
+        assert _harness(one, two, "--baseline", baseline).stdout.startswith("one against two\n")
+    other = write("other.json")
+    assert _harness(one, two, "--baseline", other).stdout.startswith("one, two against other\n")
+    write("reports/baselines/main.json")
+    assert _harness(one, "--baseline", "main", cwd=tmp_path).stdout.startswith("one against main\n")
+
+
+def test_a_baseline_that_is_not_there_ends_with_3_and_says_how_to_keep_one(write: Write) -> None:
+    done = _harness(write("one.json"), "--baseline", "main")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "harness baseline set REPORT main" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [(), ("--by", "padding")])
+def test_a_baseline_without_a_trial_ends_with_3(write: Write, arguments: tuple[str, ...]) -> None:
+    empty = write("empty.json", make_report([]))
+    reports = [empty] if arguments else [empty, write("one.json")]
+    done = _harness(*reports, *arguments)
+    assert (done.returncode, done.stdout) == (3, "")
+
+
+def test_reports_without_a_common_variant_end_with_3(write: Write) -> None:
+    other = make_report([make_result(make_trial("unpadded", checkpoint="another"))])
+    done = _harness(write("one.json"), write("two.json", other))
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "has no such variant" in done.stderr
+
+
+def test_each_mismatch_is_listed_and_can_be_allowed_by_name(write: Write) -> None:
+    one, two = write("one.json"), write("two.json", _report("two", metric_version="glue/mrpc 9"))
+    done = _harness(one, two, "--metric", "eval_accuracy")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "glue/mrpc 1 against glue/mrpc 9" in done.stderr
+    assert "--allow-mismatch metric_version" in done.stderr
+    done = _harness(one, two, "--metric", "eval_accuracy", "--allow-mismatch", "metric_version")
+    assert done.returncode == 0
+    assert "allowed to differ: metric_version" in done.stdout
+    assert "glue/mrpc 1 against glue/mrpc 9: allowed" in done.stdout
+
+
+def test_speed_across_devices_is_a_ratio_and_a_verdict_only_if_asked(write: Write) -> None:
+    gpu = make_environment(device=Device(kind="cuda", index=0, name="A100"), threads=2)
+    one, two = write("cpu.json"), write("gpu.json", _report("gpu", speed=500.0, environment=gpu))
+    words = {}
+    for flag in ((), ("--speed-across-devices",)):
+        done = _harness(one, two, *flag, "--format", "csv")
+        rows = [row for row in csv.DictReader(io.StringIO(done.stdout)) if "tokens" in row["metric"]]
+        assert {row["across_devices"] for row in rows} == {"yes"}
+        assert all(float(row["effect"]) > 5 for row in rows)
+        words[flag] = {row["verdict"] for row in rows}
+    assert words == {(): {"not comparable"}, ("--speed-across-devices",): {"better"}}
+
+
+def test_json_is_valid_and_holds_the_explanation(write: Write) -> None:
+    done = _harness(write("a.json"), write("b.json", _report("b", 0.7)), "--format", "json", "--explain")
+    compared = Comparison.model_validate_json(done.stdout)
+    assert compared.explanation is not None
+    assert json.loads(done.stdout)["baseline"] == "a"
+
+
+def test_an_output_file_gets_the_format_of_its_ending(write: Write, tmp_path: Path) -> None:
+    one, two = write("a.json"), write("b.json")
+    done = _harness(one, two, "--output", tmp_path / "c.md")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert (tmp_path / "c.md").read_text().startswith("# b against a\n")
+    assert _harness(one, two, "--output", tmp_path / "c.xml").returncode == 2
+    assert _harness(one, two, "--output", tmp_path / "c.what").returncode == 2
+
+
+@pytest.mark.parametrize(("margin", "shown"), [("2%", "±2 points"), ("0.03", "±3 points")])
+def test_a_margin_is_a_share_or_a_percentage(write: Write, margin: str, shown: str) -> None:
+    assert shown in _harness(write("a.json"), write("b.json"), "--margin", margin).stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--margin", "-0.1"),
+        ("--margin", "1.5"),
+        ("--margin", "nan"),
+        ("--margin", "two"),
+        ("--metric", "accuracy"),
+        ("--allow-mismatch", "everything"),
+        ("--by", "padding"),
+        ("--format", "xml"),
+    ],
+)
+def test_a_term_that_is_wrong_ends_with_2(write: Write, arguments: tuple[str, ...]) -> None:
+    done = _harness(write("a.json"), write("b.json"), *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"schema_version": 99}', b'{"a": NaN}'])
+def test_a_damaged_report_ends_with_2_on_either_side(write: Write, damage: bytes) -> None:
+    good, bad = write("good.json"), write("bad.json", damage)
+    for pair in ((good, bad), (bad, good)):
+        done = _harness(*pair)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "bad.json" in done.stderr
+
+
+def test_the_same_trial_twice_ends_with_2(write: Write) -> None:
+    twice = make_report([make_result(), make_result()])
+    done = _harness(write("a.json"), write("b.json", twice))
+    assert done.returncode == 2
+    assert "stands in it twice" in done.stderr
+
+
+def test_help_and_the_package_import_no_numpy() -> None:
+    code = (
+        "import sys, harness, harness.cli\n"
+        "try: harness.cli.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "assert 'compare' in harness.cli.COMMANDS\n"
+        "sys.exit(any(name in sys.modules for name in ('numpy', 'scipy', 'pydantic')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def test_comparing_needs_neither_torch_nor_scipy_stats() -> None:
+    code = (
+        "import sys, harness\n"
+        "harness.compare\n"
+        "sys.exit(any(name in sys.modules for name in ('torch', 'scipy.stats', 'pandas')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
