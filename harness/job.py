@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 from harness.assets.models import ResolvedCheckpoint, ResolvedData
 from harness.errors import HarnessError
@@ -14,9 +14,13 @@ from harness.trial import Trial
 
 
 class Job(Frozen):
-    """A trial and all it needs on this machine. `cache_dir` holds what trials share: tokenised arrays."""
+    """A trial and all it needs on this machine. `cache_dir` holds what trials share: tokenised arrays.
+
+    `purpose` is to train it, or to prove that its variant computes the plain function.
+    """
 
     trial: Trial
+    purpose: Literal["train", "prove"] = "train"
     measure: Measure
     checkpoint: ResolvedCheckpoint
     data: ResolvedData

@@ -25,7 +25,7 @@ class PhaseClock:
     """Seconds spent in each phase of a trial. Phases may nest; time counts for the inner one alone."""
 
     def __init__(self, announce: Announce, now: Callable[[], float] = time.perf_counter) -> None:
-        self._announce = announce
+        self.announce = announce
         self._now = now
         self._open: list[Phase] = []
         self._since = now()
@@ -36,7 +36,7 @@ class PhaseClock:
         """Announce the phase and time what is inside."""
         self._charge()
         self._open.append(name)
-        self._announce(Progress(phase=name))
+        self.announce(Progress(phase=name))
         try:
             yield
         finally:

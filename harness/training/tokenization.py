@@ -55,6 +55,17 @@ class TokenizedSplit:
         """Tokens of every example, special tokens included, shape (N,)."""
         return np.diff(self.offsets)
 
+    def select(self, rows: npt.NDArray[np.int64]) -> Self:
+        """A split of these rows alone, in memory."""
+        spans = [slice(*self.offsets[row : row + 2]) for row in rows]
+        return type(self)(
+            input_ids=np.concatenate([self.input_ids[span] for span in spans]),
+            token_type_ids=np.concatenate([self.token_type_ids[span] for span in spans]),
+            offsets=np.concatenate(([0], np.cumsum(self.lengths[rows]))),
+            labels=self.labels[rows],
+            example_ids=self.example_ids[rows],
+        )
+
     def save(self, folder: Path) -> None:
         """Write one `.npy` file an array into a new folder."""
         folder.mkdir()

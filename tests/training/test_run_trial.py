@@ -75,7 +75,7 @@ def without_dropout(monkeypatch: pytest.MonkeyPatch) -> None:
                 part.p = 0.0
         return loaded
 
-    monkeypatch.setattr("harness.training.run_trial.load_model", still)
+    monkeypatch.setattr("harness.training.preparing.load_model", still)
 
 
 @pytest.mark.parametrize("model", ["bert", "distilbert"])
@@ -192,7 +192,7 @@ def test_numbers_that_are_not_finite_end_the_trial_at_their_step(
         loaded.model.register_forward_hook(spoil_the_fifth)
         return loaded
 
-    monkeypatch.setattr("harness.training.run_trial.load_model", load_spoiled)
+    monkeypatch.setattr("harness.training.preparing.load_model", load_spoiled)
     with pytest.raises(TrialStoppedError, match=reason) as caught:
         run_trial(make_job(), quietly)
     assert caught.value.status == "diverged"

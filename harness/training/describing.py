@@ -1,0 +1,51 @@
+"""What a result says of the checkpoint and the data that were used in fact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.assets.digest import weights_sha256
+from harness.job import Job
+from harness.results.models import Checkpoint, Data
+from harness.training.checkpoints import LoadedModel
+from harness.training.data import Corpus
+from harness.training.tokenization import Tokenized
+
+
+def describe_checkpoint(job: Job, loaded: LoadedModel) -> Checkpoint:
+    """The checkpoint as a report keeps it, with no path of this machine."""
+    return Checkpoint(
+        requested=job.checkpoint.requested,
+        name=job.checkpoint.name,
+        source=job.checkpoint.source,
+        revision=job.checkpoint.revision,
+        stand_in=job.checkpoint.stand_in,
+        weights_sha256=weights_sha256(Path(job.checkpoint.path)),
+        model_type=loaded.model.config.model_type,
+        parameters=loaded.model.num_parameters(),
+        dtype=str(loaded.model.dtype).removeprefix("torch."),
+        columns=loaded.columns,
+        columns_note=loaded.columns_note,
+        newly_initialized=loaded.newly_initialized,
+        unused=loaded.unused,
+    )
+
+
+def describe_data(job: Job, corpus: Corpus, tokens: Tokenized) -> Data:
+    """The data set as a report keeps it."""
+    return Data(
+        requested=job.data.requested,
+        name=job.data.name,
+        source=job.data.source,
+        revision=job.data.revision,
+        synthetic=job.data.synthetic,
+        content_sha256=corpus.content_sha256,
+        labels=corpus.label_names,
+        train_examples=len(corpus.train),
+        eval_examples=len(corpus.evaluation),
+        eval_majority_share=corpus.majority_share,
+        max_length=tokens.max_length,
+        longest=tokens.longest,
+        mean_length=tokens.mean_length,
+        truncated=tokens.truncated,
+    )

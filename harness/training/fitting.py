@@ -1,0 +1,112 @@
+"""Fine-tuning as a trial does it: planned batches, an engine, an evaluation at the end of every epoch."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+
+from harness.environment import Device
+from harness.job import Job
+from harness.results.models import Epoch, Measurement, measured
+from harness.training.batching import Batch, plan_epoch
+from harness.training.checkpoints import LoadedModel
+from harness.training.engine import Training
+from harness.training.engines import ENGINES
+from harness.training.evaluation import predict, score
+from harness.training.flops import EncoderShape
+from harness.training.measuring import StepMeter
+from harness.training.padding import Collator
+from harness.training.phases import PhaseClock
+from harness.training.tokenization import Tokenized
+from harness.trial import Trial
+
+
+class Fitting:
+    """The training of one trial and the evaluations at the ends of its epochs."""
+
+    def __init__(
+        self,
+        job: Job,
+        device: torch.device,
+        tokens: Tokenized,
+        loaded: LoadedModel,
+        clock: PhaseClock,
+    ) -> None:
+        self._trial, self._tokens, self._model, self._clock = job.trial, tokens, loaded.model, clock
+        collate = partial(
+            Collator,
+            padding=job.trial.padding,
+            columns=loaded.columns,
+            longest=tokens.longest,
+            pad_token_id=tokens.pad_token_id,
+        )
+        self.evaluation = collate(tokens.evaluation)
+        self.history: list[Epoch] = []
+        epochs = _plan(job.trial, tokens)
+        steps = _count_steps(job.trial, epochs)
+        self._meter = StepMeter(device, job.measure.warmup_steps, clock.announce, steps)
+        self._training = Training(
+            trial=job.trial,
+            model=loaded.model,
+            device=device,
+            collator=collate(tokens.train),
+            epochs=epochs,
+            meter=self._meter,
+            on_epoch_end=self._evaluate,
+        )
+
+    def run(self) -> None:
+        """Train to the end."""
+        ENGINES[self._trial.engine](self._training)
+
+    def _evaluate(self, epoch: int, train_loss: float) -> None:
+        with self._clock.phase("evaluate"):
+            batch_size = self._trial.train.per_device_eval_batch_size
+            self.logits = predict(self._model, self.evaluation, batch_size, self._trial.precision)
+            self.score = score(self.logits, self._tokens.evaluation.labels)
+        self.history.append(
+            Epoch(
+                epoch=epoch,
+                train_loss=train_loss,
+                eval_loss=self.score.loss,
+                eval_accuracy=self.score.accuracy,
+                eval_f1=self.score.f1,
+                eval_mcc=self.score.mcc,
+            )
+        )
+
+    def measurements(self, device: Device) -> list[Measurement]:
+        """Quality of the last epoch, and what the meter saw."""
+        last = self.history[-1]
+        quality = ("eval_accuracy", "eval_f1", "eval_mcc", "eval_loss", "train_loss")
+        shape = EncoderShape.of(self._model.config)
+        lengths = self._tokens.train.lengths
+        return [
+            *(measured(name, getattr(last, name)) for name in quality),
+            *self._meter.measurements(lengths, shape, device, self._trial.precision),
+        ]
+
+
+def _plan(trial: Trial, tokens: Tokenized) -> list[list[Batch]]:
+    train, lengths = trial.train, tokens.train.lengths
+    batches = -(-len(lengths) // train.per_device_train_batch_size)
+    steps = -(-batches // train.gradient_accumulation_steps)
+    epochs = -(-train.max_steps // steps) if train.max_steps > 0 else train.num_train_epochs
+    return [
+        plan_epoch(
+            lengths,
+            train.per_device_train_batch_size,
+            trial.padding,
+            longest=tokens.longest,
+            seed=trial.seed,
+            epoch=epoch,
+        )
+        for epoch in range(epochs)
+    ]
+
+
+def _count_steps(trial: Trial, epochs: list[list[Batch]]) -> int:
+    if trial.train.max_steps > 0:
+        return trial.train.max_steps
+    return sum(-(-len(epoch) // trial.train.gradient_accumulation_steps) for epoch in epochs)

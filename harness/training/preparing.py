@@ -1,0 +1,62 @@
+"""What a trial starts from: the token arrays and the model that its job asks for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from transformers import set_seed
+
+from harness.job import Job, TrialStoppedError
+from harness.training.batching import padded_length
+from harness.training.checkpoints import LoadedModel, load_model, longest_input
+from harness.training.data import Corpus
+from harness.training.tokenization import Tokenized, load_tokenizer, tokenize
+from harness.training.unpadding import unpad
+
+
+def prepare_tokens(job: Job, corpus: Corpus) -> Tokenized:
+    """The token arrays of both splits.
+
+    Raises:
+        TrialStoppedError: `failed`, for lengths that the checkpoint, or the rows, do not allow.
+    """
+    folder, padding = Path(job.checkpoint.path), job.trial.padding
+    limit = longest_input(folder, load_tokenizer(folder).model_max_length)
+    wanted = job.trial.task.max_length or limit
+    if wanted > limit:
+        raise TrialStoppedError(
+            "failed",
+            f"task.max_length {wanted} is more than the {limit} tokens that {job.checkpoint.name} takes",
+            hint=f"set task.max_length to {limit} or less",
+        )
+    tokens = tokenize(corpus, folder, wanted, Path(job.cache_dir))
+    if padding.length is not None and padding.length < tokens.longest:
+        raise TrialStoppedError(
+            "failed",
+            f"static length {padding.length} is shorter than the longest example, {tokens.longest} tokens",
+            hint=f"lengthen it, or set task.max_length: {padding.length} to cut every variant alike",
+        )
+    if padded_length(tokens.longest, padding, tokens.longest) > limit:
+        raise TrialStoppedError(
+            "failed",
+            f"{padding} pads beyond the {limit} tokens that {job.checkpoint.name} takes",
+            hint="lower padding.length or padding.multiple_of",
+        )
+    return tokens
+
+
+def prepare_model(job: Job, corpus: Corpus, device: torch.device) -> LoadedModel:
+    """A fresh model on its device, unpadded where the strategy says so, its head drawn from the seed."""
+    trial = job.trial
+    set_seed(trial.seed)
+    loaded = load_model(
+        Path(job.checkpoint.path),
+        labels=corpus.label_names,
+        attention=trial.attention,
+        token_type_ids=trial.token_type_ids,
+    )
+    loaded.model.to(device)  # type: ignore[arg-type] # transformers wraps nn.Module.to
+    if trial.padding.strategy == "unpadded":
+        unpad(loaded.model, trial.attention)
+    return loaded

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import pytest
+
+from harness.analysis.parity import ParityVerdict, failing, functions, judge, verdicts
+from harness.results.models import Parity, TrialResult
+from harness.trial import Precision, Train
+from tests.factories import make_report, make_result, make_trial
+
+
+def parity(logit: float, gradient: float) -> Parity:
+    return Parity(
+        examples=64, largest_logit_difference=logit, relative_gradient_error=gradient, flipped_predictions=0
+    )
+
+
+@pytest.mark.parametrize(
+    ("precision", "logit", "gradient", "verdict"),
+    [
+        ("fp32", 0.0, 1e-8, "exact"),
+        ("fp32", 1e-6, 1e-5, "exact"),
+        ("fp32", 2e-6, 1e-5, "within"),
+        ("fp32", 1e-4, 2e-3, "differs"),
+        ("fp32", 2e-4, 0.0, "differs"),
+        ("bf16", 5e-4, 5e-3, "within"),
+        ("bf16", 5e-4, 0.2, "differs"),
+        ("fp16", 1e-3, 5e-3, "within"),
+    ],
+)
+def test_the_verdict_follows_the_thresholds_of_the_precision(
+    precision: Precision, logit: float, gradient: float, verdict: ParityVerdict
+) -> None:
+    assert judge(parity(logit, gradient), precision) == verdict
+
+
+def test_seeds_and_training_settings_are_one_function_and_all_else_is_not() -> None:
+    trials = [
+        make_trial(seed=0),
+        make_trial(seed=1),
+        make_trial(train=Train(learning_rate=1e-3)),
+        make_trial(precision="bf16"),
+        make_trial(attention="eager"),
+        make_trial("unpadded"),
+    ]
+    assert functions(trials) == (trials[0], *trials[3:])
+
+
+def proof(result: TrialResult, found: Parity | None) -> TrialResult:
+    return result.model_copy(update={"parity": found, "status": "completed" if found else "failed"})
+
+
+def test_every_variant_of_a_report_gets_the_verdict_of_its_function() -> None:
+    results = [
+        make_result(make_trial(name, seed=seed))
+        for seed in (0, 1)
+        for name in ("static", "dynamic", "unpadded")
+    ]
+    proofs = (
+        proof(results[0], parity(0.0, 0.0)),
+        proof(results[1], parity(1.0, 1.0)),
+        proof(results[2], None),
+    )
+    report = make_report(results).model_copy(update={"proofs": proofs})
+    by_name = {str(result.trial.padding): verdicts(report)[result.trial.variant_id] for result in results}
+    assert by_name == {"static": "exact", "dynamic": "differs", "unpadded": "unproven"}
+    assert failing(report) == {results[1].trial.variant_id}
+
+
+def test_a_report_without_proofs_proves_nothing_and_fails_nobody() -> None:
+    report = make_report([make_result(make_trial())])
+    assert set(verdicts(report).values()) == {"unproven"}
+    assert failing(report) == frozenset()

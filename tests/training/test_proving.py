@@ -1,0 +1,134 @@
+"""A proof passes variants that compute the plain function, and catches each way of not doing so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+
+from harness.analysis.parity import verdict_of
+from harness.job import Job, Progress
+from harness.results.models import TrialResult
+from harness.training import unpadding
+from harness.training.padding import Collator
+from harness.training.run_trial import run_trial
+from harness.training.unpadding import Layout
+from harness.trial import Attention, PaddingStrategy, Precision
+from tests.training.conftest import MakeJob
+
+pytestmark = pytest.mark.heavy
+Batch = dict[str, torch.Tensor]
+
+
+@pytest.fixture(autouse=True)
+def _one_process_a_trial() -> Iterator[None]:
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def prove(job: Job) -> TrialResult:
+    said: list[Progress] = []
+    result = run_trial(job.model_copy(update={"purpose": "prove"}), said.append)
+    assert said[-1].phase == "prove"
+    return result
+
+
+@pytest.mark.parametrize("strategy", ["static", "dynamic", "bucketed", "unpadded"])
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("model", ["bert", "distilbert"])
+def test_every_strategy_computes_the_plain_function_in_fp32(
+    strategy: PaddingStrategy, attention: Attention, model: str, make_job: MakeJob
+) -> None:
+    result = prove(make_job(model, padding=strategy, attention=attention))
+    assert verdict_of(result) == "exact"
+    assert result.parity is not None
+    assert result.parity.flipped_predictions == 0
+    assert result.parity.examples == 24
+    assert result.epochs == ()
+
+
+@pytest.mark.parametrize("strategy", ["dynamic", "unpadded"])
+def test_bf16_is_within_its_threshold_but_not_exact(strategy: PaddingStrategy, make_job: MakeJob) -> None:
+    assert verdict_of(prove(make_job(padding=strategy, precision="bf16"))) == "within"
+
+
+def test_the_shortest_and_the_longest_example_are_among_those_compared(make_job: MakeJob) -> None:
+    job = make_job()
+    whole = run_trial(job, lambda _progress: None)
+    proof = prove(job)
+    assert whole.data is not None
+    assert proof.predictions is not None
+    assert len(set(proof.predictions.example_ids)) == 24
+
+
+def change(name: str, spoil: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Batch], Batch]:
+    return lambda batch: {**batch, name: spoil(batch[name])}
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        change("attention_mask", torch.ones_like),
+        change("labels", lambda labels: labels.roll(1)),
+        change("labels", lambda labels: 1 - labels),
+        change("token_type_ids", torch.zeros_like),
+        change("token_type_ids", lambda types: 1 - types),
+        change("input_ids", lambda ids: ids.roll(1, dims=0)),
+    ],
+    ids=[
+        "padding attended",
+        "labels shuffled",
+        "labels flipped",
+        "no types",
+        "types swapped",
+        "rows shuffled",
+    ],
+)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_collator_that_gives_other_inputs_is_caught(
+    spoil: Callable[[Batch], Batch],
+    precision: Precision,
+    make_job: MakeJob,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    right = Collator.__call__
+    monkeypatch.setattr(Collator, "__call__", lambda self, rows: spoil(right(self, rows)))
+    assert verdict_of(prove(make_job(precision=precision))) == "differs"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_attention_across_rows_is_caught(
+    precision: Precision, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pad = Layout.pad
+
+    def leak(self: Layout, flat: torch.Tensor) -> torch.Tensor:
+        padded = pad(self, flat)
+        return padded if padded.ndim < 4 else padded + 0.5 * padded.roll(1, dims=0)
+
+    # The refusal at the start would catch it first.
+    monkeypatch.setattr(unpadding, "_probe", lambda model: torch.ones(1))
+    monkeypatch.setattr(Layout, "pad", leak)
+    assert verdict_of(prove(make_job(padding="unpadded", precision=precision))) == "differs"
+
+
+def test_an_engine_that_scales_its_gradients_is_caught(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from harness.training.trainer_engine import _Trainer  # noqa: PLC0415 - the class under test's own seam
+
+    step = _Trainer.training_step
+
+    def doubled(self: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+        loss = step(self, *args, **kwargs)
+        for parameter in self.model.parameters():
+            if parameter.grad is not None:
+                parameter.grad.mul_(1.1)
+        return loss
+
+    monkeypatch.setattr(_Trainer, "training_step", doubled)
+    assert verdict_of(prove(make_job())) == "differs"
