@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from harness.analysis.naming import axes, label, varying_axes
+from harness.analysis.parity import ParityVerdict, verdicts
 from harness.errors import InvalidInputError, NotComparableError
 from harness.results.models import Report, TrialResult
 
@@ -24,11 +25,15 @@ _WITH: Final[dict[str, tuple[str, ...]]] = {"checkpoint": ("revision",)}
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """The trials of one variant by seed; `axes` is everything that makes it, as text."""
+    """The trials of one variant by seed; `axes` is everything that makes it, as text.
+
+    `parity` is the verdict of its report's proofs, None where that proved nothing.
+    """
 
     axes: Mapping[str, str]
     results: Mapping[int, TrialResult]
     report: Report
+    parity: ParityVerdict | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +77,11 @@ def variants(report: Report) -> list[Variant]:
                 hint="Keep one result of each trial: `harness merge` or the run itself writes such a report.",
             )
         results[result.trial.seed] = result
-    return [Variant(axes(next(iter(each.values())).trial), each, report) for each in found.values()]
+    proven = verdicts(report) if report.proofs else {}
+    return [
+        Variant(axes(next(iter(each.values())).trial), each, report, proven.get(variant))
+        for variant, each in found.items()
+    ]
 
 
 def align_reports(baseline: Report, candidate: Report, name: str) -> list[Pair]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from harness import __version__
@@ -34,7 +34,6 @@ def compare(  # noqa: PLR0913 - the question's terms, each of them a default tha
     noise: Mapping[str, float] | None = None,
     names: Sequence[str] | None = None,
     speed_across_devices: bool = False,
-    failed_parity: Collection[str] = (),
     explain: bool = False,
 ) -> Comparison:
     """Compare every report with the baseline, or with `by` the variants of a single report.
@@ -49,7 +48,6 @@ def compare(  # noqa: PLR0913 - the question's terms, each of them a default tha
         noise: the relative band, by metric, that the machine's own noise fills.
         names: what to call the reports; their runs by default.
         speed_across_devices: give verdicts on speed even where the devices differ.
-        failed_parity: ids of the variants that do not compute the same function: none of them is faster.
         explain: tell what differs in environment and configuration, and which examples flipped.
 
     Returns:
@@ -70,7 +68,6 @@ def compare(  # noqa: PLR0913 - the question's terms, each of them a default tha
         apart=apart,
         # Trials on different devices of one run may have run at the same time, not in turn.
         interleaved=by is not None and by != "device",
-        failed_parity=failed_parity,
     )
     labels = pair_labels(pairs, apart or {"device"})
     evidence = [gather(pair, match(pair, apart)) for pair in pairs]

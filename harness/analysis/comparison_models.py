@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
+from harness.analysis.parity import ParityVerdict
 from harness.frozen import Frozen
 from harness.metrics import Goal
 
@@ -24,6 +25,7 @@ class Side(Frozen):
 
     name: str
     device: str | None = None
+    parity: ParityVerdict | None = None
     value: float | None = None
     trials: int = 0
 

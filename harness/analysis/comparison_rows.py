@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from harness.analysis.alignment import Pair, Variant
 from harness.analysis.comparison_models import ComparisonRow, Side, Verdict
 from harness.analysis.conditions import device_name
 from harness.analysis.contrasts import Contrast, Evidence, contrast
@@ -73,8 +74,8 @@ def _row(
         unit=metric.unit,
         goal=metric.goal,
         verdict=verdict,
-        baseline=_side(reference, matched.before, draft.before),
-        candidate=_side(evidence.pair.candidate, matched.after, draft.after),
+        baseline=_side(reference, evidence.pair.before, matched.before, draft.before),
+        candidate=_side(evidence.pair.candidate, evidence.pair.after, matched.after, draft.after),
         kind="difference" if quality else "ratio",
         across_devices=draft.across_devices,
         seeds=matched.seeds,
@@ -85,9 +86,18 @@ def _row(
     )
 
 
-def _side(name: str, results: Sequence[TrialResult], value: float | None) -> Side:
-    device = device_name(results[0]) if results else None
-    return Side(name=name, device=device, value=value, trials=len(results))
+def _side(name: str, variant: Variant | None, results: Sequence[TrialResult], value: float | None) -> Side:
+    return Side(
+        name=name,
+        device=device_name(results[0]) if results else None,
+        parity=variant.parity if variant is not None else None,
+        value=value,
+        trials=len(results),
+    )
+
+
+def _parities(pair: Pair) -> list[str | None]:
+    return [side.parity for side in (pair.before, pair.after) if side is not None]
 
 
 def _verdict(
@@ -104,9 +114,8 @@ def _verdict(
         verdict = quality_verdict(draft.effect, p_holm, goal, margin)
     else:
         verdict = trial_verdict(draft.effect, p_holm, goal, terms.noise.get(draft.metric))
-    after = matched.after[0].trial.variant_id
-    if kind == "speed" and after in terms.failed_parity and verdict == "better":
-        return "not comparable", (*notes, "parity failed: what it computes faster is another function")
+    if kind == "speed" and "differs" in _parities(evidence.pair):
+        return "not comparable", (*notes, "parity failed: one side computes another function")
     if matched.lost and verdict in ("better", "same"):
         return "unsure", (*notes, f"{verdict} on the trials that are left, which is not all")
     return verdict, notes

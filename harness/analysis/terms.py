@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -28,7 +28,6 @@ class Terms:
     noise: Mapping[str, float] = field(default_factory=dict)
     apart: frozenset[str] = frozenset()
     interleaved: bool = False
-    failed_parity: Collection[str] = ()
 
 
 def family(metric: str) -> Family:

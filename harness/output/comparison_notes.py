@@ -27,12 +27,31 @@ def subtitles(comparison: Comparison) -> list[str]:
         f"same: inside ±{100 * comparison.margin:g} points; "
         f"intervals from {comparison.resamples:,} resamples"
     ]
+    if proven := _parity(comparison):
+        lines.append(f"parity: {proven}")
     if comparison.noise:
         bands = ", ".join(f"{metric} ±{100 * band:.3g} %" for metric, band in comparison.noise.items())
         lines.append(f"noise of the machine: {bands}")
     if comparison.allowed_mismatches:
         lines.append(f"allowed to differ: {', '.join(comparison.allowed_mismatches)}")
     return lines
+
+
+def _parity(comparison: Comparison) -> str:
+    """`exact for dynamic; unpadded, differs for bucketed`, from whichever reports prove something."""
+    several = len({row.variant for row in comparison.rows}) > 1
+    found: dict[str, dict[str, None]] = {}
+    for row in comparison.rows:
+        for side in (row.baseline, row.candidate):
+            if side.parity is not None:
+                name = f"{row.variant}, {side.name}" if several else side.name
+                found.setdefault(side.parity, {})[name] = None
+    return ", ".join(f"{verdict} for {_some(list(names))}" for verdict, names in found.items())
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _MOST_VARIANTS} more" if len(names) > _MOST_VARIANTS else ""
+    return f"{'; '.join(names[:_MOST_VARIANTS])}{more}"
 
 
 def notes(comparison: Comparison) -> list[str]:
@@ -86,10 +105,7 @@ def _reasons(comparison: Comparison) -> Iterator[str]:
         for note in row.notes:
             found.setdefault(note, {})[f"{row.variant}, {row.candidate.name}, {row.metric}"] = None
     for note, rows in found.items():
-        names = list(rows)
-        shown = "; ".join(names[:_MOST_VARIANTS])
-        more = f" and {len(names) - _MOST_VARIANTS} more" if len(names) > _MOST_VARIANTS else ""
-        yield note if len(names) == len(comparison.rows) else f"{note} ({shown}{more})"
+        yield note if len(rows) == len(comparison.rows) else f"{note} ({_some(list(rows))})"
 
 
 def _change(kind: str, change: FieldChange) -> str:

@@ -10,11 +10,13 @@ from statsmodels.stats.contingency_tables import mcnemar
 
 from harness.analysis.comparison import compare
 from harness.analysis.comparison_models import Comparison, ComparisonRow
+from harness.analysis.parity import function_of
 from harness.analysis.statistics import mcnemar_detectable
 from harness.environment import Device, Environment
 from harness.errors import InvalidInputError, NotComparableError
 from harness.output.comparison_cells import bounds
-from harness.results.models import Measurement, Predictions, Report, TrialResult, measured
+from harness.output.comparison_notes import subtitles
+from harness.results.models import Measurement, Parity, Predictions, Report, TrialResult, measured
 from harness.suite.models import Measure
 from harness.trial import PaddingStrategy, Train, Trial
 from tests.factories import (
@@ -445,17 +447,31 @@ def test_what_was_not_measured_is_missing_with_its_reason() -> None:
     assert "no peak is known for Test CPU" in found.notes[0]
 
 
-def test_a_variant_that_failed_parity_is_never_faster() -> None:
-    trial = make_trial("unpadded")
+@pytest.mark.parametrize(
+    ("difference", "parity", "verdict"),
+    [(1e-7, "exact", "better"), (1e-5, "within", "better"), (0.5, "differs", "not comparable")],
+)
+def test_a_variant_that_failed_parity_is_never_faster(difference: float, parity: str, verdict: str) -> None:
     made = [
         result(make_trial(padding, seed), speed=speed + seed)
         for seed in range(3)
         for padding, _, speed in PADDINGS[1:]
     ]
-    compared = compare([report(made, "a")], by="padding", failed_parity=[trial.variant_id])
+    proof = make_result(function_of(make_trial("unpadded"))).model_copy(
+        update={
+            "parity": Parity(
+                examples=64,
+                largest_logit_difference=difference,
+                relative_gradient_error=0.0,
+                flipped_predictions=0,
+            )
+        }
+    )
+    compared = compare([report(made, "a", proofs=(proof,))], by="padding")
     found = row(compared, SPEED)
-    assert found.verdict == "not comparable"
-    assert "parity failed" in found.notes[0]
+    assert (found.verdict, found.candidate.parity, found.baseline.parity) == (verdict, parity, "unproven")
+    assert ("parity failed: one side computes another function" in found.notes) == (parity == "differs")
+    assert f"parity: unproven for dynamic, {parity} for unpadded" in subtitles(compared)
 
 
 def test_an_explanation_tells_what_differs_and_which_examples_flipped() -> None:
