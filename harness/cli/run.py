@@ -86,14 +86,12 @@ def command(
     runner: str,
     grace_s: float,
 ) -> int:
-    r"""Fine-tune and evaluate every trial of SUITE, and write a report.
+    """Fine-tune and evaluate every trial of SUITE, and write a report.
 
     An unfinished run of the same suite is resumed: what is finished is not run again. The exit code is 0 if
     every trial completed, 1 if one did not, and 130 or 143 after an interrupt.
 
-    \b
-    harness run suites/quickstart.yaml
-    harness run suites/padding.yaml -o matrix.seed=[0] -o train.learning_rate=3e-5
+    For example:  harness run suites/padding.yaml -o 'matrix.seed=[0]'
     """
     options = RunOptions(
         assets=assets,

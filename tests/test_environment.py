@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness import environment
+from harness.environment import Device, describe_cpu, describe_environment, describe_git, torch_cuda_build
+
+
+def test_nothing_private_is_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_canary")
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    text = describe_environment().model_dump_json()
+    assert "canary" not in text
+    assert '"OMP_NUM_THREADS":"3"' in text
+    for private in (str(Path.home()), os.uname().nodename):
+        assert private not in text
+
+
+def test_versions_are_of_what_is_installed_and_others_are_left_out() -> None:
+    packages = describe_environment().packages
+    assert set(packages) <= set(environment.PACKAGES)
+    assert packages["harness"] == "0.1.0"
+
+
+def test_the_processor_has_a_name_and_cores() -> None:
+    cpu = describe_cpu()
+    assert cpu.model
+    assert 1 <= cpu.physical_cores <= cpu.logical_cores
+
+
+def test_the_fingerprint_is_of_what_times_depend_on() -> None:
+    gpu = Device(kind="cuda", index=0, name="GPU", clock_mhz=1_000.0)
+    one = describe_environment(gpu, threads=2)
+    other_clock = one.model_copy(update={"device": gpu.model_copy(update={"clock_mhz": 2_000.0, "index": 1})})
+    assert one.fingerprint == other_clock.fingerprint
+    assert one.fingerprint != one.model_copy(update={"threads": 4}).fingerprint
+    assert one.fingerprint != one.model_copy(update={"device": None}).fingerprint
+    assert one.fingerprint != one.model_copy(update={"packages": {"torch": "1"}}).fingerprint
+
+
+def run_git(folder: Path, *arguments: str) -> None:
+    identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+    subprocess.run(("git", *identity, "-C", str(folder), *arguments), check=True, capture_output=True)
+
+
+def test_git_tells_the_commit_and_whether_tracked_files_differ(tmp_path: Path) -> None:
+    assert describe_git(tmp_path) is None
+    run_git(tmp_path, "init")
+    (tmp_path / "file").write_text("one")
+    run_git(tmp_path, "add", "file")
+    run_git(tmp_path, "commit", "-m", "first")
+    clean = describe_git(tmp_path)
+    assert clean is not None
+    assert len(clean.commit) == 40
+    assert not clean.dirty
+    (tmp_path / "untracked").write_text("x")
+    assert describe_git(tmp_path) == clean
+    (tmp_path / "file").write_text("two")
+    changed = describe_git(tmp_path)
+    assert changed is not None
+    assert changed.dirty
+
+
+@pytest.mark.parametrize(
+    ("version", "cuda"),
+    [
+        ("__version__ = '2.13.0+cpu'\ncuda: Optional[str] = None\n", None),
+        ("cuda: Optional[str] = '13.0'\nhip: Optional[str] = None\n", "13.0"),
+        ('cuda = "12.8"\n', "12.8"),
+    ],
+)
+def test_the_cuda_build_of_torch_is_read_without_importing_it(
+    version: str, cuda: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "torch"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise SystemExit('torch was imported')")
+    (package / "version.py").write_text(version)
+
+    class Spec:
+        origin = str(package / "__init__.py")
+
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: Spec)
+    assert torch_cuda_build() == cuda
+
+
+def test_a_cuda_build_without_a_driver_has_the_cpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "torch_cuda_build", lambda: "13.0")
+    monkeypatch.setattr(environment, "_cuda_device_count", lambda: 0)
+    monkeypatch.setattr("sys.platform", "linux")
+    environment.available_devices.cache_clear()
+    assert environment.available_devices() == ("cpu",)
+    monkeypatch.setattr(environment, "_cuda_device_count", lambda: 2)
+    environment.available_devices.cache_clear()
+    assert environment.available_devices() == ("cuda:0", "cuda:1", "cpu")
+    environment.available_devices.cache_clear()
