@@ -80,7 +80,12 @@ def contrast(evidence: Evidence, metric: str, terms: Terms) -> Contrast:
     if matched.settled is not None:
         return Contrast(metric, settled=matched.settled)
     kind = family(metric)
-    found = _stored_mismatch(evidence, metric) if kind == "quality" else {}
+    scored = (
+        [None if sheet is None else sheet.score(metric) for sheet in evidence.sheets]
+        if kind == "quality"
+        else []
+    )
+    found = _stored_mismatch(matched, metric, scored)
     found |= {
         name: texts
         for name, texts in (matched.mismatches or {}).items()
@@ -92,7 +97,7 @@ def contrast(evidence: Evidence, metric: str, terms: Terms) -> Contrast:
     if blocking and blocking != ["device"]:
         notes = tuple(_sentence(name, found[name]) for name in blocking)
         return Contrast(metric, "not comparable", across_devices=across, mismatches=names, notes=notes)
-    measured = _quality(evidence, metric) if kind == "quality" else _trials(evidence, metric, terms)
+    measured = _quality(evidence, metric, scored) if kind == "quality" else _trials(evidence, metric, terms)
     measured = replace(measured, across_devices=across, mismatches=names)
     return _only_labelled(measured) if blocking else measured
 
@@ -111,21 +116,20 @@ def _only_labelled(measured: Contrast) -> Contrast:
     return replace(measured, settled="not comparable", effect=effect, notes=notes)
 
 
-def _stored_mismatch(evidence: Evidence, metric: str) -> dict[str, tuple[str, str]]:
+def _stored_mismatch(
+    matched: Match, metric: str, scored: Sequence[float | None]
+) -> dict[str, tuple[str, str]]:
     """A stored score that does not follow from the stored predictions: one of the two was changed."""
-    if SCORINGS[metric].from_losses:
+    if not scored or SCORINGS[metric].from_losses:
         return {}
-    results = (*evidence.match.before, *evidence.match.after)
-    for result, sheet in zip(results, evidence.sheets, strict=True):
+    for result, score in zip((*matched.before, *matched.after), scored, strict=True):
         stored = result.value(metric)
-        if sheet is not None and stored is not None:
-            scored = sheet.score(metric)
-            if abs(stored - scored) > _STORED_TOLERANCE:
-                return {STORED_VALUE: (f"{metric} {stored:.6f} is stored", f"{scored:.6f} from predictions")}
+        if score is not None and stored is not None and abs(stored - score) > _STORED_TOLERANCE:
+            return {STORED_VALUE: (f"{metric} {stored:.6f} is stored", f"{score:.6f} from predictions")}
     return {}
 
 
-def _quality(evidence: Evidence, metric: str) -> Contrast:
+def _quality(evidence: Evidence, metric: str, scored: Sequence[float | None]) -> Contrast:
     paired = evidence.paired
     if paired is None:
         return Contrast(metric, "missing", notes=("predictions were not kept: nothing to pair",))
@@ -136,12 +140,15 @@ def _quality(evidence: Evidence, metric: str) -> Contrast:
     )
     if not (np.isfinite(before).all() and np.isfinite(after).all()):
         return Contrast(metric, "not comparable", notes=("the logits are too large for a loss",))
+    if paired.left_out:
+        scored = [sheet.score(metric) for sheet in (*paired.before, *paired.after)]
+    values = [score for score in scored if score is not None]
     left_out = f"{paired.left_out} examples that not every trial has were left out"
     return Contrast(
         metric,
         case=Case(metric, paired.labels, before, after),
-        before=fmean(sheet.score(metric) for sheet in paired.before),
-        after=fmean(sheet.score(metric) for sheet in paired.after),
+        before=fmean(values[: len(paired.before)]),
+        after=fmean(values[len(paired.before) :]),
         notes=(left_out,) if paired.left_out else (),
     )
 

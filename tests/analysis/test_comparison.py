@@ -566,3 +566,17 @@ def test_losses_compare_too_and_huge_logits_do_not_overflow() -> None:
     )
     with pytest.raises(NotComparableError, match="too large"):
         compare([one, seeds(range(9), [25.0], "b", predictions=huge)], metrics=["eval_loss"])
+
+
+@pytest.mark.parametrize("speeds", [[25.0], [25.0, 26.0, 27.5]])
+def test_swapping_the_sides_turns_every_effect_around(speeds: list[float]) -> None:
+    one, two = seeds(range(60), speeds), seeds(range(40, 70), [2 * speed for speed in speeds], "b")
+    turned = {"better": "worse", "worse": "better"}
+    there, back = compare([one, two]), compare([two, one])
+    for forth, reverse in zip(there.rows, back.rows, strict=True):
+        assert forth.effect is not None
+        assert reverse.effect == pytest.approx(
+            -forth.effect if forth.kind == "difference" else 1 / forth.effect
+        )
+        assert reverse.p == pytest.approx(forth.p)
+        assert reverse.verdict == turned.get(forth.verdict, forth.verdict)
