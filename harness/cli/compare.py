@@ -12,6 +12,7 @@ import click
 
 from harness.analysis.comparison import compare
 from harness.analysis.comparison_models import Comparison
+from harness.analysis.conditions import CONDITIONS, STORED_VALUE
 from harness.errors import InvalidInputError, NotComparableError
 from harness.output.comparison import COMPARISON_FORMATS, comparison_table
 from harness.output.formats import format_of
@@ -47,7 +48,7 @@ BASELINES: Final = Path("reports/baselines")
     "--allow-mismatch",
     multiple=True,
     metavar="NAME",
-    help="Compare in spite of this mismatch: data, torch, …",
+    help=f"Compare in spite of this mismatch: {', '.join([*CONDITIONS, STORED_VALUE])}.",
 )
 @click.option(
     "--speed-across-devices", is_flag=True, help="Give verdicts on speed where devices differ, too."
