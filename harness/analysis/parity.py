@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -49,6 +48,16 @@ def judge(parity: Parity, precision: Precision) -> ParityVerdict:
     return "differs"
 
 
+def limits(parity: Parity, precision: Precision) -> str:
+    """What was measured, each beside its limit, in one line."""
+    limit = THRESHOLDS[precision]
+    return (
+        f"largest logit difference {parity.largest_logit_difference:.1e} (limit {limit.logit:.0e}), "
+        f"relative gradient error {parity.relative_gradient_error:.1e} (limit {limit.gradient:.0e}), "
+        f"{parity.flipped_predictions} of {parity.examples} predictions flipped"
+    )
+
+
 def verdicts(report: Report) -> dict[str, ParityVerdict]:
     """The verdict on every variant of a report, by `variant_id`.
 
@@ -69,12 +78,3 @@ def verdict_of(proof: TrialResult) -> ParityVerdict:
 def failing(report: Report) -> frozenset[str]:
     """Ids of the variants shown to compute another function: their speed is not called an improvement."""
     return frozenset(variant for variant, verdict in verdicts(report).items() if verdict == "differs")
-
-
-def functions(trials: Iterable[Trial]) -> tuple[Trial, ...]:
-    """One trial for each distinct function among these, in their order."""
-    first: dict[str, Trial] = {}
-    for trial in trials:
-        function = function_of(trial)
-        first.setdefault(function.id, function)
-    return tuple(first.values())

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean, median, stdev
 from typing import Final, Literal
 
 from harness.analysis.naming import labels
+from harness.analysis.parity import failing
 from harness.analysis.rows import Estimate, Failure, Row
 from harness.results.models import Phase, Report, Status, TrialResult
 
@@ -16,13 +17,12 @@ SPEED: Final = "train_real_tokens_per_second"
 _EXPLAINED: Final = ("model_flops_utilization", "energy_joules")
 
 
-def summarize(report: Report, *, failed_parity: Collection[str] = ()) -> tuple[Row, ...]:
+def summarize(report: Report) -> tuple[Row, ...]:
     """One row for each variant, in the order of the plan.
 
-    Args:
-        report: what a run found.
-        failed_parity: ids of the variants that do not compute the same function; none of them is fastest.
+    A variant whose proof shows that it computes another function is marked, and never the fastest.
     """
+    failed_parity = failing(report)
     variants: dict[str, list[TrialResult]] = {}
     for result in report.results:
         variants.setdefault(result.trial.variant_id, []).append(result)

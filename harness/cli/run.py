@@ -64,6 +64,9 @@ from harness.suite.text import read_bytes, shown
     metavar="N",
     help="Spare the rest of an axis' value after N equal errors; 0 runs everything.",
 )
+@click.option(
+    "--parity/--no-parity", default=True, show_default=True, help="First prove what each variant computes."
+)
 @click.option("--wait/--no-wait", help="Wait while another process works on this run.")
 @click.option("--json/--no-json", "as_json", help="Print the report as JSON instead of the table.")
 @click.option("--runner", default=DEFAULT_RUNNER, hidden=True)
@@ -81,6 +84,7 @@ def command(
     retries: int,
     fail_fast: bool,
     same_error: int,
+    parity: bool,
     wait: bool,
     as_json: bool,
     runner: str,
@@ -100,6 +104,7 @@ def command(
         fresh=fresh,
         rerun=rerun,
         wait=wait,
+        parity=parity,
         trial_timeout_s=trial_timeout,
         retries=retries,
         fail_fast=fail_fast,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,12 +22,13 @@ from harness.execution.preflight import (
     unavailable_row,
 )
 from harness.execution.private_data import refuse_secrets, without_home
+from harness.execution.proofs import ProofWatch, proof_jobs
 from harness.execution.redaction import redact, secrets_in
 from harness.execution.requirements import require_training_packages
 from harness.execution.resume import Here, choose, take_over_edited
 from harness.execution.scheduler import Desk, Policy, not_run, run_jobs
 from harness.execution.worker_environment import worker_environment
-from harness.job import Observer
+from harness.job import Job, Observer
 from harness.results.models import Report, TrialResult
 from harness.results.plan import make_plan
 from harness.results.run_directory import RunDirectory
@@ -72,7 +74,7 @@ def run_suite(
         with work.open(trials) as opened:
             work.take_over(opened, prepared)
             with interrupts.patient():
-                work.run_rest(opened, prepared, interrupts)
+                work.run_rest(opened.directory, prepared, interrupts)
                 report = work.write_report(
                     opened.directory, prepared, interrupted=interrupts.first is not None
                 )
@@ -101,6 +103,7 @@ class _Work:
         self._seams = seams
         self._threads = suite.measure.threads or physical_cores()
         self._results: dict[str, TrialResult] = {}
+        self._proofs: tuple[TrialResult, ...] = ()
 
     def prepare(self, trials: Sequence[Trial]) -> Prepared:
         """Find what the trials need, and make sure that something can run."""
@@ -144,14 +147,12 @@ class _Work:
         rest = [trial for trial in planned if trial.id not in self._results]
         self._observer.planned(rest, tuple(self._results.values()))
 
-    def run_rest(self, opened: Opened, prepared: Prepared, interrupts: Interrupts) -> None:
-        """Run what has no result yet."""
-        directory = opened.directory
+    def run_rest(self, directory: RunDirectory, prepared: Prepared, interrupts: Interrupts) -> None:
+        """Prove what has no proof yet, then run what has no result yet."""
         for trial in directory.plan.trials:
             if trial.id in prepared.unavailable and trial.id not in self._results:
                 self._results[trial.id] = unavailable_row(trial, prepared.unavailable[trial.id])
                 self._observer.finished(self._results[trial.id])
-        jobs = [job for trial_id, job in prepared.jobs.items() if trial_id not in self._results]
         options = self._options
         environ = worker_environment(os.environ, threads=self._threads, run_folder=directory.path)
         place = Place(options.runner, directory.path, environ, self._threads, self.secrets)
@@ -163,7 +164,31 @@ class _Work:
             interrupted=lambda: interrupts.first is not None,
             grace_s=options.grace_s,
         )
-        self._results |= run_jobs(jobs, desk, Policy(options.retries, options.fail_fast, options.same_error))
+        jobs = {id_: job for id_, job in prepared.jobs.items() if id_ not in self._results}
+        try:
+            if options.parity:
+                self._prove(directory, prepared.jobs, desk)
+            policy = Policy(options.retries, options.fail_fast, options.same_error)
+            self._results |= run_jobs(list(jobs.values()), desk, policy)
+        finally:
+            desk.executor.stop(0.0)
+
+    def _prove(self, directory: RunDirectory, jobs: Mapping[str, Job], desk: Desk) -> None:
+        """Prove every distinct function of the plan, those proved before in this environment excepted."""
+        wanted = proof_jobs(jobs.values())
+        here = Here(describe_environment(), self._threads)
+        found = choose(directory.proofs(wanted), wanted, here, self._options.rerun).results
+        rest = [job for id_, job in wanted.items() if id_ not in found]
+        watch = ProofWatch(self._observer)
+        watch.planned([job.trial for job in rest], ())
+        desk = replace(
+            desk,
+            folder_of=directory.proof_folder,
+            keep=lambda result: write_result(directory.proof_folder(result.trial.id), result),
+            observer=watch,
+        )
+        found |= run_jobs(rest, desk, Policy(self._options.retries))
+        self._proofs = tuple(found[id_] for id_ in wanted if id_ in found)
 
     def write_report(self, directory: RunDirectory, prepared: Prepared, *, interrupted: bool) -> Report:
         """Write the report, with a row for every trial of the plan."""
@@ -180,6 +205,7 @@ class _Work:
                 suite=self._suite,
                 environment=describe_environment(git=describe_git(Path.cwd())),
                 notes=prepared.chosen,
+                proofs=self._proofs,
                 results=tuple(results),
             )
         )

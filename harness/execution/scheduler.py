@@ -52,14 +52,15 @@ class Desk:
 def run_jobs(jobs: Sequence[Job], desk: Desk, policy: Policy) -> dict[str, TrialResult]:
     """Run the jobs, and return a result for each that was started, by trial id.
 
-    The executor is stopped in any case, also when storing fails.
+    What runs when this raises is stopped first; the executor itself is for its maker to stop.
     """
     schedule = _Schedule(jobs, desk, policy)
     try:
         schedule.run()
-    finally:
+    except BaseException:
         # After an error or a second interrupt nothing is waited for.
         desk.executor.stop(0.0)
+        raise
     return schedule.results
 
 

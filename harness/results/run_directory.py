@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -71,12 +71,32 @@ class RunDirectory:
             InvalidInputError: That is no trial's id, or its place is taken by a file or a symbolic link.
             StorageError: It cannot be created.
         """
+        return self._folder("trials", trial_id)
+
+    def proof_folder(self, trial_id: str) -> Path:
+        """The folder of a proof, by the id of the trial that stands for its function; as `trial_folder`."""
+        return self._folder("proofs", trial_id)
+
+    def _folder(self, kind: str, trial_id: str) -> Path:
         if TRIAL_ID.fullmatch(trial_id) is None:
             raise InvalidInputError(f"{trial_id!r} is no trial id: 16 hexadecimal digits were expected")
-        folder = self.path / "trials" / trial_id
+        folder = self.path / kind / trial_id
         for place in (folder.parent, folder):
             make_real_folder(place, self.files)
         return folder
+
+    def proofs(self, trial_ids: Iterable[str]) -> dict[str, TrialResult]:
+        """Those of the proofs that are there, whole and completed, by trial id."""
+        found: dict[str, TrialResult] = {}
+        for trial_id in trial_ids:
+            try:
+                result = read_result(self.path / "proofs" / trial_id)
+            except (InvalidInputError, StorageError):
+                # Missing or torn alike: a proof takes moments, and is made again.
+                continue
+            if result.status == "completed":
+                found[trial_id] = result
+        return found
 
     def results(self) -> tuple[dict[str, TrialResult], list[str]]:
         """The finished results by trial id, in the plan's order, and a sentence for each file that is none.
@@ -112,8 +132,10 @@ class RunDirectory:
         Raises:
             StorageError: One cannot be removed.
         """
-        folders = [self.path, self.path / "trials"]
-        folders += [self.path / "trials" / name for name in sorted(names_in(self.path / "trials"))]
+        folders = [self.path]
+        for kind in ("proofs", "trials"):
+            folders.append(self.path / kind)
+            folders += [self.path / kind / name for name in sorted(names_in(self.path / kind))]
         for folder in filter(is_real_folder, folders):
             for name in sorted(names_in(folder)):
                 if TEMPORARY_NAME.fullmatch(name):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from harness.analysis.rows import Failure
 from harness.analysis.summary import estimate, quantile, summarize
 from harness.environment import Device
-from harness.results.models import measured
+from harness.results.models import Parity, measured
 from tests.factories import (
     make_checkpoint,
     make_data,
@@ -110,7 +110,11 @@ def test_the_fastest_is_named_among_complete_rows_that_may_be_compared() -> None
 def test_a_variant_that_fails_parity_is_not_fastest() -> None:
     fast = make_result(make_trial("unpadded"), samples_per_second=50.0)
     others = [make_result(make_trial("static")), make_result(make_trial("dynamic"), samples_per_second=30.0)]
-    rows = summarize(make_report([fast, *others]), failed_parity={fast.trial.variant_id})
+    other = Parity(
+        examples=64, largest_logit_difference=1.0, relative_gradient_error=0.0, flipped_predictions=9
+    )
+    proof = fast.model_copy(update={"parity": other})
+    rows = summarize(make_report([fast, *others], proofs=(proof,)))
     assert [(row.fails_parity, row.fastest) for row in rows] == [(True, False), (False, False), (False, True)]
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from harness.environment import Device, describe_environment, physical_cores
 from harness.job import Announce, Job, Progress, TrialStoppedError
-from harness.results.models import TrialResult
+from harness.results.models import Parity, TrialResult
 from harness.results.trial_folder import write_result
 from tests.factories import make_checkpoint, make_data, make_result
 
@@ -53,6 +53,22 @@ def good(job: Job, announce: Announce) -> TrialResult:
     for step in range(1, 4):
         announce(Progress(phase="train", step=step, steps=3, epoch=1, loss=0.7 / step))
     return completed(job)
+
+
+def proving(job: Job, announce: Announce) -> TrialResult:
+    """Proves and completes; `bucketed` computes another function, and `static` cannot be proved."""
+    if job.purpose == "train":
+        return completed(job)
+    if job.trial.padding.strategy == "static":
+        raise TrialStoppedError("failed", "it cannot be proved")
+    gone_wrong = 1.0 if job.trial.padding.strategy == "bucketed" else 0.0
+    parity = Parity(
+        examples=64,
+        largest_logit_difference=gone_wrong,
+        relative_gradient_error=0.0,
+        flipped_predictions=0,
+    )
+    return completed(job).model_copy(update={"parity": parity})
 
 
 def slow(job: Job, announce: Announce) -> TrialResult:

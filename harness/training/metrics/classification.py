@@ -29,23 +29,22 @@ class Classification(evaluate.Metric):  # type: ignore[misc] # evaluate ships no
     def _compute(self, *, predictions: list[int], references: list[int]) -> dict[str, Any]:
         predicted = np.asarray(predictions)
         actual = np.asarray(references)
-        classes = int(max(predicted.max(), actual.max())) + 1
+        classes = max(2, int(max(predicted.max(), actual.max())) + 1)
         confusion = np.zeros((classes, classes))
         np.add.at(confusion, (actual, predicted), 1)
-        f1 = _f1_by_class(confusion)
         return {
             "accuracy": float(np.trace(confusion) / confusion.sum()),
-            "f1": float(f1[1] if classes == 2 else f1.mean()),
+            "f1": _f1(confusion),
             "mcc": _mcc(confusion),
         }
 
 
-def _f1_by_class(confusion: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """2 TP / (actual + predicted) of every class, 0 for a class that neither has."""
+def _f1(confusion: npt.NDArray[np.float64]) -> float:
+    """2 TP / (actual + predicted): of class 1 of two, else the mean over the classes that either side has."""
     hits = np.diag(confusion)
     total = confusion.sum(axis=0) + confusion.sum(axis=1)
-    ratio: npt.NDArray[np.float64] = np.divide(2 * hits, total, out=np.zeros_like(hits), where=total > 0)
-    return ratio
+    by_class = np.divide(2 * hits, total, out=np.zeros_like(hits), where=total > 0)
+    return float(by_class[1] if len(hits) == 2 else by_class[total > 0].mean())
 
 
 def _mcc(confusion: npt.NDArray[np.float64]) -> float:

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.analysis.parity import failing
+from harness.analysis.summary import summarize
+from harness.results.models import Report
+from tests.execution.fakes import Watcher, fake_suite, run_fake
+
+MATRIX = {
+    "checkpoint": ("bert-base-uncased",),
+    "padding": ("static", "dynamic", "bucketed"),
+    "device": ("cpu",),
+    "seed": (0, 1, 2),
+}
+
+
+def run_proving(reports: Path, **options: bool) -> tuple[Report, Watcher]:
+    watcher = Watcher()
+    run = run_fake(fake_suite(matrix=MATRIX), reports, "proving", watcher, **({"parity": True} | options))
+    return run.report, watcher
+
+
+def test_each_function_is_proved_once_before_the_first_trial(tmp_path: Path) -> None:
+    report, watcher = run_proving(tmp_path)
+    assert [str(proof.trial.padding) for proof in report.proofs] == ["static", "dynamic", "bucketed"]
+    assert len(report.results) == 9
+    assert all(result.status == "completed" for result in report.results)
+    assert watcher.notes[-4] == (
+        "proving that 3 variants compute the plain function; --no-parity leaves it out"
+    )
+    said = watcher.notes[-3:]
+    assert "static fp32 sdpa trainer on cpu: unproven: failed in start: it cannot be proved" in said[0]
+    assert (
+        "dynamic fp32 sdpa trainer on cpu: exact: largest logit difference 0.0e+00 (limit 1e-04)" in said[1]
+    )
+    assert "bucketed fp32 sdpa trainer on cpu: differs: largest logit difference 1.0e+00" in said[2]
+    assert len(watcher.done) == 9
+
+
+def test_a_variant_that_differs_is_marked_in_the_report_and_its_tables(tmp_path: Path) -> None:
+    report, _ = run_proving(tmp_path)
+    marked = {str(row.trial.padding): row.fails_parity for row in summarize(report)}
+    assert marked == {"static": False, "dynamic": False, "bucketed": True}
+    assert len(failing(report)) == 1
+
+
+def test_without_parity_nothing_is_proved(tmp_path: Path) -> None:
+    report, watcher = run_proving(tmp_path, parity=False)
+    assert report.proofs == ()
+    assert not [note for note in watcher.notes if "parity" in note]
+
+
+def test_a_resumed_run_proves_only_what_has_no_proof_yet(tmp_path: Path) -> None:
+    first, _ = run_proving(tmp_path)
+    (directory,) = (tmp_path / "fake").glob("*-*")
+    (directory / "report.json").unlink()
+    again, watcher = run_proving(tmp_path)
+    assert "proving that 1 variants" in "".join(watcher.notes)
+    assert [proof.status for proof in again.proofs] == [proof.status for proof in first.proofs]
+    assert again.results == first.results
+
+
+@pytest.mark.parametrize("torn", ["", "{", "null"])
+def test_a_torn_proof_is_made_again(torn: str, tmp_path: Path) -> None:
+    run_proving(tmp_path)
+    (directory,) = (tmp_path / "fake").glob("*-*")
+    (directory / "report.json").unlink()
+    for result in (directory / "proofs").glob("*/result.json"):
+        result.write_text(torn)
+    again, watcher = run_proving(tmp_path)
+    assert "proving that 3 variants" in "".join(watcher.notes)
+    assert len(again.proofs) == 3
