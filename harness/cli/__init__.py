@@ -22,6 +22,7 @@ from harness.output.safe_text import safe_lines
 COMMANDS: Final[dict[str, str]] = {
     "run": "Fine-tune and evaluate every trial of a suite.",
     "plan": "List the trials of a suite and what each will use.",
+    "prove": "Show that each variant of a suite computes the plain function.",
     "show": "Print a report's table again.",
     "compare": "Compare reports, or the variants of one, and say what is better, worse or the same.",
     "schema": "Print the JSON Schema of a suite or a report.",

@@ -8,10 +8,11 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from harness import __version__
 from harness.environment import describe_environment, describe_git, physical_cores
-from harness.execution.interrupts import Interrupts, listen
+from harness.execution.interrupts import Interrupt, Interrupts, listen
 from harness.execution.local import Place
 from harness.execution.opening import Opened, open_directory
 from harness.execution.options import DEFAULT_RUNNER, Render, Run, RunOptions, Seams
@@ -31,7 +32,7 @@ from harness.execution.worker_environment import worker_environment
 from harness.job import Job, Observer
 from harness.results.models import Report, TrialResult
 from harness.results.plan import make_plan
-from harness.results.run_directory import RunDirectory
+from harness.results.run_directory import RunDirectory, create_run
 from harness.results.trial_folder import write_result
 from harness.suite.matrix import expand
 from harness.suite.models import Suite
@@ -79,6 +80,34 @@ def run_suite(
                     opened.directory, prepared, interrupted=interrupts.first is not None
                 )
             return Run(report, opened.directory.path, interrupts.first)
+
+
+def prove_suite(
+    suite: Suite, options: RunOptions, *, observer: Observer, seams: Seams | None = None
+) -> tuple[TrialResult, ...]:
+    """Prove every distinct function of the suite, train nothing and keep nothing on disk.
+
+    Raises:
+        UnavailableError: nothing can run here, or not everything with `strict`.
+        Interrupt: by a signal.
+    """
+    work = _Work(suite, b"", options, observer, lambda _report: ("", None), seams or Seams())
+    with listen() as interrupts, TemporaryDirectory(prefix="harness-prove-") as folder:
+        trials = expand(suite, work.machine.devices)
+        if options.runner == DEFAULT_RUNNER:
+            require_training_packages()
+        prepared = work.prepare(trials)
+        plan = make_plan(suite, trials, options.assets)
+        directory = create_run(Path(folder), suite.name, plan, b"", now=datetime.now(UTC))
+        desk = work.desk(directory, interrupts)
+        try:
+            with interrupts.patient():
+                proofs = work.prove(directory, prepared.jobs, desk)
+        finally:
+            desk.executor.stop(0.0)
+        if interrupts.first is not None:
+            raise Interrupt(interrupts.first)
+        return proofs
 
 
 class _Work:
@@ -153,10 +182,22 @@ class _Work:
             if trial.id in prepared.unavailable and trial.id not in self._results:
                 self._results[trial.id] = unavailable_row(trial, prepared.unavailable[trial.id])
                 self._observer.finished(self._results[trial.id])
+        jobs = [job for id_, job in prepared.jobs.items() if id_ not in self._results]
+        options, desk = self._options, self.desk(directory, interrupts)
+        try:
+            if options.parity:
+                self._proofs = self.prove(directory, prepared.jobs, desk)
+            policy = Policy(options.retries, options.fail_fast, options.same_error)
+            self._results |= run_jobs(jobs, desk, policy)
+        finally:
+            desk.executor.stop(0.0)
+
+    def desk(self, directory: RunDirectory, interrupts: Interrupts) -> Desk:
+        """Whom the scheduler works with: one executor for the proofs and the trials."""
         options = self._options
         environ = worker_environment(os.environ, threads=self._threads, run_folder=directory.path)
         place = Place(options.runner, directory.path, environ, self._threads, self.secrets)
-        desk = Desk(
+        return Desk(
             executor=self._seams.executor(place, options.grace_s),
             folder_of=directory.trial_folder,
             keep=lambda result: write_result(directory.trial_folder(result.trial.id), result),
@@ -164,16 +205,8 @@ class _Work:
             interrupted=lambda: interrupts.first is not None,
             grace_s=options.grace_s,
         )
-        jobs = {id_: job for id_, job in prepared.jobs.items() if id_ not in self._results}
-        try:
-            if options.parity:
-                self._prove(directory, prepared.jobs, desk)
-            policy = Policy(options.retries, options.fail_fast, options.same_error)
-            self._results |= run_jobs(list(jobs.values()), desk, policy)
-        finally:
-            desk.executor.stop(0.0)
 
-    def _prove(self, directory: RunDirectory, jobs: Mapping[str, Job], desk: Desk) -> None:
+    def prove(self, directory: RunDirectory, jobs: Mapping[str, Job], desk: Desk) -> tuple[TrialResult, ...]:
         """Prove every distinct function of the plan, those proved before in this environment excepted."""
         wanted = proof_jobs(jobs.values())
         here = Here(describe_environment(), self._threads)
@@ -188,7 +221,7 @@ class _Work:
             observer=watch,
         )
         found |= run_jobs(rest, desk, Policy(self._options.retries))
-        self._proofs = tuple(found[id_] for id_ in wanted if id_ in found)
+        return tuple(found[id_] for id_ in wanted if id_ in found)
 
     def write_report(self, directory: RunDirectory, prepared: Prepared, *, interrupted: bool) -> Report:
         """Write the report, with a row for every trial of the plan."""

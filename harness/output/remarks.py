@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from harness.analysis.naming import shared_axes
+from harness.analysis.parity import ParityVerdict, verdicts
 from harness.analysis.rows import Failure, Row
 from harness.output.numbers import count, points
 from harness.results.models import Report
@@ -18,6 +19,12 @@ _SHARED_TRAIN: Final = {
 }
 QUALITY_NAMES: Final = {"eval_accuracy": "accuracy", "eval_f1": "F1", "eval_mcc": "MCC"}
 MOST_FAILURES: Final = 20
+_PARITY: Final[dict[ParityVerdict, str]] = {
+    "exact": "computes the plain padded fp32 model's function exactly",
+    "within": "computes the plain padded fp32 model's function within the limits of its precision",
+    "differs": "computes another function, so that its speed is no improvement",
+    "unproven": "not proved to compute the plain model's function",
+}
 _METRIC_NAMES: Final = {"model_flops_utilization": "FLOPs use", "energy_joules": "energy"}
 
 
@@ -75,6 +82,7 @@ def notes(report: Report, rows: Sequence[Row]) -> list[str]:
     """What a reader must know to read the table right, one sentence a line."""
     return [
         *report.notes,
+        *_parity(report, rows),
         *_stand_ins(report),
         *_synthetic(report),
         *_reference(report, rows),
@@ -93,6 +101,14 @@ def describe_failure(label: str, failure: Failure) -> str:
     if failure.status == "pending":
         return f"{where}: pending: {failure.reason}"
     return f"{where}: {failure.status} in {failure.phase.replace('_', ' ')}: {failure.reason}"
+
+
+def _parity(report: Report, rows: Sequence[Row]) -> Iterable[str]:
+    found = verdicts(report)
+    for verdict, text in _PARITY.items():
+        names = [row.label for row in rows if found[row.variant] == verdict]
+        if names:
+            yield f"parity: {'every variant' if len(names) == len(rows) else ', '.join(names)}: {text}"
 
 
 def _stand_ins(report: Report) -> Iterable[str]:

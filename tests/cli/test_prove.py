@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.execution.fakes import environ
+
+SUITE = """
+name: mine
+task: glue/mrpc
+matrix:
+  checkpoint: [bert-base-uncased]
+  padding: {paddings}
+  device: [cpu]
+  seed: [0, 1, 2]
+"""
+
+
+def prove(folder: Path, paddings: str) -> subprocess.CompletedProcess[str]:
+    suite = folder / "suite.yaml"
+    suite.write_text(SUITE.format(paddings=paddings))
+    command = [sys.executable, "-m", "harness", "prove", str(suite), "--assets", "embedded"]
+    command += ["--runner", "tests.execution.runners:proving"]
+    return subprocess.run(command, cwd=folder, env=environ(), capture_output=True, text=True, check=False)
+
+
+def test_variants_that_compute_the_plain_function_end_with_0_and_leave_nothing(tmp_path: Path) -> None:
+    done = prove(tmp_path, "[dynamic, unpadded]")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == (
+        "parity with the plain model: eager attention, padded, fp32, dropout off\n"
+        "\n"
+        "variant        logit difference         gradient error  flipped  parity\n"
+        "───────────────────────────────────────────────────────────────────────\n"
+        "dynamic   0.0e+00 (limit 1e-04)  0.0e+00 (limit 1e-03)  0 of 64  exact\n"
+        "unpadded  0.0e+00 (limit 1e-04)  0.0e+00 (limit 1e-03)  0 of 64  exact\n"
+        "parity: 2 exact\n"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["suite.yaml"]
+
+
+def test_one_that_computes_another_function_or_cannot_be_proved_ends_with_1(tmp_path: Path) -> None:
+    done = prove(tmp_path, "[dynamic, bucketed, static]")
+    assert done.returncode == 1
+    assert "1.0e+00 (limit 1e-04)" in done.stdout
+    assert "static: it cannot be proved" in done.stdout
+    assert done.stdout.endswith("parity: 1 exact, 1 differs, 1 unproven\n")
