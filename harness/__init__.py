@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from harness.analysis.comparison import compare as compare
+    from harness.analysis.gates import check as check
     from harness.results.reading import load_report as load_report
     from harness.runs import RunOptions as RunOptions
     from harness.runs import run_suite as run_suite
@@ -19,6 +20,7 @@ __version__ = "0.1.0"
 
 # public name -> the module it lives in
 _PUBLIC: Final = {
+    "check": "harness.analysis.gates",
     "compare": "harness.analysis.comparison",
     "load_report": "harness.results.reading",
     "run_suite": "harness.runs",

@@ -1,0 +1,179 @@
+"""Noise: how far a machine's times differ when nothing does, from runs of one variant against itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import AwareDatetime, Field
+
+from harness.analysis.summary import quantile
+from harness.errors import InvalidInputError
+from harness.frozen import Frozen
+from harness.metrics import METRICS
+from harness.results.models import Report, TrialResult
+from harness.results.reading import read_strict
+from harness.suite.models import Suite
+from harness.trial import Trial
+
+NOISE_SCHEMA_VERSION: Final = 1
+# The share of pairs of equal runs whose ratio lies inside the band.
+COVERED: Final = 0.95
+LEAST_REPEATS: Final = 2
+_TIMING_UNITS: Final = frozenset({"s", "samples/s", "tokens/s"})
+
+Band = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Noise(Frozen):
+    """The bands of one machine, as `harness calibrate` stores them.
+
+    `bands` holds for each timing metric the b for which 95 % of all pairs of equal runs have a ratio (larger
+    over smaller) of at most 1 + b. `unstable` are metrics with a band of 1 or more, of which nothing can be
+    said. `values` are the numbers behind, one a run.
+    """
+
+    schema_version: Literal[1] = NOISE_SCHEMA_VERSION
+    fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
+    created: AwareDatetime
+    suite: str
+    trial: Trial
+    repeats: int
+    bands: dict[str, Band]
+    unstable: tuple[str, ...] = ()
+    values: dict[str, tuple[float, ...]] = Field(default_factory=dict)
+
+
+def band(values: Sequence[float]) -> float:
+    """The relative band of values above zero that were measured under the same conditions."""
+    ratios = sorted(max(pair) / min(pair) - 1 for pair in combinations(values, 2))
+    return quantile(ratios, COVERED)
+
+
+def suite_of(trial: Trial, suite: Suite) -> Suite:
+    """A suite with this one trial, measured as in `suite`, under a name of its own."""
+    return Suite(
+        name=f"noise-{suite.name}"[:64],
+        task=trial.task,
+        matrix={
+            "checkpoint": ({"name": trial.checkpoint, "revision": trial.revision},),
+            "padding": (trial.padding.model_dump(exclude_none=True),),
+            "device": (trial.device,),
+            "precision": (trial.precision,),
+            "engine": (trial.engine,),
+            "attention": (trial.attention,),
+            "token_type_ids": (trial.token_type_ids,),
+            "seed": (trial.seed,),
+        },
+        train=trial.train,
+        measure=suite.measure,
+    )
+
+
+def calibrate(suite: Suite, repeats: int, run: Callable[[Suite], Report]) -> Noise:
+    """Run a suite of one trial against itself and find the bands.
+
+    Args:
+        suite: from `suite_of`.
+        repeats: how many times.
+        run: runs it anew and gives its report.
+
+    Raises:
+        InvalidInputError: Too few repeats, or a run that did not complete or ran on another machine.
+    """
+    if repeats < LEAST_REPEATS:
+        raise InvalidInputError(
+            f"{repeats} runs cannot differ",
+            hint=f"Take at least {LEAST_REPEATS}; five or more say something.",
+        )
+    return noise_of([run(suite) for _ in range(repeats)])
+
+
+def noise_of(reports: Sequence[Report]) -> Noise:
+    """The bands from reports of the same single trial.
+
+    Raises:
+        InvalidInputError: A run did not complete, or they ran on different machines.
+    """
+    results = [_only_result(report) for report in reports]
+    places = {result.environment.fingerprint for result in results if result.environment is not None}
+    trials = {result.trial.id for result in results}
+    if len(places) != 1 or len(trials) != 1:
+        raise InvalidInputError(
+            f"{len(trials)} different trials on {len(places)} machines: that is no noise",
+            hint="Calibrate one variant on one machine: `harness calibrate SUITE`.",
+        )
+    values = _timings(results)
+    bands = {metric: band(found) for metric, found in values.items()}
+    return Noise(
+        fingerprint=places.pop(),
+        created=reports[-1].created,
+        suite=reports[0].suite.name,
+        trial=results[0].trial,
+        repeats=len(results),
+        bands={metric: width for metric, width in bands.items() if width < 1},
+        unstable=tuple(metric for metric, width in bands.items() if width >= 1),
+        values=values,
+    )
+
+
+def noise_file(folder: Path, fingerprint: str) -> Path:
+    """Where the bands of the machine with that fingerprint are kept."""
+    return folder / f"{fingerprint}.json"
+
+
+def bands_for(reports: Iterable[Report], folder: Path) -> Mapping[str, float]:
+    """The bands that hold for these reports: where all their trials ran on one machine that was calibrated.
+
+    Empty where they did not, or where there is no calibration.
+
+    Raises:
+        InvalidInputError: The stored calibration is damaged.
+    """
+    places = {
+        result.environment.fingerprint
+        for report in reports
+        for result in report.results
+        if result.status == "completed" and result.environment is not None
+    }
+    if len(places) != 1:
+        return {}
+    (place,) = places
+    file = noise_file(folder, place)
+    return _known(read_strict(file, Noise), file) if file.exists() else {}
+
+
+def _known(noise: Noise, file: Path) -> Mapping[str, float]:
+    if unknown := noise.bands.keys() - METRICS.keys():
+        raise InvalidInputError(
+            f"{file}: there is no metric {min(unknown)!r}", hint="Measure again: `harness calibrate SUITE`."
+        )
+    return noise.bands
+
+
+def _only_result(report: Report) -> TrialResult:
+    if len(report.results) != 1:
+        raise InvalidInputError(
+            f"run {report.run} holds {len(report.results)} trials, not one",
+            hint="Calibrate one variant: `harness calibrate SUITE`.",
+        )
+    result = report.results[0]
+    if result.status != "completed" or result.environment is None:
+        raise InvalidInputError(
+            f"run {report.run}: its trial ended {result.status} in {result.phase}: {result.reason}",
+            hint="Mend that, or choose another variant with --variant.",
+        )
+    return result
+
+
+def _timings(results: Sequence[TrialResult]) -> dict[str, tuple[float, ...]]:
+    """One number a run for each timing metric that every run measured."""
+    found = {}
+    for metric, meaning in METRICS.items():
+        values = [result.value(metric) for result in results]
+        known = tuple(value for value in values if value is not None and value > 0)
+        if meaning.unit in _TIMING_UNITS and len(known) == len(results):
+            found[metric] = known
+    return found

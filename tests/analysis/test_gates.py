@@ -1,0 +1,405 @@
+"""Whether a report may pass, alone and against a baseline."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import harness
+from harness.analysis.gates import check
+from harness.analysis.gates_models import GateCase, GateReport
+from harness.analysis.gates_reading import parse_gate
+from harness.environment import Device
+from harness.errors import InvalidInputError, NotComparableError
+from harness.results.models import Parity, Predictions, Report, TrialResult, measured
+from harness.suite.models import Gate
+from tests.factories import (
+    make_checkpoint,
+    make_data,
+    make_environment,
+    make_report,
+    make_result,
+    make_suite,
+    make_trial,
+)
+
+F1 = "eval_f1"
+SPEED = "train_real_tokens_per_second"
+
+
+def gate(text: str) -> Gate:
+    return parse_gate(text)
+
+
+def report(accuracy: float = 0.85, speed: float = 25.0, seeds: int = 3, **changes: Any) -> Report:
+    return make_report(
+        [
+            make_result(make_trial(seed=seed), accuracy=accuracy, samples_per_second=speed, **changes)
+            for seed in range(seeds)
+        ]
+    )
+
+
+def of_kind(found: GateReport, kind: str) -> list[GateCase]:
+    return [case for case in found.cases if case.kind == kind]
+
+
+def only(found: GateReport, kind: str) -> GateCase:
+    (case,) = of_kind(found, kind)
+    return case
+
+
+def scored(seed: int, right: int, examples: int = 400) -> TrialResult:
+    """A trial that has its first `right` of `examples` right."""
+    labels = tuple(index % 2 for index in range(examples))
+    logits = tuple(
+        (0.0, 1.0 if (label == 1) == (index < right) else -1.0) for index, label in enumerate(labels)
+    )
+    found = Predictions(example_ids=tuple(range(examples)), labels=labels, logits=logits)
+    plain = make_result(make_trial(seed=seed))
+    kept = tuple(one for one in plain.measurements if not one.metric.startswith("eval_"))
+    return plain.model_copy(
+        update={"predictions": found, "measurements": (measured("eval_accuracy", right / examples), *kept)}
+    )
+
+
+def test_the_public_name_is_the_function() -> None:
+    assert harness.check is check
+
+
+def test_a_sound_report_passes_and_says_that_there_was_no_gate() -> None:
+    found = check(report())
+    assert (found.outcome, found.exit_code) == ("pass", 0)
+    assert {case.verdict for case in found.cases} == {"passed"}
+    assert any("no gate on a metric" in note for note in found.notes)
+
+
+def test_an_empty_report_fails() -> None:
+    assert check(make_report([]), gates=[gate("eval_f1>=0.1")]).outcome == "fail"
+
+
+@pytest.mark.parametrize("limit", ["eval_accuracy>=0.5", "eval_accuracy<=0.99", "train_seconds<=100000"])
+def test_a_bound_that_holds_passes(limit: str) -> None:
+    assert check(report(), gates=[gate(limit)]).outcome == "pass"
+
+
+@pytest.mark.parametrize("limit", ["eval_accuracy>=0.99", "eval_accuracy<=0.5", "train_seconds<=0.001"])
+def test_a_bound_that_does_not_hold_fails_with_its_numbers(limit: str) -> None:
+    found = check(report(), gates=[gate(limit)])
+    case = only(found, "bound")
+    assert (found.outcome, case.verdict) == ("fail", "failed")
+    assert case.rule.replace(" ", "") == limit
+    assert "mean of 3 trials" in case.reason
+
+
+def test_a_bound_is_on_the_mean_of_the_sound_seeds_and_may_be_met_exactly() -> None:
+    made = make_report(
+        [scored(0, 320), scored(1, 360), scored(2, 200).model_copy(update={"degenerate": True})]
+    )
+    found = check(made, gates=[gate("eval_accuracy>=0.85")], allow_degenerate=True)
+    assert only(found, "bound").value == pytest.approx(0.85)
+    assert found.outcome == "pass"
+
+
+@settings(max_examples=60, deadline=None)
+@given(rights=st.lists(st.integers(0, 400), min_size=1, max_size=4), limit=st.floats(0, 1))
+def test_a_lower_bound_passes_exactly_where_the_mean_reaches_it(rights: list[int], limit: float) -> None:
+    made = make_report([scored(seed, right) for seed, right in enumerate(rights)])
+    case = only(check(made, gates=[Gate(metric="eval_accuracy", min=limit)]), "bound")
+    assert case.value is not None
+    assert (case.verdict == "passed") == (case.value >= limit)
+
+
+def test_a_metric_that_was_not_measured_fails_with_the_reason() -> None:
+    case = only(check(report(), gates=[gate("model_flops_utilization>=0.1")]), "bound")
+    assert (case.verdict, case.reason) == ("failed", "no value: no peak is known for Test CPU")
+
+
+def test_a_metric_that_nobody_knows_fails() -> None:
+    unknown = Gate.model_construct(metric="eval_beauty", min=0.1, max=None, max_drop=None)
+    assert only(check(report(), gates=[unknown]), "bound").verdict == "failed"
+
+
+@pytest.mark.parametrize(
+    "status", ["failed", "oom", "diverged", "timeout", "killed", "interrupted", "unavailable", "pending"]
+)
+def test_a_trial_that_did_not_complete_is_red(status: Any) -> None:
+    results = [make_result(make_trial(seed=0)), make_result(make_trial(seed=1), status=status)]
+    found = check(make_report(results))
+    assert found.outcome == "fail"
+    assert only(found, "trials").reason.startswith(f"seed 1 {status} in train: the trial was {status}")
+
+
+def test_a_variant_without_any_sound_trial_fails_its_gates() -> None:
+    made = make_report([make_result(status="diverged")])
+    assert only(check(made, gates=[gate("eval_f1>=0")]), "bound").verdict == "failed"
+
+
+def test_a_degenerate_trial_is_red_unless_allowed() -> None:
+    made = make_report([make_result(make_trial(seed=0)), make_result(make_trial(seed=1), degenerate=True)])
+    assert check(made).outcome == "fail"
+    allowed = check(made, allow_degenerate=True)
+    assert allowed.outcome == "pass"
+    assert "seed 1" in only(allowed, "degenerate").reason
+
+
+def proof(difference: float | None) -> TrialResult:
+    parity = (
+        difference
+        if difference is None
+        else Parity(
+            examples=64,
+            largest_logit_difference=difference,
+            relative_gradient_error=0.0,
+            flipped_predictions=0,
+        )
+    )
+    status: dict[str, Any] = {"status": "failed"} if parity is None else {}
+    return make_result(make_trial(), **status).model_copy(update={"parity": parity})
+
+
+@pytest.mark.parametrize(
+    ("difference", "verdict", "outcome"),
+    [(0.0, "passed", "pass"), (5e-5, "passed", "pass"), (0.5, "failed", "fail"), (None, "unsure", "pass")],
+)
+def test_parity_is_a_gate(difference: float | None, verdict: str, outcome: str) -> None:
+    found = check(report().model_copy(update={"proofs": (proof(difference),)}))
+    assert (only(found, "parity").verdict, found.outcome) == (verdict, outcome)
+
+
+def test_a_report_without_proofs_says_that_parity_was_not_proven() -> None:
+    assert any("parity was not proven" in note for note in check(report()).notes)
+
+
+@pytest.mark.parametrize(("published", "verdict"), [(0.80, "failed"), (0.83, "passed"), (0.95, "passed")])
+def test_a_score_far_above_the_reference_is_suspicious(published: float, verdict: str) -> None:
+    made = make_report([scored(0, 340)], suite=make_suite(reference={"eval_accuracy": published}))
+    assert only(check(made), "reference").verdict == verdict
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"checkpoint": make_checkpoint(requested="bert-base-uncased", stand_in=True)},
+        {"data": make_data(name="harness/corpus", synthetic=True)},
+    ],
+)
+def test_scores_of_stand_ins_are_held_against_nothing(changes: dict[str, Any]) -> None:
+    made = report(**changes).model_copy(update={"suite": make_suite(reference={"eval_accuracy": 0.1})})
+    found = check(made, gates=[gate("eval_accuracy>=0.5"), gate("train_seconds>=0")])
+    verdicts = {case.metric: case.verdict for case in of_kind(found, "bound")}
+    assert verdicts == {"eval_accuracy": "not comparable", "train_seconds": "passed"}
+    assert not of_kind(found, "reference")
+    assert any("stand-ins" in note for note in found.notes)
+    allowed = check(made, gates=[gate("eval_accuracy>=0.5")], allow_mismatch=["stand_in"])
+    assert (allowed.outcome, allowed.allowed_mismatches) == ("pass", ("stand_in",))
+
+
+def test_a_stored_score_that_its_predictions_contradict_is_not_believed() -> None:
+    honest = scored(0, 200)
+    forged = honest.model_copy(
+        update={"measurements": (measured("eval_accuracy", 0.99), *honest.measurements[1:])}
+    )
+    found = check(make_report([forged]), gates=[gate("eval_accuracy>=0.9")])
+    assert only(found, "bound").verdict == "not comparable"
+    assert found.exit_code != 0
+
+
+def test_the_gates_of_the_suite_hold_unless_others_are_given() -> None:
+    made = report().model_copy(update={"suite": make_suite(gates=(gate("eval_f1>=0.999"),))})
+    assert check(made).outcome == "fail"
+    assert check(made, gates=[]).outcome == "pass"
+
+
+def test_the_same_trial_twice_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="stands in it twice"):
+        check(make_report([make_result(), make_result()]))
+
+
+def test_a_mismatch_that_nobody_knows_cannot_be_allowed() -> None:
+    with pytest.raises(InvalidInputError, match="no mismatch is called"):
+        check(report(), allow_mismatch=["everything"])
+
+
+@pytest.mark.parametrize("accuracy", [0.5, 0.85, 1.0])
+def test_a_report_passes_against_itself(accuracy: float) -> None:
+    made = report(accuracy)
+    gates = [gate("eval_accuracy drop<=0"), gate("eval_f1 drop<=1%"), gate(f"{SPEED} drop<=10%")]
+    found = check(made, baseline=made, gates=gates)
+    assert (found.outcome, found.count("failed", "not comparable")) == ("pass", 0)
+
+
+def test_a_real_drop_in_quality_fails_and_a_small_one_passes_or_is_unsure() -> None:
+    base = make_report([scored(seed, 380) for seed in range(3)])
+    drop = gate("eval_accuracy drop<=0.02")
+    worse = check(make_report([scored(seed, 340) for seed in range(3)]), baseline=base, gates=[drop])
+    assert (worse.exit_code, only(worse, "drop").verdict) == (1, "failed")
+    assert only(worse, "drop").drop == pytest.approx(0.1)
+    near = make_report([scored(seed, 373) for seed in range(3)])
+    warned = check(near, baseline=base, gates=[drop])
+    assert (warned.outcome, only(warned, "drop").verdict) == ("pass", "unsure")
+    assert check(near, baseline=base, gates=[drop], on_unsure="fail").outcome == "fail"
+    better = check(base, baseline=near, gates=[drop])
+    assert only(better, "drop").verdict == "passed"
+
+
+def test_a_drop_in_percent_is_of_the_baseline_and_in_the_metrics_own_direction() -> None:
+    slow, fast = report(speed=10.0), report(speed=20.0)
+    gates = [gate(f"{SPEED} drop<=10%"), gate("train_seconds drop<=10%")]
+    found = check(slow, baseline=fast, gates=gates)
+    drops = {case.metric: case for case in of_kind(found, "drop")}
+    assert {case.verdict for case in drops.values()} == {"failed"}
+    assert drops[SPEED].drop == pytest.approx(0.5, abs=0.02)
+    assert drops["train_seconds"].drop == pytest.approx(1.0, abs=0.08)
+    assert all(case.relative for case in drops.values())
+    assert check(fast, baseline=slow, gates=gates).outcome == "pass"
+
+
+def test_a_drop_in_the_metrics_own_unit_is_no_share() -> None:
+    gates = [gate(f"{SPEED} drop<=400"), gate(f"{SPEED} drop<=700")]
+    found = check(report(speed=10.0), baseline=report(speed=20.0), gates=gates)
+    assert [case.verdict for case in of_kind(found, "drop")] == ["failed", "passed"]
+
+
+def test_a_slowdown_within_the_machines_noise_is_unsure_and_a_tighter_gate_is_told() -> None:
+    found = check(
+        report(speed=18.0), baseline=report(speed=20.0), gates=[gate(f"{SPEED} drop<=5%")], noise={SPEED: 0.2}
+    )
+    assert only(found, "drop").verdict == "unsure"
+    assert any("tighter than this machine's noise of ±20 %" in note for note in found.notes)
+
+
+def test_one_trial_has_no_interval_and_is_judged_by_its_value() -> None:
+    gates = [gate(f"{SPEED} drop<=10%")]
+    found = check(report(speed=10.0, seeds=1), baseline=report(speed=20.0, seeds=1), gates=gates)
+    case = only(found, "drop")
+    assert (case.verdict, case.interval) == ("failed", None)
+    assert any("one trial" in note for note in case.notes)
+
+
+def test_a_constant_metric_divides_by_nothing() -> None:
+    same = make_report([scored(seed, 400) for seed in range(2)])
+    gates = [gate("eval_accuracy drop<=0.01"), gate("padding_efficiency drop<=1%")]
+    assert check(same, baseline=same, gates=gates).outcome == "pass"
+    none_right = make_report([scored(seed, 0) for seed in range(2)])
+    found = check(none_right, baseline=none_right, gates=[gate("eval_accuracy drop<=1%")])
+    assert only(found, "drop").verdict == "not comparable"
+
+
+def test_without_a_baseline_a_drop_cannot_be_judged_and_does_not_pass() -> None:
+    found = check(report(), gates=[gate("eval_accuracy drop<=0.02"), gate("eval_accuracy>=0.5")])
+    assert (found.outcome, found.exit_code) == ("not comparable", 3)
+    assert "harness baseline set" in only(found, "drop").reason
+
+
+@pytest.mark.parametrize(
+    ("results", "says"),
+    [
+        ([make_result(make_trial(seed=0))], "seeds 1, 2 vanished"),
+        ([make_result(make_trial(seed=seed), status="oom") for seed in range(3)], "seeds 0, 1, 2 oom"),
+        (
+            [make_result(make_trial(seed=seed), degenerate=seed > 0) for seed in range(3)],
+            "seeds 1, 2 degenerate",
+        ),
+    ],
+)
+def test_a_trial_of_the_baseline_that_was_lost_is_red(results: list[TrialResult], says: str) -> None:
+    found = check(make_report(results), baseline=report(), gates=[gate("eval_accuracy drop<=0.5")])
+    assert (found.exit_code, only(found, "baseline").reason) == (1, says)
+
+
+def test_a_variant_of_the_baseline_that_vanished_is_red() -> None:
+    base = make_report([make_result(make_trial("static")), make_result(make_trial("dynamic"))])
+    found = check(make_report([make_result(make_trial("dynamic"))]), baseline=base)
+    assert found.outcome == "fail"
+    assert [case.reason for case in of_kind(found, "baseline") if case.verdict == "failed"] == [
+        "vanished: the report has no such variant"
+    ]
+
+
+def test_a_variant_that_the_baseline_lacks_cannot_be_judged_by_a_drop() -> None:
+    both = make_report([make_result(make_trial("static")), make_result(make_trial("dynamic"))])
+    base = make_report([make_result(make_trial("dynamic"))])
+    found = check(both, baseline=base, gates=[gate("eval_accuracy drop<=0.02")])
+    assert found.outcome == "fail"
+    assert {case.verdict for case in of_kind(found, "drop")} == {"passed", "not comparable"}
+    assert check(both, baseline=base, gates=[]).outcome == "pass"
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("data", {"data": make_data(content_sha256="ef" * 32)}),
+        ("metric_version", {"metric_version": "glue/mrpc 9"}),
+        ("examples", {"examples": 39}),
+        ("precision", {"checkpoint": make_checkpoint(dtype="bfloat16")}),
+    ],
+)
+def test_other_conditions_than_the_baselines_are_red_or_end_with_3(
+    name: str, changes: dict[str, Any]
+) -> None:
+    other = report(**changes)
+    with pytest.raises(NotComparableError) as caught:
+        check(other, baseline=report())
+    assert f"--allow-mismatch {name}" in str(caught.value)
+    assert "harness baseline set" in str(caught.value)
+    assert check(other, baseline=report(), allow_mismatch=[name]).allowed_mismatches == (name,)
+    mixed = make_report([*other.results, *_static()])
+    found = check(mixed, baseline=make_report([*report().results, *_static()]))
+    assert found.outcome == "fail"
+    assert name in {case.rule.partition(" ")[0] for case in of_kind(found, "mismatch")}
+
+
+def _static() -> list[TrialResult]:
+    return [make_result(make_trial("static", seed)) for seed in range(3)]
+
+
+@pytest.mark.parametrize(
+    "baseline",
+    [
+        make_report([]),
+        make_report([make_result(make_trial(checkpoint="another"))]),
+        make_report([make_result(make_trial(seed=9))]),
+        make_report([make_result(make_trial(), status="failed")]),
+    ],
+)
+def test_a_baseline_without_a_trial_to_compare_ends_with_3_and_says_how_to_make_one(baseline: Report) -> None:
+    with pytest.raises(NotComparableError) as caught:
+        check(report(), baseline=baseline)
+    assert caught.value.exit_code == 3
+    assert "harness baseline set" in str(caught.value)
+
+
+def test_speed_on_another_device_is_not_comparable_and_quality_is() -> None:
+    gpu = make_environment(device=Device(kind="cuda", index=0, name="A100"), threads=2)
+    found = check(
+        report(environment=gpu),
+        baseline=report(),
+        gates=[gate("eval_accuracy drop<=0.02"), gate(f"{SPEED} drop<=10%")],
+    )
+    assert [case.verdict for case in of_kind(found, "drop")] == ["passed", "not comparable"]
+    assert found.outcome == "fail"
+    speed_alone = check(report(environment=gpu), baseline=report(), gates=[gate(f"{SPEED} drop<=10%")])
+    assert speed_alone.exit_code == 3
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    before=st.integers(100, 400),
+    after=st.integers(100, 400),
+    limit=st.floats(0, 0.5),
+)
+def test_a_larger_allowance_never_turns_a_drop_red(before: int, after: int, limit: float) -> None:
+    base, made = make_report([scored(0, before)]), make_report([scored(0, after)])
+    order = {"failed": 0, "unsure": 1, "passed": 2}
+    gates = [Gate(metric="eval_accuracy", max_drop=each) for each in (limit, limit + 0.1)]
+    strict, loose = (only(check(made, baseline=base, gates=[each]), "drop").verdict for each in gates)
+    assert order[strict] <= order[loose]
+
+
+def test_the_result_is_json_and_comes_back() -> None:
+    found = check(report(), baseline=report(), gates=[gate("eval_accuracy drop<=0.02")])
+    assert GateReport.model_validate_json(found.model_dump_json()) == found
