@@ -17,20 +17,10 @@ import numpy.typing as npt
 from datasets import Dataset
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from harness.assets.checkpoint_folder import TOKENIZER_FILES
 from harness.training.data import Corpus, Split
 
 _FORMAT: Final = 1
-_TOKENIZER_FILES: Final = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +133,7 @@ def _key(corpus: Corpus, checkpoint: Path, max_length: int) -> str:
     digest = hashlib.sha256(
         f"{_FORMAT} {version('tokenizers')} {corpus.content_sha256} {max_length}".encode()
     )
-    for name in _TOKENIZER_FILES:
+    for name in TOKENIZER_FILES:
         if (file := checkpoint / name).exists():
             digest.update(name.encode())
             digest.update(hashlib.sha256(file.read_bytes()).digest())
