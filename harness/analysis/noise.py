@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AwareDatetime, Field
 
 from harness.analysis.summary import quantile
+from harness.assets.places import wanted_cache_root
 from harness.errors import InvalidInputError
 from harness.frozen import Frozen
 from harness.metrics import METRICS
@@ -117,6 +118,11 @@ def noise_of(reports: Sequence[Report]) -> Noise:
         unstable=tuple(metric for metric, width in bands.items() if width >= 1),
         values=values,
     )
+
+
+def stored_noise() -> Path:
+    """The folder for what was calibrated on this machine; nothing is made."""
+    return wanted_cache_root() / "noise"
 
 
 def noise_file(folder: Path, fingerprint: str) -> Path:

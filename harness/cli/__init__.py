@@ -25,7 +25,9 @@ COMMANDS: Final[dict[str, str]] = {
     "prove": "Show that each variant of a suite computes the plain function.",
     "show": "Print a report's table again.",
     "compare": "Compare reports, or the variants of one, and say what is better, worse or the same.",
-    "schema": "Print the JSON Schema of a suite or a report.",
+    "check": "Judge a report by its gates: what a pull request needs to be merged.",
+    "baseline": "Keep a report to be compared with, list those that are kept.",
+    "schema": "Print the JSON Schema of a suite, a report, a comparison or a check.",
     "fetch": "Bring a pinned pretrained checkpoint to this machine.",
 }
 

@@ -1,30 +1,40 @@
-"""`harness schema`: the JSON Schema of a suite or a report."""
+"""`harness schema`: the JSON Schema of a suite, a report, a comparison or a check."""
 
 from __future__ import annotations
 
+import importlib
 import json
+from typing import Final
 
 import click
 
+# what -> the module and the model, so that one schema imports no other
+_MODELS: Final = {
+    "report": ("harness.results.models", "Report"),
+    "comparison": ("harness.analysis.comparison_models", "Comparison"),
+    "gates": ("harness.analysis.gates_models", "GateReport"),
+}
+
 
 @click.command
-@click.argument("what", type=click.Choice(["suite", "report"]))
+@click.argument("what", type=click.Choice(["suite", "report", "comparison", "gates"]))
 def command(what: str) -> None:
-    """Print the JSON Schema (2020-12) of a suite file or of a report.
+    """Print the JSON Schema (2020-12) of a suite file or of what `--format json` writes.
 
     An editor that is given the suite's schema completes keys and marks mistakes while you write.
     """
-    click.echo(json.dumps(_suite() if what == "suite" else _report(), indent=2))
+    click.echo(json.dumps(_suite() if what == "suite" else _stored(what), indent=2))
 
 
 def _suite() -> dict[str, object]:
-    from harness.suite.schema import suite_schema  # noqa: PLC0415  a report's schema needs none of it
+    from harness.suite.schema import suite_schema  # noqa: PLC0415  the other schemas need none of it
 
     return suite_schema()
 
 
-def _report() -> dict[str, object]:
-    from harness.results.models import Report  # noqa: PLC0415  a suite's schema needs none of it
-    from harness.suite.schema import DIALECT  # noqa: PLC0415
+def _stored(what: str) -> dict[str, object]:
+    from harness.suite.schema import DIALECT  # noqa: PLC0415  as above
 
-    return {"$schema": DIALECT, **Report.model_json_schema(mode="serialization")}
+    module, name = _MODELS[what]
+    model = getattr(importlib.import_module(module), name)
+    return {"$schema": DIALECT, **model.model_json_schema(mode="serialization")}

@@ -1,0 +1,71 @@
+"""`harness baseline`: keep a report to be compared with, list those that are kept, show one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from harness.cli.printing import print_report
+from harness.errors import InvalidInputError
+from harness.output.numbers import count
+from harness.output.safe_text import safe_text
+from harness.results.baselines import REPORTS, find_baseline, keep_baseline, kept_baselines
+from harness.results.reading import load_report
+
+_REPORTS = click.option(
+    "--reports",
+    type=click.Path(path_type=Path),
+    default=REPORTS,
+    show_default=True,
+    help="The folder that holds `baselines`.",
+)
+
+
+@click.group("baseline", short_help="Keep a report to be compared with.")
+def command() -> None:
+    r"""Keep reports to be compared with, under reports/baselines/NAME.json, and commit them.
+
+    \b
+    harness baseline set reports/padding/RUN main
+    harness check reports/padding/NEWER-RUN --baseline main
+    """
+
+
+@command.command("set")
+@click.argument("report", type=click.Path(path_type=Path))
+@click.argument("name")
+@_REPORTS
+@click.option("--force/--no-force", help="Keep even a report with failed or degenerate trials.")
+def set_(report: Path, name: str, reports: Path, *, force: bool) -> None:
+    """Keep REPORT as the baseline NAME, in the place of an earlier one."""
+    kept = keep_baseline(load_report(report), name, reports, force=force)
+    replaced = "" if kept.replaced is None else f", in the place of {safe_text(kept.replaced, 200)}"
+    click.echo(f"kept {safe_text(str(kept.file))}{replaced}")
+
+
+@command.command("list")
+@_REPORTS
+def list_(reports: Path) -> int | None:
+    """List the baselines that are kept; one that cannot be read is told and makes the exit code 2."""
+    damaged = False
+    for name, path in kept_baselines(reports).items():
+        try:
+            report = load_report(path)
+        except InvalidInputError as error:
+            damaged = True
+            click.echo(f"{safe_text(name)}  damaged: {safe_text(error.message, 500)}")
+            continue
+        created = report.created.strftime("%Y-%m-%d")
+        trials = count(len(report.results), "trial")
+        suite, run = safe_text(report.suite.name), safe_text(report.run, 100)
+        click.echo(f"{safe_text(name)}  {created}  {suite}, {trials}, run {run}")
+    return 2 if damaged else None
+
+
+@command.command("show")
+@click.argument("name")
+@_REPORTS
+def show(name: str, reports: Path) -> None:
+    """Print the table of the baseline NAME."""
+    print_report(load_report(find_baseline(name, reports)))

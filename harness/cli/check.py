@@ -1,0 +1,172 @@
+"""`harness check`: whether a report passes its gates; everything is written before the exit code is told."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from harness.analysis.gates import check
+from harness.analysis.gates_models import GateReport
+from harness.analysis.gates_reading import parse_gate, read_gates
+from harness.analysis.noise import bands_for, stored_noise
+from harness.cli.printing import encoded
+from harness.errors import HarnessError, InvalidInputError
+from harness.output.formats import format_of
+from harness.output.gates import GATE_FORMATS, gate_annotations, gate_table, to_markdown, verdict_line
+from harness.output.gates_failure import failure, failure_line
+from harness.output.github import active, step_summary
+from harness.output.safe_text import safe_text
+from harness.output.tables import make_console
+from harness.results.baselines import REPORTS, find_baseline
+from harness.results.reading import load_report
+from harness.results.writing import write_atomic
+
+
+@click.command(epilog="For example:  harness check reports/padding/RUN --baseline main -g 'eval_f1>=0.86'")
+@click.argument("report", type=click.Path(path_type=Path))
+@click.option("--baseline", help="What drops are measured against: a report, or a kept baseline's name.")
+@click.option(
+    "--gates",
+    "gates_file",
+    type=click.Path(path_type=Path),
+    help="More gates: a YAML list as under a suite's `gates:`.",
+)
+@click.option(
+    "-g",
+    "typed",
+    multiple=True,
+    metavar="GATE",
+    help="One more gate: 'eval_f1>=0.86', 'eval_accuracy drop<=0.02', 'train_seconds drop<=10%'.",
+)
+@click.option(
+    "--suite-gates/--no-suite-gates", default=True, show_default=True, help="Take the gates of the suite."
+)
+@click.option(
+    "--on-unsure",
+    type=click.Choice(["warn", "fail"]),
+    default="warn",
+    show_default=True,
+    help="What becomes of a drop whose interval holds the limit.",
+)
+@click.option(
+    "--allow-mismatch", multiple=True, metavar="NAME", help="Judge in spite of this mismatch: data, torch, …"
+)
+@click.option("--allow-degenerate/--no-allow-degenerate", help="Let trials pass that predict a single class.")
+@click.option(
+    "--reports",
+    type=click.Path(path_type=Path),
+    default=REPORTS,
+    show_default=True,
+    help="Where baselines are kept.",
+)
+@click.option(
+    "--format",
+    "wanted",
+    type=click.Choice(list(GATE_FORMATS)),
+    help="How to write it. [default: table]",
+)
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path), help="Write to this file, in the format of its ending."
+)
+def command(
+    *,
+    report: Path,
+    baseline: str | None,
+    gates_file: Path | None,
+    typed: tuple[str, ...],
+    suite_gates: bool,
+    on_unsure: Literal["warn", "fail"],
+    allow_mismatch: tuple[str, ...],
+    allow_degenerate: bool,
+    reports: Path,
+    wanted: str | None,
+    output: Path | None,
+) -> int:
+    r"""Judge REPORT, a report.json or the folder of a run, by its gates.
+
+    Whatever the gates say, every trial must have completed, none may predict a single class, no variant may
+    have failed parity and no score may lie more than 3 points above the suite's reference. With a baseline,
+    each of its trials must be there, on the same data, examples and metric version.
+
+    \b
+    exit code 0  all gates pass; what is unsure is a warning
+              1  a gate failed
+              2  the report, a gate or an option is invalid
+              3  nothing can be compared with the baseline
+
+    The last line reads `harness check: PASS 7 gates, 0 failed, 1 unsure`, or FAIL. In a step of GitHub
+    Actions annotations and the step's summary are written, too.
+    """
+    name = _format(wanted, output)
+    try:
+        asked = [*map(parse_gate, typed), *(read_gates(gates_file) if gates_file is not None else ())]
+        judged = load_report(report)
+        against = None if baseline is None else load_report(find_baseline(baseline, reports))
+        found = check(
+            judged,
+            baseline=against,
+            gates=[*(judged.suite.gates if suite_gates else ()), *asked],
+            on_unsure=on_unsure,
+            allow_mismatch=allow_mismatch,
+            allow_degenerate=allow_degenerate,
+            noise=bands_for([judged] if against is None else [judged, against], stored_noise()),
+        )
+    except HarnessError as error:
+        _write(failure(error, name), output)
+        _tell_github(failure(error, "github"), failure(error, "markdown"), name)
+        _end(failure_line(error), name, output)
+        raise
+    if name == "table" and output is None and sys.stdout.isatty():
+        _draw(found)
+    else:
+        _write(GATE_FORMATS[name](found), output)
+    _tell_github(gate_annotations(found), to_markdown(found), name)
+    _end(verdict_line(found), name, output)
+    return found.exit_code
+
+
+def _format(wanted: str | None, output: Path | None) -> str:
+    name = wanted or (format_of(output) if output is not None else "table")
+    if name not in GATE_FORMATS:
+        raise InvalidInputError(
+            f"a check cannot be written as {name}", hint=f"Use one of {', '.join(GATE_FORMATS)}."
+        )
+    return name
+
+
+def _draw(found: GateReport) -> None:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    make_console(sys.stdout).print(gate_table(found))
+
+
+def _write(text: str, output: Path | None) -> None:
+    if output is not None:
+        write_atomic(output, encoded(text))
+        click.echo(f"wrote {safe_text(str(output))}", err=True)
+        return
+    sys.stdout.flush()
+    sys.stdout.buffer.write(encoded(text))
+    sys.stdout.buffer.flush()
+
+
+def _tell_github(annotations: str, summary: str, name: str) -> None:
+    """In a step of GitHub Actions, annotations in its log and the Markdown in its summary."""
+    if not active(os.environ):
+        return
+    if name != "github":
+        # Its runner reads both streams, and standard output belongs to the result.
+        click.echo(annotations, err=True, nl=False)
+    if file := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(file).open("a", encoding="utf-8") as stream:
+            stream.write(step_summary(summary))
+
+
+def _end(line: str, name: str, output: Path | None) -> None:
+    """The verdict as the last line: below a table, and beside what a program reads."""
+    click.echo(line, err=name != "table" and output is None)
