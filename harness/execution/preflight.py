@@ -12,6 +12,7 @@ from harness.assets.models import AssetsMode, ResolvedCheckpoint, ResolvedData
 from harness.assets.resolve import cache_root, find_checkpoint, find_data
 from harness.environment import available_devices, torch_cuda_build
 from harness.errors import UnavailableError
+from harness.execution.lengths import refuse_lengths
 from harness.job import Job
 from harness.results.models import TrialResult
 from harness.suite.models import Measure
@@ -74,7 +75,8 @@ def prepare(
     """Find all that the trials need, each thing once.
 
     Raises:
-        InvalidInputError: a name that can be no checkpoint's or data set's.
+        InvalidInputError: a name that can be no checkpoint's or data set's, or a length that a checkpoint
+            does not take.
     """
     checkpoints = {
         key: _find(partial(assets.checkpoint, *key, note))
@@ -99,6 +101,7 @@ def prepare(
             jobs[trial.id] = Job(
                 trial=trial, measure=measure, checkpoint=checkpoint, data=dataset, cache_dir=cache
             )
+    refuse_lengths(trials, {id_: job.checkpoint for id_, job in jobs.items()})
     found = (*checkpoints.values(), *data.values())
     chosen = tuple(_describe(one) for one in found if not isinstance(one, str))
     for sentence in chosen:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import inspect
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
+from harness.assets.checkpoint_limits import OFFSET_POSITIONS
 from harness.job import TrialStoppedError
 from harness.trial import Attention, TokenTypeIds
-
-# RoBERTa and its kin count positions from the padding id on.
-_OFFSET_POSITIONS: Final = {"roberta", "xlm-roberta", "camembert", "mpnet"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +91,6 @@ def longest_input(folder: Path, tokenizer_limit: int) -> int:
     positions = getattr(config, "max_position_embeddings", None)
     if positions is None:
         return tokenizer_limit
-    if config.model_type in _OFFSET_POSITIONS:
+    if config.model_type in OFFSET_POSITIONS:
         positions -= config.pad_token_id + 1
     return min(int(positions), tokenizer_limit)

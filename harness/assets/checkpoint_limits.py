@@ -1,0 +1,67 @@
+"""What a checkpoint's files say of its input: the longest row, and whether rows can be padded."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+# RoBERTa and its kin count positions from the padding id on.
+OFFSET_POSITIONS: Final = {"roberta", "xlm-roberta", "camembert", "mpnet"}
+
+_POSITIONS: Final = ("max_position_embeddings", "n_positions")
+_PADDING_TOKENS: Final = (b"[PAD]", b"<pad>")
+
+
+@dataclass(frozen=True, slots=True)
+class InputLimits:
+    """`longest` is the most tokens in one row, None where the files do not say.
+
+    `pads` says whether its tokenizer has a padding token.
+    """
+
+    longest: int | None
+    pads: bool
+
+
+def input_limits(folder: Path) -> InputLimits:
+    """Read them from `config.json`, `tokenizer_config.json` and, last, the vocabulary.
+
+    What is missing or unreadable says nothing here: whoever loads the checkpoint will say what is wrong.
+    """
+    config, tokenizer = _mapping(folder / "config.json"), _mapping(folder / "tokenizer_config.json")
+    limits = [limit for limit in (_positions(config), tokenizer.get("model_max_length")) if _is_count(limit)]
+    return InputLimits(min(limits, default=None), _pads(folder, config, tokenizer))
+
+
+def _positions(config: dict[str, Any]) -> int | None:
+    positions = next((config[key] for key in _POSITIONS if _is_count(config.get(key))), None)
+    if positions is None or config.get("model_type") not in OFFSET_POSITIONS:
+        return positions
+    padding = config.get("pad_token_id")
+    return positions - (padding + 1 if isinstance(padding, int) else 2)
+
+
+def _pads(folder: Path, config: dict[str, Any], tokenizer: dict[str, Any]) -> bool:
+    for said in (tokenizer, _mapping(folder / "special_tokens_map.json")):
+        if "pad_token" in said:
+            return said["pad_token"] is not None
+    if isinstance(config.get("pad_token_id"), int):
+        return True
+    # A tokenizer's class may have a token that no configuration names, as BERT's has.
+    vocabularies = [folder / name for name in ("vocab.txt", "vocab.json", "tokenizer.json")]
+    present = [file.read_bytes() for file in vocabularies if file.is_file()]
+    return not present or any(token in text for text in present for token in _PADDING_TOKENS)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _mapping(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
