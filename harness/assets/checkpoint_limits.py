@@ -31,12 +31,13 @@ def input_limits(folder: Path) -> InputLimits:
     What is missing or unreadable says nothing here: whoever loads the checkpoint will say what is wrong.
     """
     config, tokenizer = _mapping(folder / "config.json"), _mapping(folder / "tokenizer_config.json")
-    limits = [limit for limit in (_positions(config), tokenizer.get("model_max_length")) if _is_count(limit)]
-    return InputLimits(min(limits, default=None), _pads(folder, config, tokenizer))
+    limits = (_positions(config), _count(tokenizer.get("model_max_length")))
+    longest = min((limit for limit in limits if limit is not None), default=None)
+    return InputLimits(longest, _pads(folder, config, tokenizer))
 
 
 def _positions(config: dict[str, Any]) -> int | None:
-    positions = next((config[key] for key in _POSITIONS if _is_count(config.get(key))), None)
+    positions = next(filter(None, (_count(config.get(key)) for key in _POSITIONS)), None)
     if positions is None or config.get("model_type") not in OFFSET_POSITIONS:
         return positions
     padding = config.get("pad_token_id")
@@ -55,8 +56,8 @@ def _pads(folder: Path, config: dict[str, Any], tokenizer: dict[str, Any]) -> bo
     return not present or any(token in text for text in present for token in _PADDING_TOKENS)
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
 def _mapping(file: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from harness.errors import InvalidInputError, StorageError
+from harness.results.finishing import FINISHED, is_finished, write_ending
 from harness.results.folders import (
     is_real_folder,
     is_there,
@@ -21,9 +22,9 @@ from harness.results.folders import (
     remove_file,
 )
 from harness.results.locking import hold_lock
-from harness.results.models import Report, Status, TrialResult
+from harness.results.models import Report, TrialResult
 from harness.results.plan import Plan, make_plan
-from harness.results.reading import NewerSchemaError, load_report, parse_strict, read_bytes
+from harness.results.reading import parse_strict, read_bytes
 from harness.results.trial_folder import TRIAL_ID, read_result, write_result
 from harness.results.writing import OS_FILES, TEMPORARY_NAME, Files, to_json, write_atomic
 
@@ -40,9 +41,6 @@ __all__ = [
     "write_result",
 ]
 
-FINISHED: Final[frozenset[Status]] = frozenset(
-    {"completed", "failed", "oom", "diverged", "timeout", "unavailable", "killed"}
-)
 RUN_ID: Final = re.compile(r"(\d{8}T\d{6}Z)-([0-9a-f]{6})(?:-(\d{1,6}))?")
 _SUITE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
@@ -150,7 +148,9 @@ class RunDirectory:
         write_atomic(self.path / "report.md", markdown.encode(), files=self.files)
         if html is not None:
             write_atomic(self.path / "report.html", html.encode(), files=self.files)
-        write_atomic(self.path / "report.json", to_json(report), files=self.files)
+        data = to_json(report)
+        write_ending(self.path, report, data, self.plan, self.files)
+        write_atomic(self.path / "report.json", data, files=self.files)
 
 
 def create_run(
@@ -195,7 +195,7 @@ def find_unfinished(
             continue
         run = open_run(path, files=files)
         if run.plan.digest == plan.digest:
-            return None if _is_finished(run) else run
+            return None if is_finished(run.path, run.plan) else run
     return None
 
 
@@ -247,15 +247,3 @@ def _runs(reports: Path, suite_name: str) -> Iterator[Path]:
     matches = [found for name in names_in(folder) if (found := RUN_ID.fullmatch(name))]
     matches.sort(key=lambda found: (found[1], int(found[3] or 1)), reverse=True)
     return (folder / found[0] for found in matches if is_real_folder(folder / found[0]))
-
-
-def _is_finished(run: RunDirectory) -> bool:
-    try:
-        report = load_report(run.path / "report.json")
-    except NewerSchemaError:
-        raise
-    except InvalidInputError:
-        # Missing or damaged: the results themselves say what is done, and the report is written anew.
-        return False
-    done = {result.trial.id for result in report.results if result.status in FINISHED}
-    return done.issuperset(run.plan.trial_ids)
