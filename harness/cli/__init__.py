@@ -27,6 +27,7 @@ COMMANDS: Final[dict[str, str]] = {
     "compare": "Compare reports, or the variants of one, and say what is better, worse or the same.",
     "check": "Judge a report by its gates: what a pull request needs to be merged.",
     "baseline": "Keep a report to be compared with, list those that are kept.",
+    "calibrate": "Measure how far this machine's times differ when nothing does.",
     "schema": "Print the JSON Schema of a suite, a report, a comparison or a check.",
     "fetch": "Bring a pinned pretrained checkpoint to this machine.",
 }

@@ -13,6 +13,7 @@ import click
 from harness.analysis.comparison import compare
 from harness.analysis.comparison_models import Comparison
 from harness.analysis.conditions import CONDITIONS, STORED_VALUE
+from harness.analysis.noise import bands_for, stored_noise
 from harness.errors import InvalidInputError, NotComparableError
 from harness.output.comparison import COMPARISON_FORMATS, comparison_table
 from harness.output.formats import format_of
@@ -83,13 +84,15 @@ def command(
     """
     name = _format(wanted, output)
     paths, place = (list(reports), baseline or 0) if by else _with_baseline(reports, baseline)
+    loaded = [load_report(path) for path in paths]
     comparison = compare(
-        [load_report(path) for path in paths],
+        loaded,
         baseline=place,
         by=by,
         metrics=metrics or None,
         margin=_share(margin),
         allow_mismatch=allow_mismatch,
+        noise=bands_for(loaded, stored_noise()),
         names=[_name(path) for path in paths],
         speed_across_devices=speed_across_devices,
         explain=explain,

@@ -1,0 +1,124 @@
+"""How far equal runs lie apart, and when that is used."""
+
+from __future__ import annotations
+
+from itertools import combinations, count
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.analysis.noise import Noise, band, bands_for, calibrate, noise_file, noise_of, suite_of
+from harness.errors import InvalidInputError
+from harness.results.models import Report
+from harness.results.writing import to_json
+from harness.suite.matrix import expand
+from harness.suite.models import Suite
+from harness.trial import Padding, Train
+from tests.factories import make_environment, make_report, make_result, make_suite, make_trial
+
+SPEED = "train_samples_per_second"
+
+
+def run_at(*speeds: float) -> list[Report]:
+    return [make_report([make_result(samples_per_second=speed)]) for speed in speeds]
+
+
+@given(values=st.lists(st.floats(1e-3, 1e6), min_size=2, max_size=8))
+def test_the_band_covers_most_ratios_and_never_more_than_all(values: list[float]) -> None:
+    ratios = [max(pair) / min(pair) - 1 for pair in combinations(values, 2)]
+    assert 0 <= band(values) <= max(ratios)
+    assert sum(ratio <= band(values) + 1e-9 for ratio in ratios) >= 0.9 * len(ratios) - 1
+
+
+def test_the_band_of_two_runs_is_their_ratio() -> None:
+    assert band([10.0, 11.0]) == pytest.approx(0.1)
+    assert band([5.0, 5.0, 5.0]) == 0
+
+
+def test_a_machine_is_calibrated_by_running_the_same_trial_again() -> None:
+    speeds = iter((25.0, 27.5, 26.0))
+    seen: list[Suite] = []
+
+    def run(suite: Suite) -> Report:
+        seen.append(suite)
+        return run_at(next(speeds))[0]
+
+    noise = calibrate(suite_of(make_trial(), make_suite()), 3, run)
+    assert len(seen) == 3
+    assert len(set(map(id, seen))) == 1
+    assert 0.05 < noise.bands[SPEED] < 0.15
+    assert "eval_accuracy" not in noise.bands
+    assert "peak_memory_host_bytes" not in noise.bands
+    assert Noise.model_validate_json(to_json(noise)) == noise
+
+
+def test_the_suite_of_a_trial_gives_that_trial_back() -> None:
+    suite = make_suite(name="x" * 64)
+    numbers = count()
+    for padding in (Padding(strategy="unpadded"), Padding(strategy="static", length=128)):
+        trial = make_trial(
+            padding,
+            seed=next(numbers) + 5,
+            revision="abc",
+            precision="bf16",
+            attention="eager",
+            token_type_ids="drop",
+            train=Train(learning_rate=3e-5),
+        )
+        assert expand(suite_of(trial, suite), ["cpu"]) == (trial,)
+
+
+def test_what_varies_beyond_its_size_is_named_and_not_kept() -> None:
+    noise = noise_of(run_at(10.0, 50.0))
+    assert SPEED in noise.unstable
+    assert SPEED not in noise.bands
+
+
+@pytest.mark.parametrize(
+    ("reports", "says"),
+    [
+        ([make_report([make_result(status="oom")])], "ended oom in train"),
+        ([make_report([])], "0 trials, not one"),
+        ([make_report()], "6 trials, not one"),
+        ([*run_at(1.0), make_report([make_result(make_trial(seed=1))])], "2 different trials"),
+        (
+            [*run_at(1.0), make_report([make_result(environment=make_environment(threads=9))])],
+            "on 2 machines",
+        ),
+    ],
+)
+def test_what_is_no_noise_is_refused(reports: list[Report], says: str) -> None:
+    with pytest.raises(InvalidInputError, match=says):
+        noise_of(reports)
+
+
+def test_one_run_cannot_differ() -> None:
+    with pytest.raises(InvalidInputError, match="cannot differ"):
+        calibrate(make_suite(), 1, lambda _: make_report())
+
+
+def test_the_bands_are_used_where_all_trials_ran_on_that_machine(tmp_path: Path) -> None:
+    noise = noise_of(run_at(25.0, 26.0))
+    file = noise_file(tmp_path, noise.fingerprint)
+    assert bands_for(run_at(25.0), tmp_path) == {}
+    file.write_bytes(to_json(noise))
+    assert bands_for(run_at(25.0, 30.0), tmp_path) == noise.bands
+    elsewhere = make_report([make_result(environment=make_environment(threads=9))])
+    assert bands_for([*run_at(25.0), elsewhere], tmp_path) == {}
+    assert bands_for([make_report([])], tmp_path) == {}
+    file.write_bytes(to_json(noise)[:-9])
+    with pytest.raises(InvalidInputError, match="not valid JSON"):
+        bands_for(run_at(25.0), tmp_path)
+
+
+@pytest.mark.parametrize("bands", ['{"eval_beauty": 0.1}', '{"train_seconds": 1.5}', '{"train_seconds": -1}'])
+def test_a_damaged_calibration_is_refused(tmp_path: Path, bands: str) -> None:
+    noise = noise_of(run_at(25.0, 26.0))
+    bare = to_json(noise.model_copy(update={"bands": {}})).replace(
+        b'"bands": {}', b'"bands": ' + bands.encode()
+    )
+    noise_file(tmp_path, noise.fingerprint).write_bytes(bare)
+    with pytest.raises(InvalidInputError):
+        bands_for(run_at(25.0), tmp_path)
