@@ -28,6 +28,7 @@ COMMANDS: Final[dict[str, str]] = {
     "check": "Judge a report by its gates: what a pull request needs to be merged.",
     "baseline": "Keep a report to be compared with, list those that are kept.",
     "calibrate": "Measure how far this machine's times differ when nothing does.",
+    "rescore": "Score a report's stored logits again, without training.",
     "schema": "Print the JSON Schema of a suite, a report, a comparison or a check.",
     "fetch": "Bring a pinned pretrained checkpoint to this machine.",
 }

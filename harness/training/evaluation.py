@@ -60,7 +60,7 @@ def predict(
     return logits
 
 
-def score(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> Score:
+def score(logits: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.int64]) -> Score:
     """Loss and metrics of logits of shape (N, classes) against labels of shape (N,).
 
     Raises:

@@ -1,0 +1,132 @@
+"""Stored scores beside those that the stored logits give now, and a report that holds the new ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from harness.analysis.naming import labels
+from harness.analysis.sheets import read_sheet
+from harness.errors import InvalidInputError
+from harness.frozen import Frozen
+from harness.results.models import Predictions, Report, TrialResult, measured
+
+# Both are computed in double precision from the same logits: what differs by more was changed.
+TOLERANCE: Final = 1e-9
+SCORED: Final = ("eval_accuracy", "eval_f1", "eval_mcc", "eval_loss")
+
+
+class Score(Frozen):
+    """What one trial's logits are worth, or the `reason` why they are worth nothing."""
+
+    eval_accuracy: float | None = None
+    eval_f1: float | None = None
+    eval_mcc: float | None = None
+    eval_loss: float | None = None
+    degenerate: bool | None = None
+    reason: str | None = None
+
+
+class Scores(Frozen):
+    """The scores of some predictions, in their order, and the version of the metrics that gave them."""
+
+    metric_version: str
+    scores: tuple[Score, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rescored:
+    """One trial: its name, and for each metric what is stored and what its logits give; None where unknown.
+
+    `notes` tell what else differs. `differs` says whether anything does.
+    """
+
+    name: str
+    values: dict[str, tuple[float | None, float | None]]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def differs(self) -> bool:
+        """Whether a stored score does not follow from the stored logits."""
+        return bool(self.notes) or any(map(_differ, self.values.values()))
+
+    def differing(self, metric: str) -> bool:
+        """The same, of one metric."""
+        return _differ(self.values[metric])
+
+
+def to_score(report: Report) -> tuple[Predictions, ...]:
+    """The predictions of every trial that kept them, in the report's order.
+
+    Raises:
+        InvalidInputError: There are none, or some are damaged.
+    """
+    kept = [result for result in report.results if read_sheet(result) is not None]
+    if not kept:
+        raise InvalidInputError(
+            f"report {report.run} holds no predictions: there is nothing to score",
+            hint="Only completed trials keep them: run the suite again.",
+        )
+    return tuple(result.predictions for result in kept if result.predictions is not None)
+
+
+def set_beside(report: Report, scores: Scores) -> tuple[Rescored, ...]:
+    """Every completed trial with both scores; `scores` are of `to_score(report)`."""
+    variants = labels(result.trial for result in report.results)
+    return tuple(
+        _beside(result, f"{variants[result.trial.variant_id]} seed {result.trial.seed}", score)
+        for result, score in _with_scores(report, scores)
+        if result.status == "completed" or score is not None
+    )
+
+
+def with_scores(report: Report, scores: Scores) -> Report:
+    """The report with the new scores in place of the stored ones, and a note that says so."""
+    results = [
+        result if score is None or score.reason is not None else _rescored(result, score, scores)
+        for result, score in _with_scores(report, scores)
+    ]
+    note = f"scored again from the stored logits with metrics {scores.metric_version}"
+    return report.model_copy(update={"results": tuple(results), "notes": (*report.notes, note)})
+
+
+def _with_scores(report: Report, scores: Scores) -> list[tuple[TrialResult, Score | None]]:
+    found = iter(scores.scores)
+    pairs = [
+        (result, None if result.predictions is None else next(found, Score(reason="was not scored")))
+        for result in report.results
+    ]
+    if next(found, None) is not None:
+        raise ValueError("more scores than predictions")
+    return pairs
+
+
+def _beside(result: TrialResult, name: str, score: Score | None) -> Rescored:
+    again = {metric: None if score is None else getattr(score, metric) for metric in SCORED}
+    notes = []
+    if score is None:
+        notes.append("kept no predictions")
+    elif score.reason is not None:
+        notes.append(score.reason)
+    elif score.degenerate != result.degenerate:
+        notes.append(f"degenerate is {result.degenerate}, its logits say {score.degenerate}")
+    return Rescored(name, {metric: (result.value(metric), again[metric]) for metric in SCORED}, tuple(notes))
+
+
+def _differ(pair: tuple[float | None, float | None]) -> bool:
+    stored, again = pair
+    if stored is None or again is None:
+        return stored is not again
+    return abs(stored - again) > TOLERANCE
+
+
+def _rescored(result: TrialResult, score: Score, scores: Scores) -> TrialResult:
+    new = {metric: value for metric in SCORED if (value := getattr(score, metric)) is not None}
+    kept = [found for found in result.measurements if found.metric not in new]
+    return result.model_copy(
+        update={
+            "measurements": (*(measured(metric, value) for metric, value in new.items()), *kept),
+            "metric_version": scores.metric_version,
+            "degenerate": bool(score.degenerate),
+        }
+    )

@@ -1,0 +1,112 @@
+"""`harness rescore`: honest reports score the same again, changed ones do not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.analysis.rescoring import SCORED, Score, Scores, set_beside, to_score, with_scores
+from harness.errors import InvalidInputError
+from harness.results.models import Predictions, Report, TrialResult, measured
+from harness.results.reading import load_report
+from harness.results.writing import to_json
+from tests.execution.fakes import environ
+from tests.factories import make_report, make_result, make_trial
+
+
+def rescore(
+    report: Report, folder: Path, *arguments: str, scorer: str | None = "tests.cli.scorer", **changes: str
+) -> subprocess.CompletedProcess[str]:
+    file = folder / "report.json"
+    file.write_bytes(to_json(report))
+    chosen = [] if scorer is None else ["--scorer", scorer]
+    return subprocess.run(
+        [sys.executable, "-m", "harness", "rescore", str(file), *chosen, *arguments],
+        env=environ(**changes),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def forged(metric: str = "eval_f1", value: float = 0.99) -> TrialResult:
+    honest = make_result(make_trial(seed=7))
+    kept = tuple(one for one in honest.measurements if one.metric != metric)
+    return honest.model_copy(update={"measurements": (measured(metric, value), *kept)})
+
+
+def test_an_honest_report_scores_the_same_again(tmp_path: Path) -> None:
+    done = rescore(make_report(), tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "6 trials, 0 differing" in done.stdout
+    assert "stored glue/mrpc 1; now fake 1" in done.stdout
+
+
+@pytest.mark.parametrize("metric", ["eval_accuracy", "eval_f1", "eval_mcc", "eval_loss"])
+def test_a_changed_score_is_shown_beside_what_its_logits_give(tmp_path: Path, metric: str) -> None:
+    done = rescore(make_report([make_result(), forged(metric, 0.9876)]), tmp_path)
+    assert done.returncode == 1
+    assert "2 trials, 1 differing" in done.stdout
+    assert "0.9876, now" in done.stdout
+
+
+def test_the_new_scores_can_be_written_and_then_hold(tmp_path: Path) -> None:
+    out = tmp_path / "new.json"
+    failed = make_result(make_trial(seed=3), status="oom")
+    assert rescore(make_report([forged(), failed]), tmp_path, "--output", str(out)).returncode == 1
+    new = load_report(out)
+    assert new.results[1] == failed
+    assert new.results[0].metric_version == "fake 1"
+    assert "scored again" in new.notes[-1]
+    assert rescore(new, tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "says"), [("crash", "exit code 1: error: it broke"), ("babble", "gave no scores: no JSON")]
+)
+def test_a_scorer_without_an_answer_ends_with_69(tmp_path: Path, behaviour: str, says: str) -> None:
+    done = rescore(make_report(), tmp_path, SCORER=behaviour)
+    assert (done.returncode, done.stdout) == (69, "")
+    assert says in done.stderr
+
+
+def test_a_report_without_predictions_has_nothing_to_score() -> None:
+    with pytest.raises(InvalidInputError, match="nothing to score"):
+        to_score(make_report([make_result(status="failed")]))
+
+
+def test_damaged_predictions_are_refused() -> None:
+    torn = Predictions(example_ids=(1, 2), labels=(0,), logits=((0.0, 1.0),))
+    with pytest.raises(InvalidInputError, match="cannot be scored"):
+        to_score(make_report([make_result().model_copy(update={"predictions": torn})]))
+
+
+def test_a_completed_trial_without_predictions_or_score_differs() -> None:
+    bare = make_result(make_trial(seed=1)).model_copy(update={"predictions": None})
+    report = make_report([make_result(), bare])
+    first, second = set_beside(report, Scores(metric_version="x", scores=(Score(reason="not finite"),)))
+    assert (first.differs, second.differs) == (True, True)
+    assert (first.notes, second.notes) == (("not finite",), ("kept no predictions",))
+    unscored = with_scores(report, Scores(metric_version="x", scores=(Score(reason="not finite"),)))
+    assert unscored.results == report.results
+
+
+def test_the_flag_of_a_single_class_is_checked_too() -> None:
+    report = make_report([make_result(degenerate=True)])
+    values = {metric: report.results[0].value(metric) for metric in SCORED}
+    score = Score.model_validate({**values, "degenerate": False})
+    (found,) = set_beside(report, Scores(metric_version="x", scores=(score,)))
+    assert found.notes == ("degenerate is True, its logits say False",)
+
+
+@pytest.mark.heavy
+def test_evaluate_gives_the_stored_scores_again(tmp_path: Path) -> None:
+    report = make_report([make_result(), forged()])
+    done = rescore(report, tmp_path, scorer=None)
+    assert done.returncode == 1, done.stderr
+    assert "2 trials, 1 differing" in done.stdout
+    assert "now classification-" in done.stdout
