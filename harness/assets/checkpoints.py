@@ -62,12 +62,13 @@ def build_checkpoint(
     model = _body(recipe, tokenizer.get_vocab_size())
     torch.manual_seed(recipe.seed)
     favour_equal_words(model)
-    pretrain(model, tokenizer, Round(steps[0], 2e-3, recipe.seed), say=lambda line: say(f"{name}: {line}"))
+    first = Round(steps[0], 2e-3, recipe.seed, learn_match=False)
+    pretrain(model, tokenizer, first, say=lambda line: say(f"{name}: {line}"))
     for rate in ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"):
         if hasattr(model.config, rate):
             setattr(model.config, rate, 0.1)
     model.save_pretrained(folder)
-    second = Round(steps[1], 1e-3, recipe.seed + 10)
+    second = Round(steps[1], 1e-3, recipe.seed + 10, learn_match=True)
     model = AutoModel.from_pretrained(folder)
     torch.manual_seed(second.seed)
     pretrain(model, tokenizer, second, say=lambda line: say(f"{name}, with dropout: {line}"))

@@ -6,7 +6,8 @@ embedded corpus:
 1. masked language modelling of 15 % of the words, with the input embeddings as output weights;
 2. shared words: for each word, from the second layer, whether it also stands in the other sentence;
 3. matching: whether the pair says the same, from the pooled output (BERT) or the `[CLS]` vector
-   (DistilBERT). Its head keeps its small random weights, which makes the body carry the answer.
+   (DistilBERT). In the first round its head keeps its small random weights, which makes the body carry
+   the answer.
 
 Two things about the start differ from BERT's and are what lets so small a model find the comparison at
 all: word embeddings are four times as large, and each layer's key weights begin as a copy of its query
@@ -38,11 +39,15 @@ MASK_ID: Final = 4
 
 @dataclass(frozen=True)
 class Round:
-    """One round of pretraining: its steps of 32 pairs, its highest learning rate and its seed."""
+    """One round of pretraining: its steps of 32 pairs, its highest learning rate and its seed.
+
+    With `learn_match` the matching head learns too; otherwise it keeps its small random weights.
+    """
 
     steps: int
     learning_rate: float
     seed: int
+    learn_match: bool
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ def pretrain(model: Any, tokenizer: Tokenizer, plan: Round, *, say: Callable[[st
     The seed of the plan is the text's; the caller seeds torch. `say` gets a line every 500 steps with the
     mean losses and the share of pairs matched right.
     """
-    heads = _Heads(model.config.vocab_size, model.config.hidden_size)
+    heads = _Heads(model.config.vocab_size, model.config.hidden_size, learn_match=plan.learn_match)
     model.train()
     parameters = [parameter for part in (model, heads) for parameter in part.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=plan.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
@@ -123,12 +128,12 @@ def favour_equal_words(model: Any) -> None:
 class _Heads(nn.Module):
     """The three objectives' heads, used for pretraining only."""
 
-    def __init__(self, words: int, width: int) -> None:
+    def __init__(self, words: int, width: int, *, learn_match: bool) -> None:
         super().__init__()
         self.transform = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width))
         self.word_bias = nn.Parameter(torch.zeros(words))
         self.shared = nn.Linear(width, 1)
-        self.match = nn.Linear(width, 2).requires_grad_(False)
+        self.match = nn.Linear(width, 2).requires_grad_(learn_match)
         nn.init.normal_(self.match.weight, std=0.02)
         nn.init.zeros_(self.match.bias)
 
