@@ -46,10 +46,18 @@ VARIABLES: Final = (
 )
 CPU_FLAGS: Final = ("amx_bf16", "amx_tile", "avx2", "avx512_bf16", "avx512f", "bf16", "sve")
 
-_COUNT_CUDA_DEVICES: Final = (
-    "import ctypes; driver = ctypes.CDLL('libcuda.so.1'); count = ctypes.c_int(0); "
-    "driver.cuInit(0); driver.cuDeviceGetCount(ctypes.byref(count)); print(count.value)"
-)
+_NAME_CUDA_DEVICES: Final = """
+import ctypes
+driver = ctypes.CDLL("libcuda.so.1")
+count, device, name = ctypes.c_int(0), ctypes.c_int(0), ctypes.create_string_buffer(256)
+driver.cuInit(0)
+driver.cuDeviceGetCount(ctypes.byref(count))
+for index in range(count.value):
+    driver.cuDeviceGet(ctypes.byref(device), index)
+    driver.cuDeviceGetName(name, len(name), device)
+    print(name.value.decode(errors="replace"))
+"""
+_NVIDIA_MODULE: Final = Path("/proc/driver/nvidia/version")
 
 DeviceKind = Literal["cpu", "cuda", "mps"]
 
@@ -187,22 +195,42 @@ def torch_cuda_build() -> str | None:
 @cache
 def available_devices() -> tuple[str, ...]:
     """The devices torch can use here, best first, ending with `cpu`; found without importing torch."""
-    if torch_cuda_build() is not None and (count := _cuda_device_count()):
-        return (*(f"cuda:{index}" for index in range(count)), "cpu")
+    if gpus := describe_gpus():
+        return (*gpus, "cpu")
     if sys.platform == "darwin" and platform.machine() == "arm64":
         return ("mps", "cpu")
     return ("cpu",)
 
 
-def _cuda_device_count() -> int:
-    """Visible NVIDIA devices by the driver itself, which obeys CUDA_VISIBLE_DEVICES; 0 without a driver."""
+@cache
+def describe_gpus() -> dict[str, Device]:
+    """The CUDA devices that torch can use here, by the name a suite gives them: `cuda:0` and on."""
+    if torch_cuda_build() is None:
+        return {}
+    driver = nvidia_driver()
+    return {
+        f"cuda:{index}": Device(kind="cuda", index=index, name=name, driver=driver)
+        for index, name in enumerate(_cuda_device_names())
+    }
+
+
+def nvidia_driver(module: Path = _NVIDIA_MODULE) -> str | None:
+    """The version of the NVIDIA driver that the Linux kernel has loaded; None without one."""
+    try:
+        found = re.search(r"Kernel Module.*?\s(\d+(?:\.\d+)+)", module.read_text(errors="replace"))
+    except OSError:
+        return None
+    return found[1] if found else None
+
+
+def _cuda_device_names() -> list[str]:
+    """Visible NVIDIA devices by the driver itself, which obeys CUDA_VISIBLE_DEVICES."""
     try:
         ctypes.CDLL("libcuda.so.1")
     except OSError:
-        return 0
+        return []
     # In a process of its own: a driver that was touched cannot be used after a fork.
-    found = _output(sys.executable, "-c", _COUNT_CUDA_DEVICES)
-    return int(found) if found and found.isdigit() else 0
+    return (_output(sys.executable, "-c", _NAME_CUDA_DEVICES) or "").splitlines()
 
 
 def _output(*command: str) -> str | None:

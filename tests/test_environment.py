@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -88,13 +89,48 @@ def test_the_cuda_build_of_torch_is_read_without_importing_it(
     assert torch_cuda_build() == cuda
 
 
-def test_a_cuda_build_without_a_driver_has_the_cpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def cuda_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The names of the GPUs that the driver would list, for a CUDA build of torch on Linux."""
+    names: list[str] = []
     monkeypatch.setattr(environment, "torch_cuda_build", lambda: "13.0")
-    monkeypatch.setattr(environment, "_cuda_device_count", lambda: 0)
+    monkeypatch.setattr(environment, "_cuda_device_names", lambda: names)
     monkeypatch.setattr("sys.platform", "linux")
-    environment.available_devices.cache_clear()
+    for cached in (environment.available_devices, environment.describe_gpus):
+        cached.cache_clear()
+    yield names
+    for cached in (environment.available_devices, environment.describe_gpus):
+        cached.cache_clear()
+
+
+def test_a_cuda_build_without_a_driver_has_the_cpu_alone(cuda_names: list[str]) -> None:
     assert environment.available_devices() == ("cpu",)
-    monkeypatch.setattr(environment, "_cuda_device_count", lambda: 2)
-    environment.available_devices.cache_clear()
+
+
+def test_gpus_are_described_by_the_names_a_suite_gives_them(cuda_names: list[str]) -> None:
+    cuda_names += ["NVIDIA H100 80GB HBM3", "Tesla T4"]
     assert environment.available_devices() == ("cuda:0", "cuda:1", "cpu")
-    environment.available_devices.cache_clear()
+    assert [gpu.name for gpu in environment.describe_gpus().values()] == cuda_names
+
+
+def test_a_build_for_the_cpu_has_no_gpu(cuda_names: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda_names.append("Tesla T4")
+    monkeypatch.setattr(environment, "torch_cuda_build", lambda: None)
+    assert environment.describe_gpus() == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "driver"),
+    [
+        (
+            "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19\nGCC version: 12.2\n",
+            "535.104.05",
+        ),
+        ("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.86.15  Release Build\n", "570.86.15"),
+        ("something else", None),
+    ],
+)
+def test_the_driver_is_the_one_the_kernel_has_loaded(tmp_path: Path, text: str, driver: str | None) -> None:
+    (tmp_path / "version").write_text(text)
+    assert environment.nvidia_driver(tmp_path / "version") == driver
+    assert environment.nvidia_driver(tmp_path / "missing") is None

@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import Final, Literal
 
-from harness.environment import Environment
+from harness.assets.digest import weights_sha256
+from harness.assets.models import ResolvedCheckpoint
+from harness.environment import Device, Environment, describe_environment, describe_gpus
 from harness.job import Job
-from harness.results.models import Status, TrialResult
+from harness.results.models import Checkpoint, Status, TrialResult
 from harness.results.run_directory import RunDirectory
 from harness.results.trial_folder import write_result
 
 Rerun = Literal["failed", "all"]
 
+_LISTED: Final = 12
 # A worker that was killed says nothing about its trial: it runs again by itself.
 _RUNS_AGAIN: Final[frozenset[Status]] = frozenset({"killed", "interrupted", "pending"})
 
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """What a result must have been got with: this machine's environment and the threads of a trial."""
+    """What a result must have been got with: this machine's environment, the threads of a trial, the GPUs.
+
+    `gpus` are the CUDA devices by the name a suite gives them.
+    """
 
     environment: Environment
     threads: int
+    gpus: Mapping[str, Device] = field(default_factory=dict)
+
+
+def describe_here(threads: int) -> Here:
+    """This machine, as far as it is known without importing what trains."""
+    return Here(describe_environment(), threads, describe_gpus())
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +61,24 @@ def choose(
         here: this machine.
         rerun: run the failed again, or all.
     """
+    # Trials share checkpoints, and a large one takes a second to read.
+    weights_of = cache(lambda folder: weights_sha256(Path(folder)))
     kept: dict[str, TrialResult] = {}
     differing: dict[str, list[str]] = {}
     for trial_id, result in found.items():
         if result.status in _RUNS_AGAIN or rerun == "all" or (rerun and result.status != "completed"):
             continue
-        difference = next(_differences(result, jobs.get(trial_id), here), None)
+        difference = next(_differences(result, jobs.get(trial_id), here, weights_of), None)
         if difference is None:
             kept[trial_id] = result
         else:
             differing.setdefault(difference, []).append(trial_id)
-    return Reuse(kept, tuple(_describe(field, ids) for field, ids in differing.items()))
+    return Reuse(kept, tuple(_describe(difference, ids) for difference, ids in differing.items()))
 
 
-def _differences(result: TrialResult, job: Job | None, here: Here) -> Iterator[str]:
+def _differences(
+    result: TrialResult, job: Job | None, here: Here, weights_of: Callable[[str], str]
+) -> Iterator[str]:
     """What a result was got with that is not so now, each as `field was X, is Y`."""
     then = result.environment
     if then is None:
@@ -72,22 +90,39 @@ def _differences(result: TrialResult, job: Job | None, here: Here) -> Iterator[s
         yield from _changed(name, then.packages.get(name), now.packages.get(name))
     yield from _changed("processor", then.cpu.model, now.cpu.model)
     yield from _changed("threads", then.threads, here.threads)
+    yield from _device_changes(then.device, here.gpus.get(result.trial.device))
     if job is None:
         return
     if result.checkpoint is not None:
-        used, found = result.checkpoint, job.checkpoint
-        yield from _changed("checkpoint", used.name, found.name)
-        yield from _changed("checkpoint source", _place(used.source), _place(found.source))
-        yield from _changed("checkpoint revision", used.revision, found.revision)
+        yield from _checkpoint_changes(result.checkpoint, job.checkpoint, weights_of)
     if result.data is not None:
         yield from _changed("data", result.data.name, job.data.name)
         yield from _changed("data source", _place(result.data.source), _place(job.data.source))
         yield from _changed("data revision", result.data.revision, job.data.revision)
 
 
-def _changed(field: str, then: object, now: object) -> Iterator[str]:
+def _device_changes(then: Device | None, now: Device | None) -> Iterator[str]:
+    if then is None or now is None:
+        return
+    yield from _changed("device", then.name, now.name)
+    if then.driver is not None and now.driver is not None:
+        yield from _changed("driver", then.driver, now.driver)
+
+
+def _checkpoint_changes(
+    then: Checkpoint, now: ResolvedCheckpoint, weights_of: Callable[[str], str]
+) -> Iterator[str]:
+    yield from _changed("checkpoint", then.name, now.name)
+    yield from _changed("checkpoint source", _place(then.source), _place(now.source))
+    yield from _changed("checkpoint revision", then.revision, now.revision)
+    # A commit or a pinned sum says what the others hold; a folder may hold anything.
+    if then.source == now.source == "local":
+        yield from _changed("checkpoint weights", then.weights_sha256, weights_of(now.path))
+
+
+def _changed(name: str, then: object, now: object) -> Iterator[str]:
     if then != now:
-        yield f"{field} was {then}, is {now}"
+        yield f"{name} was {then}, is {now}"
 
 
 def _place(source: str) -> str:
@@ -113,5 +148,18 @@ def take_over_edited(old: RunDirectory, new: RunDirectory, jobs: Mapping[str, Jo
     for trial_id, result in reuse.results.items():
         write_result(new.trial_folder(trial_id), result)
     before, now = set(old.plan.trial_ids), set(new.plan.trial_ids)
-    counts = f"{len(now - before)} new, {len(reuse.results)} reused, {len(before - now)} gone"
-    return Reuse(reuse.results, (*reuse.notes, f"the suite was edited since {old.path.name}: {counts}"))
+    kinds = {"new": now - before, "reused": reuse.results.keys(), "gone": before - now}
+    counts = ", ".join(f"{len(ids)} {kind}" for kind, ids in kinds.items())
+    return Reuse(
+        reuse.results,
+        (
+            *reuse.notes,
+            f"the suite was edited since {old.path.name}: {counts}",
+            *(f"{kind}: {_listed(ids)}" for kind, ids in kinds.items() if ids),
+        ),
+    )
+
+
+def _listed(trial_ids: Collection[str]) -> str:
+    beyond = len(trial_ids) - _LISTED
+    return ", ".join(sorted(trial_ids)[:_LISTED]) + (f" and {beyond} more" if beyond > 0 else "")

@@ -26,7 +26,7 @@ from harness.execution.private_data import refuse_secrets, without_home
 from harness.execution.proofs import ProofWatch, proof_jobs
 from harness.execution.redaction import redact, secrets_in
 from harness.execution.requirements import require_training_packages
-from harness.execution.resume import Here, choose, take_over_edited
+from harness.execution.resume import choose, describe_here, take_over_edited
 from harness.execution.scheduler import Desk, Policy, not_run, run_jobs
 from harness.execution.worker_environment import worker_environment
 from harness.job import Job, Observer
@@ -160,7 +160,7 @@ class _Work:
     def take_over(self, opened: Opened, prepared: Prepared) -> None:
         """Keep the finished results that still hold, and tell the observer what is left to do."""
         say, directory = self._observer.note, opened.directory
-        here = Here(describe_environment(), self._threads)
+        here = describe_here(self._threads)
         for problem in opened.problems:
             say(f"not counted as done: {problem}")
         if opened.edited is not None:
@@ -209,7 +209,7 @@ class _Work:
     def prove(self, directory: RunDirectory, jobs: Mapping[str, Job], desk: Desk) -> tuple[TrialResult, ...]:
         """Prove every distinct function of the plan, those proved before in this environment excepted."""
         wanted = proof_jobs(jobs.values())
-        here = Here(describe_environment(), self._threads)
+        here = describe_here(self._threads)
         found = choose(directory.proofs(wanted), wanted, here, self._options.rerun).results
         rest = [job for id_, job in wanted.items() if id_ not in found]
         watch = ProofWatch(self._observer)

@@ -17,6 +17,7 @@ from harness.results.models import Report, TrialResult
 from harness.results.reading import load_report
 from harness.results.trial_folder import read_result, write_result
 from harness.runs import run_suite
+from harness.suite.matrix import expand
 from harness.suite.models import Measure
 from harness.trial import Task
 from tests.execution.fakes import RUNNERS, Watcher, fake_suite, run_fake
@@ -128,6 +129,13 @@ def test_an_edited_suite_takes_over_what_still_belongs_to_it(tmp_path: Path) -> 
     run = run_fake(fake_suite(range(1, 6)), tmp_path, watcher=watcher)
     assert run.directory != directory
     assert f"the suite was edited since {directory.name}: 2 new, 1 reused, 1 gone" in watcher.notes
+    old, new = (
+        {trial.seed: trial.id for trial in expand(fake_suite(seeds), ("cpu",))}
+        for seeds in (range(4), range(1, 6))
+    )
+    assert f"new: {', '.join(sorted((new[4], new[5])))}" in watcher.notes
+    assert f"reused: {new[1]}" in watcher.notes
+    assert f"gone: {old[0]}" in watcher.notes
     assert [trial.seed for trial in watcher.begun] == [2, 3, 4, 5]
     assert statuses(run.report) == ["completed"] * 5
 

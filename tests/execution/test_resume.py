@@ -1,0 +1,104 @@
+"""Which field keeps a finished result from standing in a run that goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.assets.digest import weights_sha256
+from harness.assets.models import CheckpointSource, ResolvedCheckpoint, ResolvedData
+from harness.environment import Device, describe_environment
+from harness.execution.resume import Here, choose, describe_here
+from harness.job import Job
+from harness.results.models import TrialResult
+from harness.suite.models import Measure
+from tests.factories import make_checkpoint, make_result, make_trial
+
+H100 = Device(kind="cuda", index=0, name="NVIDIA H100 80GB HBM3", driver="570.86.15")
+T4 = Device(kind="cuda", index=0, name="Tesla T4", driver="535.104.05")
+ON_GPU = make_trial(device="cuda:0")
+
+
+def finished(device: Device, **checkpoint: Any) -> TrialResult:
+    """A result that was got here, on that device."""
+    return make_result(
+        ON_GPU,
+        environment=describe_environment(device, threads=2),
+        checkpoint=make_checkpoint(**({"requested": "mine", "name": "mine"} | checkpoint)),
+    )
+
+
+def here(gpu: Device | None = None) -> Here:
+    return Here(describe_environment(), 2, {} if gpu is None else {"cuda:0": gpu})
+
+
+def job(path: Path = Path("/x"), source: CheckpointSource = "embedded") -> Job:
+    """What would run now."""
+    return Job(
+        trial=ON_GPU,
+        measure=Measure(),
+        checkpoint=ResolvedCheckpoint(requested="mine", name="mine", source=source, path=str(path)),
+        data=ResolvedData(requested="glue/mrpc", name="glue/mrpc", source="folder", layout="glue", files={}),
+        cache_dir="/x",
+    )
+
+
+def why_not(result: TrialResult, job: Job, here: Here) -> str | None:
+    """Why the result is not taken over; None where it is."""
+    reuse = choose({ON_GPU.id: result}, {ON_GPU.id: job}, here, rerun=None)
+    assert bool(reuse.results) != bool(reuse.notes)
+    return reuse.notes[0].removeprefix("1 finished trial will run again: ") if reuse.notes else None
+
+
+def test_the_same_gpu_and_driver_keep_a_result() -> None:
+    assert why_not(finished(H100), job(), here(H100)) is None
+
+
+@pytest.mark.parametrize(
+    ("now", "difference"),
+    [
+        (T4, "device was NVIDIA H100 80GB HBM3, is Tesla T4"),
+        (H100.model_copy(update={"driver": "580.1"}), "driver was 570.86.15, is 580.1"),
+    ],
+)
+def test_another_gpu_or_driver_runs_again(now: Device, difference: str) -> None:
+    assert why_not(finished(H100), job(), here(now)) == difference
+
+
+def test_what_is_not_known_of_a_gpu_is_no_difference() -> None:
+    assert why_not(finished(H100), job(), here(H100.model_copy(update={"driver": None}))) is None
+    assert why_not(finished(H100), job(), here()) is None
+
+
+def test_a_local_checkpoint_that_changed_runs_again(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"first")
+    result = finished(H100, source="local", weights_sha256=weights_sha256(tmp_path))
+    assert why_not(result, job(tmp_path, "local"), here(H100)) is None
+    (tmp_path / "model.safetensors").write_bytes(b"second")
+    told = why_not(result, job(tmp_path, "local"), here(H100))
+    assert told is not None
+    assert told.startswith("checkpoint weights was a7937b64b8ca")
+
+
+def test_weights_are_read_once_for_all_trials_and_only_of_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    monkeypatch.setattr(
+        "harness.execution.resume.weights_sha256", lambda path: read.append(path) or "ab" * 32
+    )
+    trials = [make_trial(device="cuda:0", seed=seed) for seed in range(3)]
+    for source, reads in (("local", 1), ("embedded", 0)):
+        read.clear()
+        results = {
+            trial.id: finished(H100, source=source).model_copy(update={"trial": trial}) for trial in trials
+        }
+        jobs = {trial.id: job(tmp_path, source).model_copy(update={"trial": trial}) for trial in trials}  # type: ignore[arg-type] # both are sources
+        assert len(choose(results, jobs, here(H100), rerun=None).results) == 3
+        assert len(read) == reads
+
+
+def test_this_machine_is_described_without_torch() -> None:
+    assert describe_here(3).threads == 3
