@@ -16,6 +16,9 @@ from harness.execution.options import DEFAULT_RUNNER, RunOptions
 from harness.output.live import view
 from harness.output.safe_text import safe_text
 from harness.output.tables import make_console, report_table
+from harness.results.baselines import find_baseline
+from harness.results.models import Report
+from harness.results.reading import load_report
 from harness.results.writing import to_json
 from harness.runs import Run, run_suite
 from harness.suite.reading import parse_suite
@@ -67,6 +70,10 @@ from harness.suite.text import read_bytes, shown
 @click.option(
     "--parity/--no-parity", default=True, show_default=True, help="First prove what each variant computes."
 )
+@click.option(
+    "--gates/--no-gates", default=True, show_default=True, help="Judge the run by its suite's gates."
+)
+@click.option("--baseline", help="What the gates measure drops against: a report, or a kept baseline's name.")
 @click.option("--wait/--no-wait", help="Wait while another process works on this run.")
 @click.option("--json/--no-json", "as_json", help="Print the report as JSON instead of the table.")
 @click.option("--runner", default=DEFAULT_RUNNER, hidden=True)
@@ -85,6 +92,8 @@ def command(
     fail_fast: bool,
     same_error: int,
     parity: bool,
+    gates: bool,
+    baseline: str | None,
     wait: bool,
     as_json: bool,
     runner: str,
@@ -93,7 +102,7 @@ def command(
     """Fine-tune and evaluate every trial of SUITE, and write a report.
 
     An unfinished run of the same suite is resumed: what is finished is not run again. The exit code is 0 if
-    every trial completed, 1 if one did not, and 130 or 143 after an interrupt.
+    every trial completed and every gate passed, 1 if not, and 130 or 143 after an interrupt.
 
     For example:  harness run suites/padding.yaml -o 'matrix.seed=[0]'
     """
@@ -113,6 +122,7 @@ def command(
         grace_s=grace_s,
     )
     try:
+        against = None if baseline is None else load_report(find_baseline(baseline, reports))
         run = _run(suite, overrides, options)
     except Interrupt as interrupt:
         _say(f"{interrupt}; run the same command again to go on")
@@ -122,7 +132,8 @@ def command(
             _print_json({"error": error.message, "hint": error.hint, "exit_code": error.exit_code})
         raise
     _show(run, as_json=as_json)
-    return _exit_code(run)
+    judged = _judge(run, against, as_json=as_json) if gates and run.interrupted is None else 0
+    return _exit_code(run) or judged
 
 
 def _run(path: Path, overrides: tuple[str, ...], options: RunOptions) -> Run:
@@ -142,6 +153,27 @@ def _show(run: Run, *, as_json: bool) -> None:
     _say(f"report: {run.directory / 'report.json'}")
     if run.interrupted is not None:
         _say("interrupted: run the same command again to go on where it stopped")
+
+
+def _judge(run: Run, baseline: Report | None, *, as_json: bool) -> int:
+    """Print what the suite's gates say, and give their exit code; 0 where there is none to judge."""
+    if not run.report.suite.gates and baseline is None:
+        return 0
+    # Most runs have no gates, and these import numpy and scipy.
+    from harness.analysis.gates_of_run import judge_run  # noqa: PLC0415
+    from harness.analysis.noise import bands_for, stored_noise  # noqa: PLC0415
+    from harness.output.gates import gate_table, verdict_line  # noqa: PLC0415
+
+    reports = [run.report] if baseline is None else [run.report, baseline]
+    found, skipped = judge_run(run.report, baseline, bands_for(reports, stored_noise()))
+    for sentence in skipped:
+        _say(sentence)
+    if found is None:
+        return 0
+    if not as_json:
+        make_console(sys.stdout).print("", gate_table(found), sep="\n")
+    click.echo(verdict_line(found), err=as_json)
+    return found.exit_code
 
 
 def _exit_code(run: Run) -> int:

@@ -289,6 +289,23 @@ def test_hostile_text_reaches_no_output_unescaped(check: Check, name: str) -> No
                     assert not line.startswith("::error") or name == "github"
 
 
+def test_no_secret_of_the_environment_is_in_any_byte_written(
+    check: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    canary = "hf_canary0123456789abcdef"
+    for name in ("HF_TOKEN", "GITHUB_TOKEN", "AWS_SECRET_ACCESS_KEY", "MY_PASSWORD"):
+        monkeypatch.setenv(name, canary)
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", "summary.md")
+    base, worse, bad = write("a.json", made()), write("b.json", made(0.8)), write("c.json", b"{")
+    for report in (base, worse, bad):
+        for name in ("table", "markdown", "csv", "json", "junit", "github"):
+            _, output, errors = check(report, "--baseline", base, "--format", name)
+            assert canary not in output + errors
+    written = [path.read_bytes() for path in Path().rglob("*") if path.is_file()]
+    assert not any(canary.encode() in data for data in written)
+
+
 def test_checking_needs_neither_torch_nor_scipy_stats() -> None:
     code = (
         "import sys, harness, harness.cli.check\n"

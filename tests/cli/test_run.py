@@ -146,3 +146,43 @@ def test_libraries_planted_in_the_current_directory_are_not_imported(tmp_path: P
     code, _, errors = run(write_suite(tmp_path), cwd=tmp_path, PYTHONSAFEPATH="1")
     assert code == 0, errors
     assert not list(tmp_path.rglob("planted"))
+
+
+def test_the_gates_of_the_suite_decide_the_exit_code(tmp_path: Path) -> None:
+    for limit, wanted, word in (("0.01", 0, "PASS"), ("0.999", 1, "FAIL")):
+        gates = (
+            f"gates: [{{metric: train_seconds, min: 1e-9}}, {{metric: padding_efficiency, min: {limit}}}]\n"
+        )
+        suite = write_suite(tmp_path, extra=gates)
+        code, output, errors = run(suite, cwd=tmp_path)
+        assert code == wanted, errors
+        assert output.splitlines()[-1].startswith(f"harness check: {word}")
+    code, output, errors = run("--json", "--fresh", suite, cwd=tmp_path)
+    assert code == 1
+    assert Report.model_validate_json(output).suite.gates
+    assert "harness check: FAIL" in errors
+    assert run("--no-gates", "--fresh", suite, cwd=tmp_path)[0] == 0
+
+
+def test_gates_that_need_what_is_not_there_are_left_out_with_a_sentence(tmp_path: Path) -> None:
+    gates = "gates: [{metric: eval_f1, min: 0.99}, {metric: eval_accuracy, max_drop: 0.02}]\n"
+    code, output, errors = run(write_suite(tmp_path, extra=gates), cwd=tmp_path)
+    assert code == 0, errors
+    assert "harness check" not in output
+    assert "not judged: eval_f1 >= 0.99: " in errors
+    assert "stands in for" in errors
+    assert "not judged: eval_accuracy drop <= 0.02: there is no baseline" in errors
+
+
+def test_a_run_can_be_held_against_a_baseline(tmp_path: Path) -> None:
+    suite = write_suite(tmp_path, extra="gates: [{metric: eval_accuracy, max_drop: 0.02}]\n")
+    assert run(suite, cwd=tmp_path)[0] == 0
+    (report,) = tmp_path.glob("reports/*/*/report.json")
+    (tmp_path / "reports" / "baselines").mkdir()
+    (tmp_path / "reports" / "baselines" / "main.json").write_bytes(report.read_bytes())
+    code, output, errors = run(suite, "--baseline", "main", cwd=tmp_path)
+    assert code == 0, errors
+    assert "eval_accuracy drop <= 0.02" in output
+    code, output, errors = run(suite, "--baseline", "nothing", cwd=tmp_path)
+    assert (code, output) == (3, "")
+    assert "harness baseline set REPORT nothing" in errors
