@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import importlib
 import os
+import signal
 import sys
 import traceback
 from typing import Final
@@ -69,7 +70,12 @@ def cli() -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run one command and exit with its code; the table of codes is in the README."""
-    sys.exit(_exit_code(args))
+    code = _exit_code(args)
+    if code in (130, 143):
+        # All is said and done: one more signal must not turn the last moments into another ending.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+    sys.exit(code)
 
 
 def _exit_code(args: list[str] | None) -> int:

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import pty
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from harness.results.plan import make_plan
 from harness.results.reading import load_report
+from harness.results.run_directory import create_run
+from harness.suite.matrix import expand
+from harness.suite.reading import read_suite
 from tests.execution.fakes import command, environ, processes_in, wait_for_none_in, write_suite
+
+SEEDS = [106, 107, 109]
 
 
 class OnTerminal:
@@ -26,7 +35,7 @@ class OnTerminal:
         ours, theirs = pty.openpty()
         self._terminal = ours
         self._process = subprocess.Popen(
-            command(write_suite(folder, [106, 107, 109]), *arguments, runner=runner),
+            command(write_suite(folder, SEEDS), *arguments, runner=runner),
             cwd=folder,
             env=environ(TERM="xterm", **changes),
             stdin=theirs,
@@ -51,8 +60,13 @@ class OnTerminal:
             self.shown += os.read(self._terminal, 2**16).decode("utf-8", "replace")
         return self.shown
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def signal(self, number: int) -> None:
-        os.kill(self._process.pid, number)
+        # One that has just ended is still there to be signalled until it is waited for.
+        os.kill(self.pid, number)
 
     def end(self, seconds: float = 12.0) -> int:
         deadline = time.monotonic() + seconds
@@ -111,12 +125,68 @@ def test_a_second_interrupt_ends_at_once(tmp_path: Path) -> None:
     assert wait_for_none_in(tmp_path) == []
 
 
-def test_an_interrupt_while_what_trains_is_imported(tmp_path: Path) -> None:
-    (tmp_path / "slow_import.py").write_text("import time\ntime.sleep(600)\n")
-    run = OnTerminal(tmp_path, "unused", "--runner", "slow_import:run", PYTHONPATH=_with(tmp_path))
-    run.wait_for(lambda: bool(list(run.reports.glob("*/*/server.log"))) and len(processes_in(tmp_path)) > 1)
-    run.signal(signal.SIGINT)
+def _importing(folder: Path) -> tuple[OnTerminal, Callable[[], bool]]:
+    """A run whose fork server never ends its imports."""
+    (folder / "slow_import.py").write_text("import time\ntime.sleep(600)\n")
+    run = OnTerminal(folder, "unused", "--runner", "slow_import:run", PYTHONPATH=_with(folder))
+    return run, lambda: bool(list(run.reports.glob("*/*/server.log"))) and len(processes_in(folder)) > 1
+
+
+def _proving(folder: Path) -> tuple[OnTerminal, Callable[[], bool]]:
+    """A run whose first proof never ends, whatever it is told."""
+    run = OnTerminal(folder, "deaf", "--parity", "--grace", "0.5")
+    return run, lambda: any(file.read_bytes() for file in run.reports.glob("*/*/proofs/*/progress.jsonl"))
+
+
+def _looking_for_assets(folder: Path) -> tuple[OnTerminal, Callable[[], bool]]:
+    """A run that has asked a Hub which never answers."""
+    hub = socket.create_server(("127.0.0.1", 0))
+    hub.settimeout(0)
+    asked: list[socket.socket] = []
+
+    def is_asked() -> bool:
+        with contextlib.suppress(BlockingIOError):
+            asked.append(hub.accept()[0])
+        return bool(asked)
+
+    endpoint = f"http://127.0.0.1:{hub.getsockname()[1]}"
+    surroundings = {"HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0", "HF_HOME": str(folder / "hf")}
+    return OnTerminal(folder, "good", "--assets", "hub", **surroundings), is_asked
+
+
+def _waiting_for_the_lock(folder: Path) -> tuple[OnTerminal, Callable[[], bool]]:
+    """A run that waits for another process to let go of its directory."""
+    suite = read_suite(write_suite(folder, SEEDS))
+    plan = make_plan(suite, expand(suite, ("cpu",)), "embedded")
+    held = create_run(folder / "reports", "fake", plan, b"", now=datetime.now(UTC))
+    lock = (held.path / "lock").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    run = OnTerminal(folder, "good", "--wait")
+    # The program waits in the kernel, and there is nothing else it does for that long.
+    return run, lambda: _sleeps_in_flock(run.pid) and not lock.closed
+
+
+def _sleeps_in_flock(pid: int) -> bool:
+    waiting = Path(f"/proc/{pid}/wchan")
+    return "lock" in waiting.read_text() if waiting.exists() else True
+
+
+PHASES = [_importing, _proving, _looking_for_assets, _waiting_for_the_lock]
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("phase", PHASES, ids=lambda phase: phase.__name__.strip("_"))
+def test_an_interrupt_in_any_phase_ends_the_run_in_time(
+    tmp_path: Path, phase: Callable[[Path], tuple[OnTerminal, Callable[[], bool]]], times: int
+) -> None:
+    run, there = phase(tmp_path)
+    run.wait_for(there)
+    for _ in range(times):
+        run.signal(signal.SIGINT)
+        time.sleep(0.1)
     assert run.end() == 130
+    assert "Traceback" not in run.shown
+    assert run.whole()
     assert wait_for_none_in(tmp_path) == []
 
 
@@ -130,12 +200,17 @@ def test_an_interrupt_before_the_run_directory_is_there(tmp_path: Path) -> None:
     assert wait_for_none_in(tmp_path) == []
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.005, 0.02])
-def test_an_interrupt_while_the_report_is_written_never_tears_it(tmp_path: Path, delay: float) -> None:
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("delay", [0.0, 0.01, 0.03])
+def test_an_interrupt_while_the_report_is_written_never_tears_it(
+    tmp_path: Path, delay: float, times: int
+) -> None:
     run = OnTerminal(tmp_path, "good")
-    run.wait_for(lambda: len(list(run.reports.glob("*/*/trials/*/result.json"))) == 3)
+    run.wait_for(lambda: len(list(run.reports.glob("*/*/trials/*/result.json"))) == len(SEEDS))
     time.sleep(delay)
-    run.signal(signal.SIGINT)
+    for _ in range(times):
+        run.signal(signal.SIGINT)
+        time.sleep(0.005)
     assert run.end() in (0, 130)
     assert run.whole()
 

@@ -86,9 +86,12 @@ def test_weights_are_read_once_for_all_trials_and_only_of_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[Path] = []
-    monkeypatch.setattr(
-        "harness.execution.resume.weights_sha256", lambda path: read.append(path) or "ab" * 32
-    )
+
+    def reading(folder: Path) -> str:
+        read.append(folder)
+        return "ab" * 32
+
+    monkeypatch.setattr("harness.execution.resume.weights_sha256", reading)
     trials = [make_trial(device="cuda:0", seed=seed) for seed in range(3)]
     for source, reads in (("local", 1), ("embedded", 0)):
         read.clear()
