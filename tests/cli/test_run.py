@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from harness.results.models import Report
 from harness.results.writing import to_json
-from tests.execution.fakes import environ, only_report, start, write_suite
+from tests.execution.fakes import command, environ, only_report, start, write_suite
 
 
 @pytest.fixture(autouse=True)
@@ -67,13 +70,19 @@ def test_json_is_valid_even_on_failure(tmp_path: Path) -> None:
         (["fake.yaml", "--trial-timeout", "0"], 2, "trial-timeout"),
         (["fake.yaml", "--reports", "fake.yaml"], 2, "fake.yaml"),
         (["fake.yaml", "--reports", "/proc/nowhere"], 74, "/proc/nowhere"),
+        (["fake.yaml", "--reports", "inside"], 2, "lies inside the run"),
         (["fake.yaml", "-o", "matrix.device=[cuda:7]", "--strict"], 69, "cuda:7"),
+        (["fake.yaml", "-o", "matrix.device=[cpu, cuda:7]", "--strict"], 69, "2 of 4 trials cannot run"),
+        (["fake.yaml", "-o", "task.max_length=4096"], 2, "4096 is more than the 512 tokens"),
+        (["fake.yaml", "-o", "train.per_device_train_batch_size=0"], 2, "per_device_train_batch_size"),
     ],
 )
 def test_what_cannot_run_ends_with_its_code_and_a_sentence(
     tmp_path: Path, arguments: list[str], code: int, words: str
 ) -> None:
     write_suite(tmp_path)
+    (tmp_path / "inside" / "trials").mkdir(parents=True)
+    (tmp_path / "inside" / "plan.json").touch()
     found, output, errors = run(*arguments, cwd=tmp_path)
     assert found == code, errors
     assert words in errors
@@ -128,6 +137,83 @@ def test_a_full_standard_output_is_74_with_the_report_on_disk(tmp_path: Path) ->
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 74
     assert "Traceback" not in errors
+
+
+def test_what_is_not_here_is_a_row_and_the_others_run(tmp_path: Path) -> None:
+    code, output, _ = run("-o", "matrix.device=[cpu, cuda:7]", write_suite(tmp_path), cwd=tmp_path)
+    assert code == 1
+    assert "2 completed" in output
+    assert "2 unavailable" in output
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"pytorch_model.bin": ""}, "no safetensors; found pytorch_model.bin"),
+        (
+            {"model.safetensors": "", "config.json": '{"auto_map": {"AutoModel": "own.Own"}}'},
+            "never run here",
+        ),
+    ],
+    ids=["pickled weights", "code of its own"],
+)
+def test_a_checkpoint_that_could_run_code_is_refused_with_the_reason(
+    tmp_path: Path, files: dict[str, str], words: str
+) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for name, text in ({"config.json": "{}", "vocab.txt": "[PAD]\n"} | files).items():
+        (folder / name).write_text(text)
+    (folder / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    suite = write_suite(tmp_path)
+    for checkpoints, expected in (("[./mine]", 69), ("[./mine, embedded/distilbert]", 1)):
+        change = f"matrix.checkpoint={checkpoints}"
+        code, _, errors = run("--assets", "auto", "-o", change, suite, cwd=tmp_path)
+        assert code == expected, errors
+        assert words in errors
+    assert not (tmp_path / "ran").exists()
+
+
+def test_what_a_worker_prints_reaches_no_runner_of_workflows(tmp_path: Path) -> None:
+    code, output, errors = run("--json", write_suite(tmp_path, [112]), cwd=tmp_path, runner="shouting")
+    assert code == 1
+    (log,) = tmp_path.glob("reports/*/*/trials/*/log")
+    assert "::error::" in log.read_text()
+    for line in (output + errors).splitlines():
+        assert not line.lstrip().startswith("::")
+        assert "\x1b]0;" not in line
+
+
+def test_a_run_works_without_a_home_and_without_shared_memory(tmp_path: Path) -> None:
+    """`/dev/shm` is hidden under a read-only file system, in a namespace of its own, which only root may."""
+    unshare = shutil.which("unshare")
+    if unshare is None or os.geteuid() != 0:
+        pytest.skip("hiding /dev/shm needs root and unshare")
+    suite = write_suite(tmp_path)
+    hidden = 'mount -t tmpfs -o ro tmpfs /dev/shm && exec env -u HOME -u TZ "$@"'
+    done = subprocess.run(
+        [unshare, "--mount", "sh", "-c", hidden, "sh", *command(suite)],
+        cwd=tmp_path,
+        env=environ(LC_ALL="C"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "unshare failed" in done.stderr or "mount:" in done.stderr:
+        pytest.skip("this machine lets nobody mount")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("zone", ["America/St_Johns", "XYZ-13:30", ""])
+def test_times_are_utc_whatever_the_time_zone(tmp_path: Path, zone: str) -> None:
+    code, _, errors = run(write_suite(tmp_path, [0]), cwd=tmp_path, TZ=zone)
+    assert code == 0, errors
+    report = only_report(tmp_path / "reports")
+    run_began = datetime.strptime(report.run.split("-")[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    for moment in (run_began, report.created, report.results[0].started):
+        assert abs(datetime.now(UTC) - moment) < timedelta(minutes=2)
+        assert moment.utcoffset() == timedelta(0)
+    assert b'"created": "20' in to_json(report)
 
 
 def test_no_home_a_plain_locale_and_a_read_only_cache_are_enough(tmp_path: Path) -> None:

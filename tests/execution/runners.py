@@ -226,6 +226,13 @@ def deaf(job: Job, announce: Announce) -> TrialResult:
     return completed(job)
 
 
+def shouting(job: Job, announce: Announce) -> TrialResult:
+    """Prints what a runner of workflows and a terminal would obey, and raises with it."""
+    shouted = "x\n::error::file=a::b\r\n::set-env name=A::b\n\x1b]0;title\x07"
+    os.write(1, shouted.encode())
+    raise RuntimeError(shouted)
+
+
 def leaky(job: Job, announce: Announce) -> TrialResult:
     """Prints all it finds in the file named by FAKE_LEAKS, and raises with it."""
     announce(Progress(phase="load_model"))
