@@ -25,15 +25,14 @@ COVERED: Final = 0.95
 LEAST_REPEATS: Final = 2
 _TIMING_UNITS: Final = frozenset({"s", "samples/s", "tokens/s"})
 
-Band = Annotated[float, Field(ge=0, lt=1)]
+Band = Annotated[float, Field(ge=0)]
 
 
 class Noise(Frozen):
     """The bands of one machine, as `harness calibrate` stores them.
 
     `bands` holds for each timing metric the b for which 95 % of all pairs of equal runs have a ratio (larger
-    over smaller) of at most 1 + b. `unstable` are metrics with a band of 1 or more, of which nothing can be
-    said. `values` are the numbers behind, one a run.
+    over smaller) of at most 1 + b. `values` are the numbers behind, one a run.
     """
 
     schema_version: Literal[1] = NOISE_SCHEMA_VERSION
@@ -43,7 +42,6 @@ class Noise(Frozen):
     trial: Trial
     repeats: int
     bands: dict[str, Band]
-    unstable: tuple[str, ...] = ()
     values: dict[str, tuple[float, ...]] = Field(default_factory=dict)
 
 
@@ -107,15 +105,13 @@ def noise_of(reports: Sequence[Report]) -> Noise:
             hint="Calibrate one variant on one machine: `harness calibrate SUITE`.",
         )
     values = _timings(results)
-    bands = {metric: band(found) for metric, found in values.items()}
     return Noise(
         fingerprint=places.pop(),
         created=reports[-1].created,
         suite=reports[0].suite.name,
         trial=results[0].trial,
         repeats=len(results),
-        bands={metric: width for metric, width in bands.items() if width < 1},
-        unstable=tuple(metric for metric, width in bands.items() if width >= 1),
+        bands={metric: band(found) for metric, found in values.items()},
         values=values,
     )
 

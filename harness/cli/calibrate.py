@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import click
 
@@ -29,6 +29,8 @@ from harness.suite.matrix import expand
 from harness.suite.models import Suite
 from harness.suite.reading import read_suite
 from harness.trial import Trial
+
+_BUSY: Final = 0.2
 
 
 @click.command(epilog="For example:  harness calibrate suites/quickstart.yaml --repeats 5")
@@ -111,7 +113,7 @@ def _run(suite: Suite, options: RunOptions) -> Report:
 
 def _table(noise: Noise) -> FittedTable:
     bands = list(noise.bands.items())
-    unstable = [f"{metric} varies by more than its own size: nothing is kept" for metric in noise.unstable]
+    busy = [metric for metric, band in bands if band > _BUSY and metric.startswith("train_")]
     return FittedTable(
         title=f"noise of machine {noise.fingerprint}, {count(noise.repeats, 'equal run')}",
         subtitles=[safe_text(f"{noise.trial.checkpoint}, {noise.trial.padding}, {noise.trial.device}", 500)],
@@ -124,7 +126,7 @@ def _table(noise: Noise) -> FittedTable:
                 Column("largest", tuple(f"{max(noise.values[metric]):.4g}" for metric, _ in bands)),
             )
         ],
-        notes=unstable,
+        notes=["is the machine busy? training should vary by a few percent"] if busy else [],
     )
 
 

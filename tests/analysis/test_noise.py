@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.analysis.gates import check
 from harness.analysis.noise import Noise, band, bands_for, calibrate, noise_file, noise_of, suite_of
 from harness.errors import InvalidInputError
 from harness.results.models import Report
 from harness.results.writing import to_json
 from harness.suite.matrix import expand
-from harness.suite.models import Suite
+from harness.suite.models import Gate, Suite
 from harness.trial import Padding, Train
 from tests.factories import make_environment, make_report, make_result, make_suite, make_trial
 
@@ -70,10 +71,14 @@ def test_the_suite_of_a_trial_gives_that_trial_back() -> None:
         assert expand(suite_of(trial, suite), ["cpu"]) == (trial,)
 
 
-def test_what_varies_beyond_its_size_is_named_and_not_kept() -> None:
+def test_a_band_may_be_wider_than_the_value_itself() -> None:
     noise = noise_of(run_at(10.0, 50.0))
-    assert SPEED in noise.unstable
-    assert SPEED not in noise.bands
+    assert noise.bands[SPEED] > 3
+    fast, slow = run_at(25.0, 10.0)
+    gates = [Gate(metric=SPEED, max_drop="5%")]
+    found = check(slow, baseline=fast, gates=gates, noise=noise.bands)
+    assert found.count("unsure") == 1
+    assert check(slow, baseline=fast, gates=gates).count("failed") == 1
 
 
 @pytest.mark.parametrize(
@@ -113,7 +118,7 @@ def test_the_bands_are_used_where_all_trials_ran_on_that_machine(tmp_path: Path)
         bands_for(run_at(25.0), tmp_path)
 
 
-@pytest.mark.parametrize("bands", ['{"eval_beauty": 0.1}', '{"train_seconds": 1.5}', '{"train_seconds": -1}'])
+@pytest.mark.parametrize("bands", ['{"eval_beauty": 0.1}', '{"train_seconds": "x"}', '{"train_seconds": -1}'])
 def test_a_damaged_calibration_is_refused(tmp_path: Path, bands: str) -> None:
     noise = noise_of(run_at(25.0, 26.0))
     bare = to_json(noise.model_copy(update={"bands": {}})).replace(
