@@ -19,7 +19,7 @@ ONE_STEP += ["-o", "train.max_steps=1", "-o", "measure.warmup_steps=0"]
 
 
 def _plant(folder: Path) -> None:
-    """A `glue` as `evaluate.load` and `load_dataset` would prefer it to the real one; it tells when it is run."""
+    """A `glue` that `evaluate.load` and `load_dataset` would prefer; it tells when it is run."""
     (folder / "glue").mkdir()
     for place in (folder / "glue" / "glue.py", folder / "glue.py", folder / "datasets.py"):
         place.write_text(f"open({str(folder / 'ran')!r}, 'w')\n")
