@@ -22,14 +22,13 @@ _REPORTS = click.option(
 )
 
 
-@click.group("baseline", short_help="Keep a report to be compared with.")
+@click.group(
+    "baseline",
+    short_help="Keep a report to be compared with.",
+    epilog="For example:  harness baseline set reports/padding/RUN main",
+)
 def command() -> None:
-    r"""Keep reports to be compared with, under reports/baselines/NAME.json, and commit them.
-
-    \b
-    harness baseline set reports/padding/RUN main
-    harness check reports/padding/NEWER-RUN --baseline main
-    """
+    """Keep reports to be compared with, under reports/baselines/NAME.json; commit them."""
 
 
 @command.command("set")

@@ -87,17 +87,14 @@ def command(
     wanted: str | None,
     output: Path | None,
 ) -> int:
-    r"""Judge REPORT, a report.json or the folder of a run, by its gates.
+    """Judge REPORT, a report.json or the folder of a run, by its gates.
 
     Whatever the gates say, every trial must have completed, none may predict a single class, no variant may
     have failed parity and no score may lie more than 3 points above the suite's reference. With a baseline,
     each of its trials must be there, on the same data, examples and metric version.
 
-    \b
-    exit code 0  all gates pass; what is unsure is a warning
-              1  a gate failed
-              2  the report, a gate or an option is invalid
-              3  nothing can be compared with the baseline
+    The exit code is 0 if all gates pass (what is unsure is a warning), 1 if one failed, 2 if the report, a
+    gate or an option is invalid, and 3 if nothing can be compared with the baseline.
 
     The last line reads `harness check: PASS 7 gates, 0 failed, 1 unsure`, or FAIL. In a step of GitHub
     Actions annotations and the step's summary are written, too.
