@@ -10,17 +10,17 @@ EMBEDDED_DATASET: Final = "embedded/pairs"
 EMBEDDED_CHECKPOINTS: Final = ("embedded/bert-uncased", "embedded/bert-cased", "embedded/distilbert")
 CORPUS_SPLITS: Final = ("train", "validation", "test")
 
-_FILES: Final = Path(__file__).parent / "embedded_files"
+EMBEDDED_FILES: Final = Path(__file__).parent / "embedded_files"
 
 
 def checkpoint_folder(name: str) -> Path:
     """The folder of an embedded checkpoint, by a name from `EMBEDDED_CHECKPOINTS`."""
-    return _FILES / name.removeprefix("embedded/")
+    return EMBEDDED_FILES / name.removeprefix("embedded/")
 
 
 def corpus_files() -> dict[str, str]:
     """The Parquet files of the embedded corpus, by split."""
-    return {split: str(_FILES / "pairs" / f"{split}.parquet") for split in CORPUS_SPLITS}
+    return {split: str(EMBEDDED_FILES / "pairs" / f"{split}.parquet") for split in CORPUS_SPLITS}
 
 
 def stand_in_for(name: str) -> str | None:

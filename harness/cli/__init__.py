@@ -31,6 +31,7 @@ COMMANDS: Final[dict[str, str]] = {
     "calibrate": "Measure how far this machine's times differ when nothing does.",
     "rescore": "Score a report's stored logits again, without training.",
     "schema": "Print the JSON Schema of a suite, a report, a comparison or a check.",
+    "doctor": "Tell what on this machine would stop a run, and what to do about it.",
     "fetch": "Bring a pinned pretrained checkpoint to this machine.",
 }
 

@@ -15,7 +15,8 @@ from harness.errors import UnavailableError
 INSTALL: Final = "pip install 'harness[train]'"
 
 _REQUIREMENT: Final = re.compile(
-    r"^(?P<name>[A-Za-z0-9._-]+)\s*>=\s*(?P<floor>[0-9][0-9.]*)\s*;.*extra\s*==\s*['\"](?P<extra>[a-z]+)['\"]"
+    r"(?P<name>[A-Za-z0-9._-]+)\s*>=\s*(?P<floor>[0-9][0-9.]*)\s*"
+    r"(?:;.*extra\s*==\s*['\"](?P<extra>[a-z]+)['\"].*)?"
 )
 
 
@@ -31,35 +32,42 @@ def require_training_packages(
     Raises:
         UnavailableError: naming each package that is missing or too old, and how to install them.
     """
-    lines = _own_requirements() if requirements is None else requirements
-    version_of = installed or _installed_version
+    lines = own_requirements() if requirements is None else requirements
+    version_of = installed or installed_version
     complaints = [
         f"needs {name}>={floor}, found {found or 'none'}"
-        for name, floor in training_floors(lines).items()
-        if (found := version_of(name)) is None or _release(found) < _release(floor)
+        for name, floor in floors(lines, "train").items()
+        if is_below(found := version_of(name), floor)
     ]
     if complaints:
         raise UnavailableError("training " + "; ".join(complaints), hint=f"Install it: {INSTALL}")
 
 
-def training_floors(requirements: Iterable[str]) -> dict[str, str]:
-    """The lowest version of each package in the `train` extra, by name."""
-    found = (_REQUIREMENT.match(line) for line in requirements)
-    return {match["name"]: match["floor"] for match in found if match and match["extra"] == "train"}
+def floors(requirements: Iterable[str], extra: str | None) -> dict[str, str]:
+    """The lowest version of each package in that extra, by name; of the package itself for None."""
+    found = (_REQUIREMENT.fullmatch(line) for line in requirements)
+    return {match["name"]: match["floor"] for match in found if match and match["extra"] == extra}
 
 
-def _own_requirements() -> list[str]:
+def own_requirements() -> list[str]:
+    """The requirement lines of the installed `harness`; none where it runs without being installed."""
     try:
         return importlib.metadata.requires("harness") or []
     except importlib.metadata.PackageNotFoundError:
         return []
 
 
-def _installed_version(name: str) -> str | None:
+def installed_version(name: str) -> str | None:
+    """The version of an installed package, or None where it is missing."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def is_below(found: str | None, floor: str) -> bool:
+    """Whether a package is missing or older than its floor."""
+    return found is None or _release(found) < _release(floor)
 
 
 def _release(version: str) -> tuple[int, ...]:

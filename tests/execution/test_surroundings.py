@@ -13,7 +13,7 @@ from harness.errors import UnavailableError
 from harness.execution.host_memory import oom_kills
 from harness.execution.log_tail import log_tail
 from harness.execution.options import DEFAULT_RUNNER
-from harness.execution.requirements import require_training_packages, training_floors
+from harness.execution.requirements import floors, require_training_packages
 from harness.execution.worker_environment import worker_environment
 
 REQUIREMENTS = [
@@ -25,7 +25,8 @@ REQUIREMENTS = [
 
 
 def test_floors_are_read_from_the_packages_own_metadata() -> None:
-    assert training_floors(REQUIREMENTS) == {"torch": "2.10", "transformers": "5.3"}
+    assert floors(REQUIREMENTS, "train") == {"torch": "2.10", "transformers": "5.3"}
+    assert floors(REQUIREMENTS, None) == {"click": "8.2"}
     require_training_packages()
 
 
