@@ -33,13 +33,12 @@ def make_folder(path: Path, *, files: Files = OS_FILES) -> None:
         raise storage_error(error, f"cannot create the folder {path}") from error
 
 
-def make_new_folder(parent: Path, name: str, files: Files) -> Path:
-    """A folder of that name that was not there before, numbered where the name is taken.
+def make_new_folder(parent: Path, name: str, files: Files, *, count: int = 1) -> Path:
+    """A folder of that name that was not there before, numbered from `count` on where the name is taken.
 
     Raises:
         StorageError: The operating system refused a step.
     """
-    count = 1
     while True:
         path = parent / (name if count == 1 else f"{name}-{count}")
         try:

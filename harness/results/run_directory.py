@@ -158,12 +158,18 @@ def create_run(
 ) -> RunDirectory:
     """A new run's directory, named by the time in UTC and the plan; `plan.json` comes last and makes it one.
 
+    Names order runs, so where a clock was set back the time of the newest run is taken again and numbered.
+
     Raises:
         InvalidInputError: `reports` is a file, lies inside a run, or the name cannot be a folder's.
         StorageError: It cannot be created or written.
     """
     folder = suite_folder(reports, suite_name, files=files)
-    path = make_new_folder(folder, f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{plan.digest[:6]}", files)
+    stamp, count = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}", 1
+    newest = next(_run_ids(folder), None)
+    if newest is not None and newest[1] >= stamp:
+        stamp, count = newest[1], int(newest[3] or 1) + 1
+    path = make_new_folder(folder, f"{stamp}-{plan.digest[:6]}", files, count=count)
     make_folder(path / "trials", files=files)
     write_atomic(path / "suite.yaml", suite_text, files=files)
     write_atomic(path / "plan.json", to_json(plan), files=files)
@@ -244,6 +250,11 @@ def suite_folder(reports: Path, suite_name: str, *, files: Files = OS_FILES) -> 
 def _runs(reports: Path, suite_name: str) -> Iterator[Path]:
     """The suite's run directories, newest first."""
     folder = reports / suite_name
+    return (folder / found[0] for found in _run_ids(folder))
+
+
+def _run_ids(folder: Path) -> Iterator[re.Match[str]]:
+    """The names of the runs in a suite's folder as `RUN_ID` takes them apart, newest first."""
     matches = [found for name in names_in(folder) if (found := RUN_ID.fullmatch(name))]
     matches.sort(key=lambda found: (found[1], int(found[3] or 1)), reverse=True)
-    return (folder / found[0] for found in matches if is_real_folder(folder / found[0]))
+    return (found for found in matches if is_real_folder(folder / found[0]))

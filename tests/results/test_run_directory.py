@@ -344,8 +344,11 @@ def test_a_folder_closed_to_the_user_is_said(tmp_path: Path) -> None:
     assert "Permission denied" in lines[0]
 
 
-def test_a_clock_that_jumps_back_changes_no_result(tmp_path: Path) -> None:
-    create(tmp_path, now=LATER)
-    earlier = create(tmp_path, now=STARTED.astimezone(UTC))
-    assert earlier.path.is_dir()
-    assert find_unfinished(tmp_path, "padding", PLAN) is not None
+def test_a_clock_that_jumps_back_makes_no_run_older_than_those_before_it(tmp_path: Path) -> None:
+    finish(create(tmp_path, now=LATER))
+    begun = create(tmp_path, now=STARTED.astimezone(UTC))
+    assert find_unfinished(tmp_path, "padding", PLAN) == open_run(begun.path)
+    edited_later = create(tmp_path, edited(), now=STARTED)
+    assert find_latest(tmp_path, "padding") == open_run(edited_later.path)
+    forward = create(tmp_path, now=LATER + timedelta(hours=1))
+    assert find_latest(tmp_path, "padding") == open_run(forward.path)
