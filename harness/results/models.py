@@ -137,9 +137,9 @@ class Parity(Frozen):
 class TrialResult(Frozen):
     """What one trial ended with. Times are in seconds, `started` is UTC.
 
-    `degenerate` marks a completed trial that predicts a single class. `reason` is a sentence for every
-    status but `completed`; `log_tail` the end of the worker's log for those. A proof is a result with
-    `parity` and the logits of its examples, and nothing trained.
+    `degenerate` marks a completed trial that predicts a single class, or was scored on one. `reason` is a
+    sentence for every status but `completed`; `log_tail` the end of the worker's log for those. A proof is a
+    result with `parity` and the logits of its examples, and nothing trained.
     """
 
     trial: Trial

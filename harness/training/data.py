@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from datasets import ClassLabel, Dataset, load_dataset
+from datasets.exceptions import DatasetsError
 
 from harness.assets.models import ResolvedData
 from harness.job import TrialStoppedError
@@ -152,7 +153,18 @@ def _read_split(data: ResolvedData, name: str) -> Dataset:
         )
     path = Path(data.files[name])
     options = {"delimiter": "\t"} if path.suffix == ".tsv" else {}
-    return load_dataset(_BUILDERS[path.suffix], data_files=str(path), split="train", **options)
+    if not path.stat().st_size:
+        raise _wrong(data, f"split {name!r} ({path.name}) is empty", "give a file with at least one example")
+    try:
+        return load_dataset(_BUILDERS[path.suffix], data_files=str(path), split="train", **options)
+    except (DatasetsError, ValueError, OSError) as error:
+        cause = error.__cause__ or error
+        said = str(cause).strip().splitlines() or [""]
+        raise _wrong(
+            data,
+            f"split {name!r} ({path.name}) cannot be read: {type(cause).__name__}: {said[0]}",
+            f"it must be a {path.suffix.removeprefix('.')} file with at least one example",
+        ) from error
 
 
 def _label_names(task: Task, data: ResolvedData, *splits: Dataset) -> tuple[str, ...]:
@@ -161,7 +173,7 @@ def _label_names(task: Task, data: ResolvedData, *splits: Dataset) -> tuple[str,
         names = tuple(feature.names)
     else:
         values = sorted({value for split in splits for value in split[task.label]}, key=str)
-        integers = all(isinstance(value, int) for value in values)
+        integers = bool(values) and all(isinstance(value, int) for value in values)
         names = tuple(map(str, range(max(values) + 1))) if integers else tuple(map(str, values))
     if task.name == "glue/mrpc":
         if len(names) == 2 and not isinstance(feature, ClassLabel):

@@ -67,7 +67,7 @@ def run_trial(job: Job, announce: Announce) -> TrialResult:
             predictions = predictions_of(fitting.logits, fitting.evaluation)
         result = found.model_copy(
             update={
-                "degenerate": fitting.score.degenerate,
+                "degenerate": fitting.score.degenerate or corpus.majority_share == 1.0,
                 "epochs": tuple(fitting.history),
                 "measurements": (
                     *fitting.measurements(described),

@@ -163,6 +163,14 @@ def _use_too_much_memory(job: Job) -> None:
     bytearray(2**32)
 
 
+class OutOfMemoryError(RuntimeError):
+    """Called as torch calls its own, by which it is known."""
+
+
+def _use_too_much_device_memory(job: Job) -> None:
+    raise OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\nGPU 0 has 79.11 GiB in all.")
+
+
 def write_elsewhere(result: TrialResult) -> bytes:
     """The bytes of a whole `result.json`, made in a folder of its own."""
     folder = Path("elsewhere", result.trial.id)
@@ -194,6 +202,7 @@ HOSTILE: dict[int, Callable[[Job], TrialResult | None]] = {
     122: _use_too_much_memory,
     124: _diverge,
     126: _return_nonsense,
+    128: _use_too_much_device_memory,
 }
 
 

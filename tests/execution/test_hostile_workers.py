@@ -27,6 +27,7 @@ EXPECTED = {
     122: ("oom", "batch size 8"),
     124: ("diverged", "NaN at step 2"),
     126: ("failed", "cannot be written"),
+    128: ("oom", "out of memory on cpu at batch size 8: "),
 }
 
 
@@ -56,6 +57,13 @@ def test_a_hostile_worker_is_classified_right(report: Report, seed: int) -> None
     status, reason = EXPECTED[seed]
     assert (row.status, row.phase) == (status, "write" if status == "completed" else "train")
     assert reason in (row.reason or "")
+
+
+@pytest.mark.parametrize("seed", [122, 128])
+def test_a_trial_without_enough_memory_says_how_much_it_had_taken(report: Report, seed: int) -> None:
+    row = _row(report, seed)
+    assert (row.value("peak_memory_host_bytes") or 0) > 2**20
+    assert "out of memory" in (row.reason or "")
 
 
 def test_every_neighbour_completes(report: Report) -> None:

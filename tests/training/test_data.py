@@ -107,6 +107,25 @@ def test_what_is_wrong_with_a_data_set_is_said_with_what_was_found(
         load_corpus(OWN, folder_data({"train": path, "validation": path}, "files"))
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("validation.jsonl", "", r"split 'validation' \(validation.jsonl\) is empty"),
+        ("validation.csv", "a,b,y\n", "split 'validation'.*no data!"),
+        ("validation.jsonl", "\0\0", r"split 'validation' \(validation.jsonl\) cannot be read: "),
+        ("validation.parquet", "no parquet", r"split 'validation' \(validation.parquet\) cannot be read: "),
+    ],
+)
+def test_an_empty_or_damaged_split_is_said_with_its_file(
+    tmp_path: Path, name: str, content: str, expected: str
+) -> None:
+    train, validation = write_jsonl(tmp_path / "train.jsonl", *GOOD), tmp_path / name
+    validation.write_text(content)
+    with pytest.raises(TrialStoppedError, match=expected) as caught:
+        load_corpus(OWN, folder_data({"train": train, "validation": validation}, "files"))
+    assert caught.value.hint
+
+
 def test_a_missing_split_lists_those_that_are_there(tmp_path: Path) -> None:
     path = write_jsonl(tmp_path / "train.jsonl", *GOOD)
     with pytest.raises(TrialStoppedError, match="no split 'validation'; there are train"):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -196,6 +198,22 @@ def test_numbers_that_are_not_finite_end_the_trial_at_their_step(
     with pytest.raises(TrialStoppedError, match=reason) as caught:
         run_trial(make_job(), quietly)
     assert caught.value.status == "diverged"
+
+
+def test_scores_on_a_single_class_are_degenerate_and_said_to_say_nothing(
+    make_job: MakeJob, tmp_path: Path
+) -> None:
+    job = make_job(train={"max_steps": 1})
+    rows = [
+        json.loads(line) | {"label": 1}
+        for line in Path(job.data.files["validation"]).read_text().splitlines()
+    ]
+    single = tmp_path / "single.jsonl"
+    single.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    files = job.data.files | {"validation": str(single)}
+    result = run_trial(job.model_copy(update={"data": job.data.model_copy(update={"files": files})}), quietly)
+    assert result.degenerate
+    assert "the evaluation split has a single class: accuracy and F1 say nothing" in result.notes
 
 
 def test_max_steps_ends_a_training_early(make_job: MakeJob) -> None:
