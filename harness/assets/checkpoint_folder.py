@@ -62,7 +62,7 @@ def check_folder(name: str, folder: Path) -> None:
         if (folder / config).exists() and "auto_map" in _read_json(name, folder / config):
             raise UnavailableError(
                 f"{name}: its {config} names code of its own (auto_map), which is never run here",
-                hint="Use a checkpoint of an architecture that transformers itself contains.",
+                hint="There is no --trust-remote-code: use an architecture that transformers itself has.",
             )
 
 
@@ -75,8 +75,8 @@ def _check_names(name: str, files: set[str]) -> None:
         pickles = sorted(file for file in files if file.endswith(_PICKLES))
         raise UnavailableError(
             f"{name}: no safetensors{_found(set(pickles))}",
-            hint="Pickled weights can run code and are not read. Load the checkpoint in transformers "
-            "once and save it with save_pretrained, which writes safetensors.",
+            hint="Pickled weights can run code, and there is no --allow-pickle. Load the checkpoint in "
+            "transformers once and save it with save_pretrained, which writes safetensors.",
         )
 
 

@@ -133,6 +133,7 @@ def test_a_checkpoint_with_only_pickled_weights_is_refused(hub_cache: Path, tmp_
     with pytest.raises(UnavailableError, match=r"no safetensors; found pytorch_model\.bin") as error:
         find(str(write(tmp_path / "pickled", pickled)))
     assert "save_pretrained" in (error.value.hint or "")
+    assert "there is no --allow-pickle" in (error.value.hint or "")
     cache_repo(hub_cache, "models--a--pickled", pickled)
     with pytest.raises(UnavailableError, match="no safetensors"):
         find("a/pickled", "hub")

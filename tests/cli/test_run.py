@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -172,6 +173,34 @@ def test_a_checkpoint_that_could_run_code_is_refused_with_the_reason(
         assert code == expected, errors
         assert words in errors
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_package_that_is_too_old_ends_with_69_and_the_install_line(tmp_path: Path) -> None:
+    old = tmp_path / "site" / "transformers-4.57.0.dist-info"
+    old.mkdir(parents=True)
+    (old / "METADATA").write_text("Metadata-Version: 2.1\nName: transformers\nVersion: 4.57.0\n")
+    surroundings = environ(PYTHONPATH=f"{old.parent}{os.pathsep}{environ()['PYTHONPATH']}")
+    harness = [sys.executable, "-m", "harness", "run", "--assets", "embedded", str(write_suite(tmp_path))]
+    done = subprocess.run(
+        harness, cwd=tmp_path, env=surroundings, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 69
+    assert "needs transformers>=5.3, found 4.57.0" in done.stderr
+    assert "pip install 'harness[train]'" in done.stderr
+    assert not (tmp_path / "reports").exists()
+
+
+def test_a_run_that_a_newer_version_began_is_refused_and_left_untouched(tmp_path: Path) -> None:
+    suite = write_suite(tmp_path)
+    run(suite, cwd=tmp_path)
+    (plan,) = tmp_path.glob("reports/*/*/plan.json")
+    plan.write_text(plan.read_text().replace('"schema_version": 1', '"schema_version": 3', 1))
+    before = {path: path.read_bytes() for path in plan.parent.rglob("*") if path.is_file()}
+    code, output, errors = run(suite, cwd=tmp_path)
+    assert code == 2
+    assert "written by schema 3, this is 1" in errors
+    assert output == ""
+    assert {path: path.read_bytes() for path in plan.parent.rglob("*") if path.is_file()} == before
 
 
 def test_what_a_worker_prints_reaches_no_runner_of_workflows(tmp_path: Path) -> None:
