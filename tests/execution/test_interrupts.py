@@ -14,6 +14,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
 import pytest
 
 from harness.results.plan import make_plan
@@ -161,14 +162,20 @@ def _waiting_for_the_lock(folder: Path) -> tuple[OnTerminal, Callable[[], bool]]
     held = create_run(folder / "reports", "fake", plan, b"", now=datetime.now(UTC))
     lock = (held.path / "lock").open("w")
     fcntl.flock(lock, fcntl.LOCK_EX)
+    lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+    lock.flush()
     run = OnTerminal(folder, "good", "--wait")
-    # The program waits in the kernel, and there is nothing else it does for that long.
-    return run, lambda: _sleeps_in_flock(run.pid) and not lock.closed
+    return run, lambda: _has_open(run.pid, held.path / "lock") and not lock.closed
 
 
-def _sleeps_in_flock(pid: int) -> bool:
-    waiting = Path(f"/proc/{pid}/wchan")
-    return "lock" in waiting.read_text() if waiting.exists() else True
+def _has_open(pid: int, path: Path) -> bool:
+    try:
+        opened = {Path(file.path) for file in psutil.Process(pid).open_files()}
+    except psutil.Error:
+        return False
+    # It is opened only to be locked, in the next moment.
+    time.sleep(0.2)
+    return path in opened
 
 
 PHASES = [_importing, _proving, _looking_for_assets, _waiting_for_the_lock]
