@@ -24,9 +24,10 @@ def worker_environment(
         offline: forbid the Hub's library to connect, so that nothing waits for a network.
     """
     kept = {name: value for name, value in environ.items() if not _leaves_out(name)}
-    # Threads that spin while they wait steal the processor from each other as soon as anything else runs:
-    # on two busy cores a step of a small model then takes ten times as long.
-    kept.setdefault("OMP_WAIT_POLICY", "passive")
+    # Threads that spin while they wait steal the processor from each other as soon as anything else runs: by
+    # default a step of a small model takes ten times as long on two busy cores. So few spins cost two times
+    # there, and nothing that could be measured on idle ones. libgomp reads it, which is torch's on Linux.
+    kept.setdefault("GOMP_SPINCOUNT", "3000")
     # Without compiled modules every start takes half a minute.
     if not os.access(sysconfig.get_path("purelib"), os.W_OK):
         kept.setdefault("PYTHONPYCACHEPREFIX", str(run_folder / "cache" / "pycache"))
