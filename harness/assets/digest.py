@@ -1,8 +1,9 @@
-"""What a checkpoint's weights are, as one number that a report can hold."""
+"""What a checkpoint's weights or a data set's files are, as one number that a report can hold."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -11,14 +12,20 @@ def weights_sha256(folder: Path) -> str:
 
     A folder with one file called `model.safetensors` gives that file's own sum, the one the Hub shows.
     """
-    files = sorted(folder.glob("*.safetensors"))
-    sums = [(file.name, file_sha256(file)) for file in files]
-    if len(sums) == 1 and sums[0][0] == "model.safetensors":
-        return sums[0][1]
-    return hashlib.sha256("".join(f"{total}  {name}\n" for name, total in sums).encode()).hexdigest()
+    sums = {file.name: file_sha256(file) for file in sorted(folder.glob("*.safetensors"))}
+    return sums["model.safetensors"] if [*sums] == ["model.safetensors"] else _together(sums)
+
+
+def files_sha256(files: Mapping[str, str]) -> str:
+    """SHA-256 over the names and bytes of a data set's files, `files` being their paths by split."""
+    return _together({name: file_sha256(Path(files[name])) for name in sorted(files)})
 
 
 def file_sha256(file: Path) -> str:
     """SHA-256 of one file, read in pieces."""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _together(sums: Mapping[str, str]) -> str:
+    return hashlib.sha256("".join(f"{total}  {name}\n" for name, total in sums.items()).encode()).hexdigest()

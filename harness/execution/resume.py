@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Final, Literal
 
-from harness.assets.digest import weights_sha256
-from harness.assets.models import ResolvedCheckpoint
+from harness.assets.digest import files_sha256, weights_sha256
+from harness.assets.models import ResolvedCheckpoint, ResolvedData
 from harness.environment import Device, Environment, describe_environment, describe_gpus
 from harness.job import Job
-from harness.results.models import Checkpoint, Status, TrialResult
+from harness.results.models import Checkpoint, Data, Status, TrialResult
 from harness.results.run_directory import RunDirectory
 from harness.results.trial_folder import write_result
 
@@ -61,14 +61,13 @@ def choose(
         here: this machine.
         rerun: run the failed again, or all.
     """
-    # Trials share checkpoints, and a large one takes a second to read.
-    weights_of = cache(lambda folder: weights_sha256(Path(folder)))
+    sums = _Sums()
     kept: dict[str, TrialResult] = {}
     differing: dict[str, list[str]] = {}
     for trial_id, result in found.items():
         if result.status in _RUNS_AGAIN or rerun == "all" or (rerun and result.status != "completed"):
             continue
-        difference = next(_differences(result, jobs.get(trial_id), here, weights_of), None)
+        difference = next(_differences(result, jobs.get(trial_id), here, sums), None)
         if difference is None:
             kept[trial_id] = result
         else:
@@ -76,9 +75,15 @@ def choose(
     return Reuse(kept, tuple(_describe(difference, ids) for difference, ids in differing.items()))
 
 
-def _differences(
-    result: TrialResult, job: Job | None, here: Here, weights_of: Callable[[str], str]
-) -> Iterator[str]:
+class _Sums:
+    """SHA-256 sums, each taken once: trials share checkpoints and data, and a large file takes a second."""
+
+    def __init__(self) -> None:
+        self.weights = cache(lambda folder: weights_sha256(Path(folder)))
+        self.files = cache(lambda *files: files_sha256(dict(files)))
+
+
+def _differences(result: TrialResult, job: Job | None, here: Here, sums: _Sums) -> Iterator[str]:
     """What a result was got with that is not so now, each as `field was X, is Y`."""
     then = result.environment
     if then is None:
@@ -94,11 +99,9 @@ def _differences(
     if job is None:
         return
     if result.checkpoint is not None:
-        yield from _checkpoint_changes(result.checkpoint, job.checkpoint, weights_of)
+        yield from _checkpoint_changes(result.checkpoint, job.checkpoint, sums)
     if result.data is not None:
-        yield from _changed("data", result.data.name, job.data.name)
-        yield from _changed("data source", _place(result.data.source), _place(job.data.source))
-        yield from _changed("data revision", result.data.revision, job.data.revision)
+        yield from _data_changes(result.data, job.data, sums)
 
 
 def _device_changes(then: Device | None, now: Device | None) -> Iterator[str]:
@@ -109,15 +112,21 @@ def _device_changes(then: Device | None, now: Device | None) -> Iterator[str]:
         yield from _changed("driver", then.driver, now.driver)
 
 
-def _checkpoint_changes(
-    then: Checkpoint, now: ResolvedCheckpoint, weights_of: Callable[[str], str]
-) -> Iterator[str]:
+def _checkpoint_changes(then: Checkpoint, now: ResolvedCheckpoint, sums: _Sums) -> Iterator[str]:
     yield from _changed("checkpoint", then.name, now.name)
     yield from _changed("checkpoint source", _place(then.source), _place(now.source))
     yield from _changed("checkpoint revision", then.revision, now.revision)
     # A commit or a pinned sum says what the others hold; a folder may hold anything.
     if then.source == now.source == "local":
-        yield from _changed("checkpoint weights", then.weights_sha256, weights_of(now.path))
+        yield from _changed("checkpoint weights", then.weights_sha256, sums.weights(now.path))
+
+
+def _data_changes(then: Data, now: ResolvedData, sums: _Sums) -> Iterator[str]:
+    yield from _changed("data", then.name, now.name)
+    yield from _changed("data source", _place(then.source), _place(now.source))
+    yield from _changed("data revision", then.revision, now.revision)
+    if then.source == now.source == "folder" and then.files_sha256 is not None:
+        yield from _changed("data files", then.files_sha256, sums.files(*now.files.items()))
 
 
 def _changed(name: str, then: object, now: object) -> Iterator[str]:

@@ -102,7 +102,10 @@ class Checkpoint(Frozen):
 
 
 class Data(Frozen):
-    """The data that was used in fact. `content_sha256` covers every text, label and id of both splits."""
+    """The data that was used in fact. `content_sha256` covers every text, label and id of both splits.
+
+    `files_sha256` covers the files of a folder, which may change between two runs; others have none.
+    """
 
     requested: str
     name: str
@@ -110,6 +113,7 @@ class Data(Frozen):
     revision: str | None
     synthetic: bool
     content_sha256: str
+    files_sha256: str | None = None
     labels: tuple[str, ...]
     train_examples: int
     eval_examples: int

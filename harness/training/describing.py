@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.assets.digest import weights_sha256
+from harness.assets.digest import files_sha256, weights_sha256
 from harness.job import Job
 from harness.results.models import Checkpoint, Data
 from harness.training.checkpoints import LoadedModel
@@ -40,6 +40,7 @@ def describe_data(job: Job, corpus: Corpus, tokens: Tokenized) -> Data:
         revision=job.data.revision,
         synthetic=job.data.synthetic,
         content_sha256=corpus.content_sha256,
+        files_sha256=files_sha256(job.data.files) if job.data.source == "folder" else None,
         labels=corpus.label_names,
         train_examples=len(corpus.train),
         eval_examples=len(corpus.evaluation),

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from harness.assets.digest import weights_sha256
+from harness.assets.digest import files_sha256, weights_sha256
 from harness.assets.models import CheckpointSource, ResolvedCheckpoint, ResolvedData
 from harness.environment import Device, describe_environment
 from harness.execution.resume import Here, choose, describe_here
 from harness.job import Job
 from harness.results.models import TrialResult
 from harness.suite.models import Measure
-from tests.factories import make_checkpoint, make_result, make_trial
+from tests.factories import make_checkpoint, make_data, make_result, make_trial
 
 H100 = Device(kind="cuda", index=0, name="NVIDIA H100 80GB HBM3", driver="570.86.15")
 T4 = Device(kind="cuda", index=0, name="Tesla T4", driver="535.104.05")
@@ -80,6 +80,20 @@ def test_a_local_checkpoint_that_changed_runs_again(tmp_path: Path) -> None:
     told = why_not(result, job(tmp_path, "local"), here(H100))
     assert told is not None
     assert told.startswith("checkpoint weights was a7937b64b8ca")
+
+
+def test_a_data_folder_that_changed_runs_again(tmp_path: Path) -> None:
+    for split in ("train", "validation"):
+        (tmp_path / split).write_text(split)
+    files = {split: str(tmp_path / split) for split in ("validation", "train")}
+    now = job()
+    now = now.model_copy(update={"data": now.data.model_copy(update={"files": files})})
+    result = finished(H100).model_copy(
+        update={"data": make_data(source="folder", files_sha256=files_sha256(files))}
+    )
+    assert why_not(result, now, here(H100)) is None
+    (tmp_path / "validation").write_text("train")
+    assert (why_not(result, now, here(H100)) or "").startswith("data files was ")
 
 
 def test_weights_are_read_once_for_all_trials_and_only_of_folders(
