@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import io
 import os
 import signal
 import sys
@@ -87,7 +88,9 @@ def _exit_code(args: list[str] | None) -> int:
         _say_error(str(error))
         return error.exit_code
     except click.ClickException as error:
-        error.show()
+        usage = io.StringIO()
+        error.show(usage)
+        click.echo(_without_secrets(usage.getvalue()), err=True, nl=False)
         return 2
     except (click.Abort, KeyboardInterrupt):
         _say_error("interrupted")
@@ -96,7 +99,7 @@ def _exit_code(args: list[str] | None) -> int:
         # click turns the broken pipe of a reader that has gone, and nothing else, into SystemExit.
         return _exit_code_of(error if isinstance(error, OSError) else BrokenPipeError(errno.EPIPE, ""))
     except Exception:
-        traceback.print_exc()
+        click.echo(_without_secrets(traceback.format_exc()), err=True, nl=False)
         _say_error("this is a bug in harness: please report it with the lines above")
         return 70
     return code if isinstance(code, int) else 0
@@ -114,4 +117,10 @@ def _exit_code_of(error: OSError) -> int:
 
 def _say_error(message: str) -> None:
     # Names in it come from suites, reports and the Hub, and a terminal obeys escape sequences.
-    click.echo("error: " + "\n".join(safe_lines(message)), err=True)
+    click.echo("error: " + "\n".join(safe_lines(_without_secrets(message))), err=True)
+
+
+def _without_secrets(text: str) -> str:
+    from harness.execution.redaction import redact, secrets_in  # noqa: PLC0415 - only where something failed
+
+    return redact(text, secrets_in(os.environ), home="")

@@ -141,9 +141,15 @@ class _Work:
         if timeout_s is not None:
             measure = measure.model_copy(update={"trial_timeout_seconds": timeout_s})
         assets = self._seams.assets(self._options.assets)
-        prepared = prepare(trials, measure, assets, self.machine, self._observer.note)
+        prepared = prepare(trials, measure, assets, self.machine, self._note)
+        reasons = {id_: redact(reason, self.secrets) for id_, reason in prepared.unavailable.items()}
+        prepared = replace(prepared, unavailable=reasons)
         require(prepared, strict=self._options.strict)
         return prepared
+
+    def _note(self, text: str) -> None:
+        # What the Hub's library says of a failure may hold the address it was given, password and all.
+        self._observer.note(redact(text, self.secrets))
 
     def open(self, trials: Sequence[Trial]) -> AbstractContextManager[Opened]:
         """Hold the run's directory."""

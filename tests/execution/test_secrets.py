@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.cli import cli, main
 from tests.execution.fakes import start, write_suite
 
 CANARIES = {
@@ -68,3 +69,44 @@ def test_a_secret_in_an_argument_is_refused_without_being_repeated(folder: Path)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 2
     assert IN_ARGUMENT.encode() not in _written(folder) + output.encode() + errors.encode()
+
+
+def test_a_password_in_the_hubs_address_is_in_no_row_and_no_error(folder: Path) -> None:
+    suite = write_suite(folder)
+    address = "http://me:canaryendpoint0123@127.0.0.1:1"
+    for checkpoints, code in (("[roberta-base, embedded/distilbert]", 1), ("[roberta-base]", 69)):
+        change = f"matrix.checkpoint={checkpoints}"
+        process = start(
+            "--assets", "auto", "-o", change, suite, cwd=folder,
+            HF_ENDPOINT=address, HF_HUB_OFFLINE="0", HF_HOME=str(folder / "hf"),
+        )  # fmt: skip
+        output, errors = process.communicate(timeout=60)
+        assert process.returncode == code, errors
+        assert "roberta-base" in errors
+        everything = _written(folder) + output.encode() + errors.encode()
+        assert b"canaryendpoint0123" not in everything
+
+
+@pytest.mark.parametrize("option", ["--trial-timeout", "--reports-in", "--retries"])
+def test_a_secret_typed_in_the_wrong_place_is_not_repeated(folder: Path, option: str) -> None:
+    process = start(option, CANARIES["GITHUB_TOKEN"], write_suite(folder), cwd=folder, **CANARIES)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert CANARIES["GITHUB_TOKEN"] not in output + errors
+
+
+def test_a_bug_is_reported_without_the_secrets_in_its_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GITHUB_TOKEN", CANARIES["GITHUB_TOKEN"])
+
+    def bug(*_arguments: object, **_options: object) -> None:
+        raise RuntimeError(f"with {CANARIES['GITHUB_TOKEN']}")
+
+    monkeypatch.setattr(cli, "main", bug)
+    with pytest.raises(SystemExit) as ended:
+        main(["plan"])
+    assert ended.value.code == 70
+    said = capsys.readouterr().err
+    assert "RuntimeError: with [redacted]" in said
+    assert "this is a bug in harness" in said
