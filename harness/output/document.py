@@ -6,12 +6,14 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC
 from statistics import fmean
 
+from harness.analysis.naming import labels
+from harness.analysis.parity import THRESHOLDS, verdict_of
 from harness.analysis.rows import Row
 from harness.analysis.summary import estimate
 from harness.environment import Environment
 from harness.output.cells import Column
-from harness.output.numbers import count, percent, size
-from harness.results.models import Epoch, Report
+from harness.output.numbers import NOTHING, count, percent, size
+from harness.results.models import Epoch, Report, TrialResult
 
 
 def history(report: Report, rows: Sequence[Row]) -> list[Column]:
@@ -21,11 +23,11 @@ def history(report: Report, rows: Sequence[Row]) -> list[Column]:
         if result.status == "completed" and not result.degenerate:
             for epoch in result.epochs:
                 epochs.setdefault((result.trial.variant_id, epoch.epoch), []).append(epoch)
-    labels = {row.variant: row.label for row in rows}
+    labelled = {row.variant: row.label for row in rows}
     found = list(epochs.items())
     if not found:
         return []
-    names = [labels[variant] for (variant, _), _ in found]
+    names = [labelled[variant] for (variant, _), _ in found]
     return [
         Column("variant", tuple(names), numeric=False),
         Column("epoch", tuple(str(number) for (_, number), _ in found)),
@@ -125,3 +127,36 @@ def _loss(values: Iterable[float]) -> str:
 def _share(values: Iterable[float]) -> str:
     found = estimate(values)
     return "" if found is None else percent(found.mean, found.spread)
+
+
+def proved(proofs: Sequence[TrialResult]) -> list[Column]:
+    """What each proof found, every difference beside its limit."""
+    if not proofs:
+        return []
+    names = labels(proof.trial for proof in proofs)
+    return [
+        Column("variant", tuple(names[proof.trial.variant_id] for proof in proofs), numeric=False),
+        Column("logit difference", tuple(map(_logit, proofs))),
+        Column("gradient error", tuple(map(_gradient, proofs))),
+        Column("flipped", tuple(map(_flipped, proofs))),
+        Column("parity", tuple(verdict_of(proof) for proof in proofs), numeric=False),
+    ]
+
+
+def _logit(proof: TrialResult) -> str:
+    limit = THRESHOLDS[proof.trial.precision].logit
+    return NOTHING if proof.parity is None else _beside(proof.parity.largest_logit_difference, limit)
+
+
+def _gradient(proof: TrialResult) -> str:
+    limit = THRESHOLDS[proof.trial.precision].gradient
+    return NOTHING if proof.parity is None else _beside(proof.parity.relative_gradient_error, limit)
+
+
+def _flipped(proof: TrialResult) -> str:
+    parity = proof.parity
+    return NOTHING if parity is None else f"{parity.flipped_predictions} of {parity.examples}"
+
+
+def _beside(value: float, limit: float) -> str:
+    return f"{value:.1e} (limit {limit:.0e})"

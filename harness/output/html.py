@@ -10,9 +10,9 @@ from typing import Final
 from harness.analysis.rows import Row
 from harness.analysis.summary import summarize
 from harness.output.cells import Column, columns
-from harness.output.document import created, environment, history, reproduce
+from harness.output.document import created, environment, history, proved, reproduce
 from harness.output.numbers import rate
-from harness.output.remarks import constants, notes, place, remarks, title
+from harness.output.remarks import constants, notes, parity, place, remarks, title
 from harness.output.safe_text import safe_text
 from harness.results.models import Report
 
@@ -49,9 +49,11 @@ def to_html(report: Report) -> str:
             f"<body><main>\n<h1>{heading}</h1>",
             f"<p>{html_text(constants(report))}</p>",
             f"<p>{html_text(place(report))}</p>",
+            *(f"<p>{html_text(line)}</p>" for line in parity(report, rows)),
             _table("Variants", columns(report, rows)),
             _bars(rows),
             f"<h2>Notes</h2>\n{_list(notes(report, rows))}",
+            _section("Parity with the plain model", proved(report.proofs)),
             _section("Epochs, means over the seeds", history(report, rows)),
             f"<h2>Environment</h2>\n<dl>{pairs}</dl>",
             f"<h2>Run it again</h2>\n{_list(reproduce(report))}",

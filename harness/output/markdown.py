@@ -8,8 +8,8 @@ from typing import Final
 
 from harness.analysis.summary import summarize
 from harness.output.cells import Column, columns
-from harness.output.document import created, environment, history, reproduce
-from harness.output.remarks import constants, notes, place, title
+from harness.output.document import created, environment, history, proved, reproduce
+from harness.output.remarks import constants, notes, parity, place, title
 from harness.output.safe_text import safe_text
 from harness.results.models import Report
 
@@ -37,12 +37,14 @@ def to_markdown(report: Report) -> str:
     rows = summarize(report)
     sections = [
         f"# {markdown_text(title(report))}",
-        _list(line for line in (constants(report), place(report)) if line),
+        _list(line for line in (constants(report), place(report), *parity(report, rows)) if line),
         markdown_table(columns(report, rows)),
         _list(notes(report, rows)),
         f"Run {markdown_text(report.run)}, {created(report)}, "
         f"harness {markdown_text(report.harness_version)}.",
     ]
+    if report.proofs:
+        sections += ["## Parity with the plain model", markdown_table(proved(report.proofs))]
     if epochs := history(report, rows):
         sections += ["## Epochs", "Means over the seeds.", markdown_table(epochs)]
     sections += [

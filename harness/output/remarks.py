@@ -82,7 +82,6 @@ def notes(report: Report, rows: Sequence[Row]) -> list[str]:
     """What a reader must know to read the table right, one sentence a line."""
     return [
         *report.notes,
-        *_parity(report, rows),
         *_stand_ins(report),
         *_synthetic(report),
         *_reference(report, rows),
@@ -103,7 +102,8 @@ def describe_failure(label: str, failure: Failure) -> str:
     return f"{where}: {failure.status} in {failure.phase.replace('_', ' ')}: {failure.reason}"
 
 
-def _parity(report: Report, rows: Sequence[Row]) -> Iterable[str]:
+def parity(report: Report, rows: Sequence[Row]) -> Iterable[str]:
+    """What was proved of the variants, which a reader must know before their speed."""
     found = verdicts(report)
     for verdict, text in _PARITY.items():
         names = [row.label for row in rows if found[row.variant] == verdict]

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from harness.analysis.summary import summarize
 from harness.output.cells import Column, columns
-from harness.output.remarks import constants, notes, place, title
+from harness.output.remarks import constants, notes, parity, place, title
 from harness.output.safe_text import safe_text
 from harness.results.models import Report
 
@@ -34,7 +34,11 @@ def report_table(report: Report) -> RenderableType:
         return Text(f"{safe_text(title(report), LONGEST_NOTE)}: nothing has run")
     return FittedTable(
         title=safe_text(title(report), LONGEST_NOTE),
-        subtitles=[safe_text(line, LONGEST_NOTE) for line in (constants(report), place(report)) if line],
+        subtitles=[
+            safe_text(line, LONGEST_NOTE)
+            for line in (constants(report), place(report), *parity(report, rows))
+            if line
+        ],
         columns=[safe_column(column) for column in columns(report, rows)],
         notes=[safe_text(note, LONGEST_NOTE) for note in notes(report, rows)],
     )
