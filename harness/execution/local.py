@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
@@ -20,9 +21,11 @@ from harness.execution.redaction import redact
 from harness.execution.running import Running
 from harness.execution.server_process import ServerProcess
 from harness.execution.trial_files import LOG, prepare_folder, result_left
+from harness.execution.worker import DISK_FULL
 from harness.job import Job
 from harness.results.models import TrialResult
 from harness.results.trial_folder import write_result
+from harness.results.writing import storage_error
 
 GRACE_SECONDS: Final = 10.0
 _START_FAILURES: Final = 2
@@ -183,9 +186,15 @@ class LocalExecutor:
         return Ending(overrun=running.overrun, refused=None if running.overrun else self._last_failure)
 
     def _end(self, running: Running, ending: Ending) -> None:
+        left = result_left(running.folder)
+        if isinstance(left, TrialResult) and left.status == DISK_FULL and not self._stopping:
+            # No trial after this one could do better, and all of them will run again once there is space.
+            raise storage_error(
+                OSError(errno.ENOSPC, ""), f"trial {left.trial.id} in {left.phase}: {left.reason}"
+            )
         judgement = judge(
             running.job,
-            result_left(running.folder),
+            left,
             replace(ending, interrupted=self._stopping),
             phase=running.phase,
             started=running.started,

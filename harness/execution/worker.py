@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import resource
 import sys
@@ -18,6 +19,8 @@ from harness.job import Job, Progress, RunTrial, TrialStoppedError
 from harness.results.models import Measurement, Phase, Status, TrialResult, measured
 from harness.results.trial_folder import write_result
 
+# What a worker itself gives a trial that stopped for want of space, and nothing else: it runs again later.
+DISK_FULL: Final[Status] = "killed"
 # Given back when memory has run out, so that there is some left to say so with.
 _BALLAST_BYTES: Final = 4 * 2**20
 _LONGEST_REASON: Final = 500
@@ -103,6 +106,8 @@ def _what_happened(error: BaseException, job: Job) -> tuple[Status, str, tuple[M
     """Status, reason and what can still be measured of a trial that raised."""
     if isinstance(error, TrialStoppedError):
         return error.status, str(error), ()
+    if _is_disk_full(error):
+        return DISK_FULL, f"there is no space left to write to: {_last_line(error)}", ()
     if not _is_out_of_memory(error):
         return "failed", _last_line(error), ()
     where = "host" if isinstance(error, MemoryError) else job.trial.device
@@ -118,6 +123,15 @@ def _is_out_of_memory(error: BaseException) -> bool:
         isinstance(error, RuntimeError)
         and ("out of memory" in str(error).lower() or "can't allocate memory" in str(error))
     )
+
+
+def _is_disk_full(error: BaseException | None) -> bool:
+    """Whether it was raised for want of space, or because of something that was."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__
+    return False
 
 
 def _last_line(error: BaseException) -> str:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.errors import StorageError
 from harness.results.run_directory import find_latest
-from tests.execution.fakes import start, write_suite
+from tests.execution.fakes import Watcher, fake_suite, run_fake, start, wait_for_none_in, write_suite
 
 
 @pytest.fixture
@@ -55,3 +56,18 @@ def test_a_full_disk_ends_the_run_with_74_and_it_goes_on_once_there_is_space(
     assert code == 0, errors
     assert f"{len(finished)} of 20 trials are done" in errors
     assert not finished.keys() & set(record.read_text().splitlines()[lines:])
+
+
+def test_a_full_disk_elsewhere_ends_the_run_with_74_and_it_goes_on_once_there_is_space(
+    tmp_path: Path,
+) -> None:
+    suite = fake_suite(range(3))
+    with pytest.raises(StorageError, match="in tokenize: there is no space left") as caught:
+        run_fake(suite, tmp_path, "without_space")
+    assert caught.value.exit_code == 74
+    assert "Free some space" in (caught.value.hint or "")
+    assert wait_for_none_in(tmp_path) == []
+    watcher = Watcher()
+    report = run_fake(suite, tmp_path, "good", watcher).report
+    assert [trial.seed for trial in watcher.begun] == [1, 2]
+    assert {result.status for result in report.results} == {"completed"}
