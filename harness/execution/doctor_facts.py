@@ -10,6 +10,7 @@ import shutil
 import tempfile
 import threading
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -157,7 +158,11 @@ def ask_hub(endpoint: str, *, seconds: float = HUB_SECONDS) -> str | None:
 
 def _answer(endpoint: str, seconds: float) -> str | None:
     try:
-        with urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=seconds):  # noqa: S310 -- the user's own endpoint
+        # A password in the address is for whoever downloads; being refused without it is an answer too.
+        parts = urllib.parse.urlsplit(endpoint)
+        address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        question = urllib.request.Request(address, method="HEAD")  # noqa: S310 -- the user's own endpoint
+        with urllib.request.urlopen(question, timeout=seconds):  # noqa: S310 -- as above
             return None
     except urllib.error.HTTPError as error:
         # Whatever it says to this question, it is there; unless it says that it is down.

@@ -90,7 +90,7 @@ def test_a_hub_that_answers_is_there_unless_it_says_that_it_is_down(
     hub: http.server.HTTPServer, status: int, answer: str | None
 ) -> None:
     hub.status = status  # type: ignore[attr-defined] # as above
-    assert ask_hub(f"http://127.0.0.1:{hub.server_port}") == answer
+    assert ask_hub(f"http://me:password@127.0.0.1:{hub.server_port}") == answer
     assert hub.asked == 1  # type: ignore[attr-defined] # as above
 
 
