@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from harness.analysis.naming import axes, label, varying_axes
-from harness.analysis.parity import ParityVerdict, verdicts
+from harness.analysis.parity import proofs
 from harness.errors import InvalidInputError, NotComparableError
 from harness.results.models import Report, TrialResult
 
@@ -27,13 +27,13 @@ _WITH: Final[dict[str, tuple[str, ...]]] = {"checkpoint": ("revision",)}
 class Variant:
     """The trials of one variant by seed; `axes` is everything that makes it, as text.
 
-    `parity` is the verdict of its report's proofs, None where that proved nothing.
+    `proof` is its function's, None where its report has none.
     """
 
     axes: Mapping[str, str]
     results: Mapping[int, TrialResult]
     report: Report
-    parity: ParityVerdict | None = None
+    proof: TrialResult | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +74,12 @@ def variants(report: Report) -> list[Variant]:
         if result.trial.seed in results:
             raise InvalidInputError(
                 f"report {report.run}: trial {result.trial.id} (seed {result.trial.seed}) stands in it twice",
-                hint="Keep one result of each trial: `harness merge` or the run itself writes such a report.",
+                hint="Keep one result of each trial, as `harness run` writes it.",
             )
         results[result.trial.seed] = result
-    proven = verdicts(report) if report.proofs else {}
+    proved = proofs(report)
     return [
-        Variant(axes(next(iter(each.values())).trial), each, report, proven.get(variant))
+        Variant(axes(next(iter(each.values())).trial), each, report, proved.get(variant))
         for variant, each in found.items()
     ]
 

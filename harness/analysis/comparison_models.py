@@ -38,6 +38,7 @@ class ComparisonRow(Frozen):
     decides. `detectable` is the smallest effect that would be found with a power of 80 % at 5 %: a
     difference, or a ratio above one. `equivalent` tells whether two one-sided tests put the effect inside
     the margin.
+    `parity` is that of both functions against each other, each side's own is against the plain model.
     `discordant` counts examples that only the baseline and only the candidate got right. `seeds` are those
     on both sides; `dropped_seeds` those on one side only. `mismatches` name what does not match.
     """
@@ -58,6 +59,7 @@ class ComparisonRow(Frozen):
     detectable: float | None = None
     equivalent: bool | None = None
     discordant: Annotated[tuple[int, int], Field(strict=False)] | None = None
+    parity: ParityVerdict | None = None
     across_devices: bool = False
     seeds: tuple[int, ...] = ()
     dropped_seeds: tuple[int, ...] = ()

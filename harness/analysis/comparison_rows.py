@@ -10,6 +10,7 @@ from harness.analysis.alignment import Pair, Variant
 from harness.analysis.comparison_models import ComparisonRow, Side, Verdict
 from harness.analysis.conditions import device_name
 from harness.analysis.contrasts import Contrast, Evidence, contrast
+from harness.analysis.parity import ParityVerdict, between, verdict_of
 from harness.analysis.resampling import compare_quality
 from harness.analysis.statistics import holm, is_equivalent
 from harness.analysis.terms import Terms, family
@@ -77,6 +78,7 @@ def _row(
         baseline=_side(reference, evidence.pair.before, matched.before, draft.before),
         candidate=_side(evidence.pair.candidate, evidence.pair.after, matched.after, draft.after),
         kind="difference" if quality else "ratio",
+        parity=between(*proved) if len(proved := _proofs(evidence.pair)) == 2 else None,
         across_devices=draft.across_devices,
         seeds=matched.seeds,
         dropped_seeds=matched.dropped,
@@ -90,14 +92,21 @@ def _side(name: str, variant: Variant | None, results: Sequence[TrialResult], va
     return Side(
         name=name,
         device=device_name(results[0]) if results else None,
-        parity=variant.parity if variant is not None else None,
+        parity=_parity(variant),
         value=value,
         trials=len(results),
     )
 
 
-def _parities(pair: Pair) -> list[str | None]:
-    return [side.parity for side in (pair.before, pair.after) if side is not None]
+def _parity(variant: Variant | None) -> ParityVerdict | None:
+    if variant is None or not variant.report.proofs:
+        return None
+    return "unproven" if variant.proof is None else verdict_of(variant.proof)
+
+
+def _proofs(pair: Pair) -> list[TrialResult]:
+    found = [side.proof for side in (pair.before, pair.after) if side is not None]
+    return [proof for proof in found if proof is not None]
 
 
 def _verdict(
@@ -114,7 +123,7 @@ def _verdict(
         verdict = quality_verdict(draft.effect, p_holm, goal, margin)
     else:
         verdict = trial_verdict(draft.effect, p_holm, goal, terms.noise.get(draft.metric))
-    if kind == "speed" and "differs" in _parities(evidence.pair):
+    if kind == "speed" and "differs" in map(verdict_of, _proofs(evidence.pair)):
         return "not comparable", (*notes, "parity failed: one side computes another function")
     if matched.lost and verdict in ("better", "same"):
         return "unsure", (*notes, f"{verdict} on the trials that are left, which is not all")

@@ -58,16 +58,45 @@ def limits(parity: Parity, precision: Precision) -> str:
     )
 
 
+def proofs(report: Report) -> dict[str, TrialResult]:
+    """The proof of every variant of a report that has one, by `variant_id`."""
+    by_function = {function_of(proof.trial).id: proof for proof in report.proofs}
+    found = {
+        result.trial.variant_id: by_function.get(function_of(result.trial).id) for result in report.results
+    }
+    return {variant: proof for variant, proof in found.items() if proof is not None}
+
+
 def verdicts(report: Report) -> dict[str, ParityVerdict]:
     """The verdict on every variant of a report, by `variant_id`.
 
     A proof that did not complete proves nothing, and `unproven` is what its variants are called.
     """
-    proofs = {function_of(proof.trial).id: verdict_of(proof) for proof in report.proofs}
+    proved = proofs(report)
     return {
-        result.trial.variant_id: proofs.get(function_of(result.trial).id, "unproven")
-        for result in report.results
+        variant: verdict_of(proved[variant]) if variant in proved else "unproven"
+        for variant in dict.fromkeys(result.trial.variant_id for result in report.results)
     }
+
+
+def between(before: TrialResult, after: TrialResult) -> ParityVerdict:
+    """The verdict on two proofs against each other, by the logits that both keep.
+
+    `unproven` where they are not of the same weights and examples, so that nothing follows.
+    """
+    one, other = before.predictions, after.predictions
+    weights = [proof.checkpoint and proof.checkpoint.weights_sha256 for proof in (before, after)]
+    if one is None or other is None or one.example_ids != other.example_ids or weights[0] != weights[1]:
+        return "unproven"
+    largest = max(
+        abs(left - right)
+        for rows in zip(one.logits, other.logits, strict=True)
+        for left, right in zip(*rows, strict=True)
+    )
+    if largest <= EXACT.logit:
+        return "exact"
+    limit = max(THRESHOLDS[proof.trial.precision].logit for proof in (before, after))
+    return "within" if largest <= limit else "differs"
 
 
 def verdict_of(proof: TrialResult) -> ParityVerdict:

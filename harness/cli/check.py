@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -14,12 +14,11 @@ from harness.analysis.gates import check
 from harness.analysis.gates_models import GateReport
 from harness.analysis.gates_reading import parse_gate, read_gates
 from harness.analysis.noise import bands_for, stored_noise
-from harness.cli.printing import encoded
+from harness.cli.printing import encoded, tell_github
 from harness.errors import HarnessError, InvalidInputError
 from harness.output.formats import format_of
 from harness.output.gates import GATE_FORMATS, gate_annotations, gate_table, to_markdown, verdict_line
 from harness.output.gates_failure import failure, failure_line
-from harness.output.github import active, step_summary
 from harness.output.safe_text import safe_text
 from harness.output.tables import make_console
 from harness.results.baselines import REPORTS, find_baseline
@@ -115,14 +114,14 @@ def command(
         )
     except HarnessError as error:
         _write(failure(error, name), output)
-        _tell_github(failure(error, "github"), failure(error, "markdown"), name)
+        tell_github(failure(error, "github"), partial(failure, error, "markdown"), name)
         _end(failure_line(error), name, output)
         raise
     if name == "table" and output is None and sys.stdout.isatty():
         _draw(found)
     else:
         _write(GATE_FORMATS[name](found), output)
-    _tell_github(gate_annotations(found), to_markdown(found), name)
+    tell_github(gate_annotations(found), partial(to_markdown, found), name)
     _end(verdict_line(found), name, output)
     return found.exit_code
 
@@ -150,18 +149,6 @@ def _write(text: str, output: Path | None) -> None:
     sys.stdout.flush()
     sys.stdout.buffer.write(encoded(text))
     sys.stdout.buffer.flush()
-
-
-def _tell_github(annotations: str, summary: str, name: str) -> None:
-    """In a step of GitHub Actions, annotations in its log and the Markdown in its summary."""
-    if not active(os.environ):
-        return
-    if name != "github":
-        # Its runner reads both streams, and standard output belongs to the result.
-        click.echo(annotations, err=True, nl=False)
-    if file := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with Path(file).open("a", encoding="utf-8") as stream:
-            stream.write(step_summary(summary))
 
 
 def _end(line: str, name: str, output: Path | None) -> None:

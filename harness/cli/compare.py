@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Final
 
 import click
 
@@ -14,14 +14,14 @@ from harness.analysis.comparison import compare
 from harness.analysis.comparison_models import Comparison
 from harness.analysis.conditions import CONDITIONS, STORED_VALUE
 from harness.analysis.noise import bands_for, stored_noise
-from harness.errors import InvalidInputError, NotComparableError
+from harness.cli.printing import encoded, tell_github
+from harness.errors import InvalidInputError
 from harness.output.comparison import COMPARISON_FORMATS, comparison_table
 from harness.output.formats import format_of
 from harness.output.tables import make_console
+from harness.results.baselines import REPORTS, find_baseline
 from harness.results.reading import load_report
 from harness.results.writing import write_atomic
-
-BASELINES: Final = Path("reports/baselines")
 
 
 @click.command(epilog="For example:  harness compare reports/padding/RUN --by padding --baseline dynamic")
@@ -98,7 +98,7 @@ def command(
         explain=explain,
     )
     if output is not None:
-        write_atomic(output, _encoded(COMPARISON_FORMATS[name](comparison)))
+        write_atomic(output, encoded(COMPARISON_FORMATS[name](comparison)))
         click.echo(f"wrote {output}", err=True)
     else:
         _print(comparison, name)
@@ -111,13 +111,7 @@ def _with_baseline(reports: Sequence[Path], baseline: str | None) -> tuple[list[
     for place, path in enumerate(reports):
         if baseline in (str(path), _name(path)) or Path(baseline) == path:
             return list(reports), place
-    for path in (Path(baseline), BASELINES / f"{baseline}.json", BASELINES / baseline):
-        if path.exists():
-            return [path, *reports], 0
-    raise NotComparableError(
-        f"there is no baseline {baseline}: neither one of the reports, nor a file, nor a name in {BASELINES}",
-        hint=f"Keep one: harness baseline set REPORT {Path(baseline).stem}",
-    )
+    return [find_baseline(baseline, REPORTS), *reports], 0
 
 
 def _name(path: Path) -> str:
@@ -150,11 +144,9 @@ def _print(comparison: Comparison, name: str) -> None:
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")
         make_console(sys.stdout).print(comparison_table(comparison))
-        return
-    sys.stdout.flush()
-    sys.stdout.buffer.write(_encoded(COMPARISON_FORMATS[name](comparison)))
-    sys.stdout.buffer.flush()
-
-
-def _encoded(text: str) -> bytes:
-    return text.encode("utf-8", "backslashreplace")
+    else:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(encoded(COMPARISON_FORMATS[name](comparison)))
+        sys.stdout.buffer.flush()
+    annotations = COMPARISON_FORMATS["github"](comparison)
+    tell_github(annotations, partial(COMPARISON_FORMATS["markdown"], comparison), name)

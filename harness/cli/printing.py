@@ -5,9 +5,14 @@ from __future__ import annotations
 import io
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import click
+
 from harness.output.formats import render
+from harness.output.github import active, report_annotations, step_summary
 from harness.output.tables import make_console, report_table
 from harness.results.models import Report
 
@@ -19,12 +24,11 @@ def print_report(report: Report, name: str = "table") -> None:
             # A terminal that cannot show a sign gets it spelt out, not a traceback.
             sys.stdout.reconfigure(errors="backslashreplace")
         make_console(sys.stdout).print(report_table(report))
-        return
-    sys.stdout.flush()
-    sys.stdout.buffer.write(encoded(render(report, name)))
-    sys.stdout.buffer.flush()
-    if name == "github" and (summary := os.environ.get("GITHUB_STEP_SUMMARY")):
-        _append_summary(report, Path(summary))
+    else:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(encoded(render(report, name)))
+        sys.stdout.buffer.flush()
+    tell_github(report_annotations(report), partial(render, report, "markdown"), name)
 
 
 def encoded(text: str) -> bytes:
@@ -32,8 +36,16 @@ def encoded(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-def _append_summary(report: Report, path: Path) -> None:
-    from harness.output.github import step_summary  # noqa: PLC0415 - only in that environment
+def tell_github(annotations: str, summary: Callable[[], str], name: str) -> None:
+    """In a step of GitHub Actions, annotations in its log and the Markdown in its summary.
 
-    with path.open("a", encoding="utf-8") as file:
-        file.write(step_summary(render(report, "markdown")))
+    `name` is the format that standard output gets: as `github` it holds the annotations already.
+    """
+    if not active(os.environ):
+        return
+    if name != "github":
+        # Its runner reads both streams, and standard output belongs to the result.
+        click.echo(annotations, err=True, nl=False)
+    if file := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(file).open("a", encoding="utf-8") as stream:
+            stream.write(step_summary(summary()))

@@ -10,16 +10,16 @@ from typing import Any, Literal
 
 import click
 
+from harness.cli.printing import print_report
 from harness.errors import HarnessError
 from harness.execution.interrupts import Interrupt
 from harness.execution.options import DEFAULT_RUNNER, RunOptions
 from harness.output.live import view
 from harness.output.safe_text import safe_text
-from harness.output.tables import make_console, report_table
+from harness.output.tables import make_console
 from harness.results.baselines import find_baseline
 from harness.results.models import Report
 from harness.results.reading import load_report
-from harness.results.writing import to_json
 from harness.runs import Run, run_suite
 from harness.suite.reading import parse_suite
 from harness.suite.text import read_bytes, shown
@@ -145,11 +145,7 @@ def _run(path: Path, overrides: tuple[str, ...], options: RunOptions) -> Run:
 
 
 def _show(run: Run, *, as_json: bool) -> None:
-    if as_json:
-        sys.stdout.buffer.write(to_json(run.report))
-        sys.stdout.flush()
-    else:
-        make_console(sys.stdout).print(report_table(run.report))
+    print_report(run.report, "json" if as_json else "table")
     _say(f"report: {run.directory / 'report.json'}")
     if run.interrupted is not None:
         _say("interrupted: run the same command again to go on where it stopped")

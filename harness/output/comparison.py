@@ -1,4 +1,4 @@
-"""A comparison as a table on a terminal, Markdown, CSV or JSON: words first, then what they rest on."""
+"""A comparison in every format: words first, then what they rest on."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from typing import Final
 
 from rich.console import RenderableType
 
-from harness.analysis.comparison_models import Comparison, ComparisonRow
+from harness.analysis.comparison_models import Comparison, ComparisonRow, Verdict
+from harness.output.cases import Case, CaseStatus
 from harness.output.cells import Column
 from harness.output.comparison_cells import amount, bounds, change, detectable, metric_name, p_value
 from harness.output.comparison_notes import explanation_lines, notes, subtitles, title
+from harness.output.github import to_annotations
 from harness.output.json_text import to_json_text
+from harness.output.junit import to_junit
 from harness.output.markdown import markdown_table, markdown_text
 from harness.output.safe_text import safe_text
 from harness.output.spreadsheet import csv_cell
@@ -131,9 +134,44 @@ def _record(row: ComparisonRow) -> dict[str, str | float]:
     }
 
 
+_CASE_OF: Final[dict[Verdict, CaseStatus]] = {
+    "better": "passed",
+    "same": "passed",
+    "unsure": "passed",
+    "worse": "failed",
+    "missing": "error",
+    "failed": "error",
+    "not comparable": "skipped",
+}
+
+
+def comparison_cases(comparison: Comparison) -> list[Case]:
+    """One case a row: worse failed, a lost trial is an error, what is not comparable was skipped."""
+    return [
+        Case(
+            name=f"{row.variant} {row.metric}, {row.candidate.name} against {row.baseline.name}",
+            classname="harness.compare",
+            status=_CASE_OF[row.verdict],
+            message=f"{row.verdict}: {change(row)}, 95 % interval {bounds(row)}",
+            details="\n".join(row.notes),
+        )
+        for row in comparison.rows
+    ]
+
+
+def _to_junit(comparison: Comparison) -> str:
+    return to_junit(title(comparison), comparison_cases(comparison))
+
+
+def _to_github(comparison: Comparison) -> str:
+    return to_annotations(comparison_cases(comparison))
+
+
 COMPARISON_FORMATS: Final[dict[str, Render]] = {
     "table": to_table,
     "markdown": to_markdown,
     "csv": to_csv,
     "json": to_json_text,
+    "junit": _to_junit,
+    "github": _to_github,
 }

@@ -28,7 +28,9 @@ def subtitles(comparison: Comparison) -> list[str]:
         f"intervals from {comparison.resamples:,} resamples"
     ]
     if proven := _parity(comparison):
-        lines.append(f"parity: {proven}")
+        lines.append(f"parity with the plain model: {proven}")
+    if proven := _parity_of_both(comparison):
+        lines.append(f"parity of both sides with each other: {proven}")
     if comparison.noise:
         bands = ", ".join(f"{metric} ±{100 * band:.3g} %" for metric, band in comparison.noise.items())
         lines.append(f"noise of the machine: {bands}")
@@ -46,6 +48,16 @@ def _parity(comparison: Comparison) -> str:
             if side.parity is not None:
                 name = f"{row.variant}, {side.name}" if several else side.name
                 found.setdefault(side.parity, {})[name] = None
+    return ", ".join(f"{verdict} for {_some(list(names))}" for verdict, names in found.items())
+
+
+def _parity_of_both(comparison: Comparison) -> str:
+    several = len({row.variant for row in comparison.rows}) > 1
+    found: dict[str, dict[str, None]] = {}
+    for row in comparison.rows:
+        if row.parity is not None and row.parity != "unproven":
+            name = f"{row.variant}, {row.candidate.name}" if several else row.candidate.name
+            found.setdefault(row.parity, {})[name] = None
     return ", ".join(f"{verdict} for {_some(list(names))}" for verdict, names in found.items())
 
 

@@ -471,7 +471,7 @@ def test_a_variant_that_failed_parity_is_never_faster(difference: float, parity:
     found = row(compared, SPEED)
     assert (found.verdict, found.candidate.parity, found.baseline.parity) == (verdict, parity, "unproven")
     assert ("parity failed: one side computes another function" in found.notes) == (parity == "differs")
-    assert f"parity: unproven for dynamic, {parity} for unpadded" in subtitles(compared)
+    assert f"parity with the plain model: unproven for dynamic, {parity} for unpadded" in subtitles(compared)
 
 
 def test_an_explanation_tells_what_differs_and_which_examples_flipped() -> None:

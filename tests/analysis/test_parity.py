@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.analysis.parity import ParityVerdict, failing, function_of, judge, verdicts
+from harness.analysis.parity import ParityVerdict, between, failing, function_of, judge, verdicts
 from harness.results.models import Parity, TrialResult
 from harness.trial import Precision, Train
 from tests.factories import make_report, make_result, make_trial
@@ -65,6 +65,27 @@ def test_every_variant_of_a_report_gets_the_verdict_of_its_function() -> None:
     by_name = {str(result.trial.padding): verdicts(report)[result.trial.variant_id] for result in results}
     assert by_name == {"static": "exact", "dynamic": "differs", "unpadded": "unproven"}
     assert failing(report) == {results[1].trial.variant_id}
+
+
+@pytest.mark.parametrize(
+    ("shift", "verdict"), [(0.0, "exact"), (1e-7, "exact"), (1e-5, "within"), (1e-3, "differs")]
+)
+def test_two_proofs_are_held_against_each_other_by_their_logits(shift: float, verdict: str) -> None:
+    before, after = make_result(make_trial("dynamic")), make_result(make_trial("unpadded"))
+    assert before.predictions is not None
+    moved = tuple((low, high + shift) for low, high in before.predictions.logits)
+    predictions = before.predictions.model_copy(update={"logits": moved})
+    assert between(before, after.model_copy(update={"predictions": predictions})) == verdict
+
+
+def test_nothing_follows_from_proofs_of_other_weights_or_examples() -> None:
+    before, after = make_result(make_trial("dynamic")), make_result(make_trial("unpadded"))
+    assert before.checkpoint is not None
+    assert before.predictions is not None
+    other = before.checkpoint.model_copy(update={"weights_sha256": "1" * 64})
+    fewer = before.predictions.model_copy(update={"example_ids": before.predictions.example_ids[::-1]})
+    for change in ({"checkpoint": other}, {"predictions": fewer}, {"predictions": None}):
+        assert between(before, after.model_copy(update=change)) == "unproven"
 
 
 def test_a_report_without_proofs_proves_nothing_and_fails_nobody() -> None:

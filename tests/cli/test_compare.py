@@ -134,7 +134,9 @@ def test_an_output_file_gets_the_format_of_its_ending(write: Write, tmp_path: Pa
     done = _harness(one, two, "--output", tmp_path / "c.md")
     assert (done.returncode, done.stdout) == (0, "")
     assert (tmp_path / "c.md").read_text().startswith("# b against a\n")
-    assert _harness(one, two, "--output", tmp_path / "c.xml").returncode == 2
+    assert _harness(one, two, "--output", tmp_path / "c.xml").returncode == 0
+    assert (tmp_path / "c.xml").read_text().startswith("<?xml")
+    assert _harness(one, two, "--output", tmp_path / "c.html").returncode == 2
     assert _harness(one, two, "--output", tmp_path / "c.what").returncode == 2
 
 

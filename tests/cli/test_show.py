@@ -116,9 +116,16 @@ def test_the_table_on_a_terminal_that_knows_no_unicode(report_file: Path) -> Non
 def test_in_a_github_step_the_summary_is_appended(report_file: Path, tmp_path: Path) -> None:
     summary = tmp_path / "summary.md"
     summary.write_text("before\n")
-    done = _harness("show", report_file, "--format", "github", GITHUB_STEP_SUMMARY=str(summary))
+    step = {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(summary)}
+    done = _harness("show", report_file, "--format", "github", **step)
     assert (done.returncode, done.stdout) == (0, b"")
     assert summary.read_text().startswith("before\n# padding")
+
+
+def test_outside_of_github_no_summary_is_written(report_file: Path, tmp_path: Path) -> None:
+    summary = tmp_path / "summary.md"
+    _harness("show", report_file, GITHUB_ACTIONS="", GITHUB_STEP_SUMMARY=str(summary))
+    assert not summary.exists()
 
 
 def test_what_an_error_names_reaches_the_terminal_spelt_out(tmp_path: Path) -> None:

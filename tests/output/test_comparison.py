@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import unicodedata
+from xml.etree import ElementTree as ET
 
 import pytest
 from markdown_it import MarkdownIt
@@ -53,6 +54,19 @@ def test_a_person_reads_the_words_first_and_then_what_they_rest_on() -> None:
         "dynamic  accuracy       worse    -8.7 points  -11.5 to -5.8  <0.001           88.7 %     80.1 %\n"
         "dynamic  F1             worse    -7.1 points   -9.5 to -4.7  <0.001           91.4 %     84.3 %\n"
         "dynamic  real tokens/s  better        2.00 x   1.97 to 2.03  <0.001            5.33k      10.7k\n"
+    )
+
+
+def test_what_is_worse_fails_as_a_test_case_and_as_an_annotation() -> None:
+    compared = _compared()
+    suite = ET.fromstring(COMPARISON_FORMATS["junit"](compared))[0]
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("6", "4", "0")
+    failed = [case.get("name") for case in suite if case.find("failure") is not None]
+    assert failed[0] == "static eval_accuracy, new against old"
+    annotations = COMPARISON_FORMATS["github"](compared).splitlines()
+    assert len(annotations) == 4
+    assert annotations[0].startswith(
+        "::error title=static eval_accuracy%2C new against old::worse: -8.7 points"
     )
 
 
