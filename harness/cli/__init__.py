@@ -5,6 +5,7 @@ This is the one place that prints, exits and turns errors into exit codes.
 
 from __future__ import annotations
 
+import atexit
 import errno
 import importlib
 import io
@@ -72,12 +73,14 @@ def cli() -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run one command and exit with its code; the table of codes is in the README."""
-    code = _exit_code(args)
-    if code in (130, 143):
-        # All is said and done: one more signal must not turn the last moments into another ending.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-    sys.exit(code)
+    atexit.register(_be_deaf)
+    sys.exit(_exit_code(args))
+
+
+def _be_deaf() -> None:
+    # All is said and done: a signal must not turn the interpreter's last moments into another ending.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _exit_code(args: list[str] | None) -> int:
