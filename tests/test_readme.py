@@ -30,6 +30,9 @@ def test_a_command_that_is_shown_is_one_that_can_be_typed(line: str) -> None:
     _, name, *arguments = shlex.split(line, comments=True)
     with click.Context(cli) as group:
         command = cli.get_command(group, name)
+        while isinstance(command, click.Group):
+            name, *arguments = arguments
+            command = command.get_command(group, name)
         assert command is not None
         # Parses every option and argument and runs nothing; a wrong one raises.
         with command.make_context(name, arguments, parent=group) as parsed:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import inspect
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from harness.assets.checkpoint_limits import OFFSET_POSITIONS
 from harness.job import TrialStoppedError
 from harness.trial import Attention, TokenTypeIds
 
@@ -83,14 +81,3 @@ def model_columns(model: PreTrainedModel, token_type_ids: TokenTypeIds) -> tuple
     if token_type_ids == "drop":
         return columns, f"{kind} gets no token_type_ids: dropped as asked"
     return (*columns, "token_type_ids"), None
-
-
-def longest_input(folder: Path, tokenizer_limit: int) -> int:
-    """The most tokens a checkpoint takes in one row."""
-    config: Any = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    positions = getattr(config, "max_position_embeddings", None)
-    if positions is None:
-        return tokenizer_limit
-    if config.model_type in OFFSET_POSITIONS:
-        positions -= config.pad_token_id + 1
-    return min(int(positions), tokenizer_limit)

@@ -7,11 +7,12 @@ from pathlib import Path
 import torch
 from transformers import set_seed
 
+from harness.assets.checkpoint_limits import input_limits
 from harness.job import Job, TrialStoppedError
 from harness.training.batching import padded_length
-from harness.training.checkpoints import LoadedModel, load_model, longest_input
+from harness.training.checkpoints import LoadedModel, load_model
 from harness.training.data import Corpus
-from harness.training.tokenization import Tokenized, load_tokenizer, tokenize
+from harness.training.tokenization import Tokenized, tokenize
 from harness.training.unpadding import unpad
 
 
@@ -22,9 +23,15 @@ def prepare_tokens(job: Job, corpus: Corpus) -> Tokenized:
         TrialStoppedError: `failed`, for lengths that the checkpoint, or the rows, do not allow.
     """
     folder, padding = Path(job.checkpoint.path), job.trial.padding
-    limit = longest_input(folder, load_tokenizer(folder).model_max_length)
+    limit = input_limits(folder).longest
     wanted = job.trial.task.max_length or limit
-    if wanted > limit:
+    if wanted is None:
+        raise TrialStoppedError(
+            "failed",
+            f"{job.checkpoint.name} does not say how many tokens it takes",
+            hint="set task.max_length",
+        )
+    if limit is not None and wanted > limit:
         raise TrialStoppedError(
             "failed",
             f"task.max_length {wanted} is more than the {limit} tokens that {job.checkpoint.name} takes",
@@ -37,7 +44,7 @@ def prepare_tokens(job: Job, corpus: Corpus) -> Tokenized:
             f"static length {padding.length} is shorter than the longest example, {tokens.longest} tokens",
             hint=f"lengthen it, or set task.max_length: {padding.length} to cut every variant alike",
         )
-    if padded_length(tokens.longest, padding, tokens.longest) > limit:
+    if limit is not None and padded_length(tokens.longest, padding, tokens.longest) > limit:
         raise TrialStoppedError(
             "failed",
             f"{padding} pads beyond the {limit} tokens that {job.checkpoint.name} takes",

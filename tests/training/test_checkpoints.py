@@ -9,7 +9,7 @@ import torch
 from transformers import RobertaConfig, RobertaForSequenceClassification
 
 from harness.job import TrialStoppedError
-from harness.training.checkpoints import load_model, longest_input, model_columns
+from harness.training.checkpoints import load_model, model_columns
 
 pytestmark = pytest.mark.heavy
 LABELS = ("no", "yes")
@@ -86,8 +86,3 @@ def test_code_beside_a_checkpoint_is_not_run(checkpoints: dict[str, Path], tmp_p
     (folder / "config.json").write_text(json.dumps(config))
     load_model(folder, labels=LABELS, attention="sdpa", token_type_ids="auto")
     assert not (tmp_path / "ran").exists()
-
-
-def test_the_longest_input_is_the_smaller_of_positions_and_tokenizer(checkpoints: dict[str, Path]) -> None:
-    assert longest_input(checkpoints["bert"], 10**30) == 64
-    assert longest_input(checkpoints["bert"], 32) == 32
