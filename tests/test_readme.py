@@ -19,7 +19,8 @@ DOCUMENTS = ("README.md", "CONTRIBUTING.md", "reports/README.md")
 def commands() -> Iterator[str]:
     for name in DOCUMENTS:
         for block in re.findall(r"```sh\n(.*?)```", (ROOT / name).read_text(), re.DOTALL):
-            yield from (line for line in block.splitlines() if line.startswith("harness "))
+            lines = block.replace("\\\n", "").splitlines()
+            yield from (line for line in lines if line.startswith("harness "))
     for suite in sorted((ROOT / "suites").glob("*.yaml")):
         comments = re.findall(r"^# +(harness .*)$", suite.read_text(), re.MULTILINE)
         yield from comments
