@@ -59,7 +59,7 @@ def test_a_thousand_trials_stay_under_a_gigabyte() -> None:
 
 
 def peak_resident_bytes() -> int:
-    """The peak of this process alone: Linux' `ru_maxrss` holds what its parent had when it was forked, too."""
+    """The peak of this process alone: on Linux `ru_maxrss` counts what its parent had when forking, too."""
     status = Path("/proc/self/status")
     if status.exists():
         return int(re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())[0]) * 1024
