@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from harness.analysis.naming import shared_axes
@@ -12,10 +12,10 @@ from harness.output.numbers import count, points
 from harness.results.models import Report
 
 _SHARED: Final = ("checkpoint", "padding", "device", "precision", "engine", "attention")
-_SHARED_TRAIN: Final = {
-    "train.num_train_epochs": "{} epochs",
-    "train.per_device_train_batch_size": "batch {}",
-    "train.learning_rate": "learning rate {}",
+_SHARED_TRAIN: Final[dict[str, Callable[[str], str]]] = {
+    "train.num_train_epochs": lambda value: count(int(value), "epoch"),
+    "train.per_device_train_batch_size": "batch {}".format,
+    "train.learning_rate": "learning rate {}".format,
 }
 QUALITY_NAMES: Final = {"eval_accuracy": "accuracy", "eval_f1": "F1", "eval_mcc": "MCC"}
 MOST_FAILURES: Final = 20
@@ -51,7 +51,7 @@ def constants(report: Report) -> str:
     """What all variants share and no label says: `in all: bert-base-uncased, cpu, fp32, 3 epochs, ...`."""
     shared = shared_axes(result.trial for result in report.results)
     words = [shared[name] for name in _SHARED if name in shared]
-    words += [text.format(shared[name]) for name, text in _SHARED_TRAIN.items() if name in shared]
+    words += [text(shared[name]) for name, text in _SHARED_TRAIN.items() if name in shared]
     return f"in all: {', '.join(words)}" if words else ""
 
 
