@@ -24,8 +24,15 @@ check: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Each file in a process of its own, and its figures in a JSON file of its own; one file only: BENCH=tests/benchmarks/...
+BENCH  ?= $(wildcard tests/benchmarks/test_*.py)
+
 bench: $(VENV)/.installed
-	$(BIN)/python -m pytest tests/benchmarks --benchmark-only $(ARGS)
+	@mkdir -p reports/benchmarks; failed=0; for file in $(BENCH); do \
+	  json=reports/benchmarks/$$(basename $$file .py | sed s/^test_//).json; \
+	  $(BIN)/python -m pytest $$file --benchmark-only --benchmark-json=$$json.new $(ARGS) || failed=$$?; \
+	  if test -s $$json.new; then mv $$json.new $$json; else rm -f $$json.new; fi; \
+	done; exit $$failed
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "harness needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": make PYTHON=python3.12")'
