@@ -18,6 +18,8 @@ Precision = Literal["fp32", "bf16", "fp16"]
 Engine = Literal["trainer"]
 Attention = Literal["eager", "sdpa"]
 TokenTypeIds = Literal["auto", "drop"]
+TokenizationMethod = Literal["whole", "map", "map_batched"]
+Tokenizer = Literal["fast", "slow"]
 SchedulerType = Literal["linear", "cosine", "constant", "constant_with_warmup"]
 Optimizer = Literal["adamw_torch", "adamw_torch_fused"]
 
@@ -40,6 +42,26 @@ class Padding(Frozen):
             if value is not None
         ]
         return f"{self.strategy}({', '.join(extras)})" if extras else self.strategy
+
+
+class Tokenization(Frozen):
+    """How a data set is tokenised, for a trial that measures that and trains nothing.
+
+    `whole` gives the tokenizer all texts at once, `map` is `Dataset.map` one example at a time, `map_batched`
+    gives it `batch_size` examples at a time. `num_proc` is the number of processes of `Dataset.map`.
+    """
+
+    method: TokenizationMethod
+    num_proc: Annotated[int, Field(ge=1, le=256)] | None = None
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+
+    def __str__(self) -> str:
+        extras = [
+            f"{name}={value}"
+            for name, value in (("num_proc", self.num_proc), ("batch_size", self.batch_size))
+            if value is not None
+        ]
+        return f"{self.method}({', '.join(extras)})" if extras else self.method
 
 
 class Task(Frozen):
@@ -98,7 +120,11 @@ class Train(Frozen):
 
 
 class Trial(Frozen):
-    """One condition and one seed. `device` is concrete here: `cpu`, `cuda:0`, `mps`."""
+    """One condition and one seed. `device` is concrete here: `cpu`, `cuda:0`, `mps`.
+
+    With `tokenization` the trial only tokenises its data, and all that is about training has no effect.
+    `tokenizer` is the library's in Rust (`fast`) or the one in Python (`slow`), which trains nothing.
+    """
 
     checkpoint: str
     revision: str | None = None
@@ -109,6 +135,9 @@ class Trial(Frozen):
     engine: Engine = "trainer"
     attention: Attention = "sdpa"
     token_type_ids: TokenTypeIds = "auto"
+    # Left out where they say nothing, so that the ids and files of trials that train are as they were.
+    tokenization: Annotated[Tokenization | None, Field(exclude_if=lambda given: given is None)] = None
+    tokenizer: Annotated[Tokenizer, Field(exclude_if=lambda given: given == "fast")] = "fast"
     train: Train = Train()
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
 

@@ -8,7 +8,9 @@ from typing import Final
 from harness.trial import Trial
 
 # What these axes hold explains itself; every other value is written as `name=value`.
-_BARE: Final = frozenset({"checkpoint", "padding", "device", "precision", "engine", "attention"})
+_BARE: Final = frozenset(
+    {"checkpoint", "padding", "device", "precision", "engine", "attention", "tokenization", "tokenizer"}
+)
 
 
 def axes(trial: Trial) -> dict[str, str]:
@@ -28,6 +30,8 @@ def axes(trial: Trial) -> dict[str, str]:
         "engine": trial.engine,
         "attention": trial.attention,
         "token_type_ids": trial.token_type_ids,
+        "tokenization": str(trial.tokenization or "none"),
+        "tokenizer": trial.tokenizer,
         **{f"train.{name}": _plain(value) for name, value in trial.train},
     }
 

@@ -10,7 +10,19 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, Field, TypeAdapter
 
 from harness.frozen import Frozen
-from harness.trial import Attention, Engine, Padding, PaddingStrategy, Precision, TokenTypeIds, Train, Trial
+from harness.trial import (
+    Attention,
+    Engine,
+    Padding,
+    PaddingStrategy,
+    Precision,
+    Tokenization,
+    TokenizationMethod,
+    Tokenizer,
+    TokenTypeIds,
+    Train,
+    Trial,
+)
 
 CheckpointText = Annotated[str, Field(min_length=1, max_length=512)]
 DeviceText = Annotated[
@@ -38,11 +50,19 @@ def _length_is_for_static(padding: Padding) -> Padding:
     return padding
 
 
+def _options_are_for_map(tokenization: Tokenization) -> Tokenization:
+    if tokenization.num_proc is not None and tokenization.method == "whole":
+        raise ValueError("num_proc belongs to map and map_batched, not to whole")
+    if tokenization.batch_size is not None and tokenization.method != "map_batched":
+        raise ValueError(f"batch_size belongs to map_batched alone, not to {tokenization.method}")
+    return tokenization
+
+
 @dataclass(frozen=True, slots=True)
 class Axis:
     """One axis: its meaning, the type of a short value, and of a mapping where one may stand instead.
 
-    `default` is the axis when the matrix leaves it out; None where it must be given.
+    `default` is the axis when the matrix leaves it out; None where it must be given or a trial has none.
     """
 
     meaning: str
@@ -73,6 +93,12 @@ AXES: Final[dict[str, Axis]] = {
     "token_type_ids": Axis(
         "auto gives a model those its signature takes, drop none", TokenTypeIds, default=("auto",)
     ),
+    "tokenization": Axis(
+        "how the data set is tokenised, by trials that measure that and train nothing",
+        TokenizationMethod,
+        Annotated[Tokenization, AfterValidator(_options_are_for_map)],
+    ),
+    "tokenizer": Axis("the one in Rust (fast) or in Python (slow)", Tokenizer, default=("fast",)),
     **{
         f"train.{key}": Axis(f"{key} of transformers.TrainingArguments", field.rebuild_annotation())
         for key, field in Train.model_fields.items()
@@ -109,6 +135,8 @@ def canonical(axis: str, written: object) -> Hashable:
             value = Checkpoint(name=value)
         case "padding", str():
             value = Padding.model_validate({"strategy": value})
+        case "tokenization", str():
+            value = Tokenization.model_validate({"method": value})
         case "device", "cuda":
             value = "cuda:0"
     if not isinstance(value, Hashable):

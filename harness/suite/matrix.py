@@ -78,7 +78,8 @@ def expand(suite: Suite, devices: Sequence[str]) -> tuple[Trial, ...]:
 def _conditions(suite: Suite, devices: Sequence[str]) -> Iterator[Condition]:
     """The matrix without what is excluded, then what is included, which nothing excludes."""
     axes: dict[str, tuple[Hashable, ...]] = {axis: (value,) for axis, value in _defaults(suite).items()}
-    axes["device"] = tuple(devices[:1])
+    # Tokenising happens on the CPU, whatever else is here.
+    axes["device"] = ("cpu",) if "tokenization" in suite.matrix else tuple(devices[:1])
     axes |= {axis: _canonical(suite, axis, values, devices) for axis, values in suite.matrix.items()}
     if missing := [axis for axis in REQUIRED if axis not in axes]:
         raise InvalidInputError(f"suite {suite.name}: the axis {missing[0]} is missing in matrix")

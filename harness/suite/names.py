@@ -34,6 +34,7 @@ _ELSEWHERE: Final[dict[str, tuple[str, ...]]] = {
     "padding": ("collator", "padding_strategy", "paddings", "strategy"),
     "device": ("gpu", "accelerator", "devices"),
     "seed": ("seeds", "random_seed"),
+    "tokenization": ("tokenisation", "tokenize", "tokenizing"),
     "precision": ("dtype", "torch_dtype", "fp16", "bf16", "amp", "mixed_precision"),
     "attention": ("attn", "attn_implementation"),
     "dataset": ("dataset_name", "path"),

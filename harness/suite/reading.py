@@ -21,6 +21,7 @@ from harness.suite.overrides import TASKS, override, task_in_full
 from harness.suite.problems import Problem, UnreadableError, did_you_mean, invalid, quoted
 from harness.suite.selection import EMPTY_SELECTION, Selection, read_selection, without_effect
 from harness.suite.text import decode, read_bytes, shown
+from harness.suite.tokenizing import tokenizing_problems
 from harness.suite.tree import parse
 from harness.suite.validation import problems_of
 from harness.trial import Task
@@ -73,6 +74,7 @@ def _validated(root: Mapping, problems: list[Problem], *, axes_overridden: bool)
     found: list[Problem] = []
     root = _task_in_full(root, found)
     selection = read_selection(root, found)
+    found += tokenizing_problems(root)
     # The selection has been judged, value by value: what is wrong there need not be said again.
     values = _values(root)
     if found:

@@ -93,6 +93,9 @@ CHANGES: dict[str, list[dict[str, Any]]] = {
     "trial": [
         {"checkpoint": "b"}, {"revision": "b"}, {"device": "cuda:0"}, {"precision": "bf16"},
         {"attention": "eager"}, {"token_type_ids": "drop"}, {"seed": 1},
+        {"tokenization": {"method": "map"}}, {"tokenization": {"method": "map_batched"}},
+        {"tokenization": {"method": "map", "num_proc": 2}}, {"tokenizer": "slow"},
+        {"tokenization": {"method": "map_batched", "batch_size": 10}},
     ],
     "padding": [{"strategy": "dynamic"}, {"length": 65}, {"multiple_of": 8}],
     "task": [
