@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
+from typing import Final
+
+_REMEMBERED: Final = 256
 
 
 def weights_sha256(folder: Path) -> str:
@@ -22,7 +26,16 @@ def files_sha256(files: Mapping[str, str]) -> str:
 
 
 def file_sha256(file: Path) -> str:
-    """SHA-256 of one file, read in pieces."""
+    """SHA-256 of one file, taken again only when the file is another or was touched since.
+
+    Its inode, size and both of its times tell; the time of change cannot be set back by who writes.
+    """
+    now = file.stat()
+    return _sum(file.absolute(), (now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns))
+
+
+@lru_cache(_REMEMBERED)
+def _sum(file: Path, _identity: tuple[int, ...]) -> str:
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 

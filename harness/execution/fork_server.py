@@ -1,8 +1,9 @@
 """The process that has imported what trains and forks a worker for every trial.
 
 Started as `python -P -m harness.execution.fork_server RUNNER EVENTS`: RUNNER is `module:function`, EVENTS the
-file descriptor it reports to. It imports the runner's module, and calls its `preload()` where it has one; it
-touches no device and starts no thread. Then it takes requests as JSON lines on standard input:
+file descriptor it reports to. It imports the runner's module and calls its `preload()`, where it has one, and
+before it forks a worker the module's `warm(job)`, where it has one, so that what trials share is loaded once;
+it touches no device and starts no thread. It takes requests as JSON lines on standard input:
 
     {"redact": ["value", ...]}         values to keep out of every log
     {"fork": "/run/trials/0123"}       run the job in that folder
@@ -37,18 +38,22 @@ from harness.execution.descendants import (
 )
 from harness.execution.forking import Child, fork_worker
 from harness.execution.redaction import redact
-from harness.job import RunTrial
+from harness.execution.trial_files import JOB
+from harness.job import Job, RunTrial
 
 _READ_BYTES: Final = 2**18
 _REQUESTS: Final = 0
 _DRAIN_READS: Final = 64
 
+WarmUp = Callable[[Job], None]
+
 
 class ForkServer:
     """Forks workers, keeps their logs, and reports when they end."""
 
-    def __init__(self, runner: RunTrial, events: int) -> None:
+    def __init__(self, runner: RunTrial, events: int, warm: WarmUp | None = None) -> None:
         self._runner = runner
+        self._warm = warm
         self._events = events
         self._secrets: tuple[str, ...] = ()
         self._pending = b""
@@ -88,7 +93,18 @@ class ForkServer:
         elif request["signal"] in self._children:
             signal_group(request["signal"], request["number"])
 
+    def _warm_up(self, folder: Path) -> None:
+        if self._warm is None:
+            return
+        try:
+            self._warm(Job.model_validate_json((folder / JOB).read_bytes()))
+        except Exception as error:  # of any kind: the trial meets it too, and says so itself
+            said = redact(f"{type(error).__name__}: {error}", self._secrets)
+            sys.stderr.write(f"not loaded beforehand for trial {folder.name}: {said}\n")
+        _settle(f"loading what trial {folder.name} needs")
+
     def _fork(self, folder: Path) -> None:
+        self._warm_up(folder)
         outputs = [child.output for _, child in self._children.values()]
         close = (self._events, self._woken, self._wake, *self._selector_file(), *outputs)
         try:
@@ -185,6 +201,21 @@ def load_runner(name: str) -> RunTrial:
     return runner
 
 
+def load_warm(name: str) -> WarmUp | None:
+    """The `warm` beside a runner, if its module has one."""
+    warm: WarmUp | None = getattr(importlib.import_module(name.partition(":")[0]), "warm", None)
+    return warm
+
+
+def _settle(after: str) -> None:
+    """Say so if threads run now, and leave what was loaded to the workers as it is."""
+    if (threads := os_threads()) > 1:
+        sys.stderr.write(f"{threads} threads run after {after}: what they do stops in workers\n")
+    gc.collect()
+    # What was loaded is never freed: collecting would copy its pages into every worker.
+    gc.freeze()
+
+
 def main(arguments: list[str]) -> None:
     """Serve the runner named on the command line."""
     name, events, parent = arguments[0], int(arguments[1]), int(arguments[2])
@@ -193,12 +224,8 @@ def main(arguments: list[str]) -> None:
     die_with_parent(parent)
     adopt_orphans()
     runner = load_runner(name)
-    if (threads := os_threads()) > 1:
-        sys.stderr.write(f"{threads} threads run after importing {name}: what they do stops in workers\n")
-    gc.collect()
-    # Objects of the imports are never freed: collecting would copy their pages into every worker.
-    gc.freeze()
-    server = ForkServer(runner, events)
+    _settle(f"importing {name}")
+    server = ForkServer(runner, events, load_warm(name))
     outlive_parent()
     if os.getppid() != parent:
         sys.exit(1)

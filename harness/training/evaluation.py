@@ -74,7 +74,7 @@ def score(logits: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.int64]) 
             hint="lower the learning rate, or use a wider precision",
         )
     predicted = logits.argmax(axis=1)
-    values = _metric().compute(predictions=predicted.tolist(), references=labels.tolist())
+    values = load_metric().compute(predictions=predicted.tolist(), references=labels.tolist())
     loss = cross_entropy(torch.from_numpy(logits).double(), torch.from_numpy(np.array(labels)))
     return Score(
         loss=loss.item(),
@@ -95,5 +95,6 @@ def predictions_of(logits: npt.NDArray[np.float32], collator: Collator) -> Predi
 
 
 @cache
-def _metric() -> Any:
+def load_metric() -> Any:
+    """Our module of metrics, as `evaluate` loads one."""
     return evaluate.load(str(_METRIC_MODULE))

@@ -1,4 +1,4 @@
-"""One trial from its job to its result: load, tokenise, then train it or prove it."""
+"""One trial from its job to its result: load, tokenise, then train it or prove it; or tokenise alone."""
 
 from __future__ import annotations
 
@@ -22,6 +22,12 @@ from harness.training.fitting import Fitting
 from harness.training.phases import PhaseClock
 from harness.training.preparing import prepare_model, prepare_tokens
 from harness.training.proving import prove
+from harness.training.tokenizing import measure_tokenizing
+from harness.training.roofline import find_peaks, with_shares
+from harness.training.warming import warm
+
+# The fork server looks for both here.
+__all__ = ["run_trial", "warm"]
 
 
 def run_trial(job: Job, announce: Announce) -> TrialResult:
@@ -33,6 +39,8 @@ def run_trial(job: Job, announce: Announce) -> TrialResult:
     started, since = datetime.now(UTC), time.monotonic()
     datasets.disable_progress_bars()
     disable_progress_bar()  # type: ignore[no-untyped-call] # transformers leaves it so
+    if job.trial.tokenization is not None:
+        return measure_tokenizing(job, job.trial.tokenization, announce)
     clock = PhaseClock(announce)
     threads = job.measure.threads or physical_cores()
     torch.set_num_threads(threads)
@@ -59,6 +67,8 @@ def run_trial(job: Job, announce: Announce) -> TrialResult:
             parity, predictions = prove(job, device, corpus, tokens, loaded)
         result = found.model_copy(update={"parity": parity, "predictions": predictions})
     else:
+        with clock.phase("roofline"):
+            peaks = find_peaks(job, device, tokens, loaded, found.environment)
         reset_peak_memory(device)
         fitting = Fitting(job, device, tokens, loaded, clock)
         with clock.phase("train"):
@@ -70,7 +80,7 @@ def run_trial(job: Job, announce: Announce) -> TrialResult:
                 "degenerate": fitting.score.degenerate or corpus.majority_share == 1.0,
                 "epochs": tuple(fitting.history),
                 "measurements": (
-                    *fitting.measurements(described),
+                    *with_shares(fitting.measurements(described), peaks),
                     *clock.measurements(),
                     *peak_memory(device),
                 ),

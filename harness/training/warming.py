@@ -1,0 +1,35 @@
+"""What every worker would do again and can be done once, in the process that workers are forked from.
+
+Nothing here computes with tensors, opens a device or reads with Arrow: each would start threads, and what is
+forked from a process with threads can wait for ever for one that it does not have.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, AutoConfig
+from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+
+from harness.assets.digest import weights_sha256
+from harness.job import Job
+from harness.training.evaluation import load_metric
+
+
+def warm(job: Job) -> None:
+    """Load what trials on the job's checkpoint share; a second time costs a few milliseconds.
+
+    These are the metric, the rules by which transformers renames weights (50 ms in every worker), the model's
+    classes, and the sum of the weights, which brings their pages into memory. The weights themselves are not
+    held here: a worker maps their file copy-on-write, so that what it does not change is there once for all.
+    A file that changes later has another sum, taken then.
+
+    Raises:
+        Exception: of any kind, for a checkpoint that cannot be read: its trial will say so in its own words.
+    """
+    load_metric()
+    folder = Path(job.checkpoint.path)
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    get_checkpoint_conversion_mapping(config.model_type)  # type: ignore[no-untyped-call] # transformers' own
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)]
+    weights_sha256(folder)
