@@ -145,7 +145,10 @@ def _run(path: Path, overrides: tuple[str, ...], options: RunOptions) -> Run:
 
 
 def _show(run: Run, *, as_json: bool) -> None:
-    print_report(run.report, "json" if as_json else "table")
+    if as_json:
+        print_report(run.report, "json")
+    else:
+        print_report(run.brief)
     _say(f"report: {run.directory / 'report.json'}")
     if run.interrupted is not None:
         _say("interrupted: run the same command again to go on where it stopped")
@@ -153,7 +156,7 @@ def _show(run: Run, *, as_json: bool) -> None:
 
 def _judge(run: Run, baseline: Report | None, *, as_json: bool) -> int:
     """Print what the suite's gates say, and give their exit code; 0 where there is none to judge."""
-    if not run.report.suite.gates and baseline is None:
+    if not run.brief.suite.gates and baseline is None:
         return 0
     # Most runs have no gates, and these import numpy and scipy.
     from harness.analysis.gates_of_run import judge_run  # noqa: PLC0415
@@ -175,7 +178,7 @@ def _judge(run: Run, baseline: Report | None, *, as_json: bool) -> int:
 def _exit_code(run: Run) -> int:
     if run.interrupted is not None:
         return 128 + run.interrupted
-    return 0 if all(result.status == "completed" for result in run.report.results) else 1
+    return 0 if all(result.status == "completed" for result in run.brief.results) else 1
 
 
 def _print_json(document: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from harness.errors import LockedError
 from harness.execution.resume import Rerun
+from harness.results.brief import briefly
 from harness.results.models import TrialResult
 from harness.results.plan import Plan
 from harness.results.run_directory import (
@@ -25,8 +26,8 @@ from harness.results.run_directory import (
 class Opened:
     """A run directory that this process holds.
 
-    `found` are its finished results, by trial id. `edited` is an unfinished run of another plan of the same
-    suite, whose results may be taken over into this new one.
+    `found` are its finished results in brief, by trial id. `edited` is an unfinished run of another plan of
+    the same suite, whose results may be taken over into this new one.
     """
 
     directory: RunDirectory
@@ -81,7 +82,7 @@ def _hold(run: RunDirectory, held: ExitStack, *, wait: bool) -> bool:
 
 def _opened(run: RunDirectory) -> Opened:
     run.sweep()
-    found, problems = run.results()
+    found, problems = run.results(briefly(run.plan.trials))
     return Opened(run, True, found, tuple(problems))
 
 
@@ -99,5 +100,5 @@ def _edited(reports: Path, plan: Plan) -> RunDirectory | None:
     latest = find_latest(reports, plan.suite)
     if latest is None or latest.plan.digest == plan.digest:
         return None
-    found, _ = latest.results()
+    found, _ = latest.results(briefly(latest.plan.trials))
     return None if found.keys() >= set(latest.plan.trial_ids) else latest

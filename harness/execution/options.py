@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,7 @@ from harness.execution.local import GRACE_SECONDS, LocalExecutor, Place
 from harness.execution.preflight import Assets, Machine, RealAssets, this_machine
 from harness.execution.resume import Rerun
 from harness.results.models import Report
+from harness.results.reading import load_report
 
 DEFAULT_RUNNER: Final = "harness.training.run_trial:run_trial"
 """What trains, by name: importing it here would import torch."""
@@ -57,13 +59,26 @@ class Seams:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Run:
-    """A run that has ended: its report, its directory, and the signal that interrupted it, or None."""
+    """A run that has ended: its report, its directory, and the signal that interrupted it, or None.
 
-    report: Report
+    `brief` is the report without any trial's predictions, which is all that its tables need.
+    """
+
+    brief: Report
     directory: Path
     interrupted: int | None = None
+
+    @cached_property
+    def report(self) -> Report:
+        """The whole report, read when it is first asked for: of many trials it takes much memory.
+
+        Raises:
+            InvalidInputError: It has been damaged or removed since.
+            StorageError: The operating system refused to read it.
+        """
+        return load_report(self.directory)
 
 
 Render = Callable[[Report], tuple[str, str | None]]

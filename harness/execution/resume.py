@@ -12,6 +12,7 @@ from harness.assets.digest import files_sha256, weights_sha256
 from harness.assets.models import ResolvedCheckpoint, ResolvedData
 from harness.environment import Device, Environment, describe_environment, describe_gpus
 from harness.job import Job
+from harness.results.brief import briefly
 from harness.results.models import Checkpoint, Data, Status, TrialResult
 from harness.results.run_directory import RunDirectory
 from harness.results.trial_folder import write_result
@@ -149,13 +150,13 @@ def take_over_edited(old: RunDirectory, new: RunDirectory, jobs: Mapping[str, Jo
 
     Results are taken only if both runs leave the same number of warm-up steps out of their times.
     """
-    found, _ = old.results()
+    found, _ = old.results(briefly(new.plan.trials))
     here_too = {trial_id: result for trial_id, result in found.items() if trial_id in jobs}
     if old.plan.measure.warmup_steps != new.plan.measure.warmup_steps:
         here_too = {}
     reuse = choose(here_too, jobs, here, rerun=None)
-    for trial_id, result in reuse.results.items():
-        write_result(new.trial_folder(trial_id), result)
+    for trial_id in reuse.results:
+        write_result(new.trial_folder(trial_id), old.stored(trial_id))
     before, now = set(old.plan.trial_ids), set(new.plan.trial_ids)
     kinds = {"new": now - before, "reused": reuse.results.keys(), "gone": before - now}
     counts = ", ".join(f"{len(ids)} {kind}" for kind, ids in kinds.items())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -30,6 +30,7 @@ from harness.execution.resume import choose, describe_here, take_over_edited
 from harness.execution.scheduler import Desk, Policy, not_run, run_jobs
 from harness.execution.worker_environment import worker_environment
 from harness.job import Job, Observer
+from harness.results.brief import briefly
 from harness.results.models import Report, TrialResult
 from harness.results.plan import make_plan
 from harness.results.run_directory import RunDirectory, create_run
@@ -194,7 +195,7 @@ class _Work:
             if options.parity:
                 self._proofs = self.prove(directory, prepared.jobs, desk)
             policy = Policy(options.retries, options.fail_fast, options.same_error)
-            self._results |= run_jobs(jobs, desk, policy)
+            self._results |= run_jobs(jobs, replace(desk, shape=briefly(directory.plan.trials)), policy)
         finally:
             desk.executor.stop(0.0)
 
@@ -230,7 +231,7 @@ class _Work:
         return tuple(found[id_] for id_ in wanted if id_ in found)
 
     def write_report(self, directory: RunDirectory, prepared: Prepared, *, interrupted: bool) -> Report:
-        """Write the report, with a row for every trial of the plan."""
+        """Write the report, with a row for every trial of the plan, and return it in brief."""
         why = "the run was interrupted" if interrupted else "an earlier trial did not complete (--fail-fast)"
         results = [
             self._results.get(trial.id) or not_run(trial, f"not started: {why}")
@@ -248,5 +249,14 @@ class _Work:
                 results=tuple(results),
             )
         )
-        directory.write_report(report, *self._render(report))
+        directory.write_report(report, *self._render(report), results=_in_full(report, directory))
         return report
+
+
+def _in_full(report: Report, directory: RunDirectory) -> Iterator[TrialResult]:
+    """The results of a report in brief, those that completed with all that their files hold."""
+    for result in report.results:
+        if result.status == "completed":
+            yield directory.stored(result.trial.id).model_copy(update={"trial": result.trial})
+        else:
+            yield result

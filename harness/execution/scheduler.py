@@ -12,6 +12,7 @@ from typing import Final
 from harness.execution.executor import Ended, Executor
 from harness.execution.same_error import SameError
 from harness.job import Job, Observer
+from harness.results.brief import Shape, as_it_is
 from harness.results.models import TrialResult
 from harness.trial import Trial
 
@@ -37,8 +38,8 @@ class Policy:
 class Desk:
     """Whom the scheduler works with.
 
-    `folder_of` gives a trial's folder by its id, `keep` stores a result that the executor did not, and
-    `interrupted` says that no more may be started.
+    `folder_of` gives a trial's folder by its id, `keep` stores a result that the executor did not,
+    `interrupted` says that no more may be started, and `shape` is what is remembered of a result.
     """
 
     executor: Executor
@@ -47,6 +48,7 @@ class Desk:
     observer: Observer
     interrupted: Callable[[], bool]
     grace_s: float
+    shape: Shape = as_it_is
 
 
 def run_jobs(jobs: Sequence[Job], desk: Desk, policy: Policy) -> dict[str, TrialResult]:
@@ -140,7 +142,7 @@ class _Schedule:
             )
             if result.status != "interrupted":
                 self._desk.keep(result)
-        self.results[result.trial.id] = result
+        self.results[result.trial.id] = self._desk.shape(result)
         if self._errors is not None:
             self._errors.add(result)
         self._desk.observer.finished(result)

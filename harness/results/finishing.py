@@ -7,7 +7,6 @@ plan, the report is read.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -34,8 +33,8 @@ class Ended(Frozen):
     finished: bool
 
 
-def write_ending(folder: Path, report: Report, data: bytes, plan: Plan, files: Files) -> None:
-    """Note whether the report, whose file will hold `data`, has a final row for every trial of the plan.
+def write_ending(folder: Path, report: Report, sha256: str, plan: Plan, files: Files) -> None:
+    """Note whether the report, whose file will have that SHA-256, has a final row for every planned trial.
 
     It comes before the report, so that a run without space for it is not finished yet and can be resumed.
 
@@ -44,7 +43,7 @@ def write_ending(folder: Path, report: Report, data: bytes, plan: Plan, files: F
     """
     ended = Ended(
         plan_digest=plan.digest,
-        report_sha256=hashlib.sha256(data).hexdigest(),
+        report_sha256=sha256,
         finished=_has_all(report, plan),
     )
     write_atomic(folder / "ended.json", to_json(ended), files=files)

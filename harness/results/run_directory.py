@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from harness.errors import InvalidInputError, StorageError
+from harness.results.brief import Shape, as_it_is
 from harness.results.finishing import FINISHED, is_finished, write_ending
 from harness.results.folders import (
     is_real_folder,
@@ -25,6 +26,7 @@ from harness.results.locking import hold_lock
 from harness.results.models import Report, TrialResult
 from harness.results.plan import Plan, make_plan
 from harness.results.reading import parse_strict, read_bytes
+from harness.results.report_file import report_file
 from harness.results.trial_folder import TRIAL_ID, read_result, write_result
 from harness.results.writing import OS_FILES, TEMPORARY_NAME, Files, to_json, write_atomic
 
@@ -96,10 +98,11 @@ class RunDirectory:
                 found[trial_id] = result
         return found
 
-    def results(self) -> tuple[dict[str, TrialResult], list[str]]:
+    def results(self, shape: Shape = as_it_is) -> tuple[dict[str, TrialResult], list[str]]:
         """The finished results by trial id, in the plan's order, and a sentence for each file that is none.
 
-        A file that is torn, changed, foreign or in the wrong place never counts as done.
+        A file that is torn, changed, foreign or in the wrong place never counts as done. `shape` is what is
+        kept of each.
         """
         planned = self.plan.trial_ids
         found: dict[str, TrialResult] = {}
@@ -117,12 +120,26 @@ class RunDirectory:
                 problems.append(error.message)
                 continue
             if result.status in FINISHED:
-                found[trial_id] = result
+                found[trial_id] = shape(result)
         problems.extend(
             f"{self.path / 'trials' / name}: no trial of this plan; it was left alone"
             for name in sorted(present - set(planned))
         )
         return found, problems
+
+    def stored(self, trial_id: str) -> TrialResult:
+        """The result of a trial that has ended, as its file holds it.
+
+        Raises:
+            StorageError: The file is damaged or gone, or cannot be read.
+        """
+        try:
+            return read_result(self.path / "trials" / trial_id)
+        except InvalidInputError as error:
+            raise StorageError(
+                f"a finished result was damaged: {error.message}",
+                hint="Run the same command again: that trial runs anew, the others are kept.",
+            ) from error
 
     def sweep(self) -> None:
         """Remove the temporary files that a killed process left; only the holder may.
@@ -139,8 +156,17 @@ class RunDirectory:
                 if TEMPORARY_NAME.fullmatch(name):
                     remove_file(folder / name, self.files)
 
-    def write_report(self, report: Report, markdown: str, html: str | None = None) -> None:
+    def write_report(
+        self,
+        report: Report,
+        markdown: str,
+        html: str | None = None,
+        *,
+        results: Iterable[TrialResult] | None = None,
+    ) -> None:
         """Write `report.md`, `report.html` where given, and last `report.json`, by which a run is finished.
+
+        `results` are what the file is to hold where those of the report are brief; they are taken one by one.
 
         Raises:
             StorageError: The operating system refused a step; each file is the old or the new one, whole.
@@ -148,9 +174,9 @@ class RunDirectory:
         write_atomic(self.path / "report.md", markdown.encode(), files=self.files)
         if html is not None:
             write_atomic(self.path / "report.html", html.encode(), files=self.files)
-        data = to_json(report)
-        write_ending(self.path, report, data, self.plan, self.files)
-        write_atomic(self.path / "report.json", data, files=self.files)
+        with report_file(report, report.results if results is None else results, self.path) as file:
+            write_ending(self.path, report, file.sha256, self.plan, self.files)
+            write_atomic(self.path / "report.json", file.chunks(), files=self.files)
 
 
 def create_run(
@@ -201,7 +227,8 @@ def find_unfinished(
             continue
         run = open_run(path, files=files)
         if run.plan.digest == plan.digest:
-            return None if is_finished(run.path, run.plan) else run
+            # Equal but for where data are read, which may have changed; and held in memory once.
+            return None if is_finished(run.path, run.plan) else replace(run, plan=plan)
     return None
 
 

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,10 +130,10 @@ def _refuse_constant(name: str) -> object:
     raise ValueError(f"{name} cannot be written as JSON")
 
 
-def write_atomic(path: Path, data: bytes, *, files: Files = OS_FILES) -> None:
+def write_atomic(path: Path, data: bytes | Iterable[bytes], *, files: Files = OS_FILES) -> None:
     """Write `data` to `path` so that after any crash the file is the old one or the new one, whole.
 
-    A symbolic link at `path` is replaced, not followed.
+    A symbolic link at `path` is replaced, not followed. Data in several parts are written one after another.
 
     Raises:
         StorageError: The operating system refused a step; nothing is left behind, and the old file stays
@@ -142,7 +142,7 @@ def write_atomic(path: Path, data: bytes, *, files: Files = OS_FILES) -> None:
     temporary = path.with_name(f".harness-{secrets.token_hex(8)}.tmp")
     try:
         try:
-            _write_new(temporary, data, files)
+            _write_new(temporary, [data] if isinstance(data, bytes) else data, files)
             files.rename(temporary, path)
         except BaseException:
             with suppress(OSError):
@@ -153,12 +153,13 @@ def write_atomic(path: Path, data: bytes, *, files: Files = OS_FILES) -> None:
         raise storage_error(error, f"cannot write {path}") from error
 
 
-def _write_new(path: Path, data: bytes, files: Files) -> None:
+def _write_new(path: Path, parts: Iterable[bytes], files: Files) -> None:
     descriptor = files.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW)
     try:
-        written = 0
-        while written < len(data):
-            written += files.write(descriptor, data[written:] if written else data)
+        for data in parts:
+            written = 0
+            while written < len(data):
+                written += files.write(descriptor, data[written:] if written else data)
         files.fsync(descriptor)
     except BaseException:
         with suppress(OSError):

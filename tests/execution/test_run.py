@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.assets.models import AssetsMode, ResolvedCheckpoint, ResolvedData
-from harness.errors import InvalidInputError, UnavailableError
+from harness.errors import InvalidInputError, StorageError, UnavailableError
 from harness.execution.options import RunOptions, Seams
 from harness.execution.preflight import Machine, Note
 from harness.results.models import Report, TrialResult
@@ -52,6 +52,48 @@ def test_every_trial_becomes_a_row_and_the_files_lie_in_the_run_directory(tmp_pa
     assert [progress.phase for _, progress in watcher.progress][:2] == ["load_data", "train"]
 
 
+def test_a_run_remembers_its_report_in_brief_and_reads_the_whole_one_when_asked(tmp_path: Path) -> None:
+    run = run_fake(fake_suite(range(2)), tmp_path)
+    assert "report" not in vars(run)
+    assert [result.predictions for result in run.brief.results] == [None, None]
+    assert all(result.predictions for result in run.report.results)
+    shown = [result.model_copy(update={"predictions": None}) for result in run.report.results]
+    assert list(run.brief.results) == shown
+
+
+def test_what_trials_share_is_loaded_in_the_process_they_are_forked_from(tmp_path: Path) -> None:
+    run = run_fake(fake_suite(range(3)), tmp_path, "", runner="tests.execution.warm_runner:run")
+    assert statuses(run.report) == ["completed"] * 3
+    assert [result.notes[0] for result in run.report.results] == [
+        "warmed for 0", "warmed for 0", "warmed for 0, 2",
+    ]  # fmt: skip
+    log = (run.directory / "server.log").read_text()
+    assert "not loaded beforehand for trial " in log
+    assert "RuntimeError: no such checkpoint" in log
+
+
+class _Damager(Watcher):
+    """Tears each result as soon as it is there."""
+
+    def finished(self, result: TrialResult) -> None:
+        (path,) = self.reports.glob(f"fake/*/trials/{result.trial.id}/result.json")
+        path.write_bytes(path.read_bytes()[:-100])
+
+    def __init__(self, reports: Path) -> None:
+        super().__init__()
+        self.reports = reports
+
+
+def test_a_result_damaged_before_the_report_is_said_and_its_trial_runs_again(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="a finished result was damaged") as caught:
+        run_fake(fake_suite([0]), tmp_path, watcher=_Damager(tmp_path))
+    assert "that trial runs anew" in (caught.value.hint or "")
+    assert not list(tmp_path.glob("fake/*/report.json"))
+    watcher = Watcher()
+    assert statuses(run_fake(fake_suite([0]), tmp_path, watcher=watcher).report) == ["completed"]
+    assert len(watcher.begun) == 1
+
+
 def test_what_was_chosen_is_said_before_the_first_trial_and_stands_in_the_report(tmp_path: Path) -> None:
     watcher = Watcher()
     report = run_fake(fake_suite([0]), tmp_path, watcher=watcher).report
@@ -71,7 +113,7 @@ def _unfinished(tmp_path: Path, seeds: range = range(4)) -> Path:
     """A run whose trials with seed 2 and up are not done: as if its parent had been killed."""
     run = run_fake(fake_suite(seeds), tmp_path)
     (run.directory / "report.json").unlink()
-    for result in run.report.results:
+    for result in run.brief.results:
         if result.trial.seed >= 2:
             (run.directory / "trials" / result.trial.id / "result.json").unlink()
     return run.directory
