@@ -32,7 +32,18 @@ METRICS: Final[dict[str, Metric]] = {
     "padding_efficiency": Metric("ratio", "max", "real tokens over computed tokens in training"),
     "train_step_seconds": Metric("s", "min", "every optimizer step after warm-up, data loading included"),
     "load_data_seconds": Metric("s", "min", "reading and checking the data set"),
-    "tokenize_seconds": Metric("s", "min", "tokenising, or mapping the cached arrays"),
+    "tokenize_seconds": Metric(
+        "s", "min", "tokenising, or mapping the cached arrays; each timed pass of a trial that only tokenises"
+    ),
+    "tokenize_examples_per_second": Metric(
+        "samples/s", "max", "examples of both splits over each timed pass"
+    ),
+    "tokenize_tokens_per_second": Metric(
+        "tokens/s", "max", "real tokens of both splits over each timed pass"
+    ),
+    "tokenize_memory_bytes": Metric(
+        "B", "min", "most memory that tokenising adds, its processes together, shared pages counted once"
+    ),
     "load_model_seconds": Metric("s", "min", "reading the checkpoint and placing it on the device"),
     "compile_seconds": Metric("s", "min", "compiling or capturing, where an engine does"),
     "train_seconds": Metric("s", "min", "all optimizer steps, evaluation left out"),
@@ -47,5 +58,17 @@ METRICS: Final[dict[str, Metric]] = {
     "model_flops_utilization": Metric(
         "ratio", "max", "model_flops over training time over the device's peak"
     ),
+    "model_flops_per_second": Metric("FLOP/s", "max", "model_flops over training time"),
+    "matmul_peak_share": Metric("ratio", "max", "model_flops_per_second over matmul_peak_flops_per_second"),
+    "matmul_peak_flops_per_second": Metric(
+        "FLOP/s", "none", "fastest matrix products here at the model's shapes, the batch and the precision"
+    ),
+    "square_matmul_peak_flops_per_second": Metric(
+        "FLOP/s", "none", "fastest product of two large square matrices here, at the precision"
+    ),
+    "copy_peak_bytes_per_second": Metric(
+        "B/s", "none", "fastest copy of the device's memory here, bytes read and written"
+    ),
+    "roofline_seconds": Metric("s", "min", "measuring these peaks, or reading those of an earlier trial"),
     "energy_joules": Metric("J", "min", "energy the device used while training, after warm-up"),
 }

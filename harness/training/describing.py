@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
+
+from safetensors import safe_open
 
 from harness.assets.digest import files_sha256, weights_sha256
 from harness.job import Job
@@ -29,6 +33,30 @@ def describe_checkpoint(job: Job, loaded: LoadedModel) -> Checkpoint:
         newly_initialized=loaded.newly_initialized,
         unused=loaded.unused,
     )
+
+
+def describe_files(job: Job) -> Checkpoint:
+    """The checkpoint of a trial that loads no model, as far as its files tell."""
+    folder = Path(job.checkpoint.path)
+    return Checkpoint(
+        requested=job.checkpoint.requested,
+        name=job.checkpoint.name,
+        source=job.checkpoint.source,
+        revision=job.checkpoint.revision,
+        stand_in=job.checkpoint.stand_in,
+        weights_sha256=weights_sha256(folder),
+        model_type=json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"],
+        parameters=sum(map(_parameters, folder.glob("*.safetensors"))),
+        dtype="not loaded",
+        columns=(),
+        newly_initialized=(),
+        unused=(),
+    )
+
+
+def _parameters(weights: Path) -> int:
+    with safe_open(weights, framework="numpy") as file:
+        return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118 - no mapping
 
 
 def describe_data(job: Job, corpus: Corpus, tokens: Tokenized) -> Data:

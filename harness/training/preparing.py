@@ -23,21 +23,8 @@ def prepare_tokens(job: Job, corpus: Corpus) -> Tokenized:
         TrialStoppedError: `failed`, for lengths that the checkpoint, or the rows, do not allow.
     """
     folder, padding = Path(job.checkpoint.path), job.trial.padding
+    tokens = tokenize(corpus, folder, truncation_length(job), Path(job.cache_dir))
     limit = input_limits(folder).longest
-    wanted = job.trial.task.max_length or limit
-    if wanted is None:
-        raise TrialStoppedError(
-            "failed",
-            f"{job.checkpoint.name} does not say how many tokens it takes",
-            hint="set task.max_length",
-        )
-    if limit is not None and wanted > limit:
-        raise TrialStoppedError(
-            "failed",
-            f"task.max_length {wanted} is more than the {limit} tokens that {job.checkpoint.name} takes",
-            hint=f"set task.max_length to {limit} or less",
-        )
-    tokens = tokenize(corpus, folder, wanted, Path(job.cache_dir))
     if padding.length is not None and padding.length < tokens.longest:
         raise TrialStoppedError(
             "failed",
@@ -51,6 +38,29 @@ def prepare_tokens(job: Job, corpus: Corpus) -> Tokenized:
             hint="lower padding.length or padding.multiple_of",
         )
     return tokens
+
+
+def truncation_length(job: Job) -> int:
+    """The length in tokens at which an example is cut.
+
+    Raises:
+        TrialStoppedError: `failed`, where the checkpoint does not say, or does not take as many.
+    """
+    limit = input_limits(Path(job.checkpoint.path)).longest
+    wanted = job.trial.task.max_length or limit
+    if wanted is None:
+        raise TrialStoppedError(
+            "failed",
+            f"{job.checkpoint.name} does not say how many tokens it takes",
+            hint="set task.max_length",
+        )
+    if limit is not None and wanted > limit:
+        raise TrialStoppedError(
+            "failed",
+            f"task.max_length {wanted} is more than the {limit} tokens that {job.checkpoint.name} takes",
+            hint=f"set task.max_length to {limit} or less",
+        )
+    return wanted
 
 
 def prepare_model(job: Job, corpus: Corpus, device: torch.device) -> LoadedModel:

@@ -1,0 +1,42 @@
+"""How much memory a piece of work adds at its peak, in this process and in those it starts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeVar
+
+from harness.results.models import Measurement, measured, unmeasured
+
+_SAMPLER: Final = Path(__file__).with_name("memory_sampler.py")
+_SOURCE: Final = Path("/proc/self/smaps_rollup")
+
+Result = TypeVar("Result")
+
+
+def with_added_memory(work: Callable[[], Result]) -> tuple[Result, Measurement]:
+    """Do the work, and measure the most memory in use meanwhile less what was in use before, in bytes.
+
+    Another process takes the samples, so that none of this one's threads can be in the way of a fork. What
+    the work returns is still held when the last one is taken.
+    """
+    if not _SOURCE.exists():
+        return work(), unmeasured("tokenize_memory_bytes", "only Linux tells what processes share")
+    with subprocess.Popen(  # noqa: S603 - this program, with nothing from outside
+        [sys.executable, "-I", "-S", _SAMPLER, str(os.getpid())],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as sampler:
+        assert sampler.stdin is not None
+        assert sampler.stdout is not None
+        before = sampler.stdout.readline()
+        result = work()
+        sampler.stdin.close()
+        peak = sampler.stdout.read()
+    if sampler.returncode != 0:
+        return result, unmeasured("tokenize_memory_bytes", f"the sampler ended with {sampler.returncode}")
+    return result, measured("tokenize_memory_bytes", float(int(peak) - int(before)))
