@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -62,3 +64,16 @@ def test_a_user_without_a_home_gets_a_cache_all_the_same(monkeypatch: pytest.Mon
     assert cache_root().is_absolute()
     assert hub_cache().is_absolute()
     assert not Path("~").exists()
+
+
+def test_a_files_sum_is_taken_again_when_it_changed_in_place_and_its_time_was_set_back(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(b"one")
+    before = file.stat()
+    assert weights_sha256(tmp_path) == hashlib.sha256(b"one").hexdigest()
+    time.sleep(0.02)  # the clock that file systems stamp with ticks every few milliseconds
+    file.write_bytes(b"two")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert weights_sha256(tmp_path) == hashlib.sha256(b"two").hexdigest()

@@ -71,7 +71,7 @@ def run_fake(
 ) -> Run:
     """Run the suite with one of the fake runners, in real processes; they prove nothing unless asked."""
     fixed: dict[str, Any] = {"assets": "embedded", "reports": reports, "parity": False}
-    fixed["runner"] = f"{RUNNERS}:{runner}"
+    fixed["runner"] = runner if ":" in runner else f"{RUNNERS}:{runner}"
     return run_suite(
         suite,
         RunOptions(**(fixed | options)),

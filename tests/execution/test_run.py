@@ -62,7 +62,7 @@ def test_a_run_remembers_its_report_in_brief_and_reads_the_whole_one_when_asked(
 
 
 def test_what_trials_share_is_loaded_in_the_process_they_are_forked_from(tmp_path: Path) -> None:
-    run = run_fake(fake_suite(range(3)), tmp_path, "", runner="tests.execution.warm_runner:run")
+    run = run_fake(fake_suite(range(3)), tmp_path, "tests.execution.warm_runner:run")
     assert statuses(run.report) == ["completed"] * 3
     assert [result.notes[0] for result in run.report.results] == [
         "warmed for 0", "warmed for 0", "warmed for 0, 2",
