@@ -22,7 +22,16 @@ Status = Literal[
     "completed", "failed", "oom", "diverged", "timeout", "killed", "interrupted", "unavailable", "pending"
 ]
 Phase = Literal[
-    "start", "load_data", "tokenize", "load_model", "compile", "prove", "train", "evaluate", "write"
+    "start",
+    "load_data",
+    "tokenize",
+    "load_model",
+    "roofline",
+    "compile",
+    "prove",
+    "train",
+    "evaluate",
+    "write",
 ]
 
 

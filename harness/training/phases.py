@@ -15,6 +15,7 @@ _TIMED_PHASES: Final[tuple[Phase, ...]] = (
     "load_data",
     "tokenize",
     "load_model",
+    "roofline",
     "compile",
     "evaluate",
     "write",

@@ -22,8 +22,8 @@ from harness.training.fitting import Fitting
 from harness.training.phases import PhaseClock
 from harness.training.preparing import prepare_model, prepare_tokens
 from harness.training.proving import prove
-from harness.training.tokenizing import measure_tokenizing
 from harness.training.roofline import find_peaks, with_shares
+from harness.training.tokenizing import measure_tokenizing
 from harness.training.warming import warm
 
 # The fork server looks for both here.
@@ -52,13 +52,14 @@ def run_trial(job: Job, announce: Announce) -> TrialResult:
         tokens = prepare_tokens(job, corpus)
     with clock.phase("load_model"):
         loaded = prepare_model(job, corpus, device)
+    environment = describe_environment(described, threads)
     found = TrialResult(
         trial=job.trial,
         status="completed",
         phase="write",
         checkpoint=describe_checkpoint(job, loaded),
         data=describe_data(job, corpus, tokens),
-        environment=describe_environment(described, threads),
+        environment=environment,
         started=started,
         duration_s=0.0,
     )
@@ -68,7 +69,7 @@ def run_trial(job: Job, announce: Announce) -> TrialResult:
         result = found.model_copy(update={"parity": parity, "predictions": predictions})
     else:
         with clock.phase("roofline"):
-            peaks = find_peaks(job, device, tokens, loaded, found.environment)
+            peaks = find_peaks(job, device, tokens, loaded, environment.fingerprint)
         reset_peak_memory(device)
         fitting = Fitting(job, device, tokens, loaded, clock)
         with clock.phase("train"):

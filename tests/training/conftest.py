@@ -95,7 +95,12 @@ def make_job(checkpoints: dict[str, Path], tmp_path: Path) -> MakeJob:
         Path(files[split]).write_text("".join(json.dumps(row) + "\n" for row in rows))
 
     def make(
-        model: str = "bert", *, train: dict[str, Any] | None = None, warmup_steps: int = 2, **trial: Any
+        model: str = "bert",
+        *,
+        train: dict[str, Any] | None = None,
+        warmup_steps: int = 2,
+        roofline: bool = False,
+        **trial: Any,
     ) -> Job:
         padding = trial.pop("padding", "dynamic")
         return Job(
@@ -106,7 +111,7 @@ def make_job(checkpoints: dict[str, Path], tmp_path: Path) -> MakeJob:
                 train=Train(**{"num_train_epochs": 2, **(train or {})}),
                 **trial,
             ),
-            measure=Measure(warmup_steps=warmup_steps, threads=1),
+            measure=Measure(warmup_steps=warmup_steps, threads=1, roofline=roofline),
             checkpoint=ResolvedCheckpoint(
                 requested=model, name=model, source="local", path=str(checkpoints[model])
             ),

@@ -18,6 +18,7 @@ from harness.job import Progress, TrialStoppedError
 from harness.results.models import TrialResult
 from harness.training import checkpoints
 from harness.training.checkpoints import LoadedModel
+from harness.training.roofline import PEAKS
 from harness.training.run_trial import run_trial
 from harness.trial import Padding, Precision
 from tests.training.conftest import MakeJob
@@ -51,7 +52,15 @@ def test_a_result_holds_quality_measurements_predictions_and_what_was_used(make_
     assert steps is not None
     assert len(steps.values) == 2 * 8 - 2
     seen = [progress.phase for progress in said]
-    assert list(dict.fromkeys(seen)) == ["load_data", "tokenize", "load_model", "train", "evaluate", "write"]
+    assert list(dict.fromkeys(seen)) == [
+        "load_data",
+        "tokenize",
+        "load_model",
+        "roofline",
+        "train",
+        "evaluate",
+        "write",
+    ]
     assert result.checkpoint is not None
     assert result.checkpoint.columns == ("input_ids", "attention_mask", "token_type_ids")
     assert result.data is not None
@@ -222,3 +231,33 @@ def test_max_steps_ends_a_training_early(make_job: MakeJob) -> None:
     assert steps is not None
     assert len(steps.values) == 11 - 2
     assert [epoch.epoch for epoch in result.epochs] == [1, 2]
+
+
+def test_a_trial_holds_the_peaks_and_its_share_of_them_and_a_second_one_takes_them_from_the_cache(
+    make_job: MakeJob,
+) -> None:
+    job = make_job(roofline=True)
+    first, second = (run_trial(job, quietly) for _ in range(2))
+    for result in (first, second):
+        flops, steps = result.value("model_flops"), result.measurement("train_step_seconds")
+        peak, share = result.value("matmul_peak_flops_per_second"), result.value("matmul_peak_share")
+        assert flops is not None
+        assert steps is not None
+        assert peak is not None
+        assert share is not None
+        assert share == pytest.approx(flops / sum(steps.values) / peak)
+        assert result.value("model_flops_per_second") == pytest.approx(share * peak)
+    for name in PEAKS:
+        assert first.value(name) == second.value(name) != 0.0
+    assert first.predictions == second.predictions
+
+
+def test_a_suite_that_wants_no_roofline_has_none_and_says_why(make_job: MakeJob) -> None:
+    job = make_job()
+    result = run_trial(job, quietly)
+    for name in (*PEAKS, "matmul_peak_share"):
+        found = result.measurement(name)
+        assert found is not None
+        assert found.reason == "the suite says measure.roofline: false"
+    assert result.value("model_flops_per_second")
+    assert not (Path(job.cache_dir) / "peaks").exists()

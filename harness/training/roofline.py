@@ -1,0 +1,123 @@
+"""The roofline of a trial: what the machine itself can do, and how much of it a training made use of.
+
+After Williams, Waterman and Patterson 2009 (doi:10.1145/1498765.1498785): a training cannot do more useful
+FLOPs a second than the matrix products it consists of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import torch
+
+from harness.job import Job
+from harness.results.models import Measurement, measured, unmeasured
+from harness.training.checkpoints import LoadedModel
+from harness.training.flops import EncoderShape
+from harness.training.peak_rates import Bench, copy_peak, products_peak, square_peak
+from harness.training.peaks import kept_peak
+from harness.training.tokenization import Tokenized
+
+# Batches of nearly as many tokens share a peak: rounded so, cased and uncased vocabularies do.
+TOKEN_STEP: Final = 64
+_SQUARE: Final = 1024
+_SQUARE_CUDA: Final = 8192
+# Each of two buffers, far beyond the last-level caches of processors, and of GPUs (H100: 50 MiB).
+_COPY_BYTES: Final = 64 * 2**20
+_COPY_BYTES_CUDA: Final = 256 * 2**20
+PEAKS: Final = (
+    "copy_peak_bytes_per_second",
+    "square_matmul_peak_flops_per_second",
+    "matmul_peak_flops_per_second",
+)
+
+# The work in words, and how to measure it; gives the peak, perhaps one measured before.
+Keep = Callable[[str, Callable[[], float]], float]
+
+
+def find_peaks(
+    job: Job, device: torch.device, tokens: Tokenized, loaded: LoadedModel, fingerprint: str
+) -> list[Measurement]:
+    """The peaks for a trial: those of the last hour, or measured now; none where its suite wants none.
+
+    `fingerprint` is the environment's: peaks are kept by it.
+
+    Raises:
+        StorageError: What was measured cannot be kept in the cache.
+    """
+    if not job.measure.roofline:
+        return [unmeasured(name, "the suite says measure.roofline: false") for name in PEAKS]
+    return measure_peaks(
+        Bench(device, job.trial.precision),
+        EncoderShape.of(loaded.model.config),
+        tokens.mean_length * job.trial.train.per_device_train_batch_size,
+        partial(kept_peak, Path(job.cache_dir) / "peaks", fingerprint),
+    )
+
+
+def with_shares(measurements: Sequence[Measurement], peaks: Sequence[Measurement]) -> list[Measurement]:
+    """A training's measurements, its useful FLOPs a second, how much of the peak they are, and the peaks."""
+    found = {each.metric: each for each in (*measurements, *peaks)}
+    flops, steps = found["model_flops"], found["train_step_seconds"]
+    peak = found["matmul_peak_flops_per_second"]
+    rate, share = "model_flops_per_second", "matmul_peak_share"
+    if flops.reason is not None:
+        shares = [unmeasured(rate, flops.reason), unmeasured(share, flops.reason)]
+    else:
+        per_second = flops.values[0] / sum(steps.values)
+        shares = [
+            measured(rate, per_second),
+            measured(share, per_second / peak.values[0])
+            if peak.reason is None
+            else unmeasured(share, peak.reason),
+        ]
+    return [*measurements, *shares, *peaks]
+
+
+def measure_peaks(bench: Bench, shape: EncoderShape | None, tokens: float, keep: Keep) -> list[Measurement]:
+    """The peaks of this device, each measured only where `keep` does not know it.
+
+    Two seconds at most on two CPU cores. What it allocates is given back, and no random number of the
+    trial's is drawn.
+
+    Args:
+        bench: the device and the precision.
+        shape: of the model; None where its config does not say.
+        tokens: real tokens of a usual batch.
+        keep: finds or measures.
+    """
+    cuda = bench.device.type == "cuda"
+    size, copied = (_SQUARE_CUDA, _COPY_BYTES_CUDA) if cuda else (_SQUARE, _COPY_BYTES)
+    rounded = max(1, round(tokens / TOKEN_STEP)) * TOKEN_STEP
+    copy, square, products = PEAKS
+    found = [
+        _measured(copy, keep, "copy", partial(copy_peak, bench.device, copied)),
+        _measured(square, keep, f"square {size} {bench.precision}", partial(square_peak, bench, size)),
+    ]
+    if shape is None:
+        why = "the model's config does not say its hidden size and intermediate size"
+        found.append(unmeasured(products, why))
+    else:
+        sizes = f"hidden {shape.hidden} intermediate {shape.intermediate} tokens {rounded}"
+        measure = partial(products_peak, bench, shape, rounded)
+        found.append(_measured(products, keep, f"products {bench.precision} {sizes}", measure))
+    _give_back(bench.device)
+    return found
+
+
+def _measured(name: str, keep: Keep, work: str, measure: Callable[[], float]) -> Measurement:
+    """The peak, or that there was no memory for it: a trial that fits must not fail by what is beside it."""
+    try:
+        return measured(name, keep(work, measure))
+    except (torch.OutOfMemoryError, MemoryError):
+        return unmeasured(name, "there was no memory left to measure it in")
+
+
+def _give_back(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.training.peaks import KEPT, kept_peak
+
+THEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+WORK = "products bf16 hidden 384"
+
+
+class Bench:
+    """Counts how often it was asked, and gives another rate each time."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+
+    def __call__(self) -> float:
+        self.runs += 1
+        return 100.0 * self.runs
+
+
+def only_file(folder: Path) -> Path:
+    (file,) = folder.iterdir()
+    return file
+
+
+def test_a_peak_is_measured_once_and_then_read(tmp_path: Path) -> None:
+    bench = Bench()
+    found = [kept_peak(tmp_path / "a" / "b", "f" * 12, WORK, bench, now=lambda: THEN) for _ in range(3)]
+    assert (found, bench.runs) == ([100.0] * 3, 1)
+    assert json.loads(only_file(tmp_path / "a" / "b").read_text()) == {
+        "format": 1,
+        "fingerprint": "f" * 12,
+        "work": WORK,
+        "per_second": 100.0,
+        "measured": "2026-01-02T03:04:05Z",
+    }
+
+
+def test_another_machine_or_other_work_has_a_peak_of_its_own(tmp_path: Path) -> None:
+    bench = Bench()
+    keys = [("a" * 12, WORK), ("b" * 12, WORK), ("a" * 12, "copy")]
+    found = [kept_peak(tmp_path, *key, bench, now=lambda: THEN) for key in keys * 2]
+    assert found == [100.0, 200.0, 300.0] * 2
+
+
+@pytest.mark.parametrize(
+    ("later", "runs"),
+    [(timedelta(0), 1), (KEPT - timedelta(seconds=1), 1), (KEPT, 2), (timedelta(seconds=-1), 2)],
+    ids=["at once", "just in time", "too old", "the clock was set back"],
+)
+def test_a_peak_is_of_the_time_of_the_run(later: timedelta, runs: int, tmp_path: Path) -> None:
+    bench = Bench()
+    kept_peak(tmp_path, "f" * 12, WORK, bench, now=lambda: THEN)
+    assert kept_peak(tmp_path, "f" * 12, WORK, bench, now=lambda: THEN + later) == 100.0 * runs
+    assert bench.runs == runs
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"fingerprint": "0" * 12},
+        {"work": "copy"},
+        {"format": 2},
+        {"per_second": 0.0},
+        {"per_second": -1.0},
+        {"per_second": "fast"},
+        {"measured": "2026-01-02T03:04:05"},
+        {"more": 1},
+    ],
+    ids=str,
+)
+def test_a_file_that_is_not_its_own_is_measured_anew_and_overwritten(
+    change: dict[str, object], tmp_path: Path
+) -> None:
+    bench = Bench()
+    kept_peak(tmp_path, "f" * 12, WORK, bench, now=lambda: THEN)
+    file = only_file(tmp_path)
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    found = [kept_peak(tmp_path, "f" * 12, WORK, bench, now=lambda: THEN) for _ in range(2)]
+    assert (found, bench.runs) == ([200.0] * 2, 2)
+
+
+@given(content=st.one_of(st.binary(max_size=200), st.integers(0, 100)))
+def test_no_content_of_the_file_is_believed_or_ends_a_trial(
+    content: bytes | int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder, bench = tmp_path_factory.mktemp("peaks"), Bench()
+    kept_peak(folder, "f" * 12, WORK, bench, now=lambda: THEN)
+    file = only_file(folder)
+    whole = file.read_bytes()
+    file.write_bytes(whole[:content] if isinstance(content, int) else content)
+    assert kept_peak(folder, "f" * 12, WORK, bench, now=lambda: THEN) == 200.0
+    assert file.read_bytes() == whole.replace(b"100.0", b"200.0")
+
+
+def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
+    bench, folder, elsewhere = Bench(), tmp_path / "peaks", tmp_path / "elsewhere"
+    kept_peak(folder, "f" * 12, WORK, bench, now=lambda: THEN)
+    file = only_file(folder)
+    elsewhere.write_bytes(file.read_bytes())
+    file.unlink()
+    file.symlink_to(elsewhere)
+    assert kept_peak(folder, "f" * 12, WORK, bench, now=lambda: THEN) == 200.0
+    assert not file.is_symlink()
+    assert b"100.0" in elsewhere.read_bytes()
