@@ -132,6 +132,7 @@ def describe_environment(
     )
 
 
+@cache
 def _version(name: str) -> str | None:
     try:
         return importlib.metadata.version(name)

@@ -29,6 +29,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from harness.environment import describe_environment
 from harness.execution.descendants import (
     adopt_orphans,
     die_with_parent,
@@ -224,6 +225,8 @@ def main(arguments: list[str]) -> None:
     die_with_parent(parent)
     adopt_orphans()
     runner = load_runner(name)
+    # Each worker describes the machine: the versions of its packages are looked up here, once for all.
+    describe_environment()
     _settle(f"importing {name}")
     server = ForkServer(runner, events, load_warm(name))
     outlive_parent()
