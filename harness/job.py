@@ -16,7 +16,8 @@ from harness.trial import Trial
 class Job(Frozen):
     """A trial and all it needs on this machine. `cache_dir` holds what trials share: tokenised arrays.
 
-    `purpose` is to train it, or to prove that its variant computes the plain function.
+    `purpose` is to train it, or to prove that its variant computes the plain function. `concurrent` is how
+    many trials may be under way on its device at once.
     """
 
     trial: Trial
@@ -25,6 +26,7 @@ class Job(Frozen):
     checkpoint: ResolvedCheckpoint
     data: ResolvedData
     cache_dir: str
+    concurrent: int = 1
 
 
 class Progress(Frozen):

@@ -16,6 +16,7 @@ Affects = Literal["every metric", "quality", "speed"]
 Family = Literal["quality", "speed", "other"]
 
 # Their major versions decide what a model computes and how fast.
+ALONE: Final = "one at a time"
 _LIBRARIES: Final = ("accelerate", "datasets", "evaluate", "tokenizers", "torch", "transformers")
 
 
@@ -23,13 +24,15 @@ _LIBRARIES: Final = ("accelerate", "datasets", "evaluate", "tokenizers", "torch"
 class Condition:
     """One thing that must match; `read` gives it as text, the same text for the same thing.
 
-    It may differ by intent when variants are compared along one of the axes in `apart`.
+    It may differ by intent when variants are compared along one of the axes in `apart`. Where `needed` is
+    given, no other text will do, even on both sides.
     """
 
     meaning: str
     affects: Affects
     read: Callable[[TrialResult, Report], str]
     apart: frozenset[str] = frozenset()
+    needed: str | None = None
 
 
 def _data(result: TrialResult, _: Report) -> str:
@@ -97,6 +100,15 @@ def _warm_up(_: TrialResult, report: Report) -> str:
     return f"{report.suite.measure.warmup_steps} warm-up steps left out"
 
 
+def _at_once(result: TrialResult, _: Report) -> str:
+    return ALONE if result.concurrent == 1 else at_once(result.concurrent)
+
+
+def at_once(concurrent: int) -> str:
+    """What a table says of trials that may have run beside each other."""
+    return f"{concurrent} at once: times do not count"
+
+
 CONDITIONS: Final[dict[str, Condition]] = {
     "data": Condition("the data set's content", "every metric", _data, frozenset({"task"})),
     "stand_in": Condition("real assets or stand-ins", "every metric", _stand_in),
@@ -109,6 +121,7 @@ CONDITIONS: Final[dict[str, Condition]] = {
     "precision": Condition("the dtype of the weights", "every metric", _dtype, frozenset({"precision"})),
     "device": Condition("processor, device and threads", "speed", _machine),
     "torch": Condition("the version of torch", "speed", _torch),
+    "at_once": Condition("trials at once on a device", "speed", _at_once, needed=ALONE),
     "warm_up": Condition("the steps that are not timed", "speed", _warm_up),
 }
 # Found while scoring rather than read from a trial.
@@ -150,7 +163,7 @@ def mismatches(
     for name, condition in CONDITIONS.items():
         if condition.apart.isdisjoint(apart):
             texts = condition.read(*before), condition.read(*after)
-            if texts[0] != texts[1]:
+            if texts[0] != texts[1] or condition.needed not in (None, texts[0]):
                 found[name] = texts
     return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
-from harness.analysis.conditions import STORED_VALUE
+from harness.analysis.conditions import STORED_VALUE, at_once
 from harness.analysis.gates_models import CaseVerdict, GateCase
 from harness.analysis.gates_rules import (
     Group,
@@ -19,6 +19,7 @@ from harness.analysis.gates_rules import (
 )
 from harness.analysis.parity import THRESHOLDS, ParityVerdict, function_of, verdicts
 from harness.analysis.summary import QUALITY
+from harness.analysis.terms import family
 from harness.metrics import METRICS
 from harness.results.models import Parity, Report, TrialResult
 from harness.suite.models import Gate
@@ -129,7 +130,7 @@ def _bound(
         return case("failed", "there is no such metric")
     if value is None:
         return case("failed", f"no value: {why_unmeasured(group.sound, metric)}")
-    if is_quality(metric) and (obstacle := _obstacle(group, metric, allowed)):
+    if (obstacle := _obstacle(group, metric, allowed)) is not None:
         return case("not comparable", obstacle)
     holds = value >= limit if lower else value <= limit
     beyond = "" if holds else f", {'below' if lower else 'above'} {limit:g}"
@@ -138,7 +139,11 @@ def _bound(
 
 
 def _obstacle(group: Group, metric: str, allowed: Collection[str]) -> str | None:
-    """Why a score says nothing about what the gate was written for."""
+    """Why a value says nothing about what the gate was written for."""
+    if family(metric) == "speed" and "at_once" not in allowed:
+        return next((at_once(each.concurrent) for each in group.sound if each.concurrent > 1), None)
+    if not is_quality(metric):
+        return None
     if "stand_in" not in allowed:
         for result in group.sound:
             if (told := replaced(result)) is not None:

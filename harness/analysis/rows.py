@@ -30,13 +30,25 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Tokenizing:
+    """What tokenising alone took: medians over the passes and seeds, and the most memory that any added."""
+
+    seconds: float | None
+    examples_per_second: float | None
+    tokens_per_second: float | None
+    added_memory_bytes: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One variant of a report.
 
     Quality (`accuracy`, `f1`, `mcc`, as shares of one) leaves out the `degenerate` trials, which are counted.
     Rates and times are medians over the completed trials, step times (seconds) over all their steps;
     `peak_memory_bytes` is the largest of any. None: not measured; `unmeasured` says why, by metric.
+    `concurrent` is how many trials could run at once: above 1, its times do not count.
     `against_reference` is the mean minus the suite's reference, by metric; empty for stand-ins.
+    `tokenizing` stands in place of all that is about training where the trials only tokenise.
     """
 
     variant: str
@@ -64,8 +76,15 @@ class Row:
     against_reference: Mapping[str, float]
     fails_parity: bool
     fastest: bool
+    concurrent: int
+    tokenizing: Tokenizing | None = None
 
     @property
     def completed(self) -> int:
         """How many of the variant's trials completed, degenerate ones among them."""
         return self.statuses.get("completed", 0)
+
+    @property
+    def speed(self) -> float | None:
+        """Real tokens a second of what the trials do: training, or tokenising."""
+        return self.tokenizing.tokens_per_second if self.tokenizing else self.real_tokens_per_second

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from harness.analysis.naming import labels
 from harness.analysis.parity import failing
-from harness.analysis.rows import Estimate, Failure, Row
+from harness.analysis.rows import Estimate, Failure, Row, Tokenizing
 from harness.results.models import Phase, Report, Status, TrialResult
 
 QUALITY: Final = ("eval_accuracy", "eval_f1", "eval_mcc")
@@ -87,6 +87,18 @@ def _row(
         against_reference={} if stand_in or synthetic else _differences(quality, reference),
         fails_parity=fails_parity,
         fastest=False,
+        concurrent=max(result.concurrent for result in results),
+        tokenizing=_tokenizing(completed) if results[0].trial.tokenization is not None else None,
+    )
+
+
+def _tokenizing(results: Sequence[TrialResult]) -> Tokenizing:
+    added = [value for result in results if (value := result.value("tokenize_memory_bytes")) is not None]
+    return Tokenizing(
+        seconds=_median(results, "tokenize_seconds"),
+        examples_per_second=_median(results, "tokenize_examples_per_second"),
+        tokens_per_second=_median(results, "tokenize_tokens_per_second"),
+        added_memory_bytes=max(added, default=None),
     )
 
 
@@ -163,20 +175,19 @@ def _fastest(rows: Sequence[Row], variants: Mapping[str, Sequence[TrialResult]])
         if place is not None:
             groups.setdefault(place, []).append(row)
     return {
-        max(group, key=lambda row: row.real_tokens_per_second or 0.0).variant
-        for group in groups.values()
-        if len(group) > 1
+        max(group, key=lambda row: row.speed or 0.0).variant for group in groups.values() if len(group) > 1
     }
 
 
 def _place(row: Row, results: Sequence[TrialResult]) -> tuple[object, ...] | None:
     """Where a row's speed was measured and on what, or None if it may not be compared at all."""
-    if row.completed < len(results) or row.degenerate or row.fails_parity:
+    if row.completed < len(results) or row.degenerate or row.fails_parity or row.concurrent > 1:
         return None
-    if row.real_tokens_per_second is None:
+    if row.speed is None:
         return None
     places = {
         (
+            result.trial.tokenization is None,
             result.trial.device,
             result.environment and result.environment.fingerprint,
             result.data and result.data.content_sha256,

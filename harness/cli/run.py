@@ -68,6 +68,14 @@ from harness.suite.text import read_bytes, shown
     help="Spare the rest of an axis' value after N equal errors; 0 runs everything.",
 )
 @click.option(
+    "--jobs",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Trials at once on one device, for quality alone: above 1 their times do not count.",
+)
+@click.option(
     "--parity/--no-parity", default=True, show_default=True, help="First prove what each variant computes."
 )
 @click.option(
@@ -91,6 +99,7 @@ def command(
     retries: int,
     fail_fast: bool,
     same_error: int,
+    jobs: int,
     parity: bool,
     gates: bool,
     baseline: str | None,
@@ -118,6 +127,7 @@ def command(
         retries=retries,
         fail_fast=fail_fast,
         same_error=same_error,
+        jobs=jobs,
         runner=runner,
         grace_s=grace_s,
     )

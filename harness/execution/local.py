@@ -202,13 +202,13 @@ class LocalExecutor:
         )
         result = judgement.result
         if result.status != "completed":
-            result = self._complete(result, running.folder)
+            result = self._complete(result, running.job, running.folder)
             # An interrupted trial leaves no result: the same as if it had not been started.
             if result.status != "interrupted":
                 write_result(running.folder, result)
         self._ended.append(Ended(result, judgement.may_retry))
 
-    def _complete(self, result: TrialResult, folder: Path) -> TrialResult:
+    def _complete(self, result: TrialResult, job: Job, folder: Path) -> TrialResult:
         """Add what a worker that did not complete cannot say: the end of its log, and where it ran."""
         environment = result.environment or describe_environment(threads=self._place.threads)
         return result.model_copy(
@@ -216,5 +216,6 @@ class LocalExecutor:
                 "reason": self._redact(result.reason or "it gave no reason"),
                 "log_tail": result.log_tail or self._redact(log_tail(folder / LOG)),
                 "environment": environment,
+                "concurrent": job.concurrent,
             }
         )

@@ -29,8 +29,9 @@ class RunOptions:
     `wait` waits for another process to let go of the run. `trial_timeout_s` takes the place of the suite's.
     `retries` is for trials that were killed, timed out or could not be started. `fail_fast` ends the run at
     the first trial that does not complete, `same_error` spares the rest of an axis' value after so many equal
-    errors (0: never). `parity` proves every variant before the first trial. `runner` is `module:function`;
-    `grace_s` is how long a worker that is told to end may take.
+    errors (0: never). `jobs` trials run at once on a device, and if more than one their times do not count.
+    `parity` proves every variant before the first trial. `runner` is `module:function`; `grace_s` is how long
+    a worker that is told to end may take.
     """
 
     assets: AssetsMode = "auto"
@@ -43,6 +44,7 @@ class RunOptions:
     retries: int = 0
     fail_fast: bool = False
     same_error: int = 0
+    jobs: int = 1
     parity: bool = True
     runner: str = DEFAULT_RUNNER
     grace_s: float = GRACE_SECONDS

@@ -28,17 +28,18 @@ _RUNS_AGAIN: Final[frozenset[Status]] = frozenset({"killed", "interrupted", "pen
 class Here:
     """What a result must have been got with: this machine's environment, the threads of a trial, the GPUs.
 
-    `gpus` are the CUDA devices by the name a suite gives them.
+    `gpus` are the CUDA devices by the name a suite gives them, `jobs` the trials at once on a device.
     """
 
     environment: Environment
     threads: int
     gpus: Mapping[str, Device] = field(default_factory=dict)
+    jobs: int = 1
 
 
-def describe_here(threads: int) -> Here:
+def describe_here(threads: int, jobs: int = 1) -> Here:
     """This machine, as far as it is known without importing what trains."""
-    return Here(describe_environment(), threads, describe_gpus())
+    return Here(describe_environment(), threads, describe_gpus(), jobs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,7 @@ def _differences(result: TrialResult, job: Job | None, here: Here, sums: _Sums) 
     for name in sorted(then.packages.keys() | now.packages.keys()):
         yield from _changed(name, then.packages.get(name), now.packages.get(name))
     yield from _changed("processor", then.cpu.model, now.cpu.model)
+    yield from _changed("trials at once", result.concurrent, here.jobs)
     yield from _changed("threads", then.threads, here.threads)
     yield from _device_changes(then.device, here.gpus.get(result.trial.device))
     if job is None:

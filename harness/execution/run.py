@@ -36,7 +36,7 @@ from harness.results.plan import make_plan
 from harness.results.run_directory import RunDirectory, create_run
 from harness.results.trial_folder import write_result
 from harness.suite.matrix import expand
-from harness.suite.models import Suite
+from harness.suite.models import Measure, Suite
 from harness.trial import Trial
 
 
@@ -131,22 +131,30 @@ class _Work:
         self._observer = observer
         self._render = render
         self._seams = seams
-        self._threads = suite.measure.threads or physical_cores()
+        self._threads = suite.measure.threads or max(1, physical_cores() // options.jobs)
         self._results: dict[str, TrialResult] = {}
         self._proofs: tuple[TrialResult, ...] = ()
 
     def prepare(self, trials: Sequence[Trial]) -> Prepared:
         """Find what the trials need, and make sure that something can run."""
-        timeout_s = self._options.trial_timeout_s
-        measure = self._suite.measure
-        if timeout_s is not None:
-            measure = measure.model_copy(update={"trial_timeout_seconds": timeout_s})
+        measure = self._measure()
         assets = self._seams.assets(self._options.assets)
         prepared = prepare(trials, measure, assets, self.machine, self._note)
         reasons = {id_: redact(reason, self.secrets) for id_, reason in prepared.unavailable.items()}
-        prepared = replace(prepared, unavailable=reasons)
+        at_once = {"concurrent": self._options.jobs}
+        jobs = {id_: job.model_copy(update=at_once) for id_, job in prepared.jobs.items()}
+        prepared = replace(prepared, jobs=jobs, unavailable=reasons)
         require(prepared, strict=self._options.strict)
         return prepared
+
+    def _measure(self) -> Measure:
+        """The suite's, with what the options say of it."""
+        changes: dict[str, object] = {}
+        if self._options.trial_timeout_s is not None:
+            changes["trial_timeout_seconds"] = self._options.trial_timeout_s
+        if self._options.jobs > 1:
+            changes["threads"] = self._threads
+        return self._suite.measure.model_copy(update=changes)
 
     def _note(self, text: str) -> None:
         # What the Hub's library says of a failure may hold the address it was given, password and all.
@@ -167,7 +175,7 @@ class _Work:
     def take_over(self, opened: Opened, prepared: Prepared) -> None:
         """Keep the finished results that still hold, and tell the observer what is left to do."""
         say, directory = self._observer.note, opened.directory
-        here = describe_here(self._threads)
+        here = describe_here(self._threads, self._options.jobs)
         for problem in opened.problems:
             say(f"not counted as done: {problem}")
         if opened.edited is not None:
@@ -194,7 +202,7 @@ class _Work:
         try:
             if options.parity:
                 self._proofs = self.prove(directory, prepared.jobs, desk)
-            policy = Policy(options.retries, options.fail_fast, options.same_error)
+            policy = Policy(options.retries, options.fail_fast, options.same_error, options.jobs)
             self._results |= run_jobs(jobs, replace(desk, shape=briefly(directory.plan.trials)), policy)
         finally:
             desk.executor.stop(0.0)
@@ -216,7 +224,7 @@ class _Work:
     def prove(self, directory: RunDirectory, jobs: Mapping[str, Job], desk: Desk) -> tuple[TrialResult, ...]:
         """Prove every distinct function of the plan, those proved before in this environment excepted."""
         wanted = proof_jobs(jobs.values())
-        here = describe_here(self._threads)
+        here = describe_here(self._threads, self._options.jobs)
         found = choose(directory.proofs(wanted), wanted, here, self._options.rerun).results
         rest = [job for id_, job in wanted.items() if id_ not in found]
         watch = ProofWatch(self._observer)
@@ -227,7 +235,7 @@ class _Work:
             keep=lambda result: write_result(directory.proof_folder(result.trial.id), result),
             observer=watch,
         )
-        found |= run_jobs(rest, desk, Policy(self._options.retries))
+        found |= run_jobs(rest, desk, Policy(self._options.retries, jobs=self._options.jobs))
         return tuple(found[id_] for id_ in wanted if id_ in found)
 
     def write_report(self, directory: RunDirectory, prepared: Prepared, *, interrupted: bool) -> Report:

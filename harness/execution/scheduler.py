@@ -1,4 +1,4 @@
-"""Which trial runs when: in the plan's order, one at a time on each device, and what follows a failure."""
+"""Which trial runs when: in the plan's order, so many at once on each device, and what follows a failure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LONGEST_ATTEMPT_NOTE: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What follows when a trial does not complete.
+    """How many trials run at once on one device, and what follows when one does not complete.
 
     `retries` is how many more attempts are made for a trial that was killed, ran out of the host's memory,
     took too long or could not be started. `fail_fast` ends the run at the first trial that did not complete.
@@ -32,6 +32,7 @@ class Policy:
     retries: int = 0
     fail_fast: bool = False
     same_error: int = 0
+    jobs: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ class _Schedule:
         for job in jobs:
             self._queues.setdefault(job.trial.device, deque()).append(job)
         self._running: dict[str, Job] = {}
+        self._places = dict.fromkeys(self._queues, policy.jobs)
         self._failures: dict[str, list[str]] = {}
         self._errors = (
             SameError((job.trial for job in jobs), policy.same_error) if policy.same_error else None
@@ -98,11 +100,11 @@ class _Schedule:
 
     def _start_what_can(self) -> None:
         for device, queue in self._queues.items():
-            if device in self._running or (job := self._next(queue)) is None:
-                continue
-            self._running[device] = job
-            self._desk.observer.started(job.trial)
-            self._desk.executor.submit(job, self._desk.folder_of(job.trial.id))
+            while self._places[device] and (job := self._next(queue)) is not None:
+                self._places[device] -= 1
+                self._running[job.trial.id] = job
+                self._desk.observer.started(job.trial)
+                self._desk.executor.submit(job, self._desk.folder_of(job.trial.id))
 
     def _next(self, queue: deque[Job]) -> Job | None:
         """The next job that is worth running; those before it get their rows here."""
@@ -125,7 +127,8 @@ class _Schedule:
 
     def _ended(self, ended: Ended) -> None:
         trial = ended.result.trial
-        job = self._running.pop(trial.device)
+        job = self._running.pop(trial.id)
+        self._places[trial.device] += 1
         failures = self._failures.setdefault(trial.id, [])
         if ended.may_retry and len(failures) < self._policy.retries and not self._desk.interrupted():
             failures.append(_describe_attempt(len(failures) + 1, ended.result))

@@ -75,6 +75,7 @@ def work(folder: Path, runner: RunTrial, redact: Callable[[str], str]) -> None:
             phase=progress.phase,
             reason=_writable(redact(reason))[:_LONGEST_REASON],
             measurements=measurements,
+            concurrent=job.concurrent,
             started=started,
             duration_s=time.monotonic() - clock,
         )
@@ -99,7 +100,7 @@ def _checked(result: object, job: Job) -> TrialResult:
         raise TrialStoppedError("failed", f"the runner returned {type(result).__name__}, not a result")
     if result.trial != job.trial:
         raise TrialStoppedError("failed", f"the runner returned the result of trial {result.trial.id}")
-    return result
+    return result.model_copy(update={"concurrent": job.concurrent})
 
 
 def _what_happened(error: BaseException, job: Job) -> tuple[Status, str, tuple[Measurement, ...]]:

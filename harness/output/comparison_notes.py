@@ -107,7 +107,8 @@ def _mismatch(found: Mismatch) -> str:
         else f"{found.affects} not comparable, unless `--allow-mismatch {found.name}`"
     )
     rows = count(found.rows, "variant")
-    return f"{found.name} differs, {found.candidate}, {rows}: {found.before} against {found.after}: {outcome}"
+    what = f"{found.name} differs" if found.before != found.after else found.name
+    return f"{what}, {found.candidate}, {rows}: {found.before} against {found.after}: {outcome}"
 
 
 def _reasons(comparison: Comparison) -> Iterator[str]:

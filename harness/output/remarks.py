@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from harness.analysis.naming import shared_axes
+from harness.analysis.conditions import at_once
+from harness.analysis.naming import only_tokenise, shared_axes
 from harness.analysis.parity import ParityVerdict, verdicts
 from harness.analysis.rows import Failure, Row
 from harness.output.numbers import count, points
 from harness.results.models import Report
 
 _SHARED: Final = ("checkpoint", "padding", "device", "precision", "engine", "attention")
+_SHARED_TOKENIZING: Final = ("checkpoint", "tokenization", "tokenizer")
 _SHARED_TRAIN: Final[dict[str, Callable[[str], str]]] = {
     "train.num_train_epochs": lambda value: count(int(value), "epoch"),
     "train.per_device_train_batch_size": "batch {}".format,
@@ -50,6 +52,9 @@ def place(report: Report) -> str:
 def constants(report: Report) -> str:
     """What all variants share and no label says: `in all: bert-base-uncased, cpu, fp32, 3 epochs, ...`."""
     shared = shared_axes(result.trial for result in report.results)
+    if only_tokenise(result.trial for result in report.results):
+        words = [shared[name] for name in _SHARED_TOKENIZING if name in shared]
+        return f"in all: {', '.join([*words, 'no training'])}"
     words = [shared[name] for name in _SHARED if name in shared]
     words += [text(shared[name]) for name, text in _SHARED_TRAIN.items() if name in shared]
     return f"in all: {', '.join(words)}" if words else ""
@@ -63,10 +68,12 @@ def status(row: Row) -> str:
 
 
 def remarks(row: Row, devices: int) -> list[str]:
-    """The words that mark a row: fastest, stand-in, synthetic, degenerate, parity."""
+    """The words that mark a row: fastest, at once, stand-in, synthetic, degenerate, parity."""
     words = []
     if row.fastest:
         words.append(f"fastest on {row.trial.device}" if devices > 1 else "fastest")
+    if row.concurrent > 1:
+        words.append(at_once(row.concurrent))
     if row.fails_parity:
         words.append("fails parity")
     if row.degenerate:
@@ -104,6 +111,9 @@ def describe_failure(label: str, failure: Failure) -> str:
 
 def parity(report: Report, rows: Sequence[Row]) -> Iterable[str]:
     """What was proved of the variants, which a reader must know before their speed."""
+    if only_tokenise(row.trial for row in rows):
+        yield "the same token ids: every trial that completed gave each example those that training takes"
+        return
     found = verdicts(report)
     for verdict, text in _PARITY.items():
         names = [row.label for row in rows if found[row.variant] == verdict]
@@ -184,3 +194,6 @@ def _unmeasured(rows: Sequence[Row]) -> Iterable[str]:
 def _spread(rows: Sequence[Row]) -> Iterable[str]:
     if any(row.accuracy is not None and row.accuracy.spread is not None for row in rows):
         yield "± is the sample standard deviation over seeds; rates and times are medians over them"
+    if any(row.tokenizing is not None for row in rows):
+        yield "time and rates are medians over passes and seeds; both splits are tokenised"
+        yield "added memory: the most any first pass needed beyond what was in use, its processes together"

@@ -151,8 +151,9 @@ class TrialResult(Frozen):
     """What one trial ended with. Times are in seconds, `started` is UTC.
 
     `degenerate` marks a completed trial that predicts a single class, or was scored on one. `reason` is a
-    sentence for every status but `completed`; `log_tail` the end of the worker's log for those. A proof is a
-    result with `parity` and the logits of its examples, and nothing trained.
+    sentence for every status but `completed`; `log_tail` the end of the worker's log for those. `concurrent`
+    is how many trials could be under way on its device at once: above 1, its times do not count. A proof is
+    a result with `parity` and the logits of its examples, and nothing trained.
     """
 
     trial: Trial
@@ -171,6 +172,7 @@ class TrialResult(Frozen):
     notes: tuple[str, ...] = ()
     log_tail: str = ""
     attempts: int = 1
+    concurrent: Annotated[int, Field(ge=1)] = 1
     started: AwareDatetime
     duration_s: Annotated[float, Field(ge=0)]
 

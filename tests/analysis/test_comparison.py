@@ -317,6 +317,15 @@ def test_mismatches_that_touch_only_speed_leave_quality_comparable() -> None:
         assert row(compare([seeds(), two], allow_mismatch=[name]), SPEED).verdict == "unsure"
 
 
+def test_times_of_trials_that_ran_beside_others_are_not_compared_even_with_their_like() -> None:
+    beside = seeds(run="b", concurrent=2)
+    for one, two in ((seeds(), beside), (beside, seeds()), (beside, seeds(run="c", concurrent=2))):
+        compared = compare([one, two])
+        assert row(compared, "eval_accuracy").verdict == "same"
+        assert (row(compared, SPEED).verdict, row(compared, SPEED).effect) == ("not comparable", None)
+        assert "2 at once: times do not count" in row(compared, SPEED).notes[0]
+
+
 def test_fewer_examples_are_compared_only_if_allowed_and_then_on_the_shared_ones() -> None:
     full = predicted(range(9))
     shorter = Predictions(

@@ -403,3 +403,13 @@ def test_a_larger_allowance_never_turns_a_drop_red(before: int, after: int, limi
 def test_the_result_is_json_and_comes_back() -> None:
     found = check(report(), baseline=report(), gates=[gate("eval_accuracy drop<=0.02")])
     assert GateReport.model_validate_json(found.model_dump_json()) == found
+
+
+def test_no_gate_on_speed_judges_trials_that_ran_beside_others() -> None:
+    beside = report(concurrent=2)
+    for rule in (f"{SPEED}>=1", "train_seconds<=1", f"{SPEED} drop<=10%"):
+        found = check(beside, baseline=report(), gates=[gate(rule)])
+        case = only(found, "drop" if "drop" in rule else "bound")
+        assert case.verdict == "not comparable"
+        assert "2 at once: times do not count" in case.reason
+    assert only(check(beside, gates=[gate("eval_accuracy>=0.1")]), "bound").verdict == "passed"

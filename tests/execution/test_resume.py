@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,13 @@ def test_the_same_gpu_and_driver_keep_a_result() -> None:
 )
 def test_another_gpu_or_driver_runs_again(now: Device, difference: str) -> None:
     assert why_not(finished(H100), job(), here(now)) == difference
+
+
+def test_a_result_that_ran_beside_others_runs_again_alone_and_the_other_way_round() -> None:
+    beside = finished(H100).model_copy(update={"concurrent": 2})
+    assert why_not(beside, job(), here(H100)) == "trials at once was 2, is 1"
+    assert why_not(finished(H100), job(), replace(here(H100), jobs=2)) == "trials at once was 1, is 2"
+    assert why_not(beside, job(), replace(here(H100), jobs=2)) is None
 
 
 def test_what_is_not_known_of_a_gpu_is_no_difference() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.assets.models import AssetsMode, ResolvedCheckpoint, ResolvedData
+from harness.environment import physical_cores
 from harness.errors import InvalidInputError, StorageError, UnavailableError
 from harness.execution.options import RunOptions, Seams
 from harness.execution.preflight import Machine, Note
@@ -314,6 +315,30 @@ def test_when_nothing_can_run_nothing_is_written(tmp_path: Path) -> None:
     with pytest.raises(UnavailableError, match="cuda:0: not here"):
         _run_with(tmp_path, {"device": ("cuda:0",)}, CPU_ONLY)
     assert not any(tmp_path.iterdir())
+
+
+def test_several_trials_at_once_share_the_cores_and_are_marked(tmp_path: Path) -> None:
+    watcher = Watcher()
+    report = run_fake(fake_suite(range(4)), tmp_path, "slow", watcher, jobs=2).report
+    assert watcher.begun_before_first_end == 2
+    assert [result.concurrent for result in report.results] == [2] * 4
+    assert {result.environment.threads for result in report.results if result.environment} == {
+        max(1, physical_cores() // 2)
+    }
+
+
+def test_trials_that_fail_beside_others_are_marked_too(tmp_path: Path) -> None:
+    report = run_fake(fake_suite([100, 101, 124]), tmp_path, "hostile", jobs=2).report
+    assert [(result.status, result.concurrent) for result in report.results] == [
+        ("killed", 2), ("completed", 2), ("diverged", 2),
+    ]  # fmt: skip
+
+
+def test_threads_that_a_suite_names_are_not_divided(tmp_path: Path) -> None:
+    suite = fake_suite([0], measure=Measure(threads=3))
+    (result,) = run_fake(suite, tmp_path, jobs=2).report.results
+    assert result.environment is not None
+    assert result.environment.threads == 3
 
 
 def test_different_devices_run_at_the_same_time(tmp_path: Path) -> None:

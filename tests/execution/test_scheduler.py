@@ -35,15 +35,16 @@ def job_of(trial: Trial) -> Job:
 class Instant:
     """Ends every job at the next poll, with the status that `fate` has for its seed and attempt."""
 
-    def __init__(self, fate: dict[int, list[Status]] | None = None) -> None:
+    def __init__(self, fate: dict[int, list[Status]] | None = None, jobs: int = 1) -> None:
         self.fate = fate or {}
+        self.jobs = jobs
         self.order: list[Trial] = []
         self.at_once = 0
         self.stopped = False
         self._running: list[Job] = []
 
     def submit(self, job: Job, folder: Path) -> None:
-        assert all(other.trial.device != job.trial.device for other in self._running)
+        assert [other.trial.device for other in self._running].count(job.trial.device) < self.jobs
         self.order.append(job.trial)
         self._running.append(job)
         self.at_once = max(self.at_once, len(self._running))
@@ -90,6 +91,20 @@ def test_each_device_runs_its_trials_in_the_plans_order_one_at_a_time(devices: l
         seeds = [trial.seed for trial in executor.order if trial.device == device]
         assert seeds == sorted(seeds)
     assert executor.at_once == len(set(devices))
+
+
+@given(st.lists(st.sampled_from(["cpu", "cuda:0"]), max_size=30), st.integers(1, 5))
+def test_each_device_runs_as_many_at_once_as_asked_for_in_the_plans_order(
+    devices: list[str], jobs: int
+) -> None:
+    trials = [make_trial(seed=seed, device=device) for seed, device in enumerate(devices)]
+    executor = Instant({3: ["killed"]}, jobs)
+    results, _, _ = run(trials, executor, Policy(retries=1, jobs=jobs))
+    assert results.keys() == {trial.id for trial in trials}
+    for device in set(devices):
+        seeds = [trial.seed for trial in executor.order if trial.device == device and trial.seed != 3]
+        assert seeds == sorted(seeds)
+    assert executor.at_once == sum(min(jobs, devices.count(device)) for device in set(devices))
 
 
 def test_a_trial_that_may_be_retried_is_tried_again_before_the_next_one() -> None:

@@ -237,6 +237,16 @@ def test_each_device_names_its_fastest() -> None:
     assert "Test GPU; Test CPU, 2 cores" in shown
 
 
+def test_trials_that_ran_beside_others_are_marked_and_none_is_the_fastest() -> None:
+    results = [
+        make_result(make_trial("static"), concurrent=2),
+        make_result(make_trial("dynamic"), concurrent=2, samples_per_second=31.0),
+    ]
+    shown = to_table(make_report(results))
+    assert shown.count("2 at once: times do not count") == 2
+    assert "fastest" not in shown
+
+
 def test_a_table_of_1000_trials_is_drawn_in_one_go() -> None:
     results = [
         make_result(make_trial("dynamic", seed % 10, checkpoint=f"checkpoint-{seed // 10}"))
