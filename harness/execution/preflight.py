@@ -58,10 +58,14 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The devices here, best first, and the CUDA version of torch, None for a CPU build."""
+    """The devices here, best first, and the CUDA version of torch, None for a CPU build.
+
+    `name` is what a message calls the machine.
+    """
 
     devices: tuple[str, ...]
     cuda_build: str | None
+    name: str = "this machine"
 
 
 def this_machine() -> Machine:
@@ -146,7 +150,7 @@ def _missing_device(device: str, machine: Machine) -> str | None:
     if device in machine.devices:
         return None
     build = "for the CPU only" if machine.cuda_build is None else f"for CUDA {machine.cuda_build}"
-    return f"{device}: not here; this machine has {', '.join(machine.devices)} and torch is built {build}"
+    return f"{device}: not here; {machine.name} has {', '.join(machine.devices)} and torch is built {build}"
 
 
 def _describe(found: ResolvedCheckpoint | ResolvedData) -> str:

@@ -32,15 +32,40 @@ def require_training_packages(
     Raises:
         UnavailableError: naming each package that is missing or too old, and how to install them.
     """
+    _require("training", "train", requirements, installed)
+
+
+def require_ray(
+    requirements: Iterable[str] | None = None, installed: Callable[[str], str | None] | None = None
+) -> None:
+    """Make sure that the package of the `ray` extra is here and at its floor or above.
+
+    Args:
+        requirements: requirement lines; None takes those of the installed `harness`.
+        installed: the version of a package, or None where it is missing.
+
+    Raises:
+        UnavailableError: it is missing or too old, and how to install it.
+    """
+    _require("a Ray cluster", "ray", requirements, installed)
+
+
+def _require(
+    what: str,
+    extra: str,
+    requirements: Iterable[str] | None,
+    installed: Callable[[str], str | None] | None,
+) -> None:
     lines = own_requirements() if requirements is None else requirements
     version_of = installed or installed_version
     complaints = [
         f"needs {name}>={floor}, found {found or 'none'}"
-        for name, floor in floors(lines, "train").items()
+        for name, floor in floors(lines, extra).items()
         if is_below(found := version_of(name), floor)
     ]
     if complaints:
-        raise UnavailableError("training " + "; ".join(complaints), hint=f"Install it: {INSTALL}")
+        install = INSTALL.replace("train", extra)
+        raise UnavailableError(f"{what} " + "; ".join(complaints), hint=f"Install it: {install}")
 
 
 def floors(requirements: Iterable[str], extra: str | None) -> dict[str, str]:

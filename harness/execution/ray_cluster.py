@@ -1,0 +1,54 @@
+"""A Ray cluster as the machine of a run: which devices it has, who runs trials there, how many at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from harness.environment import torch_cuda_build
+from harness.execution.local import Place
+from harness.execution.preflight import Machine
+from harness.execution.ray_connection import RayConnection
+from harness.execution.ray_executor import Connection, RayExecutor
+
+
+@dataclass(frozen=True, slots=True)
+class RayCluster:
+    """A cluster that this process is connected to, at the address it was asked for by."""
+
+    connection: Connection
+    address: str
+
+    def machine(self) -> Machine:
+        """Its devices: each trial on a GPU sees one, as `cuda:0`, whichever that is."""
+        has_gpu = any(node.gpus >= 1 for node in self.connection.nodes)
+        name = f"the Ray cluster {self.address}, where a trial sees one GPU, as cuda:0,"
+        return Machine(("cuda:0", "cpu") if has_gpu else ("cpu",), torch_cuda_build(), name=name)
+
+    def executor(self, place: Place, grace_s: float) -> RayExecutor:
+        """An executor on it."""
+        return RayExecutor(place, self.connection, grace_s=grace_s)
+
+    def at_once(self, device: str, threads: int) -> int:
+        """How many trials of so many threads it takes, none disturbing another: one a node, or a GPU."""
+        fitting = [node for node in self.connection.nodes if node.cpus >= threads]
+        if device == "cpu":
+            return len(fitting)
+        return sum(min(int(node.gpus), int(node.cpus // threads)) for node in fitting)
+
+
+@contextmanager
+def ray_cluster(address: str | None) -> Iterator[RayCluster]:
+    """The cluster at that address, at RAY_ADDRESS, or of this machine; left again at the end.
+
+    Raises:
+        InvalidInputError: the address is none that can be used from here.
+        UnavailableError: there is no cluster, or it refuses the token.
+    """
+    connection = RayConnection(address or os.environ.get("RAY_ADDRESS") or "auto")
+    try:
+        yield RayCluster(connection, connection.address)
+    finally:
+        connection.close()

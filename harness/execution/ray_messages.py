@@ -1,0 +1,50 @@
+"""What passes, as JSON, between a run, the process that speaks to its Ray cluster, and the nodes."""
+
+from __future__ import annotations
+
+from harness.frozen import Frozen
+from harness.job import Job, Progress
+from harness.results.models import TrialResult
+
+
+class Node(Frozen):
+    """A node of the cluster that is alive, and what it offers to tasks."""
+
+    name: str
+    cpus: float
+    gpus: float
+
+
+class Connected(Frozen):
+    """The first line of the process that speaks to Ray: the nodes, or why there is no connection."""
+
+    nodes: tuple[Node, ...] = ()
+    problem: str | None = None
+
+
+class Request(Frozen):
+    """A trial for some node. `number` counts the attempts of a run; `threads` are the CPUs it is given."""
+
+    number: int
+    job: Job
+    runner: str
+    threads: int
+    grace_s: float
+
+
+class Heard(Frozen):
+    """Something about the attempt of that number: where it is, its result, or how it was lost.
+
+    `refused` says why no worker was started, `lost` why nothing more will be heard, and `memory_ran_out` that
+    Ray ended it for want of memory. `log` is what the worker printed, and comes with the result.
+    """
+
+    number: int
+    node: str | None = None
+    progress: Progress | None = None
+    result: TrialResult | None = None
+    may_retry: bool = False
+    log: str = ""
+    refused: str | None = None
+    lost: str | None = None
+    memory_ran_out: bool = False

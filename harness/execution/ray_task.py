@@ -1,0 +1,130 @@
+"""What a Ray task does with a trial on its node: the same as on a machine alone, in a folder of its own.
+
+Nothing here imports ray. The task's process only watches; the trial runs in a process group of its own, which
+ends when that one does, however it does.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from harness import __version__
+from harness.assets.places import cache_root
+from harness.execution.executor import Ended
+from harness.execution.local import LocalExecutor, Place
+from harness.execution.ray_messages import Heard, Request
+from harness.execution.redaction import secrets_in
+from harness.execution.trial_files import LOG
+from harness.execution.worker_environment import worker_environment
+from harness.job import Job, Progress
+from harness.results.models import TrialResult
+
+PROGRESS_SECONDS: Final = 0.5
+_POLL_SECONDS: Final = 0.1
+
+
+def run_on_node(version: str, number: int, text: str) -> Iterator[str]:
+    """Run a trial here, and yield what is to be heard of it, each as the JSON of a `Heard`.
+
+    Args:
+        version: of the harness that asks.
+        number: of the attempt.
+        text: the JSON of a `Request`.
+    """
+    node = platform.node()
+    if version != __version__:
+        refused = f"the node {node} has harness {__version__}, the run is by harness {version}"
+        yield Heard(number=number, node=node, refused=refused).model_dump_json()
+        return
+    request = Request.model_validate_json(text)
+    if missing := missing_files(request.job):
+        result = _unavailable(request.job, node, missing)
+        yield Heard(number=number, node=node, result=result).model_dump_json()
+        return
+    with TemporaryDirectory(prefix="harness-ray-") as folder:
+        for heard in _run(request, node, Path(folder)):
+            yield heard.model_dump_json()
+
+
+def missing_files(job: Job) -> tuple[str, ...]:
+    """The files and folders that the job needs and that are not on this machine."""
+    wanted = (job.checkpoint.path, *job.data.files.values())
+    return tuple(path for path in wanted if not Path(path).exists())
+
+
+def _unavailable(job: Job, node: str, missing: tuple[str, ...]) -> TrialResult:
+    more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+    return TrialResult(
+        trial=job.trial,
+        status="unavailable",
+        phase="start",
+        reason=(
+            f"the node {node} has no {missing[0]}{more}: checkpoints and data must be on every node at the "
+            "paths they have where the run was started; keep them and harness on a file system that all share"
+        ),
+        started=datetime.now(UTC),
+        duration_s=0.0,
+    )
+
+
+def _run(request: Request, node: str, folder: Path) -> Iterator[Heard]:
+    """Run it with this node's own environment and limits, and say where it is twice a second."""
+    job = request.job.model_copy(update={"cache_dir": _cache(request.job)})
+    trial_folder = folder / "trials" / job.trial.id
+    trial_folder.mkdir(parents=True)
+    environ = worker_environment(os.environ, threads=request.threads, run_folder=folder)
+    place = Place(request.runner, folder, environ, request.threads, secrets_in(os.environ))
+    executor = LocalExecutor(place, grace_s=request.grace_s)
+    try:
+        executor.submit(job, trial_folder)
+        for said in _watch(executor):
+            if isinstance(said, Progress):
+                yield Heard(number=request.number, node=node, progress=said)
+                continue
+            log = _text(trial_folder / LOG)
+            yield Heard(
+                number=request.number, node=node, result=said.result, may_retry=said.may_retry, log=log
+            )
+    except KeyboardInterrupt:
+        # So Ray cancels a task.
+        executor.stop(request.grace_s)
+        raise
+    finally:
+        executor.stop(0.0)
+
+
+def _watch(executor: LocalExecutor) -> Iterator[Progress | Ended]:
+    """Now and then the latest progress, and the end."""
+    latest: Progress | None = None
+    said_at = -PROGRESS_SECONDS
+    while True:
+        for event in executor.poll(_POLL_SECONDS):
+            if isinstance(event, Ended):
+                if latest is not None:
+                    yield latest
+                yield event
+                return
+            latest = event.progress
+        if latest is not None and time.monotonic() - said_at >= PROGRESS_SECONDS:
+            said_at = time.monotonic()
+            yield latest
+            latest = None
+
+
+def _cache(job: Job) -> str:
+    """The run's cache folder if this node has it, else its own: it holds only what can be made again."""
+    return job.cache_dir if os.access(job.cache_dir, os.W_OK | os.X_OK) else str(cache_root().absolute())
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
