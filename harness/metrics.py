@@ -69,6 +69,6 @@ METRICS: Final[dict[str, Metric]] = {
     "copy_peak_bytes_per_second": Metric(
         "B/s", "none", "fastest copy of the device's memory here, bytes read and written"
     ),
-    "roofline_seconds": Metric("s", "min", "measuring these peaks, or reading those of an earlier trial"),
+    "roofline_seconds": Metric("s", "none", "measuring these peaks, or reading those of an earlier trial"),
     "energy_joules": Metric("J", "min", "energy the device used while training, after warm-up"),
 }

@@ -176,6 +176,6 @@ def _timings(results: Sequence[TrialResult]) -> dict[str, tuple[float, ...]]:
     for metric, meaning in METRICS.items():
         values = [result.value(metric) for result in results]
         known = tuple(value for value in values if value is not None and value > 0)
-        if meaning.unit in _TIMING_UNITS and len(known) == len(results):
+        if meaning.unit in _TIMING_UNITS and meaning.goal != "none" and len(known) == len(results):
             found[metric] = known
     return found

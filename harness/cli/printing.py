@@ -17,16 +17,19 @@ from harness.output.tables import make_console, report_table
 from harness.results.models import Report
 
 
-def print_report(report: Report, name: str = "table") -> None:
-    """Print the report in the format of that name; in a GitHub step, `github` appends the summary too."""
+def print_report(report: Report, name: str = "table", *, roofline: bool = False) -> None:
+    """Print the report in the format of that name; in a GitHub step, `github` appends the summary too.
+
+    `roofline` adds a table of the machine's peaks to the table.
+    """
     if name == "table" and sys.stdout.isatty():
         if isinstance(sys.stdout, io.TextIOWrapper):
             # A terminal that cannot show a sign gets it spelt out, not a traceback.
             sys.stdout.reconfigure(errors="backslashreplace")
-        make_console(sys.stdout).print(report_table(report))
+        make_console(sys.stdout).print(report_table(report, roofline=roofline))
     else:
         sys.stdout.flush()
-        sys.stdout.buffer.write(encoded(render(report, name)))
+        sys.stdout.buffer.write(encoded(render(report, name, roofline=roofline)))
         sys.stdout.buffer.flush()
     tell_github(report_annotations(report), partial(render, report, "markdown"), name)
 

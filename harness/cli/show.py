@@ -22,14 +22,18 @@ from harness.results.writing import write_atomic
 @click.option(
     "--output", "-o", type=click.Path(path_type=Path), help="Write to this file, in the format of its ending."
 )
-def command(report: Path, wanted: str | None, as_json: bool, output: Path | None) -> None:
+@click.option(
+    "--roofline/--no-roofline",
+    help="Also hold each variant against the peaks of its machine, below the table.",
+)
+def command(report: Path, wanted: str | None, as_json: bool, output: Path | None, roofline: bool) -> None:
     """Print the table of REPORT, a report.json or the folder of a run, or write it in another format."""
     if as_json and wanted not in (None, "json"):
         raise click.UsageError(f"--json and --format {wanted} exclude each other.")
     name = "json" if as_json else wanted
     if output is not None:
         name = name or format_of(output)
-        write_atomic(output, encoded(render(load_report(report), name)))
+        write_atomic(output, encoded(render(load_report(report), name, roofline=roofline)))
         click.echo(f"wrote {safe_text(str(output))}", err=True)
         return
-    print_report(load_report(report), name or "table")
+    print_report(load_report(report), name or "table", roofline=roofline)

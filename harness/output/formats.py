@@ -25,6 +25,8 @@ FORMATS: Final[dict[str, str]] = {
     "bmf": "harness.output.bencher:to_bmf",
 }
 
+_TABLE_WITH_ROOFLINE: Final = "harness.output.tables:to_table_with_roofline"
+
 ENDINGS: Final[dict[str, str]] = {
     ".txt": "table",
     ".md": "markdown",
@@ -36,9 +38,10 @@ ENDINGS: Final[dict[str, str]] = {
 }
 
 
-def render(report: Report, name: str) -> str:
-    """The report in the format of that name."""
-    module, _, function = FORMATS[name].partition(":")
+def render(report: Report, name: str, *, roofline: bool = False) -> str:
+    """The report in the format of that name; `roofline` adds the peaks to the table: documents have them."""
+    place = _TABLE_WITH_ROOFLINE if roofline and name == "table" else FORMATS[name]
+    module, _, function = place.partition(":")
     return cast("Render", getattr(import_module(module), function))(report)
 
 

@@ -13,6 +13,8 @@ from harness.output.cells import Column, columns
 from harness.output.document import created, environment, history, proved, reproduce
 from harness.output.numbers import rate
 from harness.output.remarks import constants, notes, parity, place, remarks, title
+from harness.output.roofline import HEADING as ROOFLINE
+from harness.output.roofline import roofline_columns, roofline_notes
 from harness.output.safe_text import safe_text
 from harness.results.models import Report
 
@@ -54,6 +56,7 @@ def to_html(report: Report) -> str:
             _bars(rows),
             f"<h2>Notes</h2>\n{_list(notes(report, rows))}",
             _section("Parity with the plain model", proved(report.proofs)),
+            _roofline(report, rows),
             _section("Epochs, means over the seeds", history(report, rows)),
             f"<h2>Environment</h2>\n<dl>{pairs}</dl>",
             f"<h2>Run it again</h2>\n{_list(reproduce(report))}",
@@ -66,6 +69,11 @@ def to_html(report: Report) -> str:
 
 def _section(heading: str, shown: Sequence[Column]) -> str:
     return f"<h2>{html_text(heading)}</h2>\n{_table(heading, shown)}" if shown else ""
+
+
+def _roofline(report: Report, rows: Sequence[Row]) -> str:
+    peaks = roofline_columns(report, rows)
+    return f"{_section(ROOFLINE, peaks)}\n{_list(roofline_notes(report, rows))}" if peaks else ""
 
 
 def _table(caption: str, shown: Sequence[Column]) -> str:
@@ -100,7 +108,7 @@ def _list(lines: Iterable[str]) -> str:
 
 def _bars(rows: Sequence[Row]) -> str:
     """Real tokens per second by variant as inline SVG; the table above holds the same numbers."""
-    speeds = [(row, row.real_tokens_per_second) for row in rows if row.real_tokens_per_second]
+    speeds = [(row, row.speed) for row in rows if row.speed]
     if not speeds:
         return ""
     best = max(speed for _, speed in speeds)
@@ -117,7 +125,7 @@ def _bars(rows: Sequence[Row]) -> str:
 
 
 def _bar(at: int, row: Row, length: float, devices: int) -> str:
-    top, speed = at * _BAR_HEIGHT, row.real_tokens_per_second
+    top, speed = at * _BAR_HEIGHT, row.speed
     label = row.label if len(row.label) <= 36 else f"{row.label[:35]}…"
     words = ", ".join([rate(speed), *remarks(row, devices)])
     return (

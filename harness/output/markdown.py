@@ -10,6 +10,8 @@ from harness.analysis.summary import summarize
 from harness.output.cells import Column, columns
 from harness.output.document import created, environment, history, proved, reproduce
 from harness.output.remarks import constants, notes, parity, place, title
+from harness.output.roofline import HEADING as ROOFLINE
+from harness.output.roofline import roofline_columns, roofline_notes
 from harness.output.safe_text import safe_text
 from harness.results.models import Report
 
@@ -45,6 +47,8 @@ def to_markdown(report: Report) -> str:
     ]
     if report.proofs:
         sections += ["## Parity with the plain model", markdown_table(proved(report.proofs))]
+    if peaks := roofline_columns(report, rows):
+        sections += [f"## {ROOFLINE}", markdown_table(peaks), _list(roofline_notes(report, rows))]
     if epochs := history(report, rows):
         sections += ["## Epochs", "Means over the seeds.", markdown_table(epochs)]
     sections += [

@@ -8,14 +8,17 @@ from typing import Final, Literal, TextIO
 
 from rich import box
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from harness.analysis.rows import Row
 from harness.analysis.summary import summarize
 from harness.output.cells import Column, columns
 from harness.output.remarks import constants, notes, parity, place, title
+from harness.output.roofline import HEADING as ROOFLINE
+from harness.output.roofline import no_roofline, roofline_columns, roofline_notes
 from harness.output.safe_text import safe_text
 from harness.results.models import Report
 
@@ -27,12 +30,15 @@ _NARROWEST_OTHERS: Final = 12
 _GAP: Final = 2
 
 
-def report_table(report: Report) -> RenderableType:
-    """The report's table and notes; it takes the width it is given and says which columns that leaves out."""
+def report_table(report: Report, *, roofline: bool = False) -> RenderableType:
+    """The report's table and notes; it takes the width it is given and says which columns that leaves out.
+
+    `roofline` adds a second table: each variant beside its machine's peaks.
+    """
     rows = summarize(report)
     if not rows:
         return Text(f"{safe_text(title(report), LONGEST_NOTE)}: nothing has run")
-    return FittedTable(
+    table = FittedTable(
         title=safe_text(title(report), LONGEST_NOTE),
         subtitles=[
             safe_text(line, LONGEST_NOTE)
@@ -42,11 +48,29 @@ def report_table(report: Report) -> RenderableType:
         columns=[safe_column(column) for column in columns(report, rows)],
         notes=[safe_text(note, LONGEST_NOTE) for note in notes(report, rows)],
     )
+    return Group(table, Text(), _roofline_table(report, rows)) if roofline else table
+
+
+def _roofline_table(report: Report, rows: Sequence[Row]) -> RenderableType:
+    columns = roofline_columns(report, rows)
+    if not columns:
+        return Text(safe_text(no_roofline(report), LONGEST_NOTE))
+    return FittedTable(
+        title=ROOFLINE,
+        subtitles=[],
+        columns=[safe_column(column) for column in columns],
+        notes=[safe_text(note, LONGEST_NOTE) for note in roofline_notes(report, rows)],
+    )
 
 
 def to_table(report: Report, width: int = OFF_TERMINAL_WIDTH) -> str:
     """The report's table as plain text, for a file or a pipe; `width` is in columns."""
     return plain(report_table(report), width)
+
+
+def to_table_with_roofline(report: Report, width: int = OFF_TERMINAL_WIDTH) -> str:
+    """The same, with each variant held against the peaks of its machine below."""
+    return plain(report_table(report, roofline=True), width)
 
 
 def plain(drawn: RenderableType, width: int = OFF_TERMINAL_WIDTH) -> str:

@@ -139,3 +139,11 @@ def test_help_names_every_format() -> None:
     shown = _harness("show", "--help").stdout.decode()
     assert "pytest-benchmark" in shown
     assert "--output" in shown
+
+
+def test_the_peaks_are_shown_on_request_only(report_file: Path) -> None:
+    assert b"roofline" not in _harness("show", report_file).stdout
+    done = _harness("show", report_file, "--roofline")
+    assert done.returncode == 0
+    assert done.stdout.startswith(_harness("show", report_file, "--no-roofline").stdout)
+    assert b"no roofline: no trial of this report measured the machine's peaks" in done.stdout

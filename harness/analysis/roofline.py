@@ -1,0 +1,58 @@
+"""How far each variant stays below what its machine can do, from the peaks measured beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Final
+
+from harness.results.models import Report, TrialResult
+
+SHARE: Final = "matmul_peak_share"
+
+
+@dataclass(frozen=True, slots=True)
+class Roofline:
+    """One variant beside its machine's peaks: medians over its completed trials, None where not measured.
+
+    `flops` are those of the real tokens after warm-up, `per_second` over their training time. `peak` is of
+    matrix products at the model's shapes, `square_peak` of large square ones (both FLOP/s), `copy_peak` of
+    copies (bytes/s); `share` is `per_second` over `peak`. `reason` says why there is no share.
+    """
+
+    flops: float | None
+    per_second: float | None
+    peak: float | None
+    share: float | None
+    square_peak: float | None
+    copy_peak: float | None
+    reason: str | None
+
+
+def rooflines(report: Report) -> Mapping[str, Roofline]:
+    """By variant id; empty where no trial of the report measured a peak or says why not."""
+    variants: dict[str, list[TrialResult]] = {}
+    for result in report.results:
+        if result.status == "completed" and result.measurement(SHARE) is not None:
+            variants.setdefault(result.trial.variant_id, []).append(result)
+    return {variant: _roofline(results) for variant, results in variants.items()}
+
+
+def _roofline(results: list[TrialResult]) -> Roofline:
+    share = _median(results, SHARE)
+    reasons = (found.reason for result in results if (found := result.measurement(SHARE)) is not None)
+    return Roofline(
+        flops=_median(results, "model_flops"),
+        per_second=_median(results, "model_flops_per_second"),
+        peak=_median(results, "matmul_peak_flops_per_second"),
+        share=share,
+        square_peak=_median(results, "square_matmul_peak_flops_per_second"),
+        copy_peak=_median(results, "copy_peak_bytes_per_second"),
+        reason=next((reason for reason in reasons if reason), None) if share is None else None,
+    )
+
+
+def _median(results: Iterable[TrialResult], metric: str) -> float | None:
+    found = [value for result in results if (value := result.value(metric)) is not None]
+    return median(found) if found else None
