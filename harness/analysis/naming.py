@@ -36,6 +36,12 @@ def axes(trial: Trial) -> dict[str, str]:
     }
 
 
+def only_tokenise(trials: Iterable[Trial]) -> bool:
+    """Whether there are trials, and none of them trains."""
+    trains = {trial.tokenization is None for trial in trials}
+    return trains == {False}
+
+
 def shared_axes(trials: Iterable[Trial]) -> dict[str, str]:
     """The axes on which all these trials agree, with their value."""
     variants = list({trial.variant_id: axes(trial) for trial in trials}.values())

@@ -94,12 +94,22 @@ def _row(
 
 def _tokenizing(results: Sequence[TrialResult]) -> Tokenizing:
     added = [value for result in results if (value := result.value("tokenize_memory_bytes")) is not None]
+    seconds = _median(results, "tokenize_seconds")
     return Tokenizing(
-        seconds=_median(results, "tokenize_seconds"),
-        examples_per_second=_median(results, "tokenize_examples_per_second"),
-        tokens_per_second=_median(results, "tokenize_tokens_per_second"),
+        seconds=seconds,
+        examples_per_second=_over(seconds, results, "tokenize_examples_per_second"),
+        tokens_per_second=_over(seconds, results, "tokenize_tokens_per_second"),
         added_memory_bytes=max(added, default=None),
     )
+
+
+def _over(seconds: float | None, results: Sequence[TrialResult], metric: str) -> float | None:
+    """What one pass handles over the median time, with which the median of even numbers of rates does not go."""
+    for result in results:
+        rate, time = result.value(metric), result.value("tokenize_seconds")
+        if seconds and rate is not None and time is not None:
+            return rate * time / seconds
+    return None
 
 
 def _statuses(results: Sequence[TrialResult]) -> dict[Status, int]:

@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 import click
 
+from harness.analysis.naming import only_tokenise
 from harness.assets.models import AssetsMode
 from harness.assets.resolve import peek_checkpoint, peek_data
 from harness.environment import available_devices
@@ -19,6 +20,7 @@ from harness.suite.reading import read_suite
 from harness.trial import Train, Trial
 
 ALWAYS_SHOWN = ("checkpoint", "padding", "device", "precision", "seed")
+SHOWN_OF_TOKENIZING = ("checkpoint", "tokenization", "tokenizer", "seed")
 SHOWN_IF_SEVERAL = ("revision", "engine", "attention", "token_type_ids")
 
 
@@ -106,7 +108,8 @@ def _lines(plan: dict[str, Any]) -> list[str]:
 def _table(trials: Sequence[Trial]) -> list[list[str]]:
     several = [name for name in SHOWN_IF_SEVERAL if len({getattr(trial, name) for trial in trials}) > 1]
     varied = [key for key in Train.model_fields if len({getattr(trial.train, key) for trial in trials}) > 1]
-    columns = [*ALWAYS_SHOWN, *several]
+    always = SHOWN_OF_TOKENIZING if only_tokenise(trials) else ALWAYS_SHOWN
+    columns = [*always, *several]
     rows = [["id", *columns, *varied]]
     for trial in trials:
         values = [getattr(trial, name) for name in columns]

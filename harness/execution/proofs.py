@@ -12,9 +12,14 @@ from harness.trial import Trial
 
 
 def proof_jobs(jobs: Iterable[Job]) -> dict[str, Job]:
-    """One job for each distinct function among these, by the id of the trial that stands for it."""
+    """One job for each distinct function among these, by the id of the trial that stands for it.
+
+    A trial that only tokenises computes none, and checks its own ids.
+    """
     found: dict[str, Job] = {}
     for job in jobs:
+        if job.trial.tokenization is not None:
+            continue
         trial = function_of(job.trial)
         found.setdefault(trial.id, job.model_copy(update={"trial": trial, "purpose": "prove"}))
     return found

@@ -2,7 +2,8 @@
 
 Started as `python -I -S memory_sampler.py PID`, it writes the bytes in use now as a line, then samples until
 its standard input ends, takes one last sample, and writes the most it saw. Bytes are proportional set sizes,
-so that pages which processes share count once in all; the parent of PID, which shares pages too, is counted.
+so that pages which processes share count once in all, less the pages of files, which can be dropped at any
+time. The parent of PID is counted, since it shares pages too.
 """
 
 from __future__ import annotations
@@ -44,12 +45,12 @@ def _parent(pid: int) -> int | None:
 
 
 def _bytes(pid: int) -> int:
-    """Its proportional set size; 0 for one that has ended, or that may not be looked at."""
+    """Its share of what is no file's; 0 for one that has ended, or that may not be looked at."""
     try:
         lines = (_PROC / str(pid) / "smaps_rollup").read_text().splitlines()
     except OSError:
         return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(("Pss_Anon:", "Pss_Shmem:")))
 
 
 def main(pid: int) -> None:

@@ -33,15 +33,15 @@ from harness.training.tokenizing_ways import (
 )
 from harness.trial import Tokenization
 
-MOST_PASSES: Final = 5
-ENOUGH_SECONDS: Final = 1.0
+# One pass of that length tells as much as three short ones, and seeds repeat it.
+MOST_PASSES: Final = 3
+LONG_SECONDS: Final = 0.5
 
 
 def measure_tokenizing(job: Job, way: Tokenization, announce: Announce) -> TrialResult:
     """Tokenise both splits in one way: once for its memory and to warm up, then again for its time.
 
-    The timed passes go on until they have taken a second, or there are five. The reference is computed
-    last: it may start threads, and `num_proc` forks.
+    The reference is computed last: it may start threads, and `num_proc` forks.
 
     Raises:
         TrialStoppedError: `unavailable` without such a tokenizer; `failed` where any example has other ids
@@ -58,6 +58,7 @@ def measure_tokenizing(job: Job, way: Tokenization, announce: Announce) -> Trial
     with TemporaryDirectory(prefix="harness-tokenize-") as folder, parallelism(way, threads):
         work = tokenizing(write_rows(corpus, Path(folder)), tokenizer, way, truncation_length(job))
         reset_peak_memory(device)
+        gc.collect()
         encoded, memory = with_added_memory(work)
         del encoded
         encoded, seconds = _timed(work, announce)
@@ -87,7 +88,7 @@ def _timed(work: Callable[[], Encoded], announce: Announce) -> tuple[Encoded, li
         begin = time.perf_counter()
         encoded = work()
         seconds.append(time.perf_counter() - begin)
-        if len(seconds) == MOST_PASSES or sum(seconds) >= ENOUGH_SECONDS:
+        if len(seconds) == MOST_PASSES or seconds[0] > LONG_SECONDS:
             return encoded, seconds
         del encoded
 

@@ -19,6 +19,7 @@ COUNTS = {
     "padding": (36, 36),
     "quickstart": (12, 12),
     "reference": (3, 3),
+    "tokenization": (20, 20),
 }
 
 
