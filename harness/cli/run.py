@@ -13,7 +13,7 @@ import click
 from harness.cli.printing import print_report
 from harness.errors import HarnessError
 from harness.execution.interrupts import Interrupt
-from harness.execution.options import DEFAULT_RUNNER, RunOptions
+from harness.execution.options import DEFAULT_RUNNER, ExecutorName, RunOptions
 from harness.output.live import view
 from harness.output.safe_text import safe_text
 from harness.output.tables import make_console
@@ -84,6 +84,18 @@ from harness.suite.text import read_bytes, shown
 @click.option("--baseline", help="What the gates measure drops against: a report, or a kept baseline's name.")
 @click.option("--wait/--no-wait", help="Wait while another process works on this run.")
 @click.option("--json/--no-json", "as_json", help="Print the report as JSON instead of the table.")
+@click.option(
+    "--executor",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Where trials run: in processes of this machine, or on a Ray cluster (extra `ray`).",
+)
+@click.option(
+    "--ray-address",
+    metavar="HOST:PORT",
+    help="The head of the cluster; by default RAY_ADDRESS, or the cluster that this machine is a node of.",
+)
 @click.option("--runner", default=DEFAULT_RUNNER, hidden=True)
 @click.option("--grace", "grace_s", type=click.FloatRange(0), default=10.0, hidden=True)
 def command(
@@ -105,6 +117,8 @@ def command(
     baseline: str | None,
     wait: bool,
     as_json: bool,
+    executor: ExecutorName,
+    ray_address: str | None,
     runner: str,
     grace_s: float,
 ) -> int:
@@ -128,6 +142,8 @@ def command(
         fail_fast=fail_fast,
         same_error=same_error,
         jobs=jobs,
+        executor=executor,
+        ray_address=ray_address,
         runner=runner,
         grace_s=grace_s,
     )

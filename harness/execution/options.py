@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from harness.assets.models import AssetsMode
 from harness.execution.executor import Executor
@@ -19,6 +19,8 @@ from harness.results.reading import load_report
 DEFAULT_RUNNER: Final = "harness.training.run_trial:run_trial"
 """What trains, by name: importing it here would import torch."""
 
+ExecutorName = Literal["local", "ray"]
+
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
@@ -30,7 +32,9 @@ class RunOptions:
     `retries` is for trials that were killed, timed out or could not be started. `fail_fast` ends the run at
     the first trial that does not complete, `same_error` spares the rest of an axis' value after so many equal
     errors (0: never). `jobs` trials run at once on a device, and if more than one their times do not count.
-    `parity` proves every variant before the first trial. `runner` is `module:function`; `grace_s` is how long
+    `parity` proves every variant before the first trial. `executor` says where trials run: in processes of
+    this machine, or on the Ray cluster at `ray_address` (None: at RAY_ADDRESS, or the one that this machine
+    is a node of). `runner` is `module:function`; `grace_s` is how long
     a worker that is told to end may take.
     """
 
@@ -46,19 +50,26 @@ class RunOptions:
     same_error: int = 0
     jobs: int = 1
     parity: bool = True
+    executor: ExecutorName = "local"
+    ray_address: str | None = None
     runner: str = DEFAULT_RUNNER
     grace_s: float = GRACE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
 class Seams:
-    """What a test puts in place of the machine: where assets are found, which devices are here, who runs."""
+    """What a cluster or a test puts in place of this machine.
+
+    Where assets are found, which devices there are, who runs, and how many of a device there are that have as
+    many CPUs as a trial has threads.
+    """
 
     assets: Callable[[AssetsMode], Assets] = RealAssets
     machine: Callable[[], Machine] = this_machine
     executor: Callable[[Place, float], Executor] = lambda place, grace_s: LocalExecutor(
         place, grace_s=grace_s
     )
+    count: Callable[[str, int], int] = lambda _device, _threads: 1
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from harness.environment import torch_cuda_build
 from harness.execution.local import Place
 from harness.execution.preflight import Machine
 from harness.execution.ray_connection import RayConnection
-from harness.execution.ray_executor import Connection, RayExecutor
+from harness.execution.ray_executor import Connection, RayExecutor, fits
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +31,12 @@ class RayCluster:
         """An executor on it."""
         return RayExecutor(place, self.connection, grace_s=grace_s)
 
-    def at_once(self, device: str, threads: int) -> int:
-        """How many trials of so many threads it takes, none disturbing another: one a node, or a GPU."""
-        fitting = [node for node in self.connection.nodes if node.cpus >= threads]
+    def count(self, device: str, threads: int) -> int:
+        """How many nodes have as many CPUs, or how many GPUs have as many CPUs beside them; at least one."""
+        fitting = [node for node in self.connection.nodes if fits(node, device, threads)]
         if device == "cpu":
-            return len(fitting)
-        return sum(min(int(node.gpus), int(node.cpus // threads)) for node in fitting)
+            return max(1, len(fitting))
+        return max(1, sum(min(int(node.gpus), int(node.cpus // threads)) for node in fitting))
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -42,6 +42,11 @@ class Connection(Protocol):
 
     def close(self) -> None:
         """End it, and all that it has started."""
+
+
+def fits(node: Node, device: str, threads: int) -> bool:
+    """Whether the node can ever run a trial of so many threads on such a device."""
+    return node.cpus >= threads and (device == "cpu" or node.gpus >= 1)
 
 
 @dataclass(slots=True)
@@ -86,8 +91,8 @@ class RayExecutor:
         self._ended: list[Ended] = []
         self._lost: str | None = None
         self._stopping = False
-        most = max((node.cpus for node in connection.nodes), default=0.0)
-        if most < place.threads:
+        if not any(fits(node, "cpu", place.threads) for node in connection.nodes):
+            most = max((node.cpus for node in connection.nodes), default=0.0)
             raise UnavailableError(
                 f"a trial takes {place.threads} CPUs, a thread each, and no node of the Ray cluster has more "
                 f"than {most:g}",
@@ -103,6 +108,11 @@ class RayExecutor:
             self._end(self._number, Ending(lost=self._lost))
             return
         threads = self._place.threads
+        if not any(fits(node, job.trial.device, threads) for node in self._connection.nodes):
+            # Ray would wait for such a node without end.
+            what = f"a GPU and {threads} CPUs, one for each thread of a trial"
+            self._end(self._number, Ending(refused=f"no node of the cluster has {what}"))
+            return
         sent = job.model_copy(update={"measure": job.measure.model_copy(update={"threads": threads})})
         request = Request(
             number=self._number, job=sent, runner=self._place.runner, threads=threads, grace_s=self._grace_s
@@ -196,7 +206,7 @@ class RayExecutor:
             return Judgement(heard.result, heard.may_retry)
         if self._stopping:
             ending = Ending(interrupted=True)
-        return judge(
+        judgement = judge(
             attempt.job,
             "its node sent no result",
             ending,
@@ -204,6 +214,8 @@ class RayExecutor:
             started=attempt.started,
             duration_s=self._clock() - attempt.since,
         )
+        at_once = {"concurrent": attempt.job.concurrent}
+        return replace(judgement, result=judgement.result.model_copy(update=at_once))
 
     def _write_log(self, folder: Path, text: str) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 from harness import __version__
 from harness.environment import describe_environment, describe_git, physical_cores
+from harness.execution.executors import seams_of
 from harness.execution.interrupts import Interrupt, Interrupts, listen
 from harness.execution.local import Place
 from harness.execution.opening import Opened, open_directory
@@ -66,9 +67,9 @@ def run_suite(
         StorageError: a file could not be written; what was finished is kept.
         Interrupt: by a signal before the first trial, or by a second one.
     """
-    work = _Work(suite, suite_text, options, observer, render, seams or Seams())
-    refuse_secrets(suite, work.secrets)
-    with listen() as interrupts:
+    refuse_secrets(suite, secrets_in(os.environ))
+    with listen() as interrupts, seams_of(options, seams) as chosen:
+        work = _Work(suite, suite_text, options, observer, render, chosen)
         trials = expand(suite, work.machine.devices)
         if options.runner == DEFAULT_RUNNER:
             require_training_packages()
@@ -92,8 +93,12 @@ def prove_suite(
         UnavailableError: nothing can run here, or not everything with `strict`.
         Interrupt: by a signal.
     """
-    work = _Work(suite, b"", options, observer, lambda _report: ("", None), seams or Seams())
-    with listen() as interrupts, TemporaryDirectory(prefix="harness-prove-") as folder:
+    with (
+        listen() as interrupts,
+        seams_of(options, seams) as chosen,
+        TemporaryDirectory(prefix="harness-prove-") as folder,
+    ):
+        work = _Work(suite, b"", options, observer, lambda _report: ("", None), chosen)
         trials = expand(suite, work.machine.devices)
         if options.runner == DEFAULT_RUNNER:
             require_training_packages()
@@ -219,6 +224,7 @@ class _Work:
             observer=self._observer,
             interrupted=lambda: interrupts.first is not None,
             grace_s=options.grace_s,
+            count=lambda device: self._seams.count(device, self._threads),
         )
 
     def prove(self, directory: RunDirectory, jobs: Mapping[str, Job], desk: Desk) -> tuple[TrialResult, ...]:

@@ -20,6 +20,11 @@ POLL_SECONDS: Final = 0.1
 _LONGEST_ATTEMPT_NOTE: Final = 200
 
 
+def only_one(_device: str) -> int:
+    """A machine has each of its devices once; a cluster may have many."""
+    return 1
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """How many trials run at once on one device, and what follows when one does not complete.
@@ -40,7 +45,8 @@ class Desk:
     """Whom the scheduler works with.
 
     `folder_of` gives a trial's folder by its id, `keep` stores a result that the executor did not,
-    `interrupted` says that no more may be started, and `shape` is what is remembered of a result.
+    `interrupted` says that no more may be started, `shape` is what is remembered of a result, and `count`
+    how many such devices there are, each for trials of its own.
     """
 
     executor: Executor
@@ -50,6 +56,7 @@ class Desk:
     interrupted: Callable[[], bool]
     grace_s: float
     shape: Shape = as_it_is
+    count: Callable[[str], int] = only_one
 
 
 def run_jobs(jobs: Sequence[Job], desk: Desk, policy: Policy) -> dict[str, TrialResult]:
@@ -77,7 +84,7 @@ class _Schedule:
         for job in jobs:
             self._queues.setdefault(job.trial.device, deque()).append(job)
         self._running: dict[str, Job] = {}
-        self._places = dict.fromkeys(self._queues, policy.jobs)
+        self._places = {device: policy.jobs * desk.count(device) for device in self._queues}
         self._failures: dict[str, list[str]] = {}
         self._errors = (
             SameError((job.trial for job in jobs), policy.same_error) if policy.same_error else None
