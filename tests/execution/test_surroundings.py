@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,28 @@ def test_workers_get_threads_compiled_modules_and_no_secret(tmp_path: Path) -> N
     assert kept["TOKENIZERS_PARALLELISM"] == "false"
     assert kept["HF_HOME"] == str(tmp_path)
     assert not {"HF_TOKEN", "PYTHONDONTWRITEBYTECODE", "AWS_PROFILE"} & kept.keys()
+
+
+_FAULTS_OF_A_SECOND_BLOCK = """
+import resource
+import numpy
+numpy.ones(2**23)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+numpy.ones(2**23)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the variables are those of glibc")
+def test_memory_that_a_worker_frees_is_not_faulted_in_again(tmp_path: Path) -> None:
+    def faults(environ: dict[str, str]) -> int:
+        command = [sys.executable, "-c", _FAULTS_OF_A_SECOND_BLOCK]
+        return int(subprocess.run(command, env=environ, capture_output=True, check=True).stdout)
+
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    kept = worker_environment(plain, threads=1, run_folder=tmp_path)
+    # The kernel gives 64 MiB in anything from 32 huge pages to 16,384 small ones.
+    assert faults(kept) < 10 < faults(plain)
 
 
 @pytest.mark.parametrize("home", ["/proc/nowhere", "/dev/null/x"])
