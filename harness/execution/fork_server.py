@@ -72,7 +72,13 @@ class ForkServer:
         self._watch(self._woken, self._reap)
         self._report(event="ready")
         while True:
-            for key, _ in self._selector.select():
+            self._attend()
+
+    def _attend(self) -> None:
+        """Wait for something to happen, and do what is to be done about all that has."""
+        for key, _ in self._selector.select():
+            # A worker buried a moment ago may have been about to be read: its pipe is closed, or another's.
+            if self._selector.get_map().get(key.fd) is key:
                 key.data()
 
     def _watch(self, descriptor: int, call: Callable[[], object]) -> None:
