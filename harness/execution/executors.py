@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from harness.errors import InvalidInputError
@@ -10,8 +10,10 @@ from harness.execution.options import RunOptions, Seams
 
 
 @contextmanager
-def seams_of(options: RunOptions, given: Seams | None = None) -> Iterator[Seams]:
+def seams_of(options: RunOptions, given: Seams | None, note: Callable[[str], None]) -> Iterator[Seams]:
     """The machine that the options name, for as long as a run needs it; `given` takes its place.
+
+    `note` is told which cluster that is.
 
     Raises:
         InvalidInputError: the address of the cluster is none that can be used from here, or not asked for.
@@ -31,4 +33,5 @@ def seams_of(options: RunOptions, given: Seams | None = None) -> Iterator[Seams]
 
     require_ray()
     with ray_cluster(options.ray_address) as cluster:
+        note(cluster.describe())
         yield Seams(machine=cluster.machine, executor=cluster.executor, count=cluster.count)

@@ -27,6 +27,12 @@ class RayCluster:
         name = f"the Ray cluster {self.address}, where a trial sees one GPU, as cuda:0,"
         return Machine(("cuda:0", "cpu") if has_gpu else ("cpu",), torch_cuda_build(), name=name)
 
+    def describe(self) -> str:
+        """Where trials run, in a sentence."""
+        nodes = self.connection.nodes
+        cpus, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
+        return f"running on the Ray cluster {self.address}: {len(nodes)} nodes, {cpus:g} CPUs, {gpus:g} GPUs"
+
     def executor(self, place: Place, grace_s: float) -> RayExecutor:
         """An executor on it."""
         return RayExecutor(place, self.connection, grace_s=grace_s)

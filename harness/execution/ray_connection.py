@@ -30,12 +30,12 @@ _READ_BYTES: Final = 2**18
 _LOG_TAIL_BYTES: Final = 4096
 _ADDRESS: Final = re.compile(r"auto|[^\s:/]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 
+_GIVE_TOKEN: Final = (
+    "Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN (or the file ~/.ray/auth_token) to the cluster's token."
+)
 # What Ray says once and then goes on trying for minutes -> what it means and what to do.
 _HOPELESS: Final[dict[str, tuple[str, str]]] = {
-    "InvalidAuthToken": (
-        "it does not accept the token",
-        "Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN (or the file ~/.ray/auth_token) to the cluster's token.",
-    ),
+    "InvalidAuthToken": ("it does not accept the token", _GIVE_TOKEN),
     "Failed to connect to GCS at address": (
         "nothing answers there",
         "Look whether its head runs and can be reached from here; --ray-address HOST:PORT names another.",
@@ -144,7 +144,8 @@ class RayConnection:
             if lines:
                 connected = Connected.model_validate_json(lines[0])
                 if connected.problem is not None:
-                    raise self._unavailable(connected.problem, _START_ONE)
+                    hint = _GIVE_TOKEN if "authentication" in connected.problem.lower() else _START_ONE
+                    raise self._unavailable(connected.problem, hint)
                 return connected.nodes
         raise self._unavailable(f"it did not answer within {limit_s:g} s", _START_ONE)
 

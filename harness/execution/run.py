@@ -68,7 +68,7 @@ def run_suite(
         Interrupt: by a signal before the first trial, or by a second one.
     """
     refuse_secrets(suite, secrets_in(os.environ))
-    with listen() as interrupts, seams_of(options, seams) as chosen:
+    with listen() as interrupts, seams_of(options, seams, observer.note) as chosen:
         work = _Work(suite, suite_text, options, observer, render, chosen)
         trials = expand(suite, work.machine.devices)
         if options.runner == DEFAULT_RUNNER:
@@ -95,7 +95,7 @@ def prove_suite(
     """
     with (
         listen() as interrupts,
-        seams_of(options, seams) as chosen,
+        seams_of(options, seams, observer.note) as chosen,
         TemporaryDirectory(prefix="harness-prove-") as folder,
     ):
         work = _Work(suite, b"", options, observer, lambda _report: ("", None), chosen)

@@ -267,3 +267,11 @@ def held(job: Job, announce: Announce) -> TrialResult:
     while not Path(os.environ["FAKE_RELEASE"]).exists():
         time.sleep(0.02)
     return completed(job)
+
+
+def seen_and_held(job: Job, announce: Announce) -> TrialResult:
+    """Leaves a line in the file named by FAKE_RECORD, and completes when that of FAKE_RELEASE is there."""
+    announce(Progress(phase="train", step=1, steps=2))
+    with Path(os.environ["FAKE_RECORD"]).open("a") as record:
+        record.write(f"{job.trial.id}\n")
+    return held(job, announce)
