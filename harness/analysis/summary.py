@@ -104,7 +104,7 @@ def _tokenizing(results: Sequence[TrialResult]) -> Tokenizing:
 
 
 def _over(seconds: float | None, results: Sequence[TrialResult], metric: str) -> float | None:
-    """What one pass handles over the median time, with which the median of even numbers of rates does not go."""
+    """What one pass handles over the median time; of two seeds, the median rate would not go with it."""
     for result in results:
         rate, time = result.value(metric), result.value("tokenize_seconds")
         if seconds and rate is not None and time is not None:

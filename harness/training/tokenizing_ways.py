@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -37,16 +40,28 @@ def open_tokenizer(kind: Tokenizer, checkpoint: Path) -> PreTrainedTokenizerBase
     """
     if kind == "fast":
         return load_tokenizer(checkpoint)
-    if not (checkpoint / "vocab.txt").exists():
+    with TemporaryDirectory(prefix="harness-vocabulary-") as folder:
+        if not (checkpoint / "vocab.txt").exists():
+            checkpoint = _with_vocabulary(checkpoint, Path(folder))
+        slow: PreTrainedTokenizerBase = BertTokenizerLegacy.from_pretrained(checkpoint, local_files_only=True)
+    return slow
+
+
+def _with_vocabulary(checkpoint: Path, folder: Path) -> Path:
+    """The folder, filled with what BERT's tokenizer in Python reads: transformers 5 saves no `vocab.txt`."""
+    model = json.loads((checkpoint / "tokenizer.json").read_text(encoding="utf-8"))["model"]
+    if model.get("type") != "WordPiece":
         raise TrialStoppedError(
             "unavailable",
-            f"{checkpoint.name} has no vocab.txt, and BERT's is the only tokenizer in Python",
+            f"transformers has no {model.get('type', 'such')} tokenizer in Python, only BERT's WordPiece",
             hint="leave slow out for it: exclude: [{checkpoint: ..., tokenizer: slow}]",
         )
-    tokenizer: PreTrainedTokenizerBase = BertTokenizerLegacy.from_pretrained(
-        checkpoint, local_files_only=True
-    )
-    return tokenizer
+    words = sorted(model["vocab"], key=model["vocab"].__getitem__)
+    (folder / "vocab.txt").write_text("".join(f"{word}\n" for word in words), encoding="utf-8")
+    config = "tokenizer_config.json"
+    if (checkpoint / config).exists():
+        shutil.copy(checkpoint / config, folder / config)
+    return folder
 
 
 def write_rows(corpus: Corpus, folder: Path) -> DatasetDict:
@@ -98,7 +113,8 @@ def tokenizing(
 def parallelism(way: Tokenization, threads: int) -> Iterator[None]:
     """Parallel by the fast tokenizer's threads, or by processes where there are any: never by both.
 
-    A process forked from one whose threads have worked may hang, so that there must be none then.
+    A process forked from one whose threads have worked may hang. Those of the tokenizer and of torch have not
+    when `map` forks; Arrow's have, which its own handlers make safe.
     """
     wanted = {
         "TOKENIZERS_PARALLELISM": "true" if way.num_proc is None else "false",
@@ -120,7 +136,8 @@ def differing(encoded: Any, reference: TokenizedSplit) -> int:
     """How many examples of a split have other ids or token types than the reference, or are missing."""
     found = _flat(encoded)
     wanted = (reference.input_ids, reference.token_type_ids, reference.offsets)
-    if all(np.array_equal(one, other) for one, other in zip(found, wanted, strict=True)):
+    pairs: Iterator[tuple[Numbers, Numbers]] = zip(found, wanted, strict=True)
+    if all(np.array_equal(one, other) for one, other in pairs):
         return 0
     unlike = sum(one != other for one, other in zip(_examples(*found), _examples(*wanted), strict=False))
     return unlike + abs(len(found[2]) - len(reference.offsets))
