@@ -16,7 +16,7 @@ from harness.analysis.explanation import explain_pairs
 from harness.analysis.matching import match
 from harness.analysis.resampling import RESAMPLES
 from harness.analysis.statistics import ALPHA
-from harness.analysis.terms import Terms, check_terms, checked_metrics
+from harness.analysis.terms import Terms, check_terms, checked_metrics, default_metrics
 from harness.errors import InvalidInputError, NotComparableError
 from harness.results.models import Report
 
@@ -42,7 +42,8 @@ def compare(  # noqa: PLR0913 - the question's terms, each of them a default tha
         reports: two or more; exactly one with `by`.
         baseline: the place of the report to compare with, or the text or place of the axis's level.
         by: an axis of the matrix: `padding`, `device`, `train.learning_rate`.
-        metrics: names from the table of metrics; accuracy, F1 and real tokens a second by default.
+        metrics: names from the table of metrics; accuracy, F1 and real tokens a second by default; examples a
+            second and memory for trials that only tokenise.
         margin: within which two scores (accuracy, F1, MCC) count as the same, a share of one.
         allow_mismatch: names of mismatches that shall not stand in the way; recorded in the result.
         noise: the relative band, by metric, that the machine's own noise fills.
@@ -57,7 +58,7 @@ def compare(  # noqa: PLR0913 - the question's terms, each of them a default tha
         InvalidInputError: A term is unknown or out of range, or a report is damaged.
         NotComparableError: No row holds a comparison.
     """
-    chosen = checked_metrics(metrics)
+    chosen = checked_metrics(default_metrics(reports) if metrics is None else metrics)
     check_terms(margin, allow_mismatch, noise or {})
     reference, pairs, apart = _pairs(reports, baseline, by, names)
     terms = Terms(

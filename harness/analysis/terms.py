@@ -8,12 +8,16 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from harness.analysis.conditions import Family, check_allowed
+from harness.analysis.naming import only_tokenise
 from harness.analysis.scoring import SCORINGS
 from harness.errors import InvalidInputError
 from harness.metrics import METRICS
+from harness.results.models import Report
 
 DEFAULT_METRICS: Final = ("eval_accuracy", "eval_f1", "train_real_tokens_per_second")
-_DEVICE_UNITS: Final = frozenset({"samples/s", "tokens/s", "s", "B", "J"})
+TOKENIZING_METRICS: Final = ("tokenize_examples_per_second", "tokenize_memory_bytes")
+_DEVICE_UNITS: Final = frozenset({"samples/s", "tokens/s", "s", "B", "J", "FLOP/s", "B/s"})
+_OF_A_PEAK: Final = frozenset({"model_flops_utilization", "matmul_peak_share"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +39,22 @@ def family(metric: str) -> Family:
     """`quality` is scored from predictions, `speed` depends on the device, `other` on neither."""
     if metric in SCORINGS:
         return "quality"
-    return "speed" if METRICS[metric].unit in _DEVICE_UNITS or "utilization" in metric else "other"
+    return "speed" if METRICS[metric].unit in _DEVICE_UNITS or metric in _OF_A_PEAK else "other"
 
 
-def checked_metrics(metrics: Sequence[str] | None) -> tuple[str, ...]:
-    """The metrics to compare, each once; those of `DEFAULT_METRICS` for None.
+def default_metrics(reports: Sequence[Report]) -> tuple[str, ...]:
+    """What is compared where nobody says what: other metrics where every trial only tokenises."""
+    trials = (result.trial for report in reports for result in report.results)
+    return TOKENIZING_METRICS if only_tokenise(trials) else DEFAULT_METRICS
+
+
+def checked_metrics(metrics: Sequence[str]) -> tuple[str, ...]:
+    """The metrics to compare, each once.
 
     Raises:
         InvalidInputError: A metric is unknown or has no direction, or there is none.
     """
-    chosen = tuple(dict.fromkeys(DEFAULT_METRICS if metrics is None else metrics))
+    chosen = tuple(dict.fromkeys(metrics))
     for metric in chosen:
         if metric not in METRICS:
             raise InvalidInputError(

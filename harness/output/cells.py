@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from harness.analysis.rows import Estimate, Row
+from harness.analysis.naming import only_tokenise
+from harness.analysis.rows import Estimate, Row, Tokenizing
 from harness.output.numbers import NOTHING, duration, percent, rate, size
 from harness.output.remarks import remarks, status
 from harness.results.models import Report
@@ -23,15 +24,35 @@ class Column:
     dispensable: bool = False
 
 
-_LESS_NEEDED: Final = frozenset({"padding efficiency", "train time", "FLOPs use"})
+_LESS_NEEDED: Final = frozenset(
+    {"padding efficiency", "train time", "device memory", "host memory", "FLOPs use"}
+)
 
 
 def columns(report: Report, rows: Sequence[Row]) -> list[Column]:
-    """The columns, variant first, status and remarks last; FLOPs use only where it was measured.
+    """The columns, variant first, status and remarks last; those of training or those of tokenising.
 
     With a reference in the suite, one more line ends the table: the numbers published.
     """
     devices = len({row.trial.device for row in rows})
+    numbers = _OF_TOKENIZING if only_tokenise(row.trial for row in rows) else _of_training(rows)
+    words: dict[str, Callable[[Row], str]] = {
+        "status": status,
+        "remarks": lambda row: ", ".join(remarks(row, devices)),
+    }
+    last = _reference(report)
+    return [
+        Column("variant", _cells(rows, lambda row: row.label, last, "variant"), numeric=False),
+        *(
+            Column(name, _cells(rows, text, last, name), dispensable=name in _LESS_NEEDED)
+            for name, text in numbers.items()
+        ),
+        *(Column(name, _cells(rows, text, last, name), numeric=False) for name, text in words.items()),
+    ]
+
+
+def _of_training(rows: Sequence[Row]) -> dict[str, Callable[[Row], str]]:
+    """Quality, speed and memory; FLOPs use only where it was measured."""
     numbers: dict[str, Callable[[Row], str]] = {
         "accuracy": lambda row: _quality(row.accuracy),
         "F1": lambda row: _quality(row.f1),
@@ -44,19 +65,19 @@ def columns(report: Report, rows: Sequence[Row]) -> list[Column]:
         numbers[f"{kind} memory"] = partial(_memory, kind=kind)
     if any(row.model_flops_utilization is not None for row in rows):
         numbers["FLOPs use"] = lambda row: percent(row.model_flops_utilization)
-    words: dict[str, Callable[[Row], str]] = {
-        "status": status,
-        "remarks": lambda row: ", ".join(remarks(row, devices)),
-    }
-    last = _reference(report)
-    return [
-        Column("variant", _cells(rows, lambda row: row.label, last, "variant"), numeric=False),
-        *(
-            Column(name, _cells(rows, text, last, name), dispensable=name in _LESS_NEEDED or "memory" in name)
-            for name, text in numbers.items()
-        ),
-        *(Column(name, _cells(rows, text, last, name), numeric=False) for name, text in words.items()),
-    ]
+    return numbers
+
+
+def _tokenizing(text: Callable[[Tokenizing], str]) -> Callable[[Row], str]:
+    return lambda row: NOTHING if row.tokenizing is None else text(row.tokenizing)
+
+
+_OF_TOKENIZING: Final[dict[str, Callable[[Row], str]]] = {
+    "time": _tokenizing(lambda found: duration(found.seconds)),
+    "examples/s": _tokenizing(lambda found: rate(found.examples_per_second)),
+    "real tokens/s": _tokenizing(lambda found: rate(found.tokens_per_second)),
+    "added memory": _tokenizing(lambda found: size(found.added_memory_bytes)),
+}
 
 
 def _cells(

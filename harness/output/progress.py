@@ -147,6 +147,9 @@ def describe_result(result: TrialResult) -> str:
     for metric, word in (("eval_accuracy", "accuracy"), ("eval_f1", "F1")):
         if (value := result.value(metric)) is not None:
             parts.append(f"{word} {percent(value)}")
-    if (tokens := result.value("train_real_tokens_per_second")) is not None:
+    speed = (
+        "train_real_tokens_per_second" if result.trial.tokenization is None else "tokenize_tokens_per_second"
+    )
+    if (tokens := result.value(speed)) is not None:
         parts.append(rate(tokens, "tokens/s"))
     return ", ".join([*parts, duration(result.duration_s)])

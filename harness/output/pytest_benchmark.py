@@ -1,6 +1,7 @@
 """A report as pytest-benchmark's JSON, so that `pytest-benchmark compare` reads it: one benchmark a variant.
 
-What is timed is an optimizer step after warm-up, of all the variant's completed trials.
+What is timed is an optimizer step after warm-up, or a pass over the data set where a trial only tokenises, of
+all the variant's completed trials.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from harness.analysis.summary import quantile, summarize
 from harness.output.bencher import benchmark_name
 from harness.output.safe_text import safe_text
 from harness.results.models import Report
+from harness.trial import Trial
 
 # The version of pytest-benchmark whose layout this is.
 LAYOUT: Final = "5.1.0"
@@ -25,7 +27,7 @@ def to_pytest_benchmark(report: Report) -> str:
     """The document; variants without a step time are left out, since the format cannot hold them."""
     seconds: dict[str, list[float]] = {}
     for result in report.results:
-        steps = result.measurement("train_step_seconds")
+        steps = result.measurement(_timed(result.trial))
         if result.status == "completed" and steps is not None:
             seconds.setdefault(result.trial.variant_id, []).extend(steps.values)
     document = {
@@ -40,6 +42,10 @@ def to_pytest_benchmark(report: Report) -> str:
         "version": LAYOUT,
     }
     return json.dumps(document, indent=2, allow_nan=False) + "\n"
+
+
+def _timed(trial: Trial) -> str:
+    return "train_step_seconds" if trial.tokenization is None else "tokenize_seconds"
 
 
 def _machine(report: Report) -> dict[str, Any]:
@@ -67,7 +73,7 @@ def _benchmark(report: Report, row: Row, seconds: Sequence[float]) -> dict[str, 
     return {
         "group": None,
         "name": name,
-        "fullname": f"train_step_seconds::{name}",
+        "fullname": f"{_timed(row.trial)}::{name}",
         "params": {axis: safe_text(value) for axis, value in axes(row.trial).items()},
         "param": None,
         "extra_info": _extra(row),
@@ -82,6 +88,7 @@ def _extra(row: Row) -> dict[str, Any]:
         "eval_accuracy": row.accuracy and row.accuracy.mean,
         "eval_f1": row.f1 and row.f1.mean,
         "train_real_tokens_per_second": row.real_tokens_per_second,
+        **({"tokenize_tokens_per_second": row.speed} if row.tokenizing else {}),
         "degenerate": row.degenerate,
         "stand_in": row.stand_in is not None,
         "synthetic_data": row.synthetic,
