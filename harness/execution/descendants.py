@@ -58,12 +58,25 @@ def kill_strays(leaders: Collection[int]) -> None:
 
     A trial's process that left its session and lost its parent is a daemon; no trial may leave one behind.
     """
+    if not _has_children():
+        return
     for child in psutil.Process().children():
         if child.pid in leaders or _session(child.pid) in leaders:
             continue
         for process in (*_below(child), child):
             with contextlib.suppress(psutil.Error):
                 process.kill()
+
+
+def _has_children() -> bool:
+    """Whether this process has any child: the kernel knows without a look at every process there is."""
+    if not hasattr(os, "waitid"):  # pragma: no cover
+        return True
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def _below(process: psutil.Process) -> list[psutil.Process]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import mmap
 import os
 import resource
 import sys
@@ -21,7 +22,8 @@ from harness.results.trial_folder import write_result
 
 # What a worker itself gives a trial that stopped for want of space, and nothing else: it runs again later.
 DISK_FULL: Final[Status] = "killed"
-# Given back when memory has run out, so that there is some left to say so with.
+# Given back when memory has run out, so that there is some left to say so with. Nothing is written to it:
+# what runs out where allocations fail is the right to memory, and touching it would take 2 ms of each trial.
 _BALLAST_BYTES: Final = 4 * 2**20
 _LONGEST_REASON: Final = 500
 EVERY_SECONDS: Final = 0.05
@@ -66,7 +68,7 @@ def work(folder: Path, runner: RunTrial, redact: Callable[[str], str]) -> None:
     job = Job.model_validate_json((folder / JOB).read_bytes())
     progress = ProgressFile(folder / PROGRESS)
     started, clock = datetime.now(UTC), time.monotonic()
-    ballast = bytearray(_BALLAST_BYTES)
+    ballast = mmap.mmap(-1, _BALLAST_BYTES, flags=mmap.MAP_PRIVATE)
 
     def ended(status: Status, reason: str, measurements: tuple[Measurement, ...] = ()) -> TrialResult:
         return TrialResult(
@@ -83,7 +85,7 @@ def work(folder: Path, runner: RunTrial, redact: Callable[[str], str]) -> None:
     try:
         result = _checked(runner(job, progress.announce), job)
     except BaseException as error:  # a worker says how it ended whatever ends it
-        del ballast
+        ballast.close()
         traceback.print_exception(error)
         traceback.clear_frames(error.__traceback__)
         result = ended(*_what_happened(error, job))
