@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import mmap
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,8 +31,6 @@ _PRODUCTS_SECONDS: Final = 1.2
 _SQUARE_SECONDS: Final = 0.6
 _COPY_SECONDS: Final = 0.4
 
-# More than any C library keeps for itself of what a program has given back (glibc: 32 MiB).
-_LEAST_BUFFER: Final = 64 * 2**20
 _ALIGNMENT: Final = 512
 _MOST_PARTS: Final = 12
 
@@ -136,13 +135,17 @@ def fastest(
 class _Arena:
     """One buffer that all operands are cut from.
 
-    On the host it is larger than the C library ever keeps for itself, so that a trial that measured and one
-    that did not go on with the same allocator; its random numbers are its own for the same reason.
+    On the host it comes from the system itself and goes back to it: the C library may keep what it was given
+    back, and a trial that measured would go on with another heap than one that did not. Its random numbers
+    are its own for the same reason.
     """
 
     def __init__(self, device: torch.device, size: int) -> None:
-        size = max(size, _LEAST_BUFFER) + _MOST_PARTS * _ALIGNMENT
-        self._buffer = torch.empty(size, dtype=torch.uint8, device=device)
+        size += _MOST_PARTS * _ALIGNMENT
+        if device.type == "cpu":
+            self._buffer = torch.frombuffer(mmap.mmap(-1, size), dtype=torch.uint8)
+        else:
+            self._buffer = torch.empty(size, dtype=torch.uint8, device=device)
         self._taken = 0
         self._random = torch.Generator(device).manual_seed(0)
 

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -154,3 +158,23 @@ def test_what_lacks_for_a_share_is_said() -> None:
     found = by_name(with_shares([measured("model_flops", 2.0), steps], off))
     assert (found["matmul_peak_share"].reason, found["model_flops_per_second"].values) == ("off", (2.0,))
     assert math.isfinite(found["model_flops_per_second"].values[0])
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="this system does not say")
+def test_the_memory_is_given_back_even_where_the_c_library_keeps_all_it_had() -> None:
+    """As in workers, whose C library asks the system for nothing but a growing heap."""
+    script = (
+        "import torch\n"
+        "from pathlib import Path\n"
+        "from harness.training.peak_rates import copy_peak\n"
+        "resident = lambda: int(Path('/proc/self/statm').read_text().split()[1]) * 4096\n"
+        "copy_peak(torch.device('cpu'), 2**16)\n"
+        "before = resident()\n"
+        "copy_peak(torch.device('cpu'), 2**26)\n"
+        "print(resident() - before)\n"
+    )
+    heap = os.environ | {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=heap, capture_output=True, text=True, check=True, timeout=120
+    )
+    assert int(done.stdout) < 2**24
