@@ -230,10 +230,13 @@ def main(arguments: list[str]) -> None:
     # While importing, the end of standard input goes unseen: the kernel watches over that time.
     die_with_parent(parent)
     adopt_orphans()
+    # A fifth of the time of importing would go into collecting what nearly all stays.
+    gc.disable()
     runner = load_runner(name)
     # Each worker describes the machine: the versions of its packages are looked up here, once for all.
     describe_environment()
     _settle(f"importing {name}")
+    gc.enable()
     server = ForkServer(runner, events, load_warm(name))
     outlive_parent()
     if os.getppid() != parent:
