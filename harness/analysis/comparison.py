@@ -13,7 +13,6 @@ from harness.analysis.comparison_rows import comparison_rows
 from harness.analysis.conditions import CONDITIONS
 from harness.analysis.contrasts import Evidence, gather
 from harness.analysis.explanation import explain_pairs
-from harness.analysis.matching import match
 from harness.analysis.resampling import RESAMPLES
 from harness.analysis.statistics import ALPHA
 from harness.analysis.terms import Terms, check_terms, checked_metrics, default_metrics
@@ -71,7 +70,7 @@ def compare(  # noqa: PLR0913 - the question's terms, each of them a default tha
         interleaved=by is not None and by != "device",
     )
     labels = pair_labels(pairs, apart or {"device"})
-    evidence = [gather(pair, match(pair, apart)) for pair in pairs]
+    evidence = [gather(pair, apart) for pair in pairs]
     rows = comparison_rows(evidence, labels, reference, terms)
     mismatches = _mismatches(evidence, terms)
     _check_comparable(rows, mismatches)
@@ -138,7 +137,7 @@ def _mismatches(evidence: Sequence[Evidence], terms: Terms) -> tuple[Mismatch, .
     """What differs where it should not, once for each candidate and pair of texts."""
     counts: Counter[tuple[str, str, str, str]] = Counter()
     for each in evidence:
-        for name, (before, after) in (each.match.mismatches or {}).items():
+        for name, (before, after) in (each.timed.mismatches or {}).items():
             counts[name, each.pair.candidate, before, after] += 1
     return tuple(
         Mismatch(

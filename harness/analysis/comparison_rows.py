@@ -53,7 +53,8 @@ def _grouped_by_variant(
 def _row(
     evidence: Evidence, label: str, draft: Contrast, p_holm: float | None, reference: str, terms: Terms
 ) -> ComparisonRow:
-    metric, effect, matched = METRICS[draft.metric], draft.effect, evidence.match
+    metric, effect = METRICS[draft.metric], draft.effect
+    matched = evidence.match_for(draft.metric)
     quality = family(draft.metric) == "quality"
     margin = terms.margin if metric.unit == "ratio" and quality else None
     verdict, notes = _verdict(evidence, draft, p_holm, margin, terms)
@@ -113,7 +114,7 @@ def _verdict(
     evidence: Evidence, draft: Contrast, p_holm: float | None, margin: float | None, terms: Terms
 ) -> tuple[Verdict, tuple[str, ...]]:
     """The word and all that must be said beside it."""
-    matched = evidence.match
+    matched = evidence.match_for(draft.metric)
     reason = () if draft.effect is None or draft.effect.reason is None else (draft.effect.reason,)
     notes = (*reason, *draft.notes, *matched.notes)
     if draft.settled is not None or draft.effect is None:

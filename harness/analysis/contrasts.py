@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, median
 from typing import Final
@@ -12,7 +12,7 @@ import numpy as np
 from harness.analysis.alignment import Pair
 from harness.analysis.comparison_models import Verdict
 from harness.analysis.conditions import CONDITIONS, STORED_VALUE, concerns
-from harness.analysis.matching import Match
+from harness.analysis.matching import Match, has_degenerate, match
 from harness.analysis.resampling import Case
 from harness.analysis.scoring import SCORINGS
 from harness.analysis.sheets import PairedSheets, Sheet, pair_sheets, read_sheet
@@ -50,33 +50,41 @@ class Contrast:
 class Evidence:
     """An aligned variant: who stands against whom, and their predictions on the same examples.
 
-    `paired` is None where a trial kept no predictions, a sentence where they cannot be paired.
+    `match` is for quality, `timed` for all else: it has the degenerate trials too. `paired` is None where a
+    trial kept no predictions, a sentence where they cannot be paired.
     """
 
     pair: Pair
     match: Match
+    timed: Match
     sheets: tuple[Sheet | None, ...]
     paired: PairedSheets | str | None
 
+    def match_for(self, metric: str) -> Match:
+        """The trials that count for that metric."""
+        return self.match if family(metric) == "quality" else self.timed
 
-def gather(pair: Pair, matched: Match) -> Evidence:
-    """Read the predictions of both sides.
+
+def gather(pair: Pair, apart: Collection[str]) -> Evidence:
+    """Match both sides and read their predictions; `apart` are the axes that differ by intent.
 
     Raises:
         InvalidInputError: A trial's predictions are damaged.
     """
+    matched = match(pair, apart)
+    timed = match(pair, apart, timed=True) if has_degenerate(pair) else matched
     sheets = tuple(read_sheet(result) for result in (*matched.before, *matched.after))
     kept = [sheet for sheet in sheets if sheet is not None]
     paired = None
     if kept and len(kept) == len(sheets):
         seeds = len(matched.before)
         paired = pair_sheets(kept[:seeds], kept[seeds:])
-    return Evidence(pair, matched, sheets, paired)
+    return Evidence(pair, matched, timed, sheets, paired)
 
 
 def contrast(evidence: Evidence, metric: str, terms: Terms) -> Contrast:
     """Measure one metric on both sides, unless something stands against that."""
-    matched = evidence.match
+    matched = evidence.match_for(metric)
     if matched.settled is not None:
         return Contrast(metric, settled=matched.settled)
     kind = family(metric)
@@ -154,7 +162,7 @@ def _quality(evidence: Evidence, metric: str, scored: Sequence[float | None]) ->
 
 
 def _trials(evidence: Evidence, metric: str, terms: Terms) -> Contrast:
-    matched = evidence.match
+    matched = evidence.match_for(metric)
     before, after = (_values(side, metric) for side in (matched.before, matched.after))
     for name, values in (("the baseline", before), (evidence.pair.candidate, after)):
         if isinstance(values, str):

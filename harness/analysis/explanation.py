@@ -29,7 +29,7 @@ def explain_pairs(evidence: Sequence[Evidence], labels: Sequence[str], apart: Co
         configuration |= dict.fromkeys(
             _changes(name, _configuration(each, 0, apart), _configuration(each, 1, apart))
         )
-        for before, after in zip(each.match.before, each.match.after, strict=True):
+        for before, after in zip(each.timed.before, each.timed.after, strict=True):
             described = (
                 _environment(before, each.pair.before.report),
                 _environment(after, each.pair.after.report),

@@ -20,7 +20,8 @@ class Match:
     """The usable trials of both sides with the same seeds in the same order.
 
     `settled` is a verdict that needs no numbers, with `notes` that say why. `dropped` are seeds on one side
-    only; `lost` those that the baseline completed and the candidate failed or ran into one class.
+    only; `lost` those that the baseline completed and the candidate failed or, for quality, ran into one
+    class.
     `mismatches` gives both texts by name.
     """
 
@@ -38,19 +39,25 @@ class Match:
         return tuple(result.trial.seed for result in self.before)
 
 
-def match(pair: Pair, apart: Collection[str]) -> Match:
-    """Pair the trials of two variants by seed; `apart` are the axes that differ by intent."""
+def match(pair: Pair, apart: Collection[str], *, timed: bool = False) -> Match:
+    """Pair the trials of two variants by seed.
+
+    Args:
+        pair: the variants.
+        apart: the axes that differ by intent.
+        timed: take degenerate trials too: what they computed says nothing, how fast they did is sound.
+    """
     if pair.before is None:
         return Match(settled="missing", notes=("the baseline has no such variant",))
     if pair.after is None:
         return Match(settled="missing", notes=(f"{pair.candidate} has no such variant",))
     before, after = pair.before.results, pair.after.results
-    usable_before, usable_after = _usable(pair.before), _usable(pair.after)
+    usable_before, usable_after = _usable(pair.before, timed=timed), _usable(pair.after, timed=timed)
     seeds = sorted(usable_before & usable_after)
     dropped = tuple(sorted(before.keys() ^ after.keys()))
     notes = (
-        *_left_out("the baseline", pair.before),
-        *_left_out(pair.candidate, pair.after),
+        *_left_out("the baseline", pair.before, timed=timed),
+        *_left_out(pair.candidate, pair.after, timed=timed),
         *_drops(dropped),
     )
     if not seeds:
@@ -74,11 +81,11 @@ def match(pair: Pair, apart: Collection[str]) -> Match:
     )
 
 
-def _usable(variant: Variant) -> set[int]:
+def _usable(variant: Variant, *, timed: bool) -> set[int]:
     return {
         seed
         for seed, result in variant.results.items()
-        if result.status == "completed" and not result.degenerate
+        if result.status == "completed" and (timed or not result.degenerate)
     }
 
 
@@ -90,16 +97,27 @@ def _settled(candidate: Variant, usable_after: set[int]) -> Verdict:
     return "failed"
 
 
-def _left_out(name: str, variant: Variant) -> list[str]:
+def has_degenerate(pair: Pair) -> bool:
+    """Whether a completed trial of either side predicts a single class."""
+    sides = [side for side in (pair.before, pair.after) if side is not None]
+    return any(
+        result.degenerate and result.status == "completed"
+        for side in sides
+        for result in side.results.values()
+    )
+
+
+def _left_out(name: str, variant: Variant, *, timed: bool) -> list[str]:
     """One sentence for each way in which trials of a side ended short of usable, with their seeds."""
     ways: dict[str, list[int]] = {}
     for seed, result in sorted(variant.results.items()):
         if result.status != "completed":
             reason = f": {result.reason}" if result.reason else ""
-            ways.setdefault(f"{result.status}{reason}", []).append(seed)
+            ways.setdefault(f"left out, {result.status}{reason}", []).append(seed)
         elif result.degenerate:
-            ways.setdefault("degenerate: it predicts a single class", []).append(seed)
-    return [f"{name}, {_seeds(seeds)} left out, {way}" for way, seeds in ways.items()]
+            how = "counted, though" if timed else "left out,"
+            ways.setdefault(f"{how} degenerate: it predicts a single class", []).append(seed)
+    return [f"{name}, {_seeds(seeds)} {way}" for way, seeds in ways.items()]
 
 
 def _drops(dropped: tuple[int, ...]) -> list[str]:

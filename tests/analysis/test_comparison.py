@@ -589,3 +589,62 @@ def test_swapping_the_sides_turns_every_effect_around(speeds: list[float]) -> No
         )
         assert reverse.p == pytest.approx(forth.p)
         assert reverse.verdict == turned.get(forth.verdict, forth.verdict)
+
+
+def with_degenerate(run: str, which: Sequence[int], speeds: Sequence[float]) -> Report:
+    """One variant, a seed for each speed; those in `which` predict a single class."""
+    return report(
+        [
+            result(make_trial(seed=seed), range(9), speed=speed, degenerate=seed in which)
+            for seed, speed in enumerate(speeds)
+        ],
+        run,
+    )
+
+
+def test_the_speed_of_a_degenerate_trial_counts_and_its_quality_never_does() -> None:
+    one = with_degenerate("a", [], [25.0, 25.1, 25.2])
+    two = with_degenerate("b", [2], [50.0, 50.1, 50.2])
+    compared = compare([one, two])
+    speed, accuracy = row(compared, SPEED), row(compared, "eval_accuracy")
+    assert (speed.seeds, speed.verdict) == ((0, 1, 2), "better")
+    assert speed.effect == pytest.approx(50.1 / 25.1)
+    assert "b, seed 2 counted, though degenerate: it predicts a single class" in speed.notes
+    assert accuracy.seeds == (0, 1)
+    assert "b, seed 2 left out, degenerate: it predicts a single class" in accuracy.notes
+
+
+def test_a_candidate_that_is_degenerate_throughout_has_a_speed_and_failed_quality() -> None:
+    one = with_degenerate("a", [], [25.0, 25.1, 25.2])
+    compared = compare([one, with_degenerate("b", [0, 1, 2], [12.0, 12.1, 12.2])])
+    assert row(compared, SPEED).verdict == "worse"
+    found = row(compared, "eval_accuracy")
+    assert (found.verdict, found.effect, found.candidate.value) == ("failed", None, None)
+    # Nor is anything said about the quality of the others by a baseline that collapsed.
+    other_way = compare([with_degenerate("b", [0, 1, 2], [12.0, 12.1, 12.2]), one])
+    assert row(other_way, SPEED).verdict == "better"
+    assert row(other_way, "eval_accuracy").effect is None
+
+
+def test_what_differs_on_a_degenerate_trial_stands_in_the_way_of_its_speed() -> None:
+    one = report([result(make_trial(), environment=on("A100"))], "a")
+    two = report([result(make_trial(), environment=on("H100"), degenerate=True)], "b")
+    compared = compare([one, two])
+    assert [each.name for each in compared.mismatches] == ["device"]
+    assert row(compared, SPEED).verdict == "not comparable"
+
+
+def test_a_share_of_the_peak_is_compared_like_a_speed() -> None:
+    def shared(share: float, run: str, name: str) -> Report:
+        bare = result(make_trial(), environment=on(name))
+        more = (*bare.measurements, measured("matmul_peak_share", share))
+        return report([bare.model_copy(update={"measurements": more})], run)
+
+    compared = compare(
+        [shared(0.2, "a", "A100"), shared(0.5, "b", "A100")], metrics=["matmul_peak_share", "eval_f1"]
+    )
+    assert row(compared, "matmul_peak_share").effect == pytest.approx(2.5)
+    across = compare(
+        [shared(0.2, "a", "A100"), shared(0.5, "b", "H100")], metrics=["matmul_peak_share", "eval_f1"]
+    )
+    assert row(across, "matmul_peak_share").verdict == "not comparable"
