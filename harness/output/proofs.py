@@ -26,6 +26,6 @@ def proofs_table(proofs: Sequence[TrialResult]) -> RenderableType:
 
 
 def summary(proofs: Iterable[TrialResult]) -> str:
-    """`3 exact, 1 within`: how many proofs came to which verdict."""
+    """`3 exact, 1 within`: how many proofs came to which verdict; what only tokenises needs none."""
     counts = Counter(verdict_of(proof) for proof in proofs)
-    return ", ".join(f"{number} {verdict}" for verdict, number in counts.items())
+    return ", ".join(f"{number} {verdict}" for verdict, number in counts.items()) or "nothing to prove"

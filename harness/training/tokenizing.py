@@ -58,7 +58,6 @@ def measure_tokenizing(job: Job, way: Tokenization, announce: Announce) -> Trial
     with TemporaryDirectory(prefix="harness-tokenize-") as folder, parallelism(way, threads):
         work = tokenizing(write_rows(corpus, Path(folder)), tokenizer, way, truncation_length(job))
         reset_peak_memory(device)
-        gc.collect()
         encoded, memory = with_added_memory(work)
         del encoded
         encoded, seconds = _timed(work, announce)
