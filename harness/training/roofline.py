@@ -41,8 +41,9 @@ Keep = Callable[[str, Callable[[], float]], float]
 def find_peaks(
     job: Job, device: torch.device, tokens: Tokenized, loaded: LoadedModel, fingerprint: str
 ) -> list[Measurement]:
-    """The peaks for a trial: those of the last hour, or measured now; none where its suite wants none.
+    """The peaks for a trial: those of the last hour, or measured now.
 
+    There are none where its suite wants none, and none beside other trials: times do not count there.
     `fingerprint` is the environment's: peaks are kept by it.
 
     Raises:
@@ -50,6 +51,8 @@ def find_peaks(
     """
     if not job.measure.roofline:
         return [unmeasured(name, "the suite says measure.roofline: false") for name in PEAKS]
+    if job.concurrent > 1:
+        return [unmeasured(name, "no peak can be measured beside other trials") for name in PEAKS]
     return measure_peaks(
         Bench(device, job.trial.precision),
         EncoderShape.of(loaded.model.config),
