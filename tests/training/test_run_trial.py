@@ -252,12 +252,21 @@ def test_a_trial_holds_the_peaks_and_its_share_of_them_and_a_second_one_takes_th
     assert first.predictions == second.predictions
 
 
-def test_a_suite_that_wants_no_roofline_has_none_and_says_why(make_job: MakeJob) -> None:
-    job = make_job()
+@pytest.mark.parametrize(
+    ("roofline", "concurrent", "why"),
+    [
+        (False, 1, "the suite says measure.roofline: false"),
+        (True, 2, "no peak can be measured beside other trials"),
+    ],
+)
+def test_a_trial_that_measured_no_peaks_says_why(
+    roofline: bool, concurrent: int, why: str, make_job: MakeJob
+) -> None:
+    job = make_job(roofline=roofline).model_copy(update={"concurrent": concurrent})
     result = run_trial(job, quietly)
     for name in (*PEAKS, "matmul_peak_share"):
         found = result.measurement(name)
         assert found is not None
-        assert found.reason == "the suite says measure.roofline: false"
+        assert found.reason == why
     assert result.value("model_flops_per_second")
     assert not (Path(job.cache_dir) / "peaks").exists()
