@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Final
 
 import psutil
@@ -39,6 +39,17 @@ def outlive_parent() -> None:
     """Take back `die_with_parent` on Linux: from here on this process notices by itself."""
     if sys.platform == "linux":
         _prctl(_PR_SET_PDEATHSIG, 0)
+
+
+@contextlib.contextmanager
+def dying_with(parent: int) -> Iterator[None]:
+    """Be killed when the parent ends meanwhile (Linux); afterwards this process notices by itself."""
+    if sys.platform == "linux":
+        die_with_parent(parent)
+    try:
+        yield
+    finally:
+        outlive_parent()
 
 
 def adopt_orphans() -> None:

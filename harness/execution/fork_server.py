@@ -33,6 +33,7 @@ from harness.environment import describe_environment
 from harness.execution.descendants import (
     adopt_orphans,
     die_with_parent,
+    dying_with,
     kill_strays,
     outlive_parent,
     signal_group,
@@ -55,6 +56,7 @@ class ForkServer:
     def __init__(self, runner: RunTrial, events: int, warm: WarmUp | None = None) -> None:
         self._runner = runner
         self._warm = warm
+        self._parent = os.getppid()
         self._events = events
         self._secrets: tuple[str, ...] = ()
         self._pending = b""
@@ -104,7 +106,9 @@ class ForkServer:
         if self._warm is None:
             return
         try:
-            self._warm(Job.model_validate_json((folder / JOB).read_bytes()))
+            # Until it is done, the end of standard input goes unseen.
+            with dying_with(self._parent):
+                self._warm(Job.model_validate_json((folder / JOB).read_bytes()))
         except Exception as error:  # of any kind: the trial meets it too, and says so itself
             said = redact(f"{type(error).__name__}: {error}", self._secrets)
             sys.stderr.write(f"not loaded beforehand for trial {folder.name}: {said}\n")

@@ -98,6 +98,16 @@ def test_a_parent_killed_while_its_server_imports_leaves_no_process(tmp_path: Pa
     assert wait_for_none_in(tmp_path) == []
 
 
+def test_a_server_that_hangs_while_it_loads_beforehand_dies_with_the_run(tmp_path: Path) -> None:
+    pid = fork_run(fake_suite([9]), tmp_path, "tests.execution.warm_runner:run")
+    while not list(tmp_path.glob("fake/*/trials/*/job.json")):
+        time.sleep(0.02)
+    time.sleep(1.0)  # by then the server has started and hangs; if it has not, it dies as one that starts
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    assert wait_for_none_in(tmp_path) == []
+
+
 def test_a_killed_server_is_a_killed_trial_and_the_next_has_a_new_one(tmp_path: Path) -> None:
     pid = fork_run(fake_suite([106, 107]), tmp_path, "hostile")
     while len(running := processes_in(tmp_path)) < 2:

@@ -257,6 +257,16 @@ def test_an_import_that_hangs_is_inside_the_start_limit(tmp_path: Path) -> None:
     assert (report.results[0].status, report.results[0].phase) == ("timeout", "start")
 
 
+def test_loading_beforehand_that_hangs_is_inside_the_start_limit_and_the_next_trial_runs(
+    tmp_path: Path,
+) -> None:
+    suite = fake_suite([9, 0], measure=Measure(start_timeout_seconds=3))
+    report = run_fake(suite, tmp_path, "tests.execution.warm_runner:run", grace_s=0.1).report
+    assert [(result.status, result.phase) for result in report.results] == [
+        ("timeout", "start"), ("completed", "write"),
+    ]  # fmt: skip
+
+
 class _Assets:
     """Finds everything but what is called `missing`."""
 

@@ -1,8 +1,9 @@
-"""A runner that counts how often its process was warmed; `seed: 1` is a job that cannot be."""
+"""A runner that counts how often its process was warmed; that fails for seed 1, and hangs for seed 9."""
 
 from __future__ import annotations
 
 import os
+import time
 
 from harness.job import Announce, Job
 from harness.results.models import TrialResult
@@ -13,6 +14,8 @@ warmed: list[tuple[int, int]] = []
 
 def warm(job: Job) -> None:
     """Remember the process and the trial's seed."""
+    if job.trial.seed == 9:
+        time.sleep(600)
     if job.trial.seed == 1:
         raise RuntimeError("no such checkpoint")
     warmed.append((os.getpid(), job.trial.seed))
