@@ -14,7 +14,7 @@ from harness.results.models import Phase, Report, Status, TrialResult
 
 QUALITY: Final = ("eval_accuracy", "eval_f1", "eval_mcc")
 SPEED: Final = "train_real_tokens_per_second"
-_EXPLAINED: Final = ("model_flops_utilization", "energy_joules")
+_EXPLAINED: Final = ("model_flops_utilization", "energy_joules", "tokenize_memory_bytes")
 
 
 def summarize(report: Report) -> tuple[Row, ...]:

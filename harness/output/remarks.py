@@ -27,7 +27,11 @@ _PARITY: Final[dict[ParityVerdict, str]] = {
     "differs": "computes another function, so that its speed is no improvement",
     "unproven": "not proved to compute the plain model's function",
 }
-_METRIC_NAMES: Final = {"model_flops_utilization": "FLOPs use", "energy_joules": "energy"}
+_METRIC_NAMES: Final = {
+    "model_flops_utilization": "FLOPs use",
+    "energy_joules": "energy",
+    "tokenize_memory_bytes": "added memory",
+}
 
 
 def title(report: Report) -> str:

@@ -137,3 +137,10 @@ def test_planning_imports_nothing_that_trains() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr == "[]\n"
     assert done.stdout.startswith("quickstart: 12 trials of glue/mrpc")
+
+
+def test_the_plan_of_a_suite_that_tokenises_shows_the_ways(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(str(SUITES / "tokenization.yaml")) == 0
+    head, *rows = capsys.readouterr().out.split("\n\n")[1].splitlines()
+    assert head.split() == ["id", "checkpoint", "tokenization", "tokenizer", "seed"]
+    assert rows[9].split()[1:] == ["bert-base-uncased", "map_batched(num_proc=2)", "slow", "0"]

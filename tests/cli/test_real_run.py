@@ -56,3 +56,22 @@ def test_real_training_needs_no_home_no_writable_caches_no_shared_memory_and_no_
     (result,) = only_report(tmp_path / "reports").results
     assert result.status == "completed"
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_suite_that_only_tokenises_runs_with_processes_and_proves_nothing(tmp_path: Path) -> None:
+    suite = str(REPOSITORY / "suites" / "tokenization.yaml")
+    ways = "matrix.tokenization=[whole, {method: map_batched, num_proc: 2}]"
+    command = [sys.executable, "-P", "-m", "harness", "run", "--assets", "embedded", suite]
+    done = subprocess.run(
+        [*command, "-o", ways, "-o", "matrix.tokenizer=[fast]", "-o", "matrix.seed=[0]"],
+        cwd=tmp_path,
+        env=environ(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    report = only_report(tmp_path / "reports")
+    assert [result.status for result in report.results] == ["completed", "completed"]
+    assert report.proofs == ()
+    assert "the same token ids" in done.stdout

@@ -73,3 +73,12 @@ def test_a_torn_proof_is_made_again(torn: str, tmp_path: Path) -> None:
     again, watcher = run_proving(tmp_path)
     assert "proving that 3 variants" in "".join(watcher.notes)
     assert len(again.proofs) == 3
+
+
+def test_nothing_is_proved_of_trials_that_only_tokenise(tmp_path: Path) -> None:
+    matrix = {"checkpoint": ("bert-base-uncased",), "tokenization": ("whole", "map"), "seed": (0,)}
+    watcher = Watcher()
+    run = run_fake(fake_suite(matrix=matrix), tmp_path, "quick", watcher, parity=True)
+    assert [str(result.trial.tokenization) for result in run.report.results] == ["whole", "map"]
+    assert run.report.proofs == ()
+    assert not any("prov" in note for note in watcher.notes)
