@@ -15,7 +15,7 @@ IDENTITY_VERSION: Final = "v1"
 
 PaddingStrategy = Literal["static", "dynamic", "bucketed", "unpadded"]
 Precision = Literal["fp32", "bf16", "fp16"]
-Engine = Literal["trainer"]
+Engine = Literal["trainer", "loop"]
 Attention = Literal["eager", "sdpa"]
 TokenTypeIds = Literal["auto", "drop"]
 TokenizationMethod = Literal["whole", "map", "map_batched"]

@@ -32,10 +32,15 @@ class Training:
     meter: StepMeter
     on_epoch_end: Callable[[int, float], None]
 
-    def optimizer_steps(self) -> list[Sequence[Batch]]:
-        """The batches of every optimizer step of every epoch: several where gradients are accumulated."""
-        size = self.trial.train.gradient_accumulation_steps
-        return [epoch[start : start + size] for epoch in self.epochs for start in range(0, len(epoch), size)]
+    def optimizer_steps(self) -> list[list[Sequence[Batch]]]:
+        """The batches of every optimizer step of every epoch, several where gradients are accumulated."""
+        size, left = self.trial.train.gradient_accumulation_steps, self.meter.steps
+        epochs = []
+        for epoch in self.epochs:
+            steps = [epoch[start : start + size] for start in range(0, len(epoch), size)][:left]
+            left -= len(steps)
+            epochs.append(steps)
+        return epochs
 
 
 class FiniteWatch:

@@ -3,10 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
-from harness.training import trainer_engine
-from harness.training.engine import Training
-from harness.trial import Engine
+from transformers import PreTrainedModel
 
-ENGINES: Final[dict[Engine, Callable[[Training], None]]] = {"trainer": trainer_engine.train}
+from harness.training import loop_engine, trainer_engine
+from harness.training.engine import Training
+from harness.training.tokenization import Tokenized
+from harness.trial import Engine, Trial
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingEngine:
+    """`prepare` changes a loaded model in place, for training and evaluation alike; `train` trains it."""
+
+    prepare: Callable[[Trial, PreTrainedModel, Tokenized], None]
+    train: Callable[[Training], None]
+
+
+def _as_loaded(_trial: Trial, _model: PreTrainedModel, _tokens: Tokenized) -> None:
+    """Leave the model as transformers made it."""
+
+
+ENGINES: Final[dict[Engine, TrainingEngine]] = {
+    "trainer": TrainingEngine(_as_loaded, trainer_engine.train),
+    "loop": TrainingEngine(loop_engine.prepare, loop_engine.train),
+}

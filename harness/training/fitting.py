@@ -58,7 +58,7 @@ class Fitting:
 
     def run(self) -> None:
         """Train to the end."""
-        ENGINES[self._trial.engine](self._training)
+        ENGINES[self._trial.engine].train(self._training)
 
     def _evaluate(self, epoch: int, train_loss: float) -> None:
         with self._clock.phase("evaluate"):

@@ -27,6 +27,7 @@ from harness.training.evaluation import predict, predictions_of
 from harness.training.measuring import StepMeter
 from harness.training.padding import Collator
 from harness.training.tokenization import Tokenized, TokenizedSplit
+from harness.training.used_rows import UsedRows
 from harness.trial import Train, Trial
 
 _EXAMPLES: Final = 64
@@ -146,7 +147,7 @@ def _step(trial: Trial, model: PreTrainedModel, device: torch.device, collator: 
         on_epoch_end=lambda _epoch, _loss: None,
     )
     with _before_the_optimizer(partial(_gradient_of, model)) as seen:
-        ENGINES[trial.engine](training)
+        ENGINES[trial.engine].train(training)
     return seen[0]
 
 
@@ -163,10 +164,15 @@ def _before_the_optimizer(look: Any) -> Iterator[list[Gradient]]:
 
 def _gradient_of(model: PreTrainedModel) -> Gradient:
     """All gradients as one vector, in the order of the parameters' names."""
-    named = sorted(model.named_parameters())
-    parts = [
-        (torch.zeros_like(parameter) if parameter.grad is None else parameter.grad).flatten().cpu()
-        for _, parameter in named
-    ]
+    whole = {
+        f"{name}.weight": module.whole_gradient()
+        for name, module in model.named_modules()
+        if isinstance(module, UsedRows)
+    }
+    gradients = (
+        whole.get(name, torch.zeros_like(parameter) if parameter.grad is None else parameter.grad)
+        for name, parameter in sorted(model.named_parameters())
+    )
+    parts = [gradient.flatten().cpu() for gradient in gradients]
     vector: Gradient = torch.cat(parts).float().numpy()
     return vector

@@ -17,6 +17,7 @@ from harness.training.counters import peak_memory, reset_peak_memory
 from harness.training.data import Corpus, load_corpus
 from harness.training.describing import describe_checkpoint, describe_data
 from harness.training.devices import describe_device, open_device
+from harness.training.engines import ENGINES
 from harness.training.evaluation import METRIC_VERSION, Score, predictions_of
 from harness.training.fitting import Fitting
 from harness.training.phases import PhaseClock
@@ -63,6 +64,8 @@ def run_trial(job: Job, announce: Announce) -> TrialResult:
         started=started,
         duration_s=0.0,
     )
+    with clock.phase("load_model"):
+        ENGINES[job.trial.engine].prepare(job.trial, loaded.model, tokens)
     if job.purpose == "prove":
         with clock.phase("prove"):
             parity, predictions = prove(job, device, corpus, tokens, loaded)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any, cast
 
 import torch
@@ -110,7 +111,7 @@ class _Meter(TrainerCallback):
 
     def __init__(self, trainer: _Trainer) -> None:
         self._trainer = trainer
-        self._steps = trainer.training.optimizer_steps()
+        self._steps = list(chain.from_iterable(trainer.training.optimizer_steps()))
         self._epoch = 0
         self._batches: list[Batch] = []
 

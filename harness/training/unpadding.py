@@ -115,7 +115,7 @@ def _probe(model: PreTrainedModel) -> torch.Tensor:
     return logits
 
 
-def _keep_padding_mask(
+def keep_padding_mask(
     batch_size: int,
     kv_length: int,
     *,
@@ -123,6 +123,7 @@ def _keep_padding_mask(
     device: torch.device,
     **_: Any,
 ) -> torch.Tensor:
+    """The mask that unpadded models get: the padding mask as it is."""
     if attention_mask is None:
         return torch.ones(batch_size, kv_length, dtype=torch.bool, device=device)
     return attention_mask
@@ -145,7 +146,7 @@ def _pad_output(_encoder: nn.Module, _args: tuple[Any, ...], kwargs: dict[str, A
     return output
 
 
-def _attend(
+def flat_attention(
     kernel: Callable[..., tuple[torch.Tensor, torch.Tensor | None]],
     mask: Callable[[torch.Tensor, torch.dtype], torch.Tensor],
 ) -> Callable[..., tuple[torch.Tensor, None]]:
@@ -183,11 +184,12 @@ def _boolean(mask: torch.Tensor, _dtype: torch.dtype) -> torch.Tensor:
     return mask
 
 
-def _additive(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+def additive(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """What is added to scores: nothing where the mask is true, the lowest number elsewhere."""
     return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, torch.finfo(dtype).min)
 
 
-AttentionInterface.register(_INTERFACES["sdpa"], _attend(sdpa_attention_forward, _boolean))
-AttentionInterface.register(_INTERFACES["eager"], _attend(_eager, _additive))
+AttentionInterface.register(_INTERFACES["sdpa"], flat_attention(sdpa_attention_forward, _boolean))
+AttentionInterface.register(_INTERFACES["eager"], flat_attention(_eager, additive))
 for _name in _INTERFACES.values():
-    AttentionMaskInterface.register(_name, _keep_padding_mask)
+    AttentionMaskInterface.register(_name, keep_padding_mask)

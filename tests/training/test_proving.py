@@ -18,7 +18,7 @@ from harness.training.padding import Collator
 from harness.training.proving import _spread
 from harness.training.run_trial import run_trial
 from harness.training.unpadding import Layout
-from harness.trial import Attention, PaddingStrategy, Precision
+from harness.trial import Attention, Engine, PaddingStrategy, Precision
 from tests.training.conftest import MakeJob
 
 pytestmark = pytest.mark.heavy
@@ -42,10 +42,11 @@ def prove(job: Job) -> TrialResult:
 @pytest.mark.parametrize("strategy", ["static", "dynamic", "bucketed", "unpadded"])
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize("model", ["bert", "distilbert"])
+@pytest.mark.parametrize("engine", ["trainer", "loop"])
 def test_every_strategy_computes_the_plain_function_in_fp32(
-    strategy: PaddingStrategy, attention: Attention, model: str, make_job: MakeJob
+    strategy: PaddingStrategy, attention: Attention, model: str, engine: Engine, make_job: MakeJob
 ) -> None:
-    result = prove(make_job(model, padding=strategy, attention=attention))
+    result = prove(make_job(model, padding=strategy, attention=attention, engine=engine))
     assert verdict_of(result) == "exact"
     assert result.parity is not None
     assert result.parity.flipped_predictions == 0
@@ -54,8 +55,11 @@ def test_every_strategy_computes_the_plain_function_in_fp32(
 
 
 @pytest.mark.parametrize("strategy", ["dynamic", "unpadded"])
-def test_bf16_is_within_its_threshold_but_not_exact(strategy: PaddingStrategy, make_job: MakeJob) -> None:
-    assert verdict_of(prove(make_job(padding=strategy, precision="bf16"))) == "within"
+@pytest.mark.parametrize("engine", ["trainer", "loop"])
+def test_bf16_is_within_its_threshold_but_not_exact(
+    strategy: PaddingStrategy, engine: Engine, make_job: MakeJob
+) -> None:
+    assert verdict_of(prove(make_job(padding=strategy, engine=engine, precision="bf16"))) == "within"
 
 
 def test_the_shortest_and_the_longest_example_are_among_those_compared() -> None:
@@ -102,8 +106,9 @@ def test_a_collator_that_gives_other_inputs_is_caught(
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("engine", ["trainer", "loop"])
 def test_attention_across_rows_is_caught(
-    precision: Precision, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, precision: Precision, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pad = Layout.pad
 
@@ -114,7 +119,7 @@ def test_attention_across_rows_is_caught(
     # The refusal at the start would catch it first.
     monkeypatch.setattr(unpadding, "_probe", lambda model: torch.ones(1))
     monkeypatch.setattr(Layout, "pad", leak)
-    assert verdict_of(prove(make_job(padding="unpadded", precision=precision))) == "differs"
+    assert verdict_of(prove(make_job(padding="unpadded", engine=engine, precision=precision))) == "differs"
 
 
 def test_an_engine_that_scales_its_gradients_is_caught(

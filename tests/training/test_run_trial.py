@@ -20,7 +20,7 @@ from harness.training import checkpoints
 from harness.training.checkpoints import LoadedModel
 from harness.training.roofline import PEAKS
 from harness.training.run_trial import run_trial
-from harness.trial import Padding, Precision
+from harness.trial import Engine, Padding, Precision
 from tests.training.conftest import MakeJob
 
 pytestmark = pytest.mark.heavy
@@ -71,8 +71,13 @@ def test_a_result_holds_quality_measurements_predictions_and_what_was_used(make_
     assert TrialResult.model_validate_json(result.model_dump_json()) == result
 
 
-def test_the_same_seed_gives_the_same_logits_and_another_seed_does_not(make_job: MakeJob) -> None:
-    first, again, other = (run_trial(make_job(seed=seed), quietly).predictions for seed in (0, 0, 1))
+@pytest.mark.parametrize("engine", ["trainer", "loop"])
+def test_the_same_seed_gives_the_same_logits_and_another_seed_does_not(
+    engine: Engine, make_job: MakeJob
+) -> None:
+    first, again, other = (
+        run_trial(make_job(engine=engine, seed=seed), quietly).predictions for seed in (0, 0, 1)
+    )
     assert first == again != other
 
 
@@ -104,16 +109,20 @@ def test_static_dynamic_and_unpadded_train_to_the_same_function(
     assert efficiency[0] < efficiency[1] < efficiency[2] == 1.0
 
 
+@pytest.mark.parametrize("engine", ["trainer", "loop"])
 def test_accumulated_gradients_train_like_one_larger_batch(
-    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Guards against transformers #47688, which multiplies BERT's gradients; the batches here are equal."""
     without_dropout(monkeypatch)
     # No clipping, and an epsilon that makes Adam feel the size of a gradient: both would hide a factor.
     train = {"max_grad_norm": 0.0, "max_steps": 2, "learning_rate": 1e-3, "adam_epsilon": 1.0}
-    whole = run_trial(make_job(train={**train, "per_device_train_batch_size": 16}), quietly)
-    parts = run_trial(
-        make_job(train={**train, "per_device_train_batch_size": 8, "gradient_accumulation_steps": 2}), quietly
+    whole, parts = (
+        run_trial(make_job(engine=engine, train={**train, **changed}), quietly)
+        for changed in (
+            {"per_device_train_batch_size": 16},
+            {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 2},
+        )
     )
     assert whole.predictions is not None
     assert parts.predictions is not None
@@ -122,8 +131,9 @@ def test_accumulated_gradients_train_like_one_larger_batch(
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_each_precision_trains_on_the_cpu(precision: Precision, make_job: MakeJob) -> None:
-    result = run_trial(make_job(precision=precision), quietly)
+@pytest.mark.parametrize("engine", ["trainer", "loop"])
+def test_each_precision_trains_on_the_cpu(engine: Engine, precision: Precision, make_job: MakeJob) -> None:
+    result = run_trial(make_job(engine=engine, precision=precision), quietly)
     assert result.status == "completed"
     assert result.checkpoint is not None
     assert result.checkpoint.dtype == "float32"
@@ -185,9 +195,11 @@ class _NanGradient(torch.autograd.Function):
     ],
     ids=["loss NaN", "loss infinite", "gradient NaN"],
 )
+@pytest.mark.parametrize("engine", ["trainer", "loop"])
 def test_numbers_that_are_not_finite_end_the_trial_at_their_step(
     spoil: Callable[[torch.Tensor], torch.Tensor],
     reason: str,
+    engine: Engine,
     make_job: MakeJob,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -205,7 +217,7 @@ def test_numbers_that_are_not_finite_end_the_trial_at_their_step(
 
     monkeypatch.setattr("harness.training.preparing.load_model", load_spoiled)
     with pytest.raises(TrialStoppedError, match=reason) as caught:
-        run_trial(make_job(), quietly)
+        run_trial(make_job(engine=engine), quietly)
     assert caught.value.status == "diverged"
 
 

@@ -1,0 +1,159 @@
+"""The loop engine trains as `Trainer` does, and each thing it replaces computes the same."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional
+
+from harness.job import Job
+from harness.training.attention import WeightedSum
+from harness.training.dropout import Dropout, RandomBits, replace_dropout
+from harness.training.run_trial import run_trial
+from harness.training.used_rows import UsedRows
+from harness.trial import Engine, PaddingStrategy
+from tests.training.conftest import MakeJob
+from tests.training.test_run_trial import quietly, without_dropout
+
+pytestmark = pytest.mark.heavy
+
+
+@pytest.fixture(autouse=True)
+def _one_process_a_trial() -> Iterator[None]:
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def losses(job: Job, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The training loss of every batch, in order."""
+    from harness.training.engine import FiniteWatch  # noqa: PLC0415 - the seam every loss passes
+
+    seen: list[float] = []
+
+    def see(_watch: FiniteWatch, _step: int, value: torch.Tensor, *, gradient: bool = False) -> None:
+        if not gradient:
+            seen.append(value.item())
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FiniteWatch, "see", see)
+        run_trial(job, quietly)
+    return seen
+
+
+@pytest.mark.parametrize("strategy", ["static", "dynamic", "bucketed", "unpadded"])
+@pytest.mark.parametrize("model", ["bert", "distilbert"])
+def test_the_first_50_losses_are_those_of_trainer(
+    model: str, strategy: PaddingStrategy, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_dropout(monkeypatch)
+    engines: tuple[Engine, Engine] = ("trainer", "loop")
+    trainer, loop = (
+        losses(make_job(model, padding=strategy, engine=engine, train={"max_steps": 50}), monkeypatch)
+        for engine in engines
+    )
+    assert len(trainer) == 50
+    np.testing.assert_allclose(loop, trainer, rtol=0, atol=1e-5)
+    assert max(trainer) - min(trainer) > 0.01
+
+
+@pytest.mark.parametrize(
+    "train",
+    [
+        {"weight_decay": 0.1, "learning_rate": 1e-3},
+        {"lr_scheduler_type": "cosine", "warmup_steps": 0.3},
+        {"lr_scheduler_type": "constant_with_warmup", "warmup_steps": 5, "max_grad_norm": 0.1},
+        {"gradient_accumulation_steps": 3, "optim": "adamw_torch"},
+    ],
+    ids=["decay", "cosine", "warm-up", "accumulation"],
+)
+def test_every_setting_means_what_it_means_to_trainer(
+    train: dict[str, Any], make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_dropout(monkeypatch)
+    trainer, loop = (
+        losses(make_job(engine=engine, train={"num_train_epochs": 3, **train}), monkeypatch)
+        for engine in ("trainer", "loop")
+    )
+    np.testing.assert_allclose(loop, trainer, rtol=0, atol=1e-5)
+
+
+def test_dropout_still_drops_and_evaluation_drops_nothing(make_job: MakeJob) -> None:
+    first, other = (run_trial(make_job(engine="loop", seed=seed), quietly) for seed in (0, 1))
+    assert first.epochs != other.epochs
+    assert gc.isenabled()
+
+
+@given(p=st.floats(0.01, 0.9), shape=st.lists(st.integers(1, 40), min_size=1, max_size=3))
+def test_a_mask_drops_its_share_and_keeps_the_mean(p: float, shape: list[int]) -> None:
+    mask = RandomBits(0)(torch.empty(*shape), p)
+    assert mask.shape == torch.Size(shape)
+    scale = mask.max().item()
+    assert set(mask.flatten().tolist()) <= {0.0, scale}
+    if scale:
+        assert scale == pytest.approx(1 / (1 - p), rel=1e-3)
+
+
+def test_a_large_mask_has_its_mean_and_no_two_are_alike() -> None:
+    draw = RandomBits(0)
+    like = torch.empty(1_000_000)
+    first, second = draw(like, 0.1), draw(like, 0.1)
+    # Four standard errors of a share of 0.1 among a million, and of the correlation of two such masks.
+    assert abs((first == 0).double().mean().item() - 0.1) < 4 * 0.0003
+    assert abs(first.mean().item() - 1) < 4 * 0.0004
+    assert abs(torch.corrcoef(torch.stack([first, second]))[0, 1].item()) < 4e-3
+    assert abs(torch.corrcoef(torch.stack([first[:-1], first[1:]]))[0, 1].item()) < 4e-3
+
+
+def test_replaced_dropout_is_dropout_to_everyone_else() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.3)).train(mode=False)
+    replace_dropout(model, RandomBits(0))
+    replaced = model[1]
+    assert isinstance(replaced, Dropout)
+    assert isinstance(replaced, nn.Dropout)
+    assert (replaced.p, replaced.training) == (0.3, False)
+    ones = torch.ones(5)
+    assert replaced(ones) is ones
+
+
+@pytest.mark.parametrize("p", [0.0, 0.25])
+def test_attention_and_its_gradients_are_those_that_autograd_finds(p: float) -> None:
+    torch.manual_seed(0)
+    leaves = [torch.randn(2, 3, 5, 4, dtype=torch.float64, requires_grad=True) for _ in range(3)]
+    copies = [leaf.detach().clone().requires_grad_() for leaf in leaves]
+    bias = torch.zeros(2, 1, 1, 5, dtype=torch.float64)
+    bias[1, ..., 3:] = torch.finfo(torch.float64).min
+    drawn = RandomBits(1)(torch.empty(6, 5, 5, dtype=torch.float64), p) if p else torch.ones(6, 5, 5)
+    query, key, value = copies
+    weights = (query @ key.transpose(2, 3) + bias).softmax(-1) * drawn.view(2, 3, 5, 5)
+    expected = weights @ value
+    found: torch.Tensor = WeightedSum.apply(*leaves, bias, (lambda _like: drawn) if p else None)  # type: ignore[no-untyped-call] # torch leaves it so
+    torch.testing.assert_close(found, expected)
+    gradient = torch.randn_like(expected)
+    torch.autograd.backward([found, expected], [gradient, gradient])
+    for leaf, copy in zip(leaves, copies, strict=True):
+        torch.testing.assert_close(leaf.grad, copy.grad)
+
+
+def test_used_rows_give_the_rows_and_the_gradient_of_the_whole_table() -> None:
+    torch.manual_seed(0)
+    table = nn.Embedding(10, 3, padding_idx=0)
+    rows = UsedRows(table, torch.tensor([0, 2, 5, 9]))
+    ids = torch.tensor([[2, 9, 0], [5, 2, 0]])
+    torch.autograd.backward(
+        [functional.mse_loss(module(ids), torch.ones(2, 3, 3)) for module in (table, rows)]
+    )
+    assert torch.equal(rows(ids), table(ids))
+    assert table.weight.grad is not None
+    assert torch.equal(rows.whole_gradient(), table.weight.grad)
+    with pytest.raises(IndexError):
+        rows(torch.tensor([3]))
