@@ -60,12 +60,13 @@ class Prepared:
 class Machine:
     """The devices here, best first, and the CUDA version of torch, None for a CPU build.
 
-    `name` is what a message calls the machine.
+    `name` is what a message calls the machine. `processors` are the models of a cluster's, None for our own.
     """
 
     devices: tuple[str, ...]
     cuda_build: str | None
     name: str = "this machine"
+    processors: tuple[str, ...] | None = None
 
 
 def this_machine() -> Machine:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from harness.environment import torch_cuda_build
+from harness.errors import UnavailableError
 from harness.execution.local import Place
 from harness.execution.preflight import Machine
 from harness.execution.ray_connection import RayConnection
@@ -25,13 +26,32 @@ class RayCluster:
         """Its devices: each trial on a GPU sees one, as `cuda:0`, whichever that is."""
         has_gpu = any(node.gpus >= 1 for node in self.connection.nodes)
         name = f"the Ray cluster {self.address}, where a trial sees one GPU, as cuda:0,"
-        return Machine(("cuda:0", "cpu") if has_gpu else ("cpu",), torch_cuda_build(), name=name)
+        devices = ("cuda:0", "cpu") if has_gpu else ("cpu",)
+        known = dict.fromkeys(node.processor for node in self.connection.nodes if node.processor is not None)
+        return Machine(devices, torch_cuda_build(), name=name, processors=tuple(known))
+
+    def require_nodes(self) -> None:
+        """Make sure that at least one node can run trials at all.
+
+        Raises:
+            UnavailableError: saying of each node why it cannot.
+        """
+        nodes = self.connection.nodes
+        if any(node.cpus > 0 and node.problem is None for node in nodes):
+            return
+        reasons = "; ".join(f"{node.name}: {node.problem or 'it offers no CPU'}" for node in nodes)
+        raise UnavailableError(
+            f"no node of the Ray cluster {self.address} can run a trial: {reasons}",
+            hint="Install the same harness, with its extras `train` and `ray`, on every node.",
+        )
 
     def describe(self) -> str:
         """Where trials run, in a sentence."""
         nodes = self.connection.nodes
         cpus, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
-        return f"running on the Ray cluster {self.address}: {len(nodes)} nodes, {cpus:g} CPUs, {gpus:g} GPUs"
+        wrong = "".join(f"; {node.name} can run no trial: {node.problem}" for node in nodes if node.problem)
+        offer = f"{len(nodes)} nodes, {cpus:g} CPUs, {gpus:g} GPUs"
+        return f"running on the Ray cluster {self.address}: {offer}{wrong}"
 
     def executor(self, place: Place, grace_s: float) -> RayExecutor:
         """An executor on it."""
@@ -55,6 +75,8 @@ def ray_cluster(address: str | None) -> Iterator[RayCluster]:
     """
     connection = RayConnection(address or os.environ.get("RAY_ADDRESS") or "auto")
     try:
-        yield RayCluster(connection, connection.address)
+        cluster = RayCluster(connection, connection.address)
+        cluster.require_nodes()
+        yield cluster
     finally:
         connection.close()

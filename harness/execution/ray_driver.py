@@ -23,14 +23,16 @@ from typing import Any, Final
 
 import ray
 from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from harness import __version__
 from harness.execution.descendants import die_with_parent
 from harness.execution.ray_messages import Connected, Heard, Node
-from harness.execution.ray_task import run_on_node
+from harness.execution.ray_task import describe_node, run_on_node
 
 _READ_BYTES: Final = 2**18
 _WAIT_SECONDS: Final = 0.1
+_ASK_SECONDS: Final = 10.0
 _ORDERS: Final = 0
 
 
@@ -105,8 +107,7 @@ def what_was_lost(number: int, error: RayError) -> Heard:
     if isinstance(error, OutOfMemoryError):
         return Heard(number=number, memory_ran_out=True)
     if isinstance(error, RayTaskError):
-        cause = str(error).strip().splitlines()[-1]
-        return Heard(number=number, refused=f"the node could not run its task: {cause}")
+        return Heard(number=number, refused=f"the node could not run its task: {_last_line(error)}")
     sentence = " ".join(str(error).split()) or type(error).__name__
     return Heard(number=number, lost=f"{type(error).__name__}: {sentence[:300]}")
 
@@ -115,18 +116,49 @@ def connect(address: str) -> Connected:
     """Connect to the cluster at that address; what it offers, or why not."""
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
-        nodes = tuple(
-            Node(
-                name=found["NodeName"],
-                cpus=found["Resources"].get("CPU", 0.0),
-                gpus=found["Resources"].get("GPU", 0.0),
-            )
-            for found in ray.nodes()  # type: ignore[no-untyped-call]  # ray's own lack
-            if found["Alive"]
-        )
+        return Connected(nodes=_nodes())
     except (RayError, OSError, ValueError, RuntimeError) as error:
         return Connected(problem=f"{type(error).__name__}: {error}")
-    return Connected(nodes=nodes)
+
+
+def _nodes() -> tuple[Node, ...]:
+    """The nodes that are alive, each asked what it is by a task of its own."""
+    found = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]  # ray's own lack
+    ask: Any = ray.remote(max_calls=1, max_retries=0, num_cpus=0)(describe_node)
+    asked = {
+        node["NodeID"]: ask.options(
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], False)
+        ).remote(__version__)
+        for node in found
+        if node["Resources"].get("CPU", 0.0) > 0
+    }
+    if asked:
+        ray.wait(list(asked.values()), num_returns=len(asked), timeout=_ASK_SECONDS)
+    return tuple(_node(node, asked.get(node["NodeID"])) for node in found)
+
+
+def _node(found: dict[str, Any], answer: Any) -> Node:
+    processor: str | None = None
+    problem: str | None = None
+    if answer is not None:
+        try:
+            processor, problem = ray.get(answer, timeout=0)
+        except RayTaskError as error:
+            problem = _last_line(error)
+        except (RayError, TimeoutError) as error:
+            problem = f"it did not answer: {type(error).__name__}"
+    offered = found["Resources"]
+    return Node(
+        name=found["NodeName"],
+        cpus=offered.get("CPU", 0.0),
+        gpus=offered.get("GPU", 0.0),
+        processor=processor,
+        problem=problem,
+    )
+
+
+def _last_line(error: RayTaskError) -> str:
+    return str(error).strip().splitlines()[-1]
 
 
 def main(arguments: list[str]) -> None:

@@ -46,7 +46,7 @@ class Connection(Protocol):
 
 def fits(node: Node, device: str, threads: int) -> bool:
     """Whether the node can ever run a trial of so many threads on such a device."""
-    return node.cpus >= threads and (device == "cpu" or node.gpus >= 1)
+    return node.problem is None and node.cpus >= threads and (device == "cpu" or node.gpus >= 1)
 
 
 @dataclass(slots=True)

@@ -8,11 +8,16 @@ from harness.results.models import TrialResult
 
 
 class Node(Frozen):
-    """A node of the cluster that is alive, and what it offers to tasks."""
+    """A node of the cluster that is alive, and what it offers to tasks.
+
+    `processor` is its model, None where no task has told it; `problem` says why it can run no trial.
+    """
 
     name: str
     cpus: float
     gpus: float
+    processor: str | None = None
+    problem: str | None = None
 
 
 class Connected(Frozen):

@@ -17,6 +17,7 @@ from typing import Final
 
 from harness import __version__
 from harness.assets.places import cache_root
+from harness.environment import describe_cpu
 from harness.execution.executor import Ended
 from harness.execution.local import LocalExecutor, Place
 from harness.execution.ray_messages import Heard, Request
@@ -40,8 +41,8 @@ def run_on_node(version: str, number: int, text: str) -> Iterator[str]:
     """
     node = platform.node()
     if version != __version__:
-        refused = f"the node {node} has harness {__version__}, the run is by harness {version}"
-        yield Heard(number=number, node=node, refused=refused).model_dump_json()
+        _, problem = describe_node(version)
+        yield Heard(number=number, node=node, refused=f"the node {node}: {problem}").model_dump_json()
         return
     request = Request.model_validate_json(text)
     if missing := missing_files(request.job):
@@ -51,6 +52,14 @@ def run_on_node(version: str, number: int, text: str) -> Iterator[str]:
     with TemporaryDirectory(prefix="harness-ray-") as folder:
         for heard in _run(request, node, Path(folder)):
             yield heard.model_dump_json()
+
+
+def describe_node(version: str) -> tuple[str, str | None]:
+    """The processor of this node, and why it cannot run trials for a harness of that version, or None."""
+    problem = (
+        None if version == __version__ else f"it has harness {__version__}, the run is by harness {version}"
+    )
+    return describe_cpu().model, problem
 
 
 def missing_files(job: Job) -> tuple[str, ...]:

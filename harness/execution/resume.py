@@ -29,17 +29,21 @@ class Here:
     """What a result must have been got with: this machine's environment, the threads of a trial, the GPUs.
 
     `gpus` are the CUDA devices by the name a suite gives them, `jobs` the trials at once on a device.
+    `processors` are those of a cluster, on any of which a trial may run; None for this machine's alone.
     """
 
     environment: Environment
     threads: int
     gpus: Mapping[str, Device] = field(default_factory=dict)
     jobs: int = 1
+    processors: tuple[str, ...] | None = None
 
 
-def describe_here(threads: int, jobs: int = 1) -> Here:
-    """This machine, as far as it is known without importing what trains."""
-    return Here(describe_environment(), threads, describe_gpus(), jobs)
+def describe_here(threads: int, jobs: int = 1, processors: tuple[str, ...] | None = None) -> Here:
+    """This machine, or a cluster of these processors, as far as known without importing what trains."""
+    # What GPUs this machine has says nothing about a cluster's.
+    gpus = describe_gpus() if processors is None else {}
+    return Here(describe_environment(), threads, gpus, jobs, processors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,8 @@ def _differences(result: TrialResult, job: Job | None, here: Here, sums: _Sums) 
     yield from _changed("python", then.python, now.python)
     for name in sorted(then.packages.keys() | now.packages.keys()):
         yield from _changed(name, then.packages.get(name), now.packages.get(name))
-    yield from _changed("processor", then.cpu.model, now.cpu.model)
+    if then.cpu.model not in (here.processors or ()):
+        yield from _changed("processor", then.cpu.model, " or ".join(here.processors or (now.cpu.model,)))
     yield from _changed("trials at once", result.concurrent, here.jobs)
     yield from _changed("threads", then.threads, here.threads)
     yield from _device_changes(then.device, here.gpus.get(result.trial.device))

@@ -180,7 +180,7 @@ class _Work:
     def take_over(self, opened: Opened, prepared: Prepared) -> None:
         """Keep the finished results that still hold, and tell the observer what is left to do."""
         say, directory = self._observer.note, opened.directory
-        here = describe_here(self._threads, self._options.jobs)
+        here = describe_here(self._threads, self._options.jobs, self.machine.processors)
         for problem in opened.problems:
             say(f"not counted as done: {problem}")
         if opened.edited is not None:
@@ -230,7 +230,7 @@ class _Work:
     def prove(self, directory: RunDirectory, jobs: Mapping[str, Job], desk: Desk) -> tuple[TrialResult, ...]:
         """Prove every distinct function of the plan, those proved before in this environment excepted."""
         wanted = proof_jobs(jobs.values())
-        here = describe_here(self._threads, self._options.jobs)
+        here = describe_here(self._threads, self._options.jobs, self.machine.processors)
         found = choose(directory.proofs(wanted), wanted, here, self._options.rerun).results
         rest = [job for id_, job in wanted.items() if id_ not in found]
         watch = ProofWatch(self._observer)

@@ -235,6 +235,19 @@ def test_a_cluster_counts_a_device_for_each_node_and_each_gpu_with_its_cpus() ->
     assert RayCluster(Said(), "head:6379").machine().devices == ("cpu",)
 
 
+def test_a_node_that_cannot_run_trials_is_named_and_not_counted() -> None:
+    broken = Node(name="old", cpus=8, gpus=0, processor="Xeon", problem="it has harness 9")
+    cluster = RayCluster(Said((*NODES, broken)), "head:6379")
+    offer, wrong = cluster.describe().split("; ")
+    assert offer == "running on the Ray cluster head:6379: 4 nodes, 20 CPUs, 0 GPUs"
+    assert wrong == "old can run no trial: it has harness 9"
+    assert cluster.count("cpu", 8) == 1
+    assert cluster.machine().processors == ("Xeon",)
+    cluster.require_nodes()
+    with pytest.raises(UnavailableError, match=r"head: it offers no CPU; old: it has harness 9"):
+        RayCluster(Said((NODES[0], broken)), "head:6379").require_nodes()
+
+
 @pytest.mark.parametrize("address", ["auto", "10.0.0.1:6379", "head.cluster:6379", "[::1]:6379"])
 def test_addresses_of_a_head_are_taken(address: str) -> None:
     assert checked_address(address) == address

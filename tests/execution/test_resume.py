@@ -125,5 +125,16 @@ def test_weights_are_read_once_for_all_trials_and_only_of_folders(
         assert len(read) == reads
 
 
+def test_a_cluster_keeps_a_result_of_any_of_its_processors_and_asks_for_no_gpu_of_this_machine() -> None:
+    result = finished(H100)
+    assert result.environment is not None
+    mine = result.environment.cpu.model
+    cluster = replace(here(), processors=("Xeon", mine))
+    assert why_not(result, job(), cluster) is None
+    other = replace(here(), processors=("Xeon", "Ampere"))
+    assert why_not(result, job(), other) == f"processor was {mine}, is Xeon or Ampere"
+    assert describe_here(3, processors=("Xeon",)).gpus == {}
+
+
 def test_this_machine_is_described_without_torch() -> None:
     assert describe_here(3).threads == 3
