@@ -26,7 +26,9 @@ def as_it_is(result: TrialResult) -> TrialResult:
 
 
 def briefly(trials: Iterable[Trial]) -> Shape:
-    """A function that gives a result without its predictions, sharing what equals a part of an earlier one.
+    """A function that gives a result without its predictions, and with the median in place of many values.
+
+    It shares what equals a part of an earlier result.
 
     Args:
         trials: the plan's, which stand in the place of equal ones.
@@ -48,7 +50,9 @@ def briefly(trials: Iterable[Trial]) -> Shape:
         return cast("M", model.model_construct(_fields_set=fields, **values))
 
     def measurement(found: Measurement) -> Measurement:
-        return light(found) if found.values else shared(found) or found
+        if found.median is None:
+            return shared(found) or found
+        return light(found, values=(found.median,))
 
     def shape(result: TrialResult) -> TrialResult:
         trial = planned.get(result.trial.id)

@@ -53,6 +53,15 @@ class Measurement(Frozen):
             raise ValueError(f"{self.metric}: either values or a reason for having none")
         return self
 
+    @property
+    def median(self) -> float | None:
+        """The median of the values, or None where there are none."""
+        if not self.values:
+            return None
+        ordered = sorted(self.values)
+        middle = len(ordered) // 2
+        return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+
 
 def measured(metric: str, *values: float) -> Measurement:
     """A measurement with values, its unit and goal from the table."""
@@ -183,11 +192,7 @@ class TrialResult(Frozen):
     def value(self, metric: str) -> float | None:
         """The median of that metric's values, or None where it was not measured."""
         found = self.measurement(metric)
-        if found is None or not found.values:
-            return None
-        ordered = sorted(found.values)
-        middle = len(ordered) // 2
-        return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+        return None if found is None else found.median
 
 
 class Report(Frozen):
