@@ -59,7 +59,7 @@ def _beaten(found: Mapping[str, Roofline], rows: Sequence[Row]) -> Iterable[str]
     if beaten:
         yield (
             f"{', '.join(beaten)}: more than the peak, so the machine was busy while that was measured; "
-            "an hour later it is measured anew"
+            "ten minutes later it is measured again"
         )
 
 

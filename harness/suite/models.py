@@ -50,7 +50,7 @@ class Measure(Frozen):
     `warmup_steps` training steps at the start of a trial are left out of every rate and step time.
     `threads` is the number of CPU threads inside a trial; None means one for each physical core.
     `roofline` has the machine's own peaks measured, for a second or two, before a training that finds none
-    of the last hour.
+    of the last minutes.
     """
 
     warmup_steps: Annotated[int, Field(ge=0, le=1_000_000)] = 10

@@ -15,19 +15,24 @@ from harness.results.folders import make_folder
 from harness.results.reading import parse_strict, read_bytes
 from harness.results.writing import to_json, write_atomic
 
-# A peak should be of the time of the run: one that a busy neighbour spoilt must not stay for long.
-KEPT: Final = timedelta(hours=1)
+# One that a busy neighbour spoilt must not stay for long, and one seen in a quiet moment is not lost at once.
+FRESH: Final = timedelta(minutes=10)
+VALID: Final = timedelta(hours=24)
 
 _FORMAT: Final = 1
 
 
 class Peak(Frozen):
-    """The fastest rate seen of one kind of work, in units a second, on the machine with that fingerprint."""
+    """The fastest rate seen of one kind of work, in units a second, on the machine with that fingerprint.
+
+    `seen` is when, `measured` when it was last looked for.
+    """
 
     format: Literal[1] = _FORMAT
     fingerprint: str
     work: str
     per_second: Annotated[float, Field(gt=0)]
+    seen: AwareDatetime
     measured: AwareDatetime
 
 
@@ -39,7 +44,9 @@ def kept_peak(
     *,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> float:
-    """The peak that a trial of the last hour left in `folder`, or what `measure` finds, which is then left.
+    """The peak that a trial of the last minutes left in `folder`, or the faster of that and a new one.
+
+    A rate counts for a day after it was seen.
 
     Args:
         folder: made where it is missing; trials on other devices may use it at the same time.
@@ -52,23 +59,27 @@ def kept_peak(
         StorageError: The peak cannot be written.
     """
     file = folder / f"{fingerprint}-{work.replace(' ', '-')}.json"
-    found = _read(file)
-    if (
-        found is not None
-        and (found.fingerprint, found.work) == (fingerprint, work)
-        and timedelta(0) <= now() - found.measured < KEPT
-    ):
-        return found.per_second
-    per_second = measure()
+    before = _read(file, fingerprint, work)
+    if before is not None and _within(FRESH, before.measured, now()):
+        return before.per_second
+    found, moment = measure(), now()
+    peak = Peak(fingerprint=fingerprint, work=work, per_second=found, seen=moment, measured=moment)
+    if before is not None and before.per_second > found and _within(VALID, before.seen, moment):
+        peak = before.model_copy(update={"measured": moment})
     make_folder(folder)
-    peak = Peak(fingerprint=fingerprint, work=work, per_second=per_second, measured=now())
     write_atomic(file, to_json(peak))
-    return per_second
+    return peak.per_second
 
 
-def _read(file: Path) -> Peak | None:
-    """What the file holds; None for one that is missing, torn or another program's: it is measured anew."""
+def _within(span: timedelta, then: datetime, now: datetime) -> bool:
+    # A clock that was set back proves nothing.
+    return timedelta(0) <= now - then < span
+
+
+def _read(file: Path, fingerprint: str, work: str) -> Peak | None:
+    """What the file holds; None for one that is missing, torn or about something else."""
     try:
-        return parse_strict(read_bytes(file, follow=False), Peak, file)
+        found = parse_strict(read_bytes(file, follow=False), Peak, file)
     except (InvalidInputError, StorageError):
         return None
+    return found if (found.fingerprint, found.work) == (fingerprint, work) else None

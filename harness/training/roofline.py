@@ -41,7 +41,7 @@ Keep = Callable[[str, Callable[[], float]], float]
 def find_peaks(
     job: Job, device: torch.device, tokens: Tokenized, loaded: LoadedModel, fingerprint: str
 ) -> list[Measurement]:
-    """The peaks for a trial: those of the last hour, or measured now.
+    """The peaks for a trial: those of the last minutes, or measured now.
 
     There are none where its suite wants none, and none beside other trials: times do not count there.
     `fingerprint` is the environment's: peaks are kept by it.

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.training.peaks import KEPT, kept_peak
+from harness.training.peaks import FRESH, VALID, kept_peak
 
 THEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 WORK = "products bf16 hidden 384"
@@ -39,6 +39,7 @@ def test_a_peak_is_measured_once_and_then_read(tmp_path: Path) -> None:
         "fingerprint": "f" * 12,
         "work": WORK,
         "per_second": 100.0,
+        "seen": "2026-01-02T03:04:05Z",
         "measured": "2026-01-02T03:04:05Z",
     }
 
@@ -52,10 +53,10 @@ def test_another_machine_or_other_work_has_a_peak_of_its_own(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("later", "runs"),
-    [(timedelta(0), 1), (KEPT - timedelta(seconds=1), 1), (KEPT, 2), (timedelta(seconds=-1), 2)],
+    [(timedelta(0), 1), (FRESH - timedelta(seconds=1), 1), (FRESH, 2), (timedelta(seconds=-1), 2)],
     ids=["at once", "just in time", "too old", "the clock was set back"],
 )
-def test_a_peak_is_of_the_time_of_the_run(later: timedelta, runs: int, tmp_path: Path) -> None:
+def test_a_peak_is_looked_for_again_after_some_minutes(later: timedelta, runs: int, tmp_path: Path) -> None:
     bench = Bench()
     kept_peak(tmp_path, "f" * 12, WORK, bench, now=lambda: THEN)
     assert kept_peak(tmp_path, "f" * 12, WORK, bench, now=lambda: THEN + later) == 100.0 * runs
@@ -72,6 +73,7 @@ def test_a_peak_is_of_the_time_of_the_run(later: timedelta, runs: int, tmp_path:
         {"per_second": -1.0},
         {"per_second": "fast"},
         {"measured": "2026-01-02T03:04:05"},
+        {"seen": None},
         {"more": 1},
     ],
     ids=str,
@@ -110,3 +112,21 @@ def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
     assert kept_peak(folder, "f" * 12, WORK, bench, now=lambda: THEN) == 200.0
     assert not file.is_symlink()
     assert b"100.0" in elsewhere.read_bytes()
+
+
+def test_the_faster_of_two_counts_for_a_day_after_it_was_seen(tmp_path: Path) -> None:
+    rates = iter([500.0, 80.0, 90.0, 70.0, 600.0])
+
+    def peak_at(moment: datetime) -> float:
+        return kept_peak(tmp_path, "f" * 12, WORK, lambda: next(rates), now=lambda: moment)
+
+    quiet, busy = THEN, THEN + FRESH
+    assert [peak_at(quiet), peak_at(busy), peak_at(busy + FRESH / 2)] == [500.0, 500.0, 500.0]
+    next_day = THEN + VALID
+    # What was seen yesterday no longer counts, and of two of today the faster does.
+    assert [peak_at(next_day), peak_at(next_day + FRESH), peak_at(next_day + 2 * FRESH)] == [
+        90.0,
+        90.0,
+        600.0,
+    ]
+    assert next(rates, None) is None
