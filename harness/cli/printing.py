@@ -13,6 +13,7 @@ import click
 
 from harness.output.formats import render
 from harness.output.github import active, report_annotations, step_summary
+from harness.output.json_text import safe_json
 from harness.output.tables import make_console, report_table
 from harness.results.models import Report
 
@@ -32,6 +33,16 @@ def print_report(report: Report, name: str = "table", *, roofline: bool = False)
         sys.stdout.buffer.write(encoded(render(report, name, roofline=roofline)))
         sys.stdout.buffer.flush()
     tell_github(report_annotations(report), partial(render, report, "markdown"), name)
+
+
+def print_stored(file: Path, brief: Report) -> None:
+    """Print the report in the file as `print_report` does in JSON, line by line; `brief` is the same one."""
+    sys.stdout.flush()
+    # No character of a string is a raw newline in JSON, so each line is as safe as the whole.
+    with file.open(encoding="utf-8", newline="\n") as lines:
+        sys.stdout.buffer.writelines(encoded(safe_json(line)) for line in lines)
+    sys.stdout.buffer.flush()
+    tell_github(report_annotations(brief), partial(render, brief, "markdown"), "json")
 
 
 def encoded(text: str) -> bytes:

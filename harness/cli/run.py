@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import click
 
-from harness.cli.printing import print_report
+from harness.cli.printing import print_report, print_stored
 from harness.errors import HarnessError
 from harness.execution.interrupts import Interrupt
 from harness.execution.options import DEFAULT_RUNNER, ExecutorName, RunOptions
@@ -172,7 +172,7 @@ def _run(path: Path, overrides: tuple[str, ...], options: RunOptions) -> Run:
 
 def _show(run: Run, *, as_json: bool) -> None:
     if as_json:
-        print_report(run.report, "json")
+        print_stored(run.directory / "report.json", run.brief)
     else:
         print_report(run.brief)
     _say(f"report: {run.directory / 'report.json'}")
