@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from harness.environment import Cpu, Device, Git
-from harness.results.models import Report, TrialResult
+from harness.results.models import Report, TrialResult, measured, unmeasured
 from harness.trial import Task
 from tests.factories import (
     make_checkpoint,
@@ -17,6 +17,10 @@ from tests.factories import (
     make_trial,
 )
 
+_ROOFLINE: Final = (
+    measured("square_matmul_peak_flops_per_second", 1e9),
+    unmeasured("matmul_peak_share", "no shape"),
+)
 HOSTILE: Final = (
     "\x1b[31mred\x1b[0m\x1b[2J",
     "\x1b]0;title\x07\x1b]8;;http://evil\x1b\\link",
@@ -81,7 +85,7 @@ def hostile_report(text: str) -> Report:
             "notes": (text,),
             "measurements": tuple(
                 one if one.reason is None else one.model_copy(update={"reason": text})
-                for one in make_result().measurements
+                for one in (*make_result().measurements, *_ROOFLINE)
             ),
         }
     )

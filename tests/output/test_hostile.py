@@ -50,7 +50,7 @@ def test_no_format_lets_a_hostile_text_through(name: str, text: str) -> None:
 def test_a_terminal_of_any_width_gets_only_our_own_escapes(text: str, width: int) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=width, markup=False, emoji=False)
     with console.capture() as capture:
-        console.print(report_table(hostile_report(text)))
+        console.print(report_table(hostile_report(text), roofline=True))
     without_style = re.sub(r"\x1b\[[0-9;]*m", "", capture.get())
     assert _unseen(without_style) == set()
     assert not re.search(r"^\s*::[a-z-]+( [^\n]*)?::", without_style, re.MULTILINE)
