@@ -58,8 +58,8 @@ def _beaten(found: Mapping[str, Roofline], rows: Sequence[Row]) -> Iterable[str]
     beaten = [row.label for row in rows if row.variant in found and (found[row.variant].share or 0) > 1]
     if beaten:
         yield (
-            f"{', '.join(beaten)}: more than the peak, so the machine was busy while that was measured; "
-            "ten minutes later it is measured again"
+            f"{', '.join(beaten)}: more than the peak, which was measured on a busy machine, or on products "
+            "too small for this device to show it; ten minutes later it is measured again"
         )
 
 

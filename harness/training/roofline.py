@@ -23,6 +23,8 @@ from harness.training.tokenization import Tokenized
 
 # Batches of nearly as many tokens share a peak: rounded so, cased and uncased vocabularies do.
 TOKEN_STEP: Final = 64
+# Products of more rows are no faster, and would take long on a slow machine.
+MOST_TOKENS: Final = 2048
 _SQUARE: Final = 1024
 _SQUARE_CUDA: Final = 8192
 # Each of two buffers, far beyond the last-level caches of processors, and of GPUs (H100: 50 MiB).
@@ -94,7 +96,7 @@ def measure_peaks(bench: Bench, shape: EncoderShape | None, tokens: float, keep:
     """
     cuda = bench.device.type == "cuda"
     size, copied = (_SQUARE_CUDA, _COPY_BYTES_CUDA) if cuda else (_SQUARE, _COPY_BYTES)
-    rounded = max(1, round(tokens / TOKEN_STEP)) * TOKEN_STEP
+    rounded = min(max(1, round(tokens / TOKEN_STEP)) * TOKEN_STEP, MOST_TOKENS)
     copy, square, products = PEAKS
     found = [
         _measured(copy, keep, "copy", partial(copy_peak, bench.device, copied)),

@@ -79,7 +79,7 @@ def test_a_share_is_the_median_over_the_seeds() -> None:
 def test_more_than_the_peak_is_shown_and_doubted() -> None:
     shown = to_table_with_roofline(report(0.5, 1.25))
     assert "125.0 %" in shown
-    assert "- dynamic: more than the peak, so the machine was busy while that was measured" in shown
+    assert "- dynamic: more than the peak, which was measured on a busy machine" in shown
 
 
 def test_where_nothing_was_measured_one_line_says_why() -> None:

@@ -48,16 +48,16 @@ def by_name(measurements: list[Measurement]) -> dict[str, Measurement]:
     return {found.metric: found for found in measurements}
 
 
-def test_the_fastest_block_counts_and_the_first_calls_do_not() -> None:
+def test_the_fastest_block_counts_and_the_first_call_does_not() -> None:
     slow = Slow()
-    # Two calls that warm up, however fast, then one that a neighbour disturbs.
-    call = slow.work(0.001, 0.001, 0.9, 0.02, 0.03, 0.02)
+    # One call that warms up, however fast, then one that a neighbour disturbs.
+    call = slow.work(0.001, 0.2, 0.02, 0.03)
     assert fastest([call], nothing, 1.0, slow.now) == [pytest.approx(0.02)]
 
 
 def test_calls_take_turns_so_that_a_busy_moment_spoils_none() -> None:
     slow = Slow()
-    calls = [slow.work(*[0.1] * 4, 0.01), slow.work(*[0.1] * 4, 0.02)]
+    calls = [slow.work(*[0.1] * 3, 0.01), slow.work(*[0.1] * 3, 0.02)]
     assert fastest(calls, nothing, 10.0, slow.now) == [pytest.approx(0.01), pytest.approx(0.02)]
 
 
@@ -82,10 +82,10 @@ def test_what_never_settles_ends_at_its_limit() -> None:
     assert slow.time < 2.0
 
 
-def test_a_call_that_is_slower_than_all_the_time_there_is_runs_five_times() -> None:
+def test_a_call_that_is_slower_than_all_the_time_there_is_runs_four_times() -> None:
     slow = Slow()
     assert fastest([slow.work(7.0)], nothing, 0.5, slow.now) == [7.0]
-    assert slow.time == 5 * 7.0
+    assert slow.time == 4 * 7.0
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -111,11 +111,12 @@ def test_what_is_kept_is_named_by_all_that_a_peak_depends_on() -> None:
         return 1e9
 
     bench, shape = Bench(CPU, "bf16"), EncoderShape(6, 384, 1536, 2)
-    for tokens in (426.0, 430.0, 3.0):
+    for tokens in (426.0, 430.0, 3.0, 9e9):
         measure_peaks(bench, shape, tokens, keep)
     assert names[:3] == ["copy", "square 1024 bf16", "products bf16 hidden 384 intermediate 1536 tokens 448"]
     assert names[:3] == names[3:6]
     assert names[8] == "products bf16 hidden 384 intermediate 1536 tokens 64"
+    assert names[11] == "products bf16 hidden 384 intermediate 1536 tokens 2048"
 
 
 def test_a_model_that_does_not_say_its_shape_has_the_machines_peaks_and_no_own() -> None:
