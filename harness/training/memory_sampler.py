@@ -56,6 +56,8 @@ def _bytes(pid: int) -> int:
 def main(pid: int) -> None:
     """Sample until standard input ends."""
     peak = memory_of(pid)
+    if peak == 0:
+        sys.exit("this kernel does not tell anonymous memory apart")
     sys.stdout.write(f"{peak}\n")
     sys.stdout.flush()
     while not select.select([sys.stdin], [], [], _EVERY_SECONDS)[0]:

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from harness.analysis.comparison import compare
+from harness.analysis.gates import check
 from harness.analysis.summary import summarize
 from harness.output.formats import render
 from harness.output.progress import describe_result
 from harness.output.proofs import summary
 from harness.output.tables import to_table
 from harness.results.models import Report, TrialResult, measured, unmeasured
+from harness.suite.models import Gate
 from harness.trial import Tokenization, Tokenizer
 from tests.factories import make_data, make_report, make_result, make_suite, make_trial
 
@@ -149,4 +151,6 @@ def test_reports_that_only_tokenise_are_compared_by_rate_and_memory() -> None:
 
 
 def test_there_is_nothing_to_prove_of_them() -> None:
+    checked = check(report_of(), gates=[Gate(metric="tokenize_examples_per_second", min=100)])
+    assert not any("parity" in note for note in checked.notes)
     assert summary(()) == "nothing to prove"
