@@ -21,18 +21,24 @@ REPOSITORY: Final = Path(__file__).parents[2]
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A command that has ended: its exit code, what it printed, and the most memory it had at a time."""
+    """A command that has ended.
+
+    `peak_resident_bytes` is the most memory that its own process had at a time; `cpu_seconds` were used by it
+    and all that it started, which a busy machine changes less than the time that went by.
+    """
 
     code: int
     output: str
     errors: str
     peak_resident_bytes: int
+    cpu_seconds: float
 
 
 def harness(*arguments: str | Path, cwd: Path) -> Done:
     """Run the command in `cwd`, which also gets the folder of the assets' cache."""
     kept = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     peak = cwd / "peak.txt"
+    before = _cpu_seconds()
     done = subprocess.run(
         [sys.executable, "-m", "tests.benchmarks.measured", peak, *map(str, arguments)],
         cwd=cwd,
@@ -41,7 +47,13 @@ def harness(*arguments: str | Path, cwd: Path) -> Done:
         text=True,
         check=False,
     )
-    return Done(done.returncode, done.stdout, done.stderr, int(peak.read_text()))
+    used = _cpu_seconds() - before
+    return Done(done.returncode, done.stdout, done.stderr, int(peak.read_text()), used)
+
+
+def _cpu_seconds() -> float:
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return children.ru_utime + children.ru_stime
 
 
 def peak_resident_bytes() -> int:

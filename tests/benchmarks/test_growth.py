@@ -63,6 +63,7 @@ def tell(benchmark: BenchmarkFixture, trials: int, done: Done | None = None) -> 
         benchmark.extra_info["milliseconds_a_trial"] = 1_000 * benchmark.stats.stats.median / trials
     if done is not None:
         benchmark.extra_info["peak_resident_mb"] = done.peak_resident_bytes / 1e6
+        benchmark.extra_info["cpu_milliseconds_a_trial"] = 1_000 * done.cpu_seconds / trials
 
 
 @pytest.fixture(scope="module")
