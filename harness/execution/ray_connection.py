@@ -69,8 +69,9 @@ class RayConnection:
         self._folder = TemporaryDirectory(prefix="harness-ray-")
         self._log = Path(self._folder.name) / "log"
         self._process, self._events = self._start()
+        self.nodes: Sequence[Node] = ()
         try:
-            self.nodes: Sequence[Node] = self._connected(limit_s)
+            self.nodes = self._connected(limit_s)
         except BaseException:
             self.close()
             raise
@@ -100,7 +101,7 @@ class RayConnection:
                     self._process.stdin.close()
             # Before it is connected it listens to nothing, and Ray waits deaf to all but this.
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_CLOSE_SECONDS if hasattr(self, "nodes") else 0.0)
+                self._process.wait(_CLOSE_SECONDS if self.nodes else 0.0)
         signal_group(self._process.pid, signal.SIGKILL)
         self._process.wait()
         if self._events >= 0:

@@ -107,7 +107,7 @@ def what_was_lost(number: int, error: RayError) -> Heard:
     if isinstance(error, OutOfMemoryError):
         return Heard(number=number, memory_ran_out=True)
     if isinstance(error, RayTaskError):
-        return Heard(number=number, refused=f"the node could not run its task: {_last_line(error)}")
+        return Heard(number=number, refused=f"the node could not run its task: {_cause_of(error)}")
     sentence = " ".join(str(error).split()) or type(error).__name__
     return Heard(number=number, lost=f"{type(error).__name__}: {sentence[:300]}")
 
@@ -144,7 +144,7 @@ def _node(found: dict[str, Any], answer: Any) -> Node:
         try:
             processor, problem = ray.get(answer, timeout=0)
         except RayTaskError as error:
-            problem = _last_line(error)
+            problem = _cause_of(error)
         except (RayError, TimeoutError) as error:
             problem = f"it did not answer: {type(error).__name__}"
     offered = found["Resources"]
@@ -157,8 +157,10 @@ def _node(found: dict[str, Any], answer: Any) -> Node:
     )
 
 
-def _last_line(error: RayTaskError) -> str:
-    return str(error).strip().splitlines()[-1]
+def _cause_of(error: RayTaskError) -> str:
+    # Its own text is a whole traceback, as of another exception in another process.
+    cause: object = error.cause
+    return f"{type(cause).__name__}: {str(cause).strip().partition(chr(10))[0]}"
 
 
 def main(arguments: list[str]) -> None:

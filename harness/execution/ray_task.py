@@ -18,6 +18,7 @@ from typing import Final
 from harness import __version__
 from harness.assets.places import cache_root
 from harness.environment import describe_cpu
+from harness.errors import StorageError
 from harness.execution.executor import Ended
 from harness.execution.local import LocalExecutor, Place
 from harness.execution.ray_messages import Heard, Request
@@ -49,9 +50,14 @@ def run_on_node(version: str, number: int, text: str) -> Iterator[str]:
         result = _unavailable(request.job, node, missing)
         yield Heard(number=number, node=node, result=result).model_dump_json()
         return
-    with TemporaryDirectory(prefix="harness-ray-") as folder:
-        for heard in _run(request, node, Path(folder)):
-            yield heard.model_dump_json()
+    try:
+        with TemporaryDirectory(prefix="harness-ray-") as folder:
+            for heard in _run(request, node, Path(folder)):
+                yield heard.model_dump_json()
+    except (StorageError, OSError) as error:
+        # The disk of a node is full, or broken: no fault of the trial's, which may run on another.
+        lost = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        yield Heard(number=number, node=node, lost=lost).model_dump_json()
 
 
 def describe_node(version: str) -> tuple[str, str | None]:

@@ -1,7 +1,7 @@
 """A Ray cluster of several nodes on this machine, in a process of its own that obeys lines on standard input.
 
-It prints the address, then `done` after each line: `add NAME CPUS` adds a node, `kill NAME` kills one with
-all its processes. It ends with its input.
+It prints the address, then `done` after each line: `add NAME CPUS GPUS` adds a node, `kill NAME` kills one
+with all its processes. It ends with its input.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main() -> None:
     for line in sys.stdin:
         what, name, *rest = line.split()
         if what == "add":
-            nodes[name] = cluster.add_node(num_cpus=int(rest[0]))
+            nodes[name] = cluster.add_node(num_cpus=int(rest[0]), num_gpus=int(rest[1]))
         else:
             cluster.remove_node(nodes.pop(name), allow_graceful=False)
         say("done")

@@ -106,7 +106,7 @@ def cluster() -> Iterator[Cluster]:
     folder = Path(tempfile.mkdtemp(prefix="hr-", dir="/tmp"))
     made = Cluster(folder)
     try:
-        made.order("add one 1")
+        made.order("add one 1 0")
         yield made
     finally:
         made.end()
@@ -168,11 +168,12 @@ def test_a_run_on_a_cluster_ends_as_one_on_a_machine_alone(cluster: Cluster, tmp
     for result in results.values():
         (folder,) = tmp_path.glob(f"reports/fake/*/trials/{result.trial.id}")
         assert {"job.json", "log", "result.json"} <= {path.name for path in folder.iterdir()}
+    wait_for(lambda: not list(cluster.folder.glob("harness-ray-*")))
     assert cluster.token not in errors + "".join(path.read_text() for path in tmp_path.rglob("*.json"))
 
 
 def test_a_cluster_of_two_nodes_runs_two_trials_at_once(cluster: Cluster, tmp_path: Path) -> None:
-    cluster.order("add another 1")
+    cluster.order("add another 1 0")
     try:
         process = begin(
             cluster, tmp_path, "seen_and_held", "-o", "measure.stall_timeout_seconds=60", seeds=(0, 1, 2)
@@ -183,6 +184,28 @@ def test_a_cluster_of_two_nodes_runs_two_trials_at_once(cluster: Cluster, tmp_pa
         assert process.returncode == 0, errors
     finally:
         cluster.order("kill another")
+
+
+def test_each_trial_on_a_gpu_sees_the_one_that_it_was_given_and_no_token(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    cluster.order("add gpus 2 2")
+    try:
+        process = begin(cluster, tmp_path, "seen_and_held", "-o", "matrix.device=[auto]", seeds=(0, 1))
+        wait_for(lambda: cluster.record.exists() and len(cluster.record.read_text().split()) == 2)
+        seen = [_environment_of(int(line.split()[0])) for line in cluster.processes("fork_server")]
+        cluster.release.touch()
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+    finally:
+        cluster.order("kill gpus")
+    assert {each["CUDA_VISIBLE_DEVICES"] for each in seen} == {"0", "1"}
+    assert all(cluster.token not in each.values() for each in seen)
+    assert {result.trial.device for result in report_of(tmp_path).results} == {"cuda:0"}
+
+
+def _environment_of(pid: int) -> dict[str, str]:
+    return psutil.Process(pid).environ()
 
 
 def test_a_head_that_cannot_be_reached_ends_the_run_with_69_within_30_seconds(
@@ -219,13 +242,13 @@ def test_a_node_that_dies_is_a_killed_trial(cluster: Cluster, tmp_path: Path) ->
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1, errors
     (result,) = report_of(tmp_path).results
-    assert (result.status, result.phase, result.attempts) == ("killed", "train", 1)
+    assert (result.status, result.attempts) == ("killed", 1)
     assert "died" in (result.reason or "").lower()
 
 
 def test_a_node_that_dies_is_another_attempt_only_if_asked_for(cluster: Cluster, tmp_path: Path) -> None:
     process = _run_on_a_node_that_dies(cluster, tmp_path, "--retries", "1")
-    cluster.order("add next 2")
+    cluster.order("add next 2 0")
     wait_for(lambda: len(cluster.record.read_text().split()) == 2)
     cluster.release.touch()
     _, errors = process.communicate(timeout=60)
@@ -234,16 +257,15 @@ def test_a_node_that_dies_is_another_attempt_only_if_asked_for(cluster: Cluster,
     (result,) = report_of(tmp_path).results
     assert (result.status, result.attempts) == ("completed", 2)
     assert "attempt 1 of trial" in result.notes[-1]
-    assert "killed in train" in result.notes[-1]
+    assert ": killed in " in result.notes[-1]
     assert len(list(tmp_path.glob("reports/fake/*/trials/*/result.json"))) == 1
 
 
 def _run_on_a_node_that_dies(cluster: Cluster, folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    cluster.order("add short-lived 2")
+    cluster.order("add short-lived 2 0")
     limits = ("-o", "measure.threads=2", "-o", "measure.stall_timeout_seconds=60")
     process = begin(cluster, folder, "seen_and_held", *limits, *arguments)
     wait_for(cluster.record.exists)
-    time.sleep(1.0)  # for what it said of its phase to arrive
     cluster.order("kill short-lived")
     return process
 
@@ -263,6 +285,15 @@ def test_an_interrupted_run_cancels_its_trials_and_goes_on_later(cluster: Cluste
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 0, errors
     assert [result.status for result in report_of(tmp_path).results] == ["completed"]
+
+
+def test_a_run_interrupted_while_it_connects_leaves_no_process(cluster: Cluster, tmp_path: Path) -> None:
+    process = begin(cluster, tmp_path, "good", address="127.0.0.1:1")
+    wait_for(lambda: cluster.processes("ray_driver"))
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 143, errors
+    wait_for(lambda: not cluster.processes("ray_driver"), 5.0)
 
 
 def test_a_killed_run_leaves_no_process_on_the_cluster(cluster: Cluster, tmp_path: Path) -> None:

@@ -25,7 +25,6 @@ from harness.job import Job, Progress
 from harness.results.models import TrialResult
 from harness.results.trial_folder import read_result, write_result
 from harness.suite.models import Measure
-from tests.execution.fakes import REPOSITORY
 from tests.factories import make_result, make_trial
 
 NODES = (
@@ -290,16 +289,24 @@ def test_a_node_with_another_harness_refuses() -> None:
     assert f"has harness {__version__}, the run is by harness 0.0.1" in said
 
 
-def test_a_node_runs_a_trial_as_a_machine_alone_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
-    monkeypatch.setenv("HARNESS_CACHE_DIR", str(tmp_path / "cache"))
-    (tmp_path / "checkpoint").mkdir()
-    (tmp_path / "train.parquet").touch()
-    job = make_job(folder=str(tmp_path))
-    request = Request(number=7, job=job, runner="tests.execution.runners:good", threads=1, grace_s=1.0)
-    said = [
-        Heard.model_validate_json(text) for text in run_on_node(__version__, 7, request.model_dump_json())
-    ]
+def hear(folder: Path, seed: int, runner: str) -> tuple[Job, list[Heard]]:
+    """What is heard of a trial that this machine runs as a node."""
+    (folder / "checkpoint").mkdir()
+    (folder / "train.parquet").touch()
+    job = make_job(seed, folder=str(folder))
+    request = Request(number=7, job=job, runner=f"tests.execution.runners:{runner}", threads=1, grace_s=1.0)
+    said = run_on_node(__version__, 7, request.model_dump_json())
+    return job, [Heard.model_validate_json(text) for text in said]
+
+
+def test_a_node_whose_disk_is_full_loses_the_trial_which_is_not_its_fault(tmp_path: Path) -> None:
+    _, said = hear(tmp_path, 1, "without_space")
+    assert said[-1].result is None
+    assert "No space left on device" in (said[-1].lost or "")
+
+
+def test_a_node_runs_a_trial_as_a_machine_alone_does(tmp_path: Path) -> None:
+    job, said = hear(tmp_path, 0, "good")
     assert [one.progress.phase for one in said if one.progress is not None][-1] == "train"
     assert said[-1].result is not None
     assert (said[-1].result.trial, said[-1].result.status) == (job.trial, "completed")
