@@ -181,7 +181,8 @@ class TrialResult(Frozen):
     notes: tuple[str, ...] = ()
     log_tail: str = ""
     attempts: int = 1
-    concurrent: Annotated[int, Field(ge=1)] = 1
+    # Not written where it is the default: a result from before it stays what it was.
+    concurrent: Annotated[int, Field(ge=1, exclude_if=lambda at_once: at_once == 1)] = 1
     started: AwareDatetime
     duration_s: Annotated[float, Field(ge=0)]
 
