@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from harness.suite.models import Suite
 from harness.trial import Task
 from tests.suite.suite_texts import SMALL, refusal_with, refusals, suite_with
 
@@ -10,6 +11,14 @@ def test_an_override_sets_a_key_and_leaves_the_others() -> None:
     suite = suite_with("train: {num_train_epochs: 5}", ["train.learning_rate=3e-5", "measure.warmup_steps=0"])
     assert (suite.train.learning_rate, suite.train.num_train_epochs) == (3e-5, 5)
     assert suite.measure.warmup_steps == 0
+
+
+def test_the_roofline_can_be_switched_off_and_is_written_only_then() -> None:
+    on, off = (suite_with("", overrides) for overrides in ([], ["measure.roofline=false"]))
+    assert (on.measure.roofline, off.measure.roofline) == (True, False)
+    # A plan and a report from before there was such a key are still the same, byte for byte.
+    assert "roofline" not in on.model_dump_json()
+    assert Suite.model_validate_json(off.model_dump_json()) == off
 
 
 def test_an_override_replaces_or_adds_an_axis() -> None:
