@@ -28,6 +28,9 @@ TRIALS = [10, 100, 1_000, 10_000]
 # A large report takes long to read, and minutes to come by: it shows memory, which does not vary.
 LOADS = [*(("small", trials) for trials in TRIALS), ("full", 1_000)]
 
+# Ten thousand trials on a machine that others use, too.
+pytestmark = pytest.mark.timeout(3_600)
+
 loads = pytest.mark.parametrize(("content", "trials"), LOADS)
 
 
