@@ -23,6 +23,7 @@ from harness.training.batching import Batch
 from harness.training.devices import autocast
 from harness.training.dropout import RandomBits, replace_dropout
 from harness.training.engine import FiniteWatch, Training
+from harness.training.flat import flatten
 from harness.training.tokenization import Tokenized
 from harness.training.used_rows import keep_used_rows
 from harness.trial import Train, Trial
@@ -55,8 +56,8 @@ class _Loop:
     def __init__(self, training: Training) -> None:
         self._training = training
         settings = training.trial.train
-        self._parameters = [each for each in training.model.parameters() if each.requires_grad]
         self._optimizer = _optimizer(training.model, settings)
+        self._flat = [each for group in self._optimizer.param_groups for each in group["params"]]
         self._schedule = _schedule(self._optimizer, settings, training.meter.steps)
         self._scaler = torch.amp.GradScaler(training.device.type, enabled=training.trial.precision == "fp16")
         self._watch = FiniteWatch(training.device)
@@ -96,13 +97,14 @@ class _Loop:
         max_norm = self._training.trial.train.max_grad_norm
         if max_norm > 0:
             self._scaler.unscale_(self._optimizer)
-            norm = nn.utils.clip_grad_norm_(self._parameters, max_norm, foreach=True)
+            norm = nn.utils.clip_grad_norm_(self._flat, max_norm)
             # With a gradient scaler an infinite norm is normal: it lowers the scale and skips the step.
             if not self._scaler.is_enabled():
                 self._watch.see(self._step, norm, gradient=True)
         if self._step_optimizer():
             self._schedule.step()
-        self._optimizer.zero_grad()
+        # Not set to None: every parameter's gradient is a view of these.
+        self._optimizer.zero_grad(set_to_none=False)
 
     def _step_optimizer(self) -> bool:
         """Whether the optimizer stepped: a gradient scaler leaves it out where fp16 overflowed."""
@@ -123,8 +125,9 @@ def _optimizer(model: nn.Module, settings: Train) -> torch.optim.AdamW:
     decayed = set(get_parameter_names(model, [nn.LayerNorm], list(_NOT_DECAYED)))  # type: ignore[no-untyped-call] # transformers leaves it so
     named = [(name, each) for name, each in model.named_parameters() if each.requires_grad]
     groups = [
-        {"params": [each for name, each in named if (name in decayed) is decays], "weight_decay": decay}
+        {"params": [flatten(of_group)], "weight_decay": decay}
         for decays, decay in ((True, settings.weight_decay), (False, 0.0))
+        if (of_group := [each for name, each in named if (name in decayed) is decays])
     ]
     return torch.optim.AdamW(
         groups,

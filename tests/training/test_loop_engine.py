@@ -18,6 +18,7 @@ from torch.nn import functional
 from harness.job import Job
 from harness.training.attention import WeightedSum
 from harness.training.dropout import Dropout, RandomBits, replace_dropout
+from harness.training.flat import flatten
 from harness.training.run_trial import run_trial
 from harness.training.used_rows import UsedRows
 from harness.trial import Engine, PaddingStrategy
@@ -157,3 +158,18 @@ def test_used_rows_give_the_rows_and_the_gradient_of_the_whole_table() -> None:
     assert torch.equal(rows.whole_gradient(), table.weight.grad)
     with pytest.raises(IndexError):
         rows(torch.tensor([3]))
+
+
+def test_what_is_flattened_shares_values_and_gradients() -> None:
+    layer = nn.Linear(3, 2)
+    before = [each.detach().clone() for each in layer.parameters()]
+    flat = flatten(list(layer.parameters()))
+    assert flat.shape == (8,)
+    for each, value in zip(layer.parameters(), before, strict=True):
+        assert torch.equal(each, value)
+    torch.autograd.backward([layer(torch.ones(3)).sum()])
+    assert flat.grad is not None
+    assert flat.grad.tolist() == [1.0] * 8
+    torch.optim.SGD([flat], lr=1.0).step()
+    for each, value in zip(layer.parameters(), before, strict=True):
+        torch.testing.assert_close(each.detach(), value - 1)
