@@ -18,6 +18,7 @@ Precision = Literal["fp32", "bf16", "fp16"]
 Engine = Literal["trainer", "loop"]
 Attention = Literal["eager", "sdpa"]
 TokenTypeIds = Literal["auto", "drop"]
+LastLayer = Literal["all", "cls"]
 TokenizationMethod = Literal["whole", "map", "map_batched"]
 Tokenizer = Literal["fast", "slow"]
 SchedulerType = Literal["linear", "cosine", "constant", "constant_with_warmup"]
@@ -122,6 +123,7 @@ class Train(Frozen):
 class Trial(Frozen):
     """One condition and one seed. `device` is concrete here: `cpu`, `cuda:0`, `mps`.
 
+    `last_layer` is what the encoder's last one computes: all positions, or the one that a classifier reads.
     With `tokenization` the trial only tokenises its data, and all that is about training has no effect.
     `tokenizer` is the library's in Rust (`fast`) or the one in Python (`slow`), which trains nothing.
     """
@@ -135,6 +137,7 @@ class Trial(Frozen):
     engine: Engine = "trainer"
     attention: Attention = "sdpa"
     token_type_ids: TokenTypeIds = "auto"
+    last_layer: Annotated[LastLayer, Field(exclude_if=lambda given: given == "all")] = "all"
     # Left out where they say nothing, so that the ids and files of trials that train are as they were.
     tokenization: Annotated[Tokenization | None, Field(exclude_if=lambda given: given is None)] = None
     tokenizer: Annotated[Tokenizer, Field(exclude_if=lambda given: given == "fast")] = "fast"

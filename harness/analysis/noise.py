@@ -64,6 +64,7 @@ def suite_of(trial: Trial, suite: Suite) -> Suite:
             "engine": (trial.engine,),
             "attention": (trial.attention,),
             "token_type_ids": (trial.token_type_ids,),
+            "last_layer": (trial.last_layer,),
             "seed": (trial.seed,),
         },
         train=trial.train,

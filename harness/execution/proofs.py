@@ -57,6 +57,7 @@ def describe_proof(proof: TrialResult) -> str:
     """`parity of minilm unpadded bf16 sdpa trainer on cpu: within: largest logit difference 4e-04 (...)`."""
     trial = proof.trial
     kept = "" if trial.token_type_ids == "auto" else ", token types dropped"
+    kept += "" if trial.last_layer == "all" else f", last layer {trial.last_layer} only"
     name = (
         f"parity of {trial.checkpoint} {trial.padding} {trial.precision} {trial.attention} {trial.engine} "
         f"on {trial.device}{kept}"

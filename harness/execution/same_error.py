@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from harness.results.models import TrialResult
 from harness.trial import Trial
 
-AXES = ("checkpoint", "padding", "device", "precision", "engine", "attention", "token_type_ids")
+AXES = ("checkpoint", "padding", "device", "precision", "engine", "attention", "token_type_ids", "last_layer")
 _COMPARED_CHARACTERS = 120
 
 

@@ -60,6 +60,7 @@ def constants(report: Report) -> str:
         words = [shared[name] for name in _SHARED_TOKENIZING if name in shared]
         return f"in all: {', '.join([*words, 'no training'])}"
     words = [shared[name] for name in _SHARED if name in shared]
+    words += ["last layer: cls only"] if shared.get("last_layer") == "cls" else []
     words += [text(shared[name]) for name, text in _SHARED_TRAIN.items() if name in shared]
     return f"in all: {', '.join(words)}" if words else ""
 

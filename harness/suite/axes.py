@@ -13,6 +13,7 @@ from harness.frozen import Frozen
 from harness.trial import (
     Attention,
     Engine,
+    LastLayer,
     Padding,
     PaddingStrategy,
     Precision,
@@ -92,6 +93,11 @@ AXES: Final[dict[str, Axis]] = {
     "attention": Axis("the implementation of attention", Attention, default=("sdpa",)),
     "token_type_ids": Axis(
         "auto gives a model those its signature takes, drop none", TokenTypeIds, default=("auto",)
+    ),
+    "last_layer": Axis(
+        "the positions its last layer computes: all, or cls, the one a classifier reads",
+        LastLayer,
+        default=("all",),
     ),
     "tokenization": Axis(
         "how the data set is tokenised, by trials that measure that and train nothing",

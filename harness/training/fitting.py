@@ -80,7 +80,7 @@ class Fitting:
         """Quality of the last epoch, and what the meter saw."""
         last = self.history[-1]
         quality = ("eval_accuracy", "eval_f1", "eval_mcc", "eval_loss", "train_loss")
-        shape = EncoderShape.of(self._model.config)
+        shape = EncoderShape.of(self._model.config, self._trial.last_layer)
         lengths = self._tokens.train.lengths
         return [
             *(measured(name, getattr(last, name)) for name in quality),

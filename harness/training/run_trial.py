@@ -20,6 +20,7 @@ from harness.training.devices import describe_device, open_device
 from harness.training.engines import ENGINES
 from harness.training.evaluation import METRIC_VERSION, Score, predictions_of
 from harness.training.fitting import Fitting
+from harness.training.last_layer import compute_first_rows
 from harness.training.phases import PhaseClock
 from harness.training.preparing import prepare_model, prepare_tokens
 from harness.training.proving import prove
@@ -66,6 +67,8 @@ def run_trial(job: Job, announce: Announce) -> TrialResult:
     )
     with clock.phase("load_model"):
         ENGINES[job.trial.engine].prepare(job.trial, loaded.model, tokens)
+        if job.trial.last_layer == "cls":
+            compute_first_rows(loaded.model)
     if job.purpose == "prove":
         with clock.phase("prove"):
             parity, predictions = prove(job, device, corpus, tokens, loaded)

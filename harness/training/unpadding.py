@@ -24,15 +24,13 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from harness.job import TrialStoppedError
+from harness.training.encoders import find_encoder, same_function
 from harness.trial import Attention
 
 _INTERFACES: Final[dict[Attention, str]] = {
     "sdpa": "harness_unpadded_sdpa",
     "eager": "harness_unpadded_eager",
 }
-
-# Names under which transformers' encoders keep the stack of layers.
-_ENCODERS: Final = ("encoder", "transformer")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,9 +49,19 @@ class Layout:
         mask = mask.bool()
         return cls(mask.flatten().nonzero().squeeze(1), mask)
 
+    @property
+    def firsts(self) -> torch.Tensor:
+        """Where in (T, ...) each row of the batch begins, (B,)."""
+        lengths = self.mask.sum(dim=1)
+        return lengths.cumsum(0) - lengths
+
     def flatten(self, padded: torch.Tensor) -> torch.Tensor:
         """(B, L, ...) to (T, ...)."""
         return padded.flatten(0, 1).index_select(0, self.positions)
+
+    def holds(self, flat: torch.Tensor) -> bool:
+        """Whether this is (T, ...), and not one row an example."""
+        return len(flat) == len(self.positions)
 
     def pad(self, flat: torch.Tensor) -> torch.Tensor:
         """(T, ...) to (B, L, ...), zero where there is no token."""
@@ -68,51 +76,19 @@ def unpad(model: PreTrainedModel, attention: Attention) -> None:
         TrialStoppedError: `failed`, for a model that does not work this way; nothing is left half done, since
             the trial ends with it.
     """
-    encoder = _find_encoder(model)
-    expected = _probe(model)
-    model.set_attn_implementation(_INTERFACES[attention])
-    encoder.register_forward_pre_hook(_flatten_input, with_kwargs=True)
-    encoder.register_forward_hook(_pad_output, with_kwargs=True)
-    difference = (_probe(model) - expected).abs().max().item()
-    # Far above rounding in fp32, far below what attention across rows or a lost row would do.
-    if not difference <= 1e-4 * expected.abs().max().item():
-        raise _refusal(model, f"its logits differ by {difference:.3g} from the padded ones")
 
+    def refuse(why: str) -> TrialStoppedError:
+        return TrialStoppedError(
+            "failed",
+            f"unpadded cannot serve {model.config.model_type}: {why}",
+            hint="use padding: dynamic for it",
+        )
 
-def _find_encoder(model: PreTrainedModel) -> nn.Module:
-    base = model.base_model
-    encoder = next(
-        (found for name in _ENCODERS if isinstance(found := getattr(base, name, None), nn.Module)), None
-    )
-    if encoder is None:
-        raise _refusal(model, f"{type(base).__name__} has no {' or '.join(_ENCODERS)} to hook")
-    if not getattr(model, "_supports_attention_backend", False):
-        raise _refusal(model, f"{type(model).__name__} does not use transformers' attention interface")
-    return encoder
-
-
-def _refusal(model: PreTrainedModel, why: str) -> TrialStoppedError:
-    return TrialStoppedError(
-        "failed",
-        f"unpadded cannot serve {model.config.model_type}: {why}",
-        hint="use padding: dynamic for it",
-    )
-
-
-@torch.no_grad()
-def _probe(model: PreTrainedModel) -> torch.Tensor:
-    """Logits of two short rows of different length, dropout off; the model's mode is put back."""
-    training = model.training
-    model.train(mode=False)
-    ids = torch.arange(2 * 6, device=model.device).view(2, 6) % model.config.vocab_size
-    mask = torch.tensor([[1] * 6, [1] * 4 + [0] * 2], device=model.device)
-    try:
-        logits: torch.Tensor = model(input_ids=ids, attention_mask=mask).logits
-    except (TypeError, ValueError, RuntimeError, AttributeError) as error:
-        raise _refusal(model, str(error).splitlines()[0]) from error
-    finally:
-        model.train(training)
-    return logits
+    encoder = find_encoder(model, refuse)
+    with same_function(model, refuse):
+        model.set_attn_implementation(_INTERFACES[attention])
+        encoder.register_forward_pre_hook(_flatten_input, with_kwargs=True)
+        encoder.register_forward_hook(_pad_output, with_kwargs=True)
 
 
 def keep_padding_mask(
@@ -142,7 +118,9 @@ def _flatten_input(
 
 def _pad_output(_encoder: nn.Module, _args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
     layout: Layout = kwargs["attention_mask"]
-    output.last_hidden_state = layout.pad(output.last_hidden_state.squeeze(0))
+    hidden = output.last_hidden_state.squeeze(0)
+    # A last layer that computes first rows alone leaves (B, H).
+    output.last_hidden_state = layout.pad(hidden) if layout.holds(hidden) else hidden.unsqueeze(1)
     return output
 
 
@@ -152,7 +130,8 @@ def flat_attention(
 ) -> Callable[..., tuple[torch.Tensor, None]]:
     """An attention function for flat rows, around the kernel of padded ones.
 
-    q, k and v come as (1, heads, T, head size) and the result goes as (1, T, heads, head size).
+    q, k and v come as (1, heads, T, head size) and the result goes as (1, T, heads, head size). Where q has
+    one row an example, (1, heads, B, head size), so has the result.
     """
 
     def attend(
@@ -164,14 +143,21 @@ def flat_attention(
         **options: Any,
     ) -> tuple[torch.Tensor, None]:
         layout = attention_mask
-        padded = [layout.pad(flat.squeeze(0).transpose(0, 1)).transpose(1, 2) for flat in (query, key, value)]
-        out, _ = kernel(module, *padded, mask(layout.mask[:, None, None, :], query.dtype), **options)
-        return layout.flatten(out).unsqueeze(0), None
+
+        def pad(flat: torch.Tensor) -> torch.Tensor:
+            rows = flat.squeeze(0).transpose(0, 1)
+            return (layout.pad(rows) if layout.holds(rows) else rows.unsqueeze(1)).transpose(1, 2)
+
+        queries = pad(query)
+        out, _ = kernel(
+            module, queries, pad(key), pad(value), mask(layout.mask[:, None, None, :], query.dtype), **options
+        )
+        return out.transpose(0, 1) if queries.shape[2] == 1 else layout.flatten(out).unsqueeze(0), None
 
     return attend
 
 
-def _eager(
+def plain_attention(
     module: nn.Module, *tensors: torch.Tensor, **options: Any
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """The plain attention that stands beside the module's class in transformers."""
@@ -190,6 +176,6 @@ def additive(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 
 AttentionInterface.register(_INTERFACES["sdpa"], flat_attention(sdpa_attention_forward, _boolean))
-AttentionInterface.register(_INTERFACES["eager"], flat_attention(_eager, additive))
+AttentionInterface.register(_INTERFACES["eager"], flat_attention(plain_attention, additive))
 for _name in _INTERFACES.values():
     AttentionMaskInterface.register(_name, keep_padding_mask)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import BertConfig, BertForSequenceClassification, DistilBertConfig
 from transformers import DistilBertForSequenceClassification as DistilBert
 
+from harness.training.checkpoints import load_model
 from harness.training.flops import EncoderShape, peak_flops
+from harness.training.last_layer import compute_first_rows
 
 pytestmark = pytest.mark.heavy
 
@@ -29,6 +32,19 @@ def test_the_formula_agrees_with_torch_counting_the_model(kind: str) -> None:
     shape = EncoderShape.of(model.config)
     assert shape is not None
     assert shape.train_flops(np.full(rows, length)) == pytest.approx(counter.get_total_flops(), rel=0.005)
+
+
+def test_a_last_layer_of_first_rows_counts_less(checkpoints: dict[str, Path]) -> None:
+    model = load_model(
+        checkpoints["bert"], labels=("no", "yes"), attention="eager", token_type_ids="auto"
+    ).model
+    compute_first_rows(model)
+    ids = torch.full((4, 17), 7)
+    with FlopCounterMode(display=False) as counter:
+        torch.autograd.backward([model(input_ids=ids, labels=torch.zeros(4, dtype=torch.int64)).loss])
+    shape = EncoderShape.of(model.config, "cls")
+    assert shape is not None
+    assert shape.train_flops(np.full(4, 17)) == pytest.approx(counter.get_total_flops(), rel=0.005)
 
 
 def test_a_config_without_the_usual_sizes_has_no_shape() -> None:

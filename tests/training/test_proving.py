@@ -13,7 +13,7 @@ from accelerate.state import AcceleratorState
 from harness.analysis.parity import verdict_of
 from harness.job import Job, Progress
 from harness.results.models import TrialResult
-from harness.training import unpadding
+from harness.training import encoders
 from harness.training.padding import Collator
 from harness.training.proving import _spread
 from harness.training.run_trial import run_trial
@@ -52,6 +52,17 @@ def test_every_strategy_computes_the_plain_function_in_fp32(
     assert result.parity.flipped_predictions == 0
     assert result.parity.examples == 24
     assert result.epochs == ()
+
+
+@pytest.mark.parametrize("strategy", ["static", "unpadded"])
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("model", ["bert", "distilbert"])
+@pytest.mark.parametrize("engine", ["trainer", "loop"])
+def test_a_last_layer_of_first_rows_computes_the_plain_function(
+    strategy: PaddingStrategy, attention: Attention, model: str, engine: Engine, make_job: MakeJob
+) -> None:
+    job = make_job(model, padding=strategy, attention=attention, engine=engine, last_layer="cls")
+    assert verdict_of(prove(job)) == "exact"
 
 
 @pytest.mark.parametrize("strategy", ["dynamic", "unpadded"])
@@ -117,7 +128,7 @@ def test_attention_across_rows_is_caught(
         return padded if padded.ndim < 4 else padded + 0.5 * padded.roll(1, dims=0)
 
     # The refusal at the start would catch it first.
-    monkeypatch.setattr(unpadding, "_probe", lambda model: torch.ones(1))
+    monkeypatch.setattr(encoders, "_logits", lambda model, refuse: torch.ones(1))
     monkeypatch.setattr(Layout, "pad", leak)
     assert verdict_of(prove(make_job(padding="unpadded", engine=engine, precision=precision))) == "differs"
 
