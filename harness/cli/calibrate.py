@@ -12,10 +12,17 @@ import click
 
 from harness.analysis.noise import LEAST_REPEATS, Noise, calibrate, noise_file, suite_of
 from harness.assets.places import cache_root
+from harness.cli.suite_options import (
+    assets_option,
+    overrides_option,
+    reports_option,
+    runner_option,
+    suite_argument,
+)
 from harness.environment import available_devices
 from harness.errors import InvalidInputError
 from harness.execution.interrupts import Interrupt
-from harness.execution.options import DEFAULT_RUNNER, RunOptions
+from harness.execution.options import RunOptions
 from harness.output.cells import Column
 from harness.output.live import view
 from harness.output.numbers import count
@@ -34,8 +41,8 @@ _BUSY: Final = 0.2
 
 
 @click.command(epilog="For example:  harness calibrate suites/quickstart.yaml --repeats 5")
-@click.argument("suite", type=click.Path(path_type=Path))
-@click.option("-o", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value of the suite.")
+@suite_argument
+@overrides_option
 @click.option(
     "--repeats",
     type=click.IntRange(LEAST_REPEATS, 1_000),
@@ -44,21 +51,9 @@ _BUSY: Final = 0.2
     help="How often the same trial is run.",
 )
 @click.option("--variant", metavar="ID", help="Which trial, by its id in `plan`. [default: the first]")
-@click.option(
-    "--assets",
-    type=click.Choice(["auto", "hub", "embedded"]),
-    default="auto",
-    show_default=True,
-    help="Where checkpoints and data come from.",
-)
-@click.option(
-    "--reports",
-    type=click.Path(path_type=Path),
-    default=Path("reports"),
-    show_default=True,
-    help="Where run directories go.",
-)
-@click.option("--runner", default=DEFAULT_RUNNER, hidden=True)
+@assets_option
+@reports_option
+@runner_option
 def command(
     *,
     suite: Path,

@@ -10,8 +10,14 @@ from typing import Literal
 import click
 
 from harness.analysis.parity import verdict_of
+from harness.cli.suite_options import (
+    assets_option,
+    overrides_option,
+    runner_option,
+    suite_argument,
+)
 from harness.execution.interrupts import Interrupt
-from harness.execution.options import DEFAULT_RUNNER, RunOptions
+from harness.execution.options import RunOptions
 from harness.execution.run import prove_suite
 from harness.output.live import view
 from harness.output.proofs import proofs_table, summary
@@ -22,16 +28,10 @@ from harness.suite.text import read_bytes, shown
 
 
 @click.command("prove", short_help="Show that each variant of a suite computes the plain function.")
-@click.argument("suite", type=click.Path(path_type=Path))
-@click.option("-o", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value of the suite.")
-@click.option(
-    "--assets",
-    type=click.Choice(["auto", "hub", "embedded"]),
-    default="auto",
-    show_default=True,
-    help="Where checkpoints and data come from.",
-)
-@click.option("--runner", default=DEFAULT_RUNNER, hidden=True)
+@suite_argument
+@overrides_option
+@assets_option
+@runner_option
 def command(
     *, suite: Path, overrides: tuple[str, ...], assets: Literal["auto", "hub", "embedded"], runner: str
 ) -> int:

@@ -11,9 +11,16 @@ from typing import Any, Literal
 import click
 
 from harness.cli.printing import print_report, print_stored
+from harness.cli.suite_options import (
+    assets_option,
+    overrides_option,
+    reports_option,
+    runner_option,
+    suite_argument,
+)
 from harness.errors import HarnessError
 from harness.execution.interrupts import Interrupt
-from harness.execution.options import DEFAULT_RUNNER, ExecutorName, RunOptions
+from harness.execution.options import ExecutorName, RunOptions
 from harness.output.live import view
 from harness.output.safe_text import safe_text
 from harness.output.tables import make_console
@@ -26,22 +33,10 @@ from harness.suite.text import read_bytes, shown
 
 
 @click.command("run", short_help="Fine-tune and evaluate every trial of a suite.")
-@click.argument("suite", type=click.Path(path_type=Path))
-@click.option("-o", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value of the suite.")
-@click.option(
-    "--assets",
-    type=click.Choice(["auto", "hub", "embedded"]),
-    default="auto",
-    show_default=True,
-    help="Where checkpoints and data come from; `auto` takes a labelled stand-in where it must.",
-)
-@click.option(
-    "--reports",
-    type=click.Path(path_type=Path),
-    default=Path("reports"),
-    show_default=True,
-    help="Where run directories go.",
-)
+@suite_argument
+@overrides_option
+@assets_option
+@reports_option
 @click.option("--strict/--no-strict", help="Run nothing if anything is unavailable.")
 @click.option("--fresh/--no-fresh", help="Start anew, even if an earlier run can be resumed.")
 @click.option("--rerun", type=click.Choice(["failed", "all"]), help="Run these trials of the run again.")
@@ -96,7 +91,7 @@ from harness.suite.text import read_bytes, shown
     metavar="HOST:PORT",
     help="The head of the cluster; by default RAY_ADDRESS, or the cluster that this machine is a node of.",
 )
-@click.option("--runner", default=DEFAULT_RUNNER, hidden=True)
+@runner_option
 @click.option("--grace", "grace_s", type=click.FloatRange(0), default=10.0, hidden=True)
 def command(
     *,
