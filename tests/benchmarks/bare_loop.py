@@ -8,12 +8,13 @@ which is all but the start of the process and the reading of data.
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
+from datasets import load_dataset
 from torch.utils.data import DataLoader
 from transformers import (
     AutoModelForSequenceClassification,
@@ -22,8 +23,6 @@ from transformers import (
     get_linear_schedule_with_warmup,
     set_seed,
 )
-
-from tests.benchmarks.plain_script import read_data
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -69,10 +68,14 @@ def main() -> None:
     """Train as often as asked, and print how long each training took."""
     arguments = parse_arguments()
     torch.set_num_threads(arguments.threads)
-    data = read_data(Path(arguments.data))
+    files = {
+        name: f"{arguments.data}/{file}.tsv" for name, file in (("train", "train"), ("validation", "dev"))
+    }
+    data = load_dataset("csv", data_files=files, sep="\t", quoting=csv.QUOTE_NONE, encoding="utf-8-sig")
+    data = data.rename_columns({"Quality": "label"})
     tokenizer = AutoTokenizer.from_pretrained(arguments.checkpoint)
     encoded = data.map(
-        lambda rows: tokenizer(rows["sentence1"], rows["sentence2"], truncation=True),
+        lambda rows: tokenizer(rows["#1 String"], rows["#2 String"], truncation=True),
         batched=True,
         remove_columns=[name for name in data["train"].column_names if name != "label"],
     )
