@@ -48,6 +48,17 @@ def test_json_is_the_report_alone(tmp_path: Path) -> None:
     assert output.encode() == to_json(only_report(tmp_path / "reports"))
 
 
+def test_jobs_marks_the_trials_and_they_run_again_when_their_times_are_to_count(tmp_path: Path) -> None:
+    suite = write_suite(tmp_path)
+    code, output, _ = run("--jobs", "2", suite, cwd=tmp_path)
+    assert code == 0
+    assert "2 at once" in output
+    code, output, errors = run("--rerun", "failed", suite, cwd=tmp_path)
+    assert code == 0
+    assert "2 finished trials will run again: trials at once was 2, is 1" in errors
+    assert "at once" not in output
+
+
 def test_a_trial_that_does_not_complete_makes_the_exit_code_1(tmp_path: Path) -> None:
     code, output, _ = run(write_suite(tmp_path, [0, 102]), cwd=tmp_path, runner="hostile")
     assert code == 1
