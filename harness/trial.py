@@ -16,7 +16,7 @@ IDENTITY_VERSION: Final = "v1"
 PaddingStrategy = Literal["static", "dynamic", "bucketed", "unpadded"]
 Precision = Literal["fp32", "bf16", "fp16"]
 Engine = Literal["trainer", "loop"]
-Attention = Literal["eager", "sdpa"]
+Attention = Literal["eager", "sdpa", "jagged"]
 TokenTypeIds = Literal["auto", "drop"]
 LastLayer = Literal["all", "cls"]
 TokenizationMethod = Literal["whole", "map", "map_batched"]
@@ -124,6 +124,7 @@ class Trial(Frozen):
     """One condition and one seed. `device` is concrete here: `cpu`, `cuda:0`, `mps`.
 
     `last_layer` is what the encoder's last one computes: all positions, or the one that a classifier reads.
+    With `cuda_graphs` the passes over padded batches are captured and replayed, not launched kernel by kernel.
     With `tokenization` the trial only tokenises its data, and all that is about training has no effect.
     `tokenizer` is the library's in Rust (`fast`) or the one in Python (`slow`), which trains nothing.
     """
@@ -138,6 +139,7 @@ class Trial(Frozen):
     attention: Attention = "sdpa"
     token_type_ids: TokenTypeIds = "auto"
     last_layer: Annotated[LastLayer, Field(exclude_if=lambda given: given == "all")] = "all"
+    cuda_graphs: Annotated[bool, Field(exclude_if=lambda given: not given)] = False
     # Left out where they say nothing, so that the ids and files of trials that train are as they were.
     tokenization: Annotated[Tokenization | None, Field(exclude_if=lambda given: given is None)] = None
     tokenizer: Annotated[Tokenizer, Field(exclude_if=lambda given: given == "fast")] = "fast"

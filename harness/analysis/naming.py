@@ -31,6 +31,7 @@ def axes(trial: Trial) -> dict[str, str]:
         "attention": trial.attention,
         "token_type_ids": trial.token_type_ids,
         "last_layer": trial.last_layer,
+        "cuda_graphs": str(trial.cuda_graphs).lower(),
         "tokenization": str(trial.tokenization or "none"),
         "tokenizer": trial.tokenizer,
         **{f"train.{name}": _plain(value) for name, value in trial.train},

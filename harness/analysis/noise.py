@@ -65,6 +65,7 @@ def suite_of(trial: Trial, suite: Suite) -> Suite:
             "attention": (trial.attention,),
             "token_type_ids": (trial.token_type_ids,),
             "last_layer": (trial.last_layer,),
+            "cuda_graphs": (trial.cuda_graphs,),
             "seed": (trial.seed,),
         },
         train=trial.train,

@@ -21,7 +21,7 @@ from harness.trial import Train, Trial
 
 ALWAYS_SHOWN = ("checkpoint", "padding", "device", "precision", "seed")
 SHOWN_OF_TOKENIZING = ("checkpoint", "tokenization", "tokenizer", "seed")
-SHOWN_IF_SEVERAL = ("revision", "engine", "attention", "token_type_ids", "last_layer")
+SHOWN_IF_SEVERAL = ("revision", "engine", "attention", "token_type_ids", "last_layer", "cuda_graphs")
 
 
 @click.command

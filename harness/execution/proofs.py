@@ -58,6 +58,7 @@ def describe_proof(proof: TrialResult) -> str:
     trial = proof.trial
     kept = "" if trial.token_type_ids == "auto" else ", token types dropped"
     kept += "" if trial.last_layer == "all" else f", last layer {trial.last_layer} only"
+    kept += ", CUDA graphs" if trial.cuda_graphs else ""
     name = (
         f"parity of {trial.checkpoint} {trial.padding} {trial.precision} {trial.attention} {trial.engine} "
         f"on {trial.device}{kept}"

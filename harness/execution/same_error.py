@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from harness.results.models import TrialResult
 from harness.trial import Trial
 
-AXES = ("checkpoint", "padding", "device", "precision", "engine", "attention", "token_type_ids", "last_layer")
+AXES = (
+    *("checkpoint", "padding", "device", "precision", "engine", "attention", "token_type_ids"),
+    *("last_layer", "cuda_graphs"),
+)
 _COMPARED_CHARACTERS = 120
 
 

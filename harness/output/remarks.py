@@ -61,6 +61,7 @@ def constants(report: Report) -> str:
         return f"in all: {', '.join([*words, 'no training'])}"
     words = [shared[name] for name in _SHARED if name in shared]
     words += ["last layer: cls only"] if shared.get("last_layer") == "cls" else []
+    words += ["CUDA graphs"] if shared.get("cuda_graphs") == "true" else []
     words += [text(shared[name]) for name, text in _SHARED_TRAIN.items() if name in shared]
     return f"in all: {', '.join(words)}" if words else ""
 

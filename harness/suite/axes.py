@@ -90,7 +90,9 @@ AXES: Final[dict[str, Axis]] = {
     ),
     "precision": Axis("what the forward pass computes in", Precision, default=("fp32",)),
     "engine": Axis("which training loop runs", Engine, default=("trainer",)),
-    "attention": Axis("the implementation of attention", Attention, default=("sdpa",)),
+    "attention": Axis(
+        "the implementation of attention; jagged is for unpadded batches alone", Attention, default=("sdpa",)
+    ),
     "token_type_ids": Axis(
         "auto gives a model those its signature takes, drop none", TokenTypeIds, default=("auto",)
     ),
@@ -98,6 +100,9 @@ AXES: Final[dict[str, Axis]] = {
         "the positions its last layer computes: all, or cls, the one a classifier reads",
         LastLayer,
         default=("all",),
+    ),
+    "cuda_graphs": Axis(
+        "whether the loop engine captures its passes on CUDA and replays them", bool, default=(False,)
     ),
     "tokenization": Axis(
         "how the data set is tokenised, by trials that measure that and train nothing",

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from harness.errors import InvalidInputError
 from harness.suite.axes import AXES, REQUIRED, Checkpoint, canonical
+from harness.suite.impossible import refuse_impossible
 from harness.suite.models import Suite
 from harness.suite.problems import quoted
 from harness.trial import Train, Trial
@@ -55,7 +56,7 @@ def expand(suite: Suite, devices: Sequence[str]) -> tuple[Trial, ...]:
             that was asked for by name and is not there stays as it was written.
 
     Raises:
-        InvalidInputError: too many trials, the same one twice, none left, or fp16 without CUDA.
+        InvalidInputError: too many trials, the same one twice, none left, or one that cannot be.
     """
     count = count_trials(suite, len(devices))
     if count > suite.max_trials:
@@ -67,7 +68,7 @@ def expand(suite: Suite, devices: Sequence[str]) -> tuple[Trial, ...]:
     if not conditions:
         raise InvalidInputError(f"suite {suite.name}: exclude leaves no trial", hint="Remove an exclude.")
     _refuse_duplicates(suite, conditions)
-    _refuse_fp16_without_cuda(suite, conditions)
+    refuse_impossible(suite, conditions)
     seeds = {
         seed: position for position, seed in enumerate(dict.fromkeys(each["seed"] for each in conditions))
     }
@@ -142,16 +143,6 @@ def _refuse_duplicates(suite: Suite, conditions: list[Condition]) -> None:
         raise InvalidInputError(
             f"suite {suite.name}: the same trial more than once: {named}{more}",
             hint="Two values of an axis, such as auto and cpu, or an include, give the same on this machine.",
-        )
-
-
-def _refuse_fp16_without_cuda(suite: Suite, conditions: list[Condition]) -> None:
-    devices = {str(each["device"]): None for each in conditions if each["precision"] == "fp16"}
-    without = [device for device in devices if not device.startswith("cuda")]
-    if without:
-        raise InvalidInputError(
-            f"suite {suite.name}: precision fp16 on {', '.join(without)}: fp16 needs CUDA",
-            hint=f"Take bf16, or exclude it: exclude: [{{device: {without[0]}, precision: fp16}}]",
         )
 
 

@@ -38,6 +38,7 @@ _ELSEWHERE: Final[dict[str, tuple[str, ...]]] = {
     "precision": ("dtype", "torch_dtype", "fp16", "bf16", "amp", "mixed_precision"),
     "attention": ("attn", "attn_implementation"),
     "last_layer": ("cls_only", "pooled_only"),
+    "cuda_graphs": ("cudagraphs", "graphs", "use_cuda_graphs"),
     "dataset": ("dataset_name", "path"),
     "config": ("dataset_config", "dataset_config_name", "subset"),
     "max_length": ("max_len", "max_seq_len", "max_seq_length", "truncation_length"),

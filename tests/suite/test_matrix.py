@@ -154,6 +154,50 @@ def test_fp16_is_fine_on_cuda_and_where_it_is_excluded_elsewhere() -> None:
     assert len(expand(suite_of(matrix, "exclude: [{device: cpu, precision: fp16}]"), CPU)) == 3
 
 
+@pytest.mark.parametrize(
+    ("matrix", "why", "exclude"),
+    [
+        ("device: [cpu], engine: [loop]", "CUDA graphs need CUDA", "{device: cpu, cuda_graphs: true}"),
+        ("device: [cuda]", "the loop engine alone", "{engine: trainer, cuda_graphs: true}"),
+        (
+            "device: [cuda], engine: [loop], padding: [static, unpadded]",
+            "one shape",
+            "{padding: unpadded, cuda_graphs: true}",
+        ),
+        (
+            "device: [cuda], engine: [loop], padding: [{strategy: unpadded, multiple_of: 8}]",
+            "one shape",
+            "{padding: {strategy: unpadded, multiple_of: 8}, cuda_graphs: true}",
+        ),
+    ],
+)
+def test_graphs_are_refused_where_none_can_be_captured(matrix: str, why: str, exclude: str) -> None:
+    suite = suite_of(f"{matrix}, cuda_graphs: [true, false]")
+    with pytest.raises(InvalidInputError) as caught:
+        expand(suite, CPU)
+    assert why in caught.value.message
+    assert f"exclude: [{exclude}]" in (caught.value.hint or "")
+    obeyed = suite_of(f"{matrix}, cuda_graphs: [true, false]", f"exclude: [{exclude}]")
+    assert not any(
+        trial.cuda_graphs and trial.padding.strategy == "unpadded" for trial in expand(obeyed, CPU)
+    )
+
+
+def test_graphs_are_fine_on_every_cuda_device_with_the_loop_engine() -> None:
+    matrix = "device: [cuda, 'cuda:1'], engine: [loop], padding: [static, dynamic, bucketed]"
+    trials = expand(suite_of(f"{matrix}, cuda_graphs: [true]"), CPU)
+    assert [trial.cuda_graphs for trial in trials] == [True] * 6
+
+
+def test_jagged_attention_is_for_unpadded_batches() -> None:
+    matrix = "padding: [dynamic, unpadded], attention: [sdpa, jagged]"
+    with pytest.raises(InvalidInputError) as caught:
+        expand(suite_of(matrix), CPU)
+    exclude = "exclude: [{padding: dynamic, attention: jagged}]"
+    assert exclude in (caught.value.hint or "")
+    assert len(expand(suite_of(matrix, exclude), CPU)) == 3
+
+
 def test_trials_are_counted_with_the_devices_of_the_machine() -> None:
     suite = suite_of("device: [all], seed: [0, 1]", "include: [{padding: static}, {device: cpu, seed: 5}]")
     assert count_trials(suite, 1) == 2 + 2 + 1
