@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -51,7 +52,8 @@ def compute_first_rows(model: PreTrainedModel) -> None:
         for projection in projections:
             projection.register_forward_pre_hook(rows.give_all)
             projection.register_forward_hook(rows.keep)
-        _attend_to_kept(model, attention, rows)
+        _ROWS[attention] = rows
+        _attend_to_kept(model)
 
 
 def _last_layer(model: PreTrainedModel, refuse: Refuse) -> nn.Module:
@@ -104,8 +106,12 @@ class _Rows:
         return tuple(each.unflatten(-1, (like.shape[1], like.shape[3])).transpose(1, 2) for each in kept)  # type: ignore[no-untyped-call] # torch leaves it so
 
 
-def _attend_to_kept(model: PreTrainedModel, last: nn.Module, rows: _Rows) -> None:
-    """Put an attention function around the model's own that differs for the module `last`."""
+# By the module that calls the attention interface in a last layer: attention functions are every model's.
+_ROWS: Final[WeakKeyDictionary[nn.Module, _Rows]] = WeakKeyDictionary()
+
+
+def _attend_to_kept(model: PreTrainedModel) -> None:
+    """Put an attention function around the model's own that differs in such last layers."""
     name = model.config._attn_implementation  # noqa: SLF001 - transformers has no other way to ask
     inner: Callable[..., tuple[torch.Tensor, Any]] = ALL_ATTENTION_FUNCTIONS.get(name, plain_attention)
 
@@ -117,7 +123,7 @@ def _attend_to_kept(model: PreTrainedModel, last: nn.Module, rows: _Rows) -> Non
         attention_mask: Any,
         **options: Any,
     ) -> tuple[torch.Tensor, Any]:
-        if module is last:
+        if rows := _ROWS.get(module):
             key, value = rows.take(key)
             # Every query of a mask (B, 1, L, L) looks at the same tokens.
             if isinstance(attention_mask, torch.Tensor):

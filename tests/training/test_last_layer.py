@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -65,3 +66,14 @@ def test_a_model_that_reads_other_rows_is_refused(model: PreTrainedModel) -> Non
         compute_first_rows(model)
     assert caught.value.status == "failed"
     assert caught.value.hint == "use last_layer: all for it"
+
+
+def test_two_models_in_one_process_do_not_meet(model: PreTrainedModel) -> None:
+    model.train(mode=False)
+    other = copy.deepcopy(model)
+    ids = torch.tensor([[7, 8, 9]])
+    expected = model(input_ids=ids).logits
+    for each in (model, other):
+        compute_first_rows(each)
+    torch.testing.assert_close(model(input_ids=ids).logits, expected)
+    torch.testing.assert_close(other(input_ids=ids).logits, expected)
