@@ -124,7 +124,7 @@ class Trial(Frozen):
     """One condition and one seed. `device` is concrete here: `cpu`, `cuda:0`, `mps`.
 
     `last_layer` is what the encoder's last one computes: all positions, or the one that a classifier reads.
-    With `cuda_graphs` the passes over padded batches are captured and replayed, not launched kernel by kernel.
+    With `cuda_graphs` the passes over padded batches are captured once and replayed.
     With `tokenization` the trial only tokenises its data, and all that is about training has no effect.
     `tokenizer` is the library's in Rust (`fast`) or the one in Python (`slow`), which trains nothing.
     """

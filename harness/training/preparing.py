@@ -64,13 +64,22 @@ def truncation_length(job: Job) -> int:
 
 
 def prepare_model(job: Job, corpus: Corpus, device: torch.device) -> LoadedModel:
-    """A fresh model on its device, unpadded where the strategy says so, its head drawn from the seed."""
+    """A fresh model on its device, unpadded where the strategy says so, its head drawn from the seed.
+
+    Raises:
+        TrialStoppedError: `failed`, for a model or an attention that does not go with the padding.
+    """
     trial = job.trial
+    if trial.attention == "jagged" and trial.padding.strategy != "unpadded":
+        raise TrialStoppedError(
+            "failed", "jagged attention is for unpadded batches", hint="set attention: sdpa"
+        )
     set_seed(trial.seed)
     loaded = load_model(
         Path(job.checkpoint.path),
         labels=corpus.label_names,
-        attention=trial.attention,
+        # The library does not know `jagged`, which replaces its own.
+        attention="sdpa" if trial.attention == "jagged" else trial.attention,
         token_type_ids=trial.token_type_ids,
     )
     loaded.model.to(device)  # type: ignore[arg-type] # transformers wraps nn.Module.to

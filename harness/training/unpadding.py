@@ -7,7 +7,8 @@ attention and mask interfaces and two hooks on the encoder serve any encoder tha
 1. The mask interface hands the 2-D padding mask on as it is.
 2. A hook before the encoder turns hidden states (B, L, H) into (1, T, H), T the real tokens, and puts the
    `Layout` in the mask's place.
-3. The attention function pads q, k and v alone, row by row, and calls the library's own kernel.
+3. The attention function pads q, k and v alone, row by row, and calls the library's own kernel; `jagged` pads
+   nothing.
 4. A hook after the encoder puts the rows back into (B, L, H), so that pooling and heads stay the library's.
 """
 
@@ -20,16 +21,19 @@ from typing import Any, Final
 
 import torch
 from torch import nn
+from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from harness.job import TrialStoppedError
 from harness.training.encoders import find_encoder, same_function
+from harness.training.jagged import Rows, jagged_attention
 from harness.trial import Attention
 
 _INTERFACES: Final[dict[Attention, str]] = {
     "sdpa": "harness_unpadded_sdpa",
     "eager": "harness_unpadded_eager",
+    "jagged": "harness_unpadded_jagged",
 }
 
 
@@ -37,23 +41,25 @@ _INTERFACES: Final[dict[Attention, str]] = {
 class Layout:
     """Where the real tokens of a padded batch stand.
 
-    `positions` (T,) are their places in the batch laid out flat, row by row; `mask` is (B, L), true at them.
+    `positions` (T,) are their places in the batch laid out flat, row by row; `mask` is (B, L), true at them;
+    `offsets` (B + 1,) say where in (T, ...) each row begins, and where the last ends.
     """
 
     positions: torch.Tensor
     mask: torch.Tensor
+    offsets: torch.Tensor
 
     @classmethod
     def of(cls, mask: torch.Tensor) -> Layout:
         """The layout of a padding mask of shape (B, L)."""
         mask = mask.bool()
-        return cls(mask.flatten().nonzero().squeeze(1), mask)
+        offsets = functional.pad(mask.sum(dim=1).cumsum(0), (1, 0))
+        return cls(mask.flatten().nonzero().squeeze(1), mask, offsets)
 
     @property
     def firsts(self) -> torch.Tensor:
         """Where in (T, ...) each row of the batch begins, (B,)."""
-        lengths = self.mask.sum(dim=1)
-        return lengths.cumsum(0) - lengths
+        return self.offsets[:-1]
 
     def flatten(self, padded: torch.Tensor) -> torch.Tensor:
         """(B, L, ...) to (T, ...)."""
@@ -157,6 +163,26 @@ def flat_attention(
     return attend
 
 
+def _jagged_attention(
+    _module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: Layout,
+    *,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """As `flat_attention`'s, with nothing padded."""
+    layout = attention_mask
+    flat = [tensor.squeeze(0).transpose(0, 1) for tensor in (query, key, value)]
+    rows = Rows(layout.offsets, layout.mask.shape[1])
+    asking = rows if layout.holds(flat[0]) else Rows.of_one_each(len(layout.mask), query.device)
+    out = jagged_attention(*flat, rows=(asking, rows), dropout=dropout, scaling=scaling)
+    return out.unsqueeze(0), None
+
+
 def plain_attention(
     module: nn.Module, *tensors: torch.Tensor, **options: Any
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -177,5 +203,6 @@ def additive(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 AttentionInterface.register(_INTERFACES["sdpa"], flat_attention(sdpa_attention_forward, _boolean))
 AttentionInterface.register(_INTERFACES["eager"], flat_attention(plain_attention, additive))
+AttentionInterface.register(_INTERFACES["jagged"], _jagged_attention)
 for _name in _INTERFACES.values():
     AttentionMaskInterface.register(_name, keep_padding_mask)

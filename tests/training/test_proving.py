@@ -11,14 +11,14 @@ import torch
 from accelerate.state import AcceleratorState
 
 from harness.analysis.parity import verdict_of
-from harness.job import Job, Progress
+from harness.job import Job, Progress, TrialStoppedError
 from harness.results.models import TrialResult
 from harness.training import encoders
 from harness.training.padding import Collator
 from harness.training.proving import _spread
 from harness.training.run_trial import run_trial
 from harness.training.unpadding import Layout
-from harness.trial import Attention, Engine, PaddingStrategy, Precision
+from harness.trial import Attention, Engine, LastLayer, PaddingStrategy, Precision
 from tests.training.conftest import MakeJob
 
 pytestmark = pytest.mark.heavy
@@ -63,6 +63,27 @@ def test_a_last_layer_of_first_rows_computes_the_plain_function(
 ) -> None:
     job = make_job(model, padding=strategy, attention=attention, engine=engine, last_layer="cls")
     assert verdict_of(prove(job)) == "exact"
+
+
+@pytest.mark.parametrize("last_layer", ["all", "cls"])
+@pytest.mark.parametrize("model", ["bert", "distilbert"])
+@pytest.mark.parametrize("engine", ["trainer", "loop"])
+def test_jagged_attention_computes_the_plain_function(
+    last_layer: LastLayer, model: str, engine: Engine, make_job: MakeJob
+) -> None:
+    job = make_job(model, padding="unpadded", attention="jagged", engine=engine, last_layer=last_layer)
+    assert verdict_of(prove(job)) == "exact"
+
+
+def test_jagged_attention_in_bf16_is_within_its_threshold(make_job: MakeJob) -> None:
+    job = make_job(padding="unpadded", attention="jagged", engine="loop", precision="bf16")
+    assert verdict_of(prove(job)) == "within"
+
+
+def test_jagged_attention_of_padded_batches_is_refused(make_job: MakeJob) -> None:
+    with pytest.raises(TrialStoppedError, match="unpadded") as caught:
+        prove(make_job(padding="dynamic", attention="jagged"))
+    assert caught.value.hint == "set attention: sdpa"
 
 
 @pytest.mark.parametrize("strategy", ["dynamic", "unpadded"])

@@ -1,0 +1,65 @@
+"""Attention over jagged rows is that of each row alone, and drops what it should."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch.nn import functional
+
+from harness.training.jagged import Rows, jagged_attention
+
+pytestmark = pytest.mark.heavy
+LENGTHS = torch.tensor([5, 3, 7, 1])
+ROWS = Rows(functional.pad(LENGTHS.cumsum(0), (1, 0)), 9)
+
+
+def drawn(tokens: int, seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(tokens, 2, 8, generator=generator).requires_grad_()
+
+
+def row_by_row(flat: Sequence[torch.Tensor], asking: torch.Tensor) -> torch.Tensor:
+    parts = [
+        torch.tensor_split(each, lengths.cumsum(0)[:-1])
+        for each, lengths in zip(flat, (asking, LENGTHS, LENGTHS), strict=True)
+    ]
+    rows = ([part.transpose(0, 1) for part in row] for row in zip(*parts, strict=True))
+    return torch.cat(
+        [functional.scaled_dot_product_attention(q, k, v, scale=0.3).transpose(0, 1) for q, k, v in rows]
+    )
+
+
+@pytest.mark.parametrize("first_rows", [False, True])
+def test_a_row_attends_to_itself_alone_and_gradients_follow(first_rows: bool) -> None:
+    asking = Rows.of_one_each(4, torch.device("cpu")) if first_rows else ROWS
+    found, expected = (
+        [drawn(4 if first_rows and not seed else 16, seed) for seed in range(3)] for _ in range(2)
+    )
+    query, key, value = found
+    out = jagged_attention(query, key, value, rows=(asking, ROWS), dropout=0.0, scaling=0.3)
+    alone = row_by_row(expected, asking.offsets.diff())
+    torch.testing.assert_close(out, alone)
+    weights = drawn(len(out), 9).detach()
+    torch.autograd.backward([out, alone], [weights, weights])
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
+
+
+def test_dropout_drops_weights_keeps_the_mean_and_has_a_gradient() -> None:
+    torch.manual_seed(0)
+    query, key = drawn(16, 0), drawn(16, 1)
+    ones = torch.ones(16, 2, 8, requires_grad=True)
+    outs = torch.stack(
+        [
+            jagged_attention(query, key, ones, rows=(ROWS, ROWS), dropout=0.25, scaling=None)
+            for _ in range(400)
+        ]
+    )
+    assert outs.std(dim=0).min() > 0
+    # Six standard errors of a row of one token, which varies most: 1.33 with probability 0.75, or 0.
+    assert (outs.mean(dim=0) - 1).abs().max() < 6 * 0.58 / 20
+    torch.autograd.backward([outs.sum()])
+    assert ones.grad is not None
+    assert ones.grad.abs().min() > 0
