@@ -82,11 +82,16 @@ def synchronize(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
-def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[None]:
-    """The context in which a forward pass runs at that precision; fp32 needs none."""
+def autocast(
+    device: torch.device, precision: Precision, *, cache: bool = True
+) -> AbstractContextManager[None]:
+    """The context in which a forward pass runs at that precision; fp32 needs none.
+
+    A graph's capture wants it without the cache of weights, which would hold those of the time of capture.
+    """
     if precision == "fp32":
         return contextlib.nullcontext()
-    return torch.autocast(device.type, dtype=_DTYPES[precision])
+    return torch.autocast(device.type, dtype=_DTYPES[precision], cache_enabled=cache)
 
 
 def read_nvml(read: Callable[[Any, Any], Any], device: torch.device) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +23,10 @@ class Training:
     An engine trains `model` in place, opens and closes the meter's window around each epoch's steps, calls
     `meter.step` after each optimizer step, and `on_epoch_end(epoch, mean training loss)` outside of windows
     with the epoch counted from 1.
+
+    What an engine compiles or captures before its first step it does inside of `compiling()`; it captures
+    passes over batches of one shape where the plan holds at least `capture_from` of them, since a capture
+    costs about as much as four passes. With `note` it says what should stand beside the result.
     """
 
     trial: Trial
@@ -31,6 +36,9 @@ class Training:
     epochs: Sequence[Sequence[Batch]]
     meter: StepMeter
     on_epoch_end: Callable[[int, float], None]
+    compiling: Callable[[], AbstractContextManager[None]] = nullcontext
+    capture_from: int = 8
+    note: Callable[[str], None] = lambda _text: None
 
     def optimizer_steps(self) -> list[list[Sequence[Batch]]]:
         """The batches of every optimizer step of every epoch, several where gradients are accumulated."""

@@ -43,6 +43,7 @@ class Fitting:
         )
         self.evaluation = collate(tokens.evaluation)
         self.history: list[Epoch] = []
+        self.notes: list[str] = []
         epochs = _plan(job.trial, tokens)
         steps = _count_steps(job.trial, epochs)
         self._meter = StepMeter(device, job.measure.warmup_steps, clock.announce, steps)
@@ -54,6 +55,8 @@ class Fitting:
             epochs=epochs,
             meter=self._meter,
             on_epoch_end=self._evaluate,
+            compiling=partial(clock.phase, "compile"),
+            note=self.notes.append,
         )
 
     def run(self) -> None:

@@ -3,14 +3,14 @@
 Against transformers' `Trainer` it has no data loader, no callbacks and no bookkeeping, waits for the device
 at the edges of an epoch alone, and keeps the garbage collector out. The embedding holds only the rows that
 the data uses. On the CPU it also replaces what computes the same slowly: dropout's masks, and attention with
-dropout.
+dropout. On CUDA it can replay its passes over padded batches as graphs (`cuda_graphs`).
 """
 
 from __future__ import annotations
 
 import gc
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -20,6 +20,7 @@ from transformers.trainer_pt_utils import get_parameter_names
 
 from harness.training.attention import use_attention
 from harness.training.batching import Batch
+from harness.training.cuda_graphs import CudaRecorder, Inputs, Pass, Recorder, graph_passes
 from harness.training.devices import autocast
 from harness.training.dropout import RandomBits, replace_dropout
 from harness.training.engine import FiniteWatch, Training
@@ -42,10 +43,22 @@ def prepare(trial: Trial, model: PreTrainedModel, tokens: Tokenized) -> None:
             use_attention(model, draw, unpadded=trial.padding.strategy == "unpadded")
 
 
-def train(training: Training) -> None:
-    """Train over the planned batches, timed by the training's meter and evaluated outside its windows."""
+def train(training: Training, recorder: Callable[[torch.device], Recorder] = CudaRecorder) -> None:
+    """Train over the planned batches, timed by the training's meter and evaluated outside its windows.
+
+    Args:
+        training: what to train, and how.
+        recorder: makes what captures passes, where the trial asks for CUDA graphs.
+
+    Raises:
+        TrialStoppedError: `diverged` for numbers that are not finite, `failed` for passes that cannot be
+            captured, `unavailable` without CUDA to capture them.
+    """
     loop = _Loop(training)
     with _without_garbage_collection():
+        if training.trial.cuda_graphs:
+            with training.compiling():
+                loop.capture(recorder(training.device))
         for epoch, steps in enumerate(training.optimizer_steps(), start=1):
             loop.run_epoch(epoch, steps)
 
@@ -63,6 +76,14 @@ class _Loop:
         self._watch = FiniteWatch(training.device)
         self._loss = torch.zeros((), device=training.device)
         self._step = 0
+        self._pass: Pass = self._run
+
+    def capture(self, recorder: Recorder) -> None:
+        """Replay from now on the passes over batches whose shape comes often."""
+        # A gradient scaler makes its scale when it is first asked, and no graph may do that.
+        self._scaler.scale(self._loss)
+        self._pass = graph_passes(self._training, self._run, self._inputs, recorder)
+        self._optimizer.zero_grad(set_to_none=False)
 
     def run_epoch(self, epoch: int, steps: Sequence[Sequence[Batch]]) -> None:
         """Take the steps of one epoch and evaluate."""
@@ -71,26 +92,30 @@ class _Loop:
         for batches in steps:
             self._step += 1
             for batch in batches:
-                total += self._backward(batch, len(batches))
+                self._loss = self._pass(self._inputs(batch), len(batches))
+                self._watch.see(self._step, self._loss)
+                total += self._loss
             self._update()
             training.meter.step(batches, epoch, self._checked_loss)
         training.meter.close_window()
         self._watch.check()
         training.on_epoch_end(epoch, total.item() / sum(map(len, steps)))
 
-    def _backward(self, batch: Batch, accumulated: int) -> torch.Tensor:
+    def _inputs(self, batch: Batch) -> Inputs:
+        """The batch on the host, in memory from which CUDA copies without waiting."""
+        inputs = self._training.collator(batch.rows.tolist())
+        if self._training.device.type != "cuda":
+            return inputs
+        return {name: tensor.pin_memory() for name, tensor in inputs.items()}
+
+    def _run(self, inputs: Inputs, accumulated: int) -> torch.Tensor:
         """The loss of a batch, its gradient added to what is there."""
         training = self._training
-        inputs = {
-            name: tensor.to(training.device, non_blocking=True)
-            for name, tensor in training.collator(batch.rows.tolist()).items()
-        }
-        with autocast(training.device, training.trial.precision):
-            loss: torch.Tensor = training.model(**inputs).loss
+        there = {name: tensor.to(training.device, non_blocking=True) for name, tensor in inputs.items()}
+        with autocast(training.device, training.trial.precision, cache=not training.trial.cuda_graphs):
+            loss: torch.Tensor = training.model(**there).loss
         self._scaler.scale(loss / accumulated if accumulated > 1 else loss).backward()  # type: ignore[no-untyped-call] # torch leaves it so
-        self._loss = loss.detach()
-        self._watch.see(self._step, self._loss)
-        return self._loss
+        return loss.detach()
 
     def _update(self) -> None:
         """Clip, step the optimizer and its learning rate, and drop the gradients."""

@@ -145,6 +145,8 @@ def _step(trial: Trial, model: PreTrainedModel, device: torch.device, collator: 
         epochs=[plan],
         meter=StepMeter(device, 0, lambda _progress: None, 1),
         on_epoch_end=lambda _epoch, _loss: None,
+        # Whatever would be captured in a training is proved captured.
+        capture_from=1,
     )
     with _before_the_optimizer(partial(_gradient_of, model)) as seen:
         ENGINES[trial.engine].train(training)

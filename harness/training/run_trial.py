@@ -93,7 +93,7 @@ def run_trial(job: Job, announce: Announce) -> TrialResult:
                 ),
                 "metric_version": METRIC_VERSION,
                 "predictions": predictions,
-                "notes": _notes(loaded, corpus, fitting.score),
+                "notes": (*_notes(loaded, corpus, fitting.score), *fitting.notes),
             }
         )
     return result.model_copy(update={"duration_s": time.monotonic() - since})
