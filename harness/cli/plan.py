@@ -114,8 +114,12 @@ def _table(trials: Sequence[Trial]) -> list[list[str]]:
     for trial in trials:
         values = [getattr(trial, name) for name in columns]
         values += [getattr(trial.train, key) for key in varied]
-        rows.append([trial.id, *(safe_text(str(value)) for value in values)])
+        rows.append([trial.id, *(safe_text(_as_in_yaml(value)) for value in values)])
     return rows
+
+
+def _as_in_yaml(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _called(name: str, revision: str | None) -> str:

@@ -144,3 +144,10 @@ def test_the_plan_of_a_suite_that_tokenises_shows_the_ways(capsys: pytest.Captur
     head, *rows = capsys.readouterr().out.split("\n\n")[1].splitlines()
     assert head.split() == ["id", "checkpoint", "tokenization", "tokenizer", "seed"]
     assert rows[9].split()[1:] == ["bert-base-uncased", "map_batched(num_proc=2)", "slow", "0"]
+
+
+def test_a_truth_is_written_as_in_a_suite(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(str(SUITES / "cuda.yaml")) == 0
+    header, first = capsys.readouterr().out.splitlines()[2:4]
+    assert header.endswith("last_layer  cuda_graphs")
+    assert first.split()[-2:] == ["all", "false"]

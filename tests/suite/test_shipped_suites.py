@@ -15,7 +15,8 @@ SUITES = Path(__file__).parents[2] / "suites"
 # name -> trials on a machine with a processor alone, and on one with two GPUs as well
 COUNTS = {
     "checkpoints": (18, 18),
-    "devices": (12, 36),
+    "cuda": (36, 36),
+    "devices": (24, 72),
     "padding": (36, 36),
     "quickstart": (12, 12),
     "reference": (3, 3),
@@ -50,3 +51,21 @@ def test_the_quickstart_shows_every_padding_on_every_family() -> None:
     suite = read_suite(SUITES / "quickstart.yaml")
     assert len(suite.matrix["checkpoint"]) == 3
     assert suite.matrix["padding"] == ("static", "dynamic", "bucketed", "unpadded")
+
+
+def test_the_suite_for_cuda_holds_each_of_its_ways_for_every_seed_and_precision() -> None:
+    trials = expand(read_suite(SUITES / "cuda.yaml"), ("cpu",))
+    assert {trial.device for trial in trials} == {"cuda:0"}
+    ways = [
+        (trial.engine, trial.padding.strategy, trial.attention, trial.cuda_graphs, trial.last_layer)
+        for trial in trials
+        if (trial.seed, trial.precision) == (0, "bf16")
+    ]
+    assert sorted(ways) == [
+        ("loop", "dynamic", "sdpa", False, "all"),
+        ("loop", "dynamic", "sdpa", True, "all"),
+        ("loop", "dynamic", "sdpa", True, "cls"),
+        ("loop", "unpadded", "jagged", False, "all"),
+        ("loop", "unpadded", "sdpa", False, "all"),
+        ("trainer", "dynamic", "sdpa", False, "all"),
+    ]
