@@ -6,8 +6,10 @@ import pytest
 
 from harness.analysis.parity import failing
 from harness.analysis.summary import summarize
+from harness.execution.proofs import describe_proof
 from harness.results.models import Report
 from tests.execution.fakes import Watcher, fake_suite, run_fake
+from tests.factories import make_result, make_trial
 
 MATRIX = {
     "checkpoint": ("bert-base-uncased",),
@@ -82,3 +84,12 @@ def test_nothing_is_proved_of_trials_that_only_tokenise(tmp_path: Path) -> None:
     assert [str(result.trial.tokenization) for result in run.report.results] == ["whole", "map"]
     assert run.report.proofs == ()
     assert not any("prov" in note for note in watcher.notes)
+
+
+def test_a_proof_names_what_is_not_the_usual_way() -> None:
+    plain, unusual = (
+        describe_proof(make_result(make_trial("dynamic", 0, **changes), status="failed", reason="no"))
+        for changes in ({}, {"last_layer": "cls", "cuda_graphs": True, "engine": "loop"})
+    )
+    assert "sdpa trainer on cpu: unproven" in plain
+    assert "sdpa loop on cpu, last layer cls only, CUDA graphs: unproven" in unusual

@@ -9,6 +9,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from harness.environment import Device
+from harness.output.remarks import constants
 from harness.output.tables import plain, report_table, to_table
 from harness.results.models import Report, measured
 from tests.factories import (
@@ -281,3 +282,12 @@ def test_seeds_that_went_wrong_alike_share_a_line() -> None:
     shown = to_table(make_report(results))
     assert "- dynamic, seeds 0, 1, 2: failed in train: no peace" in shown
     assert "- static, seed 0: pending: not run yet" in shown
+
+
+def test_what_all_trials_share_beyond_the_usual_is_said_above_the_table() -> None:
+    usual, unusual = (
+        constants(make_report([make_result(make_trial("dynamic", 0, **changes))]))
+        for changes in (dict[str, Any](), {"last_layer": "cls", "cuda_graphs": True})
+    )
+    assert "graphs" not in usual
+    assert ", last layer: cls only, CUDA graphs, " in unusual

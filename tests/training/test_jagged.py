@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
+from harness.analysis.parity import verdict_of
 from harness.training.jagged import Rows, jagged_attention
+from harness.training.run_trial import run_trial
+from harness.trial import Attention
+from tests.training.conftest import MakeJob
+from tests.training.test_loop_engine import losses
+from tests.training.test_run_trial import without_dropout
 
 pytestmark = pytest.mark.heavy
 LENGTHS = torch.tensor([5, 3, 7, 1])
@@ -63,3 +70,34 @@ def test_dropout_drops_weights_keeps_the_mean_and_has_a_gradient() -> None:
     torch.autograd.backward([outs.sum()])
     assert ones.grad is not None
     assert ones.grad.abs().min() > 0
+
+
+def test_a_training_with_it_has_the_losses_of_padded_attention(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_dropout(monkeypatch)
+    attentions: tuple[Attention, Attention] = ("sdpa", "jagged")
+    padded, jagged = (
+        losses(
+            make_job(padding="unpadded", attention=attention, engine="loop", train={"max_steps": 10}),
+            monkeypatch,
+        )
+        for attention in attentions
+    )
+    assert len(jagged) == 10
+    np.testing.assert_allclose(jagged, padded, rtol=0, atol=1e-5)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is here")
+@pytest.mark.parametrize("last_layer", ["all", "cls"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_on_cuda_it_is_proved_and_trains_with_dropout(
+    precision: str, last_layer: str, make_job: MakeJob
+) -> None:
+    job = make_job(
+        padding="unpadded", attention="jagged", engine="loop", precision=precision, last_layer=last_layer
+    )
+    job = job.model_copy(update={"trial": job.trial.model_copy(update={"device": "cuda:0"})})
+    proof = run_trial(job.model_copy(update={"purpose": "prove"}), lambda _progress: None)
+    assert verdict_of(proof) in ("exact", "within")
+    assert run_trial(job, lambda _progress: None).status == "completed"
