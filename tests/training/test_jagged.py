@@ -56,20 +56,16 @@ def test_a_row_attends_to_itself_alone_and_gradients_follow(first_rows: bool) ->
 
 def test_dropout_drops_weights_keeps_the_mean_and_has_a_gradient() -> None:
     torch.manual_seed(0)
-    query, key = drawn(16, 0), drawn(16, 1)
-    ones = torch.ones(16, 2, 8, requires_grad=True)
-    outs = torch.stack(
-        [
-            jagged_attention(query, key, ones, rows=(ROWS, ROWS), dropout=0.25, scaling=None)
-            for _ in range(400)
-        ]
-    )
-    assert outs.std(dim=0).min() > 0
-    # Six standard errors of a row of one token, which varies most: 1.33 with probability 0.75, or 0.
-    assert (outs.mean(dim=0) - 1).abs().max() < 6 * 0.58 / 20
-    torch.autograd.backward([outs.sum()])
+    rows = Rows(torch.arange(0, 601, 3), 3)
+    query, key = drawn(600, 0), drawn(600, 1)
+    ones = torch.ones(600, 2, 8, requires_grad=True)
+    out = jagged_attention(query, key, ones, rows=(rows, rows), dropout=0.25, scaling=None)
+    # Of weights that sum to 1, dropped with probability 0.25, the sum has a deviation of at most 0.58.
+    assert out[..., 0].std() > 0.1
+    assert abs(out[..., 0].mean().item() - 1) < 4 * 0.58 / (600 * 2) ** 0.5
+    torch.autograd.backward([out.sum()])
     assert ones.grad is not None
-    assert ones.grad.abs().min() > 0
+    assert ones.grad.std() > 0
 
 
 def test_a_training_with_it_has_the_losses_of_padded_attention(
