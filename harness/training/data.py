@@ -169,8 +169,8 @@ def _read_split(data: ResolvedData, name: str) -> Dataset:
 
 def _read_file(path: Path) -> Dataset:
     if path.suffix == ".parquet":
-        # A builder takes 15 ms a file to find that it has prepared it before, and another 5 to name the result
-        # by a hash; a whole trial may take 200.
+        # A builder takes 15 ms a file to find that it has prepared it before, and another 5 to name the
+        # result by a hash; a whole trial may take 200.
         return Dataset(pq.ParquetFile(path).read(), fingerprint=path.stem)
     options = {"delimiter": "\t"} if path.suffix == ".tsv" else {}
     return load_dataset(_BUILDERS[path.suffix], data_files=str(path), split="train", **options)

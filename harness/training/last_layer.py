@@ -84,7 +84,7 @@ class _Rows:
     def hand_on_first(
         self, _layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Of (B, L, H) the rows (B, 1, H); of unpadded (1, T, H) the rows (1, B, H)."""
+        """Of (B, L, H) the rows (B, 1, H); of unpadded (1, F, H) the rows (1, B, H)."""
         self._hidden, self._kept = args[0], []
         layout = next((each for each in (*args, *kwargs.values()) if isinstance(each, Layout)), None)
         first = self._hidden[:, :1] if layout is None else self._hidden[:, layout.firsts]

@@ -1,12 +1,12 @@
-"""No padded position in the linear layers: rows are flat from the first encoder layer to the last.
+"""Rows laid end to end from the first encoder layer to the last: the linear layers see no padding.
 
 The idea is that of "unpadding" in NVIDIA's MLPerf BERT, MosaicBERT (Portes et al. 2023, arXiv:2312.17482) and
 ModernBERT (Warner et al. 2024, arXiv:2412.13663). Here it needs no modelling code of its own: transformers'
 attention and mask interfaces and two hooks on the encoder serve any encoder that is built on them.
 
 1. The mask interface hands the 2-D padding mask on as it is.
-2. A hook before the encoder turns hidden states (B, L, H) into (1, T, H), T the real tokens, and puts the
-   `Layout` in the mask's place.
+2. A hook before the encoder turns hidden states (B, L, H) into (1, F, H), F the real tokens and a filling of
+   at most fifteen, and puts the `Layout` in the mask's place.
 3. The attention function pads q, k and v alone, row by row, and calls the library's own kernel; `jagged` pads
    nothing.
 4. A hook after the encoder puts the rows back into (B, L, H), so that pooling and heads stay the library's.
@@ -26,6 +26,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from harness.job import TrialStoppedError
+from harness.training.batching import UNPADDED_MULTIPLE
 from harness.training.encoders import find_encoder, same_function
 from harness.training.jagged import Rows, jagged_attention
 from harness.trial import Attention
@@ -41,11 +42,13 @@ _INTERFACES: Final[dict[Attention, str]] = {
 class Layout:
     """Where the real tokens of a padded batch stand.
 
-    `positions` (T,) are their places in the batch laid out flat, row by row; `mask` is (B, L), true at them;
-    `offsets` (B + 1,) say where in (T, ...) each row begins, and where the last ends.
+    `positions` (T,) are their places in the batch laid out flat, row by row; `filled` (F,) repeats the first
+    behind them up to the next multiple of `UNPADDED_MULTIPLE`: nothing reads what is computed there. `mask`
+    is (B, L), true at real tokens; `offsets` (B + 1,) say where in (T, ...) rows begin, and the last ends.
     """
 
     positions: torch.Tensor
+    filled: torch.Tensor
     mask: torch.Tensor
     offsets: torch.Tensor
 
@@ -54,24 +57,35 @@ class Layout:
         """The layout of a padding mask of shape (B, L)."""
         mask = mask.bool()
         offsets = functional.pad(mask.sum(dim=1).cumsum(0), (1, 0))
-        return cls(mask.flatten().nonzero().squeeze(1), mask, offsets)
+        positions = mask.flatten().nonzero().squeeze(1)
+        filling = positions[:1].expand(-len(positions) % UNPADDED_MULTIPLE)
+        return cls(positions, torch.cat([positions, filling]), mask, offsets)
 
     @property
     def firsts(self) -> torch.Tensor:
-        """Where in (T, ...) each row of the batch begins, (B,)."""
+        """Where in (F, ...) each row of the batch begins, (B,)."""
         return self.offsets[:-1]
 
     def flatten(self, padded: torch.Tensor) -> torch.Tensor:
-        """(B, L, ...) to (T, ...)."""
-        return padded.flatten(0, 1).index_select(0, self.positions)
+        """(B, L, ...) to (F, ...)."""
+        return padded.flatten(0, 1).index_select(0, self.filled)
 
     def holds(self, flat: torch.Tensor) -> bool:
-        """Whether this is (T, ...), and not one row an example."""
-        return len(flat) == len(self.positions)
+        """Whether this is (F, ...), and not one row an example."""
+        return len(flat) == len(self.filled)
+
+    def without_filling(self, flat: torch.Tensor) -> torch.Tensor:
+        """(F, ...) to (T, ...)."""
+        return flat[: len(self.positions)]
+
+    def with_filling(self, real: torch.Tensor) -> torch.Tensor:
+        """(T, ...) to (F, ...), zero in the filling."""
+        return functional.pad(real, (0, 0) * (real.ndim - 1) + (0, len(self.filled) - len(real)))
 
     def pad(self, flat: torch.Tensor) -> torch.Tensor:
-        """(T, ...) to (B, L, ...), zero where there is no token."""
-        padded = flat.new_zeros(self.mask.numel(), *flat.shape[1:]).index_copy(0, self.positions, flat)
+        """(F, ...) to (B, L, ...), zero where there is no token."""
+        padded = flat.new_zeros(self.mask.numel(), *flat.shape[1:])
+        padded = padded.index_copy(0, self.positions, self.without_filling(flat))
         return padded.view(*self.mask.shape, *flat.shape[1:])
 
 
@@ -136,7 +150,7 @@ def flat_attention(
 ) -> Callable[..., tuple[torch.Tensor, None]]:
     """An attention function for flat rows, around the kernel of padded ones.
 
-    q, k and v come as (1, heads, T, head size) and the result goes as (1, T, heads, head size). Where q has
+    q, k and v come as (1, heads, F, head size) and the result goes as (1, F, heads, head size). Where q has
     one row an example, (1, heads, B, head size), so has the result.
     """
 
@@ -178,8 +192,14 @@ def _jagged_attention(
     layout = attention_mask
     flat = [tensor.squeeze(0).transpose(0, 1) for tensor in (query, key, value)]
     rows = Rows(layout.offsets, layout.mask.shape[1])
-    asking = rows if layout.holds(flat[0]) else Rows.of_one_each(len(layout.mask), query.device)
-    out = jagged_attention(*flat, rows=(asking, rows), dropout=dropout, scaling=scaling)
+    key, value = (layout.without_filling(each) for each in flat[1:])
+    if layout.holds(flat[0]):
+        out = jagged_attention(
+            layout.without_filling(flat[0]), key, value, rows=(rows, rows), dropout=dropout, scaling=scaling
+        )
+        return layout.with_filling(out).unsqueeze(0), None
+    first = Rows.of_one_each(len(layout.mask), query.device)
+    out = jagged_attention(flat[0], key, value, rows=(first, rows), dropout=dropout, scaling=scaling)
     return out.unsqueeze(0), None
 
 

@@ -122,6 +122,7 @@ def main() -> None:
                 learning_rate=arguments.learning_rate,
                 seed=arguments.seed,
                 bf16=arguments.bf16,
+                use_cpu=not torch.cuda.is_available(),
                 save_strategy="no",
                 logging_strategy="no",
                 report_to="none",

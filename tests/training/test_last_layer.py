@@ -42,7 +42,7 @@ def test_only_the_last_layer_computes_less(model: PreTrainedModel, unpadded: boo
             part.register_forward_hook(see)
     model(input_ids=torch.full((2, 9), 7), attention_mask=torch.tensor([[1] * 9, [1] * 4 + [0] * 5]))
     every, first = (
-        (torch.Size([1, 13]), torch.Size([1, 2])) if unpadded else (torch.Size([2, 9]), torch.Size([2, 1]))
+        (torch.Size([1, 16]), torch.Size([1, 2])) if unpadded else (torch.Size([2, 9]), torch.Size([2, 1]))
     )
     assert {name: shapes[0] for name, shapes in seen.items()} == {
         "key0": every, "query0": every, "dense0": every, "key1": every, "query1": first, "dense1": first

@@ -106,7 +106,8 @@ def test_static_dynamic_and_unpadded_train_to_the_same_function(
     np.testing.assert_allclose(logits[1], logits[0], atol=1e-5)
     np.testing.assert_allclose(logits[2], logits[0], atol=1e-5)
     efficiency = [result.value("padding_efficiency") or 0.0 for result in results]
-    assert efficiency[0] < efficiency[1] < efficiency[2] == 1.0
+    assert efficiency[0] < efficiency[1] < efficiency[2]
+    assert efficiency[2] > 1 - 15 / (8 * 10)
 
 
 @pytest.mark.parametrize("engine", ["trainer", "loop"])

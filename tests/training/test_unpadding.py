@@ -28,8 +28,10 @@ def test_flattening_and_padding_are_inverse_where_there_are_tokens(lengths: list
     layout = Layout.of(mask)
     padded = torch.randn(*mask.shape, 3)
     flat = layout.flatten(padded)
-    assert flat.shape == (sum(lengths), 3)
+    assert flat.shape == (-(-sum(lengths) // 16) * 16, 3)
     assert torch.equal(layout.pad(flat), padded * mask[:, :, None])
+    assert torch.equal(flat[layout.firsts], padded[:, 0])
+    assert torch.equal(layout.pad(layout.with_filling(layout.without_filling(flat))), layout.pad(flat))
 
 
 def difference(
@@ -81,15 +83,17 @@ def layers(model: PreTrainedModel) -> list[Any]:
     return list(base.encoder.layer)
 
 
-def test_the_linear_layers_see_no_padded_position(checkpoints: dict[str, Path]) -> None:
+def test_the_linear_layers_see_real_tokens_and_less_than_16_more(
+    checkpoints: dict[str, Path],
+) -> None:
     loaded = load_model(checkpoints["bert"], labels=("no", "yes"), attention="sdpa", token_type_ids="auto")
     unpad(loaded.model, "sdpa")
     seen: list[torch.Size] = []
     for layer in layers(loaded.model):
         layer.intermediate.dense.register_forward_hook(lambda _module, args, _out: seen.append(args[0].shape))
-    mask = torch.tensor([[1] * 9, [1] * 4 + [0] * 5])
-    loaded.model(input_ids=torch.full((2, 9), 7), attention_mask=mask)
-    assert seen == [torch.Size([1, 13, 32])] * 2
+    mask = torch.tensor([[1] * 9, [1] * 4 + [0] * 5, [1] * 5 + [0] * 4])
+    loaded.model(input_ids=torch.full((3, 9), 7), attention_mask=mask)
+    assert seen == [torch.Size([1, 32, 32])] * 2
 
 
 def test_dropout_still_drops(checkpoints: dict[str, Path]) -> None:
