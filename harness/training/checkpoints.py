@@ -15,9 +15,13 @@ from harness.trial import Attention, TokenTypeIds
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A model in fp32 on the CPU, in training mode. `columns` are the inputs that its `forward` will get."""
+    """A model in fp32 on the CPU, in training mode. `columns` are the inputs that its `forward` will get.
+
+    `parameters` is how many it came with: an engine may keep fewer.
+    """
 
     model: PreTrainedModel
+    parameters: int
     columns: tuple[str, ...]
     columns_note: str | None
     newly_initialized: tuple[str, ...]
@@ -60,6 +64,7 @@ def load_model(
     model.train()
     return LoadedModel(
         model=model,
+        parameters=model.num_parameters(),
         columns=columns,
         columns_note=note,
         newly_initialized=tuple(sorted(loading["missing_keys"])),

@@ -26,7 +26,7 @@ def describe_checkpoint(job: Job, loaded: LoadedModel) -> Checkpoint:
         stand_in=job.checkpoint.stand_in,
         weights_sha256=weights_sha256(Path(job.checkpoint.path)),
         model_type=loaded.model.config.model_type,
-        parameters=loaded.model.num_parameters(),
+        parameters=loaded.parameters,
         dtype=str(loaded.model.dtype).removeprefix("torch."),
         columns=loaded.columns,
         columns_note=loaded.columns_note,

@@ -19,6 +19,15 @@ Refuse = Callable[[str], TrialStoppedError]
 _ENCODERS: Final = ("encoder", "transformer")
 
 
+def refusal(model: PreTrainedModel, what: str, hint: str) -> Refuse:
+    """What refuses a model that cannot be served with `what`, for a reason that is still to be found."""
+
+    def refuse(why: str) -> TrialStoppedError:
+        return TrialStoppedError("failed", f"{what} cannot serve {model.config.model_type}: {why}", hint=hint)
+
+    return refuse
+
+
 def find_encoder(model: PreTrainedModel, refuse: Refuse) -> nn.Module:
     """The stack of layers of a model that uses transformers' attention interface."""
     base = model.base_model

@@ -21,8 +21,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from harness.job import TrialStoppedError
-from harness.training.encoders import Refuse, find_encoder, same_function
+from harness.training.encoders import Refuse, find_encoder, refusal, same_function
 from harness.training.unpadding import Layout, plain_attention
 
 # Names under which transformers' attention modules keep the projections of keys and of values.
@@ -36,14 +35,7 @@ def compute_first_rows(model: PreTrainedModel) -> None:
         TrialStoppedError: `failed`, for a model that does not work this way; nothing is left half done, since
             the trial ends with it.
     """
-
-    def refuse(why: str) -> TrialStoppedError:
-        return TrialStoppedError(
-            "failed",
-            f"last_layer: cls cannot serve {model.config.model_type}: {why}",
-            hint="use last_layer: all for it",
-        )
-
+    refuse = refusal(model, "last_layer: cls", "use last_layer: all for it")
     layer = _last_layer(model, refuse)
     attention, projections = _projections(layer, refuse)
     with same_function(model, refuse):

@@ -12,6 +12,8 @@ from harness.job import Job, TrialStoppedError
 from harness.training.batching import padded_length
 from harness.training.checkpoints import LoadedModel, load_model
 from harness.training.data import Corpus
+from harness.training.engines import ENGINES
+from harness.training.last_layer import compute_first_rows
 from harness.training.tokenization import Tokenized, tokenize
 from harness.training.unpadding import unpad
 
@@ -63,8 +65,8 @@ def truncation_length(job: Job) -> int:
     return wanted
 
 
-def prepare_model(job: Job, corpus: Corpus, device: torch.device) -> LoadedModel:
-    """A fresh model on its device, unpadded where the strategy says so, its head drawn from the seed.
+def prepare_model(job: Job, corpus: Corpus, tokens: Tokenized, device: torch.device) -> LoadedModel:
+    """A fresh model on its device, its head drawn from the seed, changed as the trial's variant asks.
 
     Raises:
         TrialStoppedError: `failed`, for a model or an attention that does not go with the padding.
@@ -85,4 +87,7 @@ def prepare_model(job: Job, corpus: Corpus, device: torch.device) -> LoadedModel
     loaded.model.to(device)  # type: ignore[arg-type] # transformers wraps nn.Module.to
     if trial.padding.strategy == "unpadded":
         unpad(loaded.model, trial.attention)
+    ENGINES[trial.engine].prepare(trial, loaded.model, tokens)
+    if trial.last_layer == "cls":
+        compute_first_rows(loaded.model)
     return loaded

@@ -14,17 +14,16 @@ from harness.job import Announce, Job
 from harness.results.models import TrialResult
 from harness.training.checkpoints import LoadedModel
 from harness.training.counters import peak_memory, reset_peak_memory
-from harness.training.data import Corpus, load_corpus
+from harness.training.data import load_corpus
 from harness.training.describing import describe_checkpoint, describe_data
 from harness.training.devices import describe_device, open_device
-from harness.training.engines import ENGINES
 from harness.training.evaluation import METRIC_VERSION, Score, predictions_of
 from harness.training.fitting import Fitting
-from harness.training.last_layer import compute_first_rows
 from harness.training.phases import PhaseClock
 from harness.training.preparing import prepare_model, prepare_tokens
 from harness.training.proving import prove
 from harness.training.roofline import find_peaks, with_shares
+from harness.training.tokenization import Tokenized
 from harness.training.tokenizing import measure_tokenizing
 from harness.training.warming import warm
 
@@ -47,61 +46,72 @@ def run_trial(job: Job, announce: Announce) -> TrialResult:
     threads = job.measure.threads or physical_cores()
     torch.set_num_threads(threads)
     device = open_device(job.trial.device, job.trial.precision)
-    described = describe_device(device)
     with clock.phase("load_data"):
         corpus = load_corpus(job.trial.task, job.data)
     with clock.phase("tokenize"):
         tokens = prepare_tokens(job, corpus)
     with clock.phase("load_model"):
-        loaded = prepare_model(job, corpus, device)
-    environment = describe_environment(described, threads)
+        loaded = prepare_model(job, corpus, tokens, device)
     found = TrialResult(
         trial=job.trial,
         status="completed",
         phase="write",
         checkpoint=describe_checkpoint(job, loaded),
         data=describe_data(job, corpus, tokens),
-        environment=environment,
+        environment=describe_environment(describe_device(device), threads),
         started=started,
         duration_s=0.0,
     )
-    with clock.phase("load_model"):
-        ENGINES[job.trial.engine].prepare(job.trial, loaded.model, tokens)
-        if job.trial.last_layer == "cls":
-            compute_first_rows(loaded.model)
     if job.purpose == "prove":
         with clock.phase("prove"):
             parity, predictions = prove(job, device, corpus, tokens, loaded)
         result = found.model_copy(update={"parity": parity, "predictions": predictions})
     else:
-        with clock.phase("roofline"):
-            peaks = find_peaks(job, device, tokens, loaded, environment.fingerprint)
-        reset_peak_memory(device)
-        fitting = Fitting(job, device, tokens, loaded, clock)
-        with clock.phase("train"):
-            fitting.run()
-        with clock.phase("write"):
-            predictions = predictions_of(fitting.logits, fitting.evaluation)
-        result = found.model_copy(
-            update={
-                "degenerate": fitting.score.degenerate or corpus.majority_share == 1.0,
-                "epochs": tuple(fitting.history),
-                "measurements": (
-                    *with_shares(fitting.measurements(described), peaks),
-                    *clock.measurements(),
-                    *peak_memory(device),
-                ),
-                "metric_version": METRIC_VERSION,
-                "predictions": predictions,
-                "notes": (*_notes(loaded, corpus, fitting.score), *fitting.notes),
-            }
-        )
+        result = _train(job, device, tokens, loaded, clock, found)
     return result.model_copy(update={"duration_s": time.monotonic() - since})
 
 
-def _notes(loaded: LoadedModel, corpus: Corpus, last: Score) -> tuple[str, ...]:
+def _train(
+    job: Job,
+    device: torch.device,
+    tokens: Tokenized,
+    loaded: LoadedModel,
+    clock: PhaseClock,
+    found: TrialResult,
+) -> TrialResult:
+    """What was found so far, and what a training finds."""
+    environment, data = found.environment, found.data
+    assert environment is not None
+    assert environment.device is not None
+    assert data is not None
+    with clock.phase("roofline"):
+        peaks = find_peaks(job, device, tokens, loaded, environment.fingerprint)
+    reset_peak_memory(device)
+    fitting = Fitting(job, device, tokens, loaded, clock)
+    with clock.phase("train"):
+        fitting.run()
+    with clock.phase("write"):
+        predictions = predictions_of(fitting.logits, fitting.evaluation)
+    single_class = data.eval_majority_share == 1.0
+    return found.model_copy(
+        update={
+            "degenerate": fitting.score.degenerate or single_class,
+            "epochs": tuple(fitting.history),
+            "measurements": (
+                *with_shares(fitting.measurements(environment.device), peaks),
+                *clock.measurements(),
+                *peak_memory(device),
+            ),
+            "metric_version": METRIC_VERSION,
+            "predictions": predictions,
+            "notes": (*_notes(loaded, fitting.score, single_class=single_class), *fitting.notes),
+        }
+    )
+
+
+def _notes(loaded: LoadedModel, last: Score, *, single_class: bool) -> tuple[str, ...]:
     notes = [loaded.columns_note] if loaded.columns_note else []
-    if corpus.majority_share == 1.0:
+    if single_class:
         notes.append("the evaluation split has a single class: accuracy and F1 say nothing")
     if last.degenerate:
         notes.append("the model predicts a single class")

@@ -25,9 +25,8 @@ from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from harness.job import TrialStoppedError
 from harness.training.batching import UNPADDED_MULTIPLE
-from harness.training.encoders import find_encoder, same_function
+from harness.training.encoders import find_encoder, refusal, same_function
 from harness.training.jagged import Rows, jagged_attention
 from harness.trial import Attention
 
@@ -96,14 +95,7 @@ def unpad(model: PreTrainedModel, attention: Attention) -> None:
         TrialStoppedError: `failed`, for a model that does not work this way; nothing is left half done, since
             the trial ends with it.
     """
-
-    def refuse(why: str) -> TrialStoppedError:
-        return TrialStoppedError(
-            "failed",
-            f"unpadded cannot serve {model.config.model_type}: {why}",
-            hint="use padding: dynamic for it",
-        )
-
+    refuse = refusal(model, "unpadded", "use padding: dynamic for it")
     encoder = find_encoder(model, refuse)
     with same_function(model, refuse):
         model.set_attn_implementation(_INTERFACES[attention])

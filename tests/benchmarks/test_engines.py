@@ -26,7 +26,7 @@ from harness.results.reading import load_report
 from tests.benchmarks.measured import REPOSITORY
 from tests.benchmarks.test_overhead import timed, write_glue
 
-ROUNDS: Final = 5
+ROUNDS: Final = 4
 THREADS: Final = physical_cores()
 WARM_UP: Final = 10
 SCRIPTS: Final = {
