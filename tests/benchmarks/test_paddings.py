@@ -47,7 +47,7 @@ def test_collating_an_epoch(
         tokens.train, Padding(strategy=strategy), COLUMNS, tokens.longest, tokens.pad_token_id
     )
     rows = [batch.rows.tolist() for batch in batches]
-    benchmark(lambda: [collator(each) for each in rows])  # type: ignore[no-untyped-call]  # the library's own
+    benchmark(lambda: [collator(each) for each in rows])
     real, computed = (
         sum(getattr(batch, name) for batch in batches) for name in ("real_tokens", "computed_tokens")
     )
@@ -66,10 +66,10 @@ def test_collating_an_epoch_as_trainer_does(benchmark: BenchmarkFixture, tokens:
     dataset = Dataset.from_dict(columns)
     collator = DataCollatorWithPadding(load_tokenizer(Path(checkpoint_folder(CHECKPOINT))))
     rows = [batch.rows.tolist() for batch in batches]
-    benchmark(lambda: [collator([dataset[row] for row in each]) for each in rows])  # type: ignore[no-untyped-call]  # the library's own
+    benchmark(lambda: [collator([dataset[row] for row in each]) for each in rows])
     benchmark.extra_info.update(batches=len(batches))
 
 
 @pytest.mark.parametrize("strategy", get_args(PaddingStrategy))
 def test_planning_an_epoch(benchmark: BenchmarkFixture, tokens: Tokenized, strategy: PaddingStrategy) -> None:
-    benchmark(lambda: plan(tokens, strategy))  # type: ignore[no-untyped-call]  # the library's own
+    benchmark(lambda: plan(tokens, strategy))
