@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import json
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +19,7 @@ from torch import nn
 from torch.nn import functional
 
 from harness.job import Job
+from harness.training import evaluation
 from harness.training.attention import WeightedSum
 from harness.training.dropout import Dropout, RandomBits, replace_dropout
 from harness.training.flat import flatten
@@ -88,9 +92,41 @@ def test_every_setting_means_what_it_means_to_trainer(
     np.testing.assert_allclose(loop, trainer, rtol=0, atol=1e-5)
 
 
-def test_dropout_still_drops_and_evaluation_drops_nothing(make_job: MakeJob) -> None:
-    first, other = (run_trial(make_job(engine="loop", seed=seed), quietly) for seed in (0, 1))
-    assert first.epochs != other.epochs
+@pytest.mark.parametrize("dropped", ["hidden_dropout_prob", "attention_probs_dropout_prob"])
+@pytest.mark.parametrize("strategy", ["dynamic", "unpadded"])
+def test_hidden_states_and_attention_are_dropped_as_the_config_says(
+    strategy: PaddingStrategy, dropped: str, make_job: MakeJob, checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
+    """With the same seed and batches, whatever changes the first loss is dropout."""
+    shutil.copytree(checkpoints["bert"], tmp_path / "bert")
+    config = json.loads((tmp_path / "bert" / "config.json").read_text())
+    off = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    first = []
+    for rates in (off, {**off, dropped: 0.3}):
+        (tmp_path / "bert" / "config.json").write_text(json.dumps(config | rates))
+        job = make_job(engine="loop", padding=strategy, train={"max_steps": 1})
+        moved = job.checkpoint.model_copy(update={"path": str(tmp_path / "bert")})
+        result = run_trial(job.model_copy(update={"checkpoint": moved}), quietly)
+        first.append(result.epochs[0].train_loss)
+    assert abs(first[1] - first[0]) > 1e-4
+
+
+def test_evaluation_drops_nothing(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    twice: list[bool] = []
+    whole = evaluation.predict
+
+    def again(model: Any, *args: Any) -> Any:
+        logits = whole(model, *args)
+        twice.append(np.array_equal(logits, whole(model, *args)))
+        return logits
+
+    monkeypatch.setattr("harness.training.fitting.predict", again)
+    run_trial(make_job(engine="loop"), quietly)
+    assert twice == [True, True]
+
+
+def test_garbage_is_collected_again_after_a_training(make_job: MakeJob) -> None:
+    run_trial(make_job(engine="loop", train={"max_steps": 1}), quietly)
     assert gc.isenabled()
 
 
