@@ -29,9 +29,9 @@ def seams_of(options: RunOptions, given: Seams | None, note: Callable[[str], Non
         return
     # Most runs need none of this.
     from harness.execution.ray_cluster import ray_cluster  # noqa: PLC0415
-    from harness.execution.requirements import require_ray  # noqa: PLC0415
+    from harness.execution.requirements import require_extra  # noqa: PLC0415
 
-    require_ray()
+    require_extra("ray")
     with ray_cluster(options.ray_address) as cluster:
         note(cluster.describe())
         yield Seams(machine=cluster.machine, executor=cluster.executor, count=cluster.count)

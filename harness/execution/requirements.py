@@ -8,54 +8,34 @@ from __future__ import annotations
 import importlib.metadata
 import re
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, Literal
 
 from harness.errors import UnavailableError
 
 INSTALL: Final = "pip install 'harness[train]'"
 
+_NEEDED_BY: Final = {"train": "training", "ray": "a Ray cluster"}
 _REQUIREMENT: Final = re.compile(
     r"(?P<name>[A-Za-z0-9._-]+)\s*>=\s*(?P<floor>[0-9][0-9.]*)\s*"
     r"(?:;.*extra\s*==\s*['\"](?P<extra>[a-z]+)['\"].*)?"
 )
 
 
-def require_training_packages(
-    requirements: Iterable[str] | None = None, installed: Callable[[str], str | None] | None = None
+def require_extra(
+    extra: Literal["train", "ray"],
+    requirements: Iterable[str] | None = None,
+    installed: Callable[[str], str | None] | None = None,
 ) -> None:
-    """Make sure that every package of the `train` extra is here and at its floor or above.
+    """Make sure that every package of an extra is here and at its floor or above.
 
     Args:
+        extra: its name.
         requirements: requirement lines; None takes those of the installed `harness`.
         installed: the version of a package, or None where it is missing.
 
     Raises:
         UnavailableError: naming each package that is missing or too old, and how to install them.
     """
-    _require("training", "train", requirements, installed)
-
-
-def require_ray(
-    requirements: Iterable[str] | None = None, installed: Callable[[str], str | None] | None = None
-) -> None:
-    """Make sure that the package of the `ray` extra is here and at its floor or above.
-
-    Args:
-        requirements: requirement lines; None takes those of the installed `harness`.
-        installed: the version of a package, or None where it is missing.
-
-    Raises:
-        UnavailableError: it is missing or too old, and how to install it.
-    """
-    _require("a Ray cluster", "ray", requirements, installed)
-
-
-def _require(
-    what: str,
-    extra: str,
-    requirements: Iterable[str] | None,
-    installed: Callable[[str], str | None] | None,
-) -> None:
     lines = own_requirements() if requirements is None else requirements
     version_of = installed or installed_version
     complaints = [
@@ -64,8 +44,10 @@ def _require(
         if is_below(found := version_of(name), floor)
     ]
     if complaints:
-        install = INSTALL.replace("train", extra)
-        raise UnavailableError(f"{what} " + "; ".join(complaints), hint=f"Install it: {install}")
+        raise UnavailableError(
+            f"{_NEEDED_BY[extra]} {'; '.join(complaints)}",
+            hint=f"Install it: {INSTALL.replace('train', extra)}",
+        )
 
 
 def floors(requirements: Iterable[str], extra: str | None) -> dict[str, str]:

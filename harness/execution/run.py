@@ -26,7 +26,7 @@ from harness.execution.preflight import (
 from harness.execution.private_data import refuse_secrets, without_home
 from harness.execution.proofs import ProofWatch, proof_jobs
 from harness.execution.redaction import redact, secrets_in
-from harness.execution.requirements import require_training_packages
+from harness.execution.requirements import require_extra
 from harness.execution.resume import choose, describe_here, take_over_edited
 from harness.execution.scheduler import Desk, Policy, not_run, run_jobs
 from harness.execution.worker_environment import worker_environment
@@ -72,7 +72,7 @@ def run_suite(
         work = _Work(suite, suite_text, options, observer, render, chosen)
         trials = expand(suite, work.machine.devices)
         if options.runner == DEFAULT_RUNNER:
-            require_training_packages()
+            require_extra("train")
         prepared = work.prepare(trials)
         with work.open(trials) as opened:
             work.take_over(opened, prepared)
@@ -101,7 +101,7 @@ def prove_suite(
         work = _Work(suite, b"", options, observer, lambda _report: ("", None), chosen)
         trials = expand(suite, work.machine.devices)
         if options.runner == DEFAULT_RUNNER:
-            require_training_packages()
+            require_extra("train")
         prepared = work.prepare(trials)
         plan = make_plan(suite, trials, options.assets)
         directory = create_run(Path(folder), suite.name, plan, b"", now=datetime.now(UTC))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from harness.errors import UnavailableError
-from harness.execution.requirements import require_training_packages
+from harness.execution.requirements import require_extra
 from harness.execution.worker_environment import worker_environment
 from harness.results.models import Predictions
 
@@ -29,7 +29,7 @@ def score_again(predictions: Sequence[Predictions], scorer: str = SCORER) -> str
         UnavailableError: What scores is not installed, or ended without an answer.
     """
     if scorer == SCORER:
-        require_training_packages()
+        require_extra("train")
     asked = json.dumps([{"labels": each.labels, "logits": each.logits} for each in predictions])
     with tempfile.TemporaryDirectory(prefix="harness-") as folder:
         environ = worker_environment(os.environ, threads=1, run_folder=Path(folder))

@@ -20,7 +20,7 @@ from harness.execution.ray_connection import checked_address
 from harness.execution.ray_executor import RayExecutor
 from harness.execution.ray_messages import Heard, Node, Request
 from harness.execution.ray_task import run_on_node
-from harness.execution.requirements import require_ray
+from harness.execution.requirements import require_extra
 from harness.job import Job, Progress
 from harness.results.models import TrialResult
 from harness.results.trial_folder import read_result, write_result
@@ -269,7 +269,7 @@ def test_an_address_without_the_executor_is_refused() -> None:
 @pytest.mark.parametrize(("found", "says"), [(None, "found none"), ("2.9.3", "found 2.9.3")])
 def test_without_the_package_the_command_that_installs_it_is_shown(found: str | None, says: str) -> None:
     with pytest.raises(UnavailableError) as raised:
-        require_ray(['ray>=2.60; extra == "ray"'], lambda _name: found)
+        require_extra("ray", ['ray>=2.60; extra == "ray"'], lambda _name: found)
     assert f"needs ray>=2.60, {says}" in raised.value.message
     assert "pip install 'harness[ray]'" in (raised.value.hint or "")
 
