@@ -1,9 +1,10 @@
 """The process that has imported what trains and forks a worker for every trial.
 
-Started as `python -P -m harness.execution.fork_server RUNNER EVENTS`: RUNNER is `module:function`, EVENTS the
-file descriptor it reports to. It imports the runner's module and calls its `preload()`, where it has one, and
-before it forks a worker the module's `warm(job)`, where it has one, so that what trials share is loaded once;
-it touches no device and starts no thread. It takes requests as JSON lines on standard input:
+Started as `python -P -m harness.execution.fork_server RUNNER EVENTS PARENT`: RUNNER is `module:function`,
+EVENTS the file descriptor it reports to, PARENT the process it must not outlive. It imports the runner's
+module and calls its `preload()`, where it has one, and before it forks a worker the module's `warm(job)`,
+where it has one, so that what trials share is loaded once; it touches no device and starts no thread. It
+takes requests as JSON lines on standard input:
 
     {"redact": ["value", ...]}         values to keep out of every log
     {"fork": "/run/trials/0123"}       run the job in that folder

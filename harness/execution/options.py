@@ -34,8 +34,7 @@ class RunOptions:
     errors (0: never). `jobs` trials run at once on a device, and if more than one their times do not count.
     `parity` proves every variant before the first trial. `executor` says where trials run: in processes of
     this machine, or on the Ray cluster at `ray_address` (None: at RAY_ADDRESS, or the one that this machine
-    is a node of). `runner` is `module:function`; `grace_s` is how long
-    a worker that is told to end may take.
+    is a node of). `runner` is `module:function`; `grace_s` is how long a worker that is told to end may take.
     """
 
     assets: AssetsMode = "auto"
