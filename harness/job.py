@@ -17,7 +17,7 @@ class Job(Frozen):
     """A trial and all it needs on this machine. `cache_dir` holds what trials share: tokenised arrays.
 
     `purpose` is to train it, or to prove that its variant computes the plain function. `concurrent` is how
-    many trials may be under way on its device at once.
+    many trials may be under way on its device at once. `allow_weights` is the suite's.
     """
 
     trial: Trial
@@ -27,6 +27,7 @@ class Job(Frozen):
     data: ResolvedData
     cache_dir: str
     concurrent: int = 1
+    allow_weights: tuple[str, ...] = ()
 
 
 class Progress(Frozen):

@@ -8,6 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
+from harness.assets.checkpoint_folder import TOKENIZER_FILES
+from harness.assets.models import CheckpointDigests
+
 _REMEMBERED: Final = 256
 
 
@@ -18,6 +21,24 @@ def weights_sha256(folder: Path) -> str:
     """
     sums = {file.name: file_sha256(file) for file in sorted(folder.glob("*.safetensors"))}
     return sums["model.safetensors"] if [*sums] == ["model.safetensors"] else _together(sums)
+
+
+def config_sha256(folder: Path) -> str:
+    """SHA-256 of a checkpoint's `config.json`."""
+    return file_sha256(folder / "config.json")
+
+
+def tokenizer_sha256(folder: Path) -> str:
+    """SHA-256 over the names and bytes of a checkpoint's tokenizer files, those that are there."""
+    present = [name for name in TOKENIZER_FILES if (folder / name).is_file()]
+    return _together({name: file_sha256(folder / name) for name in present})
+
+
+def checkpoint_digests(folder: Path) -> CheckpointDigests:
+    """The digests of everything in a checkpoint's folder that changes a result."""
+    return CheckpointDigests(
+        weights=weights_sha256(folder), config=config_sha256(folder), tokenizer=tokenizer_sha256(folder)
+    )
 
 
 def files_sha256(files: Mapping[str, str]) -> str:

@@ -35,6 +35,11 @@ Phase = Literal[
 ]
 
 
+def _is_none(value: object) -> bool:
+    # A field that was added later is left out where it is None, so that older reports stay what they were.
+    return value is None
+
+
 class Measurement(Frozen):
     """One metric of one trial. `values` are raw: one number, or one for each training step.
 
@@ -101,7 +106,9 @@ class Checkpoint(Frozen):
     """The model that was trained in fact.
 
     `columns` are the inputs its `forward` was given; `newly_initialized` and `unused` name weights that the
-    checkpoint lacked and that the model did not want.
+    checkpoint lacked and that the model did not want. `config_sha256` covers `config.json`,
+    `tokenizer_sha256` the tokenizer's files; both are None in reports written before they were recorded.
+    `attention` is the implementation that ran: `eager`, `sdpa` or `jagged`.
     """
 
     requested: str
@@ -110,6 +117,9 @@ class Checkpoint(Frozen):
     revision: str | None
     stand_in: bool
     weights_sha256: str
+    config_sha256: Annotated[str | None, Field(exclude_if=_is_none)] = None
+    tokenizer_sha256: Annotated[str | None, Field(exclude_if=_is_none)] = None
+    attention: Annotated[str | None, Field(exclude_if=_is_none)] = None
     model_type: str
     parameters: int
     dtype: str
@@ -119,10 +129,23 @@ class Checkpoint(Frozen):
     unused: tuple[str, ...]
 
 
+class Duplicates(Frozen):
+    """Rows whose texts occur before: within the training split, within the evaluation split, across both.
+
+    `leaked` counts evaluation rows whose texts are in the training split.
+    """
+
+    train: Annotated[int, Field(ge=0)]
+    evaluation: Annotated[int, Field(ge=0)]
+    leaked: Annotated[int, Field(ge=0)]
+
+
 class Data(Frozen):
     """The data that was used in fact. `content_sha256` covers every text, label and id of both splits.
 
     `files_sha256` covers the files of a folder, which may change between two runs; others have none.
+    `published` tells whether the splits equal the published ones of that name, None where no digests of
+    these are known.
     """
 
     requested: str
@@ -132,6 +155,8 @@ class Data(Frozen):
     synthetic: bool
     content_sha256: str
     files_sha256: str | None = None
+    published: Annotated[bool | None, Field(exclude_if=_is_none)] = None
+    duplicates: Annotated[Duplicates | None, Field(exclude_if=_is_none)] = None
     labels: tuple[str, ...]
     train_examples: int
     eval_examples: int

@@ -41,6 +41,7 @@ Percentage = Annotated[
     str, Field(pattern=r"^\d+(\.\d+)?%$", description="a percentage of the baseline, such as 10%")
 ]
 Seconds = Annotated[float, Field(gt=0, le=31_536_000)]
+WeightName = Annotated[str, Field(min_length=1, max_length=256)]
 MetricName = Annotated[str, AfterValidator(_is_metric)]
 
 
@@ -95,7 +96,9 @@ class Gate(Frozen):
 class Suite(Frozen):
     """One suite file, validated. `matrix`, `include` and `exclude` hold values as they were written.
 
-    `max_trials` is the largest plan that is accepted, counted before anything is expanded.
+    `allow_weights` names weights, with `*` as a wildcard, that may be newly initialised in a checkpoint, or
+    unused, besides its classification head. `max_trials` is the largest plan that is accepted, counted
+    before anything is expanded.
     """
 
     name: Name
@@ -105,6 +108,8 @@ class Suite(Frozen):
     exclude: tuple[dict[str, Any], ...] = ()
     train: Train = Train()
     measure: Measure = Measure()
+    # Not written where it is the default: reports from before it stay what they were.
+    allow_weights: Annotated[tuple[WeightName, ...], Field(exclude_if=lambda names: not names)] = ()
     reference: dict[MetricName, float] = Field(default_factory=dict)
     gates: tuple[Gate, ...] = ()
     max_trials: Annotated[int, Field(ge=1, le=100_000)] = 1_000

@@ -49,6 +49,7 @@ def suite_schema() -> Schema:
                 "properties": {metric: {"type": "number"} for metric in METRICS},
             },
             "gates": {"type": "array", "items": _reference("Gate")},
+            "allow_weights": own["allow_weights"],
             "max_trials": own["max_trials"],
         },
         "$defs": definitions,
