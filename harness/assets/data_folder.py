@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final, Literal
 
-from harness.errors import UnavailableError
+from harness.assets.split_files import SplitFiles, split_files
+from harness.errors import InvalidInputError, UnavailableError
 from harness.trial import Task
 
 GLUE_FILES: Final = {"train": "train.tsv", "validation": "dev.tsv", "test": "test.tsv"}
@@ -17,9 +18,10 @@ MICROSOFT_FILES: Final = {
 ENDINGS: Final = ("parquet", "jsonl", "csv", "tsv")
 
 FolderLayout = Literal["glue", "microsoft", "files"]
+Files = dict[str, tuple[str, ...]]
 
 
-def data_folder_files(folder: Path, named_by: str, task: Task) -> tuple[FolderLayout, dict[str, str]]:
+def data_folder_files(folder: Path, named_by: str, task: Task) -> tuple[FolderLayout, Files]:
     """The layout of `folder` and its files by split.
 
     For MRPC, GLUE's layout is looked for first, then Microsoft's; Microsoft's `dev_ids` names the training
@@ -36,9 +38,11 @@ def data_folder_files(folder: Path, named_by: str, task: Task) -> tuple[FolderLa
             return "glue", _present(folder, GLUE_FILES)
         if _has(folder, *MICROSOFT_FILES.values()):
             return "microsoft", _present(folder, MICROSOFT_FILES)
-    files = _by_split(folder)
-    if {task.train_split, task.eval_split} <= files.keys():
-        return "files", files
+    splits = _by_split(folder)
+    if problems := splits.problems((task.train_split, task.eval_split)):
+        raise InvalidInputError(f"{task.name}: {folder}: {'; '.join(problems)}")
+    if {task.train_split, task.eval_split} <= splits.complete.keys():
+        return "files", splits.complete
     raise UnavailableError(
         f"{task.name}: {folder}, named by {named_by}, has no layout known here; found {_listing(folder)}",
         hint=f"MRPC: {', '.join(GLUE_FILES.values())}, or {', '.join(MICROSOFT_FILES.values())}. "
@@ -46,19 +50,24 @@ def data_folder_files(folder: Path, named_by: str, task: Task) -> tuple[FolderLa
     )
 
 
-def _by_split(folder: Path) -> dict[str, str]:
-    files: dict[str, str] = {}
-    for ending in reversed(ENDINGS):
-        files.update((file.stem, str(file)) for file in sorted(folder.glob(f"*.{ending}")) if file.is_file())
-    return files
+def _by_split(folder: Path) -> SplitFiles:
+    """The files of each split; of a split in several formats those of the first in `ENDINGS`."""
+    complete: Files = {}
+    incomplete: dict[str, str] = {}
+    for ending in ENDINGS:
+        found = split_files(str(file) for file in folder.glob(f"*.{ending}") if file.is_file())
+        known = complete.keys() | incomplete.keys()
+        complete |= {split: files for split, files in found.complete.items() if split not in known}
+        incomplete |= {split: reason for split, reason in found.incomplete.items() if split not in known}
+    return SplitFiles(complete, incomplete)
 
 
 def _has(folder: Path, *names: str) -> bool:
     return all((folder / name).is_file() for name in names)
 
 
-def _present(folder: Path, files: dict[str, str]) -> dict[str, str]:
-    return {split: str(folder / name) for split, name in files.items() if (folder / name).is_file()}
+def _present(folder: Path, files: dict[str, str]) -> Files:
+    return {split: (str(folder / name),) for split, name in files.items() if (folder / name).is_file()}
 
 
 def _listing(folder: Path) -> str:

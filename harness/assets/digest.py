@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -20,7 +20,7 @@ def weights_sha256(folder: Path) -> str:
     A folder with one file called `model.safetensors` gives that file's own sum, the one the Hub shows.
     """
     sums = {file.name: file_sha256(file) for file in sorted(folder.glob("*.safetensors"))}
-    return sums["model.safetensors"] if [*sums] == ["model.safetensors"] else _together(sums)
+    return sums["model.safetensors"] if [*sums] == ["model.safetensors"] else _together(sums.items())
 
 
 def config_sha256(folder: Path) -> str:
@@ -31,7 +31,7 @@ def config_sha256(folder: Path) -> str:
 def tokenizer_sha256(folder: Path) -> str:
     """SHA-256 over the names and bytes of a checkpoint's tokenizer files, those that are there."""
     present = [name for name in TOKENIZER_FILES if (folder / name).is_file()]
-    return _together({name: file_sha256(folder / name) for name in present})
+    return _together((name, file_sha256(folder / name)) for name in present)
 
 
 def checkpoint_digests(folder: Path) -> CheckpointDigests:
@@ -41,9 +41,9 @@ def checkpoint_digests(folder: Path) -> CheckpointDigests:
     )
 
 
-def files_sha256(files: Mapping[str, str]) -> str:
-    """SHA-256 over the names and bytes of a data set's files, `files` being their paths by split."""
-    return _together({name: file_sha256(Path(files[name])) for name in sorted(files)})
+def files_sha256(files: Mapping[str, Sequence[str]]) -> str:
+    """SHA-256 over the split names and bytes of a data set's files; `files` has the parts of each split."""
+    return _together((split, file_sha256(Path(part))) for split in sorted(files) for part in files[split])
 
 
 def file_sha256(file: Path) -> str:
@@ -61,5 +61,5 @@ def _sum(file: Path, _identity: tuple[int, ...]) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def _together(sums: Mapping[str, str]) -> str:
-    return hashlib.sha256("".join(f"{total}  {name}\n" for name, total in sums.items()).encode()).hexdigest()
+def _together(sums: Iterable[tuple[str, str]]) -> str:
+    return hashlib.sha256("".join(f"{total}  {name}\n" for name, total in sums).encode()).hexdigest()

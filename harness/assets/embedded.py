@@ -18,9 +18,9 @@ def checkpoint_folder(name: str) -> Path:
     return EMBEDDED_FILES / name.removeprefix("embedded/")
 
 
-def corpus_files() -> dict[str, str]:
+def corpus_files() -> dict[str, tuple[str, ...]]:
     """The Parquet files of the embedded corpus, by split."""
-    return {split: str(EMBEDDED_FILES / "pairs" / f"{split}.parquet") for split in CORPUS_SPLITS}
+    return {split: (str(EMBEDDED_FILES / "pairs" / f"{split}.parquet"),) for split in CORPUS_SPLITS}
 
 
 def stand_in_for(name: str) -> str | None:

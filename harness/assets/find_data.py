@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from harness.assets.data_folder import data_folder_files
@@ -14,12 +13,11 @@ from harness.assets.hub import Hub, HubUnreachableError, default_hub
 from harness.assets.hub_cache import Snapshot, cached_snapshot, check_repo
 from harness.assets.models import AssetsMode, ResolvedData
 from harness.assets.places import Note, writable_hub_cache
+from harness.assets.split_files import SplitFiles, split_files
 from harness.errors import HarnessError, InvalidInputError, UnavailableError
 from harness.trial import Task
 
 MRPC_VARIABLE: Final = "HARNESS_MRPC_DIR"
-
-_PARQUET: Final = re.compile(r"(?P<split>[A-Za-z0-9_]+?)(?:-(?P<part>\d{5})-of-\d{5})?\.parquet")
 
 
 def find_data(task: Task, mode: AssetsMode, *, note: Note, hub: Hub | None = None) -> ResolvedData:
@@ -42,7 +40,7 @@ def find_data(task: Task, mode: AssetsMode, *, note: Note, hub: Hub | None = Non
         return ResolvedData(requested=task.name, name=task.name, source="folder", layout=layout, files=files)
     _check_name(task)
     if (cached := cached_snapshot("dataset", task.dataset, task.revision)) is not None:
-        files = _splits(task, _relative_files(cached.path))
+        files = _splits(task, _relative_files(cached.path)).complete
         if _has_needed(task, files):
             return _from_hub(task, cached, files)
     note(f"{task.name}: asking the Hub")
@@ -66,7 +64,7 @@ def find_data(task: Task, mode: AssetsMode, *, note: Note, hub: Hub | None = Non
                 else "folder by task.data_dir."
             ),
         ) from error
-    return _from_hub(task, found, _splits(task, _relative_files(found.path)), downloaded=True)
+    return _from_hub(task, found, _splits(task, _relative_files(found.path)).complete, downloaded=True)
 
 
 def peek_data(task: Task, mode: AssetsMode) -> str:
@@ -82,7 +80,7 @@ def peek_data(task: Task, mode: AssetsMode) -> str:
             return f"folder given by {folder[1]}, layout {layout}"
         _check_name(task)
         cached = cached_snapshot("dataset", task.dataset, task.revision)
-        if cached is not None and _has_needed(task, _splits(task, _relative_files(cached.path))):
+        if cached is not None and _has_needed(task, _splits(task, _relative_files(cached.path)).complete):
             return f"Hub cache, commit {cached.commit[:12]}"
     except HarnessError as error:
         return f"unavailable: {error.message}"
@@ -142,45 +140,43 @@ def _stand_in(task: Task, reason: str, note: Note) -> ResolvedData:
 
 
 def _from_hub(
-    task: Task, found: Snapshot, files: dict[str, str], *, downloaded: bool = False
+    task: Task, found: Snapshot, files: dict[str, tuple[str, ...]], *, downloaded: bool = False
 ) -> ResolvedData:
     return ResolvedData(
         requested=task.name,
         name=task.name,
         source="hub" if downloaded else "hub cache",
         layout="parquet",
-        files={split: str(found.path / file) for split, file in files.items()},
+        files={split: tuple(str(found.path / part) for part in parts) for split, parts in files.items()},
         revision=found.commit,
     )
 
 
 def _choose(task: Task, names: Sequence[str]) -> list[str]:
-    files = _splits(task, names)
-    if not _has_needed(task, files):
+    splits = _splits(task, names)
+    if problems := splits.problems((task.train_split, task.eval_split)):
         raise UnavailableError(
-            f"{task.name}: the Hub has no single Parquet file for each of the splits {task.train_split} and "
+            f"{task.name}: the Hub's copy is damaged: {'; '.join(problems)}",
+            hint="Choose another task.revision, or download it and give task.data_dir.",
+        )
+    if not _has_needed(task, splits.complete):
+        raise UnavailableError(
+            f"{task.name}: the Hub has no Parquet files for each of the splits {task.train_split} and "
             f"{task.eval_split}; found {', '.join(sorted(names)[:8]) or 'no files'}",
             hint="Check task.config and the splits' names, or download it and give task.data_dir.",
         )
-    return list(files.values())
+    return [part for parts in splits.complete.values() for part in parts]
 
 
-def _splits(task: Task, names: Iterable[str]) -> dict[str, str]:
-    """The Parquet file of each split, from a repository's paths; a split in several parts is left out."""
-    folders = (f"{task.config}/",) if task.config is not None else ("data/", "")
-    found: dict[str, list[str]] = {}
-    for folder in folders:
-        for name in names:
-            inside = name.removeprefix(folder)
-            match = _PARQUET.fullmatch(inside) if name == folder + inside else None
-            if match is not None:
-                found.setdefault(match["split"], []).append(name)
-        if found:
-            break
-    return {split: parts[0] for split, parts in sorted(found.items()) if len(parts) == 1}
+def _splits(task: Task, names: Sequence[str]) -> SplitFiles:
+    """The Parquet files of each split, from a repository's paths: those of the first folder that has any."""
+    parents = (task.config,) if task.config is not None else ("data", ".")
+    parquet = [PurePosixPath(name) for name in names if name.endswith(".parquet")]
+    inside = ([str(file) for file in parquet if str(file.parent) == parent] for parent in parents)
+    return split_files(next(filter(None, inside), ()))
 
 
-def _has_needed(task: Task, files: dict[str, str]) -> bool:
+def _has_needed(task: Task, files: dict[str, tuple[str, ...]]) -> bool:
     return {task.train_split, task.eval_split} <= files.keys()
 
 

@@ -40,6 +40,8 @@ class ResolvedCheckpoint(Frozen):
 class ResolvedData(Frozen):
     """A data set's files on this machine, by split name: `train`, `validation`, and mostly `test`.
 
+    A split has one file, or several parts that are read in this order.
+
     `layout` says how to read them: the embedded corpus and the Hub are Parquet files by split, `glue` and
     `microsoft` are the two tab-separated layouts of MRPC, `files` are `<split>.<parquet|jsonl|csv|tsv>`.
     Microsoft's has no validation file: its `dev_ids` lists the pairs of `train` that are that split.
@@ -50,7 +52,7 @@ class ResolvedData(Frozen):
     name: str
     source: DataSource
     layout: Literal["parquet", "glue", "microsoft", "files"]
-    files: dict[str, str]
+    files: dict[str, tuple[str, ...]]
     revision: str | None = None
     synthetic: bool = False
     files_sha256: str | None = None

@@ -70,7 +70,7 @@ def describe_node(version: str) -> tuple[str, str | None]:
 
 def missing_files(job: Job) -> tuple[str, ...]:
     """The files and folders that the job needs and that are not on this machine."""
-    wanted = (job.checkpoint.path, *job.data.files.values())
+    wanted = (job.checkpoint.path, *(part for parts in job.data.files.values() for part in parts))
     return tuple(path for path in wanted if not Path(path).exists())
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import pyarrow.parquet as pq
-from datasets import ClassLabel, Dataset, load_dataset
+from datasets import ClassLabel, Dataset, concatenate_datasets, load_dataset
 from datasets.exceptions import DatasetsError
 
 from harness.assets.models import ResolvedData
@@ -57,9 +57,9 @@ def load_corpus(task: Task, data: ResolvedData) -> Corpus:
         TrialStoppedError: `failed`, for a file, column, label or count that is not what the task says.
     """
     if data.layout == "glue":
-        splits = {name: _read_glue(Path(data.files[name])) for name in ("train", "validation")}
+        splits = {name: _read_glue(Path(data.files[name][0])) for name in ("train", "validation")}
     elif data.layout == "microsoft":
-        splits = _read_microsoft(Path(data.files["train"]), Path(data.files["dev_ids"]))
+        splits = _read_microsoft(Path(data.files["train"][0]), Path(data.files["dev_ids"][0]))
     else:
         return _load_generic(task, data)
     return _corpus(task, data, splits["train"], splits["validation"], MRPC_LABELS)
@@ -152,7 +152,10 @@ def _read_split(data: ResolvedData, name: str) -> Dataset:
             f"there is no split {name!r}; there are {', '.join(data.files)}",
             "set task.train_split or eval_split",
         )
-    path = Path(data.files[name])
+    return concatenate_datasets([_read_part(data, name, Path(part)) for part in data.files[name]])
+
+
+def _read_part(data: ResolvedData, name: str, path: Path) -> Dataset:
     if not path.stat().st_size:
         raise _wrong(data, f"split {name!r} ({path.name}) is empty", "give a file with at least one example")
     try:

@@ -59,7 +59,7 @@ def test_the_checkpoints_text_has_both_labels_and_none_of_the_corpus(corpus: dic
 
 def test_the_files_in_the_package_hold_what_the_generator_makes(corpus: dict[str, list[Pair]]) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
-    for split, file in corpus_files().items():
+    for split, (file,) in corpus_files().items():
         table = parquet.read_table(file)
         assert table.column_names == ["sentence1", "sentence2", "label", "idx"]
         rows = table.to_pylist()

@@ -34,7 +34,7 @@ def test_mrpc_in_the_hubs_cache_resolves_with_its_commit(hub_cache: Path, mode: 
     snapshot = cache_repo(hub_cache, "datasets--nyu-mll--glue", {**MRPC, "cola/train.parquet": b""})
     found = find(mode=mode)
     assert (found.source, found.layout, found.revision) == ("hub cache", "parquet", COMMIT)
-    assert found.files["validation"] == str(snapshot / "mrpc/validation-00000-of-00001.parquet")
+    assert found.files["validation"] == (str(snapshot / "mrpc/validation-00000-of-00001.parquet"),)
     assert (found.name, found.synthetic) == ("glue/mrpc", False)
     assert peek_data(Task(), mode) == f"Hub cache, commit {COMMIT[:12]}"
 
@@ -58,7 +58,7 @@ def test_the_embedded_corpus_is_labelled_and_announced(notes: list[str]) -> None
     assert (found.requested, found.name, found.source) == ("glue/mrpc", "embedded/pairs", "embedded")
     assert found.synthetic
     assert any("synthetic" in note for note in notes)
-    assert all(Path(file).is_file() for file in found.files.values())
+    assert all(Path(file).is_file() for (file,) in found.files.values())
 
 
 def test_only_mrpc_has_a_stand_in() -> None:
@@ -80,7 +80,7 @@ def test_both_layouts_of_mrpc_are_known_by_their_files(
 ) -> None:
     found = find(Task(data_dir=str(folder_of(tmp_path / "mrpc", *names))))
     assert (found.source, found.layout) == ("folder", layout)
-    assert {Path(file).name for file in found.files.values()} == set(names)
+    assert {Path(file).name for (file,) in found.files.values()} == set(names)
 
 
 def test_a_folder_with_both_layouts_is_read_as_glues(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_another_task_reads_one_file_a_split_and_prefers_parquet(tmp_path: Path)
     names = ("train.parquet", "train.csv", "validation.jsonl", "test.tsv")
     found = find(Task(dataset="mine", config=None, data_dir=str(folder_of(tmp_path / "mine", *names))))
     assert found.layout == "files"
-    assert {split: Path(file).name for split, file in found.files.items()} == {
+    assert {split: Path(file).name for split, (file,) in found.files.items()} == {
         "train": "train.parquet",
         "validation": "validation.jsonl",
         "test": "test.tsv",
@@ -141,6 +141,43 @@ def test_a_data_set_without_config_lies_in_data_or_at_the_top(hub_cache: Path) -
     files = {"data/train-00000-of-00001.parquet": b"", "data/validation-00000-of-00001.parquet": b""}
     cache_repo(hub_cache, "datasets--owner--set", files)
     assert set(find(OTHER).files) == {"train", "validation"}
+
+
+PARTS = [f"train-{part:05}-of-00003.parquet" for part in (2, 0, 1)]
+
+
+def test_the_parts_of_a_split_are_taken_in_order_from_the_hubs_cache(hub_cache: Path) -> None:
+    names = [*PARTS, "validation.parquet", "test-00000-of-00001-0123456789abcdef.parquet"]
+    snapshot = cache_repo(hub_cache, "datasets--owner--set", {f"data/{name}": b"" for name in names})
+    assert find(OTHER).files == {
+        "test": (str(snapshot / "data" / names[-1]),),
+        "train": tuple(str(snapshot / "data" / name) for name in sorted(PARTS)),
+        "validation": (str(snapshot / "data/validation.parquet"),),
+    }
+
+
+def test_the_parts_of_a_split_are_taken_in_order_from_a_folder(tmp_path: Path) -> None:
+    task = OTHER.model_copy(update={"data_dir": str(folder_of(tmp_path, *PARTS, "validation.csv"))})
+    files = find(task).files
+    assert [Path(part).name for part in files["train"]] == sorted(PARTS)
+    assert [Path(part).name for part in files["validation"]] == ["validation.csv"]
+
+
+@pytest.mark.parametrize(
+    ("names", "problem"),
+    [
+        (PARTS[:2], "split 'train': 00001-of-00003 missing, only 2 of 3 parts are there"),
+        ([*PARTS, "train.parquet"], "are not the parts of one copy"),
+        ([*PARTS, "train-00000-of-00002.parquet"], "are not the parts of one copy"),
+        (["train-00003-of-00003.parquet", *PARTS[:2]], "are not the parts of one copy"),
+    ],
+)
+def test_a_split_that_lacks_a_part_is_refused_with_the_part(
+    tmp_path: Path, names: list[str], problem: str
+) -> None:
+    task = OTHER.model_copy(update={"data_dir": str(folder_of(tmp_path, *names, "validation.csv"))})
+    with pytest.raises(InvalidInputError, match=problem):
+        find(task)
 
 
 @pytest.mark.mrpc

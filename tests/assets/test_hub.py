@@ -89,6 +89,27 @@ def test_a_data_set_without_the_splits_asked_for_lists_what_it_has(fake_hub: Fak
         find_data(Task(dataset="owner/set", config=None), "auto", note=quiet)
 
 
+def test_a_split_in_several_parts_is_downloaded_whole(fake_hub: FakeHub) -> None:
+    parts = [f"data/train-{part:05}-of-00002.parquet" for part in range(2)]
+    fake_hub.repos["datasets/owner/set"] = dict.fromkeys([*parts, "data/validation.parquet"], b"PAR1")
+    found = find_data(Task(dataset="owner/set", config=None), "auto", note=quiet)
+    assert [part.rpartition("/data/")[2] for part in found.files["train"]] == [
+        part.removeprefix("data/") for part in parts
+    ]
+
+
+def test_a_part_that_the_hub_lacks_is_named_and_nothing_is_downloaded(fake_hub: FakeHub) -> None:
+    names = [
+        "data/train-00000-of-00003.parquet",
+        "data/train-00001-of-00003.parquet",
+        "data/validation.parquet",
+    ]
+    fake_hub.repos["datasets/owner/set"] = dict.fromkeys(names, b"PAR1")
+    with pytest.raises(UnavailableError, match="split 'train': 00002-of-00003 missing"):
+        find_data(Task(dataset="owner/set", config=None), "auto", note=quiet)
+    assert not any("resolve" in path for path in fake_hub.asked)
+
+
 def test_a_cache_that_cannot_be_written_is_replaced_and_said(
     fake_hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, notes: list[str]
 ) -> None:

@@ -90,7 +90,7 @@ def cpu_seconds() -> float:
 def write_glue(folder: Path) -> None:
     """The embedded corpus in the form of GLUE's own files, as the plain script reads it."""
     for split, name in (("train", "train.tsv"), ("validation", "dev.tsv")):
-        rows = pq.ParquetFile(corpus_files()[split]).read().to_pylist()
+        rows = pq.ParquetFile(corpus_files()[split][0]).read().to_pylist()
         lines = [
             f"{row['label']}\t{at}\t{at}\t{row['sentence1']}\t{row['sentence2']}"
             for at, row in enumerate(rows)

@@ -93,7 +93,7 @@ def make_job(seed: int = 0, device: str = "cpu", folder: str = "/nowhere") -> Jo
             name="glue/mrpc",
             source="folder",
             layout="parquet",
-            files={"train": f"{folder}/train.parquet"},
+            files={"train": (f"{folder}/train.parquet",)},
         ),
         cache_dir=f"{folder}/cache",
     )

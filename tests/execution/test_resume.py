@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,7 @@ def test_a_local_checkpoint_that_changed_runs_again(tmp_path: Path) -> None:
 def test_a_data_folder_that_changed_runs_again(tmp_path: Path) -> None:
     for split in ("train", "validation"):
         (tmp_path / split).write_text(split)
-    files = {split: str(tmp_path / split) for split in ("validation", "train")}
+    files = {split: (str(tmp_path / split),) for split in ("validation", "train")}
     now = job()
     now = now.model_copy(update={"data": now.data.model_copy(update={"files": files})})
     result = finished(H100).model_copy(
@@ -102,6 +103,20 @@ def test_a_data_folder_that_changed_runs_again(tmp_path: Path) -> None:
     assert why_not(result, now, here(H100)) is None
     (tmp_path / "validation").write_text("train")
     assert (why_not(result, now, here(H100)) or "").startswith("data files was ")
+
+
+def test_the_digest_of_files_covers_every_part_in_order_and_is_the_old_one_for_a_single_part(
+    tmp_path: Path,
+) -> None:
+    first, second = str(tmp_path / "first"), str(tmp_path / "second")
+    for part in (first, second):
+        Path(part).write_text(part[-5:])
+    sums = [hashlib.sha256(Path(part).read_bytes()).hexdigest() for part in (first, second)]
+    single = hashlib.sha256(f"{sums[0]}  train\n".encode()).hexdigest()
+    assert files_sha256({"train": (first,)}) == single
+    assert (
+        len({files_sha256({"train": parts}) for parts in ((first,), (first, second), (second, first))}) == 3
+    )
 
 
 def test_weights_are_read_once_for_all_trials_and_only_of_folders(

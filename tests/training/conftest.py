@@ -90,9 +90,9 @@ def make_job(checkpoints: dict[str, Path], tmp_path: Path) -> MakeJob:
     """A job on 64 training and 24 evaluation pairs; keyword arguments change its trial."""
     files = {}
     for split, count in (("train", 64), ("validation", 24)):
-        files[split] = str(tmp_path / f"{split}.jsonl")
+        files[split] = (str(tmp_path / f"{split}.jsonl"),)
         rows = sentence_pairs(count, seed=count)
-        Path(files[split]).write_text("".join(json.dumps(row) + "\n" for row in rows))
+        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
     def make(
         model: str = "bert",

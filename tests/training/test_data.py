@@ -21,7 +21,7 @@ def folder_data(files: dict[str, Path], layout: str = "glue") -> ResolvedData:
             "name": "MRPC",
             "source": "folder",
             "layout": layout,
-            "files": {name: str(path) for name, path in files.items()},
+            "files": {name: (str(path),) for name, path in files.items()},
         }
     )
 

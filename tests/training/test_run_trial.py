@@ -228,11 +228,11 @@ def test_scores_on_a_single_class_are_degenerate_and_said_to_say_nothing(
     job = make_job(train={"max_steps": 1})
     rows = [
         json.loads(line) | {"label": 1}
-        for line in Path(job.data.files["validation"]).read_text().splitlines()
+        for line in Path(job.data.files["validation"][0]).read_text().splitlines()
     ]
     single = tmp_path / "single.jsonl"
     single.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    files = job.data.files | {"validation": str(single)}
+    files = job.data.files | {"validation": (str(single),)}
     result = run_trial(job.model_copy(update={"data": job.data.model_copy(update={"files": files})}), quietly)
     assert result.degenerate
     assert "the evaluation split has a single class: accuracy and F1 say nothing" in result.notes
