@@ -28,8 +28,14 @@ def data_folder_files(folder: Path, named_by: str, task: Task) -> tuple[FolderLa
     pairs that are the validation split. Any other task wants `<split>.<parquet|jsonl|csv|tsv>`.
 
     Raises:
+        InvalidInputError: a file in place of a folder, or a folder that lacks a split or a part of it.
         UnavailableError: no such folder, or none of the layouts; `named_by` says who named it.
     """
+    if folder.is_file():
+        raise InvalidInputError(
+            f"{task.name}: {named_by} names a file, not a folder: {folder}",
+            hint="Name the folder that contains it.",
+        )
     if not folder.is_dir():
         raise UnavailableError(f"{task.name}: the folder of {named_by} does not exist: {folder}")
     folder = folder.resolve()
@@ -40,9 +46,18 @@ def data_folder_files(folder: Path, named_by: str, task: Task) -> tuple[FolderLa
             return "microsoft", _present(folder, MICROSOFT_FILES)
     splits = _by_split(folder)
     if problems := splits.problems((task.train_split, task.eval_split)):
-        raise InvalidInputError(f"{task.name}: {folder}: {'; '.join(problems)}")
-    if {task.train_split, task.eval_split} <= splits.complete.keys():
+        raise InvalidInputError(
+            f"{task.name}: {folder}: {'; '.join(problems)}", hint="Copy the whole data set again."
+        )
+    missing = [split for split in (task.train_split, task.eval_split) if split not in splits.complete]
+    if not missing:
         return "files", splits.complete
+    if splits.complete:
+        raise InvalidInputError(
+            f"{task.name}: {folder} has no split {' and no split '.join(map(repr, missing))}; it has "
+            f"{', '.join(splits.complete)}",
+            hint=f"Set task.train_split or task.eval_split, or add a file such as {missing[0]}.{ENDINGS[0]}.",
+        )
     raise UnavailableError(
         f"{task.name}: {folder}, named by {named_by}, has no layout known here; found {_listing(folder)}",
         hint=f"MRPC: {', '.join(GLUE_FILES.values())}, or {', '.join(MICROSOFT_FILES.values())}. "

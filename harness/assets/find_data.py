@@ -31,18 +31,10 @@ def find_data(task: Task, mode: AssetsMode, *, note: Note, hub: Hub | None = Non
         InvalidInputError: a name that can be no data set.
         UnavailableError: not to be had in this mode; the message says what is missing and why.
     """
-    if _is_embedded(task):
-        return _embedded(task, mode)
-    if mode == "embedded":
-        return _stand_in(task, "--assets embedded", note)
-    if (folder := _folder(task)) is not None:
-        layout, files = data_folder_files(folder[0], folder[1], task)
-        return ResolvedData(requested=task.name, name=task.name, source="folder", layout=layout, files=files)
-    _check_name(task)
-    if (cached := cached_snapshot("dataset", task.dataset, task.revision)) is not None:
-        files = _splits(task, _relative_files(cached.path)).complete
-        if _has_needed(task, files):
-            return _from_hub(task, cached, files)
+    if (local := local_data(task, mode)) is not None:
+        if local.name != local.requested and not _is_embedded(task):
+            _note_stand_in(task, "--assets embedded", note)
+        return local
     note(f"{task.name}: asking the Hub")
     try:
         found = (hub or default_hub()).fetch(
@@ -54,7 +46,8 @@ def find_data(task: Task, mode: AssetsMode, *, note: Note, hub: Hub | None = Non
         )
     except HubUnreachableError as error:
         if mode == "auto" and is_mrpc(task):
-            return _stand_in(task, f"{error.message}, and its cache lacks it", note)
+            _note_stand_in(task, f"{error.message}, and its cache lacks it", note)
+            return _embedded(task, mode)
         raise UnavailableError(
             f"{error.message}; not in its cache",
             hint="Run once where the Hub can be reached, set HF_HOME to a cache that holds it, or give a "
@@ -67,25 +60,46 @@ def find_data(task: Task, mode: AssetsMode, *, note: Note, hub: Hub | None = Non
     return _from_hub(task, found, _splits(task, _relative_files(found.path)).complete, downloaded=True)
 
 
+def local_data(task: Task, mode: AssetsMode) -> ResolvedData | None:
+    """What `find_data` finds on this machine, without network or any change on disk; None: ask the Hub.
+
+    Raises:
+        InvalidInputError: a name that can be no data set, or a folder without the task's splits.
+        UnavailableError: not to be had in this mode.
+    """
+    if _is_embedded(task):
+        return _embedded(task, mode)
+    if mode == "embedded":
+        return _stand_in(task, "--assets embedded")
+    if (folder := _folder(task)) is not None:
+        layout, files = data_folder_files(folder[0], folder[1], task)
+        return ResolvedData(requested=task.name, name=task.name, source="folder", layout=layout, files=files)
+    _check_name(task)
+    if (cached := cached_snapshot("dataset", task.dataset, task.revision)) is not None:
+        files = _splits(task, _relative_files(cached.path)).complete
+        if _has_needed(task, files):
+            return _from_hub(task, cached, files)
+    return None
+
+
+def source_of(task: Task, found: ResolvedData | None, mode: AssetsMode) -> str:
+    """Where data that `local_data` found, or did not, comes from, in one short sentence."""
+    if found is None:
+        offline = ", or the embedded corpus, synthetic" if mode == "auto" and is_mrpc(task) else ""
+        return f"download from the Hub{offline}"
+    if found.source == "embedded":
+        return "embedded corpus, synthetic"
+    if found.revision is not None:
+        return f"Hub cache, commit {found.revision[:12]}"
+    return f"folder given by {_named_by(task)}, layout {found.layout}"
+
+
 def peek_data(task: Task, mode: AssetsMode) -> str:
     """What `find_data` would use, in one short sentence, without network or any change on disk."""
     try:
-        if _is_embedded(task):
-            _embedded(task, mode)
-            return "embedded corpus, synthetic"
-        if mode == "embedded":
-            return "embedded corpus, synthetic" if is_mrpc(task) else "unavailable: nothing embedded for it"
-        if (folder := _folder(task)) is not None:
-            layout, _ = data_folder_files(folder[0], folder[1], task)
-            return f"folder given by {folder[1]}, layout {layout}"
-        _check_name(task)
-        cached = cached_snapshot("dataset", task.dataset, task.revision)
-        if cached is not None and _has_needed(task, _splits(task, _relative_files(cached.path)).complete):
-            return f"Hub cache, commit {cached.commit[:12]}"
+        return source_of(task, local_data(task, mode), mode)
     except HarnessError as error:
         return f"unavailable: {error.message}"
-    offline = ", or the embedded corpus, synthetic" if mode == "auto" and is_mrpc(task) else ""
-    return f"download from the Hub{offline}"
 
 
 def is_mrpc(task: Task) -> bool:
@@ -100,10 +114,14 @@ def _is_embedded(task: Task) -> bool:
 def _folder(task: Task) -> tuple[Path, str] | None:
     """The folder to read and who named it, or None."""
     if task.data_dir is not None:
-        return Path(task.data_dir).expanduser(), "task.data_dir"
+        return Path(task.data_dir).expanduser(), _named_by(task)
     if is_mrpc(task) and (named := os.environ.get(MRPC_VARIABLE)):
-        return Path(named).expanduser(), MRPC_VARIABLE
+        return Path(named).expanduser(), _named_by(task)
     return None
+
+
+def _named_by(task: Task) -> str:
+    return "task.data_dir" if task.data_dir is not None else MRPC_VARIABLE
 
 
 def _check_name(task: Task) -> None:
@@ -130,13 +148,16 @@ def _embedded(task: Task, mode: AssetsMode) -> ResolvedData:
     )
 
 
-def _stand_in(task: Task, reason: str, note: Note) -> ResolvedData:
+def _stand_in(task: Task, reason: str) -> ResolvedData:
     if not is_mrpc(task):
         raise UnavailableError(
             f"{task.name}: nothing embedded stands in for it ({reason})", hint="Only MRPC has a stand-in."
         )
-    note(f"{task.name}: using the embedded synthetic corpus ({reason}); its scores say nothing about MRPC")
     return _embedded(task, "embedded")
+
+
+def _note_stand_in(task: Task, reason: str, note: Note) -> None:
+    note(f"{task.name}: using the embedded synthetic corpus ({reason}); its scores say nothing about MRPC")
 
 
 def _from_hub(

@@ -11,7 +11,8 @@ import click
 
 from harness.analysis.naming import only_tokenise
 from harness.assets.models import AssetsMode
-from harness.assets.resolve import peek_checkpoint, peek_data
+from harness.assets.resolve import peek_checkpoint
+from harness.data.checking import plan_data
 from harness.environment import available_devices
 from harness.errors import HarnessError
 from harness.output.safe_text import safe_text
@@ -40,7 +41,7 @@ SHOWN_IF_SEVERAL = ("revision", "engine", "attention", "token_type_ids", "last_l
 def command(suite: Path, overrides: tuple[str, ...], assets: AssetsMode, as_json: bool) -> int | None:
     """List the trials of SUITE with their ids, and which checkpoints, data and devices they will use.
 
-    Nothing is fetched and nothing is trained.
+    Nothing is fetched and nothing is trained. Data that is on this machine is read and checked.
     """
     try:
         plan = _plan(suite, overrides, assets)
@@ -67,7 +68,7 @@ def _plan(path: Path, overrides: Sequence[str], assets: AssetsMode) -> dict[str,
             {"name": name, "revision": revision, "uses": peek_checkpoint(name, revision, assets)}
             for name, revision in wanted
         ],
-        "data": peek_data(suite.task, assets),
+        "data": plan_data(suite.task, assets),
         "devices": [
             {"name": device, "available": device in devices}
             for device in dict.fromkeys(trial.device for trial in trials)

@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 
 from harness.assets.models import AssetsMode, ResolvedCheckpoint, ResolvedData
 from harness.assets.resolve import cache_root, find_checkpoint, find_data
+from harness.data.checking import check_data
 from harness.environment import available_devices, torch_cuda_build
 from harness.errors import UnavailableError
 from harness.execution.lengths import refuse_lengths
@@ -23,7 +24,7 @@ Found = TypeVar("Found")
 
 
 class Assets(Protocol):
-    """Where checkpoints and data are found; both raise UnavailableError."""
+    """Where checkpoints and data are found; both raise UnavailableError and InvalidInputError."""
 
     def checkpoint(self, name: str, revision: str | None, note: Note) -> ResolvedCheckpoint:
         """The checkpoint of that name."""
@@ -43,8 +44,14 @@ class RealAssets:
         return find_checkpoint(name, revision, self.mode, note=note)
 
     def data(self, task: Task, note: Note) -> ResolvedData:
-        """The data set of a task."""
-        return find_data(task, self.mode, note=note)
+        """The data set of a task, checked.
+
+        Raises:
+            InvalidInputError: with everything that is wrong with it.
+        """
+        found = find_data(task, self.mode, note=note)
+        check_data(task, found, note=note)
+        return found
 
 
 @dataclass(frozen=True, slots=True)

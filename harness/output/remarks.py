@@ -9,8 +9,10 @@ from harness.analysis.conditions import at_once
 from harness.analysis.naming import only_tokenise, shared_axes
 from harness.analysis.parity import ParityVerdict, verdicts
 from harness.analysis.rows import Failure, Row
+from harness.data.corpus import DuplicateRows
+from harness.data.remarks import data_remarks
 from harness.output.numbers import count, points
-from harness.results.models import Report
+from harness.results.models import Data, Report
 
 _SHARED: Final = ("checkpoint", "padding", "device", "precision", "engine", "attention")
 _SHARED_TOKENIZING: Final = ("checkpoint", "tokenization", "tokenizer")
@@ -97,6 +99,7 @@ def notes(report: Report, rows: Sequence[Row]) -> list[str]:
         *report.notes,
         *_stand_ins(report),
         *_synthetic(report),
+        *_data(report),
         *_reference(report, rows),
         *_degenerate(rows),
         *_conditions(rows),
@@ -145,6 +148,23 @@ def _synthetic(report: Report) -> Iterable[str]:
     }
     for requested, name in sorted(names):
         yield f"synthetic data: {name}, a generated corpus, was used in place of {requested}"
+
+
+def _data(report: Report) -> Iterable[str]:
+    """Remarks on the data behind each result, each once."""
+    return {
+        f"data {data.name}: {remark}": None
+        for data in (result.data for result in report.results)
+        if data is not None
+        for remark in data_remarks(data.published, _duplicates(data), data.train_examples, data.eval_examples)
+    }
+
+
+def _duplicates(data: Data) -> DuplicateRows:
+    counted = data.duplicates
+    if counted is None:
+        return DuplicateRows(0, 0, 0)
+    return DuplicateRows(counted.train, counted.evaluation, counted.leaked)
 
 
 def _reference(report: Report, rows: Sequence[Row]) -> Iterable[str]:

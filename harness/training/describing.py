@@ -9,8 +9,10 @@ from pathlib import Path
 from safetensors import safe_open
 
 from harness.assets.digest import files_sha256, weights_sha256
+from harness.data.corpus import count_duplicates
+from harness.data.mrpc import is_published
 from harness.job import Job
-from harness.results.models import Checkpoint, Data
+from harness.results.models import Checkpoint, Data, Duplicates
 from harness.training.checkpoints import LoadedModel
 from harness.training.data import Corpus
 from harness.training.tokenization import Tokenized
@@ -61,6 +63,7 @@ def _parameters(weights: Path) -> int:
 
 def describe_data(job: Job, corpus: Corpus, tokens: Tokenized) -> Data:
     """The data set as a report keeps it."""
+    duplicates = count_duplicates(corpus)
     return Data(
         requested=job.data.requested,
         name=job.data.name,
@@ -69,6 +72,10 @@ def describe_data(job: Job, corpus: Corpus, tokens: Tokenized) -> Data:
         synthetic=job.data.synthetic,
         content_sha256=corpus.content_sha256,
         files_sha256=files_sha256(job.data.files) if job.data.source == "folder" else None,
+        published=None if job.data.synthetic else is_published(job.trial.task, corpus),
+        duplicates=Duplicates(
+            train=duplicates.train, evaluation=duplicates.evaluation, leaked=duplicates.leaked
+        ),
         labels=corpus.label_names,
         train_examples=len(corpus.train),
         eval_examples=len(corpus.evaluation),

@@ -18,7 +18,7 @@ SUITES = Path(__file__).parents[2] / "suites"
 def nowhere_and_one_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "available_devices", lambda: ("cpu",))
     monkeypatch.setattr(plan, "peek_checkpoint", lambda name, revision, mode: f"{mode} of {name}")
-    monkeypatch.setattr(plan, "peek_data", lambda task, mode: f"{mode} of {task.name}")
+    monkeypatch.setattr(plan, "plan_data", lambda task, mode: f"{mode} of {task.name}")
 
 
 def run(*args: str) -> int:

@@ -131,7 +131,12 @@ def test_every_field_of_a_trial_is_among_the_changes() -> None:
     models: dict[str, type[Frozen]] = {"padding": Padding, "task": Task, "train": Train}
     for part, model in models.items():
         names = {key for change in CHANGES[part] for key in change}
-        assert names == set(model.model_fields) - {"data_dir"}
+        assert names == set(model.model_fields) - {"data_dir", "max_classes"}
+
+
+@given(st.integers(2, 1_000_000))
+def test_how_many_classes_are_accepted_does_not_change_the_id(most: int) -> None:
+    assert changed("task", {"max_classes": most}).id == TRIAL.id
 
 
 @given(st.text(min_size=1))

@@ -88,7 +88,7 @@ def sentence_pairs(count: int, seed: int) -> list[dict[str, Any]]:
 @pytest.fixture
 def make_job(checkpoints: dict[str, Path], tmp_path: Path) -> MakeJob:
     """A job on 64 training and 24 evaluation pairs; keyword arguments change its trial."""
-    files = {}
+    files: dict[str, tuple[str, ...]] = {}
     for split, count in (("train", 64), ("validation", 24)):
         files[split] = (str(tmp_path / f"{split}.jsonl"),)
         rows = sentence_pairs(count, seed=count)

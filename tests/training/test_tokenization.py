@@ -9,7 +9,7 @@ from harness.training.data import Corpus, Split, load_corpus
 from harness.training.padding import Collator
 from harness.training.tokenization import load_tokenizer, tokenize
 from harness.trial import Padding, Task
-from tests.training.test_data import folder_data
+from tests.data.sets import resolved
 
 pytestmark = pytest.mark.heavy
 
@@ -23,7 +23,7 @@ def pairs() -> Corpus:
 @pytest.mark.mrpc
 def test_the_real_corpus_has_the_published_lengths(mrpc_dir: Path, minilm: Path, tmp_path: Path) -> None:
     corpus = load_corpus(
-        Task(), folder_data({"train": mrpc_dir / "train.tsv", "validation": mrpc_dir / "dev.tsv"})
+        Task(), resolved({"train": mrpc_dir / "train.tsv", "validation": mrpc_dir / "dev.tsv"}, "glue")
     )
     tokens = tokenize(corpus, minilm, 512, tmp_path)
     assert tokens.train.lengths[:8].tolist() == [50, 59, 47, 67, 59, 50, 62, 32]

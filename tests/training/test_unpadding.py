@@ -17,7 +17,7 @@ from harness.training.padding import Collator
 from harness.training.tokenization import tokenize
 from harness.training.unpadding import Layout, unpad
 from harness.trial import Attention, Padding, Task
-from tests.training.test_data import folder_data
+from tests.data.sets import resolved
 
 pytestmark = pytest.mark.heavy
 
@@ -64,7 +64,7 @@ def test_64_real_pairs_get_the_same_logits_and_gradients(
     tmp_path: Path,
 ) -> None:
     folder = request.getfixturevalue("minilm") if kind == "minilm" else checkpoints[kind]
-    data = folder_data({"train": mrpc_dir / "train.tsv", "validation": mrpc_dir / "dev.tsv"})
+    data = resolved({"train": mrpc_dir / "train.tsv", "validation": mrpc_dir / "dev.tsv"}, "glue")
     tokens = tokenize(load_corpus(Task(), data), folder, 64 if kind != "minilm" else 512, tmp_path)
     torch.manual_seed(0)
     loaded = load_model(folder, labels=("no", "yes"), attention=attention, token_type_ids="auto")

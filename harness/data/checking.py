@@ -1,0 +1,62 @@
+"""Check a data set before any trial starts, by reading it as the trials will."""
+
+from __future__ import annotations
+
+from harness.assets.find_data import local_data, source_of
+from harness.assets.models import AssetsMode, ResolvedData
+from harness.assets.places import Note
+from harness.data.corpus import Corpus, count_duplicates
+from harness.data.mrpc import is_published
+from harness.data.reading import read_corpus
+from harness.data.remarks import data_remarks
+from harness.data.tables import NotCheckedError
+from harness.errors import UnavailableError
+from harness.trial import Task
+
+
+def check_data(task: Task, data: ResolvedData, *, note: Note) -> None:
+    """Read a data set and note what a reader of its scores must know. The embedded corpus needs no check.
+
+    Raises:
+        InvalidDataError: with everything that is wrong.
+    """
+    if data.source == "embedded":
+        return
+    try:
+        corpus = read_corpus(task, data)
+    except NotCheckedError as error:
+        note(f"{task.name}: not checked before the run: {error}")
+        return
+    for remark in remarks_of(task, corpus):
+        note(f"{task.name}: {remark}")
+
+
+def plan_data(task: Task, mode: AssetsMode) -> str:
+    """Where the data of a plan comes from, and what is in it as far as it is on this machine.
+
+    Raises:
+        InvalidInputError: with everything that is wrong with a folder or a copy on this machine.
+    """
+    try:
+        found = local_data(task, mode)
+    except UnavailableError as error:
+        return f"unavailable: {error.message}"
+    source = source_of(task, found, mode)
+    if found is None or found.source == "embedded":
+        return source
+    try:
+        corpus = read_corpus(task, found)
+    except NotCheckedError as error:
+        return f"{source}, not checked: {error}"
+    counts = (
+        f"{len(corpus.train):,} training and {len(corpus.evaluation):,} evaluation examples, "
+        f"{len(corpus.label_names):,} classes"
+    )
+    return "; ".join([f"{source}, {counts}", *remarks_of(task, corpus)])
+
+
+def remarks_of(task: Task, corpus: Corpus) -> list[str]:
+    """The remarks on a corpus that was read."""
+    duplicates = count_duplicates(corpus)
+    published = is_published(task, corpus)
+    return list(data_remarks(published, duplicates, len(corpus.train), len(corpus.evaluation)))

@@ -1,0 +1,87 @@
+"""The label column of a split: every cell must be a class id, an integer from 0, or the name of a class."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, TypeGuard
+
+from harness.data.problems import Findings, encodable, kind_of, place, shown
+from harness.data.tables import Table
+
+_INTEGER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
+_NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_FIX: Final = "a label must be an integer class id or the name of a class"
+
+Label = int | str
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A distinct label of a split: the place of its first row, and its number of rows."""
+
+    place: str
+    rows: int
+
+
+def read_labels(tables: Sequence[Table], column: str, problems: list[str]) -> list[Label]:
+    """The labels of a split; each that is neither a class id nor a name is added to `problems` instead."""
+    labels: list[Label] = []
+    found = Findings(column)
+    for table in tables:
+        for at, value in enumerate(table.columns[column]):
+            label = _typed(value) if table.untyped else value
+            if _is_label(label):
+                labels.append(label)
+            else:
+                kind, what = _rejected(label, value)
+                found.add(kind, place(table, at), what)
+    problems.extend(found)
+    return labels
+
+
+def distinct(tables: Sequence[Table], labels: Sequence[Label]) -> dict[Label, Seen]:
+    """Each distinct label of a split; `labels` has one for each row of the tables."""
+    places = ((table, at) for table in tables for at in range(len(table.rows)))
+    first: dict[Label, tuple[Table, int]] = {}
+    rows: dict[Label, int] = {}
+    for label, where in zip(labels, places, strict=True):
+        first.setdefault(label, where)
+        rows[label] = rows.get(label, 0) + 1
+    return {label: Seen(place(*where), rows[label]) for label, where in first.items()}
+
+
+def _is_label(value: object) -> TypeGuard[Label]:
+    # bool is a subclass of int.
+    if type(value) is int:
+        return value >= 0
+    return isinstance(value, str) and bool(value) and value == value.strip() and encodable(value)
+
+
+def _typed(value: object) -> object:
+    """A cell of an untyped file: a class id where it is written as one, and a float where it is a number."""
+    if not isinstance(value, str):
+        return value
+    if _INTEGER.fullmatch(value):
+        return int(value)
+    return float(value) if _NUMBER.fullmatch(value) else value
+
+
+def _rejected(label: object, written: object) -> tuple[str, str]:
+    """The kind of problem with a label, and a sentence."""
+    if type(label) is int:
+        return "negative", f"the label {label} is negative; {_FIX}, and -1 often marks rows without a label"
+    if isinstance(label, float):
+        return "float", f"the label {shown(written)} is no integer; {_FIX}: regression is not supported"
+    if isinstance(label, str) and not label.strip():
+        return "empty", f"the label is an empty text; {_FIX}"
+    if isinstance(label, str) and not encodable(label):
+        return (
+            "surrogate",
+            f"the label {shown(label)} contains half a surrogate pair; write the whole character",
+        )
+    if isinstance(label, str):
+        return "spaces", f"the label {shown(label.strip())} has white space around it; remove it"
+    what = kind_of(label)
+    return what, f"the label is {what}; {_FIX}"

@@ -1,0 +1,106 @@
+"""MRPC: GLUE's and Microsoft's tab-separated files, and the digests of the published splits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from harness.data.corpus import Corpus, unordered_sha256
+from harness.data.tables import MISSING, Table, UnreadableError, decoded
+from harness.trial import Task
+
+MRPC_LABELS: Final = ("not_equivalent", "equivalent")
+MRPC_EXAMPLES: Final = {"train": 3_668, "validation": 408, "test": 1_725}
+# `unordered_sha256` of GLUE's and Microsoft's files: a copy with its rows in another order is published too.
+PUBLISHED: Final = {
+    "train": "7a7a11f1be6d9d2d856a8e6e745829d1ea8f50c951d35ff9ac386e089f8105a9",
+    "validation": "3c7b3cc72d2dfe125848fa07d116746ab0f833457c5eb39a39c1f2ef5e64148d",
+    "test": "456b5c86864a5a6fda9be6a9f0e1d4898a8f67023d970291f378f949390fc776",
+}
+
+# The files' own names of the columns, and those of the published data set.
+_COLUMNS: Final = {"Quality": "label", "#1 String": "sentence1", "#2 String": "sentence2"}
+
+
+def read_glue(path: Path) -> Table:
+    """Read one of GLUE's files, or Microsoft's: five columns, no quoting, a byte order mark or none.
+
+    Raises:
+        UnreadableError: naming the line of a row that is not as in the official files.
+    """
+    lines, rows = _tab_separated(path, columns=5)
+    return _table(path, lines[1:], rows[0], rows[1:])
+
+
+def read_microsoft(path: Path, dev_ids: Path, split: str) -> Table:
+    """Read a split from Microsoft's training file: `dev_ids` lists the sentence ids of the validation pairs.
+
+    Raises:
+        UnreadableError: as `read_glue`.
+    """
+    held_out = {tuple(row) for row in _tab_separated(dev_ids, columns=2)[1]}
+    lines, rows = _tab_separated(path, columns=5)
+    chosen = [
+        (line, row)
+        for line, row in zip(lines[1:], rows[1:], strict=True)
+        if ((row[1], row[2]) in held_out) == (split == "validation")
+    ]
+    return _table(path, [line for line, _ in chosen], rows[0], [row for _, row in chosen])
+
+
+def mrpc_problems(files: Mapping[str, str], found: Mapping[str, int]) -> list[str]:
+    """A sentence for each split of MRPC that has not its published number of examples."""
+    return [
+        f"{files[split]}: MRPC's {split} split has {MRPC_EXAMPLES[split]:,} examples, here are {examples:,}; "
+        "get the file again"
+        for split, examples in found.items()
+        if examples != MRPC_EXAMPLES.get(split, examples)
+    ]
+
+
+def is_published(task: Task, corpus: Corpus) -> bool | None:
+    """Whether both splits have exactly the rows of the published MRPC, in any order.
+
+    None where that cannot be told: another data set, other columns, or a split that is not published.
+    """
+    if task.name != "glue/mrpc" or task.text != Task().text or task.label != Task().label:
+        return None
+    if not {task.train_split, task.eval_split} <= PUBLISHED.keys():
+        return None
+    return (
+        unordered_sha256(corpus.train) == PUBLISHED[task.train_split]
+        and unordered_sha256(corpus.evaluation) == PUBLISHED[task.eval_split]
+    )
+
+
+def _table(path: Path, lines: Sequence[int], header: Sequence[str], rows: Sequence[list[str]]) -> Table:
+    places = {_COLUMNS[name]: at for at, name in enumerate(header) if name in _COLUMNS}
+    if not {"sentence1", "sentence2"} <= places.keys():
+        raise UnreadableError(
+            f"{path.name}:1: expected a header with the columns {', '.join(_COLUMNS)}; the files must be "
+            "GLUE's or Microsoft's, unchanged"
+        )
+    columns: dict[str, list[object]] = {
+        name: [row[at] or MISSING for row in rows] for name, at in places.items()
+    }
+    return Table(path.name, tuple(columns), columns, lines, untyped=True)
+
+
+def _tab_separated(path: Path, *, columns: int) -> tuple[list[int], list[list[str]]]:
+    """The line numbers and the cells of every row, the header included."""
+    lines: list[int] = []
+    rows: list[list[str]] = []
+    # Only "\n" ends a row: a sentence may contain any other of Unicode's line ends, and quotes mean nothing.
+    for number, line in enumerate(decoded(path).split("\n"), start=1):
+        if not line.strip("\r"):
+            continue
+        row = line.removesuffix("\r").split("\t")
+        if len(row) != columns:
+            raise UnreadableError(
+                f"{path.name}:{number}: expected {columns} tab-separated columns, found {len(row)}; the "
+                "files must be GLUE's or Microsoft's, unchanged"
+            )
+        lines.append(number)
+        rows.append(row)
+    return lines, rows

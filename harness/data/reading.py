@@ -1,0 +1,141 @@
+"""Read and check a data set: both splits, or one error that names everything wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from harness.assets.models import ResolvedData
+from harness.data.classes import Classes, classes_of
+from harness.data.corpus import Corpus, Split, make_corpus
+from harness.data.delimited import read_delimited
+from harness.data.jsonl import read_jsonl
+from harness.data.labels import Label, distinct, read_labels
+from harness.data.mrpc import MRPC_LABELS, mrpc_problems, read_glue, read_microsoft
+from harness.data.parquet import read_parquet
+from harness.data.problems import InvalidDataError
+from harness.data.tables import Table, UnreadableError
+from harness.data.texts import read_texts
+from harness.trial import Task
+
+_READERS: Final[dict[str, Callable[[Path, Sequence[str]], Table]]] = {
+    ".csv": read_delimited,
+    ".tsv": read_delimited,
+    ".jsonl": read_jsonl,
+    ".parquet": read_parquet,
+}
+
+Tables = list[Table]
+
+
+def read_corpus(task: Task, data: ResolvedData) -> Corpus:
+    """Read the training and the evaluation split of a task.
+
+    Raises:
+        InvalidDataError: with every problem of both splits: files, columns, texts, labels, counts.
+        NotCheckedError: a Parquet file, and pyarrow is not installed.
+    """
+    problems: list[str] = []
+    splits = dict.fromkeys((task.train_split, task.eval_split))
+    tables = {split: _tables(task, data, split, problems) for split in splits}
+    readable = {split: parts for split, parts in tables.items() if parts}
+    texts = {split: read_texts(parts, task.text, problems) for split, parts in readable.items()}
+    labels = {split: read_labels(parts, task.label, problems) for split, parts in readable.items()}
+    if _is_real_mrpc(task, data):
+        files = {split: ", ".join(part.file for part in parts) for split, parts in readable.items()}
+        problems += mrpc_problems(
+            files, {split: sum(len(t.rows) for t in p) for split, p in readable.items()}
+        )
+    if problems:
+        raise InvalidDataError(data, problems)
+    classes = _classes(task, data, readable, labels)
+    train, evaluation = (
+        Split(texts[split], [classes.ids[label] for label in labels[split]])
+        for split in (task.train_split, task.eval_split)
+    )
+    return make_corpus(train, evaluation, classes.names)
+
+
+def _tables(task: Task, data: ResolvedData, split: str, problems: list[str]) -> Tables:
+    """The files of a split, each with all columns of the task; none where any cannot be used."""
+    files = _files(data)
+    if split not in files:
+        problems.append(
+            f"there is no split {split!r}; there are {', '.join(files) or 'none'}: set task.train_split or "
+            "task.eval_split"
+        )
+        return []
+    before = len(problems)
+    tables: Tables = []
+    for part in files[split]:
+        try:
+            table = _read(task, data, split, Path(part))
+        except UnreadableError as error:
+            problems.append(f"split {split!r}: {error}")
+            continue
+        problems.extend(f"split {split!r}: {problem}" for problem in _table_problems(task, table))
+        tables.append(table)
+    if len(problems) == before and not any(len(table.rows) for table in tables):
+        names = ", ".join(table.file for table in tables)
+        problems.append(f"split {split!r}: {names} has no rows; give a file with at least one example")
+    return tables if len(problems) == before else []
+
+
+def _files(data: ResolvedData) -> dict[str, tuple[str, ...]]:
+    """The files of each split; Microsoft's validation split is in its training file."""
+    if data.layout != "microsoft":
+        return data.files
+    return {
+        "train": data.files["train"],
+        "validation": data.files["train"],
+        **{split: parts for split, parts in data.files.items() if split == "test"},
+    }
+
+
+def _read(task: Task, data: ResolvedData, split: str, path: Path) -> Table:
+    if data.layout == "microsoft" and split in ("train", "validation"):
+        return read_microsoft(path, Path(data.files["dev_ids"][0]), split)
+    if data.layout in ("glue", "microsoft"):
+        return read_glue(path)
+    return _READERS[path.suffix](path, (*task.text, task.label))
+
+
+def _table_problems(task: Task, table: Table) -> list[str]:
+    missing = [column for column in dict.fromkeys((*task.text, task.label)) if column not in table.columns]
+    if not missing:
+        return []
+    return [
+        f"{table.file} has no column {', '.join(map(repr, missing))}; it has {', '.join(table.names)}: name "
+        "the columns by task.text and task.label"
+    ]
+
+
+def _classes(
+    task: Task, data: ResolvedData, tables: Mapping[str, Tables], labels: Mapping[str, list[Label]]
+) -> Classes:
+    """Raises InvalidDataError: with what is wrong with the classes."""
+    declared = {table.class_names.get(task.label, ()) for parts in tables.values() for table in parts}
+    if len(declared) > 1:
+        lists = " and ".join(f"({', '.join(names[:8])})" for names in sorted(declared))
+        raise InvalidDataError(data, [f"column {task.label!r}: the files declare different classes: {lists}"])
+    names = declared.pop()
+    if task.name == "glue/mrpc":
+        if names not in ((), MRPC_LABELS):
+            found = ", ".join(names[:8])
+            raise InvalidDataError(
+                data,
+                [f"MRPC's classes are {', '.join(MRPC_LABELS)}, the files declare {found}; get them again"],
+            )
+        names = MRPC_LABELS
+    train, evaluation = (
+        distinct(tables[split], labels[split]) for split in (task.train_split, task.eval_split)
+    )
+    classes, problems = classes_of(task.label, train, evaluation, names, task.max_classes)
+    if problems:
+        raise InvalidDataError(data, problems)
+    return classes
+
+
+def _is_real_mrpc(task: Task, data: ResolvedData) -> bool:
+    return task.name == "glue/mrpc" and not data.synthetic

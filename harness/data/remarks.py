@@ -1,0 +1,33 @@
+"""What a reader of scores must know about the data behind them, in the words of notes and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from harness.data.corpus import DuplicateRows
+
+
+def data_remarks(
+    published: bool | None, duplicates: DuplicateRows, train: int, evaluation: int
+) -> Iterator[str]:
+    """A sentence for each of: other rows than published, repeated rows, leaked rows.
+
+    Args:
+        published: whether the splits are the published ones, None where that is not known.
+        duplicates: the repeated rows.
+        train: number of training examples.
+        evaluation: number of evaluation examples.
+    """
+    if published is False:
+        yield "these are not the published rows: do not compare their scores with published ones"
+    if duplicates.leaked:
+        yield (
+            f"{duplicates.leaked:,} of {evaluation:,} evaluation examples have the same texts as a training "
+            "example: their scores may be too high"
+        )
+    for repeated, examples, split in (
+        (duplicates.train, train, "training"),
+        (duplicates.evaluation, evaluation, "evaluation"),
+    ):
+        if repeated:
+            yield f"{repeated:,} of {examples:,} {split} examples repeat the texts of an earlier one"
