@@ -21,6 +21,11 @@ class HarnessError(Exception):
     def __str__(self) -> str:
         return self.message if self.hint is None else f"{self.message}\n{self.hint}"
 
+    @property
+    def one_line(self) -> str:
+        """The message and the hint on one line, for the row of a table or a log."""
+        return "; ".join(line.strip() for line in str(self).splitlines())
+
 
 class InvalidInputError(HarnessError):
     """A suite, an option or a report that cannot be accepted as it is."""

@@ -25,10 +25,11 @@ def data_folder_files(folder: Path, named_by: str, task: Task) -> tuple[FolderLa
     """The layout of `folder` and its files by split.
 
     For MRPC, GLUE's layout is looked for first, then Microsoft's; Microsoft's `dev_ids` names the training
-    pairs that are the validation split. Any other task wants `<split>.<parquet|jsonl|csv|tsv>`.
+    pairs that are the validation split. Any other folder has `<split>.<parquet|jsonl|csv|tsv>`; the reader
+    reports a split that is not there, with everything else that is wrong.
 
     Raises:
-        InvalidInputError: a file in place of a folder, or a folder that lacks a split or a part of it.
+        InvalidInputError: a file in place of a folder, or a folder that lacks a part of a split.
         UnavailableError: no such folder, or none of the layouts; `named_by` says who named it.
     """
     if folder.is_file():
@@ -39,7 +40,8 @@ def data_folder_files(folder: Path, named_by: str, task: Task) -> tuple[FolderLa
     if not folder.is_dir():
         raise UnavailableError(f"{task.name}: the folder of {named_by} does not exist: {folder}")
     folder = folder.resolve()
-    if task.dataset in {"nyu-mll/glue", "glue"} and task.config == "mrpc":
+    mrpc = task.dataset in {"nyu-mll/glue", "glue"} and task.config == "mrpc"
+    if mrpc:
         if _has(folder, "train.tsv", "dev.tsv"):
             return "glue", _present(folder, GLUE_FILES)
         if _has(folder, *MICROSOFT_FILES.values()):
@@ -49,15 +51,10 @@ def data_folder_files(folder: Path, named_by: str, task: Task) -> tuple[FolderLa
         raise InvalidInputError(
             f"{task.name}: {folder}: {'; '.join(problems)}", hint="Copy the whole data set again."
         )
-    missing = [split for split in (task.train_split, task.eval_split) if split not in splits.complete]
-    if not missing:
+    has_both = {task.train_split, task.eval_split} <= splits.complete.keys()
+    # A part of GLUE's or Microsoft's files must not be read by the rules of other TSV files.
+    if has_both or (splits.complete and not mrpc):
         return "files", splits.complete
-    if splits.complete:
-        raise InvalidInputError(
-            f"{task.name}: {folder} has no split {' and no split '.join(map(repr, missing))}; it has "
-            f"{', '.join(splits.complete)}",
-            hint=f"Set task.train_split or task.eval_split, or add a file such as {missing[0]}.{ENDINGS[0]}.",
-        )
     raise UnavailableError(
         f"{task.name}: {folder}, named by {named_by}, has no layout known here; found {_listing(folder)}",
         hint=f"MRPC: {', '.join(GLUE_FILES.values())}, or {', '.join(MICROSOFT_FILES.values())}. "
@@ -74,7 +71,7 @@ def _by_split(folder: Path) -> SplitFiles:
         known = complete.keys() | incomplete.keys()
         complete |= {split: files for split, files in found.complete.items() if split not in known}
         incomplete |= {split: reason for split, reason in found.incomplete.items() if split not in known}
-    return SplitFiles(complete, incomplete)
+    return SplitFiles(dict(sorted(complete.items())), incomplete)
 
 
 def _has(folder: Path, *names: str) -> bool:

@@ -14,7 +14,7 @@ from harness.assets.hub_cache import Snapshot, cached_snapshot, check_repo
 from harness.assets.models import AssetsMode, ResolvedData
 from harness.assets.places import Note, writable_hub_cache
 from harness.assets.split_files import SplitFiles, split_files
-from harness.errors import HarnessError, InvalidInputError, UnavailableError
+from harness.errors import InvalidInputError, UnavailableError
 from harness.trial import Task
 
 MRPC_VARIABLE: Final = "HARNESS_MRPC_DIR"
@@ -92,14 +92,6 @@ def source_of(task: Task, found: ResolvedData | None, mode: AssetsMode) -> str:
     if found.revision is not None:
         return f"Hub cache, commit {found.revision[:12]}"
     return f"folder given by {_named_by(task)}, layout {found.layout}"
-
-
-def peek_data(task: Task, mode: AssetsMode) -> str:
-    """What `find_data` would use, in one short sentence, without network or any change on disk."""
-    try:
-        return source_of(task, local_data(task, mode), mode)
-    except HarnessError as error:
-        return f"unavailable: {error.message}"
 
 
 def is_mrpc(task: Task) -> bool:

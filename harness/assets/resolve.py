@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.assets.find_checkpoint import find_checkpoint, peek_checkpoint
-from harness.assets.find_data import find_data, peek_data
+from harness.assets.find_data import find_data
 from harness.assets.places import Note, cache_root
 
-__all__ = ["Note", "cache_root", "find_checkpoint", "find_data", "peek_checkpoint", "peek_data"]
+__all__ = ["Note", "cache_root", "find_checkpoint", "find_data", "peek_checkpoint"]

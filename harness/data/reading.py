@@ -37,6 +37,8 @@ def read_corpus(task: Task, data: ResolvedData) -> Corpus:
         NotCheckedError: a Parquet file, and pyarrow is not installed.
     """
     problems: list[str] = []
+    if task.label in task.text:
+        problems.append(f"column {task.label!r} is a text and the label: name another column by task.label")
     splits = dict.fromkeys((task.train_split, task.eval_split))
     tables = {split: _tables(task, data, split, problems) for split in splits}
     readable = {split: parts for split, parts in tables.items() if parts}

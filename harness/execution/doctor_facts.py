@@ -17,11 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from harness.assets.find_data import MRPC_VARIABLE, peek_data
+from harness.assets.find_data import MRPC_VARIABLE
 from harness.assets.hub import default_hub
 from harness.assets.intact import damaged_files
 from harness.assets.places import hub_cache, wanted_cache_root
+from harness.data.checking import plan_data
 from harness.environment import available_devices, describe_gpus, nvidia_driver, torch_cuda_build
+from harness.errors import InvalidInputError
 from harness.execution.requirements import floors, installed_version, own_requirements
 from harness.trial import Task
 
@@ -97,7 +99,7 @@ def gather(reports: Path, *, offline: bool) -> Facts:
         hub_cache=look_at(hub_cache()),
         hub_endpoint=endpoint,
         hub="not asked: --offline" if offline else ask_hub(endpoint),
-        mrpc=peek_data(Task(), "auto") if os.environ.get(MRPC_VARIABLE) else None,
+        mrpc=_mrpc() if os.environ.get(MRPC_VARIABLE) else None,
         environ=os.environ,
         limits=_limits(),
         damaged=damaged_files(),
@@ -106,6 +108,14 @@ def gather(reports: Path, *, offline: bool) -> Facts:
 
 def _packages(lowest: Mapping[str, str]) -> tuple[Package, ...]:
     return tuple(Package(name, floor, installed_version(name)) for name, floor in lowest.items())
+
+
+def _mrpc() -> str:
+    """What is in the folder that HARNESS_MRPC_DIR names, or what is wrong with it."""
+    try:
+        return plan_data(Task(), "auto")
+    except InvalidInputError as error:
+        return f"unavailable: {error.one_line}"
 
 
 def _limits() -> dict[str, int]:

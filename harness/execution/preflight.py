@@ -151,7 +151,7 @@ def _find(find: Callable[[], Found]) -> Found | str:
     try:
         return find()
     except UnavailableError as error:
-        return str(error)
+        return error.one_line
 
 
 def _missing_device(device: str, machine: Machine) -> str | None:

@@ -108,7 +108,7 @@ def _checked(result: object, job: Job) -> TrialResult:
 def _what_happened(error: BaseException, job: Job) -> tuple[Status, str, tuple[Measurement, ...]]:
     """Status, reason and what can still be measured of a trial that raised."""
     if isinstance(error, TrialStoppedError):
-        return error.status, str(error), ()
+        return error.status, error.one_line, ()
     if _is_disk_full(error):
         return DISK_FULL, f"there is no space left to write to: {_last_line(error)}", ()
     if not _is_out_of_memory(error):

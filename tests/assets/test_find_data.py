@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.assets.find_data import local_data, source_of
 from harness.assets.models import AssetsMode, ResolvedData
-from harness.assets.resolve import find_data, peek_data
+from harness.assets.resolve import find_data
 from harness.errors import InvalidInputError, UnavailableError
 from harness.trial import Task
 from tests.assets.hub_layout import COMMIT, cache_repo
@@ -36,7 +37,7 @@ def test_mrpc_in_the_hubs_cache_resolves_with_its_commit(hub_cache: Path, mode: 
     assert (found.source, found.layout, found.revision) == ("hub cache", "parquet", COMMIT)
     assert found.files["validation"] == (str(snapshot / "mrpc/validation-00000-of-00001.parquet"),)
     assert (found.name, found.synthetic) == ("glue/mrpc", False)
-    assert peek_data(Task(), mode) == f"Hub cache, commit {COMMIT[:12]}"
+    assert source_of(Task(), local_data(Task(), mode), mode) == f"Hub cache, commit {COMMIT[:12]}"
 
 
 def test_a_cached_copy_that_lacks_a_split_counts_as_not_there(hub_cache: Path) -> None:
@@ -92,7 +93,7 @@ def test_the_folder_in_the_environment_is_for_mrpc_alone(
 ) -> None:
     monkeypatch.setenv("HARNESS_MRPC_DIR", str(folder_of(tmp_path / "mrpc", *GLUE)))
     assert find().source == "folder"
-    assert "HARNESS_MRPC_DIR" in peek_data(Task(), "auto")
+    assert source_of(Task(), find(), "auto") == "folder given by HARNESS_MRPC_DIR, layout glue"
     with pytest.raises(UnavailableError):
         find(OTHER, "hub")
     named = folder_of(tmp_path / "named", *MICROSOFT)
@@ -108,6 +109,17 @@ def test_a_folder_that_was_named_and_is_wrong_is_never_replaced(
     with pytest.raises(UnavailableError, match=r"no layout known here; found notes\.txt") as error:
         find()
     assert "train.tsv" in (error.value.hint or "")
+
+
+def test_half_of_a_layout_of_mrpc_is_not_read_as_other_files(tmp_path: Path) -> None:
+    with pytest.raises(UnavailableError, match=r"no layout known here; found train\.tsv"):
+        find(Task(data_dir=str(folder_of(tmp_path / "half", "train.tsv"))))
+
+
+def test_a_file_in_place_of_a_folder_is_named_as_one(tmp_path: Path) -> None:
+    file = folder_of(tmp_path, "train.tsv") / "train.tsv"
+    with pytest.raises(InvalidInputError, match=r"task\.data_dir names a file, not a folder: .*train\.tsv"):
+        find(Task(data_dir=str(file)))
 
 
 def test_another_task_reads_one_file_a_split_and_prefers_parquet(tmp_path: Path) -> None:

@@ -149,6 +149,11 @@ def test_a_text_that_is_none_is_named_with_its_row(
         read_rows(tmp_path, [*GOOD, row], GOOD)
 
 
+def test_a_label_that_is_a_text_of_the_model_too_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidDataError, match="column 'a' is a text and the label"):
+        read_rows(tmp_path, labelled(0, 1), label="a")
+
+
 def test_a_column_that_no_row_has_is_named_with_those_that_are_there(tmp_path: Path) -> None:
     with pytest.raises(InvalidDataError, match=r"train\.jsonl has no column 'b'; it has a, y"):
         read_rows(tmp_path, [{"a": "x", "y": 1}, {"a": "x", "y": 0}])

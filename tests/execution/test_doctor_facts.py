@@ -124,6 +124,14 @@ def test_a_folder_of_mrpc_that_is_named_is_looked_at(tmp_path: Path, monkeypatch
     found = gather(tmp_path, offline=True).mrpc
     assert found is not None
     assert found.startswith("unavailable: ")
+    for name in ("train.tsv", "dev.tsv"):
+        (tmp_path / name).write_text("Quality\t#1 ID\t#2 ID\t#1 String\t#2 String\n1\t1\t2\ta\tb\n")
+    monkeypatch.setenv("HARNESS_MRPC_DIR", str(tmp_path))
+    found = gather(tmp_path, offline=True).mrpc
+    assert found is not None
+    assert found.startswith("unavailable: ")
+    assert "dev.tsv: MRPC's validation split has 408 examples, here are 1" in found
+    assert "\n" not in found
 
 
 def test_limits_of_the_process_are_found() -> None:

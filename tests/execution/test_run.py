@@ -305,7 +305,7 @@ def test_a_missing_checkpoint_makes_its_trials_unavailable_and_the_others_run(tm
     report = _run_with(tmp_path, {"checkpoint": ("missing", "there")}, CPU_ONLY)
     assert sorted(statuses(report)) == ["completed", "completed", "unavailable", "unavailable"]
     row = next(result for result in report.results if result.status == "unavailable")
-    assert row.reason == "missing: the Hub has no such model\nCheck the name."
+    assert row.reason == "missing: the Hub has no such model; Check the name."
 
 
 def test_a_missing_device_is_unavailable_with_the_devices_that_are_here(tmp_path: Path) -> None:

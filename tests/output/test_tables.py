@@ -11,7 +11,7 @@ from rich.console import Console
 from harness.environment import Device
 from harness.output.remarks import constants
 from harness.output.tables import plain, report_table, to_table
-from harness.results.models import Report, measured
+from harness.results.models import Duplicates, Report, measured
 from tests.factories import (
     make_checkpoint,
     make_data,
@@ -167,6 +167,28 @@ reference    85.8 %  90.0 %                                          published
 - against the reference, dynamic: accuracy -10.8 points, F1 -8.5 points
 - FLOPs use not measured: no peak is known for Test CPU
 """
+
+
+def test_data_that_is_not_published_or_repeats_rows_is_remarked_once() -> None:
+    data = make_data(
+        name="glue/mrpc",
+        eval_examples=408,
+        published=False,
+        duplicates=Duplicates(train=0, evaluation=1, leaked=2),
+    )
+    shown = to_table(make_report([make_result(make_trial(seed=seed), data=data) for seed in range(2)]))
+    for remark in (
+        "data glue/mrpc: these are not the published rows: do not compare their scores with published ones",
+        "data glue/mrpc: 2 of 408 evaluation examples have the same texts as a training example: their scores "
+        "may be too high",
+        "data glue/mrpc: 1 of 408 evaluation examples repeat the texts of an earlier one",
+    ):
+        assert shown.count(remark) == 1
+
+
+def test_published_data_without_repeated_rows_is_not_remarked() -> None:
+    data = make_data(published=True, duplicates=Duplicates(train=0, evaluation=0, leaked=0))
+    assert "data glue/mrpc" not in to_table(make_report([make_result(make_trial(), data=data)]))
 
 
 def test_the_table_off_a_terminal_tells_everything() -> None:
