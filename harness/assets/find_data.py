@@ -45,11 +45,12 @@ def find_data(task: Task, mode: AssetsMode, *, note: Note, hub: Hub | None = Non
             writable_hub_cache(note),
         )
     except HubUnreachableError as error:
+        cached = "; ".join([error.message, *_cache_problems(task)])
         if mode == "auto" and is_mrpc(task):
-            _note_stand_in(task, f"{error.message}, and its cache lacks it", note)
+            _note_stand_in(task, cached, note)
             return _embedded(task, mode)
         raise UnavailableError(
-            f"{error.message}; not in its cache",
+            cached,
             hint="Run once where the Hub can be reached, set HF_HOME to a cache that holds it, or give a "
             + (
                 f"folder by task.data_dir or {MRPC_VARIABLE}."
@@ -187,6 +188,13 @@ def _splits(task: Task, names: Sequence[str]) -> SplitFiles:
     parquet = [PurePosixPath(name) for name in names if name.endswith(".parquet")]
     inside = ([str(file) for file in parquet if str(file.parent) == parent] for parent in parents)
     return split_files(next(filter(None, inside), ()))
+
+
+def _cache_problems(task: Task) -> list[str]:
+    """Why the Hub's cache does not serve."""
+    found = cached_snapshot("dataset", task.dataset, task.revision)
+    splits = SplitFiles({}, {}) if found is None else _splits(task, _relative_files(found.path))
+    return splits.problems((task.train_split, task.eval_split)) or ["not in its cache"]
 
 
 def _has_needed(task: Task, files: dict[str, tuple[str, ...]]) -> bool:

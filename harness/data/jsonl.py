@@ -33,7 +33,7 @@ def read_jsonl(path: Path, wanted: Sequence[str]) -> Table:
 
 def _object(line: str, place: str) -> dict[str, object]:
     try:
-        row = _DECODER.decode(line.strip())
+        row = _DECODER.decode(line)
     except json.JSONDecodeError as error:
         raise UnreadableError(
             f"{place}: column {error.colno}: no JSON: {error.msg}; each line must be one JSON object"

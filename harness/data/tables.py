@@ -54,7 +54,7 @@ def decoded(path: Path) -> str:
         content = path.read_bytes()
     except OSError as error:
         raise UnreadableError(f"{path.name} cannot be read: {error.strerror}") from error
-    if not content.strip():
+    if not content or content.isspace():
         raise UnreadableError(f"{path.name} is empty; give a file with at least one example")
     try:
         return content.decode("utf-8-sig")

@@ -17,6 +17,7 @@ GLUE = ("train.tsv", "dev.tsv", "test.tsv")
 MICROSOFT = ("msr_paraphrase_train.txt", "msr_paraphrase_test.txt", "dev_ids.tsv")
 REAL = os.environ.get("HARNESS_MRPC_DIR")  # before the tests' own environment hides it
 OTHER = Task(dataset="owner/set", config=None)
+PARTS = [f"train-{part:05}-of-00003.parquet" for part in (2, 0, 1)]
 
 
 def find(task: Task | None = None, mode: AssetsMode = "auto") -> ResolvedData:
@@ -45,6 +46,16 @@ def test_a_cached_copy_that_lacks_a_split_counts_as_not_there(hub_cache: Path) -
     with pytest.raises(UnavailableError, match="not in its cache"):
         find(mode="hub")
     assert find().synthetic
+
+
+def test_a_cached_copy_that_lacks_a_part_is_not_used_and_the_part_is_named(hub_cache: Path) -> None:
+    cache_repo(
+        hub_cache,
+        "datasets--owner--set",
+        {f"data/{name}": b"" for name in [*PARTS[:2], "validation.parquet"]},
+    )
+    with pytest.raises(UnavailableError, match="split 'train': 00001-of-00003 missing, only 2 of 3 parts"):
+        find(OTHER)
 
 
 def test_hub_mode_with_nothing_cached_and_no_network_says_what_to_do() -> None:
@@ -153,9 +164,6 @@ def test_a_data_set_without_config_lies_in_data_or_at_the_top(hub_cache: Path) -
     files = {"data/train-00000-of-00001.parquet": b"", "data/validation-00000-of-00001.parquet": b""}
     cache_repo(hub_cache, "datasets--owner--set", files)
     assert set(find(OTHER).files) == {"train", "validation"}
-
-
-PARTS = [f"train-{part:05}-of-00003.parquet" for part in (2, 0, 1)]
 
 
 def test_the_parts_of_a_split_are_taken_in_order_from_the_hubs_cache(hub_cache: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -218,6 +220,39 @@ def test_good_data_is_planned_with_its_counts(
         .out.splitlines()[-2]
         .endswith("layout files, 4 training and 4 evaluation examples, 2 classes")
     )
+
+
+def test_the_suite_may_accept_more_classes(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (suite.parent / "data" / "train.jsonl").write_bytes(jsonl(with_labels(*range(1_200))))
+    refuse("plan", suite, capsys)
+    with pytest.raises(SystemExit) as ended:
+        main(["plan", str(suite), "-o", "task.max_classes=1200"])
+    assert ended.value.code == 0
+    assert "1,200 training and 4 evaluation examples, 1,200 classes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["plan", "run"])
+def test_columns_that_the_embedded_corpus_lacks_are_named(
+    command: str, suite: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("pyarrow")
+    lines = suite.read_text().splitlines()
+    lines[1] = "task: {dataset: embedded/pairs, text: [premise], label: label}"
+    suite.write_text("\n".join(lines))
+    assert "train.parquet has no column 'premise'; it has sentence1" in refuse(command, suite, capsys)
+
+
+def test_reading_text_files_imports_no_library(suite: Path) -> None:
+    (suite.parent / "data" / "train.csv").write_bytes(FORMATS["csv"](GOOD))
+    code = (
+        "import sys\nfrom harness.cli import main\n"
+        f"try:\n    main(['plan', {str(suite)!r}])\n"
+        "finally:\n    heavy = ['torch', 'datasets', 'pandas', 'numpy', 'pyarrow']\n"
+        "    print([name for name in heavy if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "[]\n"
+    assert "4 training and 4 evaluation examples" in done.stdout
 
 
 def test_there_are_forty_wrong_data_sets_and_more() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,6 +64,15 @@ def test_both_layouts_have_the_published_rows(real: Path) -> None:
         corpora[0].train.texts[0][0].startswith('Amrozi accused his brother, whom he called "the witness", ')
     )
     assert corpora[0].content_sha256 == corpora[1].content_sha256
+
+
+def test_checking_takes_a_fraction_of_a_second(real: Path) -> None:
+    begun = time.process_time()
+    assert plan_data(Task(data_dir=str(real)), "auto").endswith(
+        "layout glue, 3,668 training and 408 evaluation examples, 2 classes"
+    )
+    # About 0.05 s on an idle machine.
+    assert time.process_time() - begun < 0.3
 
 
 def test_microsofts_test_split_can_be_evaluated_and_glues_has_no_labels(real: Path) -> None:

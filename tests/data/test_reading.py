@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness.data.problems import InvalidDataError
 from harness.data.reading import read_corpus
@@ -83,6 +86,14 @@ def test_class_ids_without_gaps_and_names_are_labels(
 ) -> None:
     corpus = read_rows(tmp_path, labelled(*labels))
     assert (corpus.label_names, corpus.train.labels) == (names, ids)
+
+
+@given(st.integers(0, 10**12), st.permutations(range(5)))
+def test_ids_from_any_number_on_are_classes_from_zero(first: int, order: list[int]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        corpus = read_rows(Path(folder), labelled(*(first + at for at in order)))
+    assert corpus.train.labels == order
+    assert corpus.label_names == tuple(str(first + at) for at in range(5))
 
 
 @pytest.mark.parametrize(
