@@ -62,11 +62,11 @@ def find_data(task: Task, mode: AssetsMode, *, note: Note, hub: Hub | None = Non
 
 
 def local_data(task: Task, mode: AssetsMode) -> ResolvedData | None:
-    """What `find_data` finds on this machine, without network or any change on disk; None: ask the Hub.
+    """Find the data set on this machine, without network or any change on disk; None: ask the Hub.
 
     Raises:
-        InvalidInputError: a name that can be no data set, or a folder without the task's splits.
-        UnavailableError: not to be had in this mode.
+        InvalidInputError: an invalid name, a file in place of a folder, or a split that lacks a part.
+        UnavailableError: no such folder, or nothing embedded for it.
     """
     if _is_embedded(task):
         return _embedded(task, mode)
@@ -84,7 +84,7 @@ def local_data(task: Task, mode: AssetsMode) -> ResolvedData | None:
 
 
 def source_of(task: Task, found: ResolvedData | None, mode: AssetsMode) -> str:
-    """Where data that `local_data` found, or did not, comes from, in one short sentence."""
+    """Describe in a few words the source of the data that `local_data` returned."""
     if found is None:
         offline = ", or the embedded corpus, synthetic" if mode == "auto" and is_mrpc(task) else ""
         return f"download from the Hub{offline}"
@@ -106,11 +106,18 @@ def _is_embedded(task: Task) -> bool:
 
 def _folder(task: Task) -> tuple[Path, str] | None:
     """The folder to read and who named it, or None."""
-    if task.data_dir is not None:
-        return Path(task.data_dir).expanduser(), _named_by(task)
-    if is_mrpc(task) and (named := os.environ.get(MRPC_VARIABLE)):
+    named = task.data_dir
+    if named is None and is_mrpc(task):
+        named = os.environ.get(MRPC_VARIABLE) or None
+    if named is None:
+        return None
+    try:
         return Path(named).expanduser(), _named_by(task)
-    return None
+    except RuntimeError as error:
+        raise InvalidInputError(
+            f"{task.name}: {_named_by(task)}: no home folder is known for {named}",
+            hint="Write the whole path of the folder.",
+        ) from error
 
 
 def _named_by(task: Task) -> str:
@@ -191,7 +198,7 @@ def _splits(task: Task, names: Sequence[str]) -> SplitFiles:
 
 
 def _cache_problems(task: Task) -> list[str]:
-    """Why the Hub's cache does not serve."""
+    """The parts that a copy in the Hub's cache lacks, or that there is no copy."""
     found = cached_snapshot("dataset", task.dataset, task.revision)
     splits = SplitFiles({}, {}) if found is None else _splits(task, _relative_files(found.path))
     return splits.problems((task.train_split, task.eval_split)) or ["not in its cache"]

@@ -15,7 +15,7 @@ from harness.trial import Task
 
 
 def check_data(task: Task, data: ResolvedData, *, note: Note) -> None:
-    """Read a data set and note what a reader of its scores must know.
+    """Read a data set and note the remarks on it.
 
     Raises:
         InvalidDataError: with everything that is wrong.
@@ -32,7 +32,7 @@ def check_data(task: Task, data: ResolvedData, *, note: Note) -> None:
 
 
 def plan_data(task: Task, mode: AssetsMode) -> str:
-    """Where the data of a plan comes from, and what is in it as far as it is on this machine.
+    """Describe the source of a plan's data, and its contents where it is on this machine.
 
     Raises:
         InvalidInputError: with everything that is wrong with a folder or a copy on this machine.

@@ -23,7 +23,7 @@ class Classes:
 def classes_of(
     column: str, train: Labels, evaluation: Labels, declared: Sequence[str], most: int
 ) -> tuple[Classes, list[str]]:
-    """The classes of a data set and what is wrong with them.
+    """The classes of a data set, and their problems.
 
     Without declared names the classes are the labels of the training split, in order: class ids without
     gaps, so that 1 to 5 are five classes, or names.

@@ -1,4 +1,4 @@
-"""What is wrong with a data set: one sentence for each kind of problem, at the first row that has it."""
+"""Problems of a data set: one sentence for each kind of problem, at the first row that has it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def place(table: Table, at: int) -> str:
 
 
 def kind_of(value: object) -> str:
-    """What a value is, in words: `null`, `a list`, `the float 0.5`."""
+    """Name a value in words: `null`, `a list`, `the float 0.5`."""
     if value is MISSING:
         return "missing"
     if value is None:

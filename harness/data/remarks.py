@@ -1,4 +1,4 @@
-"""What a reader of scores must know about the data behind them, in the words of notes and tables."""
+"""Remarks on the data behind scores: the same sentences in notes, plans and tables."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ def data_remarks(
         yield "these are not the published rows: do not compare their scores with published ones"
     if duplicates.leaked:
         yield (
-            f"{duplicates.leaked:,} of {evaluation:,} evaluation examples have the same texts as a training "
-            "example: their scores may be too high"
+            f"{duplicates.leaked:,} of {evaluation:,} evaluation examples "
+            f"{'has' if duplicates.leaked == 1 else 'have'} the same texts as a training example: scores may "
+            "be too high"
         )
     for repeated, examples, split in (
         (duplicates.train, train, "training"),
         (duplicates.evaluation, evaluation, "evaluation"),
     ):
         if repeated:
-            yield f"{repeated:,} of {examples:,} {split} examples repeat the texts of an earlier one"
+            verb = "repeats" if repeated == 1 else "repeat"
+            yield f"{repeated:,} of {examples:,} {split} examples {verb} the texts of an earlier one"

@@ -12,7 +12,7 @@ _FIX: Final = "give every row a text, or remove the row"
 
 
 def read_texts(tables: Sequence[Table], columns: Sequence[str], problems: list[str]) -> list[tuple[str, ...]]:
-    """One tuple of texts for each row of these tables; what is no text is added to `problems`."""
+    """One tuple of texts for each row of these tables; cells that are no text are added to `problems`."""
     for column in columns:
         found = Findings(column)
         for table in tables:

@@ -111,7 +111,7 @@ def _packages(lowest: Mapping[str, str]) -> tuple[Package, ...]:
 
 
 def _mrpc() -> str:
-    """What is in the folder that HARNESS_MRPC_DIR names, or what is wrong with it."""
+    """Describe the folder that HARNESS_MRPC_DIR names, or its problems."""
     try:
         return plan_data(Task(), "auto")
     except InvalidInputError as error:

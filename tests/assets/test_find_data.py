@@ -133,6 +133,13 @@ def test_a_file_in_place_of_a_folder_is_named_as_one(tmp_path: Path) -> None:
         find(Task(data_dir=str(file)))
 
 
+def test_the_home_of_an_unknown_user_is_named() -> None:
+    with pytest.raises(
+        InvalidInputError, match=r"task\.data_dir: no home folder is known for ~no-such-user/x"
+    ):
+        find(Task(data_dir="~no-such-user/x"))
+
+
 def test_another_task_reads_one_file_a_split_and_prefers_parquet(tmp_path: Path) -> None:
     names = ("train.parquet", "train.csv", "validation.jsonl", "test.tsv")
     found = find(Task(dataset="mine", config=None, data_dir=str(folder_of(tmp_path / "mine", *names))))

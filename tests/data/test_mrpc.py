@@ -123,7 +123,7 @@ def test_other_content_with_the_right_counts_is_used_with_a_remark(real: Path, t
     check_data(task, glue(tmp_path), note=notes.append)
     assert notes == [
         "glue/mrpc: these are not the published rows: do not compare their scores with published ones",
-        "glue/mrpc: 1 of 408 evaluation examples repeat the texts of an earlier one",
+        "glue/mrpc: 1 of 408 evaluation examples repeats the texts of an earlier one",
     ]
     for note in notes:
         assert note.removeprefix("glue/mrpc: ") in plan_data(task, "auto")
@@ -153,8 +153,8 @@ def test_repeated_and_leaked_rows_are_counted(tmp_path: Path) -> None:
     corpus = read_rows(tmp_path, train, [*labelled(1), *GOOD, GOOD[0]])
     assert count_duplicates(corpus) == DuplicateRows(train=1, evaluation=1, leaked=1)
     assert remarks(corpus) == [
-        "1 of 4 evaluation examples have the same texts as a training example: their scores may be too high",
-        "1 of 4 training examples repeat the texts of an earlier one",
-        "1 of 4 evaluation examples repeat the texts of an earlier one",
+        "1 of 4 evaluation examples has the same texts as a training example: scores may be too high",
+        "1 of 4 training examples repeats the texts of an earlier one",
+        "1 of 4 evaluation examples repeats the texts of an earlier one",
     ]
     assert remarks(read_rows(tmp_path, labelled(0, 1), GOOD)) == []

@@ -179,9 +179,9 @@ def test_data_that_is_not_published_or_repeats_rows_is_remarked_once() -> None:
     shown = to_table(make_report([make_result(make_trial(seed=seed), data=data) for seed in range(2)]))
     for remark in (
         "data glue/mrpc: these are not the published rows: do not compare their scores with published ones",
-        "data glue/mrpc: 2 of 408 evaluation examples have the same texts as a training example: their scores "
-        "may be too high",
-        "data glue/mrpc: 1 of 408 evaluation examples repeat the texts of an earlier one",
+        "data glue/mrpc: 2 of 408 evaluation examples have the same texts as a training example: scores may "
+        "be too high",
+        "data glue/mrpc: 1 of 408 evaluation examples repeats the texts of an earlier one",
     ):
         assert shown.count(remark) == 1
 
