@@ -1,12 +1,8 @@
-"""Tokenising once: `Dataset.map(batched=True)` into flat arrays on disk that every trial maps into memory."""
+"""Tokenise once, with `Dataset.map(batched=True)`, into flat arrays that trials share through a cache."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import shutil
-import tempfile
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,10 +13,20 @@ import numpy.typing as npt
 from datasets import Dataset
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from harness.assets.checkpoint_folder import TOKENIZER_FILES
+from harness.assets.digest import config_sha256, tokenizer_sha256
 from harness.training.data import Corpus, Split
+from harness.training.token_cache import (
+    FORMAT,
+    Entry,
+    Shape,
+    TokenArrays,
+    UnusableEntryError,
+    read_entry,
+    write_entry,
+)
 
-_FORMAT: Final = 1
+# What turns texts into ids besides the files: both packages contain parts of a tokenizer.
+_PACKAGES: Final = ("tokenizers", "transformers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +62,14 @@ class TokenizedSplit:
             example_ids=self.example_ids[rows],
         )
 
-    def save(self, folder: Path) -> None:
-        """Write one `.npy` file an array into a new folder."""
-        folder.mkdir()
-        for name in self.__dataclass_fields__:
-            np.save(folder / f"{name}.npy", getattr(self, name))
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Map the arrays of a folder into memory."""
-        return cls(
-            **{name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in cls.__dataclass_fields__}
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Tokenized:
-    """Both splits; `truncated` counts examples cut at `max_length`, `cached` tells of an earlier trial."""
+    """Both splits; `truncated` counts examples cut at `max_length`.
+
+    `cached` is whether an earlier trial tokenised them; `notes` are sentences about a cache entry that could
+    not be used or written.
+    """
 
     train: TokenizedSplit
     evaluation: TokenizedSplit
@@ -80,6 +77,7 @@ class Tokenized:
     pad_token_id: int
     truncated: int
     cached: bool
+    notes: tuple[str, ...] = ()
 
     @property
     def longest(self) -> int:
@@ -93,29 +91,43 @@ class Tokenized:
 
 
 def tokenize(corpus: Corpus, checkpoint: Path, max_length: int, cache: Path) -> Tokenized:
-    """Tokenise both splits, or map what an earlier trial left under `cache`.
+    """Tokenise both splits, or read the arrays that an earlier trial left under `cache`.
 
-    The key is the content, the tokenizer's files, the truncation length and the version of `tokenizers`:
-    a tokenizer object's own fingerprint changes when it is called, so it cannot serve.
+    The key covers the texts and labels, the checkpoint's tokenizer files and config, the truncation length
+    and the versions of the packages that tokenise. A tokenizer object's own fingerprint cannot be used: it
+    changes when the object is called. Labels are not cached; they come from the corpus.
 
     Args:
-        corpus: the texts.
+        corpus: the texts and labels.
         checkpoint: the folder with the tokenizer's files.
         max_length: longest row in tokens; longer ones are cut at their longer text first.
-        cache: folder that trials share.
+        cache: folder that trials share. An entry that is damaged is replaced, and a cache that cannot be
+            written is done without; either adds a note.
     """
-    folder = cache / "tokens" / _key(corpus, checkpoint, max_length)
-    cached = (folder / "meta.json").exists()
-    if not cached:
-        _build(corpus, checkpoint, max_length, folder)
-    meta: dict[str, int] = json.loads((folder / "meta.json").read_text())
+    key = _key(corpus, checkpoint, max_length)
+    file = cache / "tokens" / f"{key}.tokens"
+    notes = []
+    entry = None
+    try:
+        entry = read_entry(file, Shape(key, len(corpus.train), len(corpus.evaluation), max_length))
+    except UnusableEntryError as error:
+        notes.append(f"token cache: entry {key[:12]} was not used ({error}): tokenised again")
+    cached = entry is not None
+    if entry is None:
+        entry = _tokenize_corpus(corpus, checkpoint, max_length)
+        # Tokenizer files that changed while they were read: their trial fails, and nobody else may use this.
+        if _key(corpus, checkpoint, max_length) == key and (problem := write_entry(file, key, entry)):
+            notes.append(
+                f"token cache: entry {key[:12]} was not written ({problem}): used by this trial only"
+            )
     return Tokenized(
-        train=TokenizedSplit.load(folder / "train"),
-        evaluation=TokenizedSplit.load(folder / "evaluation"),
+        train=_with_labels(entry.train, corpus.train),
+        evaluation=_with_labels(entry.evaluation, corpus.evaluation),
         max_length=max_length,
-        pad_token_id=meta["pad_token_id"],
-        truncated=meta["truncated"],
+        pad_token_id=entry.pad_token_id,
+        truncated=entry.truncated,
         cached=cached,
+        notes=tuple(notes),
     )
 
 
@@ -130,50 +142,40 @@ def load_tokenizer(checkpoint: Path) -> PreTrainedTokenizerBase:
 
 
 def _key(corpus: Corpus, checkpoint: Path, max_length: int) -> str:
-    digest = hashlib.sha256(
-        f"{_FORMAT} {version('tokenizers')} {corpus.content_sha256} {max_length}".encode()
+    parts = (
+        FORMAT,
+        *(version(package) for package in _PACKAGES),
+        corpus.content_sha256,
+        tokenizer_sha256(checkpoint),
+        # The model's type chooses the tokenizer's class where no tokenizer file names one.
+        config_sha256(checkpoint),
+        max_length,
     )
-    for name in TOKENIZER_FILES:
-        if (file := checkpoint / name).exists():
-            digest.update(name.encode())
-            digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()[:32]
+    return hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest()[:32]
 
 
-def _build(corpus: Corpus, checkpoint: Path, max_length: int, folder: Path) -> None:
+def _with_labels(arrays: TokenArrays, split: Split) -> TokenizedSplit:
+    return TokenizedSplit(
+        *arrays,
+        labels=np.asarray(split.labels, dtype=np.int64),
+        example_ids=np.arange(len(split), dtype=np.int64),
+    )
+
+
+def _tokenize_corpus(corpus: Corpus, checkpoint: Path, max_length: int) -> Entry:
     tokenizer = load_tokenizer(checkpoint)
     if tokenizer.pad_token_id is None:
         raise ValueError(
             f"the tokenizer of {checkpoint.name} has no padding token: choose an encoder checkpoint"
         )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".draft-"))
-    try:
-        truncated = 0
-        for name, split in (("train", corpus.train), ("evaluation", corpus.evaluation)):
-            tokenized, cut = _tokenize_split(split, tokenizer, max_length)
-            tokenized.save(draft / name)
-            truncated += cut
-        (draft / "meta.json").write_text(
-            json.dumps({"pad_token_id": tokenizer.pad_token_id, "truncated": truncated})
-        )
-        _publish(draft, folder)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-
-
-def _publish(draft: Path, folder: Path) -> None:
-    """Two trials may build the same arrays at once: a folder appears whole, and the first one wins."""
-    try:
-        os.rename(draft, folder)  # noqa: PTH104 - Path.rename would do the same; errno is what matters here
-    except OSError:
-        if not (folder / "meta.json").exists():
-            raise
+    train, cut_train = _tokenize_split(corpus.train, tokenizer, max_length)
+    evaluation, cut_evaluation = _tokenize_split(corpus.evaluation, tokenizer, max_length)
+    return Entry(train, evaluation, tokenizer.pad_token_id, cut_train + cut_evaluation)
 
 
 def _tokenize_split(
     split: Split, tokenizer: PreTrainedTokenizerBase, max_length: int
-) -> tuple[TokenizedSplit, int]:
+) -> tuple[TokenArrays, int]:
     columns = [f"text{i}" for i in range(len(split.texts[0]))]
     rows = Dataset.from_dict(dict(zip(columns, map(list, zip(*split.texts, strict=True)), strict=True)))
 
@@ -197,12 +199,10 @@ def _tokenize_split(
     offsets = np.asarray(ids.offsets, dtype=np.int64)
     at_limit = np.flatnonzero(np.diff(offsets) == max_length)
     return (
-        TokenizedSplit(
+        TokenArrays(
             input_ids=np.asarray(ids.values, dtype=np.int32),
             token_type_ids=np.asarray(types.values, dtype=np.uint8),
             offsets=offsets - offsets[0],
-            labels=np.asarray(split.labels, dtype=np.int64),
-            example_ids=np.arange(len(split), dtype=np.int64),
         ),
         _count_truncated(split, at_limit, tokenizer, max_length),
     )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -49,13 +50,12 @@ def test_the_arrays_are_those_of_the_tokenizer(
     assert tokens.train.labels.tolist() == [1, 0]
 
 
-def test_the_second_trial_maps_what_the_first_one_wrote(
+def test_the_second_trial_reads_what_the_first_one_wrote(
     pairs: Corpus, checkpoints: dict[str, Path], tmp_path: Path
 ) -> None:
     first = tokenize(pairs, checkpoints["bert"], 64, tmp_path)
     again = tokenize(pairs, checkpoints["bert"], 64, tmp_path)
     assert (first.cached, again.cached) == (False, True)
-    assert isinstance(again.train.input_ids, np.memmap)
     assert np.array_equal(first.train.input_ids, again.train.input_ids)
     assert len(list((tmp_path / "tokens").iterdir())) == 1
 
@@ -67,6 +67,11 @@ def test_another_content_truncation_or_vocabulary_is_another_entry(
     other = Corpus(pairs.train, pairs.evaluation, pairs.label_names, "1" * 64)
     assert not tokenize(other, checkpoints["bert"], 64, tmp_path).cached
     assert not tokenize(pairs, checkpoints["bert"], 63, tmp_path).cached
+    for name in ("tokenizer.json", "config.json"):
+        changed = shutil.copytree(checkpoints["bert"], tmp_path / name)
+        with (changed / name).open("a") as file:
+            file.write("\n")
+        assert not tokenize(pairs, changed, 64, tmp_path).cached
     assert tokenize(pairs, checkpoints["bert"], 64, tmp_path).cached
 
 
