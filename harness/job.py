@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
 from typing import Literal, Protocol
 
 from harness.assets.models import ResolvedCheckpoint, ResolvedData
@@ -28,6 +29,10 @@ class Job(Frozen):
     cache_dir: str
     concurrent: int = 1
     allow_weights: tuple[str, ...] = ()
+
+    def allows_weight(self, name: str) -> bool:
+        """Whether the suite accepts that the checkpoint lacks this weight, or that the model drops it."""
+        return any(fnmatchcase(name, pattern) for pattern in self.allow_weights)
 
 
 class Progress(Frozen):

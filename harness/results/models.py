@@ -108,6 +108,7 @@ class Checkpoint(Frozen):
     `columns` are the inputs its `forward` was given; `newly_initialized` and `unused` name weights that the
     checkpoint lacked and that the model did not want. `config_sha256` covers `config.json`,
     `tokenizer_sha256` the tokenizer's files; both are None in reports written before they were recorded.
+    `allowed_weights` are those of both kinds outside the head that only the suite's `allow_weights` accepts.
     `attention` is the implementation that ran: `eager`, `sdpa` or `jagged`.
     """
 
@@ -127,6 +128,7 @@ class Checkpoint(Frozen):
     columns_note: str | None = None
     newly_initialized: tuple[str, ...]
     unused: tuple[str, ...]
+    allowed_weights: Annotated[tuple[str, ...], Field(exclude_if=lambda names: not names)] = ()
 
 
 class Duplicates(Frozen):

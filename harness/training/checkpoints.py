@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from harness.job import TrialStoppedError
+from harness.training.weights import check_weights, stored_types
 from harness.trial import Attention, TokenTypeIds
 
 
@@ -17,7 +19,8 @@ from harness.trial import Attention, TokenTypeIds
 class LoadedModel:
     """A model in fp32 on the CPU, in training mode. `columns` are the inputs that its `forward` will get.
 
-    `parameters` is how many it came with: an engine may keep fewer.
+    `parameters` is how many it came with: an engine may keep fewer. `allowed` are the weights that the
+    checkpoint lacks, or the model does not use, where only the suite's `allow_weights` accepts it.
     """
 
     model: PreTrainedModel
@@ -26,10 +29,16 @@ class LoadedModel:
     columns_note: str | None
     newly_initialized: tuple[str, ...]
     unused: tuple[str, ...]
+    allowed: tuple[str, ...] = ()
 
 
 def load_model(
-    folder: Path, *, labels: tuple[str, ...], attention: Attention, token_type_ids: TokenTypeIds
+    folder: Path,
+    *,
+    labels: tuple[str, ...],
+    attention: Attention,
+    token_type_ids: TokenTypeIds,
+    allows: Callable[[str], bool] = lambda _weight: False,
 ) -> LoadedModel:
     """Read a checkpoint as a sequence classifier with one output a label.
 
@@ -37,7 +46,8 @@ def load_model(
     least the head) are drawn from torch's generator: seed it first.
 
     Raises:
-        TrialStoppedError: `failed`, for a checkpoint without safetensors, or an attention it does not have.
+        TrialStoppedError: `failed`, for a checkpoint without safetensors, an attention it does not have, or
+            weights that do not fit its config and that `allows` does not accept by their names.
     """
     if not any(folder.glob("*.safetensors")):
         raise TrialStoppedError(
@@ -45,6 +55,7 @@ def load_model(
             f"{folder.name} holds no safetensors",
             hint="convert it once with model.save_pretrained(FOLDER): pickled weights can run code",
         )
+    stored = stored_types(folder)
     try:
         model, loading = AutoModelForSequenceClassification.from_pretrained(
             folder,
@@ -56,10 +67,13 @@ def load_model(
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=False,
+            # Differing shapes are refused by check_weights, which names them.
+            ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
     except ValueError as error:
         raise TrialStoppedError("failed", str(error).splitlines()[0]) from error
+    allowed = check_weights(model, stored, loading, allows)
     columns, note = model_columns(model, token_type_ids)
     model.train()
     return LoadedModel(
@@ -69,6 +83,7 @@ def load_model(
         columns_note=note,
         newly_initialized=tuple(sorted(loading["missing_keys"])),
         unused=tuple(sorted(loading["unexpected_keys"])),
+        allowed=allowed,
     )
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 from safetensors import safe_open
 
-from harness.assets.digest import files_sha256, weights_sha256
+from harness.assets.digest import checkpoint_digests, files_sha256
 from harness.data.corpus import count_duplicates
 from harness.data.mrpc import is_published
 from harness.job import Job
@@ -21,12 +22,7 @@ from harness.training.tokenization import Tokenized
 def describe_checkpoint(job: Job, loaded: LoadedModel) -> Checkpoint:
     """The checkpoint as a report keeps it, with no path of this machine."""
     return Checkpoint(
-        requested=job.checkpoint.requested,
-        name=job.checkpoint.name,
-        source=job.checkpoint.source,
-        revision=job.checkpoint.revision,
-        stand_in=job.checkpoint.stand_in,
-        weights_sha256=weights_sha256(Path(job.checkpoint.path)),
+        **_describe_files(job),
         model_type=loaded.model.config.model_type,
         parameters=loaded.parameters,
         dtype=str(loaded.model.dtype).removeprefix("torch."),
@@ -34,6 +30,7 @@ def describe_checkpoint(job: Job, loaded: LoadedModel) -> Checkpoint:
         columns_note=loaded.columns_note,
         newly_initialized=loaded.newly_initialized,
         unused=loaded.unused,
+        allowed_weights=loaded.allowed,
     )
 
 
@@ -41,12 +38,7 @@ def describe_files(job: Job) -> Checkpoint:
     """The checkpoint of a trial that loads no model, as far as its files tell."""
     folder = Path(job.checkpoint.path)
     return Checkpoint(
-        requested=job.checkpoint.requested,
-        name=job.checkpoint.name,
-        source=job.checkpoint.source,
-        revision=job.checkpoint.revision,
-        stand_in=job.checkpoint.stand_in,
-        weights_sha256=weights_sha256(folder),
+        **_describe_files(job),
         model_type=json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"],
         parameters=sum(map(_parameters, folder.glob("*.safetensors"))),
         dtype="not loaded",
@@ -54,6 +46,20 @@ def describe_files(job: Job) -> Checkpoint:
         newly_initialized=(),
         unused=(),
     )
+
+
+def _describe_files(job: Job) -> dict[str, Any]:
+    digests = checkpoint_digests(Path(job.checkpoint.path))
+    return {
+        "requested": job.checkpoint.requested,
+        "name": job.checkpoint.name,
+        "source": job.checkpoint.source,
+        "revision": job.checkpoint.revision,
+        "stand_in": job.checkpoint.stand_in,
+        "weights_sha256": digests.weights,
+        "config_sha256": digests.config,
+        "tokenizer_sha256": digests.tokenizer,
+    }
 
 
 def _parameters(weights: Path) -> int:

@@ -83,6 +83,7 @@ def prepare_model(job: Job, corpus: Corpus, tokens: Tokenized, device: torch.dev
         # The library does not know `jagged`, which replaces its own.
         attention="sdpa" if trial.attention == "jagged" else trial.attention,
         token_type_ids=trial.token_type_ids,
+        allows=job.allows_weight,
     )
     loaded.model.to(device)  # type: ignore[arg-type] # transformers wraps nn.Module.to
     if trial.padding.strategy == "unpadded":

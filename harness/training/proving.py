@@ -85,6 +85,7 @@ def _plain(
         labels=corpus.label_names,
         attention="eager",
         token_type_ids=job.trial.token_type_ids,
+        allows=job.allows_weight,
     ).model
     _drop_nothing(model)
     logits = []
