@@ -23,6 +23,9 @@ TOKENIZER_FILES: Final = (
     "sentencepiece.bpe.model",
     "tokenizer.model",
 )
+ADAPTER: Final = "adapter_config.json"
+# The key by which transformers reads another file in place of the one of that name.
+_ELSEWHERE: Final = {"config.json": "configuration_files", "tokenizer_config.json": "fast_tokenizer_files"}
 _VOCABULARIES: Final = (
     "tokenizer.json",
     "vocab.txt",
@@ -58,11 +61,22 @@ def check_folder(name: str, folder: Path) -> None:
         missing = sorted(str(shard) for shard in shards if not _is_file_in(folder, str(shard)))
         if missing or not shards:
             raise UnavailableError(f"{name}: incomplete, {', '.join(missing) or INDEX} is missing or empty")
-    for config in ("config.json", "tokenizer_config.json"):
-        if (folder / config).exists() and "auto_map" in _read_json(name, folder / config):
+    if (folder / ADAPTER).exists():
+        raise UnavailableError(
+            f"{name}: it has an adapter ({ADAPTER}), for which transformers would load another checkpoint",
+            hint="Merge the adapter into its base model, and save that with save_pretrained.",
+        )
+    for config, elsewhere in _ELSEWHERE.items():
+        content = _read_json(name, folder / config) if (folder / config).exists() else {}
+        if "auto_map" in content:
             raise UnavailableError(
                 f"{name}: its {config} names code of its own (auto_map), which is never run here",
                 hint="There is no --trust-remote-code: use an architecture that transformers itself has.",
+            )
+        if elsewhere in content:
+            raise UnavailableError(
+                f"{name}: its {config} names other files for other versions of transformers ({elsewhere})",
+                hint=f"Keep the files for one version, and remove {elsewhere} from {config}.",
             )
 
 

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from harness.assets.checkpoint_folder import TOKENIZER_FILES
+from harness.assets.checkpoint_folder import INDEX, TOKENIZER_FILES, WEIGHTS
 from harness.assets.models import CheckpointDigests
 
 _REMEMBERED: Final = 256
+# Several times the longest tick of the clocks that file systems stamp with, 10 ms.
+_TICK_NS: Final = 50_000_000
 
 
 def weights_sha256(folder: Path) -> str:
     """SHA-256 over the names and bytes of a folder's safetensors files, in the order of their names.
 
-    A folder with one file called `model.safetensors` gives that file's own sum, the one the Hub shows.
+    A folder with one file called `model.safetensors` gives that file's own sum, the one the Hub shows. Where
+    there is none of that name, the index that lists the shards counts too.
     """
     sums = {file.name: file_sha256(file) for file in sorted(folder.glob("*.safetensors"))}
-    return sums["model.safetensors"] if [*sums] == ["model.safetensors"] else _together(sums.items())
+    if WEIGHTS not in sums and (folder / INDEX).is_file():
+        sums[INDEX] = file_sha256(folder / INDEX)
+    return sums[WEIGHTS] if [*sums] == [WEIGHTS] else _together(sums.items())
 
 
 def config_sha256(folder: Path) -> str:
@@ -49,10 +55,13 @@ def files_sha256(files: Mapping[str, Sequence[str]]) -> str:
 def file_sha256(file: Path) -> str:
     """SHA-256 of one file, taken again only when the file is another or was touched since.
 
-    Its inode, size and both of its times tell; the time of change cannot be set back by who writes.
+    Its inode, size and both of its times tell; the time of change cannot be set back by who writes. The sum
+    of a file that changed a moment ago is not remembered: a second change could get the same time.
     """
     now = file.stat()
-    return _sum(file.absolute(), (now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns))
+    identity = (now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
+    settled = time.time_ns() - now.st_ctime_ns > _TICK_NS
+    return (_sum if settled else _sum.__wrapped__)(file.absolute(), identity)
 
 
 @lru_cache(_REMEMBERED)

@@ -149,6 +149,23 @@ def test_a_checkpoint_that_needs_code_of_its_own_is_refused(hub_cache: Path, fil
     assert peek_checkpoint("roberta-base", None, "auto") == "download from the Hub"
 
 
+@pytest.mark.parametrize(
+    ("file", "key"),
+    [("config.json", "configuration_files"), ("tokenizer_config.json", "fast_tokenizer_files")],
+)
+def test_a_checkpoint_whose_config_names_other_files_is_refused(tmp_path: Path, file: str, key: str) -> None:
+    versions = json.dumps({key: ["config.4.0.0.json"]}).encode()
+    folder = write(tmp_path / "versions", {**CHECKPOINT, file: versions})
+    with pytest.raises(UnavailableError, match=rf"its {file} names other files .*\({key}\)"):
+        find(str(folder))
+
+
+def test_an_adapter_is_refused_since_it_would_bring_another_checkpoint(tmp_path: Path) -> None:
+    folder = write(tmp_path / "adapter", {**CHECKPOINT, "adapter_config.json": b"{}"})
+    with pytest.raises(UnavailableError, match="it has an adapter"):
+        find(str(folder))
+
+
 def test_sharded_weights_must_all_be_there(tmp_path: Path) -> None:
     files = {name: content for name, content in CHECKPOINT.items() if name != "model.safetensors"}
     index = {"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -56,6 +55,15 @@ def test_one_weights_file_has_its_own_sum_and_several_have_one_together(tmp_path
     assert len({both, weights_sha256(tmp_path), hashlib.sha256(b"one").hexdigest()}) == 3
 
 
+def test_the_index_of_shards_is_part_of_their_sum(tmp_path: Path) -> None:
+    index = tmp_path / "model.safetensors.index.json"
+    (tmp_path / "model-00001-of-00001.safetensors").write_bytes(b"one")
+    index.write_text('{"weight_map": {"a": "model-00001-of-00001.safetensors"}}')
+    before = weights_sha256(tmp_path)
+    index.write_text("{}")
+    assert weights_sha256(tmp_path) != before
+
+
 def test_a_user_without_a_home_gets_a_cache_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HARNESS_CACHE_DIR")
     monkeypatch.delenv("HF_HOME")
@@ -73,7 +81,6 @@ def test_a_files_sum_is_taken_again_when_it_changed_in_place_and_its_time_was_se
     file.write_bytes(b"one")
     before = file.stat()
     assert weights_sha256(tmp_path) == hashlib.sha256(b"one").hexdigest()
-    time.sleep(0.02)  # the clock that file systems stamp with ticks every few milliseconds
     file.write_bytes(b"two")
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert weights_sha256(tmp_path) == hashlib.sha256(b"two").hexdigest()
