@@ -23,6 +23,7 @@ _SHARED_TRAIN: Final[dict[str, Callable[[str], str]]] = {
 }
 QUALITY_NAMES: Final = {"eval_accuracy": "accuracy", "eval_f1": "F1", "eval_mcc": "MCC"}
 MOST_FAILURES: Final = 20
+_MOST_WEIGHTS: Final = 3
 _PARITY: Final[dict[ParityVerdict, str]] = {
     "exact": "computes the plain padded fp32 model's function exactly",
     "within": "computes the plain padded fp32 model's function within the limits of its precision",
@@ -100,6 +101,7 @@ def notes(report: Report, rows: Sequence[Row]) -> list[str]:
         *_stand_ins(report),
         *_synthetic(report),
         *_data(report),
+        *_allowed_weights(report),
         *_reference(report, rows),
         *_degenerate(rows),
         *_conditions(rows),
@@ -165,6 +167,16 @@ def _duplicates(data: Data) -> DuplicateRows:
     if counted is None:
         return DuplicateRows(0, 0, 0)
     return DuplicateRows(counted.train, counted.evaluation, counted.leaked)
+
+
+def _allowed_weights(report: Report) -> Iterable[str]:
+    """Each checkpoint once whose weights do not fit its config and were accepted by the suite."""
+    checkpoints = [result.checkpoint for result in report.results if result.checkpoint is not None]
+    for name, weights in dict.fromkeys((one.name, one.allowed_weights) for one in checkpoints):
+        if weights:
+            shown = ", ".join(weights[:_MOST_WEIGHTS])
+            more = f" and {len(weights) - _MOST_WEIGHTS:,} more" if len(weights) > _MOST_WEIGHTS else ""
+            yield f"allowed weights: {name}: random or unused, as allow_weights accepts: {shown}{more}"
 
 
 def _reference(report: Report, rows: Sequence[Row]) -> Iterable[str]:

@@ -1,6 +1,7 @@
 # ruff: noqa: E501, RUF001 - tables are literal text, as wide and with the signs that people see
 from __future__ import annotations
 
+import html
 import io
 from typing import Any
 
@@ -9,6 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from harness.environment import Device
+from harness.output.formats import render
 from harness.output.remarks import constants
 from harness.output.tables import plain, report_table, to_table
 from harness.results.models import Duplicates, Report, measured
@@ -193,6 +195,22 @@ def test_published_data_without_repeated_rows_is_not_remarked() -> None:
 
 def test_the_table_off_a_terminal_tells_everything() -> None:
     assert to_table(_report(notes=("seeds were interleaved",))) == WIDE
+
+
+@pytest.mark.parametrize("form", ["table", "markdown", "html"])
+def test_weights_that_only_the_suite_accepts_are_named_below_every_table(form: str) -> None:
+    names = tuple(f"bert.encoder.layer.1.output.{name}" for name in ("a", "b", "c", "d", "e"))
+    results = [
+        make_result(make_trial(padding), checkpoint=make_checkpoint(allowed_weights=names))
+        for padding in ("static", "dynamic")
+    ]
+    line = (
+        "allowed weights: tiny-uncased: random or unused, as allow_weights accepts: "
+        f"{', '.join(names[:3])} and 2 more"
+    )
+    text = " ".join(html.unescape(render(make_report(results), form)).replace("\\", "").split())
+    assert text.count(line) == 1
+    assert "allowed weights" not in render(make_report(), form)
 
 
 def test_a_narrow_terminal_loses_columns_and_is_told_which() -> None:
