@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Protocol, TypeVar
 
+from harness.assets.digest import checkpoint_digests, files_sha256
 from harness.assets.models import AssetsMode, ResolvedCheckpoint, ResolvedData
 from harness.assets.resolve import cache_root, find_checkpoint, find_data
 from harness.data.checking import check_data
@@ -35,21 +38,30 @@ class Assets(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RealAssets:
-    """Folders, the Hub's cache, the Hub, and stand-ins where `mode` allows them."""
+    """Folders, the Hub's cache, the Hub, and stand-ins where `mode` allows them.
+
+    Both come with the digests of their files, by which every trial makes sure that it reads the same.
+    """
 
     mode: AssetsMode
 
     def checkpoint(self, name: str, revision: str | None, note: Note) -> ResolvedCheckpoint:
         """The checkpoint of that name."""
-        return find_checkpoint(name, revision, self.mode, note=note)
+        found = find_checkpoint(name, revision, self.mode, note=note)
+        with _readable(name):
+            return found.model_copy(update={"digests": checkpoint_digests(Path(found.path))})
 
     def data(self, task: Task, note: Note) -> ResolvedData:
-        """The data set of a task, checked.
+        """The data set of a task, checked, with the digest of its files.
+
+        The digest is taken first: a file that changes while it is checked is then found by the trials.
 
         Raises:
             InvalidInputError: with everything that is wrong with it.
         """
         found = find_data(task, self.mode, note=note)
+        with _readable(task.name):
+            found = found.model_copy(update={"files_sha256": files_sha256(found.files)})
         check_data(task, found, note=note)
         return found
 
@@ -152,6 +164,18 @@ def _find(find: Callable[[], Found]) -> Found | str:
         return find()
     except UnavailableError as error:
         return error.one_line
+
+
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        file = Path(str(error.filename)).name
+        raise UnavailableError(
+            f"{name}: {file} cannot be read: {error.strerror}",
+            hint="Check the file and its permissions, then run the same command again.",
+        ) from error
 
 
 def _missing_device(device: str, machine: Machine) -> str | None:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
 from typing import Final, Literal
 
-from harness.assets.digest import files_sha256, weights_sha256
 from harness.assets.models import ResolvedCheckpoint, ResolvedData
 from harness.environment import Device, Environment, describe_environment, describe_gpus
 from harness.job import Job
@@ -67,13 +64,12 @@ def choose(
         here: this machine.
         rerun: run the failed again, or all.
     """
-    sums = _Sums()
     kept: dict[str, TrialResult] = {}
     differing: dict[str, list[str]] = {}
     for trial_id, result in found.items():
         if result.status in _RUNS_AGAIN or rerun == "all" or (rerun and result.status != "completed"):
             continue
-        difference = next(_differences(result, jobs.get(trial_id), here, sums), None)
+        difference = next(_differences(result, jobs.get(trial_id), here), None)
         if difference is None:
             kept[trial_id] = result
         else:
@@ -81,15 +77,7 @@ def choose(
     return Reuse(kept, tuple(_describe(difference, ids) for difference, ids in differing.items()))
 
 
-class _Sums:
-    """SHA-256 sums, each taken once: trials share checkpoints and data, and a large file takes a second."""
-
-    def __init__(self) -> None:
-        self.weights = cache(lambda folder: weights_sha256(Path(folder)))
-        self.files = cache(lambda *files: files_sha256(dict(files)))
-
-
-def _differences(result: TrialResult, job: Job | None, here: Here, sums: _Sums) -> Iterator[str]:
+def _differences(result: TrialResult, job: Job | None, here: Here) -> Iterator[str]:
     """What a result was got with that is not so now, each as `field was X, is Y`."""
     then = result.environment
     if then is None:
@@ -107,9 +95,11 @@ def _differences(result: TrialResult, job: Job | None, here: Here, sums: _Sums) 
     if job is None:
         return
     if result.checkpoint is not None:
-        yield from _checkpoint_changes(result.checkpoint, job.checkpoint, sums)
+        yield from _checkpoint_changes(result.checkpoint, job.checkpoint)
+        if refused := [name for name in result.checkpoint.allowed_weights if not job.allows_weight(name)]:
+            yield f"allow_weights does not name {refused[0]} any more"
     if result.data is not None:
-        yield from _data_changes(result.data, job.data, sums)
+        yield from _data_changes(result.data, job.data)
 
 
 def _device_changes(then: Device | None, now: Device | None) -> Iterator[str]:
@@ -120,21 +110,29 @@ def _device_changes(then: Device | None, now: Device | None) -> Iterator[str]:
         yield from _changed("driver", then.driver, now.driver)
 
 
-def _checkpoint_changes(then: Checkpoint, now: ResolvedCheckpoint, sums: _Sums) -> Iterator[str]:
+def _checkpoint_changes(then: Checkpoint, now: ResolvedCheckpoint) -> Iterator[str]:
     yield from _changed("checkpoint", then.name, now.name)
     yield from _changed("checkpoint source", _place(then.source), _place(now.source))
     yield from _changed("checkpoint revision", then.revision, now.revision)
-    # A commit or a pinned sum says what the others hold; a folder may hold anything.
-    if then.source == now.source == "local":
-        yield from _changed("checkpoint weights", then.weights_sha256, sums.weights(now.path))
+    if now.digests is None:
+        return
+    yield from _changed("checkpoint weights", then.weights_sha256, now.digests.weights)
+    if then.config_sha256 is not None:
+        yield from _changed("checkpoint config", then.config_sha256, now.digests.config)
+        yield from _changed("checkpoint tokenizer", then.tokenizer_sha256, now.digests.tokenizer)
+    elif now.source == "local":
+        # A commit or pinned digests cover every file of the other sources; a folder may contain anything.
+        yield "the config and the tokenizer of its checkpoint were not recorded"
 
 
-def _data_changes(then: Data, now: ResolvedData, sums: _Sums) -> Iterator[str]:
+def _data_changes(then: Data, now: ResolvedData) -> Iterator[str]:
     yield from _changed("data", then.name, now.name)
     yield from _changed("data source", _place(then.source), _place(now.source))
     yield from _changed("data revision", then.revision, now.revision)
-    if then.source == now.source == "folder" and then.files_sha256 is not None:
-        yield from _changed("data files", then.files_sha256, sums.files(*now.files.items()))
+    if now.source == "folder" and now.files_sha256 is not None:
+        if then.files_sha256 is None:
+            yield "the files of its data set were not recorded"
+        yield from _changed("data files", then.files_sha256, now.files_sha256)
 
 
 def _changed(name: str, then: object, now: object) -> Iterator[str]:

@@ -146,8 +146,8 @@ class _Work:
         assets = self._seams.assets(self._options.assets)
         prepared = prepare(trials, measure, assets, self.machine, self._note)
         reasons = {id_: redact(reason, self.secrets) for id_, reason in prepared.unavailable.items()}
-        at_once = {"concurrent": self._options.jobs}
-        jobs = {id_: job.model_copy(update=at_once) for id_, job in prepared.jobs.items()}
+        settings = {"concurrent": self._options.jobs, "allow_weights": self._suite.allow_weights}
+        jobs = {id_: job.model_copy(update=settings) for id_, job in prepared.jobs.items()}
         prepared = replace(prepared, jobs=jobs, unavailable=reasons)
         require(prepared, strict=self._options.strict)
         return prepared

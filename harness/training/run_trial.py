@@ -19,6 +19,7 @@ from harness.training.describing import describe_checkpoint, describe_data
 from harness.training.devices import describe_device, open_device
 from harness.training.evaluation import METRIC_VERSION, Score, predictions_of
 from harness.training.fitting import Fitting
+from harness.training.inputs import verify_checkpoint, verify_inputs
 from harness.training.phases import PhaseClock
 from harness.training.preparing import prepare_model, prepare_tokens
 from harness.training.proving import prove
@@ -47,11 +48,13 @@ def run_trial(job: Job, announce: Announce) -> TrialResult:
     torch.set_num_threads(threads)
     device = open_device(job.trial.device, job.trial.precision)
     with clock.phase("load_data"):
+        verify_inputs(job)
         corpus = load_corpus(job.trial.task, job.data)
     with clock.phase("tokenize"):
         tokens = prepare_tokens(job, corpus)
     with clock.phase("load_model"):
         loaded = prepare_model(job, corpus, tokens, device)
+        verify_inputs(job)
     found = TrialResult(
         trial=job.trial,
         status="completed",
@@ -59,12 +62,15 @@ def run_trial(job: Job, announce: Announce) -> TrialResult:
         checkpoint=describe_checkpoint(job, loaded),
         data=describe_data(job, corpus, tokens),
         environment=describe_environment(describe_device(device), threads),
+        notes=tokens.notes,
         started=started,
         duration_s=0.0,
     )
     if job.purpose == "prove":
         with clock.phase("prove"):
             parity, predictions = prove(job, device, corpus, tokens, loaded)
+            # The plain model was loaded once more.
+            verify_checkpoint(job)
         result = found.model_copy(update={"parity": parity, "predictions": predictions})
     else:
         result = _train(job, device, tokens, loaded, clock, found)
@@ -91,6 +97,8 @@ def _train(
     with clock.phase("train"):
         fitting.run()
     with clock.phase("write"):
+        # The model maps the file of its weights: a change in place reaches it while it trains.
+        verify_checkpoint(job, ("weights",))
         predictions = predictions_of(fitting.logits, fitting.evaluation)
     single_class = data.eval_majority_share == 1.0
     return found.model_copy(
@@ -104,7 +112,11 @@ def _train(
             ),
             "metric_version": METRIC_VERSION,
             "predictions": predictions,
-            "notes": (*_notes(loaded, fitting.score, single_class=single_class), *fitting.notes),
+            "notes": (
+                *found.notes,
+                *_notes(loaded, fitting.score, single_class=single_class),
+                *fitting.notes,
+            ),
         }
     )
 

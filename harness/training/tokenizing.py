@@ -20,6 +20,7 @@ from harness.training.counters import peak_memory, reset_peak_memory
 from harness.training.data import load_corpus
 from harness.training.describing import describe_data, describe_files
 from harness.training.devices import describe_device
+from harness.training.inputs import verify_inputs
 from harness.training.preparing import prepare_tokens, truncation_length
 from harness.training.tokenization import Tokenized
 from harness.training.tokenizing_ways import (
@@ -50,6 +51,7 @@ def measure_tokenizing(job: Job, way: Tokenization, announce: Announce) -> Trial
     started, since = datetime.now(UTC), time.monotonic()
     threads = job.measure.threads or physical_cores()
     announce(Progress(phase="load_data"))
+    verify_inputs(job)
     corpus = load_corpus(job.trial.task, job.data)
     loaded_s = time.monotonic() - since
     announce(Progress(phase="tokenize"))
@@ -64,6 +66,7 @@ def measure_tokenizing(job: Job, way: Tokenization, announce: Announce) -> Trial
         peaks = peak_memory(device)
         tokens = prepare_tokens(job, corpus)
         _check(encoded, tokens)
+    verify_inputs(job)
     return TrialResult(
         trial=job.trial,
         status="completed",
@@ -72,7 +75,7 @@ def measure_tokenizing(job: Job, way: Tokenization, announce: Announce) -> Trial
         data=describe_data(job, corpus, tokens),
         environment=describe_environment(describe_device(device), threads),
         measurements=(*_rates(seconds, tokens), memory, *peaks, measured("load_data_seconds", loaded_s)),
-        notes=(f"tokenised by {type(tokenizer).__name__}",),
+        notes=(f"tokenised by {type(tokenizer).__name__}", *tokens.notes),
         started=started,
         duration_s=time.monotonic() - since,
     )

@@ -25,6 +25,8 @@ def completed(job: Job) -> TrialResult:
     """What a good trial gives: the same for the same trial, outside of times."""
     draw = random.Random(job.trial.id)
     threads = job.measure.threads or physical_cores()
+    found = job.checkpoint.digests
+    digests = {} if found is None else {f"{part}_sha256": total for part, total in found}
     return make_result(
         job.trial,
         accuracy=draw.uniform(0.6, 0.9),
@@ -34,6 +36,7 @@ def completed(job: Job) -> TrialResult:
             source=job.checkpoint.source,
             revision=job.checkpoint.revision,
             stand_in=job.checkpoint.stand_in,
+            **digests,
         ),
         data=make_data(
             requested=job.data.requested,
@@ -41,6 +44,7 @@ def completed(job: Job) -> TrialResult:
             source=job.data.source,
             revision=job.data.revision,
             synthetic=job.data.synthetic,
+            files_sha256=job.data.files_sha256 if job.data.source == "folder" else None,
         ),
         environment=describe_environment(Device(kind="cpu", name="fake"), threads),
         started=datetime.now(UTC),

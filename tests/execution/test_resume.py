@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from harness.assets.digest import files_sha256, weights_sha256
-from harness.assets.models import CheckpointSource, ResolvedCheckpoint, ResolvedData
+from harness.assets.digest import files_sha256
+from harness.assets.models import CheckpointDigests, CheckpointSource, ResolvedCheckpoint, ResolvedData
 from harness.environment import Device, describe_environment
 from harness.execution.resume import Here, choose, describe_here
 from harness.job import Job
@@ -81,28 +81,43 @@ def test_what_is_not_known_of_a_gpu_is_no_difference() -> None:
     assert why_not(finished(H100), job(), here()) is None
 
 
-def test_a_local_checkpoint_that_changed_runs_again(tmp_path: Path) -> None:
-    (tmp_path / "model.safetensors").write_bytes(b"first")
-    result = finished(H100, source="local", weights_sha256=weights_sha256(tmp_path))
-    assert why_not(result, job(tmp_path, "local"), here(H100)) is None
-    (tmp_path / "model.safetensors").write_bytes(b"second")
-    told = why_not(result, job(tmp_path, "local"), here(H100))
-    assert told is not None
-    assert told.startswith("checkpoint weights was a7937b64b8ca")
+DIGESTS = CheckpointDigests(weights="a" * 64, config="b" * 64, tokenizer="c" * 64)
+RECORDED = {f"{part}_sha256": total for part, total in DIGESTS}
 
 
-def test_a_data_folder_that_changed_runs_again(tmp_path: Path) -> None:
-    for split in ("train", "validation"):
-        (tmp_path / split).write_text(split)
-    files = {split: (str(tmp_path / split),) for split in ("validation", "train")}
-    now = job()
-    now = now.model_copy(update={"data": now.data.model_copy(update={"files": files})})
-    result = finished(H100).model_copy(
-        update={"data": make_data(source="folder", files_sha256=files_sha256(files))}
+def with_digests(source: CheckpointSource = "local", **changes: str) -> Job:
+    """What would run now, on a checkpoint with these digests."""
+    digests = DIGESTS.model_copy(update=changes)
+    found = job(source=source)
+    return found.model_copy(update={"checkpoint": found.checkpoint.model_copy(update={"digests": digests})})
+
+
+@pytest.mark.parametrize("source", ["local", "package", "embedded", "hub cache"])
+@pytest.mark.parametrize("part", ["weights", "config", "tokenizer"])
+def test_a_checkpoint_whose_files_changed_runs_again(part: str, source: CheckpointSource) -> None:
+    result = finished(H100, source=source, **RECORDED)
+    assert why_not(result, with_digests(source), here(H100)) is None
+    changed = with_digests(source, **{part: "0" * 64})
+    assert why_not(result, changed, here(H100)) == (
+        f"checkpoint {part} was {getattr(DIGESTS, part)}, is {'0' * 64}"
     )
-    assert why_not(result, now, here(H100)) is None
-    (tmp_path / "validation").write_text("train")
-    assert (why_not(result, now, here(H100)) or "").startswith("data files was ")
+
+
+def test_a_result_from_before_config_and_tokenizer_were_recorded_is_not_kept_for_a_folder() -> None:
+    older = {"weights_sha256": DIGESTS.weights}
+    assert why_not(finished(H100, source="local", **older), with_digests(), here(H100)) == (
+        "the config and the tokenizer of its checkpoint were not recorded"
+    )
+    packaged = finished(H100, source="package", **older)
+    assert why_not(packaged, with_digests("package"), here(H100)) is None
+
+
+def test_a_result_with_weights_that_are_no_longer_allowed_runs_again() -> None:
+    layer = "bert.encoder.layer.1.output.dense.bias"
+    result = finished(H100, allowed_weights=(layer,))
+    allowing = job().model_copy(update={"allow_weights": ("bert.encoder.layer.1.*",)})
+    assert why_not(result, allowing, here(H100)) is None
+    assert why_not(result, job(), here(H100)) == f"allow_weights does not name {layer} any more"
 
 
 def test_the_digest_of_files_covers_every_part_in_order_and_is_the_old_one_for_a_single_part(
@@ -119,25 +134,16 @@ def test_the_digest_of_files_covers_every_part_in_order_and_is_the_old_one_for_a
     )
 
 
-def test_weights_are_read_once_for_all_trials_and_only_of_folders(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    read: list[Path] = []
-
-    def reading(folder: Path) -> str:
-        read.append(folder)
-        return "ab" * 32
-
-    monkeypatch.setattr("harness.execution.resume.weights_sha256", reading)
-    trials = [make_trial(device="cuda:0", seed=seed) for seed in range(3)]
-    for source, reads in (("local", 1), ("embedded", 0)):
-        read.clear()
-        results = {
-            trial.id: finished(H100, source=source).model_copy(update={"trial": trial}) for trial in trials
-        }
-        jobs = {trial.id: job(tmp_path, source).model_copy(update={"trial": trial}) for trial in trials}  # type: ignore[arg-type] # both are sources
-        assert len(choose(results, jobs, here(H100), rerun=None).results) == 3
-        assert len(read) == reads
+def test_a_data_folder_that_changed_runs_again() -> None:
+    now = job()
+    now = now.model_copy(update={"data": now.data.model_copy(update={"files_sha256": "1" * 64})})
+    for then, difference in (
+        ("1" * 64, None),
+        ("2" * 64, f"data files was {'2' * 64}, is {'1' * 64}"),
+        (None, "the files of its data set were not recorded"),
+    ):
+        result = finished(H100).model_copy(update={"data": make_data(source="folder", files_sha256=then)})
+        assert why_not(result, now, here(H100)) == difference
 
 
 def test_a_cluster_keeps_a_result_of_any_of_its_processors_and_asks_for_no_gpu_of_this_machine() -> None:

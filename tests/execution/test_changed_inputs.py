@@ -1,0 +1,66 @@
+"""Files that change while a suite runs: every trial that would read the new ones is a row with the reason."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.results.models import Report, TrialResult
+from harness.runs import RunOptions, run_suite
+from harness.suite.models import Measure
+from harness.trial import Task, Train
+from tests.execution.fakes import Watcher, fake_suite
+
+pytestmark = pytest.mark.heavy
+
+
+class EditsData(Watcher):
+    """Inverts every training label when the first trial has ended."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self._file = file
+
+    def finished(self, result: TrialResult) -> None:
+        if not self.done:
+            rows = [json.loads(line) for line in self._file.read_text().splitlines()]
+            write(self._file, [row["label"] == 0 for row in rows])
+        super().finished(result)
+
+
+def write(file: Path, labels: list[bool]) -> None:
+    rows = [{"text": f"sentence {at}", "label": int(label)} for at, label in enumerate(labels)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def run(folder: Path, watcher: Watcher, *, seeds: tuple[int, ...] = (0, 1)) -> Report:
+    suite = fake_suite(
+        seeds,
+        task=Task(
+            dataset="sentences", config=None, data_dir=str(folder / "data"), text=("text",), max_length=16
+        ),
+        train=Train(max_steps=1),
+        measure=Measure(warmup_steps=0, roofline=False, threads=1),
+    )
+    suite = suite.model_copy(update={"matrix": suite.matrix | {"checkpoint": ("embedded/bert-uncased",)}})
+    options = RunOptions(assets="auto", reports=folder / "reports", parity=False)
+    return run_suite(suite, options, observer=watcher).report
+
+
+def test_trials_after_a_change_of_the_data_fail_and_the_next_run_uses_one_content(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    for split in ("train", "validation"):
+        write(tmp_path / "data" / f"{split}.jsonl", [at % 3 == 0 for at in range(24)])
+    first, second = run(tmp_path, EditsData(tmp_path / "data" / "train.jsonl")).results
+    assert (first.status, second.status, second.phase) == ("completed", "failed", "load_data")
+    assert (second.reason or "").startswith(
+        "the files of data set sentences changed since the run started (sha256 was "
+    )
+    again = run(tmp_path, Watcher()).results
+    assert [result.status for result in again] == ["completed", "completed"]
+    contents = {result.data.content_sha256 for result in again if result.data is not None}
+    assert len(contents) == 1
+    assert first.data is not None
+    assert first.data.content_sha256 not in contents
