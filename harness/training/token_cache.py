@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from harness.errors import StorageError
+from harness.results.folders import make_folder
 from harness.results.writing import write_atomic
 
 FORMAT: Final = "harness tokens 2"
@@ -86,7 +87,7 @@ def write_entry(file: Path, key: str, entry: Entry) -> str | None:
     numbers = np.array([entry.pad_token_id, entry.truncated], dtype=np.int64)
     payload = save(arrays | {"numbers": numbers})
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(file.parent)
         write_atomic(file, [_first_line(key, payload), payload])
     except (OSError, StorageError) as error:
         cause = error if isinstance(error, OSError) else error.__cause__

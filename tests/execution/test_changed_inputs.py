@@ -7,11 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from harness import __version__
+from harness.assets.models import CheckpointDigests
+from harness.execution.options import DEFAULT_RUNNER
+from harness.execution.preflight import RealAssets
+from harness.execution.ray_messages import Heard, Request
+from harness.execution.ray_task import run_on_node
+from harness.job import Job
 from harness.results.models import Report, TrialResult
 from harness.runs import RunOptions, run_suite
 from harness.suite.models import Measure
 from harness.trial import Task, Train
 from tests.execution.fakes import Watcher, fake_suite
+from tests.factories import make_trial
 
 pytestmark = pytest.mark.heavy
 
@@ -64,3 +72,28 @@ def test_trials_after_a_change_of_the_data_fail_and_the_next_run_uses_one_conten
     assert len(contents) == 1
     assert first.data is not None
     assert first.data.content_sha256 not in contents
+
+
+def test_a_node_of_a_cluster_whose_file_at_the_same_path_is_another_one_fails_the_trial(
+    tmp_path: Path,
+) -> None:
+    assets = RealAssets("embedded")
+    checkpoint = assets.checkpoint("embedded/bert-uncased", None, lambda _note: None)
+    assert checkpoint.digests is not None
+    elsewhere = CheckpointDigests(**dict(checkpoint.digests) | {"config": "0" * 64})
+    job = Job(
+        trial=make_trial(checkpoint="embedded/bert-uncased"),
+        measure=Measure(threads=1),
+        checkpoint=checkpoint.model_copy(update={"digests": elsewhere}),
+        data=assets.data(Task(), lambda _note: None),
+        cache_dir=str(tmp_path),
+    )
+    request = Request(number=7, job=job, runner=DEFAULT_RUNNER, threads=1, grace_s=1.0)
+    *_, last = run_on_node(__version__, 7, request.model_dump_json())
+    result = Heard.model_validate_json(last).result
+    assert result is not None
+    assert (result.status, result.phase) == ("failed", "load_data")
+    assert "config.json of checkpoint embedded/bert-uncased changed since the run started" in (
+        result.reason or ""
+    )
+    assert "give every node the same files" in (result.reason or "")
