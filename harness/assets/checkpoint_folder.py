@@ -49,6 +49,14 @@ def choose_files(name: str, files: Sequence[str]) -> list[str]:
     return [*(file for file in ("config.json", *TOKENIZER_FILES) if file in top), *weights]
 
 
+def weight_files(folder: Path) -> tuple[Path, ...]:
+    """The safetensors files of a checked folder that are loaded: one file, or the shards of its index."""
+    if (folder / WEIGHTS).exists():
+        return (folder / WEIGHTS,)
+    index = json.loads((folder / INDEX).read_bytes())
+    return tuple(folder / name for name in sorted(set(index["weight_map"].values())))
+
+
 def check_folder(name: str, folder: Path) -> None:
     """Refuse a folder that cannot be used; nothing in it is executed.
 

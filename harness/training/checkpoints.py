@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
+from harness.assets.checkpoint_folder import weight_files
 from harness.job import TrialStoppedError
 from harness.training.weights import check_weights, stored_types
 from harness.trial import Attention, TokenTypeIds
@@ -55,7 +56,7 @@ def load_model(
             f"{folder.name} holds no safetensors",
             hint="convert it once with model.save_pretrained(FOLDER): pickled weights can run code",
         )
-    stored = stored_types(folder)
+    stored = stored_types(weight_files(folder))
     try:
         model, loading = AutoModelForSequenceClassification.from_pretrained(
             folder,

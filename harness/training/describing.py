@@ -9,6 +9,7 @@ from typing import Any
 
 from safetensors import safe_open
 
+from harness.assets.checkpoint_folder import weight_files
 from harness.assets.digest import checkpoint_digests, files_sha256
 from harness.data.corpus import count_duplicates
 from harness.data.mrpc import is_published
@@ -40,7 +41,7 @@ def describe_files(job: Job) -> Checkpoint:
     return Checkpoint(
         **_describe_files(job),
         model_type=json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"],
-        parameters=sum(map(_parameters, folder.glob("*.safetensors"))),
+        parameters=sum(map(_parameters, weight_files(folder))),
         dtype="not loaded",
         columns=(),
         newly_initialized=(),

@@ -6,7 +6,7 @@ That is normal for a classification head and for the head of the pretraining. In
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,24 +18,29 @@ from harness.job import TrialStoppedError
 
 _SHOWN: Final = 3
 _FLOATS: Final = frozenset({"F64", "F32", "F16", "BF16"})
+# Names of the first BERT checkpoints, which transformers still takes.
+_OLD_ENDINGS: Final = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 _ALLOW: Final = "name them in the suite's allow_weights, with * as a wildcard"
 
 
-def stored_types(folder: Path) -> dict[str, str]:
+def stored_types(files: Iterable[Path]) -> dict[str, str]:
     """The type of every tensor in a checkpoint's files, such as `{"pooler.bias": "F32"}`, from their headers.
 
     Raises:
-        TrialStoppedError: `failed`, for a file that is no safetensors file or is cut off.
+        TrialStoppedError: `failed`, for a file that is no safetensors file or is cut off, and for a tensor
+            that two files have.
     """
     types: dict[str, str] = {}
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in files:
         try:
             with safe_open(path, framework="numpy") as file:
-                types |= {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118 - no mapping
+                found = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118 - no mapping
         except (SafetensorError, OSError) as error:
             raise TrialStoppedError(
                 "failed", f"{path.name} cannot be read: {error}", hint="get the file again"
             ) from error
+        _refuse_twice(sorted(types.keys() & found.keys()))
+        types |= found
     return types
 
 
@@ -60,8 +65,8 @@ def check_weights(
         The names of the weights that are missing or unused in the body and are allowed.
 
     Raises:
-        TrialStoppedError: `failed`, naming the first weights that are missing, unused, of another shape, not
-            stored as floating-point numbers, or not finite.
+        TrialStoppedError: `failed`, naming the first weights that are missing, unused, of another shape,
+            stored twice or not as floating-point numbers, or not finite.
     """
     _check_shapes(sorted(loading["mismatched_keys"], key=lambda found: str(found[0])))
     missing = [name for name in sorted(loading["missing_keys"]) if _in_body(model, name)]
@@ -73,6 +78,7 @@ def check_weights(
     ]
     refused = [[name for name in names if not allows(name)] for names in (missing, unused)]
     _refuse(*refused)
+    _check_names(model, stored)
     _check_types(model, stored)
     _check_values(model)
     return (*missing, *unused)
@@ -126,6 +132,27 @@ def _check_shapes(mismatched: Sequence[tuple[str, Sequence[int], Sequence[int]]]
         hint="use the config.json that belongs to the weights; if it is the head of another task, save the "
         "checkpoint without it (model.base_model.save_pretrained)",
     )
+
+
+def _check_names(model: PreTrainedModel, stored: Iterable[str]) -> None:
+    """Refuse a weight that is stored under two of the names by which it is loaded: either could be taken."""
+    seen: dict[str, str] = {}
+    for name in sorted(stored):
+        own = name.removeprefix(f"{model.base_model_prefix}.")
+        for old, new in _OLD_ENDINGS.items():
+            own = f"{own.removesuffix(old)}{new}" if own.endswith(old) else own
+        if own in seen:
+            _refuse_twice([seen[own], name])
+        seen[own] = name
+
+
+def _refuse_twice(names: Sequence[str]) -> None:
+    if names:
+        raise TrialStoppedError(
+            "failed",
+            f"the checkpoint stores a weight twice: {_listed(names)}",
+            hint="load it in transformers once, and save it with save_pretrained",
+        )
 
 
 def _check_types(model: PreTrainedModel, stored: Mapping[str, str]) -> None:

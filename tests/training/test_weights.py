@@ -244,6 +244,45 @@ def test_half_precision_weights_are_accepted_and_integers_refused(bert: Path) ->
     assert "stores 1 weight (encoder.layer.1.output.dense.weight I8) in a type" in refusal(bert).message
 
 
+@pytest.mark.parametrize(
+    ("name", "second"),
+    [
+        ("encoder.layer.0.output.dense.weight", "bert.encoder.layer.0.output.dense.weight"),
+        ("encoder.layer.0.output.LayerNorm.bias", "encoder.layer.0.output.LayerNorm.beta"),
+    ],
+)
+def test_a_weight_under_two_names_is_refused(name: str, second: str, bert: Path) -> None:
+    rewrite(bert, lambda weights: weights | {second: torch.zeros_like(weights[name])})
+    said = refusal(bert).message
+    assert said.startswith("the checkpoint stores a weight twice: 2 weights (")
+    assert name in said
+    assert second in said
+
+
+def test_names_of_the_first_checkpoints_are_taken(bert: Path) -> None:
+    def older(name: str) -> str:
+        return name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
+
+    rewrite(bert, lambda weights: {f"bert.{older(name)}": one for name, one in weights.items()})
+    assert load(bert).newly_initialized == ("classifier.bias", "classifier.weight")
+
+
+def test_only_the_shards_that_the_index_names_are_looked_at(bert: Path) -> None:
+    weights = load_file(bert / "model.safetensors")
+    (bert / "model.safetensors").unlink()
+    shards = {"a.safetensors": {}, "b.safetensors": {}, "unused.safetensors": weights}
+    for at, (name, weight) in enumerate(weights.items()):
+        shards[("a.safetensors", "b.safetensors")[at % 2]][name] = weight
+    for shard, content in shards.items():
+        save_file(content, bert / shard, metadata={"format": "pt"})
+    index = {name: shard for shard in ("a.safetensors", "b.safetensors") for name in shards[shard]}
+    (bert / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
+    assert load(bert).allowed == ()
+    index["pooler.dense.bias"] = "unused.safetensors"
+    (bert / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
+    assert "stores a weight twice" in refusal(bert).message
+
+
 def test_a_file_that_is_cut_off_is_named(bert: Path) -> None:
     file = bert / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-100])
