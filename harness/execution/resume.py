@@ -129,10 +129,12 @@ def _data_changes(then: Data, now: ResolvedData) -> Iterator[str]:
     yield from _changed("data", then.name, now.name)
     yield from _changed("data source", _place(then.source), _place(now.source))
     yield from _changed("data revision", then.revision, now.revision)
-    if now.source == "folder" and now.files_sha256 is not None:
-        if then.files_sha256 is None:
-            yield "the files of its data set were not recorded"
+    if now.files_sha256 is None:
+        return
+    if then.files_sha256 is not None:
         yield from _changed("data files", then.files_sha256, now.files_sha256)
+    elif now.source == "folder":
+        yield "the files of its data set were not recorded"
 
 
 def _changed(name: str, then: object, now: object) -> Iterator[str]:

@@ -145,7 +145,7 @@ class Duplicates(Frozen):
 class Data(Frozen):
     """The data that was used in fact. `content_sha256` covers every text, label and id of both splits.
 
-    `files_sha256` covers the files of a folder, which may change between two runs; others have none.
+    `files_sha256` covers the files they were read from; older reports have it for folders alone.
     `published` tells whether the splits equal the published ones of that name, None where no digests of
     these are known.
     """

@@ -78,7 +78,7 @@ def describe_data(job: Job, corpus: Corpus, tokens: Tokenized) -> Data:
         revision=job.data.revision,
         synthetic=job.data.synthetic,
         content_sha256=corpus.content_sha256,
-        files_sha256=files_sha256(job.data.files) if job.data.source == "folder" else None,
+        files_sha256=files_sha256(job.data.files),
         published=None if job.data.synthetic else is_published(job.trial.task, corpus),
         duplicates=Duplicates(
             train=duplicates.train, evaluation=duplicates.evaluation, leaked=duplicates.leaked

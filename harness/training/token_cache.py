@@ -136,17 +136,17 @@ def _read(file: Path, most_bytes: int) -> bytes | None:
     except OSError as error:
         raise UnusableEntryError(error.strerror or type(error).__name__) from error
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
             raise UnusableEntryError("it is not a regular file")
+        if found.st_size > most_bytes:
+            raise UnusableEntryError(f"it is larger than the {most_bytes:,} bytes its examples can take")
         with os.fdopen(descriptor, "rb", closefd=False) as opened:
-            data = opened.read(most_bytes + 1)
+            return opened.read(found.st_size)
     except OSError as error:
         raise UnusableEntryError(error.strerror or type(error).__name__) from error
     finally:
         os.close(descriptor)
-    if len(data) > most_bytes:
-        raise UnusableEntryError(f"it is larger than the {most_bytes:,} bytes that its examples can take")
-    return data
 
 
 def _check_split(split: TokenArrays, name: str, examples: int, max_length: int) -> None:

@@ -22,9 +22,9 @@ from harness.training.describing import describe_data, describe_files
 from harness.training.devices import describe_device
 from harness.training.inputs import verify_inputs
 from harness.training.preparing import prepare_tokens, truncation_length
+from harness.training.token_cache import SPLITS
 from harness.training.tokenization import Tokenized
 from harness.training.tokenizing_ways import (
-    SPLITS,
     Encoded,
     differing,
     open_tokenizer,

@@ -20,10 +20,10 @@ from transformers.models.bert.tokenization_bert_legacy import BertTokenizerLegac
 
 from harness.job import TrialStoppedError
 from harness.training.data import Corpus, Split
+from harness.training.token_cache import SPLITS
 from harness.training.tokenization import TokenizedSplit, load_tokenizer
 from harness.trial import Tokenization, Tokenizer
 
-SPLITS = ("train", "evaluation")
 Encoded = dict[str, Any]
 """What a way of tokenising returns for each split: lists for the whole data set, else a `Dataset`."""
 Numbers = npt.NDArray[Any]

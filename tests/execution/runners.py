@@ -44,7 +44,7 @@ def completed(job: Job) -> TrialResult:
             source=job.data.source,
             revision=job.data.revision,
             synthetic=job.data.synthetic,
-            files_sha256=job.data.files_sha256 if job.data.source == "folder" else None,
+            files_sha256=job.data.files_sha256,
         ),
         environment=describe_environment(Device(kind="cpu", name="fake"), threads),
         started=datetime.now(UTC),

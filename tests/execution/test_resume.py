@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 
 from harness.assets.digest import files_sha256
-from harness.assets.models import CheckpointDigests, CheckpointSource, ResolvedCheckpoint, ResolvedData
+from harness.assets.models import (
+    CheckpointDigests,
+    CheckpointSource,
+    DataSource,
+    ResolvedCheckpoint,
+    ResolvedData,
+)
 from harness.environment import Device, describe_environment
 from harness.execution.resume import Here, choose, describe_here
 from harness.job import Job
@@ -134,16 +140,20 @@ def test_the_digest_of_files_covers_every_part_in_order_and_is_the_old_one_for_a
     )
 
 
-def test_a_data_folder_that_changed_runs_again() -> None:
-    now = job()
-    now = now.model_copy(update={"data": now.data.model_copy(update={"files_sha256": "1" * 64})})
-    for then, difference in (
-        ("1" * 64, None),
-        ("2" * 64, f"data files was {'2' * 64}, is {'1' * 64}"),
-        (None, "the files of its data set were not recorded"),
-    ):
-        result = finished(H100).model_copy(update={"data": make_data(source="folder", files_sha256=then)})
-        assert why_not(result, now, here(H100)) == difference
+@pytest.mark.parametrize("source", ["folder", "embedded", "hub cache"])
+def test_data_whose_files_changed_run_again(source: DataSource) -> None:
+    then, now = "1" * 64, job()
+    found = {"source": source, "files_sha256": then}
+    now = now.model_copy(update={"data": now.data.model_copy(update=found)})
+    cases = {
+        then: None,
+        "2" * 64: f"data files was {'2' * 64}, is {then}",
+        # Older reports have it for folders alone.
+        None: "the files of its data set were not recorded" if source == "folder" else None,
+    }
+    for recorded, difference in cases.items():
+        data = make_data(source=source, files_sha256=recorded)
+        assert why_not(finished(H100).model_copy(update={"data": data}), now, here(H100)) == difference
 
 
 def test_a_cluster_keeps_a_result_of_any_of_its_processors_and_asks_for_no_gpu_of_this_machine() -> None:

@@ -18,6 +18,14 @@ def test_a_small_suite_takes_the_defaults() -> None:
     assert suite.max_trials == 1_000
 
 
+def test_weights_that_may_be_missing_are_a_list_of_names() -> None:
+    assert suite_with().allow_weights == ()
+    assert "allow_weights" not in suite_with().model_dump_json()
+    assert suite_with("allow_weights: [bert.pooler.*, x]").allow_weights == ("bert.pooler.*", "x")
+    assert "allow_weights must be a list; found the text" in refusal_with("allow_weights: bert.*")
+    assert "1 to 256 characters" in refusal_with('allow_weights: [""]')
+
+
 def test_all_errors_come_at_once_in_the_order_of_the_file() -> None:
     lines = refusals(
         "name: ../x\nepochs: 3\nmatrix: {checkpoint: [], padding: [stati]}\ntrain: {lr: 1}\n", ["foo=1"]

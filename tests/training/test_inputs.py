@@ -136,6 +136,12 @@ def test_a_checkpoint_that_changes_during_its_proof_ends_the_proof(
     assert "changed since the run started" in refusal(job, during("prove", edit, job)).message
 
 
+def test_a_checkpoint_that_changed_before_its_proof_ends_the_proof(resolved: Callable[..., Job]) -> None:
+    job = resolved().model_copy(update={"purpose": "prove"})
+    edit_config(job)
+    assert "changed since the run started" in refusal(job, lambda _progress: None).message
+
+
 def test_data_that_changes_during_a_tokenising_trial_ends_it(resolved: Callable[..., Job]) -> None:
     job = resolved(tokenization=Tokenization(method="whole"))
     assert DATA in refusal(job, during("tokenize", edit_data, job)).message
