@@ -53,8 +53,8 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
     """The safetensors files of a checked folder that are loaded: one file, or the shards of its index."""
     if (folder / WEIGHTS).exists():
         return (folder / WEIGHTS,)
-    index = json.loads((folder / INDEX).read_bytes())
-    return tuple(folder / name for name in sorted(set(index["weight_map"].values())))
+    shards = set(_read_json(folder.name, folder / INDEX)["weight_map"].values())
+    return tuple(folder / shard for shard in sorted(shards))
 
 
 def check_folder(name: str, folder: Path) -> None:
