@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,8 @@ def test_a_checkpoint_of_every_source_has_the_digests_of_its_files(
 @pytest.mark.parametrize("folder", [True, False])
 def test_a_data_set_of_every_source_has_the_digest_of_its_files(folder: bool, tmp_path: Path) -> None:
     for split in ("train", "validation"):
-        (tmp_path / f"{split}.jsonl").write_text(split)
+        rows = [{"sentence1": f"{split} {label}", "sentence2": "b", "label": label} for label in (0, 1)]
+        (tmp_path / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
     task = Task(dataset="pairs", config=None, data_dir=str(tmp_path)) if folder else Task()
     found = RealAssets("auto" if folder else "embedded").data(task, quietly)
     assert found.source == ("folder" if folder else "embedded")

@@ -65,7 +65,7 @@ def edit_tokenizer(job: Job) -> None:
 
 def edit_data(job: Job) -> None:
     """Invert every label: a file of the same size."""
-    file = Path(job.data.files["train"])
+    file = Path(job.data.files["train"][0])
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     file.write_text("".join(json.dumps(row | {"label": 1 - row["label"]}) + "\n" for row in rows))
 
