@@ -87,6 +87,18 @@ class Device(Frozen):
     clock_mhz: float | None = None
 
 
+class Torch(Frozen):
+    """The installed torch; `cuda` is the CUDA version it was built for, None for a CPU build."""
+
+    installed: bool
+    cuda: str | None = None
+
+    def __str__(self) -> str:
+        if not self.installed:
+            return "torch is not installed"
+        return f"torch is built for {'the CPU only' if self.cuda is None else f'CUDA {self.cuda}'}"
+
+
 class Git(Frozen):
     """The commit of the current directory's repository, and whether tracked files differ from it."""
 
@@ -186,14 +198,20 @@ def describe_git(folder: Path) -> Git | None:
     return Git(commit=commit, dirty=bool(changes))
 
 
-def torch_cuda_build() -> str | None:
-    """The CUDA version torch was built for, None for a CPU build or no torch; read without importing it."""
+def installed_torch() -> Torch:
+    """Whether torch is installed and for which CUDA version it was built, read without importing it.
+
+    A folder that an uninstallation left behind does not count.
+    """
     spec = importlib.util.find_spec("torch")
-    if spec is None or spec.origin is None:
-        return None
-    version = (Path(spec.origin).parent / "version.py").read_text()
+    try:
+        version = (Path(spec.origin).parent / "version.py").read_text() if spec and spec.origin else None
+    except OSError:
+        version = None
+    if version is None:
+        return Torch(installed=False)
     found = re.search(r"^cuda\b[^=\n]*=\s*['\"]([^'\"]+)", version, re.MULTILINE)
-    return found[1] if found else None
+    return Torch(installed=True, cuda=found[1] if found else None)
 
 
 @cache
@@ -209,7 +227,7 @@ def available_devices() -> tuple[str, ...]:
 @cache
 def describe_gpus() -> dict[str, Device]:
     """The CUDA devices that torch can use here, by the name a suite gives them: `cuda:0` and on."""
-    if torch_cuda_build() is None:
+    if installed_torch().cuda is None:
         return {}
     driver = nvidia_driver()
     return {

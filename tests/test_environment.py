@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from harness import environment
-from harness.environment import Device, describe_cpu, describe_environment, describe_git, torch_cuda_build
+from harness.environment import (
+    Device,
+    Torch,
+    describe_cpu,
+    describe_environment,
+    describe_git,
+    installed_torch,
+)
 
 
 def test_nothing_private_is_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,14 +93,16 @@ def test_the_cuda_build_of_torch_is_read_without_importing_it(
         origin = str(package / "__init__.py")
 
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: Spec)
-    assert torch_cuda_build() == cuda
+    assert installed_torch() == Torch(installed=True, cuda=cuda)
+    (package / "version.py").unlink()
+    assert installed_torch() == Torch(installed=False)
 
 
 @pytest.fixture
 def cuda_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """The names of the GPUs that the driver would list, for a CUDA build of torch on Linux."""
     names: list[str] = []
-    monkeypatch.setattr(environment, "torch_cuda_build", lambda: "13.0")
+    monkeypatch.setattr(environment, "installed_torch", lambda: Torch(installed=True, cuda="13.0"))
     monkeypatch.setattr(environment, "_cuda_device_names", lambda: names)
     monkeypatch.setattr("sys.platform", "linux")
     for cached in (environment.available_devices, environment.describe_gpus):
@@ -115,7 +124,7 @@ def test_gpus_are_described_by_the_names_a_suite_gives_them(cuda_names: list[str
 
 def test_a_build_for_the_cpu_has_no_gpu(cuda_names: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     cuda_names.append("Tesla T4")
-    monkeypatch.setattr(environment, "torch_cuda_build", lambda: None)
+    monkeypatch.setattr(environment, "installed_torch", lambda: Torch(installed=True))
     assert environment.describe_gpus() == {}
 
 

@@ -13,7 +13,7 @@ from harness.analysis.naming import only_tokenise
 from harness.assets.models import AssetsMode
 from harness.assets.resolve import peek_checkpoint
 from harness.data.checking import plan_data
-from harness.environment import available_devices
+from harness.environment import available_devices, installed_torch
 from harness.errors import HarnessError
 from harness.output.safe_text import safe_text
 from harness.suite.matrix import expand
@@ -92,7 +92,12 @@ def _lines(plan: dict[str, Any]) -> list[str]:
     ]
     used.append([safe_text(plan["task"]), safe_text(plan["data"])])
     used += [
-        [found["name"], "here" if found["available"] else "not here: its trials will be unavailable"]
+        [
+            found["name"],
+            "here"
+            if found["available"]
+            else f"not here ({installed_torch()}): its trials will be unavailable",
+        ]
         for found in plan["devices"]
     ]
     count = f"{len(trials):,} {'trial' if len(trials) == 1 else 'trials'}"

@@ -7,9 +7,9 @@ from typing import Final, Literal
 
 from harness.assets.find_data import MRPC_VARIABLE
 from harness.errors import UnavailableError
-from harness.execution.doctor_facts import Facts, Package, Place
+from harness.execution.doctor_facts import Facts, Place
 from harness.execution.redaction import redact, secrets_in
-from harness.execution.requirements import INSTALL, is_below
+from harness.execution.requirements import Package, install_hint
 from harness.frozen import Frozen
 from harness.suite.models import Measure
 
@@ -52,16 +52,13 @@ def exit_code(findings: tuple[Finding, ...]) -> int:
 
 def _versions(facts: Facts) -> Iterator[Finding]:
     yield _ok(f"Python {facts.python}")
-    for kind, packages, install in (
-        ("harness itself", facts.packages, "pip install harness"),
-        ("training", facts.training_packages, INSTALL),
+    for kind, packages, extra in (
+        ("harness itself", facts.packages, None),
+        ("training", facts.training_packages, "train"),
     ):
-        wrong = [package for package in packages if is_below(package.found, package.floor)]
+        wrong = [package for package in packages if not package.satisfied]
         for package in wrong:
-            yield _problem(
-                f"{package.name} {package.found or 'is missing'}, {kind} needs {package.floor} or newer",
-                f"Install it: {install}",
-            )
+            yield _problem(f"{kind} {package}", install_hint(extra, wrong))
         if packages and not wrong:
             yield _ok(f"packages for {kind}: {', '.join(map(_named, packages))}")
     if not facts.packages:
@@ -73,17 +70,16 @@ def _named(package: Package) -> str:
 
 
 def _devices(facts: Facts) -> Iterator[Finding]:
-    build = "the CPU only" if facts.cuda_build is None else f"CUDA {facts.cuda_build}"
     named = [f"{name} ({facts.gpus[name]})" if name in facts.gpus else name for name in facts.devices]
-    yield _ok(f"devices: {', '.join(named)}; torch is built for {build}")
-    if facts.cuda_build is None and facts.driver is not None:
+    yield _ok(f"devices: {', '.join(named)}; {facts.torch}")
+    if facts.torch.installed and facts.torch.cuda is None and facts.driver is not None:
         yield _warning(
-            f"there is an NVIDIA driver {facts.driver}, but torch is built for the CPU only",
+            f"there is an NVIDIA driver {facts.driver}, but {facts.torch}",
             "Trials on cuda would be unavailable; install a CUDA build of torch (pytorch.org says how).",
         )
-    if facts.cuda_build is not None and not facts.gpus:
+    if facts.torch.cuda is not None and not facts.gpus:
         yield _warning(
-            f"torch is built for CUDA {facts.cuda_build}, but there is no GPU that it can use",
+            f"{facts.torch}, but there is no GPU that it can use",
             "Trials on cuda would be unavailable. With a GPU here: check the driver with nvidia-smi, and "
             "CUDA_VISIBLE_DEVICES; without one, a CPU build of torch spares 3 GB.",
         )

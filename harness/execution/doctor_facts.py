@@ -23,23 +23,14 @@ from harness.assets.intact import embedded_damage
 from harness.assets.packages import PACKAGED, packaged_damage, packaged_folder
 from harness.assets.places import hub_cache, wanted_cache_root
 from harness.data.checking import plan_data
-from harness.environment import available_devices, describe_gpus, nvidia_driver, torch_cuda_build
+from harness.environment import Torch, available_devices, describe_gpus, installed_torch, nvidia_driver
 from harness.errors import InvalidInputError
-from harness.execution.requirements import floors, installed_version, own_requirements
+from harness.execution.requirements import Package, own_requirements, required
 from harness.trial import Task
 
 HUB_SECONDS: Final = 3.0
 # Below Linux's way of saying "without a limit".
 _UNLIMITED: Final = 2**62
-
-
-@dataclass(frozen=True, slots=True)
-class Package:
-    """A package with its floor; `found` is None where it is missing."""
-
-    name: str
-    floor: str
-    found: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +61,7 @@ class Facts:
     python: str
     packages: tuple[Package, ...]
     training_packages: tuple[Package, ...]
-    cuda_build: str | None
+    torch: Torch
     devices: tuple[str, ...]
     gpus: Mapping[str, str]
     driver: str | None
@@ -91,9 +82,9 @@ def gather(reports: Path, *, offline: bool) -> Facts:
     lines, endpoint = own_requirements(), default_hub().endpoint
     return Facts(
         python=platform.python_version(),
-        packages=_packages(floors(lines, None)),
-        training_packages=_packages(floors(lines, "train")),
-        cuda_build=torch_cuda_build(),
+        packages=required(lines, None),
+        training_packages=required(lines, "train"),
+        torch=installed_torch(),
         devices=available_devices(),
         gpus={name: gpu.name for name, gpu in describe_gpus().items()},
         driver=nvidia_driver(),
@@ -108,10 +99,6 @@ def gather(reports: Path, *, offline: bool) -> Facts:
         damaged=embedded_damage(),
         fetched={name: packaged_damage(name) for name in PACKAGED if packaged_folder(name) is not None},
     )
-
-
-def _packages(lowest: Mapping[str, str]) -> tuple[Package, ...]:
-    return tuple(Package(name, floor, installed_version(name)) for name, floor in lowest.items())
 
 
 def _mrpc() -> str:

@@ -14,7 +14,7 @@ from harness.assets.digest import checkpoint_digests, files_sha256
 from harness.assets.models import AssetsMode, ResolvedCheckpoint, ResolvedData
 from harness.assets.resolve import cache_root, find_checkpoint, find_data
 from harness.data.checking import check_data
-from harness.environment import available_devices, torch_cuda_build
+from harness.environment import Torch, available_devices, installed_torch
 from harness.errors import UnavailableError
 from harness.execution.lengths import refuse_lengths
 from harness.job import Job
@@ -77,20 +77,20 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The devices here, best first, and the CUDA version of torch, None for a CPU build.
+    """The devices here, best first, and the torch that computes on them.
 
     `name` is what a message calls the machine. `processors` are the models of a cluster's, None for our own.
     """
 
     devices: tuple[str, ...]
-    cuda_build: str | None
+    torch: Torch
     name: str = "this machine"
     processors: tuple[str, ...] | None = None
 
 
 def this_machine() -> Machine:
     """The devices that torch can use here."""
-    return Machine(available_devices(), torch_cuda_build())
+    return Machine(available_devices(), installed_torch())
 
 
 def prepare(
@@ -181,8 +181,7 @@ def _readable(name: str) -> Iterator[None]:
 def _missing_device(device: str, machine: Machine) -> str | None:
     if device in machine.devices:
         return None
-    build = "for the CPU only" if machine.cuda_build is None else f"for CUDA {machine.cuda_build}"
-    return f"{device}: not here; {machine.name} has {', '.join(machine.devices)} and torch is built {build}"
+    return f"{device}: not here; {machine.name} has {', '.join(machine.devices)} and {machine.torch}"
 
 
 def _describe(found: ResolvedCheckpoint | ResolvedData) -> str:

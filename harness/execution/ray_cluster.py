@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from harness.environment import torch_cuda_build
+from harness.environment import installed_torch
 from harness.errors import UnavailableError
 from harness.execution.local import Place
 from harness.execution.preflight import Machine
@@ -28,7 +28,7 @@ class RayCluster:
         name = f"the Ray cluster {self.address}, where a trial sees one GPU, as cuda:0,"
         devices = ("cuda:0", "cpu") if has_gpu else ("cpu",)
         known = dict.fromkeys(node.processor for node in self.connection.nodes if node.processor is not None)
-        return Machine(devices, torch_cuda_build(), name=name, processors=tuple(known))
+        return Machine(devices, installed_torch(), name=name, processors=tuple(known))
 
     def require_nodes(self) -> None:
         """Make sure that at least one node can run trials at all.

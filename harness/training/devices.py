@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import torch
 
-from harness.environment import Device, available_devices, describe_cpu, torch_cuda_build
+from harness.environment import Device, available_devices, describe_cpu, installed_torch
 from harness.job import TrialStoppedError
 from harness.trial import Precision
 
@@ -26,11 +26,10 @@ def open_device(name: str, precision: Precision) -> torch.device:
         TrialStoppedError: `unavailable`, naming what is here, for a device or precision that is not.
     """
     if name not in (present := available_devices()):
-        build = torch_cuda_build()
         raise TrialStoppedError(
             "unavailable",
-            f"{name} is not here: torch {torch.__version__} "
-            f"({f'CUDA {build}' if build else 'no CUDA'} build) can use {', '.join(present)}",
+            f"{name} is not here: torch {torch.__version__} can use {', '.join(present)} "
+            f"and {installed_torch()}",
             hint="run on a machine that has it, or ask for device: auto",
         )
     device = _only(torch.device(name))

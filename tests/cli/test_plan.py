@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main, plan
+from harness.environment import installed_torch
 from harness.trial import Padding, Trial
 from tests.suite.suite_texts import SMALL
 
@@ -70,7 +71,10 @@ def test_a_device_that_is_not_here_is_said_to_be_missing(
     small: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(small, "-o", "matrix.device=['cuda:1', cpu]") == 0
-    assert "  cuda:1             not here: its trials will be unavailable\n" in capsys.readouterr().out
+    assert (
+        f"  cuda:1             not here ({installed_torch()}): its trials will be unavailable\n"
+        in capsys.readouterr().out
+    )
 
 
 def test_json_holds_the_same(small: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,15 +8,21 @@ from typing import Any
 
 import pytest
 
+from harness.environment import Torch
 from harness.execution.doctor import Finding, diagnose, exit_code
-from harness.execution.doctor_facts import Facts, Package, Place
+from harness.execution.doctor_facts import Facts, Place
+from harness.execution.requirements import Package
 
+CPU_BUILD = Torch(installed=True)
 PLENTY = 100_000_000_000
 HEALTHY = Facts(
     python="3.11.7",
-    packages=(Package("click", "8.2", "8.5.1"),),
-    training_packages=(Package("torch", "2.10", "2.13.0+cu128"), Package("datasets", "5.2", "5.2.0")),
-    cuda_build="12.8",
+    packages=(Package("click", "click>=8.2", "8.5.1", satisfied=True),),
+    training_packages=(
+        Package("torch", "torch>=2.10", "2.13.0+cu128", satisfied=True),
+        Package("datasets", "datasets>=5.2", "5.2.0", satisfied=True),
+    ),
+    torch=Torch(installed=True, cuda="12.8"),
     devices=("cuda:0", "cpu"),
     gpus={"cuda:0": "NVIDIA H100 80GB HBM3"},
     driver="570.86.15",
@@ -48,14 +54,17 @@ def test_a_healthy_machine_gets_no_advice_and_exit_code_0() -> None:
 
 PROBLEMS: list[tuple[dict[str, Any], str]] = [
     (
-        {"training_packages": (Package("transformers", "5.3", "4.57"),)},
-        "transformers 4.57, training needs 5.3",
+        {"training_packages": (Package("transformers", "transformers>=5.3,<6", "4.57", satisfied=False),)},
+        "training needs transformers>=5.3,<6, found 4.57",
     ),
     (
-        {"training_packages": (Package("torch", "2.10", None),)},
-        "torch is missing, training needs 2.10 or newer",
+        {"training_packages": (Package("torch", "torch>=2.10", None, satisfied=False),)},
+        "training needs torch>=2.10, found none",
     ),
-    ({"packages": (Package("click", "8.2", "8.1"),)}, "click 8.1, harness itself needs 8.2 or newer"),
+    (
+        {"packages": (Package("click", "click>=8.2", "8.1", satisfied=False),)},
+        "harness itself needs click>=8.2, found 8.1",
+    ),
     ({"packages": ()}, "harness is not installed"),
     (
         {"reports": Place(Path("/ro"), "Read-only file system")},
@@ -88,7 +97,7 @@ def test_what_would_stop_a_run_is_a_problem_with_advice_and_exit_code_69(
 
 WARNINGS: list[tuple[dict[str, Any], str]] = [
     (
-        {"cuda_build": None, "gpus": {}, "devices": ("cpu",)},
+        {"torch": CPU_BUILD, "gpus": {}, "devices": ("cpu",)},
         "NVIDIA driver 570.86.15, but torch is built for the CPU",
     ),
     ({"gpus": {}, "devices": ("cpu",)}, "built for CUDA 12.8, but there is no GPU"),
@@ -114,8 +123,9 @@ def test_what_slows_or_changes_a_run_is_a_warning_with_advice(changes: dict[str,
     [
         ({"hub": "not asked: HF_HUB_OFFLINE is set"}, "the Hub was not asked: HF_HUB_OFFLINE is set"),
         ({"fetched": {"minilm": None}}, "the fetched checkpoint minilm has its pinned digests"),
+        ({"torch": Torch(installed=False), "gpus": {}, "devices": ("cpu",)}, "cpu; torch is not installed"),
         ({"mrpc": "folder given by HARNESS_MRPC_DIR, layout glue"}, "MRPC: folder given by HARNESS_MRPC_DIR"),
-        ({"cuda_build": None, "gpus": {}, "devices": ("cpu",), "driver": None}, "built for the CPU only"),
+        ({"torch": CPU_BUILD, "gpus": {}, "devices": ("cpu",), "driver": None}, "built for the CPU only"),
     ],
 )
 def test_what_is_fine_is_said_too(changes: dict[str, Any], words: str) -> None:

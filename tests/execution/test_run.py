@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.assets.models import AssetsMode, ResolvedCheckpoint, ResolvedData
-from harness.environment import physical_cores
+from harness.environment import Torch, physical_cores
 from harness.errors import InvalidInputError, StorageError, UnavailableError
 from harness.execution.options import RunOptions, Seams
 from harness.execution.preflight import Machine, Note
@@ -298,7 +298,8 @@ def _run_with(
     ).report
 
 
-CPU_ONLY = Machine(("cpu",), None)
+CPU_ONLY = Machine(("cpu",), Torch(installed=True))
+ONE_GPU = Machine(("cuda:0", "cpu"), Torch(installed=True, cuda="12.8"))
 
 
 def test_a_missing_checkpoint_makes_its_trials_unavailable_and_the_others_run(tmp_path: Path) -> None:
@@ -309,7 +310,7 @@ def test_a_missing_checkpoint_makes_its_trials_unavailable_and_the_others_run(tm
 
 
 def test_a_missing_device_is_unavailable_with_the_devices_that_are_here(tmp_path: Path) -> None:
-    report = _run_with(tmp_path, {"device": ("cuda:3", "cpu")}, Machine(("cuda:0", "cpu"), "12.8"))
+    report = _run_with(tmp_path, {"device": ("cuda:3", "cpu")}, ONE_GPU)
     row = next(result for result in report.results if result.status == "unavailable")
     assert row.trial.device == "cuda:3"
     assert row.reason == "cuda:3: not here; this machine has cuda:0, cpu and torch is built for CUDA 12.8"
@@ -361,7 +362,7 @@ def test_different_devices_run_at_the_same_time(tmp_path: Path) -> None:
         suite,
         RunOptions(reports=tmp_path, runner=f"{RUNNERS}:slow"),
         observer=watcher,
-        seams=Seams(assets=_Assets, machine=lambda: Machine(("cuda:0", "cpu"), "12.8")),
+        seams=Seams(assets=_Assets, machine=lambda: ONE_GPU),
     ).report
     assert statuses(report) == ["completed"] * 2
     assert watcher.begun_before_first_end == 2

@@ -10,39 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import UnavailableError
 from harness.execution.host_memory import oom_kills
 from harness.execution.log_tail import log_tail
 from harness.execution.options import DEFAULT_RUNNER
-from harness.execution.requirements import floors, require_extra
 from harness.execution.worker_environment import worker_environment
-
-REQUIREMENTS = [
-    "click>=8.2",
-    "torch>=2.10; extra == 'train'",
-    'transformers>=5.3; extra == "train"',
-    "pytest>=8; extra == 'test'",
-]
-
-
-def test_floors_are_read_from_the_packages_own_metadata() -> None:
-    assert floors(REQUIREMENTS, "train") == {"torch": "2.10", "transformers": "5.3"}
-    assert floors(REQUIREMENTS, None) == {"click": "8.2"}
-    require_extra("train")
-
-
-def test_a_package_that_is_too_old_or_missing_is_named_with_the_install_line() -> None:
-    versions = {"torch": "2.10.0+cpu", "transformers": "4.57"}
-    with pytest.raises(UnavailableError, match=r"needs transformers>=5\.3, found 4\.57\n.*harness\[train\]"):
-        require_extra("train", REQUIREMENTS, versions.get)
-    with pytest.raises(UnavailableError, match=r"needs torch>=2\.10, found none; needs transformers"):
-        require_extra("train", REQUIREMENTS, lambda name: None)
-    require_extra("train", REQUIREMENTS, (versions | {"transformers": "5.3.0rc1"}).get)
-
-
-@pytest.mark.parametrize("found", ["5.3", "5.3.0", "5.10.1", "6.0.dev0"])
-def test_versions_are_compared_as_numbers(found: str) -> None:
-    require_extra("train", REQUIREMENTS, {"torch": "2.13.0+cpu", "transformers": found}.get)
 
 
 def test_workers_get_threads_compiled_modules_and_no_secret(tmp_path: Path) -> None:
