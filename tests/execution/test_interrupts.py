@@ -30,13 +30,16 @@ SEEDS = [106, 107, 109]
 class OnTerminal:
     """`harness run` with its standard error on a pseudo-terminal, which it leads as a shell would have it."""
 
-    def __init__(self, folder: Path, runner: str, *arguments: str, **changes: str) -> None:
+    def __init__(self, folder: Path, runner: str, *arguments: str, ignored: str = "", **changes: str) -> None:
         self.folder = folder
         self.reports = folder / "reports"
         ours, theirs = pty.openpty()
         self._terminal = ours
+        line = command(write_suite(folder, SEEDS), *arguments, runner=runner)
+        if ignored:
+            line = ["sh", "-c", f"trap '' {ignored}; exec \"$@\"", "sh", *line]
         self._process = subprocess.Popen(
-            command(write_suite(folder, SEEDS), *arguments, runner=runner),
+            line,
             cwd=folder,
             env=environ(TERM="xterm", **changes),
             stdin=theirs,
@@ -123,6 +126,18 @@ def test_a_second_interrupt_ends_at_once(tmp_path: Path) -> None:
     run.signal(signal.SIGINT)
     assert run.end(seconds=6.0) == 130
     assert run.whole()
+    assert wait_for_none_in(tmp_path) == []
+
+
+def test_a_signal_that_was_ignored_at_the_start_stays_ignored(tmp_path: Path) -> None:
+    """`nohup` and background jobs ignore Ctrl-C or a closed terminal; SIGTERM still ends the run in order."""
+    run = OnTerminal(tmp_path, "hostile", ignored="INT HUP")
+    run.wait_for(run.training)
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        run.signal(number)
+    assert run.end() == 143
+    (path,) = run.reports.glob("*/*/report.json")
+    assert [result.status for result in load_report(path).results] == ["interrupted", "pending", "pending"]
     assert wait_for_none_in(tmp_path) == []
 
 
