@@ -16,7 +16,7 @@ IDENTITY_VERSION: Final = "v1"
 PaddingStrategy = Literal["static", "dynamic", "bucketed", "unpadded"]
 Precision = Literal["fp32", "bf16", "fp16"]
 Engine = Literal["trainer", "loop"]
-Attention = Literal["eager", "sdpa", "jagged"]
+Attention = Literal["auto", "eager", "sdpa", "jagged"]
 TokenTypeIds = Literal["auto", "drop"]
 LastLayer = Literal["all", "cls"]
 TokenizationMethod = Literal["whole", "map", "map_batched"]
@@ -126,6 +126,7 @@ class Train(Frozen):
 class Trial(Frozen):
     """One condition and one seed. `device` is concrete here: `cpu`, `cuda:0`, `mps`.
 
+    `attention` is `auto` for `sdpa` where the model supports it and `eager` elsewhere.
     `last_layer` is what the encoder's last one computes: all positions, or the one that a classifier reads.
     With `cuda_graphs` the passes over padded batches are captured once and replayed.
     With `tokenization` the trial only tokenises its data, and all that is about training has no effect.
@@ -139,7 +140,7 @@ class Trial(Frozen):
     device: str
     precision: Precision = "fp32"
     engine: Engine = "trainer"
-    attention: Attention = "sdpa"
+    attention: Attention = "auto"
     token_type_ids: TokenTypeIds = "auto"
     last_layer: Annotated[LastLayer, Field(exclude_if=lambda given: given == "all")] = "all"
     cuda_graphs: Annotated[bool, Field(exclude_if=lambda given: not given)] = False

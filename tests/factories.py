@@ -132,6 +132,7 @@ def make_checkpoint(**changes: Any) -> Checkpoint:
         "revision": None,
         "stand_in": False,
         "weights_sha256": "ab" * 32,
+        "attention": "sdpa",
         "model_type": "bert",
         "parameters": 123_456,
         "dtype": "float32",

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from harness.analysis.naming import axes, label, varying_axes
+from harness.analysis.naming import axes, label, shown_axes, varying_axes
 from harness.analysis.parity import proofs
 from harness.errors import InvalidInputError, NotComparableError
 from harness.results.models import Report, TrialResult
@@ -132,7 +132,8 @@ def axes_apart(axis: str, names: Collection[str]) -> frozenset[str]:
 
 def pair_labels(pairs: Sequence[Pair], apart: Collection[str]) -> list[str]:
     """A label for each pair: what varies among all, and the devices where these alone tell two apart."""
-    shown = [{name: value for name, value in pair.axes.items() if name not in apart} for pair in pairs]
+    left = ({name: value for name, value in pair.axes.items() if name not in apart} for pair in pairs)
+    shown = shown_axes(left)
     varying = varying_axes(shown) or [name for name in ("checkpoint", "padding") if name not in apart]
     texts = [label(values, varying) for values in shown]
     counts = Counter((pair.candidate, text) for pair, text in zip(pairs, texts, strict=True))

@@ -10,6 +10,7 @@ import numpy as np
 from harness.analysis.comparison_models import Explanation, FieldChange, Flip, Flips
 from harness.analysis.conditions import environment_of
 from harness.analysis.contrasts import Evidence
+from harness.analysis.naming import attention_of
 from harness.analysis.sheets import PairedSheets
 from harness.results.models import Report, TrialResult
 
@@ -31,8 +32,8 @@ def explain_pairs(evidence: Sequence[Evidence], labels: Sequence[str], apart: Co
         )
         for before, after in zip(each.timed.before, each.timed.after, strict=True):
             described = (
-                _environment(before, each.pair.before.report),
-                _environment(after, each.pair.after.report),
+                _environment(before, each.pair.before.report, apart),
+                _environment(after, each.pair.after.report, apart),
             )
             environment |= dict.fromkeys(_changes(name, *described))
         if isinstance(each.paired, PairedSheets):
@@ -51,11 +52,13 @@ def _configuration(evidence: Evidence, side: int, apart: Collection[str]) -> dic
     )
 
 
-def _environment(result: TrialResult, report: Report) -> dict[str, str]:
-    """Where it ran, without what differs from one minute to the next."""
+def _environment(result: TrialResult, report: Report, apart: Collection[str]) -> dict[str, str]:
+    """Where it ran and what `attention: auto` became, without what differs from one minute to the next."""
     dumped = environment_of(result, report).model_dump(mode="json", exclude={"load_average"})
     fields = {"harness_version": report.harness_version} | _flat(dumped)
     fields.pop("device.clock_mhz", None)
+    if "attention" not in apart:
+        fields["attention"] = attention_of(result)
     return fields
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Final
 
+from harness.results.models import TrialResult
 from harness.trial import Trial
 
 # What these axes hold explains itself; every other value is written as `name=value`.
 _BARE: Final = frozenset(
     {"checkpoint", "padding", "device", "precision", "engine", "attention", "tokenization", "tokenizer"}
 )
+# Of those axes, values that need the name too.
+_UNCLEAR: Final = frozenset({"auto"})
 
 
 def axes(trial: Trial) -> dict[str, str]:
@@ -38,6 +42,12 @@ def axes(trial: Trial) -> dict[str, str]:
     }
 
 
+def attention_of(result: TrialResult) -> str:
+    """The implementation of attention that ran; the one asked for where none was recorded."""
+    recorded = result.checkpoint.attention if result.checkpoint is not None else None
+    return recorded or result.trial.attention
+
+
 def only_tokenise(trials: Iterable[Trial]) -> bool:
     """Whether there are trials, and none of them trains."""
     trains = {trial.tokenization is None for trial in trials}
@@ -46,7 +56,7 @@ def only_tokenise(trials: Iterable[Trial]) -> bool:
 
 def shared_axes(trials: Iterable[Trial]) -> dict[str, str]:
     """The axes on which all these trials agree, with their value."""
-    variants = list({trial.variant_id: axes(trial) for trial in trials}.values())
+    variants = shown_axes({trial.variant_id: axes(trial) for trial in trials}.values())
     varying = varying_axes(variants)
     return {name: value for name, value in variants[0].items() if name not in varying} if variants else {}
 
@@ -57,8 +67,43 @@ def labels(trials: Iterable[Trial]) -> dict[str, str]:
     for trial in trials:
         if trial.variant_id not in variants:
             variants[trial.variant_id] = axes(trial)
-    varying = varying_axes(variants.values()) or ("checkpoint", "padding")
-    return {variant: label(values, varying) for variant, values in variants.items()}
+    shown = shown_axes(variants.values())
+    varying = varying_axes(shown) or ("checkpoint", "padding")
+    return {variant: label(values, varying) for variant, values in zip(variants, shown, strict=True)}
+
+
+def shown_axes(variants: Iterable[Mapping[str, str]]) -> list[Mapping[str, str]]:
+    """The axes of variants as a table shows them: checkpoints by `short_names`."""
+    found = list(variants)
+    names = short_names(values["checkpoint"] for values in found if "checkpoint" in values)
+    return [
+        {**values, "checkpoint": names[values["checkpoint"]]} if "checkpoint" in values else values
+        for values in found
+    ]
+
+
+def short_names(checkpoints: Iterable[str]) -> dict[str, str]:
+    """A short name for each checkpoint: of a path its last part, or as many as tell it from all others.
+
+    `~/runs/a/best`, `/data/b/best` and `/data/tiny` are shown as `a/best`, `b/best` and `tiny`.
+    """
+    names = list(dict.fromkeys(checkpoints))
+    return {name: _short(name, [other for other in names if other != name]) for name in names}
+
+
+def _short(name: str, others: Sequence[str]) -> str:
+    if not name.startswith((".", "/", "~")):
+        return name
+    parts = _parts(name)
+    for count in range(1, len(parts) + 1):
+        ending = parts[-count:]
+        if all(_parts(other)[-count:] != ending for other in others):
+            return "/".join(ending)
+    return name
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    return tuple(part for part in PurePosixPath(name).parts if part != "/")
 
 
 def varying_axes(variants: Iterable[Mapping[str, str]]) -> tuple[str, ...]:
@@ -73,7 +118,10 @@ def varying_axes(variants: Iterable[Mapping[str, str]]) -> tuple[str, ...]:
 def label(values: Mapping[str, str], varying: Iterable[str]) -> str:
     """The values of these axes in one line, with their names where they do not explain themselves."""
     return " ".join(
-        values[name] if name in _BARE else f"{name.rpartition('.')[2]}={values[name]}" for name in varying
+        values[name]
+        if name in _BARE and values[name] not in _UNCLEAR
+        else f"{name.rpartition('.')[2]}={values[name]}"
+        for name in varying
     )
 
 

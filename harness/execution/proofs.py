@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from harness.analysis.naming import attention_of
 from harness.analysis.parity import function_of, limits, verdict_of
 from harness.job import Job, Observer, Progress
 from harness.results.models import TrialResult
@@ -55,12 +56,13 @@ class ProofWatch:
 
 def describe_proof(proof: TrialResult) -> str:
     """`parity of minilm unpadded bf16 sdpa trainer on cpu: within: largest logit difference 4e-04 (...)`."""
-    trial = proof.trial
+    trial, ran = proof.trial, attention_of(proof)
+    attention = "attention=auto" if ran == "auto" else ran
     kept = "" if trial.token_type_ids == "auto" else ", token types dropped"
     kept += "" if trial.last_layer == "all" else f", last layer {trial.last_layer} only"
     kept += ", CUDA graphs" if trial.cuda_graphs else ""
     name = (
-        f"parity of {trial.checkpoint} {trial.padding} {trial.precision} {trial.attention} {trial.engine} "
+        f"parity of {trial.checkpoint} {trial.padding} {trial.precision} {attention} {trial.engine} "
         f"on {trial.device}{kept}"
     )
     if proof.parity is None:

@@ -10,7 +10,7 @@ from typing import Final
 from harness.analysis.naming import only_tokenise
 from harness.analysis.rows import Estimate, Row, Tokenizing
 from harness.output.numbers import NOTHING, duration, percent, rate, size
-from harness.output.remarks import remarks, status
+from harness.output.remarks import attention_remarks, remarks, status
 from harness.results.models import Report
 
 
@@ -35,10 +35,11 @@ def columns(report: Report, rows: Sequence[Row]) -> list[Column]:
     With a reference in the suite, one more line ends the table: the numbers published.
     """
     devices = len({row.trial.device for row in rows})
+    attention = {variant: [words] for variant, words in attention_remarks(report).items()}
     numbers = _OF_TOKENIZING if only_tokenise(row.trial for row in rows) else _of_training(rows)
     words: dict[str, Callable[[Row], str]] = {
         "status": status,
-        "remarks": lambda row: ", ".join(remarks(row, devices)),
+        "remarks": lambda row: ", ".join([*remarks(row, devices), *attention.get(row.variant, ())]),
     }
     last = _reference(report)
     return [

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from harness.analysis.conditions import at_once
-from harness.analysis.naming import only_tokenise, shared_axes
+from harness.analysis.naming import attention_of, only_tokenise, shared_axes
 from harness.analysis.parity import ParityVerdict, verdicts
 from harness.analysis.rows import Failure, Row
 from harness.data.corpus import DuplicateRows
 from harness.data.remarks import data_remarks
 from harness.output.numbers import count, points
-from harness.results.models import Data, Report
+from harness.results.models import Data, Phase, Report, Status, TrialResult
 
 _SHARED: Final = ("checkpoint", "padding", "device", "precision", "engine", "attention")
 _SHARED_TOKENIZING: Final = ("checkpoint", "tokenization", "tokenizer")
@@ -23,6 +23,7 @@ _SHARED_TRAIN: Final[dict[str, Callable[[str], str]]] = {
 }
 QUALITY_NAMES: Final = {"eval_accuracy": "accuracy", "eval_f1": "F1", "eval_mcc": "MCC"}
 MOST_FAILURES: Final = 20
+MOST_VARIANTS: Final = 8
 _MOST_WEIGHTS: Final = 3
 _PARITY: Final[dict[ParityVerdict, str]] = {
     "exact": "computes the plain padded fp32 model's function exactly",
@@ -62,6 +63,9 @@ def constants(report: Report) -> str:
     if only_tokenise(result.trial for result in report.results):
         words = [shared[name] for name in _SHARED_TOKENIZING if name in shared]
         return f"in all: {', '.join([*words, 'no training'])}"
+    if shared.get("attention") == "auto":
+        ran = _attentions(report.results)
+        shared["attention"] = ran.pop() if len(ran) == 1 else "attention auto"
     words = [shared[name] for name in _SHARED if name in shared]
     words += ["last layer: cls only"] if shared.get("last_layer") == "cls" else []
     words += ["CUDA graphs"] if shared.get("cuda_graphs") == "true" else []
@@ -94,6 +98,23 @@ def remarks(row: Row, devices: int) -> list[str]:
     return words
 
 
+def attention_remarks(report: Report) -> dict[str, str]:
+    """`eager attention`, by variant id, for what `attention: auto` became where no line above tells it."""
+    if len({attention_of(result) for result in report.results} - {"auto"}) < 2:
+        return {}
+    variants: dict[str, list[TrialResult]] = {}
+    for result in report.results:
+        if result.trial.attention == "auto":
+            variants.setdefault(result.trial.variant_id, []).append(result)
+    ran = {variant: sorted(_attentions(results)) for variant, results in variants.items()}
+    return {variant: f"{' and '.join(names)} attention" for variant, names in ran.items() if names}
+
+
+def _attentions(results: Iterable[TrialResult]) -> set[str]:
+    """The implementations that these trials recorded."""
+    return {attention_of(result) for result in results} - {"auto"}
+
+
 def notes(report: Report, rows: Sequence[Row]) -> list[str]:
     """What a reader must know to read the table right, one sentence a line."""
     return [
@@ -109,15 +130,6 @@ def notes(report: Report, rows: Sequence[Row]) -> list[str]:
         *_unmeasured(rows),
         *_spread(rows),
     ]
-
-
-def describe_failure(label: str, failure: Failure) -> str:
-    """`static seed 1: oom in train: out of memory at batch 64`."""
-    seeds = ", ".join(str(seed) for seed in failure.seeds)
-    where = f"{label}, seed{'' if len(failure.seeds) == 1 else 's'} {seeds}"
-    if failure.status == "pending":
-        return f"{where}: pending: {failure.reason}"
-    return f"{where}: {failure.status} in {failure.phase.replace('_', ' ')}: {failure.reason}"
 
 
 def parity(report: Report, rows: Sequence[Row]) -> Iterable[str]:
@@ -211,10 +223,29 @@ def _conditions(rows: Sequence[Row]) -> Iterable[str]:
 
 
 def _failures(rows: Sequence[Row]) -> Iterable[str]:
-    lines = [describe_failure(row.label, failure) for row in rows for failure in row.failures]
-    yield from lines[:MOST_FAILURES]
-    if len(lines) > MOST_FAILURES:
-        yield f"and {len(lines) - MOST_FAILURES:,} more that did not complete; `--format json` has every one"
+    """Each reason once, with the variants that share it."""
+    alike: dict[tuple[Status, Phase, str], list[tuple[Row, Failure]]] = {}
+    for row in rows:
+        for failure in row.failures:
+            alike.setdefault((failure.status, failure.phase, failure.reason), []).append((row, failure))
+    for (status, phase, reason), failed in list(alike.items())[:MOST_FAILURES]:
+        happened = status if status == "pending" else f"{status} in {phase.replace('_', ' ')}"
+        yield f"{_where(failed, len(rows))}: {happened}: {reason}"
+    left = sum(map(len, list(alike.values())[MOST_FAILURES:]))
+    if left:
+        yield f"and {left:,} more that did not complete; `--format json` has every one"
+
+
+def _where(failed: Sequence[tuple[Row, Failure]], variants: int) -> str:
+    """`static, seed 0; dynamic, seeds 0, 1`, the first few of many; `every variant` for all their seeds."""
+    if len(failed) == variants > 1 and all(failure.seeds == row.seeds for row, failure in failed):
+        return "every variant"
+    places = [
+        f"{row.label}, seed{'' if len(failure.seeds) == 1 else 's'} {', '.join(map(str, failure.seeds))}"
+        for row, failure in failed
+    ]
+    more = [f"{len(places) - MOST_VARIANTS:,} more variants"] if len(places) > MOST_VARIANTS else []
+    return "; ".join([*places[:MOST_VARIANTS], *more])
 
 
 def _unmeasured(rows: Sequence[Row]) -> Iterable[str]:

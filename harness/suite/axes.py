@@ -91,7 +91,10 @@ AXES: Final[dict[str, Axis]] = {
     "precision": Axis("what the forward pass computes in", Precision, default=("fp32",)),
     "engine": Axis("which training loop runs", Engine, default=("trainer",)),
     "attention": Axis(
-        "the implementation of attention; jagged is for unpadded batches alone", Attention, default=("sdpa",)
+        "the implementation of attention: auto takes sdpa where the model supports it, else eager; jagged is "
+        "for unpadded batches alone",
+        Attention,
+        default=("auto",),
     ),
     "token_type_ids": Axis(
         "auto gives a model those its signature takes, drop none", TokenTypeIds, default=("auto",)

@@ -58,7 +58,7 @@ IMPOSSIBLE: Final = (
         "padding",
         lambda padding: not _is_unpadded(padding),
         "jagged attention is for unpadded batches",
-        "Take attention: sdpa",
+        "Take attention: auto",
     ),
 )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import transformers
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from harness.assets.checkpoint_folder import weight_files
@@ -20,11 +21,13 @@ from harness.trial import Attention, TokenTypeIds
 class LoadedModel:
     """A model in fp32 on the CPU, in training mode. `columns` are the inputs that its `forward` will get.
 
-    `parameters` is how many it came with: an engine may keep fewer. `allowed` are the weights that the
-    checkpoint lacks, or the model does not use, where only the suite's `allow_weights` accepts it.
+    `attention` is the implementation that computes, never `auto`. `parameters` is how many it came with: an
+    engine may keep fewer. `allowed` are the weights that the checkpoint lacks, or the model does not use,
+    where only the suite's `allow_weights` accepts it.
     """
 
     model: PreTrainedModel
+    attention: Attention
     parameters: int
     columns: tuple[str, ...]
     columns_note: str | None
@@ -63,7 +66,8 @@ def load_model(
             num_labels=len(labels),
             id2label=dict(enumerate(labels)),
             label2id={name: index for index, name in enumerate(labels)},
-            attn_implementation=attention,
+            # None takes sdpa where the model supports it, else eager.
+            attn_implementation="eager" if attention == "eager" else None,
             dtype=torch.float32,
             use_safetensors=True,
             local_files_only=True,
@@ -74,11 +78,13 @@ def load_model(
         )
     except ValueError as error:
         raise TrialStoppedError("failed", str(error).splitlines()[0]) from error
+    used = _attention_of(model, attention)
     allowed = check_weights(model, stored, loading, allows)
     columns, note = model_columns(model, token_type_ids)
     model.train()
     return LoadedModel(
         model=model,
+        attention=used,
         parameters=model.num_parameters(),
         columns=columns,
         columns_note=note,
@@ -86,6 +92,28 @@ def load_model(
         unused=tuple(sorted(loading["unexpected_keys"])),
         allowed=allowed,
     )
+
+
+def _attention_of(model: PreTrainedModel, asked: Attention) -> Attention:
+    """The implementation that a model computes attention with, if it is the one asked for."""
+    found: str | None = model.config._attn_implementation  # noqa: SLF001 - transformers has no other way to ask
+    supported = getattr(model, "_supports_sdpa", False)
+    if asked == "sdpa" and not supported:
+        name = type(model).__name__.removesuffix("ForSequenceClassification")
+        release = ".".join(transformers.__version__.split(".")[:2])
+        raise TrialStoppedError(
+            "failed",
+            f"{name} has no SDPA attention in transformers {release}",
+            hint="use attention: auto or eager",
+        )
+    wanted: Attention = "sdpa" if supported and asked != "eager" else "eager"
+    if found != wanted:
+        raise TrialStoppedError(
+            "failed",
+            f"attention: {asked} would compute {found} instead of {wanted}: config.json sets it",
+            hint="remove _attn_implementation from the checkpoint's config.json",
+        )
+    return wanted
 
 
 def model_columns(model: PreTrainedModel, token_type_ids: TokenTypeIds) -> tuple[tuple[str, ...], str | None]:

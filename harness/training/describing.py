@@ -24,6 +24,7 @@ def describe_checkpoint(job: Job, loaded: LoadedModel) -> Checkpoint:
     """The checkpoint as a report keeps it, with no path of this machine."""
     return Checkpoint(
         **_describe_files(job),
+        attention=loaded.attention,
         model_type=loaded.model.config.model_type,
         parameters=loaded.parameters,
         dtype=str(loaded.model.dtype).removeprefix("torch."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -81,14 +82,16 @@ def prepare_model(job: Job, corpus: Corpus, tokens: Tokenized, device: torch.dev
         Path(job.checkpoint.path),
         labels=corpus.label_names,
         # The library does not know `jagged`, which replaces its own.
-        attention="sdpa" if trial.attention == "jagged" else trial.attention,
+        attention="auto" if trial.attention == "jagged" else trial.attention,
         token_type_ids=trial.token_type_ids,
         allows=job.allows_weight,
     )
+    if trial.attention == "auto":
+        trial = trial.model_copy(update={"attention": loaded.attention})
     loaded.model.to(device)  # type: ignore[arg-type] # transformers wraps nn.Module.to
     if trial.padding.strategy == "unpadded":
         unpad(loaded.model, trial.attention)
     ENGINES[trial.engine].prepare(trial, loaded.model, tokens)
     if trial.last_layer == "cls":
         compute_first_rows(loaded.model)
-    return loaded
+    return replace(loaded, attention=trial.attention)

@@ -505,6 +505,28 @@ def test_an_explanation_tells_what_differs_and_which_examples_flipped() -> None:
     ]
 
 
+def test_an_explanation_tells_what_auto_attention_became_on_both_sides() -> None:
+    def ran(report: Report, attention: str | None) -> Report:
+        results = [
+            result.model_copy(
+                update={"checkpoint": result.checkpoint.model_copy(update={"attention": attention})}
+            )
+            for result in report.results
+            if result.checkpoint is not None
+        ]
+        return report.model_copy(update={"results": tuple(results)})
+
+    def explained(*attentions: str | None) -> list[tuple[str, str | None, str | None]]:
+        sides = [ran(seeds([0], [25.0], run), each) for run, each in zip("ab", attentions, strict=True)]
+        found = compare(sides, explain=True).explanation
+        assert found is not None
+        return [(each.field, each.before, each.after) for each in found.environment]
+
+    assert explained("sdpa", "eager") == [("attention", "sdpa", "eager")]
+    assert explained("sdpa", "sdpa") == []
+    assert explained(None, "sdpa") == [("attention", "auto", "sdpa")]
+
+
 def test_a_comparison_survives_its_own_json() -> None:
     one, two = seeds(range(60), [25.0]), seeds(range(40, 70), [25.0], "b")
     compared = compare([one, two], explain=True)

@@ -34,7 +34,9 @@ def test_each_function_is_proved_once_before_the_first_trial(tmp_path: Path) -> 
         "proving that 3 variants compute the plain function; --no-parity leaves it out"
     )
     said = watcher.notes[-3:]
-    assert "static fp32 sdpa trainer on cpu: unproven: failed in start: it cannot be proved" in said[0]
+    assert (
+        "static fp32 attention=auto trainer on cpu: unproven: failed in start: it cannot be proved" in said[0]
+    )
     assert (
         "dynamic fp32 sdpa trainer on cpu: exact: largest logit difference 0.0e+00 (limit 1e-04)" in said[1]
     )
@@ -91,5 +93,5 @@ def test_a_proof_names_what_is_not_the_usual_way() -> None:
         describe_proof(make_result(make_trial("dynamic", 0, **changes), status="failed", reason="no"))
         for changes in ({}, {"last_layer": "cls", "cuda_graphs": True, "engine": "loop"})
     )
-    assert "sdpa trainer on cpu: unproven" in plain
-    assert "sdpa loop on cpu, last layer cls only, CUDA graphs: unproven" in unusual
+    assert "fp32 attention=auto trainer on cpu: unproven" in plain
+    assert "attention=auto loop on cpu, last layer cls only, CUDA graphs: unproven" in unusual

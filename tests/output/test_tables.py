@@ -11,9 +11,13 @@ from rich.console import Console
 
 from harness.environment import Device
 from harness.output.formats import render
+from harness.output.html import to_html
+from harness.output.markdown import to_markdown
 from harness.output.remarks import constants
 from harness.output.tables import plain, report_table, to_table
-from harness.results.models import Duplicates, Report, measured
+from harness.results.models import Duplicates, Report, TrialResult, measured
+from harness.results.writing import to_json
+from harness.trial import PaddingStrategy
 from tests.factories import (
     make_checkpoint,
     make_data,
@@ -322,6 +326,59 @@ def test_seeds_that_went_wrong_alike_share_a_line() -> None:
     shown = to_table(make_report(results))
     assert "- dynamic, seeds 0, 1, 2: failed in train: no peace" in shown
     assert "- static, seed 0: pending: not run yet" in shown
+
+
+def test_a_reason_that_variants_share_is_written_once_with_their_names() -> None:
+    reason = "MPNet has no SDPA attention in transformers 5.23\nuse attention: auto or eager"
+
+    def failed(padding: PaddingStrategy, seed: int) -> TrialResult:
+        return make_result(make_trial(padding, seed), status="failed", phase="load_model", reason=reason)
+
+    two = [
+        failed("static", 0),
+        failed("dynamic", 0),
+        failed("dynamic", 1),
+        make_result(make_trial("unpadded")),
+    ]
+    for text in (to_table(make_report(two)), to_markdown(make_report(two)), to_html(make_report(two))):
+        assert text.count("MPNet has no SDPA") == 1
+        assert "static, seed 0; dynamic, seeds 0, 1: failed in load model: MPNet" in text
+    assert "- every variant: failed in load model: MPNet" in to_table(make_report(two[:3]))
+    many = [
+        make_result(make_trial(checkpoint=f"c{number}"), status="failed", reason="no peace")
+        for number in range(12)
+    ]
+    rest = [make_result(make_trial(checkpoint="good"))]
+    shown = " ".join(to_table(make_report(many + rest)).split())
+    assert "c6, seed 0; c7, seed 0; 4 more variants: failed in train: no peace" in shown
+
+
+def _ran(recorded: str | None, padding: PaddingStrategy = "dynamic", **trial: Any) -> TrialResult:
+    return make_result(make_trial(padding, **trial), checkpoint=make_checkpoint(attention=recorded))
+
+
+def test_what_auto_attention_became_is_told_once_or_for_each_variant() -> None:
+    one = make_report([_ran("eager", "static"), _ran("eager")])
+    assert ", trainer, eager, " in constants(one)
+    assert "eager attention" not in to_table(one)
+    two = make_report([_ran("eager", checkpoint="mpnet"), _ran("sdpa", checkpoint="bert")])
+    assert ", trainer, attention auto, " in constants(two)
+    for text in (to_table(two), to_markdown(two), to_html(two)):
+        assert "eager attention" in text
+        assert "sdpa attention" in text
+    axis = make_report([_ran("sdpa"), _ran("eager", attention="eager")])
+    assert "attention" not in constants(axis)
+    assert "sdpa attention" in to_table(axis)
+    assert "eager attention" not in to_table(axis)
+    assert ", attention auto, " in constants(make_report([_ran(None)]))
+
+
+def test_a_checkpoint_given_by_path_is_shown_by_its_folder_and_stored_whole() -> None:
+    report = make_report([_ran("sdpa", checkpoint="~/models/tuned")])
+    shown = to_table(report)
+    assert "in all: tuned, dynamic, " in shown
+    assert "~/models" not in shown
+    assert '"checkpoint": "~/models/tuned"' in to_json(report).decode()
 
 
 def test_what_all_trials_share_beyond_the_usual_is_said_above_the_table() -> None:

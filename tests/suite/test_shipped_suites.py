@@ -62,10 +62,10 @@ def test_the_suite_for_cuda_holds_each_of_its_ways_for_every_seed_and_precision(
         if (trial.seed, trial.precision) == (0, "bf16")
     ]
     assert sorted(ways) == [
-        ("loop", "dynamic", "sdpa", False, "all"),
-        ("loop", "dynamic", "sdpa", True, "all"),
-        ("loop", "dynamic", "sdpa", True, "cls"),
+        ("loop", "dynamic", "auto", False, "all"),
+        ("loop", "dynamic", "auto", True, "all"),
+        ("loop", "dynamic", "auto", True, "cls"),
+        ("loop", "unpadded", "auto", False, "all"),
         ("loop", "unpadded", "jagged", False, "all"),
-        ("loop", "unpadded", "sdpa", False, "all"),
-        ("trainer", "dynamic", "sdpa", False, "all"),
+        ("trainer", "dynamic", "auto", False, "all"),
     ]

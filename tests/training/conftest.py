@@ -43,9 +43,20 @@ def minilm() -> Path:
 
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Two-layer BERT and DistilBERT with random weights and a vocabulary of a few words, by name."""
+    """Two-layer BERT, DistilBERT and MPNet with random weights and a vocabulary of a few words, by name.
+
+    transformers has SDPA attention for the first two, and only eager attention for MPNet.
+    """
     import torch  # noqa: PLC0415 - collected without it
-    from transformers import BertConfig, BertModel, BertTokenizer, DistilBertConfig, DistilBertModel  # noqa: PLC0415
+    from transformers import (  # noqa: PLC0415
+        BertConfig,
+        BertModel,
+        BertTokenizer,
+        DistilBertConfig,
+        DistilBertModel,
+        MPNetConfig,
+        MPNetModel,
+    )
 
     root = tmp_path_factory.mktemp("checkpoints")
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
@@ -59,11 +70,20 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     torch.manual_seed(0)
     # The models are far too small to gain from more, and threads that wait for each other cost seconds.
     torch.set_num_threads(1)
-    bert = BertConfig(
-        hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64, **shape
-    )
+    bert_shape: dict[str, Any] = {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+    }
+    bert = BertConfig(**bert_shape, **shape)
     distilbert = DistilBertConfig(dim=32, n_layers=2, n_heads=4, hidden_dim=64, **shape)
-    models = {"bert": BertModel(bert), "distilbert": DistilBertModel(distilbert)}
+    mpnet = MPNetConfig(**bert_shape, **shape, pad_token_id=0, bos_token_id=2, eos_token_id=3)
+    models = {
+        "bert": BertModel(bert),
+        "distilbert": DistilBertModel(distilbert),
+        "mpnet": MPNetModel(mpnet),
+    }
     for name, model in models.items():
         model.save_pretrained(root / name)
         BertTokenizer(vocab=str(root / "vocab.txt"), model_max_length=64).save_pretrained(root / name)

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from transformers import RobertaConfig, RobertaForSequenceClassification
 
 from harness.job import TrialStoppedError
 from harness.training.checkpoints import load_model, model_columns
+from harness.trial import Attention
 
 pytestmark = pytest.mark.heavy
 LABELS = ("no", "yes")
@@ -30,6 +32,45 @@ def test_token_types_can_be_dropped(checkpoints: dict[str, Path]) -> None:
     loaded = load_model(checkpoints["bert"], labels=LABELS, attention="sdpa", token_type_ids="drop")
     assert loaded.columns == ("input_ids", "attention_mask")
     assert loaded.columns_note == "bert gets no token_type_ids: dropped as asked"
+
+
+@pytest.mark.parametrize(
+    ("name", "attention", "used"),
+    [
+        ("bert", "auto", "sdpa"),
+        ("bert", "sdpa", "sdpa"),
+        ("bert", "eager", "eager"),
+        ("mpnet", "auto", "eager"),
+        ("mpnet", "eager", "eager"),
+    ],
+)
+def test_auto_attention_is_sdpa_where_the_model_supports_it_and_eager_elsewhere(
+    checkpoints: dict[str, Path], name: str, attention: Attention, used: Attention
+) -> None:
+    loaded = load_model(checkpoints[name], labels=LABELS, attention=attention, token_type_ids="auto")
+    assert loaded.attention == used
+    assert loaded.model.config._attn_implementation == used
+
+
+def test_sdpa_without_support_is_one_sentence(checkpoints: dict[str, Path]) -> None:
+    with pytest.raises(TrialStoppedError) as caught:
+        load_model(checkpoints["mpnet"], labels=LABELS, attention="sdpa", token_type_ids="auto")
+    release = ".".join(transformers.__version__.split(".")[:2])
+    assert str(caught.value) == (
+        f"MPNet has no SDPA attention in transformers {release}\nuse attention: auto or eager"
+    )
+
+
+@pytest.mark.parametrize("attention", ["auto", "sdpa"])
+def test_a_config_that_sets_another_attention_than_asked_is_refused(
+    checkpoints: dict[str, Path], tmp_path: Path, attention: Attention
+) -> None:
+    folder = shutil.copytree(checkpoints["bert"], tmp_path / "forced")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"_attn_implementation": "eager"}))
+    with pytest.raises(TrialStoppedError, match=r"would compute eager instead of sdpa.*config\.json"):
+        load_model(folder, labels=LABELS, attention=attention, token_type_ids="auto")
+    assert load_model(folder, labels=LABELS, attention="eager", token_type_ids="auto").attention == "eager"
 
 
 def test_a_model_with_a_single_token_type_gets_none() -> None:
