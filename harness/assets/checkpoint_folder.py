@@ -10,6 +10,7 @@ from typing import Any, Final
 from harness.errors import UnavailableError
 
 WEIGHTS: Final = "model.safetensors"
+ADAPTER: Final = "adapter_config.json"
 INDEX: Final = "model.safetensors.index.json"
 TOKENIZER_FILES: Final = (
     "tokenizer.json",
@@ -61,7 +62,8 @@ def check_folder(name: str, folder: Path) -> None:
     """Refuse a folder that cannot be used; nothing in it is executed.
 
     Raises:
-        UnavailableError: something is missing, is only there as a pickle, or needs code of its own.
+        UnavailableError: something is missing, is only there as a pickle, needs code of its own, or would
+            make transformers load another model or code from elsewhere.
     """
     _check_names(name, {file.name for file in folder.iterdir() if file.exists()})
     if not (folder / WEIGHTS).exists():
@@ -69,11 +71,7 @@ def check_folder(name: str, folder: Path) -> None:
         missing = sorted(str(shard) for shard in shards if not _is_file_in(folder, str(shard)))
         if missing or not shards:
             raise UnavailableError(f"{name}: incomplete, {', '.join(missing) or INDEX} is missing or empty")
-    if (folder / ADAPTER).exists():
-        raise UnavailableError(
-            f"{name}: it has an adapter ({ADAPTER}), for which transformers would load another checkpoint",
-            hint="Merge the adapter into its base model, and save that with save_pretrained.",
-        )
+    _refuse_redirections(name, folder)
     for config, elsewhere in _ELSEWHERE.items():
         content = _read_json(name, folder / config) if (folder / config).exists() else {}
         if "auto_map" in content:
@@ -86,6 +84,21 @@ def check_folder(name: str, folder: Path) -> None:
                 f"{name}: its {config} names other files for other versions of transformers ({elsewhere})",
                 hint=f"Keep the files for one version, and remove {elsewhere} from {config}.",
             )
+
+
+def _refuse_redirections(name: str, folder: Path) -> None:
+    """Refuse what makes transformers load the model of an adapter, or attention kernels from the Hub."""
+    if (folder / ADAPTER).exists():
+        raise UnavailableError(
+            f"{name}: {ADAPTER} makes it an adapter to another model, which transformers would load instead",
+            hint="Merge the adapter into its model and save that, or remove the file.",
+        )
+    attention = _read_json(name, folder / "config.json").get("_attn_implementation")
+    if attention not in (None, "eager", "sdpa"):
+        raise UnavailableError(
+            f"{name}: its config.json asks for the attention {attention!r}, which may be code from the Hub",
+            hint="Remove _attn_implementation from it: the suite chooses the attention.",
+        )
 
 
 def _check_names(name: str, files: set[str]) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from harness.analysis.naming import attention_of
 from harness.analysis.parity import function_of, limits, verdict_of
 from harness.job import Job, Observer, Progress
+from harness.output.safe_text import one_line
 from harness.results.models import TrialResult
 from harness.trial import Trial
 
@@ -66,5 +67,5 @@ def describe_proof(proof: TrialResult) -> str:
         f"on {trial.device}{kept}"
     )
     if proof.parity is None:
-        return f"{name}: unproven: {proof.status} in {proof.phase}: {proof.reason}"
+        return f"{name}: unproven: {proof.status} in {proof.phase}: {one_line(proof.reason or '')}"
     return f"{name}: {verdict_of(proof)}: {limits(proof.parity, trial.precision)}"

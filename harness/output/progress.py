@@ -10,7 +10,7 @@ from typing import Final
 from harness.analysis.naming import labels
 from harness.job import Progress
 from harness.output.numbers import duration, percent, rate
-from harness.output.safe_text import safe_text
+from harness.output.safe_text import one_line, safe_text
 from harness.results.models import TrialResult
 from harness.trial import Trial
 
@@ -141,7 +141,7 @@ def describe_progress(progress: Progress) -> str:
 def describe_result(result: TrialResult) -> str:
     """A finished trial's key numbers, or its status, phase and reason."""
     if result.status != "completed":
-        reason = safe_text(result.reason or "no reason given", LONGEST_REASON)
+        reason = safe_text(one_line(result.reason or "no reason given"), LONGEST_REASON)
         return f"{result.status} in {result.phase.replace('_', ' ')}: {reason}"
     parts = ["degenerate: one class predicted"] if result.degenerate else []
     for metric, word in (("eval_accuracy", "accuracy"), ("eval_f1", "F1")):

@@ -12,6 +12,7 @@ from harness.analysis.rows import Failure, Row
 from harness.data.corpus import DuplicateRows
 from harness.data.remarks import data_remarks
 from harness.output.numbers import count, points
+from harness.output.safe_text import one_line
 from harness.results.models import Data, Phase, Report, Status, TrialResult
 
 _SHARED: Final = ("checkpoint", "padding", "device", "precision", "engine", "attention")
@@ -230,7 +231,7 @@ def _failures(rows: Sequence[Row]) -> Iterable[str]:
             alike.setdefault((failure.status, failure.phase, failure.reason), []).append((row, failure))
     for (status, phase, reason), failed in list(alike.items())[:MOST_FAILURES]:
         happened = status if status == "pending" else f"{status} in {phase.replace('_', ' ')}"
-        yield f"{_where(failed, len(rows))}: {happened}: {reason}"
+        yield f"{_where(failed, len(rows))}: {happened}: {one_line(reason)}"
     left = sum(map(len, list(alike.values())[MOST_FAILURES:]))
     if left:
         yield f"and {left:,} more that did not complete; `--format json` has every one"

@@ -111,7 +111,7 @@ def _attention_of(model: PreTrainedModel, asked: Attention) -> Attention:
         raise TrialStoppedError(
             "failed",
             f"attention: {asked} would compute {found} instead of {wanted}: config.json sets it",
-            hint="remove _attn_implementation from the checkpoint's config.json",
+            hint=f"use attention: {found}, or remove _attn_implementation from the checkpoint's config.json",
         )
     return wanted
 

@@ -160,9 +160,24 @@ def test_a_checkpoint_whose_config_names_other_files_is_refused(tmp_path: Path, 
         find(str(folder))
 
 
-def test_an_adapter_is_refused_since_it_would_bring_another_checkpoint(tmp_path: Path) -> None:
-    folder = write(tmp_path / "adapter", {**CHECKPOINT, "adapter_config.json": b"{}"})
-    with pytest.raises(UnavailableError, match="it has an adapter"):
+@pytest.mark.parametrize("attention", ["owner/kernel", "flash_attention_2", 3, []])
+def test_a_checkpoint_that_asks_for_attention_from_elsewhere_is_refused(
+    tmp_path: Path, attention: object
+) -> None:
+    config = json.dumps({"model_type": "bert", "_attn_implementation": attention}).encode()
+    folder = write(tmp_path / "mine", {**CHECKPOINT, "config.json": config})
+    with pytest.raises(UnavailableError, match=r"config\.json asks for the attention") as error:
+        find(str(folder))
+    assert "_attn_implementation" in (error.value.hint or "")
+    for allowed in ("eager", "sdpa", None):
+        (folder / "config.json").write_text(json.dumps({"_attn_implementation": allowed}))
+        assert find(str(folder)).source == "local"
+
+
+def test_an_adapter_to_another_model_is_refused(tmp_path: Path) -> None:
+    """Where peft is installed, transformers loads the model that the adapter names, not the folder's."""
+    folder = write(tmp_path / "mine", {**CHECKPOINT, "adapter_config.json": b"{}"})
+    with pytest.raises(UnavailableError, match=r"adapter_config\.json makes it an adapter to another model"):
         find(str(folder))
 
 

@@ -89,7 +89,7 @@ def test_plain_lines_tell_the_start_the_way_and_the_end_of_each_trial() -> None:
         "[0/2] dynamic: train, step 230/460, epoch 1, loss 0.512, 12.3k tokens/s, about 1 min 09 s left\n"
         "[1/2] dynamic: accuracy 85.8 %, F1 90.0 %, 12.3k tokens/s, 48 s\n"
         "[2/2] static: started\n"
-        "[2/2] static: failed in load model: no safetensors\\nin the folder\n"
+        "[2/2] static: failed in load model: no safetensors; in the folder\n"
     )
 
 
@@ -99,7 +99,7 @@ def test_the_live_view_leaves_its_finished_rows_and_the_cursor() -> None:
     _run(LiveView(console, clock), clock)
     shown = stream.getvalue()
     assert "done 1/2 dynamic: accuracy 85.8 %, F1 90.0 %, 12.3k tokens/s, 48 s" in shown
-    assert "not completed 2/2 static: failed in load model: no safetensors\\nin the folder" in shown
+    assert "not completed 2/2 static: failed in load model: no safetensors; in the folder" in shown
     assert shown.rstrip().endswith("\x1b[?25h") or shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")
 
 
