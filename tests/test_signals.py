@@ -28,7 +28,7 @@ def test_a_program_started_by_a_test_has_the_default_handlers() -> None:
     assert told.splitlines() == ["False False"] * 4
 
 
-def test_and_so_it_has_where_the_tests_themselves_are_started_with_signals_ignored() -> None:
+def test_default_handlers_survive_a_test_run_that_was_started_with_signals_ignored() -> None:
     test = f"{__file__}::{test_a_program_started_by_a_test_has_the_default_handlers.__name__}"
     done = subprocess.run(
         [sys.executable, "-c", _IGNORE_AND_BLOCK, "-m", "pytest", "-q", "-p", "no:cacheprovider", test],
