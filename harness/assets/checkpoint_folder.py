@@ -24,7 +24,6 @@ TOKENIZER_FILES: Final = (
     "sentencepiece.bpe.model",
     "tokenizer.model",
 )
-ADAPTER: Final = "adapter_config.json"
 # The key by which transformers reads another file in place of the one of that name.
 _ELSEWHERE: Final = {"config.json": "configuration_files", "tokenizer_config.json": "fast_tokenizer_files"}
 _VOCABULARIES: Final = (
