@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +16,8 @@ import torch
 from harness.results.models import Measurement, measured, unmeasured
 from harness.training.devices import read_nvml
 
-_RAPL: Final = Path("/sys/class/powercap/intel-rapl:0/energy_uj")
+POWERCAP: Final = Path("/sys/class/powercap")
+_PACKAGE_ZONE: Final = re.compile(r"intel-rapl:\d+")
 
 
 def reset_peak_memory(device: torch.device) -> None:
@@ -47,17 +50,77 @@ def _peak_resident_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def energy_counter(device: torch.device) -> Callable[[], float] | str:
-    """A function that reads the device's energy counter in joules, or why there is none."""
+# Cumulative joules, of which only differences count; None where the counter cannot be read any more.
+EnergyCounter = Callable[[], float | None]
+
+
+def energy_counter(device: torch.device, powercap: Path = POWERCAP) -> EnergyCounter | str:
+    """Return a function that reads the device's energy counter, or the reason why there is none.
+
+    Args:
+        device: CUDA devices have NVML's counter, all others the host's packages.
+        powercap: the kernel's folder of RAPL zones.
+    """
     if device.type == "cuda":
         if _nvidia_joules(device) is None:
             return "the driver's energy counter needs the extra `nvidia` and a Volta or newer"
-        return lambda: _nvidia_joules(device) or 0.0
-    try:
-        _RAPL.read_text()
-    except OSError:
+        return partial(_nvidia_joules, device)
+    packages = _packages(powercap)
+    if not packages:
         return "no energy counter that this process may read"
-    return lambda: int(_RAPL.read_text()) / 1e6
+    try:
+        return RaplCounter(packages)
+    except (OSError, ValueError):
+        return "no energy counter of every processor package that this process may read"
+
+
+class RaplCounter:
+    """The energy of several RAPL packages together, in joules since the first reading.
+
+    Each package counts microjoules up to `max_energy_range_uj` and starts again at 0, which takes minutes to
+    hours: read it more often than that.
+    """
+
+    def __init__(self, packages: Sequence[Path]) -> None:
+        self._packages = packages
+        self._ranges = [_microjoules(package / "max_energy_range_uj") for package in packages]
+        self._last = self._read()
+        self._total = 0
+
+    def __call__(self) -> float | None:
+        """Return the joules since the first reading; None where a package cannot be read any more."""
+        try:
+            now = self._read()
+        except (OSError, ValueError):
+            return None
+        for before, after, most in zip(self._last, now, self._ranges, strict=True):
+            self._total += after - before if after >= before else most - before + after
+        self._last = now
+        return self._total / 1e6
+
+    def _read(self) -> list[int]:
+        return [_microjoules(package / "energy_uj") for package in self._packages]
+
+
+def _packages(powercap: Path) -> list[Path]:
+    """Return the zones of whole processor packages.
+
+    `intel-rapl:0:0` and below are parts of a package (core, uncore, dram), `psys` is the whole platform and
+    includes the packages, `intel-rapl-mmio:0` is a package a second time.
+    """
+    zones = (zone for zone in powercap.glob("intel-rapl:*") if _PACKAGE_ZONE.fullmatch(zone.name))
+    return sorted(zone for zone in zones if _zone_name(zone).startswith("package"))
+
+
+def _zone_name(zone: Path) -> str:
+    try:
+        return (zone / "name").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _microjoules(file: Path) -> int:
+    return int(file.read_text())
 
 
 def _nvidia_joules(device: torch.device) -> float | None:

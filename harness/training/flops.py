@@ -1,28 +1,14 @@
-"""Analytic FLOPs of real tokens, and the peaks that vendors publish."""
+"""Analytic FLOPs of real tokens."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.trial import LastLayer, Precision
-
-# Dense TFLOP/s by precision, from NVIDIA's data sheets; the first name that a device's name contains counts.
-_PEAK_TFLOPS: Final[tuple[tuple[str, dict[Precision, float]], ...]] = (
-    ("H200", {"fp32": 67.0, "bf16": 989.4, "fp16": 989.4}),
-    ("H100 PCIe", {"fp32": 51.2, "bf16": 756.5, "fp16": 756.5}),
-    ("H100 NVL", {"fp32": 60.0, "bf16": 835.5, "fp16": 835.5}),
-    ("H100", {"fp32": 66.9, "bf16": 989.4, "fp16": 989.4}),
-    ("A100", {"fp32": 19.5, "bf16": 312.0, "fp16": 312.0}),
-    ("L40S", {"fp32": 91.6, "bf16": 362.05, "fp16": 362.05}),
-    ("L4", {"fp32": 30.3, "bf16": 121.0, "fp16": 121.0}),
-    ("A10", {"fp32": 31.2, "bf16": 125.0, "fp16": 125.0}),
-    ("T4", {"fp32": 8.1, "fp16": 65.0}),
-    ("V100-SXM2", {"fp32": 15.7, "fp16": 125.0}),
-)
+from harness.trial import LastLayer
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +48,3 @@ class EncoderShape:
         """A layer's FLOPs for so many positions out of rows of n tokens."""
         for_each = 4 * self.hidden**2 + 4 * self.hidden * self.intermediate + 4 * n * self.hidden
         return queries * for_each + n * 4 * self.hidden**2
-
-
-def peak_flops(device_name: str, precision: Precision) -> float | None:
-    """The published dense peak of a device in FLOP/s, or None where none is published in the table above."""
-    for name, peaks in _PEAK_TFLOPS:
-        if name in device_name:
-            return peaks[precision] * 1e12 if precision in peaks else None
-    return None

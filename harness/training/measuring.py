@@ -15,12 +15,24 @@ from harness.environment import Device
 from harness.job import Announce, Progress
 from harness.results.models import Measurement, measured, unmeasured
 from harness.training.batching import Batch, Lengths
-from harness.training.counters import energy_counter
+from harness.training.counters import EnergyCounter, RaplCounter, energy_counter
 from harness.training.devices import synchronize
-from harness.training.flops import EncoderShape, peak_flops
+from harness.training.flops import EncoderShape
+from harness.training.published_peaks import peak_flops
 from harness.trial import Precision
 
 _ANNOUNCE_EVERY_SECONDS: Final = 0.5
+_STEADY: Final = (
+    "train_samples_per_second",
+    "train_real_tokens_per_second",
+    "train_real_tokens",
+    "train_computed_tokens",
+    "padding_efficiency",
+    "train_step_seconds",
+    "model_flops",
+    "published_peak_flops_per_second",
+    "model_flops_utilization",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +75,12 @@ class StepMeter:
     announce: Announce
     steps: int
     step_seconds: list[float] = field(default_factory=list)
-    joules: float = 0.0
+    joules: float | None = 0.0
     _clock: StepClock = field(init=False)
-    _energy: Callable[[], float] | str = field(init=False)
+    _energy: EnergyCounter | str = field(init=False)
     _batches: list[Sequence[Batch]] = field(default_factory=list)
     _marks: list[Any] = field(default_factory=list)
+    _counting: bool = False
     _energy_since: float | None = None
     _window: tuple[int, float] = (0, 0.0)
     _announced: float = 0.0
@@ -90,9 +103,9 @@ class StepMeter:
         synchronize(self.device)
         between = self._clock.between
         self.step_seconds += [between(*pair) for pair in itertools.pairwise(self._marks)]
-        if self._energy_since is not None and not isinstance(self._energy, str):
-            self.joules += self._energy() - self._energy_since
-            self._energy_since = None
+        if self._counting and not isinstance(self._energy, str):
+            self.joules = _added(self.joules, self._energy_since, self._energy())
+            self._counting = False
 
     def step(self, batches: Sequence[Batch], epoch: int, loss: Callable[[], float]) -> None:
         """One optimizer step over `batches` (several when gradients are accumulated) was given to the device.
@@ -106,12 +119,16 @@ class StepMeter:
         now = time.perf_counter()
         if now - self._announced >= _ANNOUNCE_EVERY_SECONDS:
             self._announced = now
+            if isinstance(self._energy, RaplCounter):
+                # It wraps around within minutes, and a window may be longer.
+                self._energy()
             self.announce(self._progress(epoch, loss(), now))
 
     def _open_energy(self) -> None:
         if not isinstance(self._energy, str):
             synchronize(self.device)
             self._energy_since = self._energy()
+            self._counting = True
 
     def _progress(self, epoch: int, loss: float, now: float) -> Progress:
         first, since = self._window
@@ -131,36 +148,45 @@ class StepMeter:
         """Rates, step times, FLOPs and energy of the steps after warm-up."""
         all_steps = measured("train_seconds", sum(self.step_seconds))
         steady = self.step_seconds[self.warmup_steps :]
-        names = ("train_samples_per_second", "train_real_tokens_per_second", "padding_efficiency")
         if not steady:
             why = f"all {len(self.step_seconds)} steps were warm-up: lower measure.warmup_steps"
-            others = ("train_step_seconds", "model_flops", "model_flops_utilization", "energy_joules")
-            return [all_steps, *(unmeasured(name, why) for name in (*names, *others))]
+            return [all_steps, *(unmeasured(name, why) for name in _STEADY), unmeasured("energy_joules", why)]
         seconds = sum(steady)
         batches = [batch for step in self._batches[self.warmup_steps :] for batch in step]
         real = sum(batch.real_tokens for batch in batches)
         computed = sum(batch.computed_tokens for batch in batches)
         examples = sum(len(batch.rows) for batch in batches)
-        values = (examples / seconds, real / seconds, real / computed)
         flops = None if shape is None else sum(shape.train_flops(lengths[batch.rows]) for batch in batches)
         return [
             all_steps,
-            *(measured(name, value) for name, value in zip(names, values, strict=True)),
+            measured("train_samples_per_second", examples / seconds),
+            measured("train_real_tokens_per_second", real / seconds),
+            measured("train_real_tokens", real),
+            measured("train_computed_tokens", computed),
+            measured("padding_efficiency", real / computed),
             measured("train_step_seconds", *steady),
-            *_use_of_peak(flops, seconds, peak_flops(device.name, precision), device),
-            unmeasured("energy_joules", self._energy)
-            if isinstance(self._energy, str)
-            else measured("energy_joules", self.joules),
+            *_use_of_peak(flops, seconds, peak_flops(device.name, precision)),
+            self._energy_used(),
         ]
 
+    def _energy_used(self) -> Measurement:
+        if isinstance(self._energy, str):
+            return unmeasured("energy_joules", self._energy)
+        if self.joules is None:
+            return unmeasured("energy_joules", "the energy counter could not be read to the end")
+        return measured("energy_joules", self.joules)
 
-def _use_of_peak(
-    flops: float | None, seconds: float, peak: float | None, device: Device
-) -> tuple[Measurement, Measurement]:
+
+def _added(total: float | None, before: float | None, after: float | None) -> float | None:
+    """Add a stretch to the energy so far; None once any reading is missing."""
+    return None if total is None or before is None or after is None else total + after - before
+
+
+def _use_of_peak(flops: float | None, seconds: float, peak: float | str) -> list[Measurement]:
+    published, use = "published_peak_flops_per_second", "model_flops_utilization"
+    known = unmeasured(published, peak) if isinstance(peak, str) else measured(published, peak)
     if flops is None:
         why = "the model's config does not say its layers, hidden size and intermediate size"
-        return unmeasured("model_flops", why), unmeasured("model_flops_utilization", why)
-    if peak is None:
-        why = f"no published peak for {device.name} at this precision"
-        return measured("model_flops", flops), unmeasured("model_flops_utilization", why)
-    return measured("model_flops", flops), measured("model_flops_utilization", flops / seconds / peak)
+        return [unmeasured("model_flops", why), known, unmeasured(use, why)]
+    share = unmeasured(use, peak) if isinstance(peak, str) else measured(use, flops / seconds / peak)
+    return [measured("model_flops", flops), known, share]

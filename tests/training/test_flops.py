@@ -11,7 +11,7 @@ from transformers import BertConfig, BertForSequenceClassification, DistilBertCo
 from transformers import DistilBertForSequenceClassification as DistilBert
 
 from harness.training.checkpoints import load_model
-from harness.training.flops import EncoderShape, peak_flops
+from harness.training.flops import EncoderShape
 from harness.training.last_layer import compute_first_rows
 
 pytestmark = pytest.mark.heavy
@@ -49,20 +49,3 @@ def test_a_last_layer_of_first_rows_counts_less(checkpoints: dict[str, Path]) ->
 
 def test_a_config_without_the_usual_sizes_has_no_shape() -> None:
     assert EncoderShape.of(object()) is None
-
-
-@pytest.mark.parametrize(
-    ("name", "tflops"),
-    [
-        ("NVIDIA H100 80GB HBM3", 989.4),
-        ("NVIDIA H100 PCIe", 756.5),
-        ("NVIDIA A100-SXM4-40GB", 312.0),
-        ("AMD EPYC", None),
-    ],
-)
-def test_peaks_are_published_ones_or_none(name: str, tflops: float | None) -> None:
-    assert peak_flops(name, "bf16") == (None if tflops is None else tflops * 1e12)
-
-
-def test_a_precision_that_a_device_lacks_has_no_peak() -> None:
-    assert peak_flops("Tesla T4", "bf16") is None

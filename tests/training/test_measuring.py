@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from harness.job import Progress
 from harness.results.models import Measurement
 from harness.training import measuring
 from harness.training.batching import Batch
+from harness.training.counters import energy_counter
 from harness.training.flops import EncoderShape
 from harness.training.measuring import StepClock, StepMeter
 from harness.training.phases import PhaseClock
@@ -52,7 +54,10 @@ def test_warm_up_steps_and_the_time_between_windows_count_in_no_rate(ticking: li
     assert found["train_samples_per_second"].values == (24 / 4,)
     assert found["train_real_tokens_per_second"].values == (180 / 4,)
     assert found["padding_efficiency"].values == (0.6,)
-    assert found["model_flops_utilization"].reason == "no published peak for Test CPU at this precision"
+    assert (found["train_real_tokens"].values, found["train_computed_tokens"].values) == ((180,), (300,))
+    why = "no published peak for Test CPU at fp32; matmul_peak_share is of the measured one"
+    assert found["model_flops_utilization"].reason == why
+    assert found["published_peak_flops_per_second"].reason == why
 
 
 def test_a_training_of_warm_up_alone_has_no_rates_and_says_why(ticking: list[float]) -> None:
@@ -76,6 +81,51 @@ def test_accumulated_batches_are_one_step(ticking: list[float]) -> None:
     found = by_name(meter.measurements(np.full(8, 10), None, DEVICE, "fp32"))
     assert found["train_step_seconds"].values == (2.0,)
     assert found["train_samples_per_second"].values == (6.0,)
+
+
+def metered(counts: list[float | None], monkeypatch: pytest.MonkeyPatch, ticking: list[float]) -> Measurement:
+    """The energy of two windows of one step each, from a counter that gives these joules in turn."""
+    monkeypatch.setattr(measuring, "energy_counter", lambda device: lambda: counts.pop(0))
+    ticking += [0.0, 1.0, 2.0, 3.0]
+    meter = StepMeter(CPU, 0, lambda progress: None, 2)
+    for _ in range(2):
+        meter.open_window()
+        meter.step([batch(8, 60, 100)], 1, lambda: 0.5)
+        meter.close_window()
+    return by_name(meter.measurements(np.full(8, 10), None, DEVICE, "fp32"))["energy_joules"]
+
+
+def test_energy_is_counted_inside_windows_alone(
+    monkeypatch: pytest.MonkeyPatch, ticking: list[float]
+) -> None:
+    assert metered([100.0, 103.0, 200.0, 204.0], monkeypatch, ticking).values == (7.0,)
+
+
+def test_a_counter_that_fails_in_between_leaves_no_number(
+    monkeypatch: pytest.MonkeyPatch, ticking: list[float]
+) -> None:
+    found = metered([100.0, 103.0, 200.0, None], monkeypatch, ticking)
+    assert found.reason == "the energy counter could not be read to the end"
+
+
+def test_a_counter_that_wraps_around_is_read_within_a_long_window(
+    monkeypatch: pytest.MonkeyPatch, ticking: list[float], tmp_path: Path
+) -> None:
+    zone = tmp_path / "intel-rapl:0"
+    zone.mkdir()
+    for name, text in (("name", "package-0"), ("max_energy_range_uj", "10000000"), ("energy_uj", "0")):
+        (zone / name).write_text(text)
+    monkeypatch.setattr(measuring, "energy_counter", lambda device: energy_counter(device, tmp_path))
+    monkeypatch.setattr(measuring, "_ANNOUNCE_EVERY_SECONDS", 0.0)
+    ticking += [0.0, 1.0, 2.0, 3.0, 4.0]
+    meter = StepMeter(CPU, 0, lambda progress: None, 4)
+    meter.open_window()
+    for microjoules in (6_000_000, 2_000_000, 8_000_000, 4_000_000):
+        (zone / "energy_uj").write_text(str(microjoules))
+        meter.step([batch(8, 60, 100)], 1, lambda: 0.5)
+    meter.close_window()
+    found = by_name(meter.measurements(np.full(8, 10), None, DEVICE, "fp32"))
+    assert found["energy_joules"].values == (24.0,)
 
 
 def test_progress_tells_step_epoch_and_loss_but_no_loss_that_is_not_finite() -> None:

@@ -179,3 +179,24 @@ def test_the_memory_is_given_back_even_where_the_c_library_keeps_all_it_had() ->
         [sys.executable, "-c", script], env=heap, capture_output=True, text=True, check=True, timeout=120
     )
     assert int(done.stdout) < 2**24
+
+
+def test_no_share_is_taken_of_a_published_peak_that_was_measured_to_be_exceeded() -> None:
+    trained = [
+        measured("model_flops", 8e12),
+        measured("train_step_seconds", 1.0, 1.0),
+        measured("published_peak_flops_per_second", 5e12),
+        measured("model_flops_utilization", 0.8),
+    ]
+
+    def use(square: float) -> Measurement:
+        peaks = [
+            measured("square_matmul_peak_flops_per_second", square),
+            measured("matmul_peak_flops_per_second", 5e12),
+        ]
+        found = {each.metric: each for each in with_shares(trained, peaks)}
+        assert found["matmul_peak_share"].values == (0.8,)
+        return found["model_flops_utilization"]
+
+    assert use(5.2e12).values == (0.8,)
+    assert "above the published peak of 5e+12" in str(use(9e12).reason)
