@@ -63,20 +63,10 @@ class Pair:
 
 
 def variants(report: Report) -> list[Variant]:
-    """The variants of a report in the order of its plan.
-
-    Raises:
-        InvalidInputError: A trial stands in the report twice.
-    """
+    """The variants of a report in the order of its plan."""
     found: dict[str, dict[int, TrialResult]] = {}
     for result in report.results:
-        results = found.setdefault(result.trial.variant_id, {})
-        if result.trial.seed in results:
-            raise InvalidInputError(
-                f"report {report.run}: trial {result.trial.id} (seed {result.trial.seed}) stands in it twice",
-                hint="Keep one result of each trial, as `harness run` writes it.",
-            )
-        results[result.trial.seed] = result
+        found.setdefault(result.trial.variant_id, {})[result.trial.seed] = result
     proved = proofs(report)
     return [
         Variant(axes(next(iter(each.values())).trial), each, report, proved.get(variant))
@@ -107,7 +97,7 @@ def align_levels(report: Report, axis: str, baseline: str | int = 0) -> tuple[st
         baseline: the level to compare with, by its text or its place in the report.
 
     Raises:
-        InvalidInputError: There is no such axis or level, or a trial stands in the report twice.
+        InvalidInputError: There is no such axis or level.
         NotComparableError: The report holds one level of the axis.
     """
     found = variants(report)

@@ -18,6 +18,7 @@ from harness.analysis.statistics import ALPHA
 from harness.analysis.terms import Terms, check_terms, checked_metrics, default_metrics
 from harness.errors import InvalidInputError, NotComparableError
 from harness.results.models import Report
+from harness.results.reading import UNSEALED
 
 _REASONS_SHOWN: Final = 5
 
@@ -54,7 +55,7 @@ def compare(  # noqa: PLR0913 - the question's terms, each of them a default tha
         One row for each aligned variant, candidate and metric.
 
     Raises:
-        InvalidInputError: A term is unknown or out of range, or a report is damaged.
+        InvalidInputError: A term is unknown or out of range.
         NotComparableError: No row holds a comparison.
     """
     chosen = checked_metrics(default_metrics(reports) if metrics is None else metrics)
@@ -87,7 +88,7 @@ def compare(  # noqa: PLR0913 - the question's terms, each of them a default tha
         noise=dict(terms.noise),
         rows=tuple(rows),
         mismatches=mismatches,
-        notes=_notes(rows),
+        notes=(*unsealed_notes(reports), *_notes(rows)),
         explanation=explain_pairs(evidence, labels, apart) if explain else None,
     )
 
@@ -160,6 +161,11 @@ def _notes(rows: Sequence[ComparisonRow]) -> tuple[str, ...]:
     if any(row.across_devices for row in rows):
         notes.append("the devices differ: their speeds stand side by side, quality is compared as ever")
     return tuple(notes)
+
+
+def unsealed_notes(reports: Sequence[Report]) -> tuple[str, ...]:
+    """A sentence for each report that was read from a file without a digest."""
+    return tuple(f"run {report.run}: {UNSEALED}" for report in reports if UNSEALED in report.notes)
 
 
 def _check_comparable(rows: Sequence[ComparisonRow], mismatches: Sequence[Mismatch]) -> None:

@@ -110,9 +110,13 @@ class Flips(Frozen):
 
 
 class Explanation(Frozen):
-    """What lies behind the verdicts: what differs in environment and configuration, and what flipped."""
+    """What lies behind the verdicts: what differs in environment, configuration and inputs, and what flipped.
+
+    `inputs` are the fields of the checkpoint and the data that were used in fact.
+    """
 
     environment: tuple[FieldChange, ...]
+    inputs: tuple[FieldChange, ...] = ()
     configuration: tuple[FieldChange, ...]
     flips: tuple[Flips, ...]
 

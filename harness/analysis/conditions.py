@@ -63,6 +63,34 @@ def _weights(result: TrialResult, _: Report) -> str:
     return "unknown" if checkpoint is None else f"{checkpoint.name}, weights {checkpoint.weights_sha256[:12]}"
 
 
+def _config(result: TrialResult, _: Report) -> str:
+    checkpoint = result.checkpoint
+    return _file("config.json", None if checkpoint is None else checkpoint.config_sha256)
+
+
+def _tokenizer(result: TrialResult, _: Report) -> str:
+    checkpoint = result.checkpoint
+    return _file("tokenizer", None if checkpoint is None else checkpoint.tokenizer_sha256)
+
+
+def _file(name: str, digest: str | None) -> str:
+    # Reports from before the digest was recorded lack it: equal to each other, unlike one that has it.
+    return "unknown" if digest is None else f"{name} {digest[:12]}"
+
+
+def _truncation(result: TrialResult, _: Report) -> str:
+    return "unknown" if result.data is None else f"{result.data.max_length} tokens"
+
+
+def _columns(result: TrialResult, _: Report) -> str:
+    return "unknown" if result.checkpoint is None else ", ".join(sorted(result.checkpoint.columns)) or "none"
+
+
+def _labels(result: TrialResult, _: Report) -> str:
+    data = result.data
+    return "unknown" if data is None else ", ".join(f"{at} {name}" for at, name in enumerate(data.labels))
+
+
 def _dtype(result: TrialResult, _: Report) -> str:
     return result.checkpoint.dtype if result.checkpoint is not None else "unknown"
 
@@ -109,14 +137,26 @@ def at_once(concurrent: int) -> str:
     return f"{concurrent} at once: times do not count"
 
 
+# What belongs to a checkpoint differs by intent where checkpoints are compared.
+_OF_A_CHECKPOINT: Final = frozenset({"checkpoint", "revision"})
 CONDITIONS: Final[dict[str, Condition]] = {
     "data": Condition("the data set's content", "every metric", _data, frozenset({"task"})),
     "stand_in": Condition("real assets or stand-ins", "every metric", _stand_in),
     "libraries": Condition("the libraries' major versions", "every metric", _majors),
     "metric_version": Condition("how metrics are computed", "quality", _metric_version),
     "examples": Condition("the evaluation examples", "quality", _examples, frozenset({"task"})),
-    "weights": Condition(
-        "the checkpoint's weights", "quality", _weights, frozenset({"checkpoint", "revision"})
+    "labels": Condition("the classes and their order", "quality", _labels, frozenset({"task"})),
+    "weights": Condition("the checkpoint's weights", "quality", _weights, _OF_A_CHECKPOINT),
+    "config": Condition("the checkpoint's config.json", "every metric", _config, _OF_A_CHECKPOINT),
+    "tokenizer": Condition("the checkpoint's tokenizer", "every metric", _tokenizer, _OF_A_CHECKPOINT),
+    "columns": Condition(
+        "the inputs of the model", "every metric", _columns, _OF_A_CHECKPOINT | {"token_type_ids"}
+    ),
+    "truncation": Condition(
+        "the truncation length",
+        "every metric",
+        _truncation,
+        _OF_A_CHECKPOINT | {"task", "task.max_length"},
     ),
     "precision": Condition("the dtype of the weights", "every metric", _dtype, frozenset({"precision"})),
     "device": Condition("processor, device and threads", "speed", _machine),

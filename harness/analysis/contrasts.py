@@ -14,15 +14,13 @@ from harness.analysis.comparison_models import Verdict
 from harness.analysis.conditions import CONDITIONS, STORED_VALUE, concerns
 from harness.analysis.matching import Match, has_degenerate, match
 from harness.analysis.resampling import Case
-from harness.analysis.scoring import SCORINGS
 from harness.analysis.sheets import PairedSheets, Sheet, pair_sheets, read_sheet
 from harness.analysis.speed import compare_trials
 from harness.analysis.statistics import Effect
 from harness.analysis.terms import Terms, family
+from harness.analysis.verification import Contradiction, contradictions
 from harness.results.models import TrialResult
 
-# Stored metrics are rounded at most to single precision.
-_STORED_TOLERANCE: Final = 1e-6
 # Ratios are formed between this and its inverse only: nothing measured lies outside.
 _SMALLEST: Final = 1e-30
 
@@ -51,7 +49,8 @@ class Evidence:
     """An aligned variant: who stands against whom, and their predictions on the same examples.
 
     `match` is for quality, `timed` for all else: it has the degenerate trials too. `paired` is None where a
-    trial kept no predictions, a sentence where they cannot be paired.
+    trial kept no predictions, a sentence where they cannot be paired. `contradictions` are of all trials of
+    `timed`.
     """
 
     pair: Pair
@@ -59,6 +58,7 @@ class Evidence:
     timed: Match
     sheets: tuple[Sheet | None, ...]
     paired: PairedSheets | str | None
+    contradictions: tuple[Contradiction, ...]
 
     def match_for(self, metric: str) -> Match:
         """The trials that count for that metric."""
@@ -66,11 +66,7 @@ class Evidence:
 
 
 def gather(pair: Pair, apart: Collection[str]) -> Evidence:
-    """Match both sides and read their predictions; `apart` are the axes that differ by intent.
-
-    Raises:
-        InvalidInputError: A trial's predictions are damaged.
-    """
+    """Match both sides and read their predictions; `apart` are the axes that differ by intent."""
     matched = match(pair, apart)
     timed = match(pair, apart, timed=True) if has_degenerate(pair) else matched
     sheets = tuple(read_sheet(result) for result in (*matched.before, *matched.after))
@@ -79,7 +75,18 @@ def gather(pair: Pair, apart: Collection[str]) -> Evidence:
     if kept and len(kept) == len(sheets):
         seeds = len(matched.before)
         paired = pair_sheets(kept[:seeds], kept[seeds:])
-    return Evidence(pair, matched, timed, sheets, paired)
+    return Evidence(pair, matched, timed, sheets, paired, _contradictions(pair, timed))
+
+
+def _contradictions(pair: Pair, matched: Match) -> tuple[Contradiction, ...]:
+    sides = (pair.before, matched.before), (pair.after, matched.after)
+    return tuple(
+        found
+        for variant, results in sides
+        if variant is not None
+        for result in results
+        for found in contradictions(result, variant.report.suite.measure.warmup_steps)
+    )
 
 
 def contrast(evidence: Evidence, metric: str, terms: Terms) -> Contrast:
@@ -93,7 +100,7 @@ def contrast(evidence: Evidence, metric: str, terms: Terms) -> Contrast:
         if kind == "quality"
         else []
     )
-    found = _stored_mismatch(matched, metric, scored)
+    found = _stored_mismatch(evidence.contradictions, metric)
     found |= {
         name: texts
         for name, texts in (matched.mismatches or {}).items()
@@ -111,7 +118,7 @@ def contrast(evidence: Evidence, metric: str, terms: Terms) -> Contrast:
 
 
 def _sentence(name: str, texts: tuple[str, str]) -> str:
-    meaning = CONDITIONS[name].meaning if name in CONDITIONS else "the stored value and its predictions"
+    meaning = CONDITIONS[name].meaning if name in CONDITIONS else "stored values that contradict each other"
     return f"{meaning}: {texts[0]} against {texts[1]}"
 
 
@@ -124,17 +131,10 @@ def _only_labelled(measured: Contrast) -> Contrast:
     return replace(measured, settled="not comparable", effect=effect, notes=notes)
 
 
-def _stored_mismatch(
-    matched: Match, metric: str, scored: Sequence[float | None]
-) -> dict[str, tuple[str, str]]:
-    """A stored score that does not follow from the stored predictions: one of the two was changed."""
-    if not scored or SCORINGS[metric].from_losses:
-        return {}
-    for result, score in zip((*matched.before, *matched.after), scored, strict=True):
-        stored = result.value(metric)
-        if score is not None and stored is not None and abs(stored - score) > _STORED_TOLERANCE:
-            return {STORED_VALUE: (f"{metric} {stored:.6f} is stored", f"{score:.6f} from predictions")}
-    return {}
+def _stored_mismatch(found: Sequence[Contradiction], metric: str) -> dict[str, tuple[str, str]]:
+    """A stored number that contradicts others of its trial: one of them was changed."""
+    texts = next(((each.stored, each.implied) for each in found if metric in each.metrics), None)
+    return {} if texts is None else {STORED_VALUE: texts}
 
 
 def _quality(evidence: Evidence, metric: str, scored: Sequence[float | None]) -> Contrast:

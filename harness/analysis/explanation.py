@@ -1,4 +1,4 @@
-"""Explanation: what differs in environment and configuration, and which examples flipped."""
+"""Explanation: what differs in environment, configuration and inputs, and which examples flipped."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ def explain_pairs(evidence: Sequence[Evidence], labels: Sequence[str], apart: Co
     `apart` are the axes along which variants of one report are compared; none between reports.
     """
     environment: dict[FieldChange, None] = {}
+    inputs: dict[FieldChange, None] = {}
     configuration: dict[FieldChange, None] = {}
     flips = []
     for each, label in zip(evidence, labels, strict=True):
@@ -36,9 +37,15 @@ def explain_pairs(evidence: Sequence[Evidence], labels: Sequence[str], apart: Co
                 _environment(after, each.pair.after.report, apart),
             )
             environment |= dict.fromkeys(_changes(name, *described))
+            inputs |= dict.fromkeys(_changes(name, _inputs(before), _inputs(after)))
         if isinstance(each.paired, PairedSheets):
             flips.append(Flips(variant=label, candidate=name, flips=_flips(each.paired, each.match.seeds)))
-    return Explanation(environment=tuple(environment), configuration=tuple(configuration), flips=tuple(flips))
+    return Explanation(
+        environment=tuple(environment),
+        configuration=tuple(configuration),
+        inputs=tuple(inputs),
+        flips=tuple(flips),
+    )
 
 
 def _configuration(evidence: Evidence, side: int, apart: Collection[str]) -> dict[str, str]:
@@ -60,6 +67,12 @@ def _environment(result: TrialResult, report: Report, apart: Collection[str]) ->
     if "attention" not in apart:
         fields["attention"] = attention_of(result)
     return fields
+
+
+def _inputs(result: TrialResult) -> dict[str, str]:
+    """The checkpoint and the data that were used in fact."""
+    parts = {"checkpoint": result.checkpoint, "data": result.data}
+    return _flat({name: part.model_dump(mode="json") for name, part in parts.items() if part is not None})
 
 
 def _flat(value: Any, name: str = "") -> dict[str, str]:

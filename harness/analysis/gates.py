@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from harness import __version__
-from harness.analysis.alignment import variants
+from harness.analysis.comparison import unsealed_notes
 from harness.analysis.conditions import check_allowed
-from harness.analysis.gates_alone import bound_cases, parity_cases, reference_cases, trial_cases
+from harness.analysis.gates_alone import bound_cases, parity_cases, reference_cases, stored_cases, trial_cases
 from harness.analysis.gates_drops import (
     KEEP_ONE,
     Against,
@@ -40,8 +40,8 @@ def check(  # noqa: PLR0913 - the question's terms, each of them a default that 
     """Judge a report by its gates.
 
     Whatever the gates say, every trial must have completed, none may predict a single class, no variant may
-    have failed parity, no score may lie more than 0.03 above the suite's reference, and with a baseline every
-    trial of it must be here, on the same data, examples and metric version.
+    have failed parity, no stored number may contradict another one, no score may lie more than 0.03 above the
+    suite's reference, and with a baseline every trial of it must be here, on the same inputs.
 
     Args:
         report: what a run found.
@@ -56,11 +56,10 @@ def check(  # noqa: PLR0913 - the question's terms, each of them a default that 
         One case for each rule and variant.
 
     Raises:
-        InvalidInputError: A term is unknown, or a report holds a trial twice or damaged predictions.
+        InvalidInputError: A term is unknown.
         NotComparableError: The report shares nothing with the baseline.
     """
     check_allowed(allow_mismatch)
-    variants(report)
     rules = tuple(dict.fromkeys(report.suite.gates if gates is None else gates))
     found = groups(report)
     drops = [gate for gate in rules if gate.max_drop is not None and gate.metric in METRICS]
@@ -111,6 +110,7 @@ def _cases_alone(
         )
     yield from trial_cases(found, allow_degenerate=allow_degenerate)
     yield from parity_cases(report, found)
+    yield from stored_cases(report, found, allowed)
     for gate in rules:
         yield from bound_cases(found, gate, allowed)
     yield from reference_cases(report, found)
@@ -148,6 +148,8 @@ def _notes(
     against: Against | None,
     noise: Mapping[str, float],
 ) -> Iterator[str]:
+    if against is None:
+        yield from unsealed_notes([report])
     if not rules:
         yield "no gate on a metric: only what holds for every report was checked"
     if not report.proofs and not only_tokenise(result.trial for result in report.results):

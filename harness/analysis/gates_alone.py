@@ -20,6 +20,7 @@ from harness.analysis.gates_rules import (
 from harness.analysis.parity import THRESHOLDS, ParityVerdict, function_of, verdicts
 from harness.analysis.summary import QUALITY
 from harness.analysis.terms import family
+from harness.analysis.verification import contradictions, unverifiable
 from harness.metrics import METRICS
 from harness.results.models import Parity, Report, TrialResult
 from harness.suite.models import Gate
@@ -27,6 +28,7 @@ from harness.suite.models import Gate
 # Four published runs of one recipe and seed spread over 2.5 points, and one standard error on MRPC's 408
 # pairs is 1.7: three points above what is published is no luck of the seed, but a leak or another task.
 SUSPICIOUS: Final = 0.03
+_CONTRADICTIONS_SHOWN: Final = 3
 
 
 def trial_cases(groups: Sequence[Group], *, allow_degenerate: bool) -> Iterator[GateCase]:
@@ -98,6 +100,28 @@ def _distances(parity: Parity) -> str:
     )
 
 
+def stored_cases(report: Report, groups: Sequence[Group], allowed: Collection[str]) -> Iterator[GateCase]:
+    """A failed case for each variant, and for the proofs, whose stored numbers contradict each other."""
+    proofs = tuple(
+        (proof.trial.id, each)
+        for proof in report.proofs
+        for each in contradictions(proof, report.suite.measure.warmup_steps)
+    )
+    found = [(group.label, group.contradictions) for group in groups] + [("proofs", proofs)]
+    for label, each in found if STORED_VALUE not in allowed else ():
+        if each:
+            told = [f"trial {trial}: {one}" for trial, one in each[:_CONTRADICTIONS_SHOWN]]
+            if len(each) > len(told):
+                told.append(f"and {len(each) - len(told)} more")
+            yield GateCase(
+                rule="stored numbers follow from each other",
+                kind="stored",
+                variant=label,
+                verdict="failed",
+                reason=f"{'; '.join(told)}; run the suite again, or --allow-mismatch {STORED_VALUE}",
+            )
+
+
 def bound_cases(groups: Sequence[Group], gate: Gate, allowed: Collection[str]) -> Iterator[GateCase]:
     """A case for each variant and absolute bound of the gate."""
     for rule, limit, lower in bound_rules(gate):
@@ -132,6 +156,8 @@ def _bound(
         return case("failed", f"no value: {why_unmeasured(group.sound, metric)}")
     if (obstacle := _obstacle(group, metric, allowed)) is not None:
         return case("not comparable", obstacle)
+    if (gap := next((why for each in group.sound if (why := unverifiable(each, metric))), None)) is not None:
+        return case("failed", gap)
     holds = value >= limit if lower else value <= limit
     beyond = "" if holds else f", {'below' if lower else 'above'} {limit:g}"
     counted = _trials(sum(result.value(metric) is not None for result in group.sound))
@@ -141,14 +167,14 @@ def _bound(
 def _obstacle(group: Group, metric: str, allowed: Collection[str]) -> str | None:
     """Why a value says nothing about what the gate was written for."""
     if family(metric) == "speed" and "at_once" not in allowed:
-        return next((at_once(each.concurrent) for each in group.sound if each.concurrent > 1), None)
-    if not is_quality(metric):
-        return None
-    if "stand_in" not in allowed:
+        told = next((at_once(each.concurrent) for each in group.sound if each.concurrent > 1), None)
+        if told is not None:
+            return told
+    if is_quality(metric) and "stand_in" not in allowed:
         for result in group.sound:
             if (told := replaced(result)) is not None:
                 return f"{told}: its scores are not those of the real one"
-    return None if STORED_VALUE in allowed else contradiction(group.sound, metric)
+    return None if STORED_VALUE in allowed else contradiction(group, metric)
 
 
 def reference_cases(report: Report, groups: Sequence[Group]) -> Iterator[GateCase]:

@@ -11,6 +11,7 @@ from harness.analysis.comparison import compare
 from harness.analysis.comparison_models import Comparison, ComparisonRow
 from harness.analysis.gates_models import CaseVerdict, GateCase
 from harness.analysis.gates_rules import drop_rule, seeds_text
+from harness.analysis.verification import unverifiable
 from harness.errors import NotComparableError
 from harness.metrics import METRICS
 from harness.results.models import Report, TrialResult
@@ -138,10 +139,24 @@ def drop_cases(against: Against, gate: Gate) -> Iterator[GateCase]:
             lost = "no trial of it is left to compare" if pair.before else "the baseline has no such variant"
             yield unjudged_drop(gate, label, "failed" if pair.before else "not comparable", lost)
         return
-    new = {label for pair, label in zip(against.pairs, against.labels, strict=True) if pair.before is None}
+    by_label = dict(zip(against.labels, against.pairs, strict=True))
     for row in against.comparison.rows:
         if row.metric == gate.metric:
-            yield _drop_case(gate, row, against.noise.get(gate.metric, 0.0), is_new=row.variant in new)
+            pair = by_label[row.variant]
+            if (gap := _unverifiable(pair, gate.metric)) is not None:
+                yield unjudged_drop(gate, row.variant, "failed", gap)
+            else:
+                band = against.noise.get(gate.metric, 0.0)
+                yield _drop_case(gate, row, band, is_new=pair.before is None)
+
+
+def _unverifiable(pair: Pair, metric: str) -> str | None:
+    """Why a trial's value of the metric cannot be verified; None where all can, or a side is missing."""
+    if pair.before is None or pair.after is None:
+        return None
+    results = (*pair.before.results.values(), *pair.after.results.values())
+    known = (each for each in results if each.status == "completed" and each.value(metric) is not None)
+    return next((why for each in known if (why := unverifiable(each, metric))), None)
 
 
 def unjudged_drop(gate: Gate, variant: str, verdict: CaseVerdict, reason: str) -> GateCase:

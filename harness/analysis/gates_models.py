@@ -13,7 +13,18 @@ from harness.metrics import Goal
 GATES_SCHEMA_VERSION: Final = 1
 
 CaseVerdict = Literal["passed", "failed", "unsure", "not comparable"]
-CaseKind = Literal["trials", "degenerate", "parity", "bound", "drop", "reference", "baseline", "mismatch"]
+CaseKind = Literal[
+    "trials",
+    "degenerate",
+    "parity",
+    "stored",
+    "inputs",
+    "bound",
+    "drop",
+    "reference",
+    "baseline",
+    "mismatch",
+]
 Outcome = Literal["pass", "fail", "not comparable"]
 OnUnsure = Literal["warn", "fail"]
 Bounds = Annotated[tuple[float, float], Field(strict=False)]

@@ -5,26 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Final
 
 from harness.analysis.naming import labels
-from harness.analysis.scoring import SCORINGS
-from harness.analysis.sheets import read_sheet
 from harness.analysis.terms import family
+from harness.analysis.verification import Contradiction, contradictions
 from harness.results.models import Report, TrialResult
 from harness.suite.models import Gate
-
-# Stored metrics are rounded at most to single precision.
-_STORED_TOLERANCE: Final = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The trials of one variant, and what to call it."""
+    """The trials of one variant, and what to call it; `contradictions` with the id of the trial."""
 
     variant: str
     label: str
     results: tuple[TrialResult, ...]
+    contradictions: tuple[tuple[str, Contradiction], ...] = ()
 
     @property
     def sound(self) -> tuple[TrialResult, ...]:
@@ -40,7 +36,18 @@ def groups(report: Report) -> list[Group]:
     found: dict[str, list[TrialResult]] = {}
     for result in report.results:
         found.setdefault(result.trial.variant_id, []).append(result)
-    return [Group(variant, names[variant], tuple(results)) for variant, results in found.items()]
+    warmup_steps = report.suite.measure.warmup_steps
+    return [
+        Group(
+            variant,
+            names[variant],
+            tuple(results),
+            tuple(
+                (result.trial.id, each) for result in results for each in contradictions(result, warmup_steps)
+            ),
+        )
+        for variant, results in found.items()
+    ]
 
 
 def bound_rules(gate: Gate) -> Iterator[tuple[str, float, bool]]:
@@ -81,21 +88,10 @@ def replaced(result: TrialResult) -> str | None:
     return None
 
 
-def contradiction(results: Sequence[TrialResult], metric: str) -> str | None:
-    """Where a stored score does not follow from the stored predictions, in words.
-
-    Raises:
-        InvalidInputError: A trial's predictions are damaged.
-    """
-    if metric not in SCORINGS or SCORINGS[metric].from_losses:
-        return None
-    for result in results:
-        sheet, stored = read_sheet(result), result.value(metric)
-        if sheet is not None and stored is not None:
-            scored = sheet.score(metric)
-            if abs(stored - scored) > _STORED_TOLERANCE:
-                return f"trial {result.trial.id}: {stored:.6f} is stored, its predictions give {scored:.6f}"
-    return None
+def contradiction(group: Group, metric: str) -> str | None:
+    """Where a stored value of the metric contradicts other stored values, in words."""
+    found = (f"trial {trial}: {each}" for trial, each in group.contradictions if metric in each.metrics)
+    return next(found, None)
 
 
 def is_quality(metric: str) -> bool:

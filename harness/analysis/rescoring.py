@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from harness.analysis.naming import labels
-from harness.analysis.sheets import read_sheet
+from harness.analysis.verification import Contradiction, beyond_scores
 from harness.errors import InvalidInputError
 from harness.frozen import Frozen
 from harness.results.models import Predictions, Report, TrialResult, measured
@@ -59,22 +60,27 @@ def to_score(report: Report) -> tuple[Predictions, ...]:
     """The predictions of every trial that kept them, in the report's order.
 
     Raises:
-        InvalidInputError: There are none, or some are damaged.
+        InvalidInputError: There are none.
     """
-    kept = [result for result in report.results if read_sheet(result) is not None]
+    kept = tuple(result.predictions for result in report.results if result.predictions is not None)
     if not kept:
         raise InvalidInputError(
             f"report {report.run} holds no predictions: there is nothing to score",
             hint="Only completed trials keep them: run the suite again.",
         )
-    return tuple(result.predictions for result in kept if result.predictions is not None)
+    return kept
 
 
 def set_beside(report: Report, scores: Scores) -> tuple[Rescored, ...]:
     """Every completed trial with both scores; `scores` are of `to_score(report)`."""
     variants = labels(result.trial for result in report.results)
     return tuple(
-        _beside(result, f"{variants[result.trial.variant_id]} seed {result.trial.seed}", score)
+        _beside(
+            result,
+            f"{variants[result.trial.variant_id]} seed {result.trial.seed}",
+            score,
+            beyond_scores(result, report.suite.measure.warmup_steps),
+        )
         for result, score in _with_scores(report, scores)
         if result.status == "completed" or score is not None
     )
@@ -101,7 +107,7 @@ def _with_scores(report: Report, scores: Scores) -> list[tuple[TrialResult, Scor
     return pairs
 
 
-def _beside(result: TrialResult, name: str, score: Score | None) -> Rescored:
+def _beside(result: TrialResult, name: str, score: Score | None, others: Sequence[Contradiction]) -> Rescored:
     again = {metric: None if score is None else getattr(score, metric) for metric in SCORED}
     notes = []
     if score is None:
@@ -110,6 +116,7 @@ def _beside(result: TrialResult, name: str, score: Score | None) -> Rescored:
         notes.append(score.reason)
     elif score.degenerate != result.degenerate:
         notes.append(f"degenerate is {result.degenerate}, its logits say {score.degenerate}")
+    notes += map(str, others)
     return Rescored(name, {metric: (result.value(metric), again[metric]) for metric in SCORED}, tuple(notes))
 
 
@@ -123,8 +130,11 @@ def _differ(pair: tuple[float | None, float | None]) -> bool:
 def _rescored(result: TrialResult, score: Score, scores: Scores) -> TrialResult:
     new = {metric: value for metric in SCORED if (value := getattr(score, metric)) is not None}
     kept = [found for found in result.measurements if found.metric not in new]
+    *earlier, last = result.epochs or (None,)
+    epochs = () if last is None else (*earlier, last.model_copy(update=new))
     return result.model_copy(
         update={
+            "epochs": epochs,
             "measurements": (*(measured(metric, value) for metric, value in new.items()), *kept),
             "metric_version": scores.metric_version,
             "degenerate": bool(score.degenerate),

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.analysis.scoring import SCORINGS, Floats, cross_entropies, scores
-from harness.errors import InvalidInputError
 from harness.results.models import TrialResult
 
 Integers = NDArray[np.integer[Any]]
@@ -55,28 +54,16 @@ class PairedSheets:
 
 
 def read_sheet(result: TrialResult) -> Sheet | None:
-    """The trial's predictions as arrays, None if it kept none.
-
-    Raises:
-        InvalidInputError: Ids, labels and logits do not belong together, or an id stands there twice.
-    """
+    """The trial's predictions as arrays, None if it kept none."""
     if result.predictions is None:
         return None
-    ids = np.asarray(result.predictions.example_ids, dtype=np.int64)
-    labels = np.asarray(result.predictions.labels, dtype=np.int64)
-    try:
-        logits = np.asarray(result.predictions.logits, dtype=np.float64)
-    except ValueError as error:
-        raise _damaged(result, "the rows of logits differ in length") from error
-    if not ids.size == labels.size == len(logits):
-        raise _damaged(result, f"{ids.size} ids, {labels.size} labels and {len(logits)} rows of logits")
-    if logits.ndim != 2 or not ids.size or not logits.shape[1]:
-        raise _damaged(result, "the predictions are empty")
-    if labels.min() < 0 or labels.max() >= logits.shape[1]:
-        raise _damaged(result, f"a label lies outside the {logits.shape[1]} classes of the logits")
-    if np.unique(ids).size < ids.size:
-        raise _damaged(result, "an example id stands there twice")
-    return Sheet(ids, labels, logits.argmax(axis=1), logits)
+    logits = np.asarray(result.predictions.logits, dtype=np.float64)
+    return Sheet(
+        ids=np.asarray(result.predictions.example_ids, dtype=np.int64),
+        labels=np.asarray(result.predictions.labels, dtype=np.int64),
+        predicted=logits.argmax(axis=1),
+        logits=logits,
+    )
 
 
 def pair_sheets(before: Sequence[Sheet], after: Sequence[Sheet]) -> PairedSheets | str:
@@ -94,10 +81,3 @@ def pair_sheets(before: Sequence[Sheet], after: Sequence[Sheet]) -> PairedSheets
         return f"the labels of {disagreeing} of {ids.size} shared examples disagree"
     left_out = max(sheet.ids.size for sheet in sheets) - int(ids.size)
     return PairedSheets(ids, labels, tuple(taken[: len(before)]), tuple(taken[len(before) :]), left_out)
-
-
-def _damaged(result: TrialResult, what: str) -> InvalidInputError:
-    return InvalidInputError(
-        f"trial {result.trial.id}: {what}: its predictions cannot be scored",
-        hint="The report is damaged: restore it, or run the suite again.",
-    )

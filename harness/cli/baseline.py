@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from harness.cli.printing import print_report
+from harness.cli.printing import allow_unsealed_option, print_report
 from harness.errors import InvalidInputError
 from harness.output.numbers import count
 from harness.output.safe_text import safe_text
 from harness.results.baselines import REPORTS, find_baseline, keep_baseline, kept_baselines
-from harness.results.reading import load_report
+from harness.results.reading import UNSEALED, load_report
 
 _REPORTS = click.option(
     "--reports",
@@ -36,9 +36,10 @@ def command() -> None:
 @click.argument("name")
 @_REPORTS
 @click.option("--force/--no-force", help="Keep even a report with failed or degenerate trials.")
-def set_(report: Path, name: str, reports: Path, *, force: bool) -> None:
+@allow_unsealed_option
+def set_(report: Path, name: str, reports: Path, *, force: bool, allow_unsealed: bool) -> None:
     """Keep REPORT as the baseline NAME, in the place of an earlier one."""
-    kept = keep_baseline(load_report(report), name, reports, force=force)
+    kept = keep_baseline(load_report(report, allow_unsealed=allow_unsealed), name, reports, force=force)
     replaced = "" if kept.replaced is None else f", in the place of {safe_text(kept.replaced, 200)}"
     click.echo(f"kept {safe_text(str(kept.file))}{replaced}")
 
@@ -50,7 +51,7 @@ def list_(reports: Path) -> int | None:
     damaged = False
     for name, path in kept_baselines(reports).items():
         try:
-            report = load_report(path)
+            report = load_report(path, allow_unsealed=True)
         except InvalidInputError as error:
             damaged = True
             click.echo(f"{safe_text(name)}  damaged: {safe_text(error.message, 500)}")
@@ -58,7 +59,8 @@ def list_(reports: Path) -> int | None:
         created = report.created.strftime("%Y-%m-%d")
         trials = count(len(report.results), "trial")
         suite, run = safe_text(report.suite.name), safe_text(report.run, 100)
-        click.echo(f"{safe_text(name)}  {created}  {suite}, {trials}, run {run}")
+        unsealed = ", unsealed" if UNSEALED in report.notes else ""
+        click.echo(f"{safe_text(name)}  {created}  {suite}, {trials}, run {run}{unsealed}")
     return 2 if damaged else None
 
 
@@ -67,4 +69,4 @@ def list_(reports: Path) -> int | None:
 @_REPORTS
 def show(name: str, reports: Path) -> None:
     """Print the table of the baseline NAME."""
-    print_report(load_report(find_baseline(name, reports)))
+    print_report(load_report(find_baseline(name, reports), allow_unsealed=True))

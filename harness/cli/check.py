@@ -14,7 +14,7 @@ from harness.analysis.gates import check
 from harness.analysis.gates_models import GateReport
 from harness.analysis.gates_reading import parse_gate, read_gates
 from harness.analysis.noise import bands_for, stored_noise
-from harness.cli.printing import encoded, tell_github
+from harness.cli.printing import allow_unsealed_option, encoded, tell_github
 from harness.errors import HarnessError, InvalidInputError
 from harness.output.formats import format_of
 from harness.output.gates import GATE_FORMATS, gate_annotations, gate_table, to_markdown, verdict_line
@@ -56,6 +56,7 @@ from harness.results.writing import write_atomic
     "--allow-mismatch", multiple=True, metavar="NAME", help="Judge in spite of this mismatch: data, torch, …"
 )
 @click.option("--allow-degenerate/--no-allow-degenerate", help="Let trials pass that predict a single class.")
+@allow_unsealed_option
 @click.option(
     "--reports",
     type=click.Path(path_type=Path),
@@ -82,6 +83,7 @@ def command(
     on_unsure: Literal["warn", "fail"],
     allow_mismatch: tuple[str, ...],
     allow_degenerate: bool,
+    allow_unsealed: bool,
     reports: Path,
     wanted: str | None,
     output: Path | None,
@@ -101,8 +103,10 @@ def command(
     name = _format(wanted, output)
     try:
         asked = [*map(parse_gate, typed), *(read_gates(gates_file) if gates_file is not None else ())]
-        judged = load_report(report)
-        against = None if baseline is None else load_report(find_baseline(baseline, reports))
+        judged = load_report(report, allow_unsealed=allow_unsealed)
+        against = None
+        if baseline is not None:
+            against = load_report(find_baseline(baseline, reports), allow_unsealed=allow_unsealed)
         found = check(
             judged,
             baseline=against,

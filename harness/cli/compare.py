@@ -14,7 +14,7 @@ from harness.analysis.comparison import compare
 from harness.analysis.comparison_models import Comparison
 from harness.analysis.conditions import CONDITIONS, STORED_VALUE
 from harness.analysis.noise import bands_for, stored_noise
-from harness.cli.printing import encoded, tell_github
+from harness.cli.printing import allow_unsealed_option, encoded, tell_github
 from harness.errors import InvalidInputError
 from harness.output.comparison import COMPARISON_FORMATS, comparison_table
 from harness.output.formats import format_of
@@ -54,6 +54,7 @@ from harness.results.writing import write_atomic
 @click.option(
     "--speed-across-devices", is_flag=True, help="Give verdicts on speed where devices differ, too."
 )
+@allow_unsealed_option
 @click.option("--explain", is_flag=True, help="Tell what differs, and which examples flipped.")
 @click.option(
     "--format",
@@ -73,6 +74,7 @@ def command(
     margin: str,
     allow_mismatch: tuple[str, ...],
     speed_across_devices: bool,
+    allow_unsealed: bool,
     explain: bool,
     wanted: str | None,
     output: Path | None,
@@ -84,7 +86,7 @@ def command(
     """
     name = _format(wanted, output)
     paths, place = (list(reports), baseline or 0) if by else _with_baseline(reports, baseline)
-    loaded = [load_report(path) for path in paths]
+    loaded = [load_report(path, allow_unsealed=allow_unsealed) for path in paths]
     comparison = compare(
         loaded,
         baseline=place,

@@ -17,6 +17,11 @@ from harness.output.json_text import safe_json
 from harness.output.tables import make_console, report_table
 from harness.results.models import Report
 
+allow_unsealed_option = click.option(
+    "--allow-unsealed/--no-allow-unsealed",
+    help="Accept a report whose digest is null, as one edited by hand.",
+)
+
 
 def print_report(report: Report, name: str = "table", *, roofline: bool = False) -> None:
     """Print the report in the format of that name; in a GitHub step, `github` appends the summary too.

@@ -18,7 +18,7 @@ from harness.output.numbers import NOTHING, count
 from harness.output.safe_text import safe_text
 from harness.output.tables import LONGEST_NOTE, FittedTable, make_console, safe_column
 from harness.results.models import Report
-from harness.results.reading import load_report
+from harness.results.reading import UNSEALED, load_report
 from harness.results.writing import to_json, write_atomic
 
 _TITLES: Final = {"eval_accuracy": "accuracy", "eval_f1": "F1", "eval_mcc": "MCC", "eval_loss": "loss"}
@@ -39,7 +39,7 @@ def command(report: Path, output: Path | None, scorer: str) -> int:
     The exit code is 1 if any stored score differs by more than 1e-9: the report was changed, or comes from
     another version of the metrics.
     """
-    stored = load_report(report)
+    stored = load_report(report, allow_unsealed=True)
     answer = score_again(to_score(stored), scorer)
     try:
         scores = Scores.model_validate_json(answer)
@@ -79,7 +79,10 @@ def _table(report: Report, trials: Sequence[Rescored], scores: Scores) -> Fitted
             safe_text(f"metrics: stored {', '.join(versions)}; now {scores.metric_version}", LONGEST_NOTE)
         ],
         columns=[safe_column(column) for column in columns],
-        notes=[safe_text(f"{trial.name}: {note}", LONGEST_NOTE) for trial in trials for note in trial.notes],
+        notes=[
+            *([UNSEALED] if UNSEALED in report.notes else []),
+            *(safe_text(f"{trial.name}: {note}", LONGEST_NOTE) for trial in trials for note in trial.notes),
+        ],
     )
 
 

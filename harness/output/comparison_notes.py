@@ -85,17 +85,18 @@ def _cut(lines: list[str], most: int) -> list[str]:
 
 
 def explanation_lines(comparison: Comparison) -> list[str]:
-    """What differs in environment and configuration, and which examples flipped; empty if nobody asked."""
+    """What differs in environment, configuration and inputs, what flipped; empty if not asked."""
     explained = comparison.explanation
     if explained is None:
         return []
     changes = [
         *(_change("environment", each) for each in explained.environment),
         *(_change("configuration", each) for each in explained.configuration),
+        *(_change("input", each) for each in explained.inputs),
     ]
     flips = [line for each in explained.flips for line in _flips(each)]
     return [
-        *(_cut(changes, MOST_NOTES) or ["environment and configuration are the same"]),
+        *(_cut(changes, MOST_NOTES) or ["environment, configuration and inputs are the same"]),
         *(_cut(flips, MOST_NOTES) or ["no example is classified otherwise"]),
     ]
 

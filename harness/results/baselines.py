@@ -107,6 +107,6 @@ def _run_in(file: Path) -> str | None:
     if not file.exists():
         return None
     try:
-        return f"run {load_report(file).run}"
+        return f"run {load_report(file, allow_unsealed=True).run}"
     except InvalidInputError:
         return "an unreadable file"

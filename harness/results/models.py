@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import AwareDatetime, Field, field_validator, model_validator
@@ -41,9 +42,10 @@ def _is_none(value: object) -> bool:
 
 
 class Measurement(Frozen):
-    """One metric of one trial. `values` are raw: one number, or one for each training step.
+    """One metric of one trial. `values` are raw: one number, or one for each training step or pass.
 
-    Empty `values` mean that it could not be measured, and then `reason` says why.
+    Empty `values` mean that it could not be measured, and then `reason` tells why. A metric of the table has
+    the table's unit and goal, and values in its range.
     """
 
     metric: str
@@ -53,9 +55,20 @@ class Measurement(Frozen):
     reason: str | None = None
 
     @model_validator(mode="after")
-    def _measured_or_explained(self) -> Self:
+    def _possible(self) -> Self:
         if bool(self.values) == (self.reason is not None):
             raise ValueError(f"{self.metric}: either values or a reason for having none")
+        if (known := METRICS.get(self.metric)) is None:
+            return self
+        if self.unit != known.unit or self.goal != known.goal:
+            raise ValueError(f"{self.metric}: its unit is {known.unit}, its goal {known.goal}")
+        if len(self.values) == 1:
+            _check_range(self.metric, self.values[0])
+        elif self.values:
+            if not known.several:
+                raise ValueError(f"{self.metric}: {len(self.values)} values, where a trial has one")
+            _check_range(self.metric, min(self.values))
+            _check_range(self.metric, max(self.values))
         return self
 
     @property
@@ -66,6 +79,11 @@ class Measurement(Frozen):
         ordered = sorted(self.values)
         middle = len(ordered) // 2
         return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+
+
+def _check_range(metric: str, value: float) -> None:
+    if not METRICS[metric].admits(value):
+        raise ValueError(f"{metric}: {value:g} is impossible, it is {METRICS[metric].range}")
 
 
 def measured(metric: str, *values: float) -> Measurement:
@@ -83,23 +101,54 @@ def unmeasured(metric: str, reason: str) -> Measurement:
 class Epoch(Frozen):
     """What one epoch ended with; `epoch` counts from 1, losses are in nats."""
 
-    epoch: int
+    epoch: Annotated[int, Field(ge=1)]
     train_loss: float
     eval_loss: float
     eval_accuracy: float
     eval_f1: float
     eval_mcc: float
 
+    @model_validator(mode="after")
+    def _in_range(self) -> Self:
+        for metric in EPOCH_METRICS:
+            _check_range(metric, getattr(self, metric))
+        return self
+
+
+EPOCH_METRICS: Final = tuple(name for name in Epoch.model_fields if name in METRICS)
+
 
 class Predictions(Frozen):
     """The last evaluation, in data set order: everything can be scored again from it.
 
-    `example_ids` and `labels` have N entries, `logits` N rows of one number a class.
+    `example_ids` (each one once) and `labels` (class numbers) have N entries, `logits` N rows of one number a
+    class; N is at least 1.
     """
 
     example_ids: tuple[int, ...]
     labels: tuple[int, ...]
     logits: tuple[tuple[float, ...], ...]
+
+    @model_validator(mode="after")
+    def _belong_together(self) -> Self:
+        ids, labels, rows = len(self.example_ids), len(self.labels), len(self.logits)
+        if not ids == labels == rows:
+            raise ValueError(f"{ids} example_ids, {labels} labels and {rows} rows of logits")
+        if not ids or not self.logits[0]:
+            raise ValueError("the predictions are empty")
+        classes = len(self.logits[0])
+        if set(map(len, self.logits)) != {classes}:
+            row = next(at for at, logits in enumerate(self.logits) if len(logits) != classes)
+            length = len(self.logits[row])
+            raise ValueError(f"row {row} of logits has {length} numbers, the first one has {classes}")
+        if min(self.labels) < 0 or max(self.labels) >= classes:
+            row = next(at for at, label in enumerate(self.labels) if not 0 <= label < classes)
+            raise ValueError(
+                f"label {self.labels[row]} of row {row} is none of the {classes} classes of the logits"
+            )
+        if len(set(self.example_ids)) < ids:
+            raise ValueError("an example id occurs twice")
+        return self
 
 
 class Checkpoint(Frozen):
@@ -159,14 +208,28 @@ class Data(Frozen):
     files_sha256: str | None = None
     published: Annotated[bool | None, Field(exclude_if=_is_none)] = None
     duplicates: Annotated[Duplicates | None, Field(exclude_if=_is_none)] = None
-    labels: tuple[str, ...]
-    train_examples: int
-    eval_examples: int
-    eval_majority_share: float
-    max_length: int
-    longest: int
-    mean_length: float
-    truncated: int
+    labels: Annotated[tuple[str, ...], Field(min_length=1)]
+    train_examples: Annotated[int, Field(ge=1)]
+    eval_examples: Annotated[int, Field(ge=1)]
+    eval_majority_share: Annotated[float, Field(gt=0, le=1)]
+    max_length: Annotated[int, Field(ge=1)]
+    longest: Annotated[int, Field(ge=1)]
+    mean_length: Annotated[float, Field(gt=0)]
+    truncated: Annotated[int, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if len(set(self.labels)) < len(self.labels):
+            raise ValueError("labels: a class name occurs twice")
+        if not self.mean_length <= self.longest <= self.max_length:
+            raise ValueError(
+                f"mean_length {self.mean_length:g}, longest {self.longest}, max_length {self.max_length}: "
+                "each is at most the next"
+            )
+        examples = self.train_examples + self.eval_examples
+        if self.truncated > examples:
+            raise ValueError(f"truncated {self.truncated} of {examples} examples")
+        return self
 
 
 class Parity(Frozen):
@@ -177,10 +240,18 @@ class Parity(Frozen):
     after one step; `flipped_predictions` counts examples whose class differs.
     """
 
-    examples: int
+    examples: Annotated[int, Field(ge=1)]
     largest_logit_difference: Annotated[float, Field(ge=0)]
     relative_gradient_error: Annotated[float, Field(ge=0)]
     flipped_predictions: Annotated[int, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _flips_are_differences(self) -> Self:
+        if self.flipped_predictions > self.examples:
+            raise ValueError(f"{self.flipped_predictions} flipped_predictions of {self.examples} examples")
+        if self.flipped_predictions and not self.largest_logit_difference:
+            raise ValueError("flipped_predictions without a logit that differs")
+        return self
 
 
 class TrialResult(Frozen):
@@ -207,11 +278,21 @@ class TrialResult(Frozen):
     environment: Environment | None = None
     notes: tuple[str, ...] = ()
     log_tail: str = ""
-    attempts: int = 1
+    attempts: Annotated[int, Field(ge=1)] = 1
     # Not written where it is the default: a result from before it stays what it was.
     concurrent: Annotated[int, Field(ge=1, exclude_if=lambda at_once: at_once == 1)] = 1
     started: AwareDatetime
     duration_s: Annotated[float, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        metrics = [found.metric for found in self.measurements]
+        if len(set(metrics)) < len(metrics):
+            twice = next(metric for metric in metrics if metrics.count(metric) > 1)
+            raise ValueError(f"measurements: {twice} occurs twice")
+        if [epoch.epoch for epoch in self.epochs] != list(range(1, len(self.epochs) + 1)):
+            raise ValueError("epochs: they are not numbered 1, 2, 3 and so on")
+        return self
 
     def measurement(self, metric: str) -> Measurement | None:
         """The measurement of that name, if the trial has one."""
@@ -230,7 +311,8 @@ class Report(Frozen):
     asked not to prove anything.
 
     `digest` is the file's alone: the SHA-256 of everything else in it, written by `to_json` and checked by
-    `load_report`; a report in memory has none. Who edits a report on purpose sets it to null.
+    `load_report`; a report in memory has none. Where it is null the file is unsealed: whether it was changed
+    cannot be told, and it is refused unless asked for.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -251,3 +333,12 @@ class Report(Frozen):
         # A matrix may hold anything that YAML can, and only here does it have to fit into JSON.
         json.dumps([suite.matrix, suite.include, suite.exclude], allow_nan=False, default=str)
         return suite
+
+    @model_validator(mode="after")
+    def _each_trial_once(self) -> Self:
+        for kind, results in (("results", self.results), ("proofs", self.proofs)):
+            counts = Counter(result.trial.id for result in results)
+            if len(counts) < len(results):
+                trial, times = counts.most_common(1)[0]
+                raise ValueError(f"{kind}: trial {trial} occurs {times} times")
+        return self

@@ -19,6 +19,7 @@ from harness.results.writing import NO_DIGEST, digest_of, storage_error, unseale
 M = TypeVar("M", bound=Frozen)
 
 ERRORS_SHOWN: Final = 5
+UNSEALED: Final = "read from a file without a digest: whether its numbers were changed cannot be told"
 _DIGEST: Final = re.compile(rb'"digest": "(sha256:[0-9a-f]{64})"')
 
 
@@ -37,17 +38,32 @@ def read_strict(path: Path, model: type[M]) -> M:
     return parse_strict(read_bytes(path), model, path)
 
 
-def load_report(path: Path) -> Report:
+def load_report(path: Path, *, allow_unsealed: bool = False) -> Report:
     """The report in the file `path`, or in `report.json` of the run directory `path`.
 
+    Args:
+        path: a file, a pipe or a run directory.
+        allow_unsealed: accept a report whose `digest` is null; its notes then include `UNSEALED`.
+
     Raises:
-        InvalidInputError: There is none, or it is damaged, foreign or from a newer schema.
+        InvalidInputError: There is none, or it is damaged, foreign, unsealed or from a newer schema.
         StorageError: The operating system refused to read it.
     """
     path = Path(path)
     file = path / "report.json" if os.path.isdir(path) else path  # noqa: PTH112  # this one never raises
     data = read_bytes(file)
-    return _unsealed(parse_strict(data, Report, file), data, file)
+    report = parse_strict(data, Report, file)
+    if report.digest is not None:
+        return _unsealed(report, data, file)
+    if not allow_unsealed:
+        raise InvalidInputError(
+            f"{file}: its digest is null, so that nobody can tell whether its numbers were changed",
+            hint="Restore the file as `harness run` wrote it. `check`, `compare` and `baseline set` accept "
+            "it with --allow-unsealed; `show` and `rescore` read it with a remark.",
+        )
+    return (
+        report if UNSEALED in report.notes else report.model_copy(update={"notes": (*report.notes, UNSEALED)})
+    )
 
 
 def read_bytes(path: Path, *, follow: bool = True) -> bytes:
@@ -173,7 +189,9 @@ def _json_type(value: object) -> str:
 
 def _invalid(error: ValidationError, model: type[Frozen], path: Path) -> InvalidInputError:
     found = error.errors(include_url=False, include_context=False, include_input=False)
-    lines = [f"{pointer(one['loc'])}: {one['msg']}" for one in found[:ERRORS_SHOWN]]
+    lines = [
+        f"{pointer(one['loc'])}: {one['msg'].removeprefix('Value error, ')}" for one in found[:ERRORS_SHOWN]
+    ]
     if len(found) > ERRORS_SHOWN:
         lines.append(f"and {len(found) - ERRORS_SHOWN} more")
     return _damaged(path, f"no valid {model.__name__.lower()}: " + "; ".join(lines))
@@ -191,8 +209,6 @@ def pointer(location: tuple[str | int, ...]) -> str:
 
 def _unsealed(report: Report, data: bytes, path: Path) -> Report:
     """The report without its digest, once that has been checked."""
-    if report.digest is None:
-        return report
     bare = report.model_copy(update={"digest": None})
     if report.digest == digest_of(_DIGEST.sub(NO_DIGEST, data[:200], count=1) + data[200:]):
         return bare
@@ -201,5 +217,6 @@ def _unsealed(report: Report, data: bytes, path: Path) -> Report:
         return bare
     raise InvalidInputError(
         f"{path}: its content does not match its digest: it was changed after it was written",
-        hint='Restore the file, or, if the change was meant, set "digest" to null.',
+        hint='Restore the file. If the change was meant, set "digest" to null: `show` and `rescore` then '
+        "read it, and `check`, `compare` and `baseline set` do with --allow-unsealed.",
     )

@@ -59,11 +59,7 @@ def scored(seed: int, right: int, examples: int = 400) -> TrialResult:
         (0.0, 1.0 if (label == 1) == (index < right) else -1.0) for index, label in enumerate(labels)
     )
     found = Predictions(example_ids=tuple(range(examples)), labels=labels, logits=logits)
-    plain = make_result(make_trial(seed=seed))
-    kept = tuple(one for one in plain.measurements if not one.metric.startswith("eval_"))
-    return plain.model_copy(
-        update={"predictions": found, "measurements": (measured("eval_accuracy", right / examples), *kept)}
-    )
+    return make_result(make_trial(seed=seed), predictions=found)
 
 
 def test_the_public_name_is_the_function() -> None:
@@ -96,9 +92,7 @@ def test_a_bound_that_does_not_hold_fails_with_its_numbers(limit: str) -> None:
 
 
 def test_a_bound_is_on_the_mean_of_the_sound_seeds_and_may_be_met_exactly() -> None:
-    made = make_report(
-        [scored(0, 320), scored(1, 360), scored(2, 200).model_copy(update={"degenerate": True})]
-    )
+    made = make_report([scored(0, 320), scored(1, 360), make_result(make_trial(seed=2), degenerate=True)])
     found = check(made, gates=[gate("eval_accuracy>=0.85")], allow_degenerate=True)
     assert only(found, "bound").value == pytest.approx(0.85)
     assert found.outcome == "pass"
@@ -151,7 +145,7 @@ def proof(difference: float | None) -> TrialResult:
         difference
         if difference is None
         else Parity(
-            examples=64,
+            examples=40,
             largest_logit_difference=difference,
             relative_gradient_error=0.0,
             flipped_predictions=0,
@@ -212,11 +206,6 @@ def test_the_gates_of_the_suite_hold_unless_others_are_given() -> None:
     made = report().model_copy(update={"suite": make_suite(gates=(gate("eval_f1>=0.999"),))})
     assert check(made).outcome == "fail"
     assert check(made, gates=[]).outcome == "pass"
-
-
-def test_the_same_trial_twice_is_refused() -> None:
-    with pytest.raises(InvalidInputError, match="stands in it twice"):
-        check(make_report([make_result(), make_result()]))
 
 
 def test_a_mismatch_that_nobody_knows_cannot_be_allowed() -> None:

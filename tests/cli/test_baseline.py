@@ -56,7 +56,7 @@ def test_a_name_that_could_be_a_path_is_refused(run: Run, name: str) -> None:
 
 
 def test_a_report_with_a_lost_or_degenerate_trial_is_no_baseline_unless_forced(run: Run) -> None:
-    bad = make_report([make_result(make_trial(seed=0), status="oom"), make_result(degenerate=True)])
+    bad = make_report([make_result(make_trial(seed=1), status="oom"), make_result(degenerate=True)])
     for report, says in ((bad, "1 oom, 1 degenerate"), (make_report([]), "it holds no trial")):
         Path("bad.json").write_bytes(to_json(report))
         code, _, errors = run("set", "bad.json", "main")

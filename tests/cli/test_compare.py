@@ -173,13 +173,6 @@ def test_a_damaged_report_ends_with_2_on_either_side(write: Write, damage: bytes
         assert "bad.json" in done.stderr
 
 
-def test_the_same_trial_twice_ends_with_2(write: Write) -> None:
-    twice = make_report([make_result(), make_result()])
-    done = _harness(write("a.json"), write("b.json", twice))
-    assert done.returncode == 2
-    assert "stands in it twice" in done.stderr
-
-
 def test_help_and_the_package_import_no_numpy() -> None:
     code = (
         "import sys, harness, harness.cli\n"

@@ -10,7 +10,7 @@ import pytest
 
 from harness.analysis.rescoring import SCORED, Score, Scores, set_beside, to_score, with_scores
 from harness.errors import InvalidInputError
-from harness.results.models import Predictions, Report, TrialResult, measured
+from harness.results.models import Report, TrialResult, measured
 from harness.results.reading import load_report
 from harness.results.writing import to_json
 from tests.execution.fakes import environ
@@ -77,12 +77,6 @@ def test_a_scorer_without_an_answer_ends_with_69(tmp_path: Path, behaviour: str,
 def test_a_report_without_predictions_has_nothing_to_score() -> None:
     with pytest.raises(InvalidInputError, match="nothing to score"):
         to_score(make_report([make_result(status="failed")]))
-
-
-def test_damaged_predictions_are_refused() -> None:
-    torn = Predictions(example_ids=(1, 2), labels=(0,), logits=((0.0, 1.0),))
-    with pytest.raises(InvalidInputError, match="cannot be scored"):
-        to_score(make_report([make_result().model_copy(update={"predictions": torn})]))
 
 
 def test_a_completed_trial_without_predictions_or_score_differs() -> None:

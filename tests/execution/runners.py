@@ -48,7 +48,6 @@ def completed(job: Job) -> TrialResult:
         ),
         environment=describe_environment(Device(kind="cpu", name="fake"), threads),
         started=datetime.now(UTC),
-        duration_s=0.01,
     )
 
 

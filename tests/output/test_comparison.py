@@ -50,10 +50,10 @@ def test_a_person_reads_the_words_first_and_then_what_they_rest_on() -> None:
         "───────────────────────────────────────────────────────────────────────────────────────────────\n"
         "static   accuracy       worse    -8.7 points  -11.5 to -5.8  <0.001           88.7 %     80.1 %\n"
         "static   F1             worse    -7.1 points   -9.5 to -4.7  <0.001           91.4 %     84.3 %\n"
-        "static   real tokens/s  better        2.00 x   1.97 to 2.03  <0.001            5.33k      10.7k\n"
+        "static   real tokens/s  better        2.00 x   1.96 to 2.03  <0.001            5.36k      10.7k\n"
         "dynamic  accuracy       worse    -8.7 points  -11.5 to -5.8  <0.001           88.7 %     80.1 %\n"
         "dynamic  F1             worse    -7.1 points   -9.5 to -4.7  <0.001           91.4 %     84.3 %\n"
-        "dynamic  real tokens/s  better        2.00 x   1.97 to 2.03  <0.001            5.33k      10.7k\n"
+        "dynamic  real tokens/s  better        2.00 x   1.96 to 2.03  <0.001            5.36k      10.7k\n"
     )
 
 

@@ -165,8 +165,8 @@ parity: every variant: not proved to compute the plain model's function
                                  real     padding  train       host
 variant    accuracy      F1  tokens/s  efficiency   time     memory  status     remarks
 ───────────────────────────────────────────────────────────────────────────────────────
-static       75.0 %  81.5 %     1.33k      74.0 %  3.8 s  488.3 MiB  completed
-dynamic      75.0 %  81.5 %     1.64k      74.0 %  3.1 s  488.3 MiB  completed  fastest
+static       75.0 %  81.5 %     1.33k      51.5 %  4.5 s  488.3 MiB  completed
+dynamic      75.0 %  81.5 %     1.65k      74.0 %  3.6 s  488.3 MiB  completed  fastest
 reference    85.8 %  90.0 %                                          published
 
 - against the reference, static: accuracy -10.8 points, F1 -8.5 points

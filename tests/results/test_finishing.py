@@ -29,9 +29,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The reports that were read, one entry each time."""
     read: list[Path] = []
 
-    def loading(path: Path) -> object:
+    def loading(path: Path, *, allow_unsealed: bool) -> object:
         read.append(path)
-        return load_report(path)
+        return load_report(path, allow_unsealed=allow_unsealed)
 
     monkeypatch.setattr(finishing, "load_report", loading)
     return read

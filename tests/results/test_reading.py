@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 import harness
 from harness.errors import HarnessError, InvalidInputError, StorageError
 from harness.results.models import Report
-from harness.results.reading import NewerSchemaError, load_report, parse_strict, read_strict
-from harness.results.writing import to_json
+from harness.results.reading import UNSEALED, NewerSchemaError, load_report, parse_strict, read_strict
+from harness.results.writing import to_json, unsealed_json
 from harness.trial import Padding, Trial
 from tests.factories import make_report, make_result, make_suite, make_trial
 
@@ -168,7 +168,12 @@ def test_a_report_edited_on_purpose_is_read_once_its_digest_is_null(tmp_path: Pa
     document = json.loads(TEXT) | {"run": "edited"}
     assert "does not match its digest" in refused(json.dumps(document).encode(), tmp_path)
     document["digest"] = None
-    assert load(json.dumps(document).encode(), tmp_path).run == "edited"
+    assert "its digest is null" in refused(json.dumps(document).encode(), tmp_path)
+    report = load_report(tmp_path, allow_unsealed=True)
+    assert (report.run, report.notes) == ("edited", (UNSEALED,))
+    # Reading it again adds nothing.
+    (tmp_path / "report.json").write_bytes(unsealed_json(report))
+    assert load_report(tmp_path, allow_unsealed=True).notes == (UNSEALED,)
 
 
 def places(value: Any, at: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
@@ -244,7 +249,8 @@ def test_a_mutated_report_without_a_digest_never_ends_in_another_exception(
     for _ in range(MUTATIONS // len(KINDS) + 1):
         mutated = kind(draw, bare)
         try:
-            report = load(mutated, tmp_path)
+            (tmp_path / "report.json").write_bytes(mutated)
+            report = load_report(tmp_path, allow_unsealed=True)
         except InvalidInputError:
             continue
         assert isinstance(to_json(report), bytes)

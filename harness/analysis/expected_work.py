@@ -1,0 +1,69 @@
+"""Expected work: the steps, examples and tokens that a trial's settings and its data imply."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.results.models import Data
+from harness.training.batching import UNPADDED_MULTIPLE, padded_length
+from harness.trial import Padding, Trial
+
+Bounds = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedWork:
+    """The work after warm-up: optimizer `steps`, and the least and most `examples` and `real_tokens`."""
+
+    steps: int
+    examples: Bounds
+    real_tokens: Bounds
+    padding: Padding
+    longest: int
+    batches: int
+
+    def computed_tokens(self, examples: float, real_tokens: float) -> Bounds:
+        """Return the least and most tokens that the linear layers compute for them."""
+        if self.padding.strategy == "unpadded":
+            return real_tokens, real_tokens + self.batches * (UNPADDED_MULTIPLE - 1)
+        most = examples * padded_length(self.longest, self.padding, self.longest)
+        return (most if self.padding.strategy == "static" else real_tokens), most
+
+
+def expected_work(trial: Trial, data: Data, warmup_steps: int) -> ExpectedWork:
+    """Return what a training does after its first `warmup_steps` optimizer steps.
+
+    The order of batches decides which examples warm-up takes, so tokens are known up to those.
+    """
+    train, examples = trial.train, data.train_examples
+    batches = -(-examples // train.per_device_train_batch_size)
+    an_epoch = -(-batches // train.gradient_accumulation_steps)
+    all_steps = train.max_steps if train.max_steps > 0 else an_epoch * train.num_train_epochs
+    full = train.per_device_train_batch_size * train.gradient_accumulation_steps
+
+    def seen(steps: int) -> int:
+        """Examples in the first steps, where the last step of an epoch has the rest."""
+        epochs, rest = divmod(steps, an_epoch)
+        return epochs * examples + rest * full
+
+    warm_up = min(warmup_steps, all_steps)
+    after = seen(all_steps) - seen(warm_up)
+    low = high = float(after)
+    if trial.padding.strategy == "bucketed":
+        # The batch with the rest may come at any place of an epoch.
+        spread = (an_epoch * full - examples) * (-(-all_steps // an_epoch))
+        low, high = after - spread, after + spread
+    whole, rest = divmod(all_steps, an_epoch)
+    known = whole * examples * data.mean_length
+    tokens = (
+        max(low, known + rest * 1 - (seen(warm_up) + high - low) * data.longest),
+        min(high * data.longest, known + rest * full * data.longest - (seen(warm_up) - (high - low))),
+    )
+    return ExpectedWork(
+        steps=all_steps - warm_up,
+        examples=(low, high),
+        real_tokens=tokens,
+        padding=trial.padding,
+        longest=data.longest,
+        batches=(all_steps - warm_up) * train.gradient_accumulation_steps,
+    )

@@ -1,0 +1,263 @@
+"""Verification: which stored numbers of a trial contradict the raw ones that are stored with them.
+
+A digest shows that a file was not changed by accident; whoever can write the file can compute the digest too.
+So every number that follows from others is computed again. `check`, `compare` and `rescore` share the result.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from harness.analysis.expected_work import expected_work
+from harness.analysis.scoring import SCORINGS
+from harness.analysis.sheets import Sheet, read_sheet
+from harness.results.models import EPOCH_METRICS, TrialResult
+
+# Older reports may store scores in single precision.
+SCORE_TOLERANCE: Final = 1e-6
+# Both sides are computed in double precision from the same stored numbers.
+_RATIO_TOLERANCE: Final = 1e-9
+# Phases are timed by other clock readings than the whole trial.
+_CLOCK_SLACK: Final = 0.01
+_QUALITY: Final = tuple(SCORINGS)
+_PHASES: Final = tuple(
+    f"{name}_seconds"
+    for name in ("load_data", "tokenize", "load_model", "roofline", "compile", "train", "evaluate", "write")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """A stored number and the one that follows from other stored numbers, in words.
+
+    `metrics` are all metrics that take part: any of them may be the one that was changed.
+    """
+
+    metrics: tuple[str, ...]
+    stored: str
+    implied: str
+
+    def __str__(self) -> str:
+        return f"{self.stored}, {self.implied}"
+
+
+def contradictions(result: TrialResult, warmup_steps: int) -> tuple[Contradiction, ...]:
+    """Return what does not agree inside one completed trial or proof; empty for every other status."""
+    if result.status != "completed" or result.parity is not None:
+        return beyond_scores(result, warmup_steps)
+    return (*_quality(result), *beyond_scores(result, warmup_steps))
+
+
+def beyond_scores(result: TrialResult, warmup_steps: int) -> tuple[Contradiction, ...]:
+    """Return the same without scores and the flag `degenerate`: what `rescore` does not compute itself."""
+    if result.status != "completed":
+        return ()
+    if result.parity is not None:
+        return tuple(_proof(result))
+    found = [*_last_epoch(result), *_counts(result), *_phases(result), *_derived(result)]
+    tokenizes = result.trial.tokenization is not None
+    return (*found, *(_tokenizing(result) if tokenizes else _training(result, warmup_steps)))
+
+
+def unverifiable(result: TrialResult, metric: str) -> str | None:
+    """Return why a metric that follows from raw numbers cannot be verified; None where it can, or is raw."""
+    needs = _NEEDS.get(metric, ())
+    if metric in SCORINGS and result.predictions is None:
+        return _lacks(result, "predictions")
+    if metric == "train_loss" and not result.epochs:
+        return _lacks(result, "epochs")
+    missing = next((name for name in needs if result.value(name) is None), None)
+    if missing is None and needs and result.data is None:
+        missing = "data"
+    return None if missing is None else _lacks(result, missing)
+
+
+_NEEDS: Final[dict[str, tuple[str, ...]]] = {
+    "train_samples_per_second": ("train_step_seconds",),
+    "train_real_tokens_per_second": ("train_step_seconds", "train_samples_per_second"),
+    "padding_efficiency": ("train_step_seconds", "train_real_tokens_per_second"),
+    "model_flops_per_second": ("train_step_seconds", "model_flops"),
+    "model_flops_utilization": ("train_step_seconds", "model_flops", "published_peak_flops_per_second"),
+    "matmul_peak_share": ("model_flops_per_second", "matmul_peak_flops_per_second"),
+    "tokenize_examples_per_second": ("tokenize_seconds",),
+    "tokenize_tokens_per_second": ("tokenize_seconds",),
+}
+
+
+def _lacks(result: TrialResult, what: str) -> str:
+    return f"cannot be verified: trial {result.trial.id} stores no {what}; run the suite again"
+
+
+def _quality(result: TrialResult) -> Iterator[Contradiction]:
+    scored = {metric: value for metric in _QUALITY if (value := result.value(metric)) is not None}
+    sheet = read_sheet(result)
+    if sheet is None:
+        if scored:
+            yield Contradiction(tuple(scored), "scores are stored", "the predictions behind them are missing")
+        return
+    for metric, stored in scored.items():
+        again = score_of(sheet, metric)
+        if not math.isclose(stored, again, rel_tol=SCORE_TOLERANCE, abs_tol=SCORE_TOLERANCE):
+            yield Contradiction(
+                (metric,), f"{metric} {stored:.8g} is stored", f"{again:.8g} from predictions"
+            )
+    single = len(np.unique(sheet.predicted)) == 1 or len(np.unique(sheet.labels)) == 1
+    if single != result.degenerate:
+        implied = "predictions or labels are of one class" if single else "predictions are of several classes"
+        yield Contradiction(_QUALITY, f"degenerate is {str(result.degenerate).lower()}", implied)
+
+
+def score_of(sheet: Sheet, metric: str) -> float:
+    """Return a metric of the predictions in double precision."""
+    if not SCORINGS[metric].from_losses:
+        return sheet.score(metric)
+    lowered = sheet.logits - sheet.logits.max(axis=1, keepdims=True)
+    losses = np.log(np.exp(lowered).sum(axis=1)) - lowered[np.arange(sheet.labels.size), sheet.labels]
+    return float(losses.mean())
+
+
+def _last_epoch(result: TrialResult) -> Iterator[Contradiction]:
+    for metric in EPOCH_METRICS if result.epochs else ():
+        last, stored = getattr(result.epochs[-1], metric), result.value(metric)
+        if stored is not None and not math.isclose(
+            last, stored, rel_tol=SCORE_TOLERANCE, abs_tol=SCORE_TOLERANCE
+        ):
+            yield Contradiction(
+                (metric,), f"{metric} {stored:.6g} is stored", f"{last:.6g} in the last epoch"
+            )
+
+
+def _counts(result: TrialResult) -> Iterator[Contradiction]:
+    data, kept = result.data, result.predictions
+    if data is None or kept is None:
+        return
+    examples = len(kept.labels)
+    for name, stored, again in (
+        ("eval_examples", data.eval_examples, examples),
+        ("the number of classes", len(data.labels), len(kept.logits[0])),
+        ("eval_majority_share", data.eval_majority_share, max(Counter(kept.labels).values()) / examples),
+    ):
+        if not math.isclose(stored, again, rel_tol=SCORE_TOLERANCE):
+            yield Contradiction(_QUALITY, f"{name} {stored:.6g} is stored", f"{again:.6g} from predictions")
+
+
+def _proof(result: TrialResult) -> Iterator[Contradiction]:
+    if result.parity is not None and result.predictions is not None:
+        stored, kept = result.parity.examples, len(result.predictions.labels)
+        if stored != kept:
+            yield Contradiction((), f"a proof of {stored} examples", f"logits of {kept} are stored")
+
+
+def _phases(result: TrialResult) -> Iterator[Contradiction]:
+    total = sum(sum(found.values) for name in _PHASES if (found := result.measurement(name)) is not None)
+    if total > result.duration_s * (1 + _CLOCK_SLACK) + _CLOCK_SLACK:
+        names = tuple(name for name in _PHASES if result.value(name) is not None)
+        yield Contradiction(names, f"phases of {total:.4g} s", f"the trial took {result.duration_s:.4g} s")
+
+
+def _derived(result: TrialResult) -> Iterator[Contradiction]:
+    """Shares and rates that are a quotient of two stored metrics."""
+    seconds = _steady_seconds(result)
+    flops, rate = result.value("model_flops"), result.value("model_flops_per_second")
+    for name, upper, lower in (
+        ("model_flops_per_second", flops, seconds),
+        ("matmul_peak_share", rate, result.value("matmul_peak_flops_per_second")),
+        ("padding_efficiency", result.value("train_real_tokens"), result.value("train_computed_tokens")),
+        ("train_real_tokens_per_second", result.value("train_real_tokens"), seconds),
+        (
+            "model_flops_utilization",
+            None if flops is None or not seconds else flops / seconds,
+            result.value("published_peak_flops_per_second"),
+        ),
+    ):
+        stored = result.value(name)
+        if stored is None or upper is None or not lower:
+            continue
+        if not math.isclose(stored, upper / lower, rel_tol=_RATIO_TOLERANCE):
+            metrics = (name, *_NEEDS[name], "train_real_tokens", "train_computed_tokens")
+            yield Contradiction(metrics, f"{name} {stored:.6g} is stored", f"{upper / lower:.6g} follows")
+
+
+def _steady_seconds(result: TrialResult) -> float | None:
+    found = result.measurement("train_step_seconds")
+    return sum(found.values) if found is not None and found.values else None
+
+
+def _training(result: TrialResult, warmup_steps: int) -> Iterator[Contradiction]:
+    """Counts that follow from the plan of a training: steps, examples, and what tokens are possible."""
+    steps, seconds = result.measurement("train_step_seconds"), _steady_seconds(result)
+    if result.data is None or steps is None or not seconds:
+        return
+    work = expected_work(result.trial, result.data, warmup_steps)
+    timed = ("train_step_seconds", "train_samples_per_second", "train_real_tokens_per_second")
+    if len(steps.values) != work.steps:
+        told = f"{len(steps.values)} step times are stored"
+        yield Contradiction(timed, told, f"the plan has {work.steps} steps after warm-up")
+        return
+    total = result.value("train_seconds")
+    if total is not None and (
+        total < seconds * (1 - _RATIO_TOLERANCE)
+        or (not warmup_steps and total > seconds * (1 + _RATIO_TOLERANCE))
+    ):
+        yield Contradiction(
+            ("train_seconds", *timed), f"train_seconds {total:.6g} is stored", f"the steps took {seconds:.6g}"
+        )
+    rates = {name: result.value(name) for name in timed[1:]}
+    examples, tokens = (None if rate is None else rate * seconds for rate in rates.values())
+    if examples is not None and not _within(examples, work.examples):
+        yield _impossible(timed[:2], "examples", examples, work.examples)
+    if examples is None or tokens is None:
+        return
+    if not _within(tokens, work.real_tokens):
+        yield _impossible((*timed, "train_real_tokens"), "real tokens", tokens, work.real_tokens)
+    efficiency = result.value("padding_efficiency")
+    if efficiency:
+        possible = work.computed_tokens(examples, tokens)
+        if not _within(tokens / efficiency, possible):
+            metrics = (*timed, "padding_efficiency", "train_computed_tokens")
+            yield _impossible(metrics, "computed tokens", tokens / efficiency, possible)
+
+
+def _tokenizing(result: TrialResult) -> Iterator[Contradiction]:
+    names = ("tokenize_seconds", "tokenize_examples_per_second", "tokenize_tokens_per_second")
+    passes, *rates = (
+        found.values if (found := result.measurement(name)) is not None else () for name in names
+    )
+    data = result.data
+    if data is None or not passes:
+        return
+    examples = float(data.train_examples + data.eval_examples)
+    known = data.train_examples * data.mean_length
+    possible = ((examples, examples), (known + data.eval_examples, known + data.eval_examples * data.longest))
+    for name, what, values, bounds in zip(names[1:], ("examples", "tokens"), rates, possible, strict=True):
+        if values and len(values) != len(passes):
+            told = f"{len(values)} values of {name}"
+            yield Contradiction(names, told, f"{len(passes)} passes are stored")
+            continue
+        work = [rate * seconds for rate, seconds in zip(values, passes, strict=False)]
+        wrong = next((each for each in work if not _within(each, bounds)), None)
+        if wrong is not None:
+            yield _impossible((names[0], name), what, wrong, bounds)
+        elif work and not math.isclose(min(work), max(work), rel_tol=_RATIO_TOLERANCE):
+            yield Contradiction(
+                (names[0], name), f"{min(work):.6g} {what} in a pass", f"{max(work):.6g} in another"
+            )
+
+
+def _within(value: float, bounds: tuple[float, float]) -> bool:
+    low, high = bounds
+    return low * (1 - _RATIO_TOLERANCE) <= value <= high * (1 + _RATIO_TOLERANCE)
+
+
+def _impossible(
+    metrics: tuple[str, ...], what: str, value: float, bounds: tuple[float, float]
+) -> Contradiction:
+    low, high = bounds
+    among = f"{low:.6g}" if math.isclose(low, high) else f"{low:.6g} to {high:.6g}"
+    return Contradiction(metrics, f"rates and times give {value:.6g} {what}", f"the plan has {among}")
