@@ -7,7 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from harness import __version__
 from harness.analysis.comparison import unsealed_notes
 from harness.analysis.conditions import check_allowed
-from harness.analysis.gates_alone import bound_cases, parity_cases, reference_cases, stored_cases, trial_cases
+from harness.analysis.gates_alone import (
+    bound_cases,
+    input_cases,
+    parity_cases,
+    reference_cases,
+    stored_cases,
+    trial_cases,
+)
 from harness.analysis.gates_drops import (
     KEEP_ONE,
     Against,
@@ -111,6 +118,7 @@ def _cases_alone(
     yield from trial_cases(found, allow_degenerate=allow_degenerate)
     yield from parity_cases(report, found)
     yield from stored_cases(report, found, allowed)
+    yield from input_cases(report, found)
     for gate in rules:
         yield from bound_cases(found, gate, allowed)
     yield from reference_cases(report, found)

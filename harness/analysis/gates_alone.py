@@ -17,6 +17,7 @@ from harness.analysis.gates_rules import (
     seeds_text,
     why_unmeasured,
 )
+from harness.analysis.inputs import conflicting_inputs
 from harness.analysis.parity import THRESHOLDS, ParityVerdict, function_of, verdicts
 from harness.analysis.summary import QUALITY
 from harness.analysis.terms import family
@@ -122,6 +123,20 @@ def stored_cases(report: Report, groups: Sequence[Group], allowed: Collection[st
             )
 
 
+def input_cases(report: Report, groups: Sequence[Group]) -> Iterator[GateCase]:
+    """A failed case for each variant with mixed inputs, and for each that differ between variants."""
+    mixed = [(group.label, difference) for group in groups for difference in group.mixed.values()]
+    between = [("several variants", difference) for difference in conflicting_inputs(report)]
+    for label, difference in mixed + between:
+        yield GateCase(
+            rule="one set of inputs",
+            kind="inputs",
+            variant=label,
+            verdict="failed",
+            reason=f"{difference}; run the suite again where all trials read the same files",
+        )
+
+
 def bound_cases(groups: Sequence[Group], gate: Gate, allowed: Collection[str]) -> Iterator[GateCase]:
     """A case for each variant and absolute bound of the gate."""
     for rule, limit, lower in bound_rules(gate):
@@ -133,7 +148,7 @@ def _bound(
     group: Group, metric: str, rule: str, bound: tuple[float, bool], allowed: Collection[str]
 ) -> GateCase:
     known = METRICS.get(metric)
-    value = mean_of(group.sound, metric) if known is not None else None
+    value = mean_of(group.sound, metric) if known is not None and not group.mixed else None
     limit, lower = bound
 
     def case(verdict: CaseVerdict, reason: str) -> GateCase:
@@ -152,6 +167,8 @@ def _bound(
 
     if known is None:
         return case("failed", "there is no such metric")
+    if group.mixed:
+        return case("not comparable", f"no mean over {'; '.join(group.mixed.values())}")
     if value is None:
         return case("failed", f"no value: {why_unmeasured(group.sound, metric)}")
     if (obstacle := _obstacle(group, metric, allowed)) is not None:
@@ -181,7 +198,7 @@ def reference_cases(report: Report, groups: Sequence[Group]) -> Iterator[GateCas
     """A case for each variant on real assets and each published score, failed if it is far above."""
     for metric, published in report.suite.reference.items():
         for group in groups:
-            value = mean_of(group.sound, metric)
+            value = None if group.mixed else mean_of(group.sound, metric)
             real = all(map(_is_real, group.sound))
             if metric not in QUALITY or value is None or not real:
                 continue

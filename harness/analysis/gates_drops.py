@@ -11,6 +11,7 @@ from harness.analysis.comparison import compare
 from harness.analysis.comparison_models import Comparison, ComparisonRow
 from harness.analysis.gates_models import CaseVerdict, GateCase
 from harness.analysis.gates_rules import drop_rule, seeds_text
+from harness.analysis.inputs import mixed_variants
 from harness.analysis.verification import unverifiable
 from harness.errors import NotComparableError
 from harness.metrics import METRICS
@@ -60,7 +61,8 @@ def set_against(
         )
     except NotComparableError as error:
         # A change that makes every trial fail is a regression, not a lack of anything to compare.
-        if not any(_all_lost(pair) for pair in pairs):
+        # Mixed inputs have a failed case of their own.
+        if not any(_all_lost(pair) for pair in pairs) and not mixed_variants(report):
             keep = f"A new baseline: run the suite where it is known to be good, then {KEEP_ONE}"
             hint = f"{error.hint or ''}\n{keep}".strip()
             raise NotComparableError(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 
+from harness.analysis.inputs import mixed_variants
 from harness.analysis.naming import labels
 from harness.analysis.terms import family
 from harness.analysis.verification import Contradiction, contradictions
@@ -15,12 +16,16 @@ from harness.suite.models import Gate
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The trials of one variant, and what to call it; `contradictions` with the id of the trial."""
+    """The trials of one variant, and what to call it.
+
+    `contradictions` come with the id of the trial; `mixed` tells by condition which inputs differ.
+    """
 
     variant: str
     label: str
     results: tuple[TrialResult, ...]
     contradictions: tuple[tuple[str, Contradiction], ...] = ()
+    mixed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def sound(self) -> tuple[TrialResult, ...]:
@@ -37,14 +42,16 @@ def groups(report: Report) -> list[Group]:
     for result in report.results:
         found.setdefault(result.trial.variant_id, []).append(result)
     warmup_steps = report.suite.measure.warmup_steps
+    mixed = mixed_variants(report)
     return [
         Group(
-            variant,
-            names[variant],
-            tuple(results),
-            tuple(
-                (result.trial.id, each) for result in results for each in contradictions(result, warmup_steps)
+            variant=variant,
+            label=names[variant],
+            results=tuple(results),
+            contradictions=tuple(
+                (one.trial.id, each) for one in results for each in contradictions(one, warmup_steps)
             ),
+            mixed=mixed.get(variant, {}),
         )
         for variant, results in found.items()
     ]

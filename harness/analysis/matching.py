@@ -9,6 +9,7 @@ from typing import Final
 from harness.analysis.alignment import Pair, Variant
 from harness.analysis.comparison_models import Verdict
 from harness.analysis.conditions import mismatches
+from harness.analysis.inputs import mixed_inputs
 from harness.results.models import Status, TrialResult
 
 # These never ran to an end of their own; the other statuses but `completed` are failures.
@@ -51,6 +52,8 @@ def match(pair: Pair, apart: Collection[str], *, timed: bool = False) -> Match:
         return Match(settled="missing", notes=("the baseline has no such variant",))
     if pair.after is None:
         return Match(settled="missing", notes=(f"{pair.candidate} has no such variant",))
+    if notes := (*_mixed("the baseline", pair.before), *_mixed(pair.candidate, pair.after)):
+        return Match(settled="not comparable", notes=notes)
     before, after = pair.before.results, pair.after.results
     usable_before, usable_after = _usable(pair.before, timed=timed), _usable(pair.after, timed=timed)
     seeds = sorted(usable_before & usable_after)
@@ -79,6 +82,12 @@ def match(pair: Pair, apart: Collection[str], *, timed: bool = False) -> Match:
         notes=notes,
         mismatches=differing,
     )
+
+
+def _mixed(name: str, variant: Variant) -> tuple[str, ...]:
+    """A sentence for each input that differs between the trials of one side."""
+    found = mixed_inputs((result, variant.report) for result in variant.results.values())
+    return tuple(f"{name} mixes inputs: {difference}" for difference in found.values())
 
 
 def _usable(variant: Variant, *, timed: bool) -> set[int]:

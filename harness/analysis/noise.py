@@ -9,6 +9,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AwareDatetime, Field
 
+from harness.analysis.inputs import mixed_inputs
 from harness.analysis.summary import quantile
 from harness.assets.places import wanted_cache_root
 from harness.errors import InvalidInputError
@@ -105,6 +106,11 @@ def noise_of(reports: Sequence[Report]) -> Noise:
         raise InvalidInputError(
             f"{len(trials)} different trials on {len(places)} machines: that is no noise",
             hint="Calibrate one variant on one machine: `harness calibrate SUITE`.",
+        )
+    if mixed := mixed_inputs(zip(results, reports, strict=True)):
+        raise InvalidInputError(
+            f"the runs had different inputs: {'; '.join(mixed.values())}",
+            hint="Calibrate again, and change no file in between.",
         )
     values = _timings(results)
     return Noise(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
+from harness.analysis.inputs import mixed_variants
 from harness.results.models import Report, TrialResult
 
 SHARE: Final = "matmul_peak_share"
@@ -31,9 +32,15 @@ class Roofline:
 
 
 def rooflines(report: Report) -> Mapping[str, Roofline]:
-    """By variant id; empty where no trial of the report measured a peak or says why not."""
+    """By variant id; empty where no trial of the report measured a peak or has a reason why not.
+
+    Variants whose trials have different inputs are left out.
+    """
+    mixed = mixed_variants(report)
     variants: dict[str, list[TrialResult]] = {}
     for result in report.results:
+        if result.trial.variant_id in mixed:
+            continue
         if result.status == "completed" and result.measurement(SHARE) is not None:
             variants.setdefault(result.trial.variant_id, []).append(result)
     return {variant: _roofline(results) for variant, results in variants.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from harness.results.models import Phase, Status
@@ -49,6 +49,7 @@ class Row:
     `concurrent` is how many trials could run at once: above 1, its times do not count.
     `against_reference` is the mean minus the suite's reference, by metric; empty for stand-ins.
     `tokenizing` stands in place of all that is about training where the trials only tokenise.
+    `mixed` tells by condition which inputs differ between the trials: then nothing is averaged.
     """
 
     variant: str
@@ -78,6 +79,7 @@ class Row:
     fastest: bool
     concurrent: int
     tokenizing: Tokenizing | None = None
+    mixed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def completed(self) -> int:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from statistics import fmean, median, stdev
 from typing import Final, Literal
 
+from harness.analysis.inputs import mixed_variants
 from harness.analysis.naming import labels
 from harness.analysis.parity import failing
 from harness.analysis.rows import Estimate, Failure, Row, Tokenizing
@@ -20,15 +21,21 @@ _EXPLAINED: Final = ("model_flops_utilization", "energy_joules", "tokenize_memor
 def summarize(report: Report) -> tuple[Row, ...]:
     """One row for each variant, in the order of the plan.
 
-    A variant whose proof shows that it computes another function is marked, and never the fastest.
+    A variant whose proof shows that it computes another function is marked, and never the fastest. One whose
+    trials have different inputs has no averages.
     """
     failed_parity = failing(report)
+    mixed = mixed_variants(report)
     variants: dict[str, list[TrialResult]] = {}
     for result in report.results:
         variants.setdefault(result.trial.variant_id, []).append(result)
     names = labels(result.trial for result in report.results)
     rows = [
-        _row(names[variant], results, report.suite.reference, variant in failed_parity)
+        replace(
+            _row(names[variant], results, report.suite.reference, averaged=variant not in mixed),
+            fails_parity=variant in failed_parity,
+            mixed=mixed.get(variant, {}),
+        )
         for variant, results in variants.items()
     ]
     fastest = _fastest(rows, variants)
@@ -52,9 +59,9 @@ def quantile(ordered: Sequence[float], share: float) -> float:
 
 
 def _row(
-    label: str, results: Sequence[TrialResult], reference: Mapping[str, float], fails_parity: bool
+    label: str, results: Sequence[TrialResult], reference: Mapping[str, float], *, averaged: bool
 ) -> Row:
-    completed = [result for result in results if result.status == "completed"]
+    completed = [result for result in results if result.status == "completed" and averaged]
     sound = [result for result in completed if not result.degenerate]
     quality = {metric: estimate(result.value(metric) for result in sound) for metric in QUALITY}
     steps = sorted(step for result in completed for step in _values(result, "train_step_seconds"))
@@ -68,7 +75,7 @@ def _row(
         statuses=_statuses(results),
         seeds=tuple(result.trial.seed for result in results),
         failures=_failures(results),
-        degenerate=len(completed) - len(sound),
+        degenerate=sum(result.degenerate for result in results if result.status == "completed"),
         accuracy=quality["eval_accuracy"],
         f1=quality["eval_f1"],
         mcc=quality["eval_mcc"],
@@ -85,7 +92,7 @@ def _row(
         stand_in=stand_in,
         synthetic=synthetic,
         against_reference={} if stand_in or synthetic else _differences(quality, reference),
-        fails_parity=fails_parity,
+        fails_parity=False,
         fastest=False,
         concurrent=max(result.concurrent for result in results),
         tokenizing=_tokenizing(completed) if results[0].trial.tokenization is not None else None,
@@ -191,7 +198,7 @@ def _fastest(rows: Sequence[Row], variants: Mapping[str, Sequence[TrialResult]])
 
 def _place(row: Row, results: Sequence[TrialResult]) -> tuple[object, ...] | None:
     """Where a row's speed was measured and on what, or None if it may not be compared at all."""
-    if row.completed < len(results) or row.degenerate or row.fails_parity or row.concurrent > 1:
+    if row.completed < len(results) or row.degenerate or row.fails_parity or row.concurrent > 1 or row.mixed:
         return None
     if row.speed is None:
         return None

@@ -21,7 +21,8 @@ LONGEST_NAME: Final = 900
 def to_bmf(report: Report) -> str:
     """One benchmark a variant with a completed trial; value is the mean over seeds, bounds are extremes.
 
-    Quality leaves degenerate trials out; a stand-in's name says what it is, so that its line is its own.
+    Quality leaves degenerate trials out, and a variant whose trials have different inputs is left out. The
+    name of a stand-in is marked, so that its line is its own.
     """
     by_variant: dict[str, list[TrialResult]] = {}
     for result in report.results:
@@ -30,7 +31,7 @@ def to_bmf(report: Report) -> str:
     document = {
         benchmark_name(report, row): measures
         for row in summarize(report)
-        if (measures := _measures(by_variant.get(row.variant, [])))
+        if not row.mixed and (measures := _measures(by_variant.get(row.variant, [])))
     }
     return json.dumps(document, indent=2, allow_nan=False) + "\n"
 

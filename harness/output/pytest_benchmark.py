@@ -24,7 +24,7 @@ LAYOUT: Final = "5.1.0"
 
 
 def to_pytest_benchmark(report: Report) -> str:
-    """The document; variants without a step time are left out, since the format cannot hold them."""
+    """The document; variants without a step time are left out, as are those with mixed inputs."""
     seconds: dict[str, list[float]] = {}
     for result in report.results:
         steps = result.measurement(_timed(result.trial))
@@ -36,7 +36,7 @@ def to_pytest_benchmark(report: Report) -> str:
         "benchmarks": [
             _benchmark(report, row, seconds[row.variant])
             for row in summarize(report)
-            if seconds.get(row.variant)
+            if seconds.get(row.variant) and not row.mixed
         ],
         "datetime": report.created.isoformat(),
         "version": LAYOUT,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from harness.analysis.conditions import at_once
+from harness.analysis.inputs import conflicting_inputs
 from harness.analysis.naming import attention_of, only_tokenise, shared_axes
 from harness.analysis.parity import ParityVerdict, verdicts
 from harness.analysis.rows import Failure, Row
@@ -82,12 +83,14 @@ def status(row: Row) -> str:
 
 
 def remarks(row: Row, devices: int) -> list[str]:
-    """The words that mark a row: fastest, at once, stand-in, synthetic, degenerate, parity."""
+    """The words that mark a row: fastest, at once, stand-in, synthetic, degenerate, parity, mixed inputs."""
     words = []
     if row.fastest:
         words.append(f"fastest on {row.trial.device}" if devices > 1 else "fastest")
     if row.concurrent > 1:
         words.append(at_once(row.concurrent))
+    if row.mixed:
+        words.append("mixed inputs")
     if row.fails_parity:
         words.append("fails parity")
     if row.degenerate:
@@ -124,6 +127,7 @@ def notes(report: Report, rows: Sequence[Row]) -> list[str]:
         *_synthetic(report),
         *_data(report),
         *_allowed_weights(report),
+        *_mixed(report, rows),
         *_reference(report, rows),
         *_degenerate(rows),
         *_conditions(rows),
@@ -190,6 +194,14 @@ def _allowed_weights(report: Report) -> Iterable[str]:
             shown = ", ".join(weights[:_MOST_WEIGHTS])
             more = f" and {len(weights) - _MOST_WEIGHTS:,} more" if len(weights) > _MOST_WEIGHTS else ""
             yield f"allowed weights: {name}: random or unused, as allow_weights accepts: {shown}{more}"
+
+
+def _mixed(report: Report, rows: Sequence[Row]) -> Iterable[str]:
+    for row in rows:
+        for difference in row.mixed.values():
+            yield f"mixed inputs: {row.label}: not averaged, its trials differ in {difference}"
+    for sentence in conflicting_inputs(report):
+        yield f"different inputs: {sentence}"
 
 
 def _reference(report: Report, rows: Sequence[Row]) -> Iterable[str]:

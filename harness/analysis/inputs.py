@@ -1,0 +1,129 @@
+"""Inputs: trials that were computed from different data or files are not trials of one condition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from harness.analysis.conditions import CONDITIONS
+from harness.analysis.naming import labels
+from harness.results.models import Checkpoint, Data, Report, TrialResult
+from harness.trial import Trial
+
+# Conditions that the seeds of one variant share, wherever they ran.
+INPUTS: Final = (
+    "data",
+    "stand_in",
+    "metric_version",
+    "examples",
+    "labels",
+    "weights",
+    "config",
+    "tokenizer",
+    "columns",
+    "truncation",
+    "precision",
+)
+
+Source = tuple[TrialResult, Report]
+
+
+def mixed_inputs(trials: Iterable[Source]) -> dict[str, str]:
+    """Return what differs between the completed trials of one variant, by condition, with the seeds.
+
+    Empty where all of them have the same inputs.
+    """
+    completed = [(result, report) for result, report in trials if result.status == "completed"]
+    found: dict[str, str] = {}
+    for name in INPUTS:
+        seeds: dict[str, list[int]] = {}
+        for result, report in completed:
+            seeds.setdefault(CONDITIONS[name].read(result, report), []).append(result.trial.seed)
+        if len(seeds) > 1:
+            told = "; ".join(f"{text} (seed {', '.join(map(str, each))})" for text, each in seeds.items())
+            found[name] = f"{CONDITIONS[name].meaning}: {told}"
+    return found
+
+
+def mixed_variants(report: Report) -> dict[str, Mapping[str, str]]:
+    """Return the variants of a report whose trials have different inputs, by id, with what differs."""
+    variants: dict[str, list[Source]] = {}
+    for result in report.results:
+        variants.setdefault(result.trial.variant_id, []).append((result, report))
+    return {variant: found for variant, each in variants.items() if (found := mixed_inputs(each))}
+
+
+def conflicting_inputs(report: Report) -> tuple[str, ...]:
+    """Return a sentence for each task and checkpoint that is not the same in different variants or proofs."""
+    names = labels(result.trial for result in report.results)
+    sentences = []
+    for what, key, read in _SHARED:
+        found: dict[str, dict[str, dict[str, None]]] = {}
+        for kind, results in (("", report.results), ("proof of ", report.proofs)):
+            for result in results:
+                if (text := read(result)) is not None:
+                    variant = names.get(result.trial.variant_id, result.trial.checkpoint)
+                    texts = found.setdefault(key(result.trial), {})
+                    texts.setdefault(text, {})[f"{kind}{variant}"] = None
+        for shared, texts in found.items():
+            # Within one variant it is a mixture, which is told there.
+            if len(texts) > 1 and len({variant for each in texts.values() for variant in each}) > 1:
+                told = "; ".join(f"{text} in {', '.join(variants)}" for text, variants in texts.items())
+                sentences.append(f"{what} of {shared} differ: {told}")
+    return tuple(sentences)
+
+
+def _task(trial: Trial) -> str:
+    settings = trial.task.model_dump(
+        exclude={"data_dir", "max_length", "dataset", "config"}, exclude_defaults=True
+    )
+    return ", ".join([trial.task.name, *(f"{name} {value}" for name, value in settings.items())])
+
+
+def _checkpoint(trial: Trial) -> str:
+    return trial.checkpoint if trial.revision is None else f"{trial.checkpoint}@{trial.revision}"
+
+
+def _tokenized_task(trial: Trial) -> str:
+    return f"{_task(trial)} with {_checkpoint(trial)}, max_length {trial.task.max_length}"
+
+
+def _content(result: TrialResult) -> str | None:
+    data: Data | None = result.data
+    if data is None:
+        return None
+    synthetic = "synthetic " if data.synthetic else ""
+    return (
+        f"{synthetic}{data.name}, content {data.content_sha256[:12]}, classes {', '.join(data.labels)}, "
+        f"{data.train_examples} and {data.eval_examples} examples, majority {data.eval_majority_share:.6g}"
+    )
+
+
+def _files(result: TrialResult) -> str | None:
+    checkpoint: Checkpoint | None = result.checkpoint
+    if checkpoint is None:
+        return None
+    digests = {
+        "weights": checkpoint.weights_sha256,
+        "config": checkpoint.config_sha256,
+        "tokenizer": checkpoint.tokenizer_sha256,
+    }
+    told = [f"{name} {digest[:12] if digest else 'unknown'}" for name, digest in digests.items()]
+    return ", ".join([checkpoint.name, *told, *(["stand-in"] if checkpoint.stand_in else [])])
+
+
+def _lengths(result: TrialResult) -> str | None:
+    data = result.data
+    if data is None:
+        return None
+    return (
+        f"longest {data.longest} of at most {data.max_length} tokens, mean {data.mean_length:.6g}, "
+        f"{data.truncated} truncated"
+    )
+
+
+_SHARED: Final[tuple[tuple[str, Callable[[Trial], str], Callable[[TrialResult], str | None]], ...]] = (
+    ("the data", _task, _content),
+    ("the files", _checkpoint, _files),
+    ("the lengths", _tokenized_task, _lengths),
+)

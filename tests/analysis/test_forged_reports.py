@@ -1,0 +1,258 @@
+"""A forger edits one stored number after another and seals the file again: which edits pass unnoticed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from harness.analysis.comparison import compare
+from harness.analysis.gates import check
+from harness.analysis.gates_reading import parse_gate
+from harness.analysis.verification import beyond_scores
+from harness.errors import InvalidInputError, NotComparableError
+from harness.results.models import Report, measured
+from harness.results.reading import load_report
+from harness.results.writing import to_json
+from tests.factories import make_report, make_result, make_trial
+from tests.results.forging import get, put, sealed
+
+ROOT: Final = Path(__file__).parents[2]
+STORED: Final = {
+    "minilm": ROOT / "reports" / "samples" / "mrpc-minilm" / "report.json",
+    "speed": ROOT / "reports" / "samples" / "mrpc-minilm-speed" / "report.json",
+    "kept": ROOT / "tests" / "results" / "data" / "report-1.json",
+}
+
+# A number of a report (`*` is any part of a path) whose change nothing in the file contradicts, and why.
+UNNOTICED: Final[dict[str, str]] = {
+    "results/*/epochs/*/*": "earlier epochs keep no predictions; the last one is verified",
+    "results/*/measurements/*_seconds/values/0": "one reading of a clock; all must fit into the trial's time",
+    "results/*/measurements/peak_memory_*/values/0": "one reading of a counter",
+    "results/*/measurements/model_flops/values/0": "older reports store neither its rate nor a peak",
+    "results/*/measurements/train_real_tokens_per_second/values/0": (
+        "older reports store no count of tokens: known up to those of the warm-up examples"
+    ),
+    "results/*/measurements/padding_efficiency/values/0": "older reports store no count of computed tokens",
+    "results/*/data/longest": "one longer row changes nothing that is stored",
+    "results/*/data/mean_length": "known up to the tokens of the warm-up examples",
+    "results/*/data/truncated": "the texts are not stored",
+    "results/*/duration_s": "one reading of a clock; it must cover the phases",
+    "results/*/attempts": "nothing depends on it",
+    "results/*/checkpoint/parameters": "the weights are not stored, their digest is compared",
+    "results/*/environment/memory_bytes": "describes the machine",
+    "results/*/environment/load_average": "describes the machine",
+    "proofs/*/predictions/**": "the plain model's logits, which they are compared with, are not stored",
+    "proofs/*/parity/*": "the plain model's logits and gradients are not stored",
+    "proofs/*/trial/**": "a proof covers every seed and training of its function",
+    "proofs/*/degenerate": "a proof is not trained, and nothing depends on it",
+    "proofs/*/attempts": "nothing depends on it",
+    "proofs/*/duration_s": "one reading of a clock",
+    "proofs/*/checkpoint/parameters": "the weights are not stored, their digest is compared",
+    "proofs/*/environment/**": "describes the machine; a proof is not timed",
+    "environment/**": "describes the machine that started the run, not the trials'",
+    "suite/**": "what was asked for, and no result; `--explain` shows a change",
+}
+
+
+def numbers(value: Any, at: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """The paths of all numbers and flags; of a long list of numbers its first, middle and last."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from numbers(inner, (*at, key))
+    elif isinstance(value, list):
+        plain = not any(isinstance(each, dict) for each in value)
+        places = (0, len(value) // 2, len(value) - 1) if plain and len(value) > 12 else range(len(value))
+        for place in places:
+            yield from numbers(value[place], (*at, place))
+    elif isinstance(value, bool | int | float):
+        yield at
+
+
+def edited(value: bool | float) -> list[Any]:
+    """What a forger would write instead: better, worse, and much larger."""
+    if isinstance(value, bool):
+        return [not value]
+    if isinstance(value, int):
+        return [value + 1, value * 3 + 7]
+    return [each for each in (value * 1.05 + 0.001, value * 0.9, value * 4 + 1) if each != value]
+
+
+def place(document: dict[str, Any], path: tuple[str | int, ...]) -> str:
+    """The path with the metric's name in place of its number: `results/0/measurements/eval_f1/values/0`."""
+    names = [str(key) for key in path]
+    if "measurements" in path:
+        at = path.index("measurements") + 1
+        names[at] = get(document, path[: at + 1])["metric"]
+    return "/".join(names)
+
+
+def matches(name: str, pattern: str) -> bool:
+    """`*` is one part of a path or a part of its name, `**` is any number of parts."""
+    parts = (re.escape(pattern).replace(r"\*\*", ".+")).replace(r"\*", "[^/]*")
+    return re.fullmatch(parts, name) is not None
+
+
+def noticed(document: dict[str, Any], genuine: Report, folder: Path) -> bool:
+    """Whether reading, `check` (which recomputes what `rescore` does) or `compare` with the original does."""
+    file = folder / "forged.json"
+    file.write_bytes(sealed(document))
+    try:
+        forged = load_report(file)
+        if check(forged, gates=[]).outcome == "fail":
+            return True
+        compared = compare([genuine, forged], metrics=["eval_accuracy", "train_real_tokens_per_second"])
+    except (InvalidInputError, NotComparableError):
+        return True
+    return bool(compared.mismatches) or any(
+        row.verdict in ("missing", "not comparable") for row in compared.rows
+    )
+
+
+def complete() -> Report:
+    """One trial with every metric that this version stores for a training."""
+    plain = make_result(make_trial())
+    seconds = sum(plain.measurement("train_step_seconds").values)  # type: ignore[union-attr]
+    rate, flops, peak, published = plain.value("train_real_tokens_per_second"), 1e12, 2e11, 3e11
+    assert rate is not None
+    more = (
+        measured("train_real_tokens", 112 * 53.0),
+        measured("train_computed_tokens", 112 * 53.0 / 0.74),
+        measured("model_flops", flops),
+        measured("model_flops_per_second", flops / seconds),
+        measured("matmul_peak_flops_per_second", peak),
+        measured("matmul_peak_share", flops / seconds / peak),
+        measured("published_peak_flops_per_second", published),
+        measured("model_flops_utilization", flops / seconds / published),
+    )
+    kept = tuple(one for one in plain.measurements if one.metric != "model_flops_utilization")
+    return make_report([plain.model_copy(update={"measurements": (*kept, *more)})])
+
+
+def one_trial(name: str) -> Report:
+    """A stored report with its first trial and proof alone."""
+    if name == "complete":
+        return complete()
+    report = load_report(STORED[name])
+    return report.model_copy(update={"results": report.results[:1], "proofs": report.proofs[:1]})
+
+
+@pytest.fixture(scope="module")
+def passed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
+    """The edits that pass in any of the reports, by place."""
+    folder = tmp_path_factory.mktemp("forged")
+    found: dict[str, list[Any]] = {}
+    for name in (*STORED, "complete"):
+        genuine = one_trial(name)
+        text = to_json(genuine)
+        assert not noticed(json.loads(text), genuine, folder)
+        for path in numbers(json.loads(text)):
+            original = get(json.loads(text), path)
+            for value in edited(original):
+                document = json.loads(text)
+                put(document, path, value)
+                if not noticed(document, genuine, folder):
+                    found.setdefault(place(document, path), []).append((name, original, value))
+    return found
+
+
+def test_an_edited_number_is_noticed_unless_nothing_depends_on_it(passed: dict[str, list[Any]]) -> None:
+    unexplained = {
+        where: edits for where, edits in passed.items() if not any(matches(where, each) for each in UNNOTICED)
+    }
+    assert unexplained == {}
+
+
+def test_the_list_of_what_passes_has_no_entry_too_many(passed: dict[str, list[Any]]) -> None:
+    assert [each for each in UNNOTICED if not any(matches(where, each) for where in passed)] == []
+
+
+def forged(change: dict[str, Any]) -> Report:
+    """A trial of which the forger changed these fields, with its digest computed again."""
+    document = json.loads(to_json(make_report([make_result(make_trial())])))
+    document["results"][0] |= change
+    return Report.model_validate_json(json.dumps(document))
+
+
+def measurements(**values: float | None) -> list[dict[str, Any]]:
+    """The measurements of an honest trial, some with another value; None removes one."""
+    document = json.loads(to_json(make_result(make_trial())))
+    kept = [each for each in document["measurements"] if values.get(each["metric"], 0.0) is not None]
+    for each in kept:
+        if each["metric"] in values:
+            each["values"] = [values[each["metric"]]]
+    return kept
+
+
+def cases(report: Report, *gates: str) -> dict[str, str]:
+    """Kind and reason of every case that failed."""
+    found = check(report, gates=[parse_gate(gate) for gate in gates])
+    assert found.outcome == "fail"
+    return {case.kind: case.reason for case in found.cases if case.verdict == "failed"}
+
+
+def test_scores_without_their_predictions_fail_and_so_does_a_gate_on_them() -> None:
+    ninety_seven = measurements(eval_accuracy=0.97, eval_f1=0.97)
+    failed = cases(forged({"predictions": None, "epochs": [], "measurements": ninety_seven}), "eval_f1>=0.9")
+    assert "the predictions behind them are missing" in failed["stored"]
+    report = forged({"predictions": None, "measurements": measurements()})
+    found = check(report, gates=[parse_gate("eval_f1>=0.1")], allow_mismatch=["stored_value"])
+    (bound,) = [case for case in found.cases if case.kind == "bound"]
+    assert bound.verdict == "failed"
+    assert "stores no predictions; run the suite again" in bound.reason
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"eval_loss": 0.01}, "eval_loss 0.01 is stored"),
+        ({"train_samples_per_second": 99.0}, "the plan has 112"),
+        ({"train_real_tokens_per_second": 9999.0}, "real tokens, the plan has"),
+        ({"padding_efficiency": 0.1}, "computed tokens, the plan has"),
+        ({"train_seconds": 0.5}, "the steps took"),
+        ({"train_loss": 0.1}, "train_loss 0.1 is stored, 0.5 in the last epoch"),
+        ({"evaluate_seconds": 5000.0}, "the trial took 12.5 s"),
+    ],
+)
+def test_an_edited_value_contradicts_what_it_follows_from(change: dict[str, float], says: str) -> None:
+    assert says in cases(forged({"measurements": measurements(**change)}))["stored"]
+
+
+def test_one_class_cannot_be_passed_off_as_sound() -> None:
+    logits = [[-0.5, 0.5]] * 40
+    honest = json.loads(to_json(make_result(make_trial(), degenerate=True)))
+    document = json.loads(to_json(make_report([make_result(make_trial())])))
+    document["results"][0] = honest | {"degenerate": False}
+    assert honest["predictions"]["logits"] == logits
+    failed = cases(Report.model_validate_json(json.dumps(document)))
+    assert "degenerate is false, predictions or labels are of one class" in failed["stored"]
+
+
+def test_a_rate_without_its_step_times_cannot_be_gated() -> None:
+    report = forged({"measurements": measurements(train_step_seconds=None)})
+    found = check(report, gates=[parse_gate("train_samples_per_second>=1")])
+    (bound,) = [case for case in found.cases if case.kind == "bound"]
+    assert (bound.verdict, "stores no train_step_seconds" in bound.reason) == ("failed", True)
+    drop = check(report, baseline=report, gates=[parse_gate("train_samples_per_second drop<=10%")])
+    assert [case.verdict for case in drop.cases if case.kind == "drop"] == ["failed"]
+
+
+def test_compare_and_rescore_use_the_same_verification() -> None:
+    honest = make_report([make_result(make_trial())])
+    report = forged({"measurements": measurements(train_samples_per_second=99.0)})
+    with pytest.raises(NotComparableError, match="stored values that contradict each other"):
+        compare([honest, report], metrics=["train_samples_per_second"])
+    allowed = compare([honest, report], metrics=["train_samples_per_second"], allow_mismatch=["stored_value"])
+    assert allowed.rows[0].effect is not None
+    assert [str(each) for each in beyond_scores(report.results[0], 10)] != []
+    assert beyond_scores(honest.results[0], 10) == ()
+
+
+def test_a_wrong_value_can_be_allowed_by_name() -> None:
+    report = forged({"measurements": measurements(eval_loss=0.01)})
+    found = check(report, gates=[], allow_mismatch=["stored_value"])
+    assert (found.outcome, found.allowed_mismatches) == ("pass", ("stored_value",))
