@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
-from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from pydantic import AwareDatetime, Field
 
 from harness.analysis.inputs import mixed_inputs
 from harness.analysis.summary import quantile
-from harness.assets.places import wanted_cache_root
 from harness.errors import InvalidInputError
 from harness.frozen import Frozen
 from harness.metrics import METRICS
 from harness.results.models import Report, TrialResult
-from harness.results.reading import read_strict
 from harness.suite.models import Suite
 from harness.trial import Trial
 
@@ -41,7 +38,7 @@ class Noise(Frozen):
     created: AwareDatetime
     suite: str
     trial: Trial
-    repeats: int
+    repeats: Annotated[int, Field(ge=LEAST_REPEATS)]
     bands: dict[str, Band]
     values: dict[str, tuple[float, ...]] = Field(default_factory=dict)
 
@@ -122,45 +119,6 @@ def noise_of(reports: Sequence[Report]) -> Noise:
         bands={metric: band(found) for metric, found in values.items()},
         values=values,
     )
-
-
-def stored_noise() -> Path:
-    """The folder for what was calibrated on this machine; nothing is made."""
-    return wanted_cache_root() / "noise"
-
-
-def noise_file(folder: Path, fingerprint: str) -> Path:
-    """Where the bands of the machine with that fingerprint are kept."""
-    return folder / f"{fingerprint}.json"
-
-
-def bands_for(reports: Iterable[Report], folder: Path) -> Mapping[str, float]:
-    """The bands that hold for these reports: where all their trials ran on one machine that was calibrated.
-
-    Empty where they did not, or where there is no calibration.
-
-    Raises:
-        InvalidInputError: The stored calibration is damaged.
-    """
-    places = {
-        result.environment.fingerprint
-        for report in reports
-        for result in report.results
-        if result.status == "completed" and result.environment is not None
-    }
-    if len(places) != 1:
-        return {}
-    (place,) = places
-    file = noise_file(folder, place)
-    return _known(read_strict(file, Noise), file) if file.exists() else {}
-
-
-def _known(noise: Noise, file: Path) -> Mapping[str, float]:
-    if unknown := noise.bands.keys() - METRICS.keys():
-        raise InvalidInputError(
-            f"{file}: there is no metric {min(unknown)!r}", hint="Measure again: `harness calibrate SUITE`."
-        )
-    return noise.bands
 
 
 def _only_result(report: Report) -> TrialResult:

@@ -13,7 +13,7 @@ import click
 from harness.analysis.gates import check
 from harness.analysis.gates_models import GateReport
 from harness.analysis.gates_reading import parse_gate, read_gates
-from harness.analysis.noise import bands_for, stored_noise
+from harness.analysis.noise_store import bands_for, stored_noise
 from harness.cli.printing import allow_unsealed_option, encoded, tell_github
 from harness.errors import HarnessError, InvalidInputError
 from harness.output.formats import format_of

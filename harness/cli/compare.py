@@ -13,7 +13,7 @@ import click
 from harness.analysis.comparison import compare
 from harness.analysis.comparison_models import Comparison
 from harness.analysis.conditions import CONDITIONS, STORED_VALUE
-from harness.analysis.noise import bands_for, stored_noise
+from harness.analysis.noise_store import bands_for, stored_noise
 from harness.cli.printing import allow_unsealed_option, encoded, tell_github
 from harness.errors import InvalidInputError
 from harness.output.comparison import COMPARISON_FORMATS, comparison_table

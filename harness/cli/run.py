@@ -181,7 +181,7 @@ def _judge(run: Run, baseline: Report | None, *, as_json: bool) -> int:
         return 0
     # Most runs have no gates, and these import numpy and scipy.
     from harness.analysis.gates_of_run import judge_run  # noqa: PLC0415
-    from harness.analysis.noise import bands_for, stored_noise  # noqa: PLC0415
+    from harness.analysis.noise_store import bands_for, stored_noise  # noqa: PLC0415
     from harness.output.gates import gate_table, verdict_line  # noqa: PLC0415
 
     reports = [run.report] if baseline is None else [run.report, baseline]

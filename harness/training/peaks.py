@@ -13,7 +13,7 @@ from harness.errors import InvalidInputError, StorageError
 from harness.frozen import Frozen
 from harness.results.folders import make_folder
 from harness.results.reading import parse_strict, read_bytes
-from harness.results.writing import to_json, write_atomic
+from harness.results.writing import canonical_json, digest_of, to_json, write_atomic
 
 # One that a busy neighbour spoilt must not stay for long, and one seen in a quiet moment is not lost at once.
 FRESH: Final = timedelta(minutes=10)
@@ -34,6 +34,13 @@ class Peak(Frozen):
     per_second: Annotated[float, Field(gt=0)]
     seen: AwareDatetime
     measured: AwareDatetime
+
+
+class SealedPeak(Frozen):
+    """The content of a peak's file: the peak and the SHA-256 of its canonical bytes."""
+
+    digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+    peak: Peak
 
 
 def kept_peak(
@@ -67,7 +74,7 @@ def kept_peak(
     if before is not None and before.per_second > found and _within(VALID, before.seen, moment):
         peak = before.model_copy(update={"measured": moment})
     make_folder(folder)
-    write_atomic(file, to_json(peak))
+    write_atomic(file, to_json(SealedPeak(digest=digest_of(canonical_json(peak)), peak=peak)))
     return peak.per_second
 
 
@@ -77,9 +84,12 @@ def _within(span: timedelta, then: datetime, now: datetime) -> bool:
 
 
 def _read(file: Path, fingerprint: str, work: str) -> Peak | None:
-    """What the file holds; None for one that is missing, torn or about something else."""
+    """The peak in the file; None for one that is missing, torn, edited or about something else."""
     try:
-        found = parse_strict(read_bytes(file, follow=False), Peak, file)
+        sealed = parse_strict(read_bytes(file, follow=False), SealedPeak, file)
     except (InvalidInputError, StorageError):
+        return None
+    found = sealed.peak
+    if sealed.digest != digest_of(canonical_json(found)):
         return None
     return found if (found.fingerprint, found.work) == (fingerprint, work) else None

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from itertools import combinations, count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.analysis.gates import check
-from harness.analysis.noise import Noise, band, bands_for, calibrate, noise_file, noise_of, suite_of
+from harness.analysis.noise import Noise, band, calibrate, noise_of, suite_of
+from harness.analysis.noise_store import (
+    bands_for,
+    clear_noise,
+    noise_file,
+    noise_files,
+    read_noise,
+    write_noise,
+)
 from harness.errors import InvalidInputError
 from harness.results.models import Report
 from harness.results.writing import to_json
@@ -106,24 +117,77 @@ def test_one_run_cannot_differ() -> None:
 
 def test_the_bands_are_used_where_all_trials_ran_on_that_machine(tmp_path: Path) -> None:
     noise = noise_of(run_at(25.0, 26.0))
-    file = noise_file(tmp_path, noise.fingerprint)
-    assert bands_for(run_at(25.0), tmp_path) == {}
-    file.write_bytes(to_json(noise))
-    assert bands_for(run_at(25.0, 30.0), tmp_path) == noise.bands
+    assert bands_for(run_at(25.0), tmp_path / "noise") == {}
+    file = write_noise(tmp_path / "noise", noise)
+    assert file == noise_file(tmp_path / "noise", noise.fingerprint)
+    assert read_noise(file) == noise
+    assert bands_for(run_at(25.0, 30.0), tmp_path / "noise") == noise.bands
     elsewhere = make_report([make_result(environment=make_environment(threads=9))])
-    assert bands_for([*run_at(25.0), elsewhere], tmp_path) == {}
-    assert bands_for([make_report([])], tmp_path) == {}
-    file.write_bytes(to_json(noise)[:-9])
-    with pytest.raises(InvalidInputError, match="not valid JSON"):
+    assert bands_for([*run_at(25.0), elsewhere], tmp_path / "noise") == {}
+    assert bands_for([make_report([])], tmp_path / "noise") == {}
+
+
+def bands_of(document: dict[str, Any], band: float) -> None:
+    document["noise"]["bands"][SPEED] = band
+
+
+def edit_digest(document: dict[str, Any], _: float) -> None:
+    document["digest"] = document["digest"][:-4] + "0000"
+
+
+def unseal(document: dict[str, Any], _: float) -> None:
+    noise = document.pop("noise")
+    document.clear()
+    document.update(noise)
+
+
+@pytest.mark.parametrize("edit", [bands_of, edit_digest, unseal])
+def test_an_edited_calibration_is_refused_with_its_file_and_the_command(
+    tmp_path: Path, edit: Callable[[dict[str, Any], float], None]
+) -> None:
+    file = write_noise(tmp_path, noise_of(run_at(25.0, 26.0)))
+    document = json.loads(file.read_text())
+    edit(document, 0.5)
+    file.write_text(json.dumps(document))
+    with pytest.raises(InvalidInputError) as caught:
         bands_for(run_at(25.0), tmp_path)
+    assert caught.value.message.startswith(f"{file}: ")
+    assert "harness calibrate SUITE" in str(caught.value.hint)
 
 
-@pytest.mark.parametrize("bands", ['{"eval_beauty": 0.1}', '{"train_seconds": "x"}', '{"train_seconds": -1}'])
-def test_a_damaged_calibration_is_refused(tmp_path: Path, bands: str) -> None:
+def test_a_torn_calibration_is_refused(tmp_path: Path) -> None:
+    file = write_noise(tmp_path, noise_of(run_at(25.0, 26.0)))
+    file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(InvalidInputError, match="not valid JSON") as caught:
+        bands_for(run_at(25.0), tmp_path)
+    assert "harness calibrate --clear" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"bands": {"train_seconds": 0.5}}, "does not follow from its values"),
+        ({"bands": {"eval_beauty": 0.1}}, "there is no metric 'eval_beauty'"),
+        ({"values": {}}, "does not follow from its values"),
+        ({"fingerprint": "0" * 12}, "it is of machine 000000000000"),
+    ],
+)
+def test_a_sealed_calibration_must_follow_from_its_values(
+    tmp_path: Path, change: dict[str, Any], says: str
+) -> None:
     noise = noise_of(run_at(25.0, 26.0))
-    bare = to_json(noise.model_copy(update={"bands": {}})).replace(
-        b'"bands": {}', b'"bands": ' + bands.encode()
-    )
-    noise_file(tmp_path, noise.fingerprint).write_bytes(bare)
-    with pytest.raises(InvalidInputError):
+    forged = write_noise(tmp_path, noise.model_copy(update=change))
+    forged.replace(noise_file(tmp_path, noise.fingerprint))
+    with pytest.raises(InvalidInputError, match=says):
         bands_for(run_at(25.0), tmp_path)
+
+
+def test_calibrations_are_listed_and_removed_damaged_ones_too(tmp_path: Path) -> None:
+    assert clear_noise(tmp_path / "nowhere") == []
+    file = write_noise(tmp_path, noise_of(run_at(25.0, 26.0)))
+    other = tmp_path / "0123456789ab.json"
+    other.write_text("{")
+    (tmp_path / "notes.txt").touch()
+    assert noise_files(tmp_path) == sorted([file, other])
+    assert clear_noise(tmp_path) == sorted([file, other])
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
