@@ -21,7 +21,7 @@ from harness.analysis.inputs import conflicting_inputs
 from harness.analysis.parity import THRESHOLDS, ParityVerdict, function_of, verdicts
 from harness.analysis.summary import QUALITY
 from harness.analysis.terms import family
-from harness.analysis.verification import contradictions, unverifiable
+from harness.analysis.verification import proof_contradictions, unverifiable
 from harness.metrics import METRICS
 from harness.results.models import Parity, Report, TrialResult
 from harness.suite.models import Gate
@@ -103,11 +103,7 @@ def _distances(parity: Parity) -> str:
 
 def stored_cases(report: Report, groups: Sequence[Group], allowed: Collection[str]) -> Iterator[GateCase]:
     """A failed case for each variant, and for the proofs, whose stored numbers contradict each other."""
-    proofs = tuple(
-        (proof.trial.id, each)
-        for proof in report.proofs
-        for each in contradictions(proof, report.suite.measure.warmup_steps)
-    )
+    proofs = tuple((proof.trial.id, each) for proof in report.proofs for each in proof_contradictions(proof))
     found = [(group.label, group.contradictions) for group in groups] + [("proofs", proofs)]
     for label, each in found if STORED_VALUE not in allowed else ():
         if each:

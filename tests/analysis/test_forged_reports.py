@@ -15,7 +15,7 @@ from harness.analysis.gates import check
 from harness.analysis.gates_reading import parse_gate
 from harness.analysis.verification import beyond_scores
 from harness.errors import InvalidInputError, NotComparableError
-from harness.results.models import Report, measured
+from harness.results.models import Parity, Report, measured
 from harness.results.reading import load_report
 from harness.results.writing import to_json
 from tests.factories import make_report, make_result, make_trial
@@ -230,6 +230,23 @@ def test_one_class_cannot_be_passed_off_as_sound() -> None:
     assert honest["predictions"]["logits"] == logits
     failed = cases(Report.model_validate_json(json.dumps(document)))
     assert "degenerate is false, predictions or labels are of one class" in failed["stored"]
+
+
+def test_a_trial_cannot_be_passed_off_as_a_proof() -> None:
+    parity = Parity(
+        examples=40, largest_logit_difference=0.0, relative_gradient_error=0.0, flipped_predictions=0
+    )
+    changes = {"parity": parity.model_dump(), "measurements": measurements(eval_accuracy=0.97)}
+    assert "eval_accuracy 0.97 is stored" in cases(forged(changes))["stored"]
+
+
+def test_a_proof_has_as_many_logits_as_examples() -> None:
+    parity = Parity(
+        examples=64, largest_logit_difference=0.0, relative_gradient_error=0.0, flipped_predictions=0
+    )
+    proof = make_result(make_trial()).model_copy(update={"parity": parity})
+    failed = cases(make_report([make_result(make_trial())], proofs=(proof,)))
+    assert "a proof of 64 examples, logits of 40 are stored" in failed["stored"]
 
 
 def test_a_rate_without_its_step_times_cannot_be_gated() -> None:
