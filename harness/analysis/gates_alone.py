@@ -107,15 +107,15 @@ def stored_cases(report: Report, groups: Sequence[Group], allowed: Collection[st
     found = [(group.label, group.contradictions) for group in groups] + [("proofs", proofs)]
     for label, each in found if STORED_VALUE not in allowed else ():
         if each:
-            told = [f"trial {trial}: {one}" for trial, one in each[:_CONTRADICTIONS_SHOWN]]
-            if len(each) > len(told):
-                told.append(f"and {len(each) - len(told)} more")
+            shown = [f"trial {trial}: {one}" for trial, one in each[:_CONTRADICTIONS_SHOWN]]
+            if len(each) > len(shown):
+                shown.append(f"and {len(each) - len(shown)} more")
             yield GateCase(
                 rule="stored numbers follow from each other",
                 kind="stored",
                 variant=label,
                 verdict="failed",
-                reason=f"{'; '.join(told)}; run the suite again, or --allow-mismatch {STORED_VALUE}",
+                reason=f"{'; '.join(shown)}; run the suite again, or --allow-mismatch {STORED_VALUE}",
             )
 
 

@@ -18,7 +18,7 @@ from harness.suite.models import Gate
 class Group:
     """The trials of one variant, and what to call it.
 
-    `contradictions` come with the id of the trial; `mixed` tells by condition which inputs differ.
+    `contradictions` come with the id of the trial; `mixed` maps a condition to how the inputs differ.
     """
 
     variant: str

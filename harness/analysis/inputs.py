@@ -40,8 +40,8 @@ def mixed_inputs(trials: Iterable[Source]) -> dict[str, str]:
         for result, report in completed:
             seeds.setdefault(CONDITIONS[name].read(result, report), []).append(result.trial.seed)
         if len(seeds) > 1:
-            told = "; ".join(f"{text} (seed {', '.join(map(str, each))})" for text, each in seeds.items())
-            found[name] = f"{CONDITIONS[name].meaning}: {told}"
+            listed = "; ".join(f"{text} (seed {', '.join(map(str, each))})" for text, each in seeds.items())
+            found[name] = f"{CONDITIONS[name].meaning}: {listed}"
     return found
 
 
@@ -56,21 +56,27 @@ def mixed_variants(report: Report) -> dict[str, Mapping[str, str]]:
 def conflicting_inputs(report: Report) -> tuple[str, ...]:
     """Return a sentence for each task and checkpoint that is not the same in different variants or proofs."""
     names = labels(result.trial for result in report.results)
+    results = [(names[result.trial.variant_id], result) for result in report.results]
+    proofs = [(f"proof of {proof.trial.checkpoint} {proof.trial.padding}", proof) for proof in report.proofs]
     sentences = []
     for what, key, read in _SHARED:
+        # By what is shared and what was read: the names of those that read it.
         found: dict[str, dict[str, dict[str, None]]] = {}
-        for kind, results in (("", report.results), ("proof of ", report.proofs)):
-            for result in results:
-                if (text := read(result)) is not None:
-                    variant = names.get(result.trial.variant_id, result.trial.checkpoint)
-                    texts = found.setdefault(key(result.trial), {})
-                    texts.setdefault(text, {})[f"{kind}{variant}"] = None
-        for shared, texts in found.items():
-            # Within one variant it is a mixture, which is told there.
-            if len(texts) > 1 and len({variant for each in texts.values() for variant in each}) > 1:
-                told = "; ".join(f"{text} in {', '.join(variants)}" for text, variants in texts.items())
-                sentences.append(f"{what} of {shared} differ: {told}")
+        for name, result in (*results, *proofs):
+            if (text := read(result)) is not None:
+                found.setdefault(key(result.trial), {}).setdefault(text, {})[name] = None
+        sentences += [
+            f"{what} of {shared} differ: "
+            + "; ".join(f"{text} in {', '.join(who)}" for text, who in texts.items())
+            for shared, texts in found.items()
+            if len(texts) > 1 and _several(texts.values())
+        ]
     return tuple(sentences)
+
+
+def _several(readers: Iterable[Iterable[str]]) -> bool:
+    # A difference within one variant is a mixture, which `mixed_inputs` reports.
+    return len({name for names in readers for name in names}) > 1
 
 
 def _task(trial: Trial) -> str:
@@ -108,8 +114,8 @@ def _files(result: TrialResult) -> str | None:
         "config": checkpoint.config_sha256,
         "tokenizer": checkpoint.tokenizer_sha256,
     }
-    told = [f"{name} {digest[:12] if digest else 'unknown'}" for name, digest in digests.items()]
-    return ", ".join([checkpoint.name, *told, *(["stand-in"] if checkpoint.stand_in else [])])
+    listed = [f"{name} {digest[:12] if digest else 'unknown'}" for name, digest in digests.items()]
+    return ", ".join([checkpoint.name, *listed, *(["stand-in"] if checkpoint.stand_in else [])])
 
 
 def _lengths(result: TrialResult) -> str | None:

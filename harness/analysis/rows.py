@@ -49,7 +49,7 @@ class Row:
     `concurrent` is how many trials could run at once: above 1, its times do not count.
     `against_reference` is the mean minus the suite's reference, by metric; empty for stand-ins.
     `tokenizing` stands in place of all that is about training where the trials only tokenise.
-    `mixed` tells by condition which inputs differ between the trials: then nothing is averaged.
+    `mixed` maps a condition to how the inputs of the trials differ: then nothing is averaged.
     """
 
     variant: str

@@ -199,14 +199,14 @@ def _training(result: TrialResult, warmup_steps: int) -> Iterator[Contradiction]
         return
     work = expected_work(result.trial, result.data, warmup_steps)
     if len(steps.values) != work.steps:
-        told = f"{len(steps.values)} step times are stored"
-        yield Contradiction(_TIMED, told, f"the plan has {work.steps} steps after warm-up")
+        text = f"{len(steps.values)} step times are stored"
+        yield Contradiction(_TIMED, text, f"the plan has {work.steps} steps after warm-up")
         return
     total = result.value("train_seconds")
     all_timed = (seconds, math.inf if warmup_steps else seconds)
     if total is not None and not _within(total, all_timed):
-        told = f"train_seconds {total:.6g} is stored"
-        yield Contradiction(("train_seconds", *_TIMED), told, f"the steps took {seconds:.6g}")
+        text = f"train_seconds {total:.6g} is stored"
+        yield Contradiction(("train_seconds", *_TIMED), text, f"the steps took {seconds:.6g}")
     yield from _rates(result, work, seconds)
 
 
@@ -243,8 +243,8 @@ def _tokenizing(result: TrialResult) -> Iterator[Contradiction]:
     possible = ((examples, examples), (known + data.eval_examples, known + data.eval_examples * data.longest))
     for name, what, values, bounds in zip(names[1:], ("examples", "tokens"), rates, possible, strict=True):
         if values and len(values) != len(passes):
-            told = f"{len(values)} values of {name}"
-            yield Contradiction(names, told, f"{len(passes)} passes are stored")
+            text = f"{len(values)} values of {name}"
+            yield Contradiction(names, text, f"{len(passes)} passes are stored")
             continue
         work = [rate * seconds for rate, seconds in zip(values, passes, strict=False)]
         wrong = next((each for each in work if not _within(each, bounds)), None)

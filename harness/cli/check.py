@@ -90,9 +90,11 @@ def command(
 ) -> int:
     """Judge REPORT, a report.json or the folder of a run, by its gates.
 
-    Whatever the gates say, every trial must have completed, none may predict a single class, no variant may
-    have failed parity and no score may lie more than 3 points above the suite's reference. With a baseline,
-    each of its trials must be there, on the same data, examples and metric version.
+    Whatever the gates, every trial must have completed, none may predict a single class, no variant may have
+    failed parity or mix inputs, no stored number may contradict another one and no score may lie more than 3
+    points above the suite's reference. With a baseline, each of its trials must be there, with the same data,
+    checkpoint files, truncation, model inputs, examples and metric version. A gate on a value that cannot be
+    verified from the report fails.
 
     The exit code is 0 if all gates pass (what is unsure is a warning), 1 if one failed, 2 if the report, a
     gate or an option is invalid, and 3 if nothing can be compared with the baseline.

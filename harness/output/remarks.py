@@ -83,7 +83,7 @@ def status(row: Row) -> str:
 
 
 def remarks(row: Row, devices: int) -> list[str]:
-    """The words that mark a row: fastest, at once, stand-in, synthetic, degenerate, parity, mixed inputs."""
+    """Return the words that mark a row: fastest, at once, mixed inputs, stand-in and so on."""
     words = []
     if row.fastest:
         words.append(f"fastest on {row.trial.device}" if devices > 1 else "fastest")

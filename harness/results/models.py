@@ -44,8 +44,8 @@ def _is_none(value: object) -> bool:
 class Measurement(Frozen):
     """One metric of one trial. `values` are raw: one number, or one for each training step or pass.
 
-    Empty `values` mean that it could not be measured, and then `reason` tells why. A metric of the table has
-    the table's unit and goal, and values in its range.
+    Empty `values` mean that it could not be measured, and then `reason` gives the cause. A metric of the
+    table has the table's unit and goal, and values in its range.
     """
 
     metric: str
@@ -311,8 +311,8 @@ class Report(Frozen):
     asked not to prove anything.
 
     `digest` is the file's alone: the SHA-256 of everything else in it, written by `to_json` and checked by
-    `load_report`; a report in memory has none. Where it is null the file is unsealed: whether it was changed
-    cannot be told, and it is refused unless asked for.
+    `load_report`; a report in memory has none. Where it is null the file is unsealed: changes to it cannot
+    be detected, and commands that decide refuse it unless they are asked to accept it.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION

@@ -19,7 +19,7 @@ from harness.results.writing import NO_DIGEST, digest_of, storage_error, unseale
 M = TypeVar("M", bound=Frozen)
 
 ERRORS_SHOWN: Final = 5
-UNSEALED: Final = "read from a file without a digest: whether its numbers were changed cannot be told"
+UNSEALED: Final = "read from a file without a digest: changes to its numbers cannot be detected"
 _DIGEST: Final = re.compile(rb'"digest": "(sha256:[0-9a-f]{64})"')
 
 
@@ -57,7 +57,7 @@ def load_report(path: Path, *, allow_unsealed: bool = False) -> Report:
         return _unsealed(report, data, file)
     if not allow_unsealed:
         raise InvalidInputError(
-            f"{file}: its digest is null, so that nobody can tell whether its numbers were changed",
+            f"{file}: its digest is null, so that changes to its numbers cannot be detected",
             hint="Restore the file as `harness run` wrote it. `check`, `compare` and `baseline set` accept "
             "it with --allow-unsealed; `show` and `rescore` read it with a remark.",
         )
