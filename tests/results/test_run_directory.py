@@ -24,7 +24,7 @@ from harness.results.run_directory import (
     read_result,
     write_result,
 )
-from harness.results.writing import Files
+from harness.results.writing import Files, canonical_json, digest_of
 from tests.factories import STARTED, make_report, make_result, make_suite, make_trial
 from tests.results.crashing import QUICK
 from tests.results.processes import Child
@@ -352,3 +352,20 @@ def test_a_clock_that_jumps_back_makes_no_run_older_than_those_before_it(tmp_pat
     assert find_latest(tmp_path, "padding") == open_run(edited_later.path)
     forward = create(tmp_path, now=LATER + timedelta(hours=1))
     assert find_latest(tmp_path, "padding") == open_run(forward.path)
+
+
+def test_a_sealed_result_with_an_impossible_value_is_not_done(tmp_path: Path) -> None:
+    result = make_result(make_trial(seed=0), examples=4)
+    score = result.value("eval_accuracy")
+    forged = canonical_json(result).replace(
+        b'"metric":"eval_accuracy","unit":"ratio","goal":"max","values":[%s]' % repr(score).encode(),
+        b'"metric":"eval_accuracy","unit":"ratio","goal":"max","values":[1.7]',
+    )
+    assert forged != canonical_json(result)
+    folder = tmp_path / result.trial.id
+    folder.mkdir()
+    (folder / "result.json").write_bytes(
+        b'{"digest":"%s","result":%s}' % (digest_of(forged).encode(), forged)
+    )
+    with pytest.raises(InvalidInputError, match=r"/result/measurements/0: eval_accuracy: 1\.7 is impossible"):
+        read_result(folder)
