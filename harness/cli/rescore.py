@@ -36,8 +36,8 @@ _TITLES: Final = {"eval_accuracy": "accuracy", "eval_f1": "F1", "eval_mcc": "MCC
 def command(report: Path, output: Path | None, scorer: str) -> int:
     """Score the stored logits of REPORT again, and set the result beside what is stored.
 
-    The exit code is 1 if any stored score differs by more than 1e-9: the report was changed, or comes from
-    another version of the metrics.
+    The exit code is 1 if any stored score differs by more than 1e-9, or another stored number contradicts the
+    values it follows from: the report was changed, or comes from another version of the metrics.
     """
     stored = load_report(report, allow_unsealed=True)
     answer = score_again(to_score(stored), scorer)

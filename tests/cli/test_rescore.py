@@ -104,3 +104,10 @@ def test_evaluate_gives_the_stored_scores_again(tmp_path: Path) -> None:
     assert done.returncode == 1, done.stderr
     assert "2 trials, 1 differing" in done.stdout
     assert "now classification-" in done.stdout
+
+
+def test_a_rate_that_its_step_times_contradict_makes_the_trial_differ(tmp_path: Path) -> None:
+    done = rescore(make_report([make_result(), forged("train_samples_per_second", 99.0)]), tmp_path)
+    assert done.returncode == 1
+    assert "2 trials, 1 differing" in done.stdout
+    assert "rates and times give" in done.stdout
