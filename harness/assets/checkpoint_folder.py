@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from harness.assets.safetensors_header import check_safetensors, unreadable
 from harness.errors import UnavailableError
+from harness.foreign import read_regular
 
 WEIGHTS: Final = "model.safetensors"
 ADAPTER: Final = "adapter_config.json"
@@ -34,6 +36,8 @@ _VOCABULARIES: Final = (
     "sentencepiece.bpe.model",
     "tokenizer.model",
 )
+# The largest vocabularies in use, of 250,000 entries, take 17 MB.
+LARGEST_TEXT_BYTES: Final = 2**28
 _PICKLES: Final = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
 
 
@@ -64,15 +68,13 @@ def check_folder(name: str, folder: Path) -> None:
         UnavailableError: something is missing, is only there as a pickle, needs code of its own, or would
             make transformers load another model or code from elsewhere.
     """
-    _check_names(name, {file.name for file in folder.iterdir() if file.exists()})
-    if not (folder / WEIGHTS).exists():
-        shards = set(_read_json(name, folder / INDEX).get("weight_map", {}).values())
-        missing = sorted(str(shard) for shard in shards if not _is_file_in(folder, str(shard)))
-        if missing or not shards:
-            raise UnavailableError(f"{name}: incomplete, {', '.join(missing) or INDEX} is missing or empty")
-    _refuse_redirections(name, folder)
+    present = {file.name for file in folder.iterdir() if file.exists()}
+    _check_names(name, present)
+    # Every file that is hashed or opened by a library later: a pipe among them would hang a trial.
+    for file in sorted(present.intersection(TOKENIZER_FILES)):
+        _read(name, folder / file)
     for config, elsewhere in _ELSEWHERE.items():
-        content = _read_json(name, folder / config) if (folder / config).exists() else {}
+        content = _read_json(name, folder / config) if config in present else {}
         if "auto_map" in content:
             raise UnavailableError(
                 f"{name}: its {config} names code of its own (auto_map), which is never run here",
@@ -83,6 +85,11 @@ def check_folder(name: str, folder: Path) -> None:
                 f"{name}: its {config} names other files for other versions of transformers ({elsewhere})",
                 hint=f"Keep the files for one version, and remove {elsewhere} from {config}.",
             )
+    for file in sorted(file for file in present if file.endswith(".safetensors")):
+        check_safetensors(name, folder / file)
+    if WEIGHTS not in present:
+        _check_shards(name, folder)
+    _refuse_redirections(name, folder)
 
 
 def _refuse_redirections(name: str, folder: Path) -> None:
@@ -98,6 +105,19 @@ def _refuse_redirections(name: str, folder: Path) -> None:
             f"{name}: its config.json asks for the attention {attention!r}, which may be code from the Hub",
             hint="Remove _attn_implementation from it: the suite chooses the attention.",
         )
+
+
+def _check_shards(name: str, folder: Path) -> None:
+    """Check that the index names at least one shard, and that each of them is in the folder."""
+    shards = _read_json(name, folder / INDEX).get("weight_map", {})
+    if not isinstance(shards, dict) or not all(isinstance(shard, str) for shard in shards.values()):
+        raise UnavailableError(
+            f"{name}: {INDEX}: its weight_map does not map names of tensors to names of files",
+            hint="Download the checkpoint again, or write it again with save_pretrained.",
+        )
+    missing = sorted(shard for shard in set(shards.values()) if not _is_file_in(folder, shard))
+    if missing or not shards:
+        raise UnavailableError(f"{name}: incomplete, {', '.join(missing) or INDEX} is missing or empty")
 
 
 def _check_names(name: str, files: set[str]) -> None:
@@ -128,9 +148,16 @@ def _is_file_in(folder: Path, file: str) -> bool:
 
 def _read_json(name: str, file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_bytes())
+        content = json.loads(_read(name, file))
     except (ValueError, RecursionError) as error:
         raise UnavailableError(f"{name}: {file.name} is no JSON ({error})") from error
     if not isinstance(content, dict):
         raise UnavailableError(f"{name}: {file.name} holds no mapping")
     return content
+
+
+def _read(name: str, file: Path) -> bytes:
+    try:
+        return read_regular(file, limit=LARGEST_TEXT_BYTES)
+    except OSError as error:
+        raise UnavailableError(f"{name}: {file.name} {unreadable(error)}") from error

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from harness.assets.checkpoint_folder import LARGEST_TEXT_BYTES
+from harness.foreign import read_regular
+
 # RoBERTa and its kin count positions from the padding id on.
 OFFSET_POSITIONS: Final = {"roberta", "xlm-roberta", "camembert", "mpnet"}
 
@@ -52,7 +55,7 @@ def _pads(folder: Path, config: dict[str, Any], tokenizer: dict[str, Any]) -> bo
         return True
     # A tokenizer's class may have a token that no configuration names, as BERT's has.
     vocabularies = [folder / name for name in ("vocab.txt", "vocab.json", "tokenizer.json")]
-    present = [file.read_bytes() for file in vocabularies if file.is_file()]
+    present = [text for file in vocabularies if (text := _read(file)) is not None]
     return not present or any(token in text for text in present for token in _PADDING_TOKENS)
 
 
@@ -62,7 +65,14 @@ def _count(value: object) -> int | None:
 
 def _mapping(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        content = json.loads(_read(file) or b"")
+    except (ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def _read(file: Path) -> bytes | None:
+    try:
+        return read_regular(file, limit=LARGEST_TEXT_BYTES)
+    except OSError:
+        return None

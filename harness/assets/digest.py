@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -11,6 +12,7 @@ from typing import Final
 
 from harness.assets.checkpoint_folder import INDEX, TOKENIZER_FILES, WEIGHTS
 from harness.assets.models import CheckpointDigests
+from harness.foreign import open_regular
 
 _REMEMBERED: Final = 256
 # Several times the longest tick of the clocks that file systems stamp with, 10 ms.
@@ -66,7 +68,7 @@ def file_sha256(file: Path) -> str:
 
 @lru_cache(_REMEMBERED)
 def _sum(file: Path, _identity: tuple[int, ...]) -> str:
-    with file.open("rb") as opened:
+    with os.fdopen(open_regular(file), "rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 

@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 from harness.assets.places import hub_cache, wanted_cache_root
 from harness.errors import InvalidInputError
+from harness.foreign import read_regular
 
 RepoKind = Literal["model", "dataset"]
 
@@ -31,6 +32,7 @@ _PART: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?"
 _REPO: Final = re.compile(rf"{_PART}(?:/{_PART})?")
 _REVISION: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/-]{0,254}")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+_LONGEST_REF: Final = 4096
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def _commit(folder: Path, revision: str) -> str | None:
     if _COMMIT.fullmatch(revision):
         return revision
     try:
-        commit = (folder / "refs" / revision).read_text(encoding="ascii").strip()
+        commit = read_regular(folder / "refs" / revision, limit=_LONGEST_REF).decode("ascii").strip()
     except (OSError, ValueError):
         return None
     return commit if _COMMIT.fullmatch(commit) else None

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from pydantic import ValidationError
 
 from harness.execution.limits import Limits, limits_of, overrun
 from harness.execution.trial_files import PROGRESS
+from harness.foreign import open_regular
 from harness.job import Job, Progress
 from harness.results.models import Phase
+
+_READ_BYTES: Final = 2**20
+_LONGEST_LINE: Final = 2**16
 
 
 @dataclass(slots=True)
@@ -33,13 +39,14 @@ class Running:
     _rest: bytes = b""
 
     def listen(self, now: float) -> Iterator[Progress]:
-        """The progress announced since the last call; any growth of the file is a sign of life."""
-        for line in self._new_lines(now):
+        """Yield the progress announced since the last call; only a valid line is a sign of life."""
+        for line in self._new_lines():
             try:
                 progress = Progress.model_validate_json(line)
             except ValidationError:
                 continue
             self.phase = progress.phase
+            self._heard_at = now
             yield progress
 
     def over_limit(self, now: float) -> str | None:
@@ -50,16 +57,15 @@ class Running:
             limits, elapsed_s=now - self.since, silent_s=silent_s, heard=self._heard_at is not None
         )
 
-    def _new_lines(self, now: float) -> list[bytes]:
+    def _new_lines(self) -> list[bytes]:
+        """Return the next whole lines, at most a mebibyte of them."""
         try:
-            with (self.folder / PROGRESS).open("rb") as file:
+            with os.fdopen(open_regular(self.folder / PROGRESS, follow=False), "rb") as file:
                 file.seek(self._read)
-                data = file.read()
+                data = file.read(_READ_BYTES)
         except OSError:
             return []
-        if not data:
-            return []
         self._read += len(data)
-        self._heard_at = now
-        *lines, self._rest = (self._rest + data).split(b"\n")
+        *lines, rest = (self._rest + data).split(b"\n")
+        self._rest = rest if len(rest) <= _LONGEST_LINE else b""
         return lines

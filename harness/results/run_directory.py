@@ -44,6 +44,8 @@ __all__ = [
 ]
 
 RUN_ID: Final = re.compile(r"(\d{8}T\d{6}Z)-([0-9a-f]{6})(?:-(\d{1,6}))?")
+# 10,000 trials take 10 MB.
+LARGEST_PLAN_BYTES: Final = 2**28
 _SUITE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -210,7 +212,8 @@ def open_run(path: Path, *, files: Files = OS_FILES) -> RunDirectory:
         StorageError: It cannot be read.
     """
     file = path / "plan.json"
-    return RunDirectory(path, parse_strict(read_bytes(file, follow=False), Plan, file), files)
+    data = read_bytes(file, follow=False, limit=LARGEST_PLAN_BYTES)
+    return RunDirectory(path, parse_strict(data, Plan, file), files)
 
 
 def find_unfinished(

@@ -16,6 +16,8 @@ from harness.results.reading import parse_strict, read_bytes
 from harness.results.writing import OS_FILES, Files, canonical_json, digest_of, to_json, write_atomic
 
 TRIAL_ID: Final = re.compile(r"[0-9a-f]{16}")
+# Three epochs of MNLI, 150,000 steps and 10,000 predictions, take 8 MB.
+LARGEST_RESULT_BYTES: Final = 2**28
 
 
 class SealedResult(Frozen):
@@ -47,7 +49,7 @@ def read_result(folder: Path) -> TrialResult:
     """
     _check_folder(folder)
     path = folder / "result.json"
-    sealed = parse_strict(read_bytes(path, follow=False), SealedResult, path)
+    sealed = parse_strict(read_bytes(path, follow=False, limit=LARGEST_RESULT_BYTES), SealedResult, path)
     if sealed.digest != digest_of(canonical_json(sealed.result)):
         raise InvalidInputError(
             f"{path}: its content does not match its digest",

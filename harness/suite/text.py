@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Final
 
 from harness.errors import InvalidInputError
+from harness.foreign import open_regular
 from harness.suite.problems import Place, Problem, UnreadableError, nearest, quoted
 
 MAX_BYTES: Final = 1_000_000
@@ -31,7 +33,7 @@ def read_bytes(path: Path) -> bytes:
             raise InvalidInputError(f"{shown(path)}: no such suite file", hint=_files_near(path))
         if not path.is_file():
             raise InvalidInputError(f"{shown(path)}: is not a regular file", hint="Save the suite in a file.")
-        with path.open("rb") as file:
+        with os.fdopen(open_regular(path), "rb") as file:
             return file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

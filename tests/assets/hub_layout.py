@@ -13,11 +13,13 @@ from pathlib import Path
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 OTHER_COMMIT = "f" * 40
+# A safetensors file without tensors: the length of its header, and the header.
+WEIGHTS = (2).to_bytes(8, "little") + b"{}"
 CHECKPOINT = {
     "config.json": b'{"model_type": "bert"}',
     "vocab.txt": b"[PAD]\n",
     "tokenizer_config.json": b"{}",
-    "model.safetensors": b"weights",
+    "model.safetensors": WEIGHTS,
 }
 
 

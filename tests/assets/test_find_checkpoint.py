@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.assets.models import AssetsMode, ResolvedCheckpoint
 from harness.assets.resolve import find_checkpoint, peek_checkpoint
 from harness.errors import InvalidInputError, UnavailableError
-from tests.assets.hub_layout import CHECKPOINT, COMMIT, OTHER_COMMIT, FakeHub, cache_repo
+from tests.assets.hub_layout import CHECKPOINT, COMMIT, OTHER_COMMIT, WEIGHTS, FakeHub, cache_repo
 
 
 def find(name: str, mode: AssetsMode = "auto", revision: str | None = None) -> ResolvedCheckpoint:
@@ -186,12 +188,78 @@ def test_sharded_weights_must_all_be_there(tmp_path: Path) -> None:
     index = {"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}
     files |= {
         "model.safetensors.index.json": json.dumps(index).encode(),
-        "model-00001-of-00002.safetensors": b"1",
+        "model-00001-of-00002.safetensors": WEIGHTS,
     }
     folder = write(tmp_path / "sharded", files)
     with pytest.raises(UnavailableError, match="model-00002-of-00002"):
         find(str(folder))
-    (folder / "model-00002-of-00002.safetensors").write_bytes(b"2")
+    (folder / "model-00002-of-00002.safetensors").write_bytes(WEIGHTS)
+    assert find(str(folder)).source == "local"
+
+
+@pytest.mark.parametrize(
+    "weight_map", [["a"], "a", 3, {"a": 1}, {"a": ["b"]}, {"a": {"b": "c"}}, {"a": None}]
+)
+def test_a_malformed_index_makes_its_checkpoint_unavailable(tmp_path: Path, weight_map: Any) -> None:
+    files = {name: content for name, content in CHECKPOINT.items() if name != "model.safetensors"}
+    index = json.dumps({"weight_map": weight_map}).encode()
+    folder = write(tmp_path / "sharded", files | {"model.safetensors.index.json": index})
+    with pytest.raises(UnavailableError, match=r"index\.json: its weight_map does not map"):
+        find(str(folder))
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("file", [*CHECKPOINT, "tokenizer.json", "more.safetensors"])
+@pytest.mark.parametrize("kind", ["a named pipe", "a device", "a folder"])
+def test_what_is_no_regular_file_in_a_checkpoint_is_refused_and_never_read(
+    tmp_path: Path, file: str, kind: str
+) -> None:
+    folder = write(tmp_path / "mine", CHECKPOINT)
+    (folder / file).unlink(missing_ok=True)
+    if kind == "a named pipe":
+        os.mkfifo(folder / file)
+    elif kind == "a device":
+        (folder / file).symlink_to("/dev/zero")
+    else:
+        (folder / file).mkdir()
+    with pytest.raises(UnavailableError, match=f"{file} is {kind}, not a regular file"):
+        find(str(folder))
+
+
+@pytest.mark.parametrize("file", ["config.json", "vocab.txt", "tokenizer_config.json"])
+def test_a_sparse_file_in_a_checkpoint_is_refused_and_never_read(tmp_path: Path, file: str) -> None:
+    folder = write(tmp_path / "mine", CHECKPOINT)
+    os.truncate(folder / file, 40 * 2**30)
+    with pytest.raises(UnavailableError, match=f"{file} is larger than 256 MiB"):
+        find(str(folder))
+
+
+_TENSOR = b'{"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}'
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        (b"", "no safetensors header"),
+        (b"weights", "no safetensors header"),
+        ((2**40).to_bytes(8, "little") + b"{}", "no safetensors header"),
+        ((2).to_bytes(8, "little") + b"[]", "no valid safetensors header"),
+        ((1).to_bytes(8, "little") + b"{", "no valid safetensors header"),
+        (len(_TENSOR).to_bytes(8, "little") + _TENSOR + bytes(7), "its header describes 77"),
+        (len(_TENSOR).to_bytes(8, "little") + _TENSOR + bytes(9), "its header describes 77"),
+    ],
+)
+def test_weights_that_do_not_match_their_header_are_refused(
+    tmp_path: Path, weights: bytes, words: str
+) -> None:
+    folder = write(tmp_path / "mine", CHECKPOINT | {"model.safetensors": weights})
+    with pytest.raises(UnavailableError, match=words):
+        find(str(folder))
+
+
+def test_weights_that_match_their_header_are_taken(tmp_path: Path) -> None:
+    weights = len(_TENSOR).to_bytes(8, "little") + _TENSOR + bytes(8)
+    folder = write(tmp_path / "mine", CHECKPOINT | {"model.safetensors": weights})
     assert find(str(folder)).source == "local"
 
 

@@ -19,9 +19,10 @@ from harness.assets.packages import (
 )
 from harness.assets.resolve import find_checkpoint, peek_checkpoint
 from harness.errors import InvalidInputError, UnavailableError
+from tests.assets.hub_layout import WEIGHTS
 
 INSIDE = "some_package/model"
-FILES = {"config.json": b'{"model_type": "bert"}', "vocab.txt": b"[PAD]\n", "model.safetensors": b"weights"}
+FILES = {"config.json": b'{"model_type": "bert"}', "vocab.txt": b"[PAD]\n", "model.safetensors": WEIGHTS}
 
 
 @pytest.fixture(autouse=True)

@@ -161,6 +161,50 @@ def _give_another_result(job: Job) -> None:
     os._exit(0)
 
 
+def _replace(name: str) -> Path:
+    """The path of a file in the trial's folder, from which it has been removed."""
+    path = Path(name)
+    path.unlink(missing_ok=True)
+    return path
+
+
+def _leave_a_pipe_as_result(job: Job) -> None:
+    os.mkfifo(_replace("result.json"))
+    os._exit(0)
+
+
+def _leave_a_sparse_result(job: Job) -> None:
+    Path("result.json").touch()
+    os.truncate("result.json", 40 * 2**30)
+    os._exit(0)
+
+
+def _leave_a_device_as_result(job: Job) -> None:
+    Path("result.json").symlink_to("/dev/zero")
+    os._exit(0)
+
+
+def _make_progress_a_pipe(job: Job) -> None:
+    os.mkfifo(_replace("progress.jsonl"))
+
+
+def _make_progress_sparse(job: Job) -> None:
+    os.truncate("progress.jsonl", 40 * 2**30)
+    time.sleep(600)
+
+
+def _print_progress_without_end(job: Job) -> None:
+    with Path("progress.jsonl").open("ab") as file:
+        while True:
+            file.write(b"x" * 2**16)
+            time.sleep(0.01)
+
+
+def _make_log_a_pipe(job: Job) -> None:
+    os.mkfifo(_replace("log"))
+    os._exit(3)
+
+
 def _use_too_much_memory(job: Job) -> None:
     in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (in_use + 2**26, in_use + 2**26))
@@ -207,6 +251,13 @@ HOSTILE: dict[int, Callable[[Job], TrialResult | None]] = {
     124: _diverge,
     126: _return_nonsense,
     128: _use_too_much_device_memory,
+    130: _leave_a_pipe_as_result,
+    132: _leave_a_sparse_result,
+    134: _leave_a_device_as_result,
+    136: _make_progress_a_pipe,
+    138: _make_progress_sparse,
+    140: _print_progress_without_end,
+    142: _make_log_a_pipe,
 }
 
 

@@ -28,6 +28,13 @@ EXPECTED = {
     124: ("diverged", "NaN at step 2"),
     126: ("failed", "cannot be written"),
     128: ("oom", "out of memory on cpu at batch size 8: "),
+    130: ("failed", "is a named pipe, not a regular file"),
+    132: ("failed", "is larger than 256 MiB"),
+    134: ("failed", "cannot be read"),
+    136: ("completed", ""),
+    138: ("timeout", "stall_timeout_seconds"),
+    140: ("timeout", "stall_timeout_seconds"),
+    142: ("failed", "exit code 3"),
 }
 
 

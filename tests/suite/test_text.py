@@ -51,7 +51,7 @@ def test_an_unreadable_file_is_refused_with_the_reason(
     def denied(*args: object, **kwargs: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", denied)
+    monkeypatch.setattr("harness.suite.text.open_regular", denied)
     with pytest.raises(InvalidInputError, match="cannot be read: Permission denied"):
         read_suite(path)
 
