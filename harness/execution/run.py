@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from harness import __version__
-from harness.environment import describe_environment, describe_git, physical_cores
+from harness.environment import describe_environment, physical_cores
 from harness.execution.executors import seams_of
 from harness.execution.interrupts import Interrupt, Interrupts, listen
 from harness.execution.local import Place
@@ -30,6 +30,7 @@ from harness.execution.requirements import require_extra
 from harness.execution.resume import choose, describe_here, take_over_edited
 from harness.execution.scheduler import Desk, Policy, not_run, run_jobs
 from harness.execution.worker_environment import worker_environment
+from harness.git_state import describe_git
 from harness.job import Job, Observer
 from harness.results.brief import briefly
 from harness.results.models import Report, TrialResult
@@ -257,7 +258,7 @@ class _Work:
                 run=directory.path.name,
                 created=datetime.now(UTC),
                 suite=self._suite,
-                environment=describe_environment(git=describe_git(Path.cwd())),
+                environment=describe_environment(git=describe_git(Path())),
                 notes=prepared.chosen,
                 proofs=self._proofs,
                 results=tuple(results),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from typing import Final
 from harness.errors import UnavailableError
 from harness.execution.requirements import require_extra
 from harness.execution.worker_environment import worker_environment
+from harness.programs import ProgramError, run_program
 from harness.results.models import Predictions
 
 SCORER: Final = "harness.training.rescoring"
@@ -22,8 +22,12 @@ _SECONDS: Final = 1_800.0
 _LONGEST_WORDS: Final = 500
 
 
-def score_again(predictions: Sequence[Predictions], scorer: str = SCORER) -> str:
+def score_again(
+    predictions: Sequence[Predictions], scorer: str = SCORER, *, limit_s: float = _SECONDS
+) -> str:
     """The scores of these predictions, as the line of JSON that the scorer's docstring describes.
+
+    A scorer that takes longer than `limit_s` seconds is killed, with all that it started.
 
     Raises:
         UnavailableError: What scores is not installed, or ended without an answer.
@@ -35,24 +39,22 @@ def score_again(predictions: Sequence[Predictions], scorer: str = SCORER) -> str
         environ = worker_environment(os.environ, threads=1, run_folder=Path(folder))
         try:
             # -P keeps the current directory out of the import path: a file there must not pass for a library.
-            done = subprocess.run(  # noqa: S603 - our own module, under this interpreter
+            done = run_program(
                 [sys.executable, "-P", "-m", scorer],
-                input=asked,
-                capture_output=True,
-                encoding="utf-8",
-                errors="backslashreplace",
-                cwd=folder,
-                env=environ,
-                timeout=_SECONDS,
-                check=False,
+                timeout_s=limit_s,
+                environ=environ,
+                given=asked.encode(),
+                cwd=Path(folder),
             )
-        except subprocess.TimeoutExpired:
-            raise _silent(f"took longer than {_SECONDS:,.0f} s") from None
-    lines = done.stdout.splitlines()
-    if done.returncode != 0 or not lines:
-        words = [line for line in done.stderr.splitlines() if line.strip()]
+        except ProgramError as error:
+            raise _silent(str(error)) from error
+    lines = done.stdout.decode("utf-8", "backslashreplace").splitlines()
+    if done.code != 0 or not lines:
+        words = [
+            line for line in done.stderr.decode("utf-8", "backslashreplace").splitlines() if line.strip()
+        ]
         said = f": {words[-1].strip()[:_LONGEST_WORDS]}" if words else ""
-        raise _silent(f"ended with exit code {done.returncode}{said}")
+        raise _silent(f"ended with exit code {done.code}{said}")
     return lines[-1]
 
 

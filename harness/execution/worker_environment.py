@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from harness.execution.redaction import is_secret_name
+from harness.programs import child_environment
 
 
 def worker_environment(
@@ -16,6 +17,7 @@ def worker_environment(
     """What a worker's environment holds.
 
     Secrets are taken out: every asset is on this machine by then, so nothing needs to log in anywhere.
+    `child_environment` takes out relative search paths and variables that change how Python runs code.
 
     Args:
         environ: the environment of the parent.
@@ -23,7 +25,7 @@ def worker_environment(
         run_folder: where caches go that have no writable place of their own.
         offline: forbid the Hub's library to connect, so that nothing waits for a network.
     """
-    kept = {name: value for name, value in environ.items() if not _leaves_out(name)}
+    kept = {name: value for name, value in child_environment(environ).items() if not _leaves_out(name)}
     # Threads that spin while they wait steal the processor from each other as soon as anything else runs: by
     # default a step of a small model takes ten times as long on two busy cores. So few spins cost two times
     # there, and nothing that could be measured on idle ones. libgomp reads it, which is torch's on Linux.
@@ -55,7 +57,7 @@ def worker_environment(
 
 
 def _leaves_out(name: str) -> bool:
-    return name == "PYTHONDONTWRITEBYTECODE" or name.startswith("AWS_") or is_secret_name(name)
+    return name.startswith("AWS_") or is_secret_name(name)
 
 
 def _hf_home(environ: Mapping[str, str]) -> Path | None:

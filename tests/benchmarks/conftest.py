@@ -7,7 +7,8 @@ from typing import Any, Final
 
 import pytest
 
-from harness.environment import describe_environment, describe_git
+from harness.environment import describe_environment
+from harness.git_state import describe_git
 
 _MOST_RAW_ROUNDS: Final = 200
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from harness.environment import Cpu, Device, Git
+from harness.environment import Cpu, Device
+from harness.git_state import Git
 from harness.results.models import Report, TrialResult, measured, unmeasured
 from harness.trial import Task
 from tests.factories import (

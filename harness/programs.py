@@ -1,0 +1,212 @@
+"""Run another program so that nothing of the current directory is executed, and so that it ends.
+
+The current directory may hold a stranger's checkout. A child gets no relative entry of PATH and none of the
+variables that change how Python runs code, a time limit, a limit on its output, and its own session, whose
+processes are killed when it ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+import psutil
+
+OUTPUT_BYTES: Final = 2**26
+_READ_BYTES: Final = 2**18
+_LOOK_SECONDS: Final = 0.1
+_KILL_ROUNDS: Final = 5
+
+# Search paths of executables and shared libraries. An empty or relative entry is the current directory.
+_SEARCH_PATHS: Final = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH")
+# The interpreter's variables that name where modules are. Others change what a worker computes, or how fast
+# (PYTHONOPTIMIZE, PYTHONTRACEMALLOC, PYTHONMALLOC), or run code (PYTHONSTARTUP, PYTHONWARNINGS).
+_KEPT_PYTHON: Final = frozenset(
+    {
+        "PYTHONEXECUTABLE",
+        "PYTHONHASHSEED",
+        "PYTHONHOME",
+        "PYTHONNOUSERSITE",
+        "PYTHONPATH",
+        "PYTHONPLATLIBDIR",
+        "PYTHONPYCACHEPREFIX",
+        "PYTHONSAFEPATH",
+        "PYTHONUSERBASE",
+    }
+)
+
+
+class ProgramError(OSError):
+    """A program that took too long or printed too much; it has been killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How a program ended: its exit code, negative for a signal, and what it printed."""
+
+    code: int
+    stdout: bytes
+    stderr: bytes
+
+
+def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment for a child, with absolute search paths alone.
+
+    Variables that change how Python runs code are left out: see `_KEPT_PYTHON`.
+
+    Relative entries of PYTHONPATH are made absolute, for a child runs elsewhere; empty ones are left out.
+    """
+    kept = {
+        name: value
+        for name, value in environ.items()
+        if not name.startswith("PYTHON") or name in _KEPT_PYTHON
+    }
+    for name in _SEARCH_PATHS:
+        if name in kept:
+            _set(kept, name, [entry for entry in kept[name].split(os.pathsep) if os.path.isabs(entry)])  # noqa: PTH117
+    if "PYTHONPATH" in kept:
+        with contextlib.suppress(FileNotFoundError):
+            entries = [os.path.abspath(entry) for entry in kept["PYTHONPATH"].split(os.pathsep) if entry]  # noqa: PTH100
+            _set(kept, "PYTHONPATH", entries)
+    return kept
+
+
+def _set(environ: dict[str, str], name: str, entries: Sequence[str]) -> None:
+    if entries:
+        environ[name] = os.pathsep.join(entries)
+    else:
+        del environ[name]
+
+
+def find_program(name: str, environ: Mapping[str, str] | None = None) -> str | None:
+    """Return the absolute path of an executable on PATH, of whose entries only absolute ones count."""
+    path = child_environment(os.environ if environ is None else environ).get("PATH", os.defpath)
+    return shutil.which(name, path=path)
+
+
+def run_program(
+    command: Sequence[str],
+    *,
+    timeout_s: float,
+    environ: Mapping[str, str] | None = None,
+    given: bytes = b"",
+    cwd: Path | None = None,
+    limit: int = OUTPUT_BYTES,
+) -> Finished:
+    """Run a program to its end; what it left running in its session is killed.
+
+    Args:
+        command: an absolute path and its arguments.
+        timeout_s: how long it may take.
+        environ: its environment as `child_environment` returns it; None takes this process's.
+        given: its standard input.
+        cwd: where it runs; None takes the current directory.
+        limit: the most bytes that either of its streams may carry.
+
+    Raises:
+        ProgramError: it took too long, or printed more than `limit`.
+        OSError: it could not be started.
+    """
+    deadline = time.monotonic() + timeout_s
+    with tempfile.TemporaryFile() as source:
+        source.write(given)
+        source.seek(0)
+        process = subprocess.Popen(  # noqa: S603 - absolute paths, which callers give
+            command,
+            stdin=source,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=cwd,
+            env=child_environment(os.environ) if environ is None else dict(environ),
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        assert process.stderr is not None
+        with process.stdout, process.stderr:
+            try:
+                found = _read(process, (process.stdout, process.stderr), deadline, limit)
+            except BaseException as error:
+                kill_tree(process.pid)
+                process.wait()
+                if isinstance(error, subprocess.TimeoutExpired):
+                    raise ProgramError(f"took longer than {timeout_s:g} s") from None
+                raise
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+    return Finished(process.returncode, *found)
+
+
+def _read(
+    process: subprocess.Popen[bytes], streams: tuple[IO[bytes], IO[bytes]], deadline: float, limit: int
+) -> tuple[bytes, bytes]:
+    """Read both streams until the process has ended; what a child of it keeps open is not waited for."""
+    found = {stream.fileno(): bytearray() for stream in streams}
+    with selectors.DefaultSelector() as selector:
+        for descriptor in found:
+            os.set_blocking(descriptor, False)
+            selector.register(descriptor, selectors.EVENT_READ)
+        ended = False
+        while not ended:
+            # The last round begins after the end, when all that it printed is in the pipes.
+            ended = process.poll() is not None
+            for descriptor, data in _ready(selector, 0.0 if ended else _LOOK_SECONDS):
+                found[descriptor] += data
+                if len(found[descriptor]) > limit:
+                    raise ProgramError(f"printed more than {limit:,} bytes")
+                if data:
+                    ended = False
+            if time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired(process.args, 0.0)
+            if not selector.get_map() and not ended:
+                process.wait(max(deadline - time.monotonic(), 0.0))
+    out, error = found.values()
+    return bytes(out), bytes(error)
+
+
+def _ready(selector: selectors.BaseSelector, timeout_s: float) -> Iterator[tuple[int, bytes]]:
+    for key, _ in selector.select(timeout_s):
+        data = os.read(key.fd, _READ_BYTES)
+        if not data:
+            selector.unregister(key.fd)
+        yield key.fd, data
+
+
+def kill_tree(leader: int) -> None:
+    """Kill a process that leads a group, its group, and all descendants, whatever groups they are in.
+
+    The process is stopped first, so that it starts no more of them while they are looked for.
+    """
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(leader, signal.SIGSTOP)
+    for _ in range(_KILL_ROUNDS):
+        if not (found := _descendants(leader)):
+            break
+        for process in found:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(leader, signal.SIGKILL)
+
+
+def _descendants(process: int) -> list[psutil.Process]:
+    """Return the live descendants; a killed child stays a zombie until its stopped parent is gone."""
+    try:
+        return [
+            child
+            for child in psutil.Process(process).children(recursive=True)
+            if child.status() != psutil.STATUS_ZOMBIE
+        ]
+    except psutil.Error:
+        return []
