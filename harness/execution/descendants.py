@@ -36,9 +36,12 @@ def die_with_parent(parent: int) -> None:
 
 
 def outlive_parent() -> None:
-    """Take back `die_with_parent` on Linux: from here on this process notices by itself."""
+    """Take back `die_with_parent` on Linux: from here on this process notices by itself.
+
+    Should it have been stopped by then, the kernel has it go on when the parent ends, so that it does.
+    """
     if sys.platform == "linux":
-        _prctl(_PR_SET_PDEATHSIG, 0)
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGCONT)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from harness.environment import describe_environment
 from harness.execution.executor import Ended, Event, Progressed
@@ -19,7 +19,7 @@ from harness.execution.judging import Ending, judge
 from harness.execution.log_tail import log_tail
 from harness.execution.redaction import redact
 from harness.execution.running import Running
-from harness.execution.server_process import ServerProcess
+from harness.execution.server_process import ServerEvent, ServerProcess
 from harness.execution.trial_files import LOG, prepare_folder, result_left
 from harness.execution.worker import DISK_FULL
 from harness.job import Job
@@ -30,6 +30,8 @@ from harness.results.writing import storage_error
 GRACE_SECONDS: Final = 10.0
 _START_FAILURES: Final = 2
 _POLL_WHILE_STOPPING_S: Final = 0.05
+# A worker that is killed is reaped within moments, unless a driver takes long to free its device.
+SERVER_SECONDS: Final = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +55,22 @@ class LocalExecutor:
     Args:
         place: where and how workers run.
         grace_s: how long a worker that is told to stop may take before it is killed.
+        server_s: how long the fork server may take to report the end of a worker that was killed; then it is
+            killed itself, with all that it runs.
         clock: monotonic seconds.
     """
 
     def __init__(
-        self, place: Place, *, grace_s: float = GRACE_SECONDS, clock: Callable[[], float] = time.monotonic
+        self,
+        place: Place,
+        *,
+        grace_s: float = GRACE_SECONDS,
+        server_s: float = SERVER_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._place = place
         self._grace_s = grace_s
+        self._server_s = server_s
         self._clock = clock
         self._redact = partial(redact, secrets=place.secrets)
         self._server: ServerProcess | None = None
@@ -106,7 +116,7 @@ class LocalExecutor:
         for running in list(self._running.values()):
             self._signal(running, signal.SIGTERM)
         results: list[TrialResult] = []
-        while self._running and self._clock() < deadline:
+        while self._running and self._clock() < deadline and not self._is_stopped():
             results += [
                 event.result for event in self.poll(_POLL_WHILE_STOPPING_S) if isinstance(event, Ended)
             ]
@@ -120,22 +130,21 @@ class LocalExecutor:
             for progress in running.listen(now):
                 yield Progressed(running.job.trial, progress)
 
-    def _take(self, event: dict[str, Any]) -> None:
-        kind = event["event"]
-        if kind == "ready":
+    def _take(self, event: ServerEvent) -> None:
+        if event.event == "ready":
             self._start_failures = 0
+        elif (running := self._running.get(event.folder)) is None:
+            # Of a trial that has ended already.
             return
-        running = self._running[event["folder"]]
-        if kind == "started":
-            running.pid = event["pid"]
-        elif kind == "refused":
-            del self._running[event["folder"]]
-            self._end(running, Ending(refused=event["reason"]))
+        elif event.event == "started":
+            running.pid = event.pid
         else:
-            del self._running[event["folder"]]
-            self._end(running, self._ending(running, event["status"], event["max_rss_bytes"]))
+            del self._running[event.folder]
+            refused = Ending(refused=event.reason)
+            self._end(running, refused if event.event == "refused" else self._ending(running, event))
 
-    def _ending(self, running: Running, status: int, max_rss_bytes: int) -> Ending:
+    def _ending(self, running: Running, event: ServerEvent) -> Ending:
+        status, max_rss_bytes = event.status, event.max_rss_bytes
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
         ran_out = oom_kills() > running.oom_kills_before or nearly_all_memory(max_rss_bytes)
         return Ending(
@@ -149,13 +158,26 @@ class LocalExecutor:
     def _enforce_limits(self) -> None:
         now = self._clock()
         for running in list(self._running.values()):
-            if running.kill_at is not None:
-                if now >= running.kill_at:
-                    self._signal(running, signal.SIGKILL)
-            elif sentence := running.over_limit(now):
-                running.overrun = sentence
-                running.kill_at = now + self._grace_s
-                self._signal(running, signal.SIGTERM)
+            if running.kill_at is None:
+                if sentence := running.over_limit(now):
+                    running.overrun = sentence
+                    running.kill_at = now + self._grace_s
+                    self._signal(running, signal.SIGTERM)
+            elif now >= running.kill_at:
+                self._kill(running, now)
+
+    def _kill(self, running: Running, now: float) -> None:
+        """Kill a worker, and the server where it does not see to that."""
+        if self._server is None:
+            return
+        if running.give_up_at is None:
+            running.give_up_at = now + self._server_s
+            self._signal(running, signal.SIGKILL)
+        if self._is_stopped() or now >= running.give_up_at:
+            self._bury_server(self._server, "did not respond and was killed")
+
+    def _is_stopped(self) -> bool:
+        return self._server is not None and self._server.is_stopped()
 
     def _signal(self, running: Running, number: int) -> None:
         if self._server is None:
@@ -166,8 +188,8 @@ class LocalExecutor:
             # The server itself hangs, in an import or on a lock: there is nothing else to end.
             self._bury_server(self._server)
 
-    def _bury_server(self, server: ServerProcess) -> None:
-        """The server has ended, or is ended now; so have all that it ran."""
+    def _bury_server(self, server: ServerProcess, what: str = "ended") -> None:
+        """End the server, if it has not ended, and all that it ran; `what` it did is for their reasons."""
         self._server = None
         how = server.stop()
         words = self._redact(server.last_words())
@@ -175,10 +197,10 @@ class LocalExecutor:
             self._start_failures += 1
             self._last_failure = f"what trains could not be imported ({how}): {words}"
         for running in self._running.values():
-            lost = f"the process its worker was forked from ended ({how}): {words}"
-            ending = (
-                Ending(overrun=running.overrun, lost=lost) if server.ready else self._never_started(running)
-            )
+            lost = f"its fork server {what} ({how}): {words}"
+            # Where a worker is beyond its own limit, and its server then did not respond: both reasons.
+            overrun = running.overrun and f"{running.overrun}; {lost}"
+            ending = Ending(overrun=overrun, lost=lost) if server.ready else self._never_started(running)
             self._end(running, ending)
         self._running.clear()
 

@@ -34,6 +34,7 @@ class Running:
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     overrun: str | None = None
     kill_at: float | None = None
+    give_up_at: float | None = None
     _heard_at: float | None = None
     _read: int = 0
     _rest: bytes = b""

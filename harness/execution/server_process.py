@@ -3,21 +3,40 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import select
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, Literal
+
+import psutil
+from pydantic import ValidationError
 
 from harness.execution.descendants import signal_group
+from harness.execution.line_pipe import LineReader, LineWriter, ProtocolError
+from harness.execution.log_tail import log_tail
+from harness.frozen import Frozen
+from harness.programs import kill_tree
 
-_READ_BYTES: Final = 2**18
 _EXIT_SECONDS: Final = 3.0
-_LOG_TAIL_BYTES: Final = 4096
+_KILL_SECONDS: Final = 10.0
+_LONGEST_EVENT: Final = 2**20
+
+
+class ServerEvent(Frozen):
+    """What a fork server reports: that it is ready, or what became of the request about a trial's folder.
+
+    `status` is as of `os.wait`.
+    """
+
+    event: Literal["ready", "started", "refused", "exited"]
+    folder: str = ""
+    pid: int = 0
+    reason: str = ""
+    status: int = 0
+    max_rss_bytes: int = 0
 
 
 class ServerProcess:
@@ -34,18 +53,19 @@ class ServerProcess:
         self, runner: str, environ: Mapping[str, str], folder: Path, secrets: Sequence[str] = ()
     ) -> None:
         self.log = folder / "server.log"
-        self._pending = b""
+        self._problem = ""
         self._leaders: set[int] = set()
         self.ready = False
-        events, report_to = os.pipe()
-        self._events = events
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        # A pipe in place of the log would block without O_NONBLOCK.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
         log = os.open(self.log, flags, 0o666)
+        events, report_to = os.pipe()
         # -P keeps the current directory out of the import path: a file there must not pass for a library.
         command = [sys.executable, "-P", "-m", "harness.execution.fork_server"]
         try:
             self._process = subprocess.Popen(  # noqa: S603 -- our own module, under this interpreter
                 [*command, runner, str(report_to), str(os.getpid())],
+                bufsize=0,
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -57,65 +77,87 @@ class ServerProcess:
         finally:
             os.close(report_to)
             os.close(log)
-        self._send({"redact": list(secrets)})
+        assert self._process.stdin is not None
+        self._requests = LineWriter(self._process.stdin.fileno())
+        self._events_descriptor = events
+        self._events = LineReader(events, longest=_LONGEST_EVENT)
+        self._requests.send({"redact": list(secrets)})
 
     def fork(self, folder: Path) -> None:
         """Have the job in a trial's folder run."""
-        self._send({"fork": str(folder)})
+        self._requests.send({"fork": str(folder)})
 
     def signal(self, pid: int, number: int) -> None:
         """Signal a worker's group, if it still runs."""
-        self._send({"signal": pid, "number": number})
+        self._requests.send({"signal": pid, "number": number})
 
-    def events(self, timeout_s: float) -> list[dict[str, Any]] | None:
-        """What the server has reported, waiting for at most `timeout_s`; None when it has ended."""
-        readable, _, _ = select.select([self._events], [], [], timeout_s)
-        if not readable:
-            return []
-        data = os.read(self._events, _READ_BYTES)
-        if not data:
+    def events(self, timeout_s: float) -> list[ServerEvent] | None:
+        """What the server has reported, waiting for at most `timeout_s`; None when nothing more will come.
+
+        That is when it has ended, and when it has reported what is no event.
+        """
+        self._requests.flush()
+        try:
+            lines = self._events.lines(timeout_s)
+            events = None if lines is None else [_parsed(line) for line in lines]
+        except ProtocolError as error:
+            self._problem = str(error)
             return None
-        *lines, self._pending = (self._pending + data).split(b"\n")
-        events: list[dict[str, Any]] = [json.loads(line) for line in lines]
-        for event in events:
+        for event in events or ():
             self._remember(event)
         return events
 
+    def is_stopped(self) -> bool:
+        """Whether it has been stopped, as by SIGSTOP: it will do nothing that it is asked for."""
+        with contextlib.suppress(psutil.Error):
+            return psutil.Process(self._process.pid).status() in (
+                psutil.STATUS_STOPPED,
+                psutil.STATUS_TRACING_STOP,
+            )
+        return False
+
     def last_words(self) -> str:
-        """The last line of its log that says something, after it has ended."""
-        data = self.log.read_bytes()[-_LOG_TAIL_BYTES:] if self.log.exists() else b""
-        lines = [line for line in data.decode("utf-8", "replace").splitlines() if line.strip()]
-        return lines[-1].strip() if lines else "it said nothing"
+        """Why it was given up, or the last line of its log that is not empty, after it has ended."""
+        lines = [line for line in log_tail(self.log).splitlines() if line.strip()]
+        return self._problem or (lines[-1].strip() if lines else "it said nothing")
 
     def stop(self) -> str:
         """End it with every worker and all they started, at once; how it ended, as words."""
         with contextlib.suppress(OSError):
             if self._process.stdin is not None:
                 self._process.stdin.close()
+        in_order = self.ready and not self._problem and not self.is_stopped()
         try:
-            code = self._process.wait(_EXIT_SECONDS if self.ready else 0.0)
+            code = self._process.wait(_EXIT_SECONDS if in_order else 0.0)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            code = self._process.wait()
+            kill_tree(self._process.pid)
+            code = self._wait_for_kill()
         # A server that was killed took its workers with it, but not what they had started.
         for leader in self._leaders:
             signal_group(leader, signal.SIGKILL)
         self._leaders.clear()
         with contextlib.suppress(OSError):
-            os.close(self._events)
+            os.close(self._events_descriptor)
         return f"signal {-code}" if code < 0 else f"exit code {code}"
 
-    def _remember(self, event: dict[str, Any]) -> None:
-        if event["event"] == "ready":
-            self.ready = True
-        elif event["event"] == "started":
-            self._leaders.add(event["pid"])
-        elif event["event"] == "exited":
-            self._leaders.discard(event["pid"])
+    def _wait_for_kill(self) -> int:
+        try:
+            return self._process.wait(_KILL_SECONDS)
+        except subprocess.TimeoutExpired:
+            # A process in the kernel's hands, as on a file system that hangs, ends when these let go of it.
+            return -signal.SIGKILL
 
-    def _send(self, request: dict[str, Any]) -> None:
-        # A server that has ended is noticed where its events end, with its last words.
-        with contextlib.suppress(BrokenPipeError):
-            if self._process.stdin is not None:
-                self._process.stdin.write(json.dumps(request).encode() + b"\n")
-                self._process.stdin.flush()
+    def _remember(self, event: ServerEvent) -> None:
+        if event.event == "ready":
+            self.ready = True
+        elif event.event == "started":
+            self._leaders.add(event.pid)
+        elif event.event == "exited":
+            self._leaders.discard(event.pid)
+
+
+def _parsed(line: bytes) -> ServerEvent:
+    try:
+        return ServerEvent.model_validate_json(line)
+    except ValidationError as error:
+        raise ProtocolError("it reported what is no event") from error
