@@ -26,6 +26,7 @@ OUTPUT_BYTES: Final = 2**26
 _READ_BYTES: Final = 2**18
 _LOOK_SECONDS: Final = 0.1
 _KILL_ROUNDS: Final = 5
+_KILL_SECONDS: Final = 10.0
 
 # Search paths of executables and shared libraries. An empty or relative entry is the current directory.
 _SEARCH_PATHS: Final = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH")
@@ -179,6 +180,31 @@ def _ready(selector: selectors.BaseSelector, timeout_s: float) -> Iterator[tuple
         if not data:
             selector.unregister(key.fd)
         yield key.fd, data
+
+
+def end_program(process: subprocess.Popen[bytes], *, within_s: float) -> int:
+    """Wait for a process that was asked to end, then kill it with all descendants; return its exit code.
+
+    One that has been stopped, as by SIGSTOP, cannot end in order and is not waited for.
+    """
+    deadline = time.monotonic() + within_s
+    while process.poll() is None and time.monotonic() < deadline and not is_stopped(process.pid):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_LOOK_SECONDS)
+    if process.poll() is None:
+        kill_tree(process.pid)
+        # A process in the kernel's hands, as on a file system that hangs, ends when these let go of it.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_KILL_SECONDS)
+    code: int | None = process.poll()
+    return -signal.SIGKILL if code is None else code
+
+
+def is_stopped(process: int) -> bool:
+    """Whether a process has been stopped, as by SIGSTOP, and does nothing until it is continued."""
+    with contextlib.suppress(psutil.Error):
+        return psutil.Process(process).status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+    return False
 
 
 def kill_tree(leader: int) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
-import select
 import signal
 import subprocess
 import sys
@@ -20,15 +18,18 @@ from pydantic import ValidationError
 
 from harness.errors import InvalidInputError, UnavailableError
 from harness.execution.descendants import signal_group
+from harness.execution.line_pipe import LineReader, LineWriter, ProtocolError
+from harness.execution.log_tail import log_tail
 from harness.execution.ray_messages import Connected, Heard, Node
 from harness.execution.redaction import redact, secrets_in
-from harness.programs import child_environment
+from harness.programs import child_environment, end_program
+from harness.results.trial_folder import LARGEST_RESULT_BYTES
 
 CONNECT_SECONDS: Final = 20.0
+# The driver writes at least one line every second or two, unless a call of Ray's keeps it.
+SILENT_SECONDS: Final = 120.0
 _CLOSE_SECONDS: Final = 5.0
 _LOOK_SECONDS: Final = 0.2
-_READ_BYTES: Final = 2**18
-_LOG_TAIL_BYTES: Final = 4096
 _ADDRESS: Final = re.compile(r"auto|[^\s:/]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 
 _GIVE_TOKEN: Final = (
@@ -54,6 +55,7 @@ class RayConnection:
     Args:
         address: `auto` for the cluster that this machine is a node of, or the `host:port` of its head.
         limit_s: how long connecting may take.
+        silent_s: how long the process may write nothing before the connection counts as lost.
         environ: of the process; None takes this one's.
 
     Raises:
@@ -62,14 +64,25 @@ class RayConnection:
     """
 
     def __init__(
-        self, address: str, *, limit_s: float = CONNECT_SECONDS, environ: Mapping[str, str] | None = None
+        self,
+        address: str,
+        *,
+        limit_s: float = CONNECT_SECONDS,
+        silent_s: float = SILENT_SECONDS,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         self.address = checked_address(address)
         self._environ = dict(os.environ if environ is None else environ)
-        self._pending = b""
+        self._silent_s = silent_s
+        self._problem = ""
         self._folder = TemporaryDirectory(prefix="harness-ray-")
         self._log = Path(self._folder.name) / "log"
         self._process, self._events = self._start()
+        assert self._process.stdin is not None
+        self._orders = LineWriter(self._process.stdin.fileno())
+        # A line may carry a trial's whole result, and its log.
+        self._reader = LineReader(self._events, longest=2 * LARGEST_RESULT_BYTES)
+        self._heard_at = time.monotonic()
         self.nodes: Sequence[Node] = ()
         try:
             self.nodes = self._connected(limit_s)
@@ -79,20 +92,27 @@ class RayConnection:
 
     def send(self, order: Mapping[str, Any]) -> None:
         """Give an order; a process that has ended is noticed where its events end."""
-        with contextlib.suppress(BrokenPipeError, ValueError):
-            if self._process.stdin is not None:
-                self._process.stdin.write(json.dumps(order).encode() + b"\n")
-                self._process.stdin.flush()
+        if self._events >= 0:
+            self._orders.send(order)
 
     def heard(self, timeout_s: float) -> Sequence[Heard] | None:
-        """What was heard of attempts, waiting for at most `timeout_s`; None when the connection has ended."""
+        """What was heard of attempts, waiting for at most `timeout_s`; None when the connection has ended.
+
+        It has ended, too, when the process has written nothing for so long that it must be stopped or stuck.
+        """
         lines = self._lines(timeout_s)
+        now = time.monotonic()
+        if lines:
+            self._heard_at = now
+        elif lines is not None and now - self._heard_at > self._silent_s:
+            self._problem = f"the process that speaks to Ray did not respond for {self._silent_s:g} s"
+            return None
         return None if lines is None else [heard for line in lines if (heard := _parsed(line))]
 
     def last_words(self) -> str:
-        """The last line that Ray said, after the connection has ended."""
-        lines = [line.strip() for line in self._said().splitlines() if line.strip()]
-        return lines[-1][:300] if lines else "it said nothing"
+        """Why it was given up, or the last line that Ray said, after the connection has ended."""
+        lines = [line.strip() for line in log_tail(self._log).splitlines() if line.strip()]
+        return self._problem or (lines[-1][:300] if lines else "it said nothing")
 
     def close(self) -> None:
         """End the process, and with it all that it has started on the cluster."""
@@ -100,11 +120,9 @@ class RayConnection:
             with contextlib.suppress(OSError):
                 if self._process.stdin is not None:
                     self._process.stdin.close()
-            # Before it is connected it listens to nothing, and Ray waits deaf to all but this.
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_CLOSE_SECONDS if self.nodes else 0.0)
+        # Before it is connected it listens to nothing, and Ray waits deaf to all but this.
+        end_program(self._process, within_s=_CLOSE_SECONDS if self.nodes and not self._problem else 0.0)
         signal_group(self._process.pid, signal.SIGKILL)
-        self._process.wait()
         if self._events >= 0:
             os.close(self._events)
             self._events = -1
@@ -118,6 +136,7 @@ class RayConnection:
             with self._log.open("wb") as log:
                 process = subprocess.Popen(  # noqa: S603 -- our own module, under this interpreter
                     [*command, self.address, str(report_to), str(os.getpid())],
+                    bufsize=0,
                     stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=log,
@@ -136,7 +155,7 @@ class RayConnection:
         deadline = time.monotonic() + limit_s
         while time.monotonic() < deadline:
             lines = self._lines(_LOOK_SECONDS)
-            said = self._said()
+            said = log_tail(self._log)
             for words, (why, hint) in _HOPELESS.items():
                 if words in said and not lines:
                     raise self._unavailable(why, hint)
@@ -158,20 +177,12 @@ class RayConnection:
     def _lines(self, timeout_s: float) -> list[bytes] | None:
         if self._events < 0:
             return None
-        readable, _, _ = select.select([self._events], [], [], timeout_s)
-        if not readable:
-            return []
-        data = os.read(self._events, _READ_BYTES)
-        if not data:
-            return None
-        *lines, self._pending = (self._pending + data).split(b"\n")
-        return lines
-
-    def _said(self) -> str:
+        self._orders.flush()
         try:
-            return self._log.read_bytes()[-_LOG_TAIL_BYTES:].decode("utf-8", "replace")
-        except OSError:
-            return ""
+            return self._reader.lines(timeout_s)
+        except ProtocolError as error:
+            self._problem = str(error)
+            return None
 
 
 def checked_address(address: str) -> str:

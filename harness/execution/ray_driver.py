@@ -2,8 +2,8 @@
 
 Ray ends its driver when the cluster is lost, waits for minutes for one that is not there, and prints where it
 pleases: none of that may happen to a run. Started as `python -P -m harness.execution.ray_driver ADDRESS
-EVENTS PARENT`; EVENTS is the file descriptor it reports to: first a `Connected`, then one `Heard` a line. It
-takes orders as JSON lines:
+EVENTS PARENT`; EVENTS is the file descriptor it reports to: first a `Connected`, then one `Heard` a line, and
+an empty line now and then as a sign of life. It takes orders as JSON lines:
 
     {"submit": 3, "cpus": 2, "gpus": 0, "name": "...", "request": "..."}     run the request on some node
     {"cancel": 3}                                                           end it, gently
@@ -18,6 +18,7 @@ import logging
 import os
 import select
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -33,6 +34,7 @@ from harness.execution.ray_task import describe_node, run_on_node
 _READ_BYTES: Final = 2**18
 _WAIT_SECONDS: Final = 0.1
 _ASK_SECONDS: Final = 10.0
+_PULSE_SECONDS: Final = 1.0
 _ORDERS: Final = 0
 
 
@@ -42,6 +44,7 @@ class Driver:
     def __init__(self, events: int) -> None:
         self._events = events
         self._pending = b""
+        self._pulse_at = 0.0
         self._streams: dict[int, Any] = {}
         # A worker of Ray's runs one trial and ends: nothing of it can reach the next.
         self._task: Any = ray.remote(max_calls=1, max_retries=0, num_returns="streaming")(run_on_node)
@@ -51,6 +54,9 @@ class Driver:
         while self._take_orders():
             if self._streams:
                 self._listen()
+            if (now := time.monotonic()) - self._pulse_at >= _PULSE_SECONDS:
+                self._pulse_at = now
+                self._write("")
         for stream in self._streams.values():
             ray.cancel(stream, force=True)
 
@@ -64,7 +70,7 @@ class Driver:
             data = data[os.write(self._events, data) :]
 
     def _take_orders(self) -> bool:
-        readable, _, _ = select.select([_ORDERS], [], [], 0.0 if self._streams else None)
+        readable, _, _ = select.select([_ORDERS], [], [], 0.0 if self._streams else _PULSE_SECONDS)
         if not readable:
             return True
         data = os.read(_ORDERS, _READ_BYTES)

@@ -11,17 +11,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
-import psutil
 from pydantic import ValidationError
 
 from harness.execution.descendants import signal_group
 from harness.execution.line_pipe import LineReader, LineWriter, ProtocolError
 from harness.execution.log_tail import log_tail
 from harness.frozen import Frozen
-from harness.programs import kill_tree
+from harness.programs import end_program, is_stopped
 
 _EXIT_SECONDS: Final = 3.0
-_KILL_SECONDS: Final = 10.0
 _LONGEST_EVENT: Final = 2**20
 
 
@@ -109,12 +107,7 @@ class ServerProcess:
 
     def is_stopped(self) -> bool:
         """Whether it has been stopped, as by SIGSTOP: it will do nothing that it is asked for."""
-        with contextlib.suppress(psutil.Error):
-            return psutil.Process(self._process.pid).status() in (
-                psutil.STATUS_STOPPED,
-                psutil.STATUS_TRACING_STOP,
-            )
-        return False
+        return is_stopped(self._process.pid)
 
     def last_words(self) -> str:
         """Why it was given up, or the last line of its log that is not empty, after it has ended."""
@@ -126,12 +119,8 @@ class ServerProcess:
         with contextlib.suppress(OSError):
             if self._process.stdin is not None:
                 self._process.stdin.close()
-        in_order = self.ready and not self._problem and not self.is_stopped()
-        try:
-            code = self._process.wait(_EXIT_SECONDS if in_order else 0.0)
-        except subprocess.TimeoutExpired:
-            kill_tree(self._process.pid)
-            code = self._wait_for_kill()
+        in_order = self.ready and not self._problem
+        code = end_program(self._process, within_s=_EXIT_SECONDS if in_order else 0.0)
         # A server that was killed took its workers with it, but not what they had started.
         for leader in self._leaders:
             signal_group(leader, signal.SIGKILL)
@@ -139,13 +128,6 @@ class ServerProcess:
         with contextlib.suppress(OSError):
             os.close(self._events_descriptor)
         return f"signal {-code}" if code < 0 else f"exit code {code}"
-
-    def _wait_for_kill(self) -> int:
-        try:
-            return self._process.wait(_KILL_SECONDS)
-        except subprocess.TimeoutExpired:
-            # A process in the kernel's hands, as on a file system that hangs, ends when these let go of it.
-            return -signal.SIGKILL
 
     def _remember(self, event: ServerEvent) -> None:
         if event.event == "ready":
