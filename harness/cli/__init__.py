@@ -18,6 +18,7 @@ from typing import Final
 import click
 
 from harness import __version__
+from harness.cli.streams import secure_streams
 from harness.errors import HarnessError
 from harness.output.safe_text import safe_lines
 
@@ -73,6 +74,7 @@ def cli() -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run one command and exit with its code; the table of codes is in the README."""
+    secure_streams()
     atexit.register(_be_deaf)
     sys.exit(_exit_code(args))
 

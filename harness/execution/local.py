@@ -24,7 +24,7 @@ from harness.execution.trial_files import LOG, prepare_folder, result_left
 from harness.execution.worker import DISK_FULL
 from harness.job import Job
 from harness.results.models import TrialResult
-from harness.results.trial_folder import write_result
+from harness.results.trial_folder import keep_result
 from harness.results.writing import storage_error
 
 GRACE_SECONDS: Final = 10.0
@@ -82,8 +82,10 @@ class LocalExecutor:
 
     def submit(self, job: Job, folder: Path) -> None:
         """Clear the folder of an earlier attempt and give the job to a worker."""
-        prepare_folder(folder, job)
         running = Running(job, folder, since=self._clock(), oom_kills_before=oom_kills())
+        if (problem := prepare_folder(folder, job)) is not None:
+            self._end(running, Ending(refused=problem))
+            return
         if self._start_failures >= _START_FAILURES:
             self._end(running, Ending(refused=f"{self._last_failure} (tried {_START_FAILURES} times)"))
             return
@@ -227,7 +229,7 @@ class LocalExecutor:
             result = self._complete(result, running.job, running.folder)
             # An interrupted trial leaves no result: the same as if it had not been started.
             if result.status != "interrupted":
-                write_result(running.folder, result)
+                result = keep_result(running.folder, result)
         self._ended.append(Ended(result, judgement.may_retry))
 
     def _complete(self, result: TrialResult, job: Job, folder: Path) -> TrialResult:

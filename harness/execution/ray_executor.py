@@ -21,7 +21,7 @@ from harness.execution.redaction import redact
 from harness.execution.trial_files import LOG, prepare_folder, result_left
 from harness.job import Job
 from harness.results.models import Phase, TrialResult
-from harness.results.trial_folder import write_result
+from harness.results.trial_folder import keep_result
 
 _POLL_WHILE_STOPPING_S: Final = 0.05
 
@@ -101,9 +101,12 @@ class RayExecutor:
 
     def submit(self, job: Job, folder: Path) -> None:
         """Clear the folder of an earlier attempt and give the job to Ray."""
-        prepare_folder(folder, job)
+        problem = prepare_folder(folder, job)
         self._number += 1
         self._attempts[self._number] = _Attempt(job, folder, self._clock())
+        if problem is not None:
+            self._end(self._number, Ending(refused=problem))
+            return
         if self._lost is not None:
             self._end(self._number, Ending(lost=self._lost))
             return
@@ -198,7 +201,7 @@ class RayExecutor:
                     "log_tail": self._redact(result.log_tail),
                 }
             )
-            write_result(attempt.folder, result)
+            result = keep_result(attempt.folder, result)
         self._ended.append(Ended(result, judgement.may_retry))
 
     def _judge(self, attempt: _Attempt, ending: Ending, heard: Heard | None) -> Judgement:
@@ -219,5 +222,10 @@ class RayExecutor:
 
     def _write_log(self, folder: Path, text: str) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with os.fdopen(os.open(folder / LOG, flags, 0o666), "w", encoding="utf-8") as file:
+        # A folder that was removed or replaced meanwhile costs the log, not the result.
+        try:
+            descriptor = os.open(folder / LOG, flags, 0o666)
+        except (FileNotFoundError, NotADirectoryError, FileExistsError):
+            return
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(self._redact(text))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 from harness import __version__
 from harness.environment import describe_environment, physical_cores
+from harness.errors import StorageError
 from harness.execution.executors import seams_of
 from harness.execution.interrupts import Interrupt, Interrupts, listen
 from harness.execution.local import Place
@@ -33,10 +34,11 @@ from harness.execution.worker_environment import worker_environment
 from harness.git_state import describe_git
 from harness.job import Job, Observer
 from harness.results.brief import briefly
+from harness.results.folders import is_there
 from harness.results.models import Report, TrialResult
 from harness.results.plan import make_plan
 from harness.results.run_directory import RunDirectory, create_run
-from harness.results.trial_folder import write_result
+from harness.results.trial_folder import keep_result
 from harness.suite.matrix import expand
 from harness.suite.models import Measure, Suite
 from harness.trial import Trial
@@ -170,7 +172,7 @@ class _Work:
         """Hold the run's directory."""
         options = self._options
         return open_directory(
-            options.reports.absolute(),
+            _absolute(options.reports),
             make_plan(self._suite, trials, options.assets),
             self._suite_text,
             fresh=options.fresh,
@@ -221,7 +223,7 @@ class _Work:
         return Desk(
             executor=self._seams.executor(place, options.grace_s),
             folder_of=directory.trial_folder,
-            keep=lambda result: write_result(directory.trial_folder(result.trial.id), result),
+            keep=_keep(directory.path / "trials"),
             observer=self._observer,
             interrupted=lambda: interrupts.first is not None,
             grace_s=options.grace_s,
@@ -239,17 +241,26 @@ class _Work:
         desk = replace(
             desk,
             folder_of=directory.proof_folder,
-            keep=lambda result: write_result(directory.proof_folder(result.trial.id), result),
+            keep=_keep(directory.path / "proofs"),
             observer=watch,
         )
         found |= run_jobs(rest, desk, Policy(self._options.retries, jobs=self._options.jobs))
         return tuple(found[id_] for id_ in wanted if id_ in found)
 
+    def _kept(self, directory: RunDirectory, trial_id: str) -> TrialResult | None:
+        """The trial's result, if it has one; of a completed one the report needs the file too."""
+        result = self._results.get(trial_id)
+        file = directory.path / "trials" / trial_id / "result.json"
+        if result is None or result.status != "completed" or is_there(file):
+            return result
+        self._note(f"{file} was removed during the run; run the same command again to run its trial again")
+        return not_run(result.trial, "its result was removed before the report was written")
+
     def write_report(self, directory: RunDirectory, prepared: Prepared, *, interrupted: bool) -> Report:
         """Write the report, with a row for every trial of the plan, and return it in brief."""
         why = "the run was interrupted" if interrupted else "an earlier trial did not complete (--fail-fast)"
         results = [
-            self._results.get(trial.id) or not_run(trial, f"not started: {why}")
+            self._kept(directory, trial.id) or not_run(trial, f"not started: {why}")
             for trial in directory.plan.trials
         ]
         report = without_home(
@@ -266,6 +277,21 @@ class _Work:
         )
         directory.write_report(report, *self._render(report), results=_in_full(report, directory))
         return report
+
+
+def _keep(folder: Path) -> Callable[[TrialResult], TrialResult]:
+    """What stores a result in its trial's folder, inside `folder`."""
+    return lambda result: keep_result(folder / result.trial.id, result)
+
+
+def _absolute(reports: Path) -> Path:
+    try:
+        return reports.absolute()
+    except FileNotFoundError as error:
+        raise StorageError(
+            f"{reports}: the current directory does not exist any more",
+            hint="Change to another one, or give --reports an absolute path.",
+        ) from error
 
 
 def _in_full(report: Report, directory: RunDirectory) -> Iterator[TrialResult]:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from harness.errors import InvalidInputError
 from harness.execution.executor import Ended, Executor
 from harness.execution.same_error import SameError
 from harness.job import Job, Observer
@@ -44,14 +45,14 @@ class Policy:
 class Desk:
     """Whom the scheduler works with.
 
-    `folder_of` gives a trial's folder by its id, `keep` stores a result that the executor did not,
-    `interrupted` says that no more may be started, `shape` is what is remembered of a result, and `count`
+    `folder_of` gives a trial's folder by its id, `keep` stores a result that the executor did not and returns
+    it, `interrupted` says that no more may be started, `shape` is what is remembered of a result, and `count`
     how many such devices there are, each for trials of its own.
     """
 
     executor: Executor
     folder_of: Callable[[str], Path]
-    keep: Callable[[TrialResult], None]
+    keep: Callable[[TrialResult], TrialResult]
     observer: Observer
     interrupted: Callable[[], bool]
     grace_s: float
@@ -108,10 +109,19 @@ class _Schedule:
     def _start_what_can(self) -> None:
         for device, queue in self._queues.items():
             while self._places[device] and (job := self._next(queue)) is not None:
-                self._places[device] -= 1
-                self._running[job.trial.id] = job
-                self._desk.observer.started(job.trial)
-                self._desk.executor.submit(job, self._desk.folder_of(job.trial.id))
+                self._start(job)
+
+    def _start(self, job: Job) -> None:
+        try:
+            folder = self._desk.folder_of(job.trial.id)
+        except InvalidInputError as error:
+            # Something else has taken its folder's place: the other trials have theirs.
+            self._finish(not_run(job.trial, str(error)).model_copy(update={"status": "failed"}))
+            return
+        self._places[job.trial.device] -= 1
+        self._running[job.trial.id] = job
+        self._desk.observer.started(job.trial)
+        self._desk.executor.submit(job, folder)
 
     def _next(self, queue: deque[Job]) -> Job | None:
         """The next job that is worth running; those before it get their rows here."""
@@ -121,8 +131,7 @@ class _Schedule:
             if reason is None:
                 return job
             spared = not_run(job.trial, reason).model_copy(update={"status": "failed"})
-            self._desk.keep(spared)
-            self._finish(spared)
+            self._finish(self._desk.keep(spared))
         return None
 
     def _poll(self) -> None:
@@ -151,7 +160,7 @@ class _Schedule:
                 update={"attempts": len(failures) + 1, "notes": (*result.notes, *failures)}
             )
             if result.status != "interrupted":
-                self._desk.keep(result)
+                result = self._desk.keep(result)
         self.results[result.trial.id] = self._desk.shape(result)
         if self._errors is not None:
             self._errors.add(result)

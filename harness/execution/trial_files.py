@@ -8,9 +8,10 @@ from typing import Final
 
 from harness.errors import HarnessError
 from harness.job import Job
+from harness.results.folders import is_real_folder
 from harness.results.models import TrialResult
 from harness.results.trial_folder import read_result
-from harness.results.writing import to_json
+from harness.results.writing import storage_error, to_json
 
 JOB: Final = "job.json"
 PROGRESS: Final = "progress.jsonl"
@@ -18,21 +19,33 @@ LOG: Final = "log"
 RESULT: Final = "result.json"
 
 
-def prepare_folder(folder: Path, job: Job) -> None:
-    """Remove what an earlier attempt left, and write the job.
+def prepare_folder(folder: Path, job: Job) -> str | None:
+    """Remove what an earlier attempt left, and write the job; return why that is not possible, or None.
 
     The job is not synchronised: it is a message to the worker that is about to read it, and means nothing
     later.
+
+    Raises:
+        StorageError: the operating system refused a step, as it will for the next trial.
     """
-    for name in (RESULT, PROGRESS, LOG, JOB):
-        (folder / name).unlink(missing_ok=True)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(folder / JOB, flags, 0o666), "wb") as file:
-        file.write(to_json(job))
+    try:
+        for name in (RESULT, PROGRESS, LOG, JOB):
+            (folder / name).unlink(missing_ok=True)
+        with os.fdopen(os.open(folder / JOB, flags, 0o666), "wb") as file:
+            file.write(to_json(job))
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, FileExistsError) as error:
+        # Somebody works in this folder: no fault of the disk's.
+        return f"its folder cannot be prepared: {error.strerror}: {error.filename}"
+    except OSError as error:
+        raise storage_error(error, f"cannot write {folder / JOB}") from error
+    return None
 
 
 def result_left(folder: Path) -> TrialResult | str:
     """The result in the folder, or a sentence on why there is none that counts."""
+    if not is_real_folder(folder):
+        return "its folder was removed or replaced while it ran"
     if not (folder / RESULT).exists():
         return "it left no result"
     try:

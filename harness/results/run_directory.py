@@ -25,7 +25,7 @@ from harness.results.folders import (
 from harness.results.locking import hold_lock
 from harness.results.models import Report, TrialResult
 from harness.results.plan import Plan, make_plan
-from harness.results.reading import parse_strict, read_bytes
+from harness.results.reading import NewerSchemaError, parse_strict, read_bytes
 from harness.results.report_file import report_file
 from harness.results.trial_folder import TRIAL_ID, read_result, write_result
 from harness.results.writing import OS_FILES, TEMPORARY_NAME, Files, to_json, write_atomic
@@ -228,11 +228,20 @@ def find_unfinished(
     for path in _runs(reports, suite_name):
         if path.name.split("-")[1] != plan.digest[:6] or not is_there(path / "plan.json"):
             continue
-        run = open_run(path, files=files)
+        run = _open_to_continue(path, files)
         if run.plan.digest == plan.digest:
             # Equal but for where data are read, which may have changed; and held in memory once.
             return None if is_finished(run.path, run.plan) else replace(run, plan=plan)
     return None
+
+
+def _open_to_continue(path: Path, files: Files) -> RunDirectory:
+    try:
+        return open_run(path, files=files)
+    except InvalidInputError as error:
+        first = error.hint if isinstance(error, NewerSchemaError) else "Restore the file from a copy."
+        hint = f"{first} Or start a new run with --fresh: the unfinished one is left as it is."
+        raise type(error)(error.message, hint=hint) from error
 
 
 def find_latest(reports: Path, suite_name: str) -> RunDirectory | None:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from harness.errors import InvalidInputError
 from harness.frozen import Frozen
-from harness.results.folders import is_real_folder
+from harness.results.folders import is_real_folder, make_real_folder
 from harness.results.models import TrialResult
 from harness.results.reading import parse_strict, read_bytes
 from harness.results.writing import OS_FILES, Files, canonical_json, digest_of, to_json, write_atomic
@@ -38,6 +38,24 @@ def write_result(folder: Path, result: TrialResult, *, files: Files = OS_FILES) 
     _check_place(result, folder / "result.json")
     sealed = SealedResult(digest=digest_of(canonical_json(result)), result=result)
     write_atomic(folder / "result.json", to_json(sealed), files=files)
+
+
+def keep_result(folder: Path, result: TrialResult, *, files: Files = OS_FILES) -> TrialResult:
+    """Write `result.json` into the trial's folder, which is made again if it has been removed.
+
+    Where something else has taken the folder's place, nothing is written, and the result that is returned has
+    a note of it: its row in the report is all that is left.
+
+    Raises:
+        StorageError: The operating system refused a step.
+    """
+    try:
+        for place in (folder.parent, folder):
+            make_real_folder(place, files)
+        write_result(folder, result, files=files)
+    except InvalidInputError as error:
+        return result.model_copy(update={"notes": (*result.notes, f"not stored: {error.message}")})
+    return result
 
 
 def read_result(folder: Path) -> TrialResult:

@@ -8,6 +8,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -205,6 +206,27 @@ def _make_log_a_pipe(job: Job) -> None:
     os._exit(3)
 
 
+def _remove_its_folder(job: Job) -> None:
+    shutil.rmtree(Path.cwd())
+
+
+def _put_a_link_in_place_of_its_folder(job: Job) -> None:
+    folder = Path.cwd()
+    away = folder.rename(folder.parents[2] / f"away-{folder.name}")
+    folder.symlink_to(away)
+
+
+def _put_a_file_in_place_of_its_folder(job: Job) -> None:
+    folder = Path.cwd()
+    shutil.rmtree(folder)
+    folder.touch()
+
+
+def _put_folders_in_place_of_its_files(job: Job) -> None:
+    for name in ("progress.jsonl", "log", "job.json"):
+        _replace(name).mkdir()
+
+
 def _use_too_much_memory(job: Job) -> None:
     in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (in_use + 2**26, in_use + 2**26))
@@ -258,6 +280,10 @@ HOSTILE: dict[int, Callable[[Job], TrialResult | None]] = {
     138: _make_progress_sparse,
     140: _print_progress_without_end,
     142: _make_log_a_pipe,
+    144: _remove_its_folder,
+    146: _put_a_link_in_place_of_its_folder,
+    148: _put_a_file_in_place_of_its_folder,
+    150: _put_folders_in_place_of_its_files,
 }
 
 
@@ -321,6 +347,12 @@ def held(job: Job, announce: Announce) -> TrialResult:
     while not Path(os.environ["FAKE_RELEASE"]).exists():
         time.sleep(0.02)
     return completed(job)
+
+
+def second_held(job: Job, announce: Announce) -> TrialResult:
+    """Completes, with seed 1 when the file named by FAKE_RELEASE is there."""
+    announce(Progress(phase="train", step=1, steps=2))
+    return held(job, announce) if job.trial.seed == 1 else completed(job)
 
 
 def seen_and_held(job: Job, announce: Announce) -> TrialResult:

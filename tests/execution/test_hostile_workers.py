@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.results.models import Report, TrialResult
+from harness.results.trial_folder import read_result
 from harness.suite.models import Measure
 from tests.execution.fakes import fake_suite, run_fake, wait_for_none_in
 from tests.execution.runners import HOSTILE
@@ -35,6 +36,10 @@ EXPECTED = {
     138: ("timeout", "stall_timeout_seconds"),
     140: ("timeout", "stall_timeout_seconds"),
     142: ("failed", "exit code 3"),
+    144: ("failed", "its folder was removed or replaced"),
+    146: ("failed", "its folder was removed or replaced"),
+    148: ("failed", "its folder was removed or replaced"),
+    150: ("completed", ""),
 }
 
 
@@ -62,7 +67,10 @@ def _row(report: Report, seed: int) -> TrialResult:
 def test_a_hostile_worker_is_classified_right(report: Report, seed: int) -> None:
     row = _row(report, seed)
     status, reason = EXPECTED[seed]
-    assert (row.status, row.phase) == (status, "write" if status == "completed" else "train")
+    assert row.status == status
+    if "its folder was" not in reason:
+        # Where its folder went, so may have what it announced.
+        assert row.phase == ("write" if status == "completed" else "train")
     assert reason in (row.reason or "")
 
 
@@ -79,6 +87,18 @@ def test_every_neighbour_completes(report: Report) -> None:
 
 def test_no_process_is_left(report: Report, folder: Path) -> None:
     assert wait_for_none_in(folder) == []
+
+
+@pytest.mark.parametrize("seed", [146, 148])
+def test_a_row_whose_folder_was_replaced_says_that_it_is_in_the_report_alone(
+    report: Report, seed: int
+) -> None:
+    assert any(note.startswith("not stored: ") for note in _row(report, seed).notes)
+
+
+def test_a_folder_that_was_removed_is_made_again_for_its_result(report: Report, folder: Path) -> None:
+    row = _row(report, 144)
+    assert read_result(next(folder.glob(f"reports/*/*/trials/{row.trial.id}"))) == row
 
 
 def test_a_flood_of_output_does_not_fill_the_disk(report: Report, folder: Path) -> None:

@@ -70,10 +70,15 @@ def run(
 ) -> tuple[dict[str, TrialResult], list[TrialResult], Watcher]:
     watcher = Watcher()
     kept: list[TrialResult] = []
+
+    def keep(result: TrialResult) -> TrialResult:
+        kept.append(result)
+        return result
+
     desk = Desk(
         executor=executor,
         folder_of=Path,
-        keep=kept.append,
+        keep=keep,
         observer=watcher,
         interrupted=lambda: stop_after is not None and len(watcher.done) >= stop_after,
         grace_s=0.0,
