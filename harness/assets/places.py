@@ -2,32 +2,72 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import secrets
+import shutil
+import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Final
 
 import platformdirs
 
 Note = Callable[[str], None]
 
+TRIAL_PARTS: Final = ("tokens", "peaks")
+"""The folders of our cache that trials write."""
 
-def cache_root(note: Note | None = None) -> Path:
+
+def cache_root(note: Note | None = None, parts: Sequence[str] = TRIAL_PARTS) -> Path:
     """Our own cache folder, made if need be: `$HARNESS_CACHE_DIR`, or the user's cache folder.
 
-    Where that cannot be written, a temporary folder of this process takes its place, and `note` is told.
+    Where that cannot be written, or another user's folder in it, a temporary folder of this process takes its
+    place, and `note` is told.
+
+    Args:
+        note: told in a sentence.
+        parts: the folders in it that will be written.
     """
     wanted = wanted_cache_root()
-    if _writable(wanted):
+    if (blocked := blocked_part(wanted, parts)) is None:
         return wanted
     fallback = _temporary_root()
     if note is not None:
         note(
-            f"{wanted} cannot be written: using {fallback}, which later runs will not find; "
+            f"{blocked} cannot be written: using {fallback}, which later runs will not find; "
             "set HARNESS_CACHE_DIR to a writable folder"
         )
     return fallback
+
+
+def blocked_part(root: Path, parts: Sequence[str] = TRIAL_PARTS) -> Path | None:
+    """Return which of a cache's folder and its parts, as far as they are there, cannot be written."""
+    there = (root / part for part in parts if os.path.lexists(root / part))
+    return next((folder for folder in (root, *there) if not _writable(folder)), None)
+
+
+def is_readable(folder: Path) -> bool:
+    """Whether the folder is there, and this user may list it and open what is in it."""
+    return os.path.isdir(folder) and os.access(folder, os.R_OK | os.X_OK)  # noqa: PTH112 - False for any error
+
+
+def new_folder(parent: Path, prefix: str) -> Path:
+    """Make a folder of a new name. Unlike those of `tempfile` it can be read by whom the umask allows."""
+    folder = parent / f"{prefix}{secrets.token_hex(8)}"
+    folder.mkdir()
+    return folder
+
+
+def readable_entry(folder: Path) -> Path:
+    """Return a cache entry's folder, or a private one where that is another user's and cannot be read."""
+    if not os.path.lexists(folder) or is_readable(folder):
+        return folder
+    private = Path(tempfile.gettempdir()) / "harness-entries" / folder.name
+    sys.stderr.write(f"{folder} cannot be read: made again in {private}\n")
+    return private
 
 
 def wanted_cache_root() -> Path:
@@ -53,7 +93,7 @@ def writable_hub_cache(note: Note) -> Path:
     wanted = hub_cache()
     if _writable(wanted):
         return wanted
-    fallback = cache_root(note) / "hub"
+    fallback = cache_root(note, ("hub",)) / "hub"
     fallback.mkdir(parents=True, exist_ok=True)
     note(f"the Hub's cache {wanted} cannot be written (see HF_HOME): downloading to {fallback}")
     return fallback
@@ -78,4 +118,7 @@ def _writable(folder: Path) -> bool:
 
 @cache
 def _temporary_root() -> Path:
-    return Path(tempfile.mkdtemp(prefix="harness-"))
+    folder = Path(tempfile.mkdtemp(prefix="harness-"))
+    # A forked worker, which uses it too, ends without this.
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder

@@ -88,7 +88,7 @@ def command(
     except Interrupt as interrupt:
         _say(f"{interrupt}: nothing was kept")
         return 128 + interrupt.number
-    file = write_noise(cache_root(_say) / "noise", noise)
+    file = write_noise(cache_root(_say, ("noise",)) / "noise", noise)
     make_console(sys.stdout).print(_table(noise))
     _say(f"kept: {file}")
     return None

@@ -108,7 +108,8 @@ def command(
         judged = load_report(report, allow_unsealed=allow_unsealed)
         against = None
         if baseline is not None:
-            against = load_report(find_baseline(baseline, reports), allow_unsealed=allow_unsealed)
+            file = find_baseline(baseline, reports, note=_say)
+            against = load_report(file, allow_unsealed=allow_unsealed)
         found = check(
             judged,
             baseline=against,
@@ -130,6 +131,10 @@ def command(
     tell_github(gate_annotations(found), partial(to_markdown, found), name)
     _end(verdict_line(found), name, output)
     return found.exit_code
+
+
+def _say(text: str) -> None:
+    click.echo(safe_text(text, 4_000), err=True)
 
 
 def _format(wanted: str | None, output: Path | None) -> str:

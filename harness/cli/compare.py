@@ -18,6 +18,7 @@ from harness.cli.printing import allow_unsealed_option, encoded, tell_github
 from harness.errors import InvalidInputError
 from harness.output.comparison import COMPARISON_FORMATS, comparison_table
 from harness.output.formats import format_of
+from harness.output.safe_text import safe_text
 from harness.output.tables import make_console
 from harness.results.baselines import REPORTS, find_baseline
 from harness.results.reading import load_report
@@ -113,7 +114,11 @@ def _with_baseline(reports: Sequence[Path], baseline: str | None) -> tuple[list[
     for place, path in enumerate(reports):
         if baseline in (str(path), _name(path)) or Path(baseline) == path:
             return list(reports), place
-    return [find_baseline(baseline, REPORTS), *reports], 0
+    return [find_baseline(baseline, REPORTS, note=_say), *reports], 0
+
+
+def _say(text: str) -> None:
+    click.echo(safe_text(text, 4_000), err=True)
 
 
 def _name(path: Path) -> str:

@@ -143,7 +143,7 @@ def command(
         grace_s=grace_s,
     )
     try:
-        against = None if baseline is None else load_report(find_baseline(baseline, reports))
+        against = None if baseline is None else load_report(find_baseline(baseline, reports, note=_say))
         run = _run(suite, overrides, options)
     except Interrupt as interrupt:
         _say(f"{interrupt}; run the same command again to go on")

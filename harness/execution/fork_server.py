@@ -1,7 +1,8 @@
 """The process that has imported what trains and forks a worker for every trial.
 
-Started as `python -P -m harness.execution.fork_server RUNNER EVENTS PARENT`: RUNNER is `module:function`,
-EVENTS the file descriptor it reports to, PARENT the process it must not outlive. It imports the runner's
+Started as `python -P -m harness.execution.fork_server RUNNER EVENTS PARENT TEMPORARY`: RUNNER is
+`module:function`, EVENTS the file descriptor it reports to, PARENT the process it must not outlive, TEMPORARY
+the folder in which each worker has one for temporary files, removed when it ends. It imports the runner's
 module and calls its `preload()`, where it has one, and before it forks a worker the module's `warm(job)`,
 where it has one, so that what trials share is loaded once; it touches no device and starts no thread. It
 takes requests as JSON lines on standard input:
@@ -23,6 +24,7 @@ import importlib
 import json
 import os
 import selectors
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -54,8 +56,10 @@ WarmUp = Callable[[Job], None]
 class ForkServer:
     """Forks workers, keeps their logs, and reports when they end."""
 
-    def __init__(self, runner: RunTrial, events: int, warm: WarmUp | None = None) -> None:
+    def __init__(self, runner: RunTrial, events: int, temporary: Path, warm: WarmUp | None = None) -> None:
         self._runner = runner
+        self._temporary = temporary
+        self._forked = 0
         self._warm = warm
         self._parent = os.getppid()
         self._events = events
@@ -119,8 +123,15 @@ class ForkServer:
         self._warm_up(folder)
         outputs = [child.output for _, child in self._children.values()]
         close = (self._events, self._woken, self._wake, *self._selector_file(), *outputs)
+        self._forked += 1
         try:
-            child = fork_worker(folder, self._runner, partial(redact, secrets=self._secrets), close=close)
+            child = fork_worker(
+                folder,
+                self._runner,
+                partial(redact, secrets=self._secrets),
+                temporary=self._temporary / str(self._forked),
+                close=close,
+            )
         except OSError as error:
             self._report(event="refused", folder=str(folder), reason=f"could not start a process: {error}")
             return
@@ -171,6 +182,7 @@ class ForkServer:
             self._selector.unregister(child.output)
         os.close(child.output)
         child.log.close()
+        shutil.rmtree(child.temporary, ignore_errors=True)
         self._report(event="exited", folder=str(folder), pid=pid, status=status, max_rss_bytes=max_rss_bytes)
 
     def _report(self, **event: Any) -> None:
@@ -183,6 +195,7 @@ class ForkServer:
         for pid in self._children:
             signal_group(pid, signal.SIGKILL)
         kill_strays(())
+        shutil.rmtree(self._temporary, ignore_errors=True)
         os._exit(0)
 
 
@@ -242,7 +255,7 @@ def main(arguments: list[str]) -> None:
     describe_environment()
     _settle(f"importing {name}")
     gc.enable()
-    server = ForkServer(runner, events, load_warm(name))
+    server = ForkServer(runner, events, Path(arguments[3]), load_warm(name))
     outlive_parent()
     if os.getppid() != parent:
         sys.exit(1)

@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -21,15 +22,16 @@ from harness.job import RunTrial
 
 @dataclass(slots=True)
 class Child:
-    """A worker that runs: its process, the reading end of what it prints, and where that goes."""
+    """A worker that runs: its process, the reading end of what it prints, its log, its temporary folder."""
 
     pid: int
     output: int
     log: CappedLog
+    temporary: Path
 
 
 def fork_worker(
-    folder: Path, runner: RunTrial, redact: Callable[[str], str], *, close: Collection[int]
+    folder: Path, runner: RunTrial, redact: Callable[[str], str], *, temporary: Path, close: Collection[int]
 ) -> Child:
     """Fork a worker on the job in a trial's folder.
 
@@ -38,8 +40,10 @@ def fork_worker(
             user's there and leave nothing elsewhere.
         runner: what runs a trial, imported already.
         redact: takes secrets out of what the worker prints and raises.
+        temporary: a folder to be made, where libraries put their temporary files; the caller removes it.
         close: file descriptors of the server that a worker must not hold.
     """
+    temporary.mkdir(mode=0o700)
     log = CappedLog(folder / LOG, redact)
     output, print_to = os.pipe()
     server = os.getpid()
@@ -48,16 +52,16 @@ def fork_worker(
     pid = os.fork()
     if pid == 0:
         try:
-            _become_worker(server, folder, print_to, (*close, output))
+            _become_worker(server, folder, temporary, print_to, (*close, output))
         except BaseException:
             os._exit(71)
         _run_and_exit(folder, runner, redact)
     os.close(print_to)
     os.set_blocking(output, False)
-    return Child(pid, output, log)
+    return Child(pid, output, log, temporary)
 
 
-def _become_worker(server: int, folder: Path, print_to: int, close: Collection[int]) -> None:
+def _become_worker(server: int, folder: Path, temporary: Path, print_to: int, close: Collection[int]) -> None:
     os.setsid()
     die_with_parent(server)
     signal.set_wakeup_fd(-1)
@@ -71,6 +75,8 @@ def _become_worker(server: int, folder: Path, print_to: int, close: Collection[i
         os.close(descriptor)
     # A crash of a large process must not leave gigabytes behind.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # The second is what `tempfile` remembers, should the server have asked it.
+    os.environ["TMPDIR"] = tempfile.tempdir = str(temporary)
     os.chdir(folder)
 
 

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from harness import __version__
-from harness.assets.places import cache_root
+from harness.assets.places import blocked_part, cache_root
 from harness.environment import describe_cpu
 from harness.errors import StorageError
 from harness.execution.executor import Ended
@@ -135,7 +135,8 @@ def _watch(executor: LocalExecutor) -> Iterator[Progress | Ended]:
 
 def _cache(job: Job) -> str:
     """The run's cache folder if this node has it, else its own: it holds only what can be made again."""
-    return job.cache_dir if os.access(job.cache_dir, os.W_OK | os.X_OK) else str(cache_root().absolute())
+    there = Path(job.cache_dir).is_dir() and blocked_part(Path(job.cache_dir)) is None
+    return job.cache_dir if there else str(cache_root().absolute())
 
 
 def _text(path: Path) -> str:

@@ -37,6 +37,7 @@ def score_again(
     asked = json.dumps([{"labels": each.labels, "logits": each.logits} for each in predictions])
     with tempfile.TemporaryDirectory(prefix="harness-") as folder:
         environ = worker_environment(os.environ, threads=1, run_folder=Path(folder))
+        environ["TMPDIR"] = folder
         try:
             # -P keeps the current directory out of the import path: a file there must not pass for a library.
             done = run_program(

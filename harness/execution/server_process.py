@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal
@@ -57,12 +59,14 @@ class ServerProcess:
         # A pipe in place of the log would block without O_NONBLOCK.
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
         log = os.open(self.log, flags, 0o666)
+        # A short path, for some libraries put sockets there.
+        self._temporary = tempfile.mkdtemp(prefix="harness-")
         events, report_to = os.pipe()
         # -P keeps the current directory out of the import path: a file there must not pass for a library.
         command = [sys.executable, "-P", "-m", "harness.execution.fork_server"]
         try:
             self._process = subprocess.Popen(  # noqa: S603 -- our own module, under this interpreter
-                [*command, runner, str(report_to), str(os.getpid())],
+                [*command, runner, str(report_to), str(os.getpid()), self._temporary],
                 bufsize=0,
                 stdin=subprocess.PIPE,
                 stdout=log,
@@ -125,6 +129,7 @@ class ServerProcess:
         for leader in self._leaders:
             signal_group(leader, signal.SIGKILL)
         self._leaders.clear()
+        shutil.rmtree(self._temporary, ignore_errors=True)
         with contextlib.suppress(OSError):
             os.close(self._events_descriptor)
         return f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -29,6 +30,10 @@ class Kept:
 
     file: Path
     replaced: str | None
+
+
+def _ignore(_sentence: str) -> None:
+    """For whom nobody is to be told."""
 
 
 def baseline_file(name: str, reports: Path = REPORTS) -> Path:
@@ -71,16 +76,22 @@ def keep_baseline(report: Report, name: str, reports: Path = REPORTS, *, force: 
     return Kept(file, replaced)
 
 
-def find_baseline(text: str, reports: Path = REPORTS) -> Path:
-    """The report that is meant: a file, a run directory, or the name of a kept baseline.
+def find_baseline(text: str, reports: Path = REPORTS, *, note: Callable[[str], None] = _ignore) -> Path:
+    """The report that is meant: the name of a kept baseline, a file, or a run directory.
+
+    A name without a slash is a kept baseline where there is one of that name, whatever lies in the current
+    directory; `note` is told where both are there.
 
     Raises:
         NotComparableError: There is none, with the command that keeps one.
     """
-    named = reports / "baselines" / f"{text}.json"
-    for path in (Path(text), named):
+    named, path = reports / "baselines" / f"{text}.json", Path(text)
+    if "/" not in text and named.exists():
         if path.exists():
-            return path
+            note(f"baseline {text}: using {named}, the kept one; write ./{text} for what is in this folder")
+        return named
+    if path.exists():
+        return path
     raise NotComparableError(
         f"there is no baseline {text}: neither a file, nor a name in {reports / 'baselines'}",
         hint=f"Keep one: harness baseline set REPORT {Path(text).stem or 'main'}",

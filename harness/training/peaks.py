@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +22,7 @@ FRESH: Final = timedelta(minutes=10)
 VALID: Final = timedelta(hours=24)
 
 _FORMAT: Final = 1
+_NOT_OURS: Final = frozenset({errno.EACCES, errno.EPERM})
 
 
 class Peak(Frozen):
@@ -73,8 +76,14 @@ def kept_peak(
     peak = Peak(fingerprint=fingerprint, work=work, per_second=found, seen=moment, measured=moment)
     if before is not None and before.per_second > found and _within(VALID, before.seen, moment):
         peak = before.model_copy(update={"measured": moment})
-    make_folder(folder)
-    write_atomic(file, to_json(SealedPeak(digest=digest_of(canonical_json(peak)), peak=peak)))
+    try:
+        make_folder(folder)
+        write_atomic(file, to_json(SealedPeak(digest=digest_of(canonical_json(peak)), peak=peak)))
+    except StorageError as error:
+        # In a folder that others share a file may be theirs alone; the next trial measures again.
+        if getattr(error.__cause__, "errno", None) not in _NOT_OURS:
+            raise
+        sys.stderr.write(f"not kept for the trials that follow: {error.message}\n")
     return peak.per_second
 
 

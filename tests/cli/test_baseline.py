@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
+from harness.errors import NotComparableError
+from harness.results.baselines import find_baseline
 from harness.results.reading import load_report
 from harness.results.writing import to_json
 from tests.factories import make_report, make_result, make_trial
@@ -101,3 +103,38 @@ def test_baselines_can_lie_elsewhere(run: Run) -> None:
     run("set", write("a.json"), "main", "--reports", "elsewhere")
     assert Path("elsewhere/baselines/main.json").exists()
     assert "main" in run("list", "--reports", "elsewhere")[1]
+
+
+def _against_main(capfd: pytest.CaptureFixture[str], *command: str) -> str:
+    """What a command given `--baseline main` or another says on standard error."""
+    with pytest.raises(SystemExit):
+        main(list(command))
+    return capfd.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_bare_name_is_the_kept_baseline_whatever_lies_in_the_current_directory(
+    run: Run, kind: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run("set", write("a.json", "kept"), "main")
+    write("main" if kind == "file" else "main/report.json", "planted")
+    assert find_baseline("main") == MAIN
+    said: list[str] = []
+    find_baseline("main", note=said.append)
+    assert said == [f"baseline main: using {MAIN}, the kept one; write ./main for what is in this folder"]
+    for command in (("check", "a.json"), ("compare", "a.json")):
+        assert f"using {MAIN}" in _against_main(capfd, *command, "--baseline", "main")
+        assert "using" not in _against_main(capfd, *command, "--baseline", "./main")
+
+
+def test_a_path_is_written_with_a_slash_and_a_bare_file_is_taken_where_no_baseline_has_its_name(
+    run: Run,
+) -> None:
+    write("main/report.json")
+    assert find_baseline("main") == Path("main")
+    run("set", write("a.json", "kept"), "main")
+    assert find_baseline("./main") == Path("main")
+    assert find_baseline(str(Path("main").absolute())) == Path("main").absolute()
+    assert find_baseline("a.json") == Path("a.json")
+    with pytest.raises(NotComparableError, match="there is no baseline other"):
+        find_baseline("other")

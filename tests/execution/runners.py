@@ -10,6 +10,7 @@ import random
 import resource
 import shutil
 import signal
+import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -346,6 +347,18 @@ def held(job: Job, announce: Announce) -> TrialResult:
     announce(Progress(phase="train", step=1, steps=2))
     while not Path(os.environ["FAKE_RELEASE"]).exists():
         time.sleep(0.02)
+    return completed(job)
+
+
+def littering(job: Job, announce: Announce) -> TrialResult:
+    """Leaves temporary files; seed 0 completes, seed 1 kills itself, seed 2 never ends."""
+    (Path(tempfile.mkdtemp()) / "file").write_text("x" * 1000)
+    Path(os.environ["TMPDIR"], "file").touch()
+    announce(Progress(phase="train", step=1, steps=2))
+    if job.trial.seed == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if job.trial.seed == 2:
+        time.sleep(600)
     return completed(job)
 
 

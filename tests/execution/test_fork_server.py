@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -23,7 +24,7 @@ def pipes() -> Iterator[list[tuple[int, int]]]:
 
 
 def test_a_pipe_closed_by_an_event_of_the_same_round_is_not_read(pipes: list[tuple[int, int]]) -> None:
-    server = ForkServer(good, events=-1)
+    server = ForkServer(good, events=-1, temporary=Path())
     heard: list[int] = []
 
     def bury(own: int, other: int) -> None:
@@ -43,7 +44,7 @@ def test_a_pipe_closed_by_an_event_of_the_same_round_is_not_read(pipes: list[tup
 def test_a_pipe_that_took_its_number_in_the_same_round_is_not_read_for_it(
     pipes: list[tuple[int, int]],
 ) -> None:
-    server = ForkServer(good, events=-1)
+    server = ForkServer(good, events=-1, temporary=Path())
     heard: list[str] = []
 
     def replace(own: int, other: int) -> None:

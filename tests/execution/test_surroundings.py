@@ -26,6 +26,20 @@ def test_workers_get_threads_compiled_modules_and_no_secret(tmp_path: Path) -> N
     assert not {"HF_TOKEN", "PYTHONDONTWRITEBYTECODE", "AWS_PROFILE"} & kept.keys()
 
 
+def test_workers_run_python_as_it_is_and_search_no_relative_folder(tmp_path: Path) -> None:
+    given = {"PATH": ".:/bin:", "PYTHONPATH": f":{tmp_path}", "PYTHONOPTIMIZE": "2", "PYTHONSTARTUP": "x.py"}
+    given |= {
+        "PYTHONTRACEMALLOC": "5",
+        "PYTHONWARNINGS": "error",
+        "PYTHONINSPECT": "1",
+        "PYTHONMALLOC": "debug",
+    }
+    kept = worker_environment(given | {"HF_HOME": str(tmp_path)}, threads=1, run_folder=tmp_path)
+    assert (kept["PATH"], kept["PYTHONPATH"]) == ("/bin", str(tmp_path))
+    ours = {"PYTHONPATH", "PYTHONUTF8", "PYTHONUNBUFFERED", "PYTHONPYCACHEPREFIX"}
+    assert {name for name in kept if name.startswith("PYTHON")} <= ours
+
+
 _FAULTS_OF_A_SECOND_BLOCK = """
 import resource
 import numpy
