@@ -50,6 +50,7 @@ VARIABLES: Final = (
 CPU_FLAGS: Final = ("amx_bf16", "amx_tile", "avx2", "avx512_bf16", "avx512f", "bf16", "sve")
 
 _NAME_CUDA_DEVICES: Final = """
+import ctypes
 driver = ctypes.CDLL("libcuda.so.1")
 count, device, name = ctypes.c_int(0), ctypes.c_int(0), ctypes.create_string_buffer(256)
 driver.cuInit(0)

@@ -43,6 +43,8 @@ _KEPT_PYTHON: Final = frozenset(
         "PYTHONPYCACHEPREFIX",
         "PYTHONSAFEPATH",
         "PYTHONUSERBASE",
+        # Of the library that pip asks for a password, not of the interpreter.
+        "PYTHON_KEYRING_BACKEND",
     }
 )
 

@@ -4,6 +4,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -114,6 +115,32 @@ def test_gpus_are_described_by_the_names_a_suite_gives_them(cuda_names: list[str
     cuda_names += ["NVIDIA H100 80GB HBM3", "Tesla T4"]
     assert environment.available_devices() == ("cuda:0", "cuda:1", "cpu")
     assert [gpu.name for gpu in environment.describe_gpus().values()] == cuda_names
+
+
+class FakeDriver:
+    """NVIDIA's driver as far as it is asked, with two devices."""
+
+    names = ("NVIDIA H100 80GB HBM3", "Tesla T4")
+
+    def cuInit(self, _flags: int) -> None:  # noqa: N802 - the driver's names
+        """Nothing to do."""
+
+    def cuDeviceGetCount(self, count: Any) -> None:  # noqa: N802
+        count._obj.value = len(self.names)
+
+    def cuDeviceGet(self, device: Any, index: int) -> None:  # noqa: N802
+        device._obj.value = index
+
+    def cuDeviceGetName(self, name: Any, _size: int, device: Any) -> None:  # noqa: N802
+        name.value = self.names[device.value].encode()
+
+
+def test_the_program_that_names_devices_stands_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("ctypes.CDLL", lambda name: FakeDriver())
+    exec(environment._NAME_CUDA_DEVICES, {})
+    assert capsys.readouterr().out.splitlines() == list(FakeDriver.names)
 
 
 def test_a_build_for_the_cpu_has_no_gpu(cuda_names: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

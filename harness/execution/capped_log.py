@@ -33,6 +33,8 @@ class CappedLog:
         tail_bytes: int = TAIL_BYTES,
     ) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        # A named pipe in its place is refused, where opening it would wait for a reader.
+        flags |= os.O_NONBLOCK
         self._file = os.open(path, flags, 0o666)
         self._redact = redact
         self._room = head_bytes

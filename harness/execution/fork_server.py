@@ -43,7 +43,7 @@ from harness.execution.descendants import (
 )
 from harness.execution.forking import Child, fork_worker
 from harness.execution.redaction import redact
-from harness.execution.trial_files import JOB
+from harness.execution.trial_files import read_job
 from harness.job import Job, RunTrial
 
 _READ_BYTES: Final = 2**18
@@ -113,7 +113,7 @@ class ForkServer:
         try:
             # Until it is done, the end of standard input goes unseen.
             with dying_with(self._parent):
-                self._warm(Job.model_validate_json((folder / JOB).read_bytes()))
+                self._warm(read_job(folder))
         except Exception as error:  # of any kind: the trial meets it too, and says so itself
             said = redact(f"{type(error).__name__}: {error}", self._secrets)
             sys.stderr.write(f"not loaded beforehand for trial {folder.name}: {said}\n")

@@ -25,11 +25,14 @@ from harness.execution.ray_messages import Heard, Request
 from harness.execution.redaction import secrets_in
 from harness.execution.trial_files import LOG
 from harness.execution.worker_environment import worker_environment
+from harness.foreign import read_regular
 from harness.job import Job, Progress
 from harness.results.models import TrialResult
 
 PROGRESS_SECONDS: Final = 0.5
 _POLL_SECONDS: Final = 0.1
+# More than a capped log takes.
+_LARGEST_LOG_BYTES: Final = 2**24
 
 
 def run_on_node(version: str, number: int, text: str) -> Iterator[str]:
@@ -141,6 +144,6 @@ def _cache(job: Job) -> str:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        return read_regular(path, limit=_LARGEST_LOG_BYTES, follow=False).decode("utf-8", "replace")
     except OSError:
         return ""

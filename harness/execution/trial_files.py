@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from harness.errors import HarnessError
+from harness.foreign import read_regular
 from harness.job import Job
 from harness.results.folders import is_real_folder
 from harness.results.models import TrialResult
@@ -17,6 +18,7 @@ JOB: Final = "job.json"
 PROGRESS: Final = "progress.jsonl"
 LOG: Final = "log"
 RESULT: Final = "result.json"
+_LARGEST_JOB_BYTES: Final = 2**24
 
 
 def prepare_folder(folder: Path, job: Job) -> str | None:
@@ -40,6 +42,16 @@ def prepare_folder(folder: Path, job: Job) -> str | None:
     except OSError as error:
         raise storage_error(error, f"cannot write {folder / JOB}") from error
     return None
+
+
+def read_job(folder: Path) -> Job:
+    """Return the job in the folder.
+
+    Raises:
+        OSError: there is none, or something that is no regular file of the size of a job.
+        ValueError: it is no job.
+    """
+    return Job.model_validate_json(read_regular(folder / JOB, limit=_LARGEST_JOB_BYTES, follow=False))
 
 
 def result_left(folder: Path) -> TrialResult | str:

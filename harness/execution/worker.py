@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from harness.execution.trial_files import JOB, PROGRESS
+from harness.execution.trial_files import PROGRESS, read_job
 from harness.job import Job, Progress, RunTrial, TrialStoppedError
 from harness.results.models import Measurement, Phase, Status, TrialResult, measured
 from harness.results.trial_folder import write_result
@@ -65,7 +65,7 @@ def work(folder: Path, runner: RunTrial, redact: Callable[[str], str]) -> None:
         runner: what runs a trial.
         redact: takes secrets out of the text of an exception.
     """
-    job = Job.model_validate_json((folder / JOB).read_bytes())
+    job = read_job(folder)
     progress = ProgressFile(folder / PROGRESS)
     started, clock = datetime.now(UTC), time.monotonic()
     ballast = mmap.mmap(-1, _BALLAST_BYTES, flags=mmap.MAP_PRIVATE)

@@ -55,7 +55,7 @@ def report(folder: Path) -> Iterator[Report]:
         patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
         patch.setenv("HARNESS_CACHE_DIR", str(folder / "cache"))
         seeds = [seed for hostile in HOSTILE for seed in (hostile, hostile + 1)]
-        suite = fake_suite(seeds, measure=Measure(stall_timeout_seconds=2.0))
+        suite = fake_suite(seeds, measure=Measure(stall_timeout_seconds=4.0))
         yield run_fake(suite, folder / "reports", "hostile", grace_s=0.3).report
 
 
