@@ -96,6 +96,10 @@ def test_the_control_runs_what_is_planted(planted: Path) -> None:
 
 @pytest.mark.parametrize("flags", [("-P",), ()], ids=["harness", "python -m harness"])
 def test_a_run_executes_nothing_of_the_current_directory(planted: Path, flags: tuple[str, ...]) -> None:
+    if flags:
+        # Without -P Python itself takes a `harness` of the current directory for what -m names.
+        (planted / "harness").mkdir()
+        _module(planted / "harness" / "__init__.py", planted.parent / "ran-package-harness")
     done = _run(planted, *RUN, flags=flags)
     assert done.returncode == 0, done.stderr
     assert _ran(planted) == []
