@@ -8,6 +8,11 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
+from harness.foreign import read_regular
+
+# The whole text is in memory while it is read; Parquet files are not limited by this.
+LARGEST_TEXT_BYTES: Final = 2**32
+
 
 class Cell(Enum):
     """A cell that has no value: a key that a JSON object lacks, or an empty CSV cell without quotes."""
@@ -51,9 +56,9 @@ def decoded(path: Path) -> str:
         UnreadableError: cannot be opened, empty, or not UTF-8; the latter with its line.
     """
     try:
-        content = path.read_bytes()
+        content = read_regular(path, limit=LARGEST_TEXT_BYTES)
     except OSError as error:
-        raise UnreadableError(f"{path.name} cannot be read: {error.strerror}") from error
+        raise UnreadableError(f"{path.name} cannot be read: {error.strerror or error}") from error
     if not content or content.isspace():
         raise UnreadableError(f"{path.name} is empty; give a file with at least one example")
     try:

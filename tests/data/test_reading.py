@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -213,3 +215,30 @@ def test_the_content_hash_changes_with_any_text_label_or_boundary(tmp_path: Path
     ]
     assert len({read_rows(tmp_path, rows).content_sha256 for rows in variants}) == len(variants)
     assert read_rows(tmp_path, GOOD).content_sha256 == read_rows(tmp_path, GOOD).content_sha256
+
+
+@pytest.mark.parametrize("name", ["train.jsonl", "train.csv", "train.tsv", "train.parquet"])
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (os.mkfifo, "is a named pipe, not a regular file"),
+        (lambda path: path.symlink_to("/dev/zero"), "is a device, not a regular file"),
+    ],
+    ids=["named pipe", "device"],
+)
+@pytest.mark.timeout(20)
+def test_a_file_that_is_none_is_refused_and_never_waited_for(
+    tmp_path: Path, name: str, make: Callable[[Path], None], said: str
+) -> None:
+    path = tmp_path / name
+    make(path)
+    with pytest.raises(InvalidDataError, match=rf"{name} cannot be read.*{said}"):
+        read_corpus(OWN, resolved({"train": path, "validation": path}))
+
+
+def test_a_sparse_file_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "train.csv"
+    with path.open("wb") as file:
+        file.truncate(40 << 30)
+    with pytest.raises(InvalidDataError, match="larger than 4096 MiB"):
+        read_corpus(OWN, resolved({"train": path, "validation": path}))
