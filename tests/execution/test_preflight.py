@@ -55,7 +55,7 @@ def test_a_data_set_of_every_source_has_the_digest_of_its_files(folder: bool, tm
 def test_a_checkpoint_with_a_file_that_cannot_be_read_is_unavailable(tmp_path: Path) -> None:
     folder = write(tmp_path / "mine")
     (folder / "sub.safetensors").mkdir()
-    with pytest.raises(UnavailableError, match=r"mine: sub\.safetensors cannot be read: Is a directory"):
+    with pytest.raises(UnavailableError, match=r"mine: sub\.safetensors is a folder, not a regular file"):
         RealAssets("auto").checkpoint(str(folder), None, quietly)
 
 
