@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +14,7 @@ from harness.results.brief import briefly
 from harness.results.models import TrialResult
 from harness.results.plan import Plan
 from harness.results.run_directory import (
+    Note,
     RunDirectory,
     create_run,
     find_latest,
@@ -26,7 +27,8 @@ from harness.results.run_directory import (
 class Opened:
     """A run directory that this process holds.
 
-    `found` are its finished results in brief, by trial id. `edited` is an unfinished run of another plan of
+    `found` are its finished results in brief, by trial id; `problems` are sentences about files that do not
+    count because they are damaged. `edited` is an unfinished run of another plan of
     the same suite, whose results may be taken over into this new one.
     """
 
@@ -51,16 +53,17 @@ def open_directory(
     with ExitStack() as held:
         opened = None
         while opened is None:
+            problems: list[str] = []
             with hold_suite(reports, plan.suite):
                 # Of many starts at once one creates: the others find what it created, and that it is held.
-                run = None if fresh else _to_continue(reports, plan, rerun)
+                run = None if fresh else _to_continue(reports, plan, rerun, problems.append)
                 if run is None:
-                    edited = None if fresh else _edited(reports, plan)
+                    edited = None if fresh else _edited(reports, plan, problems.append)
                     run = create_run(reports, plan.suite, plan, suite_text, now=datetime.now(UTC))
                     held.enter_context(run.hold())
-                    opened = Opened(run, False, {}, (), edited)
+                    opened = Opened(run, False, {}, tuple(problems), edited)
                 elif _hold(run, held, wait=wait):
-                    opened = _opened(run)
+                    opened = _opened(run, problems)
             if opened is None and run is not None:
                 # Not under the suite's lock, which every start needs. Then all is looked at anew: the run may
                 # be finished, or taken by another who waited too.
@@ -80,14 +83,14 @@ def _hold(run: RunDirectory, held: ExitStack, *, wait: bool) -> bool:
     return True
 
 
-def _opened(run: RunDirectory) -> Opened:
+def _opened(run: RunDirectory, before: Sequence[str]) -> Opened:
     run.sweep()
     found, problems = run.results(briefly(run.plan.trials))
-    return Opened(run, True, found, tuple(problems))
+    return Opened(run, True, found, (*before, *problems))
 
 
-def _to_continue(reports: Path, plan: Plan, rerun: Rerun | None) -> RunDirectory | None:
-    unfinished = find_unfinished(reports, plan.suite, plan)
+def _to_continue(reports: Path, plan: Plan, rerun: Rerun | None, note: Note) -> RunDirectory | None:
+    unfinished = find_unfinished(reports, plan.suite, plan, note=note)
     if unfinished is not None or rerun is None:
         return unfinished
     # Asked to run parts again, also of a run that is finished.
@@ -95,9 +98,9 @@ def _to_continue(reports: Path, plan: Plan, rerun: Rerun | None) -> RunDirectory
     return latest if latest is not None and latest.plan.digest == plan.digest else None
 
 
-def _edited(reports: Path, plan: Plan) -> RunDirectory | None:
+def _edited(reports: Path, plan: Plan, note: Note) -> RunDirectory | None:
     """The newest run, if it is of another plan and was left unfinished."""
-    latest = find_latest(reports, plan.suite)
+    latest = find_latest(reports, plan.suite, note=note)
     if latest is None or latest.plan.digest == plan.digest:
         return None
     found, _ = latest.results(briefly(latest.plan.trials))

@@ -157,7 +157,7 @@ def take_over_edited(old: RunDirectory, new: RunDirectory, jobs: Mapping[str, Jo
 
     Results are taken only if both runs leave the same number of warm-up steps out of their times.
     """
-    found, _ = old.results(briefly(new.plan.trials))
+    found, problems = old.results(briefly(new.plan.trials))
     here_too = {trial_id: result for trial_id, result in found.items() if trial_id in jobs}
     if old.plan.measure.warmup_steps != new.plan.measure.warmup_steps:
         here_too = {}
@@ -170,6 +170,7 @@ def take_over_edited(old: RunDirectory, new: RunDirectory, jobs: Mapping[str, Jo
     return Reuse(
         reuse.results,
         (
+            *(f"not counted as done: {problem}" for problem in problems),
             *reuse.notes,
             f"the suite was edited since {old.path.name}: {counts}",
             *(f"{kind}: {_listed(ids)}" for kind, ids in kinds.items() if ids),

@@ -7,6 +7,7 @@ plan, the report is read.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -15,6 +16,7 @@ from pydantic import Field
 from harness.assets.digest import file_sha256
 from harness.errors import InvalidInputError, StorageError
 from harness.frozen import Frozen
+from harness.results.folders import is_there
 from harness.results.models import Report, Status
 from harness.results.plan import Plan
 from harness.results.reading import NewerSchemaError, load_report, parse_strict, read_bytes
@@ -49,8 +51,10 @@ def write_ending(folder: Path, report: Report, sha256: str, plan: Plan, files: F
     write_atomic(folder / "ended.json", to_json(ended), files=files)
 
 
-def is_finished(folder: Path, plan: Plan) -> bool:
+def is_finished(folder: Path, plan: Plan, note: Callable[[str], object] = lambda _sentence: None) -> bool:
     """Whether the run's report has a final row for every trial of the plan.
+
+    `note` is told why a report that is there does not count.
 
     Raises:
         NewerSchemaError: A newer harness wrote the report.
@@ -62,8 +66,10 @@ def is_finished(folder: Path, plan: Plan) -> bool:
         report = load_report(folder / "report.json", allow_unsealed=True)
     except NewerSchemaError:
         raise
-    except InvalidInputError:
-        # Missing or damaged: the results themselves say what is done, and the report is written anew.
+    except InvalidInputError as error:
+        # Missing or damaged: the stored results tell what is done, and the report is written again.
+        if is_there(folder / "report.json"):
+            note(error.message)
         return False
     return _has_all(report, plan)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,6 +47,8 @@ RUN_ID: Final = re.compile(r"(\d{8}T\d{6}Z)-([0-9a-f]{6})(?:-(\d{1,6}))?")
 # 10,000 trials take 10 MB.
 LARGEST_PLAN_BYTES: Final = 2**28
 _SUITE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+Note = Callable[[str], object]
 
 
 @dataclass(frozen=True)
@@ -216,10 +218,16 @@ def open_run(path: Path, *, files: Files = OS_FILES) -> RunDirectory:
     return RunDirectory(path, parse_strict(data, Plan, file), files)
 
 
+def _ignore(_sentence: str) -> None:
+    """Note nothing."""
+
+
 def find_unfinished(
-    reports: Path, suite_name: str, plan: Plan, *, files: Files = OS_FILES
+    reports: Path, suite_name: str, plan: Plan, *, note: Note = _ignore, files: Files = OS_FILES
 ) -> RunDirectory | None:
     """The newest run of this plan, unless it is finished: unless its report has a row for every trial.
+
+    `note` is told of a report that does not count because it is damaged.
 
     Raises:
         InvalidInputError: That run is damaged, another tool's, or a newer harness's; it is left untouched.
@@ -228,29 +236,36 @@ def find_unfinished(
     for path in _runs(reports, suite_name):
         if path.name.split("-")[1] != plan.digest[:6] or not is_there(path / "plan.json"):
             continue
-        run = _open_to_continue(path, files)
-        if run.plan.digest == plan.digest:
-            # Equal but for where data are read, which may have changed; and held in memory once.
-            return None if is_finished(run.path, run.plan) else replace(run, plan=plan)
+        with _offering_a_new_run():
+            run = open_run(path, files=files)
+            if run.plan.digest == plan.digest:
+                # Equal but for where data are read, which may have changed; and held in memory once.
+                return None if is_finished(run.path, run.plan, note) else replace(run, plan=plan)
     return None
 
 
-def _open_to_continue(path: Path, files: Files) -> RunDirectory:
+@contextmanager
+def _offering_a_new_run() -> Iterator[None]:
     try:
-        return open_run(path, files=files)
+        yield
     except InvalidInputError as error:
         first = error.hint if isinstance(error, NewerSchemaError) else "Restore the file from a copy."
         hint = f"{first} Or start a new run with --fresh: the unfinished one is left as it is."
         raise type(error)(error.message, hint=hint) from error
 
 
-def find_latest(reports: Path, suite_name: str) -> RunDirectory | None:
-    """The newest run of the suite, of whatever plan, that this version can read."""
+def find_latest(reports: Path, suite_name: str, *, note: Note = _ignore) -> RunDirectory | None:
+    """The newest run of the suite, of whatever plan, that this version can read.
+
+    `note` is told of each newer one that it cannot read.
+    """
     for path in _runs(reports, suite_name):
+        if not is_there(path / "plan.json"):
+            continue
         try:
             return open_run(path)
-        except (InvalidInputError, StorageError):
-            continue
+        except (InvalidInputError, StorageError) as error:
+            note(error.message)
     return None
 
 
