@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +15,11 @@ from harness.job import TrialStoppedError
 from harness.training.checkpoints import load_model
 from harness.training.data import Corpus, Split
 from harness.training.evaluation import predict, predictions_of, score
+from harness.training.metrics import classification
 from harness.training.padding import Collator
 from harness.training.tokenization import tokenize
 from harness.trial import Padding, PaddingStrategy
+from tests.execution.fakes import environ
 from tests.training.conftest import sentence_pairs
 
 pytestmark = pytest.mark.heavy
@@ -102,3 +106,22 @@ def test_no_folder_of_the_current_directory_is_taken_for_the_metric(
         (tmp_path / name / f"{name}.py").write_text("raise SystemExit('planted code was run')")
     monkeypatch.chdir(tmp_path)
     assert score(logits_of([0, 1]), np.array([0, 1])).accuracy == 1.0
+
+
+def test_a_copy_of_the_metric_that_evaluate_left_in_the_hub_cache_is_never_run(tmp_path: Path) -> None:
+    surroundings = environ(HF_HOME=str(tmp_path), HF_HUB_OFFLINE="1")
+
+    def python(program: str) -> str:
+        line = [sys.executable, "-c", program]
+        return subprocess.run(line, env=surroundings, capture_output=True, text=True, check=True).stdout
+
+    python(f"import evaluate; evaluate.load({classification.__file__!r})")
+    (copy,) = tmp_path.rglob("classification.py")
+    # One flipped bit, and another size, without which Python would take the compiled copy.
+    copy.write_text(copy.read_text().replace("by_class[1]", "by_class[0]", 1) + "\n")
+    logits = "np.eye(2, dtype=np.float32)[[0, 0, 0, 1]]"
+    scored = python(
+        "import numpy as np; from harness.training.evaluation import score; "
+        f"print(score({logits}, np.array([0, 0, 1, 1])).f1)"
+    )
+    assert float(scored) == pytest.approx(2 / 3)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-# One import a line: evaluate's scanner of a module's imports reads no more than that.
 from typing import Any
 
 import datasets
