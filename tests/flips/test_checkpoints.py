@@ -62,7 +62,7 @@ def digests(result: TrialResult) -> dict[str, str | None]:
 
 def write_words(folder: Path) -> None:
     """The two files of a data set of 24 rows each."""
-    folder.mkdir()
+    folder.mkdir(parents=True)
     for split in ("train", "validation"):
         rows = [{"text": f"the cat sat on mat {at}", "label": int(at % 3 == 0)} for at in range(24)]
         (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
