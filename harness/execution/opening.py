@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from harness.assets.places import Note
 from harness.errors import LockedError
 from harness.execution.resume import Rerun
 from harness.results.brief import briefly
 from harness.results.models import TrialResult
 from harness.results.plan import Plan
 from harness.results.run_directory import (
-    Note,
     RunDirectory,
     create_run,
     find_latest,
@@ -28,8 +28,8 @@ class Opened:
     """A run directory that this process holds.
 
     `found` are its finished results in brief, by trial id; `problems` are sentences about files that do not
-    count because they are damaged. `edited` is an unfinished run of another plan of
-    the same suite, whose results may be taken over into this new one.
+    count because they are damaged. `edited` is an unfinished run of another plan of the same suite, whose
+    results may be taken over into this new one.
     """
 
     directory: RunDirectory

@@ -7,13 +7,13 @@ plan, the report is read.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final
 
 from pydantic import Field
 
 from harness.assets.digest import file_sha256
+from harness.assets.places import Note
 from harness.errors import InvalidInputError, StorageError
 from harness.frozen import Frozen
 from harness.results.folders import is_there
@@ -51,7 +51,7 @@ def write_ending(folder: Path, report: Report, sha256: str, plan: Plan, files: F
     write_atomic(folder / "ended.json", to_json(ended), files=files)
 
 
-def is_finished(folder: Path, plan: Plan, note: Callable[[str], object] = lambda _sentence: None) -> bool:
+def is_finished(folder: Path, plan: Plan, note: Note = lambda _sentence: None) -> bool:
     """Whether the run's report has a final row for every trial of the plan.
 
     `note` is told why a report that is there does not count.

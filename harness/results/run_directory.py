@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from harness.assets.places import Note
 from harness.errors import InvalidInputError, StorageError
 from harness.results.brief import Shape, as_it_is
 from harness.results.finishing import FINISHED, is_finished, write_ending
@@ -47,8 +48,6 @@ RUN_ID: Final = re.compile(r"(\d{8}T\d{6}Z)-([0-9a-f]{6})(?:-(\d{1,6}))?")
 # 10,000 trials take 10 MB.
 LARGEST_PLAN_BYTES: Final = 2**28
 _SUITE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-
-Note = Callable[[str], object]
 
 
 @dataclass(frozen=True)
@@ -218,12 +217,13 @@ def open_run(path: Path, *, files: Files = OS_FILES) -> RunDirectory:
     return RunDirectory(path, parse_strict(data, Plan, file), files)
 
 
-def _ignore(_sentence: str) -> None:
-    """Note nothing."""
-
-
 def find_unfinished(
-    reports: Path, suite_name: str, plan: Plan, *, note: Note = _ignore, files: Files = OS_FILES
+    reports: Path,
+    suite_name: str,
+    plan: Plan,
+    *,
+    note: Note = lambda _sentence: None,
+    files: Files = OS_FILES,
 ) -> RunDirectory | None:
     """The newest run of this plan, unless it is finished: unless its report has a row for every trial.
 
@@ -254,7 +254,9 @@ def _offering_a_new_run() -> Iterator[None]:
         raise type(error)(error.message, hint=hint) from error
 
 
-def find_latest(reports: Path, suite_name: str, *, note: Note = _ignore) -> RunDirectory | None:
+def find_latest(
+    reports: Path, suite_name: str, *, note: Note = lambda _sentence: None
+) -> RunDirectory | None:
     """The newest run of the suite, of whatever plan, that this version can read.
 
     `note` is told of each newer one that it cannot read.
