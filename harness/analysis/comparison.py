@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, TypedDict, Unpack
 
 from harness import __version__
 from harness.analysis.alignment import Pair, align_levels, align_reports, axes_apart, pair_labels
 from harness.analysis.comparison_models import Comparison, ComparisonRow, Mismatch
-from harness.analysis.comparison_rows import comparison_rows
+from harness.analysis.comparison_rows import Judged, comparison_rows
+from harness.analysis.components import ALPHA
 from harness.analysis.conditions import CONDITIONS
 from harness.analysis.contrasts import Evidence, gather
 from harness.analysis.explanation import explain_pairs
 from harness.analysis.resampling import RESAMPLES
-from harness.analysis.statistics import ALPHA
-from harness.analysis.terms import Terms, check_terms, checked_metrics, default_metrics
+from harness.analysis.speed import RunVariance
+from harness.analysis.terms import (
+    DEFAULT_MARGIN,
+    Terms,
+    check_terms,
+    checked_metrics,
+    default_metrics,
+    margins_of,
+)
 from harness.errors import InvalidInputError, NotComparableError
 from harness.results.models import Report
 from harness.results.reading import UNSEALED
@@ -23,20 +31,44 @@ from harness.results.reading import UNSEALED
 _REASONS_SHOWN: Final = 5
 
 
-def compare(  # noqa: PLR0913 - the question's terms, each of them a default that most callers keep
+class Options(TypedDict, total=False):
+    """The keyword arguments of `compare_in_full`, which documents them."""
+
+    baseline: int | str
+    by: str | None
+    metrics: Sequence[str] | None
+    margin: float | Mapping[str, float]
+    allow_mismatch: Sequence[str]
+    noise: Mapping[str, float] | None
+    run_variance: Mapping[str, RunVariance] | None
+    names: Sequence[str] | None
+    speed_across_devices: bool
+    explain: bool
+
+
+def compare(reports: Sequence[Report], **options: Unpack[Options]) -> Comparison:
+    """Compare every report with the baseline, or with `by` the variants of a single report.
+
+    Takes the options of `compare_in_full` and raises its errors.
+    """
+    return compare_in_full(reports, **options)[0]
+
+
+def compare_in_full(  # noqa: PLR0913 - the question's terms, each of them a default that most callers keep
     reports: Sequence[Report],
     *,
     baseline: int | str = 0,
     by: str | None = None,
     metrics: Sequence[str] | None = None,
-    margin: float = 0.02,
+    margin: float | Mapping[str, float] = DEFAULT_MARGIN,
     allow_mismatch: Sequence[str] = (),
     noise: Mapping[str, float] | None = None,
+    run_variance: Mapping[str, RunVariance] | None = None,
     names: Sequence[str] | None = None,
     speed_across_devices: bool = False,
     explain: bool = False,
-) -> Comparison:
-    """Compare every report with the baseline, or with `by` the variants of a single report.
+) -> tuple[Comparison, tuple[Judged, ...]]:
+    """Compare reports, and return the comparison with the effects behind its rows.
 
     Args:
         reports: two or more; exactly one with `by`.
@@ -44,43 +76,50 @@ def compare(  # noqa: PLR0913 - the question's terms, each of them a default tha
         by: an axis of the matrix: `padding`, `device`, `train.learning_rate`.
         metrics: names from the table of metrics; accuracy, F1 and real tokens a second by default; examples a
             second and memory for trials that only tokenise.
-        margin: within which two scores (accuracy, F1, MCC) count as the same, a share of one.
+        margin: within which two scores (accuracy, F1, MCC) count as the same: a share of the metric's range,
+            or a margin by metric in its unit.
         allow_mismatch: names of mismatches that shall not stand in the way; recorded in the result.
         noise: the relative band, by metric, that the machine's own noise fills.
+        run_variance: how much a metric varies between separate runs on this machine; without it no verdict on
+            the speed of separate runs is given.
         names: what to call the reports; their runs by default.
         speed_across_devices: give verdicts on speed even where the devices differ.
         explain: tell what differs in environment and configuration, and which examples flipped.
 
     Returns:
-        One row for each aligned variant, candidate and metric.
+        The comparison, with one row for each aligned variant, candidate and metric, and the same rows with
+        their effects.
 
     Raises:
         InvalidInputError: A term is unknown or out of range.
         NotComparableError: No row holds a comparison.
     """
     chosen = checked_metrics(default_metrics(reports) if metrics is None else metrics)
-    check_terms(margin, allow_mismatch, noise or {})
+    check_terms(allow_mismatch, noise or {})
     reference, pairs, apart = _pairs(reports, baseline, by, names)
     terms = Terms(
         metrics=chosen,
-        margin=margin,
+        margins=margins_of(margin, chosen),
         allowed=frozenset([*allow_mismatch, *(["device"] if speed_across_devices else [])]),
         noise=noise or {},
         apart=apart,
         # Trials on different devices of one run may have run at the same time, not in turn.
         interleaved=by is not None and by != "device",
+        one_run=by is not None,
+        run_variance=run_variance or {},
     )
     labels = pair_labels(pairs, apart or {"device"})
     evidence = [gather(pair, apart) for pair in pairs]
-    rows = comparison_rows(evidence, labels, reference, terms)
+    judged = comparison_rows(evidence, labels, reference, terms)
+    rows = [each.row for each in judged]
     mismatches = _mismatches(evidence, terms)
     _check_comparable(rows, mismatches)
-    return Comparison(
+    comparison = Comparison(
         harness_version=__version__,
         baseline=reference,
         candidates=tuple(dict.fromkeys(pair.candidate for pair in pairs)),
         by=by,
-        margin=margin,
+        margins=dict(terms.margins),
         alpha=ALPHA,
         resamples=RESAMPLES,
         allowed_mismatches=tuple(allow_mismatch),
@@ -91,6 +130,7 @@ def compare(  # noqa: PLR0913 - the question's terms, each of them a default tha
         notes=(*unsealed_notes(reports), *_notes(rows)),
         explanation=explain_pairs(evidence, labels, apart) if explain else None,
     )
+    return comparison, tuple(judged)
 
 
 def _pairs(
@@ -156,8 +196,6 @@ def _mismatches(evidence: Sequence[Evidence], terms: Terms) -> tuple[Mismatch, .
 
 def _notes(rows: Sequence[ComparisonRow]) -> tuple[str, ...]:
     notes = []
-    if any(row.kind == "difference" and len(row.seeds) == 1 for row in rows):
-        notes.append("one seed: quality is tested over examples; what another seed would give is not known")
     if any(row.across_devices for row in rows):
         notes.append("the devices differ: their speeds stand side by side, quality is compared as ever")
     return tuple(notes)

@@ -34,10 +34,13 @@ class ComparisonRow(Frozen):
     """One metric of one variant, candidate against baseline.
 
     `effect` is candidate minus baseline for quality and candidate over baseline for all else (`kind`).
-    `interval` covers 95 %. `p` is the test's own, `p_holm` adjusted over the whole table, and the one that
-    decides. `detectable` is the smallest effect that would be found with a power of 80 % at 5 %: a
-    difference, or a ratio above one. `equivalent` tells whether two one-sided tests put the effect inside
-    the margin.
+    `interval` is the confidence interval that decided, with coverage `coverage`: 90 % for `same`, which two
+    one-sided tests decide, else the one that excludes no effect exactly where `p_holm` is at most 5 %. `p` is
+    the test's own, `p_holm` adjusted over the whole table. `detectable` is the smallest effect that a
+    repetition would find with a power of 80 % after the adjustment: a difference, or a ratio above one.
+    `equivalent` tells whether two one-sided tests put the effect inside the margin. `pair_p` tests this one
+    pair of models on these examples. `next_step` is how an `unsure` row could be decided. `variants` is
+    above 1 where the row summarises as many variants.
     `parity` is that of both functions against each other, each side's own is against the plain model.
     `discordant` counts examples that only the baseline and only the candidate got right. `seeds` are those
     on both sides; `dropped_seeds` those on one side only. `mismatches` name what does not match.
@@ -53,10 +56,14 @@ class ComparisonRow(Frozen):
     kind: Literal["difference", "ratio"]
     effect: float | None = None
     interval: Bounds | None = None
+    coverage: float | None = None
     test: str | None = None
     p: float | None = None
     p_holm: float | None = None
+    pair_p: float | None = None
     detectable: float | None = None
+    next_step: str | None = None
+    variants: int = 1
     equivalent: bool | None = None
     discordant: Annotated[tuple[int, int], Field(strict=False)] | None = None
     parity: ParityVerdict | None = None
@@ -124,8 +131,8 @@ class Explanation(Frozen):
 class Comparison(Frozen):
     """The whole table with the terms it was made on.
 
-    `by` is the axis inside one report, None between reports. `margin` is that of equivalence, in the unit of
-    accuracy, F1 and MCC. `noise` holds the relative band by metric that effects had to leave, as measured.
+    `by` is the axis inside one report, None between reports. `margins` are those of equivalence by metric, in
+    the metric's unit. `noise` is the relative band by metric that single equal runs stay inside, as measured.
     """
 
     schema_version: Literal[1] = COMPARISON_SCHEMA_VERSION
@@ -133,7 +140,7 @@ class Comparison(Frozen):
     baseline: str
     candidates: tuple[str, ...]
     by: str | None
-    margin: float
+    margins: dict[str, float]
     alpha: float
     resamples: int
     allowed_mismatches: tuple[str, ...]

@@ -1,92 +1,160 @@
-"""The rows of a comparison: tested first, adjusted together, and only then put into words."""
+"""The rows of a comparison: test every effect, adjust all of them together, then give each its verdict."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
 
+from harness.analysis.aggregates import aggregates
 from harness.analysis.alignment import Pair, Variant
 from harness.analysis.comparison_models import ComparisonRow, Side, Verdict
+from harness.analysis.components import ALPHA
 from harness.analysis.conditions import device_name
 from harness.analysis.contrasts import Contrast, Evidence, contrast
+from harness.analysis.next_step import next_step
 from harness.analysis.parity import ParityVerdict, between, verdict_of
 from harness.analysis.resampling import compare_quality
-from harness.analysis.statistics import holm, is_equivalent
+from harness.analysis.statistics import Adjusted, Effect, holm, is_equivalent, open_alpha
 from harness.analysis.terms import Terms, family
-from harness.analysis.verdicts import quality_verdict, trial_verdict
+from harness.analysis.verdicts import verdict_of_effect
 from harness.metrics import METRICS
 from harness.results.models import TrialResult
 
 
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """One metric of one aligned variant, measured but without a verdict."""
+
+    evidence: Evidence
+    label: str
+    contrast: Contrast
+    variants: int = 1
+
+    @property
+    def effect(self) -> Effect | None:
+        """The tested effect, None where there is none."""
+        return self.contrast.effect
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A row and the effect behind it, which a gate tests against its own limit."""
+
+    row: ComparisonRow
+    effect: Effect | None
+
+
 def comparison_rows(
     evidence: Sequence[Evidence], labels: Sequence[str], reference: str, terms: Terms
-) -> list[ComparisonRow]:
-    """One row for each aligned variant and metric; `labels` name the variants, `reference` the baseline."""
+) -> list[Judged]:
+    """One row for each aligned variant and metric, then one for each metric over all variants of an axis.
+
+    `labels` name the variants, `reference` the baseline. The rows over all variants are adjusted among
+    themselves.
+    """
     drafts = [
-        (each, label, contrast(each, metric, terms))
+        Draft(each, label, contrast(each, metric, terms))
         for each, label in zip(evidence, labels, strict=True)
         for metric in terms.metrics
     ]
-    drafts = _grouped_by_variant(drafts)
-    effects = iter(compare_quality([draft.case for _, _, draft in drafts if draft.case is not None]))
-    drafts = [
-        (each, label, replace(draft, effect=next(effects)) if draft.case is not None else draft)
-        for each, label, draft in drafts
-    ]
-    adjusted = holm([draft.effect.p if draft.effect is not None else None for _, _, draft in drafts])
+    drafts = _tested(_grouped_by_variant(drafts))
+    summaries: list[Draft] = []
+    if terms.apart:
+        groups = aggregates([(draft.evidence, draft.contrast) for draft in drafts])
+        summaries = _tested(
+            [Draft(each, f"all {count} variants", found, count) for each, found, count in groups]
+        )
+    return [*_judged(drafts, reference, terms), *_judged(summaries, reference, terms)]
+
+
+def _tested(drafts: list[Draft]) -> list[Draft]:
+    """The drafts with the effects of quality, which are faster to compute for a whole table at once."""
+    effects = iter(
+        compare_quality([draft.contrast.case for draft in drafts if draft.contrast.case is not None])
+    )
     return [
-        _row(each, label, draft, p, reference, terms)
-        for (each, label, draft), p in zip(drafts, adjusted, strict=True)
+        replace(draft, contrast=replace(draft.contrast, effect=next(effects)))
+        if draft.contrast.case is not None
+        else draft
+        for draft in drafts
     ]
 
 
-def _grouped_by_variant(
-    drafts: list[tuple[Evidence, str, Contrast]],
-) -> list[tuple[Evidence, str, Contrast]]:
-    """Variants in the order met, and within one the metrics, so that its candidates stand together."""
-    order = {label: place for place, label in reversed(list(enumerate(label for _, label, _ in drafts)))}
-    metrics = {draft.metric: place for place, (_, _, draft) in reversed(list(enumerate(drafts)))}
-    return sorted(drafts, key=lambda draft: (order[draft[1]], metrics[draft[2].metric]))
+def _grouped_by_variant(drafts: list[Draft]) -> list[Draft]:
+    """Variants in the order met, and within one the metrics, so that its candidates are adjacent."""
+    order = {draft.label: place for place, draft in reversed(list(enumerate(drafts)))}
+    metrics = {draft.contrast.metric: place for place, draft in reversed(list(enumerate(drafts)))}
+    return sorted(drafts, key=lambda draft: (order[draft.label], metrics[draft.contrast.metric]))
+
+
+def _judged(drafts: Sequence[Draft], reference: str, terms: Terms) -> list[Judged]:
+    adjusted = holm([draft.effect.p if draft.effect is not None else None for draft in drafts])
+    level = open_alpha(adjusted)
+    return [
+        Judged(_row(draft, each, level, reference, terms), draft.effect)
+        for draft, each in zip(drafts, adjusted, strict=True)
+    ]
 
 
 def _row(
-    evidence: Evidence, label: str, draft: Contrast, p_holm: float | None, reference: str, terms: Terms
+    draft: Draft, adjusted: Adjusted | None, level: float, reference: str, terms: Terms
 ) -> ComparisonRow:
-    metric, effect = METRICS[draft.metric], draft.effect
-    matched = evidence.match_for(draft.metric)
-    quality = family(draft.metric) == "quality"
-    margin = terms.margin if metric.unit == "ratio" and quality else None
-    verdict, notes = _verdict(evidence, draft, p_holm, margin, terms)
-    measured: dict[str, Any] = {}
-    if effect is not None:
-        measured = {
-            "effect": effect.value,
-            "interval": effect.interval,
-            "test": effect.test,
-            "p": effect.p,
-            "p_holm": p_holm,
-            "detectable": effect.detectable,
-            "equivalent": None if margin is None else is_equivalent(effect.narrow, margin),
-            "discordant": effect.discordant,
-        }
-    return ComparisonRow(
-        variant=label,
-        metric=draft.metric,
+    evidence, found = draft.evidence, draft.contrast
+    metric, matched = METRICS[found.metric], draft.evidence.match_for(found.metric)
+    margin = _margin(found.metric, terms)
+    verdict, notes = _verdict(draft, adjusted, margin)
+    row = ComparisonRow(
+        variant=draft.label,
+        metric=found.metric,
         unit=metric.unit,
         goal=metric.goal,
         verdict=verdict,
-        baseline=_side(reference, evidence.pair.before, matched.before, draft.before),
-        candidate=_side(evidence.pair.candidate, evidence.pair.after, matched.after, draft.after),
-        kind="difference" if quality else "ratio",
+        baseline=_side(reference, evidence.pair.before, matched.before, found.before),
+        candidate=_side(evidence.pair.candidate, evidence.pair.after, matched.after, found.after),
+        kind="difference" if family(found.metric) == "quality" else "ratio",
         parity=between(*proved) if len(proved := _proofs(evidence.pair)) == 2 else None,
-        across_devices=draft.across_devices,
+        across_devices=found.across_devices,
         seeds=matched.seeds,
         dropped_seeds=matched.dropped,
-        mismatches=draft.mismatches,
+        mismatches=found.mismatches,
         notes=notes,
-        **measured,
+        variants=draft.variants,
     )
+    return row if found.effect is None else _with_effect(row, found.effect, adjusted, level, margin)
+
+
+def _with_effect(
+    row: ComparisonRow, effect: Effect, adjusted: Adjusted | None, level: float, margin: float | None
+) -> ComparisonRow:
+    """The row with the numbers that its verdict rests on."""
+    alpha = 2 * ALPHA if row.verdict == "same" else adjusted.alpha if adjusted is not None else ALPHA
+    interval = effect.interval(alpha)
+    low, high = _limits(effect, margin)
+    return row.model_copy(
+        update={
+            "effect": effect.value,
+            "interval": interval,
+            "coverage": None if interval is None else 1 - alpha,
+            "test": effect.test,
+            "p": effect.p,
+            "p_holm": None if adjusted is None else adjusted.p,
+            "pair_p": effect.pair_p,
+            "detectable": effect.detectable(level) if row.verdict == "unsure" else None,
+            "next_step": next_step(row, effect, margin, level) if row.verdict == "unsure" else None,
+            "equivalent": is_equivalent(effect, low, high) if margin else None,
+            "discordant": effect.discordant,
+        }
+    )
+
+
+def _margin(metric: str, terms: Terms) -> float | None:
+    """The margin of equivalence: of the score, or the relative noise of the machine for a ratio."""
+    return terms.margins.get(metric) if family(metric) == "quality" else terms.noise.get(metric)
+
+
+def _limits(effect: Effect, margin: float | None) -> tuple[float, float]:
+    margin = margin or 0.0
+    return (1 / (1 + margin), 1 + margin) if effect.ratio else (-margin, margin)
 
 
 def _side(name: str, variant: Variant | None, results: Sequence[TrialResult], value: float | None) -> Side:
@@ -111,20 +179,18 @@ def _proofs(pair: Pair) -> list[TrialResult]:
 
 
 def _verdict(
-    evidence: Evidence, draft: Contrast, p_holm: float | None, margin: float | None, terms: Terms
+    draft: Draft, adjusted: Adjusted | None, margin: float | None
 ) -> tuple[Verdict, tuple[str, ...]]:
-    """The word and all that must be said beside it."""
-    matched = evidence.match_for(draft.metric)
-    reason = () if draft.effect is None or draft.effect.reason is None else (draft.effect.reason,)
-    notes = (*reason, *draft.notes, *matched.notes)
-    if draft.settled is not None or draft.effect is None:
-        return draft.settled or "not comparable", notes
-    goal, kind = METRICS[draft.metric].goal, family(draft.metric)
-    if kind == "quality":
-        verdict = quality_verdict(draft.effect, p_holm, goal, margin)
-    else:
-        verdict = trial_verdict(draft.effect, p_holm, goal, terms.noise.get(draft.metric))
-    if kind == "speed" and "differs" in map(verdict_of, _proofs(evidence.pair)):
+    """The verdict and the notes that belong to it."""
+    found, effect = draft.contrast, draft.effect
+    matched = draft.evidence.match_for(found.metric)
+    reason = () if effect is None or effect.reason is None else (effect.reason,)
+    notes = (*reason, *found.notes, *(matched.notes if draft.variants == 1 else ()))
+    if found.settled is not None or effect is None:
+        return found.settled or "not comparable", notes
+    p = None if adjusted is None else adjusted.p
+    verdict = verdict_of_effect(effect, p, METRICS[found.metric].goal, margin)
+    if family(found.metric) == "speed" and "differs" in map(verdict_of, _proofs(draft.evidence.pair)):
         return "not comparable", (*notes, "parity failed: one side computes another function")
     if matched.lost and verdict in ("better", "same"):
         return "unsure", (*notes, f"{verdict} on the trials that are left, which is not all")

@@ -15,10 +15,11 @@ from harness.analysis.conditions import CONDITIONS, STORED_VALUE, concerns
 from harness.analysis.matching import Match, has_degenerate, match
 from harness.analysis.resampling import Case
 from harness.analysis.sheets import PairedSheets, Sheet, pair_sheets, read_sheet
-from harness.analysis.speed import compare_trials
+from harness.analysis.speed import Separate, compare_trials
 from harness.analysis.statistics import Effect
 from harness.analysis.terms import Terms, family
 from harness.analysis.verification import Contradiction, contradictions
+from harness.metrics import METRICS
 from harness.results.models import TrialResult
 
 # Ratios are formed between this and its inverse only: nothing measured lies outside.
@@ -68,13 +69,13 @@ class Evidence:
 def gather(pair: Pair, apart: Collection[str]) -> Evidence:
     """Match both sides and read their predictions; `apart` are the axes that differ by intent."""
     matched = match(pair, apart)
-    timed = match(pair, apart, timed=True) if has_degenerate(pair) else matched
+    timed = match(pair, apart, timed=True) if has_degenerate(pair) or not matched.paired else matched
     sheets = tuple(read_sheet(result) for result in (*matched.before, *matched.after))
     kept = [sheet for sheet in sheets if sheet is not None]
     paired = None
     if kept and len(kept) == len(sheets):
-        seeds = len(matched.before)
-        paired = pair_sheets(kept[:seeds], kept[seeds:])
+        baselines = len(matched.before)
+        paired = pair_sheets(kept[:baselines], kept[baselines:])
     return Evidence(pair, matched, timed, sheets, paired, _contradictions(pair, timed))
 
 
@@ -126,7 +127,7 @@ def _only_labelled(measured: Contrast) -> Contrast:
     """A ratio across devices that nobody asked a verdict of: the numbers stand, untested."""
     if measured.effect is None:
         return measured
-    effect = replace(measured.effect, p=None, detectable=None, test=None, identical=False)
+    effect = replace(measured.effect, components=None, test=None, identical=False)
     notes = (*measured.notes, "another device: a ratio, not a verdict, unless `--speed-across-devices`")
     return replace(measured, settled="not comparable", effect=effect, notes=notes)
 
@@ -154,7 +155,7 @@ def _quality(evidence: Evidence, metric: str, scored: Sequence[float | None]) ->
     left_out = f"{paired.left_out} examples that not every trial has were left out"
     return Contrast(
         metric,
-        case=Case(metric, paired.labels, before, after),
+        case=Case(metric, paired.labels, before, after, paired=evidence.match.paired),
         before=fmean(values[: len(paired.before)]),
         after=fmean(values[len(paired.before) :]),
         notes=(left_out,) if paired.left_out else (),
@@ -172,13 +173,26 @@ def _trials(evidence: Evidence, metric: str, terms: Terms) -> Contrast:
     if min(*before, *after) <= _SMALLEST or max(*before, *after) >= 1 / _SMALLEST:
         why = f"values from {min(*before, *after):g} to {max(*before, *after):g}: no ratio can be formed"
         return Contrast(metric, "not comparable", before=median(before), after=median(after), notes=(why,))
-    effect = compare_trials(before, after, paired=terms.interleaved)
+    effect = compare_trials(
+        before,
+        after,
+        paired=terms.interleaved,
+        band=terms.noise.get(metric),
+        separate=_separate(metric, terms),
+    )
     return Contrast(
         metric,
         effect=effect,
         before=median(before),
         after=median(after),
     )
+
+
+def _separate(metric: str, terms: Terms) -> Separate | None:
+    """Whether the two sides are runs between which the machine's state may have changed this metric."""
+    if terms.one_run or family(metric) != "speed" or METRICS[metric].unit == "B":
+        return None
+    return Separate(terms.run_variance.get(metric))
 
 
 def _values(results: Sequence[TrialResult], metric: str) -> list[float] | str:

@@ -31,14 +31,15 @@ def explain_pairs(evidence: Sequence[Evidence], labels: Sequence[str], apart: Co
         configuration |= dict.fromkeys(
             _changes(name, _configuration(each, 0, apart), _configuration(each, 1, apart))
         )
-        for before, after in zip(each.timed.before, each.timed.after, strict=True):
+        # Unpaired sides differ in length: what differs is listed for the seeds that meet.
+        for before, after in zip(each.timed.before, each.timed.after, strict=False):
             described = (
                 _environment(before, each.pair.before.report, apart),
                 _environment(after, each.pair.after.report, apart),
             )
             environment |= dict.fromkeys(_changes(name, *described))
             inputs |= dict.fromkeys(_changes(name, _inputs(before), _inputs(after)))
-        if isinstance(each.paired, PairedSheets):
+        if isinstance(each.paired, PairedSheets) and each.match.paired:
             flips.append(Flips(variant=label, candidate=name, flips=_flips(each.paired, each.match.seeds)))
     return Explanation(
         environment=tuple(environment),

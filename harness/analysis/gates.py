@@ -27,6 +27,7 @@ from harness.analysis.gates_drops import (
 from harness.analysis.gates_models import GateCase, GateReport, OnUnsure, Outcome
 from harness.analysis.gates_rules import Group, groups, replaced, tighter_than_noise
 from harness.analysis.naming import only_tokenise
+from harness.analysis.speed import RunVariance
 from harness.metrics import METRICS
 from harness.results.models import Report
 from harness.suite.models import Gate
@@ -43,6 +44,7 @@ def check(  # noqa: PLR0913 - the question's terms, each of them a default that 
     allow_mismatch: Sequence[str] = (),
     allow_degenerate: bool = False,
     noise: Mapping[str, float] | None = None,
+    run_variance: Mapping[str, RunVariance] | None = None,
 ) -> GateReport:
     """Judge a report by its gates.
 
@@ -54,10 +56,12 @@ def check(  # noqa: PLR0913 - the question's terms, each of them a default that 
         report: what a run found.
         baseline: what a drop is measured against.
         gates: the rules; None takes those of the report's suite.
-        on_unsure: whether a case that the statistics cannot settle is red.
+        on_unsure: whether a case that the statistics cannot settle is red: `warn` no, `fail` and `more` yes;
+            `more` is for callers that add the seeds that the cases ask for.
         allow_mismatch: names of mismatches that shall not stand in the way; recorded in the result.
         allow_degenerate: let trials pass that predict a single class; they are left out of every mean.
         noise: the relative band, by metric, that the machine's own noise fills.
+        run_variance: as in `compare`.
 
     Returns:
         One case for each rule and variant.
@@ -78,6 +82,7 @@ def check(  # noqa: PLR0913 - the question's terms, each of them a default that 
             [gate.metric for gate in drops],
             allow_mismatch=allow_mismatch,
             noise=noise or {},
+            run_variance=run_variance or {},
         )
     cases = [
         *_cases_alone(report, found, rules, allow_mismatch, allow_degenerate=allow_degenerate),
@@ -134,18 +139,18 @@ def _cases_against(
         return
     yield from baseline_cases(against, allow_degenerate=allow_degenerate)
     yield from mismatch_cases(against)
-    for gate in drops:
-        yield from drop_cases(against, gate)
+    yield from drop_cases(against, drops)
 
 
 def _outcome(cases: Sequence[GateCase], on_unsure: OnUnsure) -> Outcome:
     """Red for anything but passed, or unsure where that may pass."""
-    if any(case.verdict == "failed" or (case.verdict == "unsure" and on_unsure == "fail") for case in cases):
+    unsure = any(case.verdict == "unsure" for case in cases)
+    if any(case.verdict == "failed" for case in cases) or (unsure and on_unsure != "warn"):
         return "fail"
     barred = {case.kind for case in cases if case.verdict == "not comparable"}
     judged = {case.kind for case in cases if case.verdict != "not comparable"}
     if not barred:
-        return "pass"
+        return "unsure" if unsure else "pass"
     return "fail" if barred & judged else "not comparable"
 
 

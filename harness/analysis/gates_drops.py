@@ -3,36 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from harness.analysis.alignment import Pair, Variant, align_reports, pair_labels
-from harness.analysis.comparison import compare
+from harness.analysis.comparison import compare_in_full
 from harness.analysis.comparison_models import Comparison, ComparisonRow
+from harness.analysis.comparison_rows import Judged
+from harness.analysis.drops import Drop, allowed_drop, drops_of, judge_drops
 from harness.analysis.gates_models import CaseVerdict, GateCase
 from harness.analysis.gates_rules import drop_rule, seeds_text
 from harness.analysis.inputs import mixed_variants
+from harness.analysis.speed import RunVariance
 from harness.analysis.verification import unverifiable
 from harness.errors import NotComparableError
 from harness.metrics import METRICS
 from harness.results.models import Report, TrialResult
 from harness.suite.models import Gate
 
-# A drop that equals its limit in decimals may exceed it in binary.
-_ROUNDING: Final = 1e-12
 KEEP_ONE: Final = "harness baseline set REPORT NAME"
-
-Interval = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Against:
-    """A report beside its baseline. `comparison` is None where every trial that it would need has failed."""
+    """A report and its baseline. `comparison` is None where every trial that it would need has failed.
+
+    `judged` are the rows of the comparison with their effects.
+    """
 
     pairs: Sequence[Pair]
     labels: Sequence[str]
     comparison: Comparison | None
-    noise: Mapping[str, float] = field(default_factory=dict)
+    judged: Sequence[Judged] = ()
 
 
 def set_against(
@@ -42,6 +44,7 @@ def set_against(
     *,
     allow_mismatch: Sequence[str],
     noise: Mapping[str, float],
+    run_variance: Mapping[str, RunVariance],
 ) -> Against:
     """Compare a report with its baseline.
 
@@ -50,13 +53,15 @@ def set_against(
             of the report failed.
     """
     pairs = align_reports(baseline, report, "report")
-    comparison = None
+    comparison: Comparison | None = None
+    judged: Sequence[Judged] = ()
     try:
-        comparison = compare(
+        comparison, judged = compare_in_full(
             [baseline, report],
             metrics=list(dict.fromkeys([*metrics, "eval_accuracy"])),
             allow_mismatch=allow_mismatch,
             noise=noise,
+            run_variance=run_variance,
             names=["baseline", "report"],
         )
     except NotComparableError as error:
@@ -69,7 +74,7 @@ def set_against(
                 error.message.replace("nothing can be compared", "nothing can be compared with the baseline"),
                 hint=hint,
             ) from error
-    return Against(pairs, pair_labels(pairs, {"device"}), comparison, noise)
+    return Against(pairs, pair_labels(pairs, {"device"}), comparison, judged)
 
 
 def _all_lost(pair: Pair) -> bool:
@@ -134,22 +139,40 @@ def mismatch_cases(against: Against) -> Iterator[GateCase]:
             )
 
 
-def drop_cases(against: Against, gate: Gate) -> Iterator[GateCase]:
-    """A case for each aligned variant: whether the metric dropped by more than the gate allows."""
-    if against.comparison is None:
-        for pair, label in zip(against.pairs, against.labels, strict=True):
-            lost = "no trial of it is left to compare" if pair.before else "the baseline has no such variant"
-            yield unjudged_drop(gate, label, "failed" if pair.before else "not comparable", lost)
-        return
-    by_label = dict(zip(against.labels, against.pairs, strict=True))
-    for row in against.comparison.rows:
-        if row.metric == gate.metric:
-            pair = by_label[row.variant]
+def drop_cases(against: Against, gates: Sequence[Gate]) -> Iterator[GateCase]:
+    """A case for each drop gate and aligned variant, all judged together."""
+    cases: list[GateCase | Drop] = []
+    pairs = dict(zip(against.labels, against.pairs, strict=True))
+    for gate in gates:
+        if against.comparison is None:
+            cases += _without_comparison(against, gate)
+            continue
+        for found in drops_of(gate, against.judged):
+            pair = pairs[found.row.variant]
             if (gap := _unverifiable(pair, gate.metric)) is not None:
-                yield unjudged_drop(gate, row.variant, "failed", gap)
+                cases.append(unjudged_drop(gate, found.row.variant, "failed", gap))
+            elif isinstance(found, Drop):
+                cases.append(found)
             else:
-                band = against.noise.get(gate.metric, 0.0)
-                yield _drop_case(gate, row, band, is_new=pair.before is None)
+                cases.append(_barred(gate, found.row, is_new=pair.before is None))
+    judged = iter(judge_drops([each for each in cases if isinstance(each, Drop)]))
+    for each in cases:
+        yield next(judged) if isinstance(each, Drop) else each
+
+
+def _without_comparison(against: Against, gate: Gate) -> Iterator[GateCase]:
+    for pair, label in zip(against.pairs, against.labels, strict=True):
+        lost = "no trial of it is left to compare" if pair.before else "the baseline has no such variant"
+        yield unjudged_drop(gate, label, "failed" if pair.before else "not comparable", lost)
+
+
+def _barred(gate: Gate, row: ComparisonRow, *, is_new: bool) -> GateCase:
+    """The case of a row without an effect to judge."""
+    if row.baseline.value == 0 and row.effect is not None:
+        return unjudged_drop(gate, row.variant, "not comparable", "the baseline is 0: no share of it")
+    verdict: CaseVerdict = "not comparable" if is_new or row.verdict == "not comparable" else "failed"
+    hint = f" (keep a new baseline: {KEEP_ONE})" if is_new else ""
+    return unjudged_drop(gate, row.variant, verdict, f"{'; '.join(row.notes) or row.verdict}{hint}")
 
 
 def _unverifiable(pair: Pair, metric: str) -> str | None:
@@ -173,74 +196,6 @@ def unjudged_drop(gate: Gate, variant: str, verdict: CaseVerdict, reason: str) -
         metric=gate.metric,
         unit=known.unit,
         goal=known.goal,
-        limit=_limit(gate),
+        limit=allowed_drop(gate),
         relative=isinstance(gate.max_drop, str),
     )
-
-
-def _drop_case(gate: Gate, row: ComparisonRow, band: float, *, is_new: bool) -> GateCase:
-    told = "; ".join(row.notes)
-    if row.verdict in ("not comparable", "missing", "failed") or row.effect is None:
-        verdict: CaseVerdict = "not comparable" if is_new or row.verdict == "not comparable" else "failed"
-        hint = f" (keep a new baseline: {KEEP_ONE})" if is_new else ""
-        return unjudged_drop(gate, row.variant, verdict, f"{told or row.verdict}{hint}")
-    base = row.baseline.value
-    if base is None or (base == 0 and isinstance(gate.max_drop, str)):
-        return unjudged_drop(gate, row.variant, "not comparable", f"the baseline is {base}: no share of it")
-    relative, limit = isinstance(gate.max_drop, str), _limit(gate)
-    drop = _as_drop(row, row.effect, base, relative=relative)
-    # A ratio that differs by less than equal runs do is no drop.
-    slack = 0.0 if row.kind == "difference" else band * (1.0 if relative else abs(base))
-    interval = _interval(row, base, slack, relative=relative)
-    low, high = interval or (drop - slack, drop + slack)
-    return unjudged_drop(gate, row.variant, _verdict(low, high, limit), "").model_copy(
-        update={
-            "reason": _sentence(gate, drop, interval),
-            "value": row.candidate.value,
-            "baseline": base,
-            "drop": drop,
-            "interval": interval,
-            "notes": (*row.notes, *_tight(gate, limit, slack)),
-        }
-    )
-
-
-def _verdict(low: float, high: float, limit: float) -> CaseVerdict:
-    if high <= limit + _ROUNDING:
-        return "passed"
-    return "failed" if low > limit + _ROUNDING else "unsure"
-
-
-def _limit(gate: Gate) -> float:
-    """The largest drop: in the metric's unit, or a share where it was written in percent."""
-    if isinstance(gate.max_drop, str):
-        return float(gate.max_drop[:-1]) / 100
-    return gate.max_drop or 0.0
-
-
-def _as_drop(row: ComparisonRow, effect: float, base: float, *, relative: bool) -> float:
-    """An effect as a drop: above zero where the metric got worse in its own direction."""
-    sign = -1.0 if row.goal == "max" else 1.0
-    if row.kind == "difference":
-        return sign * effect / (abs(base) if relative else 1.0) + 0.0
-    return sign * (effect - 1) * (1.0 if relative else abs(base)) + 0.0
-
-
-def _interval(row: ComparisonRow, base: float, slack: float, *, relative: bool) -> Interval | None:
-    if row.interval is None:
-        return None
-    low, high = sorted(_as_drop(row, end, base, relative=relative) for end in row.interval)
-    return low - slack, high + slack
-
-
-def _sentence(gate: Gate, drop: float, interval: Interval | None) -> str:
-    scale, unit = (100.0, " %") if isinstance(gate.max_drop, str) else (1.0, "")
-    allowed = gate.max_drop if isinstance(gate.max_drop, str) else f"{gate.max_drop:g}"
-    around = ""
-    if interval is not None:
-        around = f" (95 %: {scale * interval[0]:.3g} to {scale * interval[1]:.3g}{unit})"
-    return f"drop {scale * drop:.3g}{unit}{around}, allowed {allowed}"
-
-
-def _tight(gate: Gate, limit: float, slack: float) -> tuple[str, ...]:
-    return (f"{drop_rule(gate)} is tighter than this machine's noise",) if limit < slack else ()

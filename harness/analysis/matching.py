@@ -1,8 +1,8 @@
-"""Matching: which seeds of two aligned variants stand against each other, and what was left out."""
+"""Matching: which trials of two aligned variants are compared, and which are left out."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,8 +18,10 @@ _NOT_RUN: Final[frozenset[Status]] = frozenset({"pending", "interrupted", "unava
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The usable trials of both sides with the same seeds in the same order.
+    """The usable trials of both sides: those with the same seeds in the same order where `paired`.
 
+    Not paired are sides that share at most one seed while one of them has several: the scatter of these
+    several seeds then gives the variance over seeds of both sides.
     `settled` is a verdict that needs no numbers, with `notes` that say why. `dropped` are seeds on one side
     only; `lost` those that the baseline completed and the candidate failed or, for quality, ran into one
     class.
@@ -32,12 +34,14 @@ class Match:
     lost: tuple[int, ...] = ()
     settled: Verdict | None = None
     notes: tuple[str, ...] = ()
+    paired: bool = True
     mismatches: Mapping[str, tuple[str, str]] | None = None
 
     @property
     def seeds(self) -> tuple[int, ...]:
         """The seeds on both sides."""
-        return tuple(result.trial.seed for result in self.before)
+        after = {result.trial.seed for result in self.after}
+        return tuple(seed for result in self.before if (seed := result.trial.seed) in after)
 
 
 def match(pair: Pair, apart: Collection[str], *, timed: bool = False) -> Match:
@@ -57,26 +61,31 @@ def match(pair: Pair, apart: Collection[str], *, timed: bool = False) -> Match:
     before, after = pair.before.results, pair.after.results
     usable_before, usable_after = _usable(pair.before, timed=timed), _usable(pair.after, timed=timed)
     seeds = sorted(usable_before & usable_after)
-    dropped = tuple(sorted(before.keys() ^ after.keys()))
+    counts = sorted((len(usable_before), len(usable_after)))
+    pooled = not timed and len(seeds) < 2 and counts[0] >= 1 and counts[1] >= 2
+    dropped = () if pooled else tuple(sorted(before.keys() ^ after.keys()))
     notes = (
         *_left_out("the baseline", pair.before, timed=timed),
         *_left_out(pair.candidate, pair.after, timed=timed),
-        *_drops(dropped),
+        *_drops(dropped, before.keys() | after.keys()),
+        *(_pooled(usable_before, usable_after) if pooled else ()),
     )
-    if not seeds:
+    if not seeds and not pooled:
         settled = _settled(pair.after, usable_after)
         if not usable_before:
             notes = (*notes, "the baseline has no trial to compare with")
         elif usable_after:
             notes = (*notes, "no seed is on both sides")
         return Match(dropped=dropped, settled=settled, notes=notes)
+    chosen = (sorted(usable_before), sorted(usable_after)) if pooled else (seeds, seeds)
     differing: dict[str, tuple[str, str]] = {}
-    for seed in seeds:
-        sides = (before[seed], pair.before.report), (after[seed], pair.after.report)
+    for one, other in _combinations(*chosen):
+        sides = (before[one], pair.before.report), (after[other], pair.after.report)
         differing |= mismatches(*sides, apart)
     return Match(
-        before=tuple(before[seed] for seed in seeds),
-        after=tuple(after[seed] for seed in seeds),
+        before=tuple(before[seed] for seed in chosen[0]),
+        after=tuple(after[seed] for seed in chosen[1]),
+        paired=not pooled,
         dropped=dropped,
         lost=tuple(sorted((usable_before - usable_after) & after.keys())),
         notes=notes,
@@ -129,8 +138,32 @@ def _left_out(name: str, variant: Variant, *, timed: bool) -> list[str]:
     return [f"{name}, {_seeds(seeds)} {way}" for way, seeds in ways.items()]
 
 
-def _drops(dropped: tuple[int, ...]) -> list[str]:
-    return [f"{_seeds(dropped)} on one side only: dropped"] if dropped else []
+def _drops(dropped: tuple[int, ...], every: Collection[int]) -> list[str]:
+    if not dropped:
+        return []
+    return [
+        f"{_seeds(dropped)} on one side only: dropped; to use them, run both sides with {seed_option(every)}"
+    ]
+
+
+def seed_option(seeds: Collection[int]) -> str:
+    """The option of `harness run` that sets the seeds: `-o 'matrix.seed=[0, 1, 2]'`."""
+    return f"-o 'matrix.seed=[{', '.join(map(str, sorted(seeds)))}]'"
+
+
+def _pooled(before: Collection[int], after: Collection[int]) -> list[str]:
+    sides = [
+        f"the {name}'s {len(seeds)} seeds"
+        for name, seeds in (("baseline", before), ("candidate", after))
+        if len(seeds) > 1
+    ]
+    return [f"unpaired seeds: the variance over seeds is estimated from {' and '.join(sides)}"]
+
+
+def _combinations(before: Sequence[int], after: Sequence[int]) -> list[tuple[int, int]]:
+    """Pairs of seeds in which every seed of either side occurs."""
+    longest = max(len(before), len(after))
+    return [(before[min(i, len(before) - 1)], after[min(i, len(after) - 1)]) for i in range(longest)]
 
 
 def _seeds(seeds: Collection[int]) -> str:

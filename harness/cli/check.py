@@ -6,12 +6,11 @@ import io
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import click
 
 from harness.analysis.gates import check
-from harness.analysis.gates_models import GateReport
+from harness.analysis.gates_models import GateReport, OnUnsure
 from harness.analysis.gates_reading import parse_gate, read_gates
 from harness.analysis.noise_store import bands_for, stored_noise
 from harness.cli.printing import allow_unsealed_option, encoded, tell_github
@@ -47,10 +46,11 @@ from harness.results.writing import write_atomic
 )
 @click.option(
     "--on-unsure",
-    type=click.Choice(["warn", "fail"]),
+    type=click.Choice(["warn", "fail", "more"]),
     default="warn",
     show_default=True,
-    help="What becomes of a drop whose interval holds the limit.",
+    help="How to treat a gate that the data cannot decide: pass with a warning, fail, or fail and print how "
+    "many seeds to add.",
 )
 @click.option(
     "--allow-mismatch", multiple=True, metavar="NAME", help="Judge in spite of this mismatch: data, torch, …"
@@ -80,7 +80,7 @@ def command(
     gates_file: Path | None,
     typed: tuple[str, ...],
     suite_gates: bool,
-    on_unsure: Literal["warn", "fail"],
+    on_unsure: OnUnsure,
     allow_mismatch: tuple[str, ...],
     allow_degenerate: bool,
     allow_unsealed: bool,
@@ -96,11 +96,11 @@ def command(
     checkpoint files, truncation, model inputs, examples and metric version. A gate on a value that cannot be
     verified from the report fails.
 
-    The exit code is 0 if all gates pass (what is unsure is a warning), 1 if one failed, 2 if the report, a
+    The exit code is 0 if no gate failed (what is unsure is a warning), 1 if one failed, 2 if the report, a
     gate or an option is invalid, and 3 if nothing can be compared with the baseline.
 
-    The last line reads `harness check: PASS 7 gates, 0 failed, 1 unsure`, or FAIL. In a step of GitHub
-    Actions annotations and the step's summary are written, too.
+    The last line reads `harness check: PASS 7 gates, 0 failed, 0 unsure`, or UNSURE, or FAIL. In a step of
+    GitHub Actions annotations and the step's summary are written, too.
     """
     name = _format(wanted, output)
     try:
@@ -129,6 +129,8 @@ def command(
     else:
         _write(GATE_FORMATS[name](found), output)
     tell_github(gate_annotations(found), partial(to_markdown, found), name)
+    if on_unsure == "more" and found.seeds_wanted is not None:
+        click.echo(f"add seeds: {found.seeds_wanted} a side decide the gates that are unsure", err=True)
     _end(verdict_line(found), name, output)
     return found.exit_code
 

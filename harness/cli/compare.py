@@ -42,9 +42,11 @@ from harness.results.writing import write_atomic
 )
 @click.option(
     "--margin",
-    default="0.02",
-    show_default=True,
-    help="Scores that differ by less count as the same: 0.02, or 2%, is two points.",
+    "margins",
+    multiple=True,
+    metavar="[METRIC=]SHARE",
+    help="Scores that differ by less count as the same: 0.02, or 2%, of the metric's range, which is two "
+    "points of accuracy and 0.04 of MCC; eval_mcc=0.03 sets the margin of one metric. [default: 0.02]",
 )
 @click.option(
     "--allow-mismatch",
@@ -72,7 +74,7 @@ def command(
     baseline: str | None,
     by: str | None,
     metrics: tuple[str, ...],
-    margin: str,
+    margins: tuple[str, ...],
     allow_mismatch: tuple[str, ...],
     speed_across_devices: bool,
     allow_unsealed: bool,
@@ -93,7 +95,7 @@ def command(
         baseline=place,
         by=by,
         metrics=metrics or None,
-        margin=_share(margin),
+        margin=_margins(margins),
         allow_mismatch=allow_mismatch,
         noise=bands_for(loaded, stored_noise()),
         names=[_name(path) for path in paths],
@@ -125,6 +127,21 @@ def _name(path: Path) -> str:
     """What to call a report: its file's name, or its folder's where every file has the same."""
     named = path.absolute()
     return named.parent.name if named.name == "report.json" else named.stem if path.suffix else named.name
+
+
+def _margins(texts: Sequence[str]) -> float | dict[str, float]:
+    """One share of every metric's range, or margins by metric."""
+    if len(texts) == 1 and "=" not in texts[0]:
+        return _share(texts[0])
+    found = {}
+    for text in texts:
+        metric, equals, share = text.partition("=")
+        if not equals:
+            raise InvalidInputError(
+                f"--margin {text}: several margins need a metric each", hint="Write --margin eval_mcc=0.03."
+            )
+        found[metric] = _share(share)
+    return found
 
 
 def _share(text: str) -> float:

@@ -50,9 +50,9 @@ def comparison_columns(comparison: Comparison) -> list[Column]:
         Column("metric", tuple(metric_name(row.metric) for row in rows), numeric=False),
         Column("verdict", tuple(row.verdict for row in rows), numeric=False),
         Column("change", tuple(change(row) for row in rows)),
-        Column("95 % interval", tuple(bounds(row) for row in rows)),
+        Column("interval", tuple(bounds(row) for row in rows)),
         Column("p (Holm)", tuple(p_value(row.p_holm) for row in rows), dispensable=True),
-        Column("would find", tuple(detectable(row) for row in rows)),
+        Column("min. detectable", tuple(detectable(row) for row in rows)),
         Column("baseline", tuple(amount(row, row.baseline.value) for row in rows), dispensable=True),
         Column("candidate", tuple(amount(row, row.candidate.value) for row in rows), dispensable=True),
     ]
@@ -117,12 +117,18 @@ def _record(row: ComparisonRow) -> dict[str, str | float]:
                 ("effect", row.effect),
             )
         },
-        "low_95": low,
-        "high_95": high,
+        "low": low,
+        "high": high,
+        "coverage": "" if row.coverage is None else row.coverage,
         "test": row.test or "",
         **{
             name: "" if number is None else number
-            for name, number in (("p", row.p), ("p_holm", row.p_holm), ("detectable", row.detectable))
+            for name, number in (
+                ("p", row.p),
+                ("p_holm", row.p_holm),
+                ("pair_p", row.pair_p),
+                ("detectable", row.detectable),
+            )
         },
         "only_baseline_right": lost,
         "only_candidate_right": gained,
@@ -131,6 +137,7 @@ def _record(row: ComparisonRow) -> dict[str, str | float]:
         "dropped_seeds": len(row.dropped_seeds),
         "mismatches": ", ".join(row.mismatches),
         "notes": "; ".join(row.notes),
+        "next_step": row.next_step or "",
     }
 
 
@@ -152,8 +159,8 @@ def comparison_cases(comparison: Comparison) -> list[Case]:
             name=f"{row.variant} {row.metric}, {row.candidate.name} against {row.baseline.name}",
             classname="harness.compare",
             status=_CASE_OF[row.verdict],
-            message=f"{row.verdict}: {change(row)}, 95 % interval {bounds(row)}",
-            details="\n".join(row.notes),
+            message=f"{row.verdict}: {change(row)}, interval {bounds(row)}",
+            details="\n".join([*row.notes, *([row.next_step] if row.next_step else [])]),
         )
         for row in comparison.rows
     ]

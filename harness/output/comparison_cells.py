@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from harness.analysis.comparison_models import ComparisonRow
@@ -47,13 +48,23 @@ def change(row: ComparisonRow) -> str:
 
 
 def bounds(row: ComparisonRow) -> str:
-    """`-1.7 to +2.5`, `1.48 to 1.55`: in the unit of the change beside it."""
-    if row.interval is None:
+    """`-1.7 to +2.5 (95 %)`, `1.48 to 1.55 (98.3 %)`: the interval that decided, in the change's unit."""
+    if row.interval is None or row.coverage is None:
         return NOTHING
     low, high = row.interval
-    if row.kind == "ratio":
-        return f"{_ratio(low)} to {_ratio(high)}"
-    return f"{_difference(row, low)} to {_difference(row, high)}"
+    show = _ratio if row.kind == "ratio" else partial(_difference, row)
+    return f"{show(low)} to {show(high)} ({_coverage(row.coverage)})"
+
+
+def _coverage(share: float) -> str:
+    """`95 %`, `99.2 %`: as many digits as tell it from 100 %."""
+    text = f"{100 * share:.1f}" if share < 0.9995 else f"{100 * share:.3f}"
+    return f"{text.rstrip('0').rstrip('.')} %"
+
+
+def margin_text(metric: str, margin: float) -> str:
+    """A margin in the unit that people read: `2 points`, `0.04`."""
+    return f"{100 * margin:g} points" if metric in _SHARES else f"{margin:g}"
 
 
 def p_value(p: float | None) -> str:
@@ -64,11 +75,11 @@ def p_value(p: float | None) -> str:
 
 
 def detectable(row: ComparisonRow) -> str:
-    """The smallest effect that would have been found, where the verdict is `unsure`."""
+    """The smallest effect that a repetition would find, where the verdict is `unsure`."""
     if row.verdict != "unsure":
         return ""
     if row.detectable is None:
-        return NOTHING
+        return NOTHING if row.p is None else "no effect: add seeds"
     if row.kind == "ratio":
         return f"{_ratio(row.detectable)} x"
     shown = _difference(row, row.detectable).lstrip("+")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from harness.analysis.comparison_models import Comparison, FieldChange, Flip, Flips, Mismatch
+from harness.output.comparison_cells import margin_text, metric_name
 from harness.output.numbers import NOTHING, count
 
 MOST_NOTES: Final = 40
@@ -24,9 +25,14 @@ def subtitles(comparison: Comparison) -> list[str]:
     tests = sum(row.p is not None for row in comparison.rows)
     lines = [
         f"verdicts at {100 * comparison.alpha:g} %, adjusted by Holm over {count(tests, 'test')}; "
-        f"same: inside ±{100 * comparison.margin:g} points; "
-        f"intervals from {comparison.resamples:,} resamples"
+        f"quality variances from {comparison.resamples:,} resamples",
     ]
+    if comparison.margins:
+        margins = ", ".join(
+            f"{metric_name(metric)} ±{margin_text(metric, margin)}"
+            for metric, margin in comparison.margins.items()
+        )
+        lines.append(f"same: inside {margins}, by two one-sided tests at {100 * comparison.alpha:g} %")
     if proven := _parity(comparison):
         lines.append(f"parity with the plain model: {proven}")
     if proven := _parity_of_both(comparison):
@@ -67,15 +73,26 @@ def _some(names: list[str]) -> str:
 
 
 def notes(comparison: Comparison) -> list[str]:
-    """Every mismatch, every reason beside a verdict with the rows it holds for, and what one seed means."""
+    """Every mismatch, every reason for a verdict with its rows, and how to decide unsure rows."""
     lines = [
         *(_mismatch(each) for each in comparison.mismatches),
         *_reasons(comparison),
         *comparison.notes,
     ]
+    lines += _next_steps(comparison)
     if any(row.verdict == "unsure" and row.detectable is not None for row in comparison.rows):
-        lines.append("would find: the smallest effect seen four times in five, at 5 % and before adjustment")
+        lines.append("min. detectable: what a repetition finds in 80 % of cases, after the adjustment")
     return _cut(lines, MOST_NOTES)
+
+
+def _next_steps(comparison: Comparison) -> Iterator[str]:
+    """Each next step once, with the rows it decides."""
+    found: dict[str, dict[str, None]] = {}
+    for row in comparison.rows:
+        if row.next_step is not None:
+            found.setdefault(row.next_step, {})[f"{row.variant}, {row.candidate.name}, {row.metric}"] = None
+    for step, rows in found.items():
+        yield f"to decide {_some(list(rows))}: {step}"
 
 
 def _cut(lines: list[str], most: int) -> list[str]:

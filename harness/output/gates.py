@@ -9,7 +9,7 @@ from typing import Final
 
 from rich.console import RenderableType
 
-from harness.analysis.gates_models import CaseVerdict, GateCase, GateReport
+from harness.analysis.gates_models import CaseVerdict, GateCase, GateReport, Outcome
 from harness.output.cases import Case, CaseStatus
 from harness.output.cells import Column
 from harness.output.github import to_annotations
@@ -26,17 +26,25 @@ Render = Callable[[GateReport], str]
 # These hold for every variant alike; when they pass, one line says so for all.
 _FOR_ALL: Final = frozenset({"trials", "degenerate", "parity", "baseline", "reference"})
 _MOST_NOTES: Final = 40
+_WORDS: Final[dict[Outcome, str]] = {
+    "pass": "PASS",
+    "unsure": "UNSURE",
+    "fail": "FAIL",
+    "not comparable": "FAIL",
+}
 _CSV_COLUMNS: Final = (
     *("gate", "kind", "variant", "verdict", "metric", "unit"),
-    *("value", "baseline", "drop", "limit", "low_95", "high_95", "reason", "notes"),
+    *("value", "baseline", "drop", "limit", "low_95", "high_95", "detectable", "reason", "notes"),
 )
 
 
 def verdict_line(found: GateReport) -> str:
-    """`harness check: PASS 7 gates, 0 failed, 1 unsure`: what a script looks for."""
-    word = "PASS" if found.outcome == "pass" else "FAIL"
+    """`harness check: UNSURE 7 gates, 0 failed, 1 unsure, 1 under-powered`: what a script looks for."""
+    word = _WORDS[found.outcome]
     barred = found.count("not comparable")
     more = f", {barred} not comparable" if barred else ""
+    if found.underpowered:
+        more += f", {found.underpowered} under-powered"
     return (
         f"harness check: {word} {count(len(found.cases), 'gate')}, {found.count('failed')} failed, "
         f"{found.count('unsure')} unsure{more}"
@@ -103,10 +111,25 @@ def _unsure(found: GateReport) -> str:
 
 def _notes(found: GateReport) -> list[str]:
     told = dict.fromkeys(f"{case.rule}: {note}" for case in found.cases for note in case.notes)
-    lines = [*found.notes, *told]
+    lines = [*found.notes, *told, *_next_steps(found)]
     if len(lines) <= _MOST_NOTES:
         return lines
     return [*lines[:_MOST_NOTES], f"and {len(lines) - _MOST_NOTES:,} more: `--format json` has all"]
+
+
+def _next_steps(found: GateReport) -> list[str]:
+    """Each next step once, with the gates and variants it concerns, and a word on gates without power."""
+    steps: dict[str, list[str]] = {}
+    for case in found.cases:
+        if case.next_step is not None:
+            steps.setdefault(case.next_step, []).append(f"{case.rule}, {case.variant}")
+    lines = [f"to decide {'; '.join(cases[:6])}: {step}" for step, cases in steps.items()]
+    if found.underpowered:
+        lines.append(
+            f"warning: {count(found.underpowered, 'gate')} under-powered: a drop of twice what is allowed "
+            "is detected in less than 80 % of cases"
+        )
+    return lines
 
 
 def to_table(found: GateReport) -> str:
@@ -116,7 +139,7 @@ def to_table(found: GateReport) -> str:
 
 def to_markdown(found: GateReport) -> str:
     """Verdict, table and notes, as a step summary shows them."""
-    word = "pass" if found.outcome == "pass" else "FAIL"
+    word = _WORDS[found.outcome]
     sections = [
         f"# {markdown_text(f'{word}: {title(found)}')}",
         _list(_terms(found)),
@@ -137,7 +160,7 @@ def to_csv(found: GateReport) -> str:
     writer.writerow(_CSV_COLUMNS)
     for case in found.cases:
         low, high = case.interval or (None, None)
-        numbers = (case.value, case.baseline, case.drop, case.limit, low, high)
+        numbers = (case.value, case.baseline, case.drop, case.limit, low, high, case.detectable)
         words = (case.rule, case.kind, case.variant, case.verdict, case.metric or "", case.unit or "")
         writer.writerow(
             [csv_cell(word) for word in words]
@@ -161,7 +184,7 @@ def gate_cases(found: GateReport) -> list[Case]:
             classname=f"harness.{found.suite}.{case.kind}",
             status=words[case.verdict],
             message=f"{case.verdict}: {case.reason}",
-            details="\n".join(case.notes),
+            details="\n".join([*case.notes, *([case.next_step] if case.next_step else [])]),
         )
         for case in found.cases
     ]

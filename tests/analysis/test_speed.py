@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import itertools
 import math
 
 import numpy as np
@@ -9,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness.analysis.speed import compare_trials
+from harness.analysis.speed import RunVariance, Separate, compare_trials
 
 BEFORE, AFTER = [10.0, 10.4, 9.7, 10.1], [15.2, 15.0, 14.6, 15.9]
 
@@ -24,20 +23,40 @@ def test_the_p_value_is_scipy_s_t_test_of_logarithms(paired: bool) -> None:
 
 
 @pytest.mark.parametrize("paired", [True, False])
-def test_the_interval_is_the_bootstrap_s_by_enumeration(paired: bool) -> None:
-    before, after = np.array(BEFORE[:3]), np.array(AFTER[:3])
-    draws = [np.array(rows) for rows in itertools.product(range(3), repeat=3)]
-    pairs = [(rows, rows) for rows in draws] if paired else list(itertools.product(draws, draws))
-    ratios = [np.median(after[b]) / np.median(before[a]) for a, b in pairs]
-    found = compare_trials(BEFORE[:3], AFTER[:3], paired=paired)
-    expected = np.quantile(ratios, [0.025, 0.975], method="inverted_cdf")
-    assert found.interval == pytest.approx(expected, rel=1e-9)
+def test_the_interval_is_that_of_the_same_t_test(paired: bool) -> None:
+    found = compare_trials(BEFORE, AFTER, paired=paired)
+    logs = np.log(AFTER), np.log(BEFORE)
+    test = stats.ttest_rel(*logs) if paired else stats.ttest_ind(*logs, equal_var=False)
+    expected = np.exp(test.confidence_interval(0.95))
+    assert found.interval(0.05) == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_noise_band_is_scaled_to_the_number_of_trials_compared() -> None:
+    tight = [10.0, 10.001, 9.999, 10.0]
+    slower = [10.3, 10.302, 10.298, 10.301]
+    one_pair = compare_trials(tight, slower, paired=True, band=0.04)
+    # Four trials a side differ by half as much as two single runs.
+    low, high = one_pair.interval(0.05) or (0.0, 0.0)
+    assert (low, high) == pytest.approx((1.03 / 1.04**0.5, 1.03 * 1.04**0.5), rel=1e-3)
+    assert one_pair.p is not None
+    assert one_pair.p < 0.05
+
+
+def test_separate_runs_are_tested_only_with_the_variance_between_runs() -> None:
+    unknown = compare_trials(BEFORE, AFTER, paired=False, separate=Separate())
+    assert (unknown.p, unknown.interval(0.05)) == (None, None)
+    assert "two separate runs" in (unknown.reason or "")
+    known = compare_trials(BEFORE, AFTER, paired=False, separate=Separate(RunVariance(0.05**2, 6)))
+    alone = compare_trials(BEFORE, AFTER, paired=False)
+    assert known.p is not None
+    assert alone.p is not None
+    assert known.p > alone.p
 
 
 def test_one_trial_gives_a_ratio_and_no_test() -> None:
     for before, after in (([10.0], [15.0]), ([10.0], [15.0, 15.0]), ([10.0, 11.0], [15.0])):
         found = compare_trials(before, after, paired=False)
-        assert (found.p, found.interval, found.detectable) == (None, None, None)
+        assert (found.p, found.interval(0.05), found.detectable(0.05)) == (None, None, None)
         assert found.reason == "one trial: no interval, not a test"
 
 
@@ -56,10 +75,11 @@ def test_constant_sides_have_no_p_value_and_say_why() -> None:
     st.lists(st.floats(1e-6, 1e9), min_size=1, max_size=6),
 )
 def test_any_positive_numbers_give_finite_ones(before: list[float], after: list[float]) -> None:
-    found = compare_trials(before, after, paired=False, resamples=200)
-    numbers = [found.value, *(found.interval or ()), found.p or 0.0, found.detectable or 0.0]
+    found = compare_trials(before, after, paired=False)
+    interval = found.interval(0.05)
+    numbers = [found.value, *(interval or ()), found.p or 0.0, found.detectable(0.05) or 0.0]
     assert all(math.isfinite(number) for number in numbers)
-    assert found.interval is None or found.interval[0] <= found.interval[1]
+    assert interval is None or interval[0] <= interval[1]
 
 
 def test_a_ratio_needs_numbers_above_zero() -> None:

@@ -84,8 +84,9 @@ def test_a_report_against_itself_ends_with_0_and_its_last_line_says_pass(check: 
 def test_a_real_drop_ends_with_1(check: Check) -> None:
     code, output, _ = check(write("b.json", made(0.8, 15.0)), "--baseline", write("a.json", made()))
     assert code == 1
-    assert output.splitlines()[-1] == "harness check: FAIL 12 gates, 4 failed, 0 unsure"
-    assert "allowed 10%" in output
+    assert output.splitlines()[-1] == "harness check: FAIL 12 gates, 2 failed, 2 unsure, 2 under-powered"
+    assert "allowed 2 points" in output
+    assert "harness ab BASE CANDIDATE" in " ".join(output.split())
 
 
 def test_nothing_comparable_ends_with_3_and_names_the_command_for_a_baseline(check: Check) -> None:
@@ -150,12 +151,28 @@ def test_a_degenerate_trial_is_red_by_default(check: Check) -> None:
 
 
 def test_unsure_warns_or_fails(check: Check) -> None:
-    report = write("a.json", made(0.9, speed=25.0))
+    report, base = write("b.json", made(0.9, speed=25.0)), write("a.json", made(0.9, speed=26.0))
     gate = ("--no-suite-gates", "-g", "train_real_tokens_per_second drop<=0.1%")
-    code, output, _ = check(report, "--baseline", report, *gate)
+    code, output, _ = check(report, "--baseline", base, *gate)
     assert code == 0
-    assert output.splitlines()[-1].endswith("0 failed, 2 unsure")
-    assert check(report, "--baseline", report, *gate, "--on-unsure", "fail")[0] == 1
+    assert output.splitlines()[-1] == "harness check: UNSURE 8 gates, 0 failed, 2 unsure"
+    assert check(report, "--baseline", base, *gate, "--on-unsure", "fail")[0] == 1
+
+
+def test_more_ends_with_the_number_of_seeds_that_decide(check: Check) -> None:
+    rows = [(0, 0.90, 0.88), (1, 0.89, 0.90), (2, 0.91, 0.87), (3, 0.88, 0.89)]
+
+    def scored(side: int) -> Report:
+        results = [make_result(make_trial(seed=row[0]), accuracy=row[side], examples=400) for row in rows]
+        return make_report(results)
+
+    base, report = write("a.json", scored(1)), write("b.json", scored(2))
+    gate = ("--no-suite-gates", "-g", "eval_accuracy drop<=0.02", "--on-unsure", "more")
+    code, output, errors = check(report, "--baseline", base, *gate)
+    assert code == 1
+    assert re.search(r"add seeds: \d+ a side decide the gates that are unsure", errors)
+    assert "detects drops of" in output
+    assert "under-powered" in output.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
@@ -247,7 +264,7 @@ def test_junit_has_one_case_a_gate(check: Check) -> None:
         write("b.json", made(0.8, 15.0)), "--baseline", write("a.json", made()), "--format", "junit"
     )
     suite = ET.fromstring(output)[0]
-    assert (suite.attrib["tests"], suite.attrib["failures"], suite.attrib["errors"]) == ("12", "4", "0")
+    assert (suite.attrib["tests"], suite.attrib["failures"], suite.attrib["errors"]) == ("12", "2", "0")
 
 
 def test_in_a_step_of_github_actions_annotations_and_summary_are_written(
@@ -259,7 +276,7 @@ def test_in_a_step_of_github_actions_annotations_and_summary_are_written(
     code, output, errors = check(worse, "--baseline", base, "--format", "json")
     assert code == 1
     assert GateReport.model_validate_json(output).outcome == "fail"
-    assert errors.count("::error title=") == 4
+    assert errors.count("::error title=") == 2
     assert Path("summary.md").read_text().startswith("# FAIL: gates of padding")
     code, _, errors = check(write("c.json", b"{"))
     assert code == 2

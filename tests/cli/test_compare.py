@@ -57,7 +57,9 @@ def test_two_reports_are_compared_and_standard_output_carries_the_table_alone(wr
     done = _harness(write("old.json"), write("new.json", _report("new", speed=50.0)))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("new against old\n")
-    assert "better" in done.stdout
+    shown = " ".join(done.stdout.split())
+    assert "to decide static, new, train_real_tokens_per_second" in shown
+    assert "harness ab BASE CANDIDATE" in shown
 
 
 def test_variants_are_compared_along_an_axis_against_the_chosen_one(write: Write) -> None:
@@ -119,7 +121,7 @@ def test_speed_across_devices_is_a_ratio_and_a_verdict_only_if_asked(write: Writ
         assert {row["across_devices"] for row in rows} == {"yes"}
         assert all(float(row["effect"]) > 5 for row in rows)
         words[flag] = {row["verdict"] for row in rows}
-    assert words == {(): {"not comparable"}, ("--speed-across-devices",): {"better"}}
+    assert words == {(): {"not comparable"}, ("--speed-across-devices",): {"unsure"}}
 
 
 def test_json_is_valid_and_holds_the_explanation(write: Write) -> None:
@@ -140,7 +142,10 @@ def test_an_output_file_gets_the_format_of_its_ending(write: Write, tmp_path: Pa
     assert _harness(one, two, "--output", tmp_path / "c.what").returncode == 2
 
 
-@pytest.mark.parametrize(("margin", "shown"), [("2%", "±2 points"), ("0.03", "±3 points")])
+@pytest.mark.parametrize(
+    ("margin", "shown"),
+    [("2%", "±2 points"), ("0.03", "±3 points"), ("eval_f1=0.03", "accuracy ±2 points, F1 ±3 points")],
+)
 def test_a_margin_is_a_share_or_a_percentage(write: Write, margin: str, shown: str) -> None:
     assert shown in _harness(write("a.json"), write("b.json"), "--margin", margin).stdout
 
@@ -152,6 +157,8 @@ def test_a_margin_is_a_share_or_a_percentage(write: Write, margin: str, shown: s
         ("--margin", "1.5"),
         ("--margin", "nan"),
         ("--margin", "two"),
+        ("--margin", "0.02", "--margin", "0.03"),
+        ("--margin", "eval_loss=0.1"),
         ("--metric", "accuracy"),
         ("--allow-mismatch", "everything"),
         ("--by", "padding"),

@@ -11,6 +11,7 @@ from markdown_it import MarkdownIt
 
 from harness.analysis.comparison import compare
 from harness.analysis.comparison_models import Comparison
+from harness.analysis.speed import RunVariance
 from harness.output.comparison import COMPARISON_FORMATS, comparison_table
 from harness.output.comparison_notes import MOST_NOTES
 from harness.output.tables import plain
@@ -19,6 +20,7 @@ from harness.trial import Train
 from tests.factories import make_report, make_result, make_trial
 from tests.output.hostile import HOSTILE, hostile_report
 
+CALIBRATED = {"train_real_tokens_per_second": RunVariance(0.001**2, 9)}
 ALLOWED = ("data", "stand_in", "metric_version", "weights", "precision", "device", "torch", "libraries")
 TEXT_FORMATS = [name for name in COMPARISON_FORMATS if name != "json"]
 
@@ -35,25 +37,35 @@ def _report(run: str, accuracy: float, speed: float) -> Report:
 
 
 def _compared() -> Comparison:
-    return compare([_report("old", 0.90, 100.0), _report("new", 0.80, 200.0)], explain=True)
+    reports = [_report("old", 0.90, 100.0), _report("new", 0.80, 200.0)]
+    return compare(reports, run_variance=CALIBRATED, explain=True)
 
 
 def test_a_person_reads_the_words_first_and_then_what_they_rest_on() -> None:
-    compared = compare([_report("old", 0.90, 100.0), _report("new", 0.80, 200.0)])
+    reports = [_report("old", 0.90, 100.0), _report("new", 0.80, 200.0)]
+    compared = compare(reports, run_variance=CALIBRATED)
     assert plain(comparison_table(compared)) == (
         "new against old\n"
-        "verdicts at 5 %, adjusted by Holm over 6 tests; same: inside ±2 points; "
-        "intervals from 10,000 resamples\n"
+        "verdicts at 5 %, adjusted by Holm over 6 tests; quality variances from 10,000 resamples\n"
+        "same: inside accuracy ±2 points, F1 ±2 points, by two one-sided tests at 5 %\n"
         "\n"
-        "                                                                  p  would\n"
-        "variant  metric         verdict       change  95 % interval  (Holm)   find  baseline  candidate\n"
-        "───────────────────────────────────────────────────────────────────────────────────────────────\n"
-        "static   accuracy       worse    -8.7 points  -11.5 to -5.8  <0.001           88.7 %     80.1 %\n"
-        "static   F1             worse    -7.1 points   -9.5 to -4.7  <0.001           91.4 %     84.3 %\n"
-        "static   real tokens/s  better        2.00 x   1.96 to 2.03  <0.001            5.36k      10.7k\n"
-        "dynamic  accuracy       worse    -8.7 points  -11.5 to -5.8  <0.001           88.7 %     80.1 %\n"
-        "dynamic  F1             worse    -7.1 points   -9.5 to -4.7  <0.001           91.4 %     84.3 %\n"
-        "dynamic  real tokens/s  better        2.00 x   1.96 to 2.03  <0.001            5.36k      10.7k\n"
+        "                                                                           p        min.\n"
+        "variant  metric         verdict       change                interval  (Holm)  detectable  baseline"
+        "  candidate\n"
+        "──────────────────────────────────────────────────────────────────────────────────────────────────"
+        "───────────\n"
+        "static   accuracy       worse    -8.7 points  -11.9 to -5.4 (97.5 %)   0.001                88.7 %"
+        "     80.1 %\n"
+        "static   F1             worse    -7.1 points  -10.1 to -4.1 (98.8 %)   0.001                91.4 %"
+        "     84.3 %\n"
+        "static   real tokens/s  better        2.00 x   1.94 to 2.06 (99.2 %)  <0.001                 5.33k"
+        "      10.7k\n"
+        "dynamic  accuracy       worse    -8.7 points  -11.9 to -5.4 (97.5 %)   0.001                88.7 %"
+        "     80.1 %\n"
+        "dynamic  F1             worse    -7.1 points  -10.1 to -4.1 (98.8 %)   0.001                91.4 %"
+        "     84.3 %\n"
+        "dynamic  real tokens/s  better        2.00 x   1.94 to 2.06 (99.2 %)  <0.001                 5.33k"
+        "      10.7k\n"
     )
 
 
@@ -73,9 +85,9 @@ def test_what_is_worse_fails_as_a_test_case_and_as_an_annotation() -> None:
 def test_at_eighty_columns_no_number_is_broken() -> None:
     shown = plain(comparison_table(_compared()), 80)
     assert all(len(line) <= 80 for line in shown.splitlines())
-    for column in ("worse", "2.00 x", "-11.5 to -5.8"):
+    for column in ("worse", "2.00 x", "-11.9 to -5.4 (97.5 %)"):
         assert column in shown
-    assert "left out at this width: baseline, candidate" in shown
+    assert "left out at this width: p (Holm), baseline, candidate" in shown
 
 
 def test_too_many_notes_say_how_many_are_left_out() -> None:

@@ -1,0 +1,1 @@
+"""Programs that develop the project and are no part of the package."""

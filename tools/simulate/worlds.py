@@ -1,0 +1,119 @@
+"""Worlds of known truth: classifiers that differ by seed on MRPC's numbers, and machines that drift."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize, special
+
+EXAMPLES: Final = 408
+POSITIVE: Final = 279
+LABELS: Final = np.concatenate(
+    [np.ones(POSITIVE, dtype=np.int64), np.zeros(EXAMPLES - POSITIVE, dtype=np.int64)]
+)
+
+_GRID: Final = 20_000
+_SMALLEST: Final = 1e-12
+
+Integers = NDArray[np.integer[Any]]
+Draw = np.random.Generator
+
+
+@dataclass(frozen=True)
+class QualityWorld:
+    """Trained classifiers on 408 examples, of which 279 are positive.
+
+    Each example has a probability of being classified right, drawn from a beta distribution, which a seed
+    shifts. `accuracy` is the mean, `discordance` the share of examples on which two runs of one recipe
+    differ in being right, apart from seeds, and `seed_sd` the standard deviation of the true accuracy over
+    seeds.
+    """
+
+    accuracy: float = 0.84
+    discordance: float = 0.08
+    seed_sd: float = 0.012
+
+    @cached_property
+    def _shape(self) -> tuple[float, float]:
+        share = self.discordance / (2 * self.accuracy * (1 - self.accuracy))
+        total = share / (1 - share)
+        return self.accuracy * total, (1 - self.accuracy) * total
+
+    @cached_property
+    def _scores(self) -> NDArray[np.float64]:
+        shares = (np.arange(_GRID) + 0.5) / _GRID
+        right = special.betaincinv(*self._shape, shares)
+        return np.asarray(special.ndtri(np.clip(right, _SMALLEST, 1 - _SMALLEST)))
+
+    @cached_property
+    def _luck_sd(self) -> float:
+        slope = np.exp(-(self._scores**2) / 2).mean() / np.sqrt(2 * np.pi)
+        return float(self.seed_sd / slope)
+
+    def shift(self, change: float) -> float:
+        """The shift of every example that changes the expected accuracy by this much."""
+        base = special.ndtr(self._scores).mean()
+        return float(
+            optimize.brentq(lambda by: special.ndtr(self._scores + by).mean() - base - change, -9, 9)
+        )
+
+    def draw(self, random: Draw, before: int, after: int, shift: float = 0.0) -> tuple[Integers, Integers]:
+        """Predictions of both sides, (before, N) and (after, N); the candidate is shifted."""
+        right = np.clip(random.beta(*self._shape, EXAMPLES), _SMALLEST, 1 - _SMALLEST)
+        scores = special.ndtri(right)
+        return self._side(random, scores, before), self._side(random, scores + shift, after)
+
+    def _side(self, random: Draw, scores: NDArray[np.float64], seeds: int) -> Integers:
+        luck = random.normal(0, self._luck_sd, (seeds, 1))
+        right = random.normal(size=(seeds, EXAMPLES)) < scores + luck
+        return np.where(right, LABELS, 1 - LABELS)
+
+
+@dataclass(frozen=True)
+class SpeedWorld:
+    """Trials of equal programs on one machine, as times.
+
+    `noise` is the relative standard deviation of a trial, `state` that of the machine between runs. `drift`
+    is by how much the machine slows from the first to the last trial of a run. `heavy` gives a trial in ten
+    five times the noise.
+    """
+
+    noise: float = 0.03
+    state: float = 0.0
+    drift: float = 0.0
+    heavy: bool = False
+
+    def run(
+        self, random: Draw, variants: int, trials: int, order: Callable[[int, int], list[int]]
+    ) -> NDArray[np.float64]:
+        """Times of one run, (variants, trials); `order` gives the variants' order for each seed."""
+        times = np.empty((variants, trials))
+        state = random.normal(0, self.state)
+        total = max(variants * trials - 1, 1)
+        place = 0
+        for seed in range(trials):
+            for variant in order(seed, variants):
+                slow = np.log1p(self.drift * place / total)
+                times[variant, seed] = np.exp(state + slow + self._noise(random))
+                place += 1
+        return times
+
+    def _noise(self, random: Draw) -> float:
+        wide = 5.0 if self.heavy and random.random() < 0.1 else 1.0
+        return float(random.normal(0, self.noise * wide))
+
+
+def alternating(seed: int, variants: int) -> list[int]:
+    """The order of a plan: variants in turn, reversed for every second seed."""
+    order = list(range(variants))
+    return order[::-1] if seed % 2 else order
+
+
+def fixed(_seed: int, variants: int) -> list[int]:
+    """The same order for every seed."""
+    return list(range(variants))
