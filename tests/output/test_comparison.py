@@ -58,13 +58,13 @@ def test_a_person_reads_the_words_first_and_then_what_they_rest_on() -> None:
         "     80.1 %\n"
         "static   F1             worse    -7.1 points  -10.1 to -4.1 (98.8 %)   0.001                91.4 %"
         "     84.3 %\n"
-        "static   real tokens/s  better        2.00 x   1.94 to 2.06 (99.2 %)  <0.001                 5.33k"
+        "static   real tokens/s  better        2.00 x   1.92 to 2.08 (99.2 %)  <0.001                 5.36k"
         "      10.7k\n"
         "dynamic  accuracy       worse    -8.7 points  -11.9 to -5.4 (97.5 %)   0.001                88.7 %"
         "     80.1 %\n"
         "dynamic  F1             worse    -7.1 points  -10.1 to -4.1 (98.8 %)   0.001                91.4 %"
         "     84.3 %\n"
-        "dynamic  real tokens/s  better        2.00 x   1.94 to 2.06 (99.2 %)  <0.001                 5.33k"
+        "dynamic  real tokens/s  better        2.00 x   1.92 to 2.08 (99.2 %)  <0.001                 5.36k"
         "      10.7k\n"
     )
 
