@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from harness.analysis.gates import check as check
     from harness.results.reading import load_report as load_report
     from harness.runs import RunOptions as RunOptions
+    from harness.runs import Side as Side
+    from harness.runs import run_along as run_along
+    from harness.runs import run_sides as run_sides
     from harness.runs import run_suite as run_suite
     from harness.suite.reading import load_suite as load_suite
 
@@ -24,6 +27,9 @@ _PUBLIC: Final = {
     "compare": "harness.analysis.comparison",
     "load_report": "harness.results.reading",
     "run_suite": "harness.runs",
+    "run_sides": "harness.runs",
+    "run_along": "harness.runs",
+    "Side": "harness.runs",
     "RunOptions": "harness.runs",
     "load_suite": "harness.suite.reading",
 }

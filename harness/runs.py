@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness.execution import ab
 from harness.execution import run as execution
+from harness.execution.ab import Side
 from harness.execution.options import Run, RunOptions, Seams
 from harness.job import Observer, Progress
 from harness.output.html import to_html
@@ -14,7 +16,7 @@ from harness.results.writing import to_json
 from harness.suite.models import Suite
 from harness.trial import Trial
 
-__all__ = ["Run", "RunOptions", "Silent", "run_suite"]
+__all__ = ["Run", "RunOptions", "Side", "Silent", "run_along", "run_sides", "run_suite"]
 
 
 class Silent:
@@ -60,6 +62,71 @@ def run_suite(
     return execution.run_suite(
         suite,
         to_json(suite) if suite_text is None else suite_text,
+        options or RunOptions(),
+        observer=observer or Silent(),
+        render=_render,
+        seams=seams,
+    )
+
+
+def run_sides(
+    base: Side,
+    candidate: Side,
+    options: RunOptions | None = None,
+    *,
+    observer: Observer | None = None,
+    seams: Seams | None = None,
+) -> tuple[Run, Run]:
+    """Run the trials of two sides in turn on this machine, and write a report for each.
+
+    Args:
+        base: the suite and the code to compare with.
+        candidate: the other side.
+        options: how, for both; None takes the defaults of `harness ab`.
+        observer: told of everything as it happens.
+        seams: for tests.
+
+    Raises:
+        HarnessError: as `harness.execution.ab.run_sides` describes.
+        KeyboardInterrupt: interrupted before the first trial, or twice.
+    """
+    return ab.run_sides(
+        base,
+        candidate,
+        options or RunOptions(),
+        observer=observer or Silent(),
+        render=_render,
+        seams=seams,
+    )
+
+
+def run_along(
+    suite: Suite,
+    axis: str,
+    options: RunOptions | None = None,
+    *,
+    suite_text: bytes | None = None,
+    observer: Observer | None = None,
+    seams: Seams | None = None,
+) -> Run:
+    """Run a suite so that the trials that differ in one axis alone take turns, and write its report.
+
+    Args:
+        suite: what to run, with two or more levels of the axis.
+        axis: `engine`, `padding`, `train.learning_rate`; any but `device`.
+        options: how; None takes the defaults of `harness ab`.
+        suite_text: the suite file, of which the run directory keeps a copy; None writes the suite as JSON.
+        observer: told of everything as it happens.
+        seams: for tests.
+
+    Raises:
+        HarnessError: as `harness.execution.ab.run_along` describes.
+        KeyboardInterrupt: interrupted before the first trial, or twice.
+    """
+    return ab.run_along(
+        suite,
+        to_json(suite) if suite_text is None else suite_text,
+        axis,
         options or RunOptions(),
         observer=observer or Silent(),
         render=_render,

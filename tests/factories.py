@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from harness.analysis.noise import Noise, accumulated, noise_of
 from harness.environment import Cpu, Device, Environment
 from harness.results.models import (
     Checkpoint,
@@ -16,6 +17,8 @@ from harness.results.models import (
     Epoch,
     Measurement,
     Predictions,
+    Probe,
+    ProbeReading,
     Report,
     TrialResult,
     measured,
@@ -136,6 +139,33 @@ def _scores(predictions: Predictions) -> tuple[float, float, float, float]:
         (tp * tn - fp * fn) / spread if spread else 0.0,
         sum(losses) / len(losses),
     )
+
+
+def make_probe(
+    before: float = 1.0, after: float = 1.0, *, copy: float | None = None, load: float | None = 0.1
+) -> Probe:
+    """A probe whose readings are these multiples of 100 GFLOP/s and, of the copy unless given, of 10 GB/s."""
+
+    def reading(factor: float) -> ProbeReading:
+        return ProbeReading(
+            matmul_flops_per_second=factor * 1e11,
+            copy_bytes_per_second=(factor if copy is None else copy) * 1e10,
+            load_average=load,
+        )
+
+    return Probe(work="fp32 product, copy", before=reading(before), after=reading(after))
+
+
+def make_noise(*states: Sequence[float]) -> Noise:
+    """A calibration of the machine of `make_result`, by the samples per second of the runs of each state."""
+    noise = None
+    for place, speeds in enumerate(states):
+        runs = [
+            make_report([make_result(samples_per_second=speed)], run=f"state-{place}") for speed in speeds
+        ]
+        noise = accumulated(noise, noise_of(runs))
+    assert noise is not None
+    return noise
 
 
 def make_checkpoint(**changes: Any) -> Checkpoint:

@@ -103,7 +103,7 @@ def _pooled(known: Sequence[Components]) -> Components:
     total = sum(variances)
     floor = sum(each.floor for each in known) / count**2
     # The state of the machine is common to all variants of a run: its variance is not averaged away.
-    return Components(Part(total, total**2 / uncertainty), added=known[0].added, floor=floor, least=floor)
+    return replace(known[0], between=Part(total, total**2 / uncertainty), floor=floor, least=floor)
 
 
 def _summary(contrasts: Sequence[Contrast], *, effect: Effect | None, case: Case | None = None) -> Contrast:

@@ -14,6 +14,7 @@ from typing import Final
 
 from harness.analysis.naming import axes, label, shown_axes, varying_axes
 from harness.analysis.parity import proofs
+from harness.analysis.sessions import axes_of_sides
 from harness.errors import InvalidInputError, NotComparableError
 from harness.results.models import Report, TrialResult
 
@@ -75,10 +76,14 @@ def variants(report: Report) -> list[Variant]:
 
 
 def align_reports(baseline: Report, candidate: Report, name: str) -> list[Pair]:
-    """Every variant of the baseline with its partner or None, then those that only the candidate has."""
+    """Every variant of the baseline with its partner or None, then those that only the candidate has.
+
+    The sides of one A/B session are matched without the axes in which their suites differ.
+    """
+    apart = axes_of_sides([baseline, candidate])
     before = variants(baseline)
-    left = {_key(variant): variant for variant in variants(candidate)}
-    partners = [[left.pop(key)] if (key := _key(variant)) in left else [] for variant in before]
+    left = {_key(variant, apart): variant for variant in variants(candidate)}
+    partners = [[left.pop(key)] if (key := _key(variant, apart)) in left else [] for variant in before]
     alone = _across_devices(before, partners, list(left.values()))
     pairs = [
         Pair(name, variant, each)

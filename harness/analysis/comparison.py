@@ -15,6 +15,7 @@ from harness.analysis.conditions import CONDITIONS
 from harness.analysis.contrasts import Evidence, gather
 from harness.analysis.explanation import explain_pairs
 from harness.analysis.resampling import RESAMPLES
+from harness.analysis.sessions import ALLOWED_IN_SESSION, axes_of_sides, in_one_session
 from harness.analysis.speed import RunVariance
 from harness.analysis.terms import (
     DEFAULT_MARGIN,
@@ -97,15 +98,22 @@ def compare_in_full(  # noqa: PLR0913 - the question's terms, each of them a def
     chosen = checked_metrics(default_metrics(reports) if metrics is None else metrics)
     check_terms(allow_mismatch, noise or {})
     reference, pairs, apart = _pairs(reports, baseline, by, names)
+    session = in_one_session(reports)
     terms = Terms(
         metrics=chosen,
         margins=margins_of(margin, chosen),
-        allowed=frozenset([*allow_mismatch, *(["device"] if speed_across_devices else [])]),
+        allowed=frozenset(
+            [
+                *allow_mismatch,
+                *(["device"] if speed_across_devices else []),
+                *(ALLOWED_IN_SESSION if session else []),
+            ]
+        ),
         noise=noise or {},
         apart=apart,
         # Trials on different devices of one run may have run at the same time, not in turn.
-        interleaved=by is not None and by != "device",
-        one_run=by is not None,
+        interleaved=session or (by is not None and by != "device"),
+        one_run=by is not None or session,
         run_variance=run_variance or {},
     )
     labels = pair_labels(pairs, apart or {"device"})
@@ -127,7 +135,7 @@ def compare_in_full(  # noqa: PLR0913 - the question's terms, each of them a def
         noise=dict(terms.noise),
         rows=tuple(rows),
         mismatches=mismatches,
-        notes=(*unsealed_notes(reports), *_notes(rows)),
+        notes=(*unsealed_notes(reports), *_notes(rows, session=session)),
         explanation=explain_pairs(evidence, labels, apart) if explain else None,
     )
     return comparison, tuple(judged)
@@ -161,7 +169,7 @@ def _pairs(
         if place != baseline
         for pair in align_reports(reports[baseline], report, titles[place])
     ]
-    return titles[baseline], pairs, frozenset()
+    return titles[baseline], pairs, axes_of_sides(reports)
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
@@ -194,8 +202,10 @@ def _mismatches(evidence: Sequence[Evidence], terms: Terms) -> tuple[Mismatch, .
     )
 
 
-def _notes(rows: Sequence[ComparisonRow]) -> tuple[str, ...]:
+def _notes(rows: Sequence[ComparisonRow], *, session: bool) -> tuple[str, ...]:
     notes = []
+    if session:
+        notes.append("one A/B session: the trials of both sides ran in turn; times are paired by seed")
     if any(row.across_devices for row in rows):
         notes.append("the devices differ: their speeds stand side by side, quality is compared as ever")
     return tuple(notes)

@@ -11,6 +11,7 @@ error rate stays at its nominal level from two trials on.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
@@ -45,13 +46,16 @@ class Components:
     `between` is the variance of the mean over trials, estimated from their scatter. `added` are further
     sources that more trials do not reduce: how a recipe interacts with the examples, or a machine that
     differs from run to run. `floor` bounds the total from below; `least` is the part of it that is also in
-    `between`, and shrinks with more trials.
+    `between`, and shrinks with more trials. `most_freedom` bounds the degrees of freedom of the total, for an
+    added source that is known from two or three values: Satterthwaite's would be too many where these happen
+    to be close to each other.
     """
 
     between: Part
     added: tuple[Part, ...] = ()
     floor: float = 0.0
     least: float = 0.0
+    most_freedom: float = math.inf
 
     @property
     def error(self) -> float:
@@ -92,15 +96,18 @@ class Components:
         scale = self.error
         if scale == 0:
             return None
-        unit = scale**2
-        found = _detectable(
-            *(_rounded(value) for value in (self.between.variance / unit, self.floor / unit)),
-            _rounded(min(self.least, self.floor) / unit),
-            _rounded(self.between.freedom),
-            tuple((_rounded(part.variance / unit), _rounded(part.freedom)) for part in self.added),
-            _rounded(alpha),
-        )
+        found = _detectable(self._in_units_of(scale**2), _rounded(alpha))
         return None if found is None else found * scale
+
+    def _in_units_of(self, unit: float) -> Components:
+        """The components over a variance, rounded so that equal situations share one computation."""
+        return Components(
+            Part(_rounded(self.between.variance / unit), _rounded(self.between.freedom)),
+            tuple(Part(_rounded(part.variance / unit), _rounded(part.freedom)) for part in self.added),
+            floor=_rounded(self.floor / unit),
+            least=_rounded(min(self.least, self.floor) / unit),
+            most_freedom=self.most_freedom,
+        )
 
     def trials_for(self, effect: float, trials: int, alpha: float) -> int | None:
         """How many trials a side find this effect with a power of 80 %, with the variances as estimated.
@@ -140,7 +147,7 @@ class Components:
         for part in self.added:
             uncertainty = uncertainty + part.variance**2 / part.freedom
         freedom = np.where(uncertainty > 0, total**2 / np.where(uncertainty > 0, uncertainty, 1.0), 1.0)
-        return total, freedom
+        return total, np.minimum(freedom, self.most_freedom)
 
     def _half_widths(self, between: Floats, alpha: float) -> Floats:
         total, freedom = self._totals(between)
@@ -150,19 +157,10 @@ class Components:
 
 
 @lru_cache(maxsize=1 << 16)
-def _detectable(
-    between: float,
-    floor: float,
-    least: float,
-    freedom: float,
-    added: tuple[tuple[float, float], ...],
-    alpha: float,
-) -> float | None:
+def _detectable(components: Components, alpha: float) -> float | None:
     """`Components.detectable` in units of the standard error."""
-    components = Components(
-        Part(between, freedom), tuple(Part(*part) for part in added), floor=floor, least=least
-    )
-    variances = _plausible(between, least, freedom)
+    between, least = components.between, components.least
+    variances = _plausible(between.variance, least, between.freedom)
     low, high = 0.0, 4.0
     while components.power(high, variances, alpha) < POWER:
         low, high = high, 2 * high
@@ -202,5 +200,5 @@ def _scatter(freedom: float) -> Floats:
 
 
 def _rounded(value: float) -> float:
-    """A value to three significant digits, so that equal situations share one computation."""
+    """A value to three significant digits."""
     return float(f"{value:.{_DIGITS - 1}e}")

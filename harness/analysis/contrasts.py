@@ -13,6 +13,7 @@ from harness.analysis.alignment import Pair
 from harness.analysis.comparison_models import Verdict
 from harness.analysis.conditions import CONDITIONS, STORED_VALUE, concerns
 from harness.analysis.matching import Match, has_degenerate, match
+from harness.analysis.probes import machine_changed, probe_band
 from harness.analysis.resampling import Case
 from harness.analysis.sheets import PairedSheets, Sheet, pair_sheets, read_sheet
 from harness.analysis.speed import Separate, compare_trials
@@ -178,7 +179,7 @@ def _trials(evidence: Evidence, metric: str, terms: Terms) -> Contrast:
         after,
         paired=terms.interleaved,
         band=terms.noise.get(metric),
-        separate=_separate(metric, terms),
+        separate=_separate(matched, metric, terms),
     )
     return Contrast(
         metric,
@@ -188,11 +189,13 @@ def _trials(evidence: Evidence, metric: str, terms: Terms) -> Contrast:
     )
 
 
-def _separate(metric: str, terms: Terms) -> Separate | None:
+def _separate(matched: Match, metric: str, terms: Terms) -> Separate | None:
     """Whether the two sides are runs between which the machine's state may have changed this metric."""
+    # Memory does not depend on how fast the machine was.
     if terms.one_run or family(metric) != "speed" or METRICS[metric].unit == "B":
         return None
-    return Separate(terms.run_variance.get(metric))
+    changed = machine_changed(matched.before, matched.after, probe_band(terms.noise.get(metric)))
+    return Separate(terms.run_variance.get(metric), changed)
 
 
 def _values(results: Sequence[TrialResult], metric: str) -> list[float] | str:

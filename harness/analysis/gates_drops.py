@@ -14,6 +14,7 @@ from harness.analysis.drops import Drop, allowed_drop, drops_of, judge_drops
 from harness.analysis.gates_models import CaseVerdict, GateCase
 from harness.analysis.gates_rules import drop_rule, seeds_text
 from harness.analysis.inputs import mixed_variants
+from harness.analysis.sessions import axes_of_sides
 from harness.analysis.speed import RunVariance
 from harness.analysis.verification import unverifiable
 from harness.errors import NotComparableError
@@ -74,7 +75,8 @@ def set_against(
                 error.message.replace("nothing can be compared", "nothing can be compared with the baseline"),
                 hint=hint,
             ) from error
-    return Against(pairs, pair_labels(pairs, {"device"}), comparison, judged)
+    apart = axes_of_sides([baseline, report]) or {"device"}
+    return Against(pairs, pair_labels(pairs, apart), comparison, judged)
 
 
 def _all_lost(pair: Pair) -> bool:

@@ -7,12 +7,16 @@ from collections.abc import Mapping
 from harness.analysis.gates import check
 from harness.analysis.gates_models import GateReport
 from harness.analysis.gates_rules import bound_rules, drop_rule, is_quality, replaced
+from harness.analysis.speed import RunVariance
 from harness.results.models import Report
 from harness.suite.models import Gate
 
 
 def judge_run(
-    report: Report, baseline: Report | None, noise: Mapping[str, float]
+    report: Report,
+    baseline: Report | None,
+    noise: Mapping[str, float],
+    run_variance: Mapping[str, RunVariance],
 ) -> tuple[GateReport | None, tuple[str, ...]]:
     """Judge a run by its suite's gates.
 
@@ -42,4 +46,5 @@ def judge_run(
             kept.append(left)
     if not kept and baseline is None:
         return None, tuple(skipped)
-    return check(report, baseline=baseline, gates=kept, noise=noise), tuple(skipped)
+    found = check(report, baseline=baseline, gates=kept, noise=noise, run_variance=run_variance)
+    return found, tuple(skipped)

@@ -9,6 +9,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AwareDatetime, Field
 
 from harness.analysis.inputs import mixed_inputs
+from harness.analysis.machine_states import MachineState, add_state, values_by_state
 from harness.analysis.summary import quantile
 from harness.errors import InvalidInputError
 from harness.frozen import Frozen
@@ -30,7 +31,8 @@ class Noise(Frozen):
     """The bands of one machine, as `harness calibrate` stores them.
 
     `bands` holds for each timing metric the b for which 95 % of all pairs of equal runs have a ratio (larger
-    over smaller) of at most 1 + b. `values` are the numbers behind, one a run.
+    over smaller) of at most 1 + b. `values` are the numbers behind, one a run. `states` has the same runs by
+    the state of the machine they ran in; it is empty in files written before states were recorded.
     """
 
     schema_version: Literal[1] = NOISE_SCHEMA_VERSION
@@ -41,6 +43,7 @@ class Noise(Frozen):
     repeats: Annotated[int, Field(ge=LEAST_REPEATS)]
     bands: dict[str, Band]
     values: dict[str, tuple[float, ...]] = Field(default_factory=dict)
+    states: Annotated[tuple[MachineState, ...], Field(exclude_if=lambda states: not states)] = ()
 
 
 def band(values: Sequence[float]) -> float:
@@ -118,7 +121,39 @@ def noise_of(reports: Sequence[Report]) -> Noise:
         repeats=len(results),
         bands={metric: band(found) for metric, found in values.items()},
         values=values,
+        states=(MachineState(id=reports[-1].run, created=reports[-1].created, values=values),),
     )
+
+
+def accumulated(kept: Noise | None, new: Noise) -> Noise:
+    """What was kept of a machine with the states of a new calibration of the same trial added.
+
+    Bands are those of all runs of all states. The calibration of another trial, or of one without states,
+    is replaced.
+    """
+    if kept is None or not kept.states or kept.trial.id != new.trial.id:
+        return new
+    states = kept.states
+    for state in new.states:
+        states = add_state(states, state)
+    values = {
+        metric: tuple(value for found in values_by_state(states, metric) for value in found)
+        for metric in new.values
+        if all(metric in state.values for state in states)
+    }
+    return new.model_copy(
+        update={
+            "repeats": sum(map(_runs, states)),
+            "bands": {metric: band(found) for metric, found in values.items()},
+            "values": values,
+            "states": states,
+        }
+    )
+
+
+def _runs(state: MachineState) -> int:
+    """How many runs a state has: as many as there are numbers of any metric."""
+    return max(map(len, state.values.values()), default=0)
 
 
 def _only_result(report: Report) -> TrialResult:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Final
 
 from pydantic import Field
 
+from harness.analysis.machine_states import run_variance, values_by_state
 from harness.analysis.noise import Noise, band
+from harness.analysis.speed import RunVariance
 from harness.assets.places import wanted_cache_root
 from harness.errors import InvalidInputError
 from harness.frozen import Frozen
@@ -79,7 +82,21 @@ def read_noise(file: Path) -> Noise:
             raise InvalidInputError(
                 f"{file}: the band of {metric} does not follow from its values", hint=_AGAIN
             )
+    if noise.states:
+        _check_states(file, noise)
     return noise
+
+
+def _check_states(file: Path, noise: Noise) -> None:
+    """Refuse states that are not the stored values, each in one state."""
+    if len({state.id for state in noise.states}) != len(noise.states):
+        raise InvalidInputError(f"{file}: two states have the same id", hint=_AGAIN)
+    for metric, values in noise.values.items():
+        by_state = values_by_state(noise.states, metric)
+        if len(by_state) != len(noise.states) or tuple(chain.from_iterable(by_state)) != values:
+            raise InvalidInputError(
+                f"{file}: the values of {metric} do not follow from its states", hint=_AGAIN
+            )
 
 
 def bands_for(reports: Iterable[Report], folder: Path) -> Mapping[str, float]:
@@ -90,6 +107,26 @@ def bands_for(reports: Iterable[Report], folder: Path) -> Mapping[str, float]:
     Raises:
         InvalidInputError: The stored calibration is damaged: without it a verdict on speed would be another.
     """
+    noise = _noise_for(reports, folder)
+    return {} if noise is None else noise.bands
+
+
+def run_variance_for(reports: Iterable[Report], folder: Path) -> Mapping[str, RunVariance]:
+    """Return how much each metric varies between separate runs, for the same reports as `bands_for`.
+
+    Empty, too, where the calibration has a single state of the machine.
+
+    Raises:
+        InvalidInputError: The stored calibration is damaged.
+    """
+    noise = _noise_for(reports, folder)
+    if noise is None:
+        return {}
+    found = {metric: run_variance(values_by_state(noise.states, metric)) for metric in noise.bands}
+    return {metric: each for metric, each in found.items() if each is not None}
+
+
+def _noise_for(reports: Iterable[Report], folder: Path) -> Noise | None:
     places = {
         result.environment.fingerprint
         for report in reports
@@ -97,10 +134,10 @@ def bands_for(reports: Iterable[Report], folder: Path) -> Mapping[str, float]:
         if result.status == "completed" and result.environment is not None
     }
     if len(places) != 1:
-        return {}
+        return None
     (place,) = places
     file = noise_file(folder, place)
-    return read_noise(file).bands if file.exists() else {}
+    return read_noise(file) if file.exists() else None
 
 
 def noise_files(folder: Path) -> list[Path]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from harness.analysis.probes import Deviation
 from harness.results.models import Phase, Status
 from harness.trial import Trial
 
@@ -48,6 +49,7 @@ class Row:
     `peak_memory_bytes` is the largest of any. None: not measured; `unmeasured` says why, by metric.
     `concurrent` is how many trials could run at once: above 1, its times do not count.
     `against_reference` is the mean minus the suite's reference, by metric; empty for stand-ins.
+    `noisy` has the trials during which the machine was not as fast as in the rest of the run, by seed.
     `tokenizing` stands in place of all that is about training where the trials only tokenise.
     `mixed` maps a condition to how the inputs of the trials differ: then nothing is averaged.
     """
@@ -78,6 +80,7 @@ class Row:
     fails_parity: bool
     fastest: bool
     concurrent: int
+    noisy: Mapping[int, Deviation] = field(default_factory=dict)
     tokenizing: Tokenizing | None = None
     mixed: Mapping[str, str] = field(default_factory=dict)
 

@@ -37,9 +37,14 @@ class RunVariance:
 
 @dataclass(frozen=True, slots=True)
 class Separate:
-    """Both sides come from separate runs; `variance` is None where it was never measured."""
+    """Both sides come from separate runs.
+
+    `variance` is None where it was never measured. `changed` states that the machine itself was not equally
+    fast in both, by its probes: then no variance of equal runs allows a verdict.
+    """
 
     variance: RunVariance | None = None
+    changed: str | None = None
 
 
 def compare_trials(
@@ -74,6 +79,8 @@ def compare_trials(
         reach=_LARGEST_RATIO,
         trials=trials,
     )
+    if separate is not None and separate.changed is not None:
+        return replace(effect, reason=separate.changed)
     if np.array_equal(before, after) and np.ptp(before) > 0:
         return replace(effect, reason="both sides have the same number in every trial", identical=True)
     if np.ptp(before) == 0 and np.ptp(after) == 0 and trials > 1:
@@ -107,7 +114,14 @@ def _tested(
         return replace(effect, reason="every pair has the same ratio: no p-value")
     counts = tuple(side.size for side in logs)
     floor = _floor(band, counts, paired=paired)
-    components = Components(between, _added(separate), floor=floor, least=floor)
+    added = _added(separate)
+    components = Components(
+        between,
+        added,
+        floor=floor,
+        least=floor,
+        most_freedom=min((part.freedom for part in added), default=math.inf),
+    )
     kind = "paired t of logarithms" if paired else "Welch's t of logarithms"
     test = kind if separate is None else f"{kind} with the variance between runs"
     return replace(effect, test=test, components=components)

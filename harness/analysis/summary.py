@@ -10,6 +10,7 @@ from typing import Final, Literal
 from harness.analysis.inputs import mixed_variants
 from harness.analysis.naming import labels
 from harness.analysis.parity import failing
+from harness.analysis.probes import Deviation, noisy
 from harness.analysis.rows import Estimate, Failure, Row, Tokenizing
 from harness.results.models import Phase, Report, Status, TrialResult
 
@@ -38,8 +39,14 @@ def summarize(report: Report) -> tuple[Row, ...]:
         )
         for variant, results in variants.items()
     ]
+    disturbed = noisy(report.results)
+    rows = [replace(row, noisy=_of_seeds(variants[row.variant], disturbed)) for row in rows]
     fastest = _fastest(rows, variants)
     return tuple(replace(row, fastest=True) if row.variant in fastest else row for row in rows)
+
+
+def _of_seeds(results: Sequence[TrialResult], found: Mapping[str, Deviation]) -> dict[int, Deviation]:
+    return {result.trial.seed: found[result.trial.id] for result in results if result.trial.id in found}
 
 
 def estimate(values: Iterable[float | None]) -> Estimate | None:

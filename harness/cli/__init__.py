@@ -30,6 +30,7 @@ COMMANDS: Final[dict[str, str]] = {
     "show": "Print a report's table again.",
     "compare": "Compare reports, or the variants of one, and say what is better, worse or the same.",
     "check": "Judge a report by its gates: what a pull request needs to be merged.",
+    "ab": "Run two suites, environments or checkouts in turn on this machine, and compare them.",
     "baseline": "Keep a report to be compared with, list those that are kept.",
     "calibrate": "Measure how far this machine's times differ when nothing does.",
     "rescore": "Score a report's stored logits again, without training.",

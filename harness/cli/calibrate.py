@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,8 +12,16 @@ from typing import Final, Literal
 
 import click
 
-from harness.analysis.noise import LEAST_REPEATS, Noise, calibrate, suite_of
-from harness.analysis.noise_store import clear_noise, noise_files, read_noise, stored_noise, write_noise
+from harness.analysis.machine_states import LEAST_STATES, between_run_band, values_by_state
+from harness.analysis.noise import LEAST_REPEATS, Noise, accumulated, calibrate, suite_of
+from harness.analysis.noise_store import (
+    clear_noise,
+    noise_file,
+    noise_files,
+    read_noise,
+    stored_noise,
+    write_noise,
+)
 from harness.assets.places import cache_root
 from harness.cli.suite_options import (
     assets_option,
@@ -25,7 +35,7 @@ from harness.execution.interrupts import Interrupt
 from harness.execution.options import RunOptions
 from harness.output.cells import Column
 from harness.output.live import view
-from harness.output.numbers import count
+from harness.output.numbers import NOTHING, count, duration
 from harness.output.safe_text import safe_text
 from harness.output.tables import FittedTable, make_console, safe_column
 from harness.results.models import Report
@@ -48,6 +58,11 @@ _BUSY: Final = 0.2
     show_default=True,
     help="How often the same trial is run.",
 )
+@click.option(
+    "--spread",
+    metavar="DURATION",
+    help="Calibrate as many states of the machine instead, this far apart: 10m, 90s, 1h; two runs in each.",
+)
 @click.option("--variant", metavar="ID", help="Which trial, by its id in `plan`. [default: the first]")
 @click.option("--list", "listed", is_flag=True, help="List the stored calibrations and measure nothing.")
 @click.option("--clear", is_flag=True, help="Remove the stored calibrations and measure nothing.")
@@ -59,6 +74,7 @@ def command(
     suite: Path | None,
     overrides: tuple[str, ...],
     repeats: int,
+    spread: str | None,
     variant: str | None,
     listed: bool,
     clear: bool,
@@ -70,6 +86,10 @@ def command(
 
     From then on `compare` calls a change of speed better or worse only where it exceeds that band, and
     `check` warns of a gate that is tighter. Both refuse a calibration that is damaged or was edited.
+
+    Every calibration is one state of the machine and is added to the stored ones. Two separate runs differ by
+    their states too: from two states on, `compare` and `check` test the speed of separate runs. Calibrate
+    again at another time, or use --spread, which stores each state as soon as it is measured.
     """
     if sum((suite is not None, listed, clear)) != 1:
         raise click.UsageError("Give one of SUITE, --list and --clear.")
@@ -80,18 +100,55 @@ def command(
         click.echo(f"removed {count(len(removed), 'calibration')} from {safe_text(str(stored_noise()))}")
         return None
     assert suite is not None
+    pause_s = None if spread is None else _seconds(spread)
     asked = read_suite(suite, overrides)
     trial = _chosen(expand(asked, available_devices()), variant)
     options = RunOptions(assets=assets, reports=reports, fresh=True, parity=False, runner=runner)
-    try:
-        noise = calibrate(suite_of(trial, asked), repeats, lambda one: _run(one, options))
-    except Interrupt as interrupt:
-        _say(f"{interrupt}: nothing was kept")
-        return 128 + interrupt.number
-    file = write_noise(cache_root(_say, ("noise",)) / "noise", noise)
+    states, runs = (1, repeats) if pause_s is None else (repeats, LEAST_REPEATS)
+    for place in range(states):
+        if place and pause_s:
+            _say(f"{place} of {states} states are stored; the next one starts in {duration(pause_s)}")
+            time.sleep(pause_s)
+        try:
+            noise = calibrate(suite_of(trial, asked), runs, lambda one: _run(one, options))
+        except Interrupt as interrupt:
+            _say(f"{interrupt}: {count(place, 'state')} of this calibration stored")
+            return 128 + interrupt.number
+        file, noise = _store(noise)
     make_console(sys.stdout).print(_table(noise))
     _say(f"kept: {file}")
     return None
+
+
+def _store(new: Noise) -> tuple[Path, Noise]:
+    """Add a calibration to the stored ones of its machine; return the file and its content."""
+    folder = cache_root(_say, ("noise",)) / "noise"
+    kept = _kept(noise_file(folder, new.fingerprint))
+    noise = accumulated(kept, new)
+    if kept is not None and noise is new:
+        _say(f"replaced the calibration of another trial, {safe_text(_trial(kept), 500)}")
+    return write_noise(folder, noise), noise
+
+
+def _kept(file: Path) -> Noise | None:
+    """The stored calibration, None where there is none or where it is damaged, which is told."""
+    if not file.exists():
+        return None
+    try:
+        return read_noise(file)
+    except InvalidInputError as error:
+        _say(f"replaced a damaged calibration: {error.message}")
+        return None
+
+
+def _seconds(text: str) -> float:
+    """Seconds of a duration such as `90s`, `10m` or `1.5h`."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
+    if found is None:
+        raise InvalidInputError(
+            f"--spread {text!r} is no duration", hint="Write a number with its unit: 90s, 10m or 1h."
+        )
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
 
 
 def _list(files: Sequence[Path]) -> int | None:
@@ -113,6 +170,7 @@ def _list(files: Sequence[Path]) -> int | None:
             Column("metric", tuple(metric for _, metric, _ in lines), numeric=False),
             Column("band", tuple(f"±{100 * band:.2g} %" for _, _, band in lines)),
             Column("runs", tuple(str(noise.repeats) for noise, _, _ in lines)),
+            Column("states", tuple(str(len(noise.states)) for noise, _, _ in lines)),
         )
         title = f"noise: {count(len(found), 'calibration')} in {safe_text(str(stored_noise()))}"
         table = FittedTable(title, [], [safe_column(column) for column in columns], [])
@@ -152,20 +210,36 @@ def _run(suite: Suite, options: RunOptions) -> Report:
 def _table(noise: Noise) -> FittedTable:
     bands = list(noise.bands.items())
     busy = [metric for metric, band in bands if band > _BUSY and metric.startswith("train_")]
+    between = {metric: between_run_band(values_by_state(noise.states, metric)) for metric, _ in bands}
+    states = count(len(noise.states), "state")
     return FittedTable(
-        title=f"noise of machine {noise.fingerprint}, {count(noise.repeats, 'equal run')}",
+        title=f"noise of machine {noise.fingerprint}, {count(noise.repeats, 'equal run')} in {states}",
         subtitles=[safe_text(_trial(noise), 500)],
         columns=[
             safe_column(column)
             for column in (
                 Column("metric", tuple(metric for metric, _ in bands), numeric=False),
                 Column("band", tuple(f"±{100 * band:.2g} %" for _, band in bands)),
+                Column("between runs", tuple(_between(between[metric]) for metric, _ in bands)),
                 Column("smallest", tuple(f"{min(noise.values[metric]):.4g}" for metric, _ in bands)),
                 Column("largest", tuple(f"{max(noise.values[metric]):.4g}" for metric, _ in bands)),
             )
         ],
-        notes=["is the machine busy? training should vary by a few percent"] if busy else [],
+        notes=[
+            *_advice(len(noise.states)),
+            *(["is the machine busy? training should vary by a few percent"] if busy else []),
+        ],
     )
+
+
+def _between(band: float | None) -> str:
+    return NOTHING if band is None else f"±{100 * band:.2g} %"
+
+
+def _advice(states: int) -> list[str]:
+    if states >= LEAST_STATES:
+        return [f"between runs: two runs of one trial each, at 95 %, from {states} states of the machine"]
+    return ["one state of the machine: calibrate again later, or with --spread 10m, for a band between runs"]
 
 
 def _say(text: str) -> None:

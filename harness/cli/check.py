@@ -12,7 +12,7 @@ import click
 from harness.analysis.gates import check
 from harness.analysis.gates_models import GateReport, OnUnsure
 from harness.analysis.gates_reading import parse_gate, read_gates
-from harness.analysis.noise_store import bands_for, stored_noise
+from harness.analysis.noise_store import bands_for, run_variance_for, stored_noise
 from harness.cli.printing import allow_unsealed_option, encoded, tell_github
 from harness.errors import HarnessError, InvalidInputError
 from harness.output.formats import format_of
@@ -110,6 +110,7 @@ def command(
         if baseline is not None:
             file = find_baseline(baseline, reports, note=_say)
             against = load_report(file, allow_unsealed=allow_unsealed)
+        on_both = [judged] if against is None else [judged, against]
         found = check(
             judged,
             baseline=against,
@@ -117,7 +118,8 @@ def command(
             on_unsure=on_unsure,
             allow_mismatch=allow_mismatch,
             allow_degenerate=allow_degenerate,
-            noise=bands_for([judged] if against is None else [judged, against], stored_noise()),
+            noise=bands_for(on_both, stored_noise()),
+            run_variance=run_variance_for(on_both, stored_noise()),
         )
     except HarnessError as error:
         _write(failure(error, name), output)

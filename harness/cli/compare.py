@@ -13,7 +13,7 @@ import click
 from harness.analysis.comparison import compare
 from harness.analysis.comparison_models import Comparison
 from harness.analysis.conditions import CONDITIONS, STORED_VALUE
-from harness.analysis.noise_store import bands_for, stored_noise
+from harness.analysis.noise_store import bands_for, run_variance_for, stored_noise
 from harness.cli.printing import allow_unsealed_option, encoded, tell_github
 from harness.errors import InvalidInputError
 from harness.output.comparison import COMPARISON_FORMATS, comparison_table
@@ -98,6 +98,7 @@ def command(
         margin=_margins(margins),
         allow_mismatch=allow_mismatch,
         noise=bands_for(loaded, stored_noise()),
+        run_variance=run_variance_for(loaded, stored_noise()),
         names=[_name(path) for path in paths],
         speed_across_devices=speed_across_devices,
         explain=explain,
@@ -106,7 +107,7 @@ def command(
         write_atomic(output, encoded(COMPARISON_FORMATS[name](comparison)))
         click.echo(f"wrote {output}", err=True)
     else:
-        _print(comparison, name)
+        print_comparison(comparison, name)
 
 
 def _with_baseline(reports: Sequence[Path], baseline: str | None) -> tuple[list[Path], int]:
@@ -163,7 +164,8 @@ def _format(wanted: str | None, output: Path | None) -> str:
     return name
 
 
-def _print(comparison: Comparison, name: str) -> None:
+def print_comparison(comparison: Comparison, name: str) -> None:
+    """Print a comparison in the format of that name; in a GitHub step its annotations and summary too."""
     if name == "table" and sys.stdout.isatty():
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")

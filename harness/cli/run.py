@@ -13,10 +13,20 @@ import click
 from harness.cli.printing import print_report, print_stored
 from harness.cli.suite_options import (
     assets_option,
+    fail_fast_option,
+    fresh_option,
+    gates_option,
+    grace_option,
     overrides_option,
+    parity_option,
     reports_option,
+    rerun_option,
+    retries_option,
     runner_option,
+    strict_option,
     suite_argument,
+    trial_timeout_option,
+    wait_option,
 )
 from harness.errors import HarnessError
 from harness.execution.interrupts import Interrupt
@@ -37,23 +47,12 @@ from harness.suite.text import read_bytes, shown
 @overrides_option
 @assets_option
 @reports_option
-@click.option("--strict/--no-strict", help="Run nothing if anything is unavailable.")
-@click.option("--fresh/--no-fresh", help="Start anew, even if an earlier run can be resumed.")
-@click.option("--rerun", type=click.Choice(["failed", "all"]), help="Run these trials of the run again.")
-@click.option(
-    "--trial-timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="SECONDS",
-    help="End a trial that takes longer.",
-)
-@click.option(
-    "--retries",
-    type=click.IntRange(0, 10),
-    default=0,
-    show_default=True,
-    help="More attempts for a trial that was killed, timed out or could not start.",
-)
-@click.option("--fail-fast/--no-fail-fast", help="End the run at the first trial that does not complete.")
+@strict_option
+@fresh_option
+@rerun_option
+@trial_timeout_option
+@retries_option
+@fail_fast_option
 @click.option(
     "--stop-after-same-error",
     "same_error",
@@ -70,14 +69,10 @@ from harness.suite.text import read_bytes, shown
     metavar="N",
     help="Trials at once on one device, for quality alone: above 1 their times do not count.",
 )
-@click.option(
-    "--parity/--no-parity", default=True, show_default=True, help="First prove what each variant computes."
-)
-@click.option(
-    "--gates/--no-gates", default=True, show_default=True, help="Judge the run by its suite's gates."
-)
+@parity_option
+@gates_option
 @click.option("--baseline", help="What the gates measure drops against: a report, or a kept baseline's name.")
-@click.option("--wait/--no-wait", help="Wait while another process works on this run.")
+@wait_option
 @click.option("--json/--no-json", "as_json", help="Print the report as JSON instead of the table.")
 @click.option(
     "--executor",
@@ -92,7 +87,7 @@ from harness.suite.text import read_bytes, shown
     help="The head of the cluster; by default RAY_ADDRESS, or the cluster that this machine is a node of.",
 )
 @runner_option
-@click.option("--grace", "grace_s", type=click.FloatRange(0), default=10.0, hidden=True)
+@grace_option
 def command(
     *,
     suite: Path,
@@ -179,13 +174,24 @@ def _judge(run: Run, baseline: Report | None, *, as_json: bool) -> int:
     """Print what the suite's gates say, and give their exit code; 0 where there is none to judge."""
     if not run.brief.suite.gates and baseline is None:
         return 0
+    return judge(run.report, baseline, as_json=as_json)
+
+
+def judge(report: Report, baseline: Report | None, *, as_json: bool) -> int:
+    """Judge a report by its suite's gates, print the cases and return their exit code."""
     # Most runs have no gates, and these import numpy and scipy.
     from harness.analysis.gates_of_run import judge_run  # noqa: PLC0415
-    from harness.analysis.noise_store import bands_for, stored_noise  # noqa: PLC0415
+    from harness.analysis.noise_store import (  # noqa: PLC0415
+        bands_for,
+        run_variance_for,
+        stored_noise,
+    )
     from harness.output.gates import gate_table, verdict_line  # noqa: PLC0415
 
-    reports = [run.report] if baseline is None else [run.report, baseline]
-    found, skipped = judge_run(run.report, baseline, bands_for(reports, stored_noise()))
+    reports = [report] if baseline is None else [report, baseline]
+    found, skipped = judge_run(
+        report, baseline, bands_for(reports, stored_noise()), run_variance_for(reports, stored_noise())
+    )
     for sentence in skipped:
         _say(sentence)
     if found is None:

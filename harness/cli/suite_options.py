@@ -27,3 +27,32 @@ reports_option = click.option(
     help="Where run directories go.",
 )
 runner_option = click.option("--runner", default=DEFAULT_RUNNER, hidden=True)
+strict_option = click.option("--strict/--no-strict", help="Run nothing if anything is unavailable.")
+fresh_option = click.option("--fresh/--no-fresh", help="Start anew, even if an earlier run can be resumed.")
+rerun_option = click.option(
+    "--rerun", type=click.Choice(["failed", "all"]), help="Run these trials of the run again."
+)
+trial_timeout_option = click.option(
+    "--trial-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="End a trial that takes longer.",
+)
+retries_option = click.option(
+    "--retries",
+    type=click.IntRange(0, 10),
+    default=0,
+    show_default=True,
+    help="More attempts for a trial that was killed, timed out or could not start.",
+)
+fail_fast_option = click.option(
+    "--fail-fast/--no-fail-fast", help="End the run at the first trial that does not complete."
+)
+parity_option = click.option(
+    "--parity/--no-parity", default=True, show_default=True, help="First prove what each variant computes."
+)
+gates_option = click.option(
+    "--gates/--no-gates", default=True, show_default=True, help="Judge the run by its suite's gates."
+)
+wait_option = click.option("--wait/--no-wait", help="Wait while another process works on this run.")
+grace_option = click.option("--grace", "grace_s", type=click.FloatRange(0), default=10.0, hidden=True)

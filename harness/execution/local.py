@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -39,7 +40,7 @@ class Place:
     """Where and how workers run.
 
     `runner` is `module:function`; `folder` the run directory; `environ` the workers' whole environment;
-    `secrets` are values to keep out of every file.
+    `secrets` are values to keep out of every file; `python` is the interpreter that imports the runner.
     """
 
     runner: str
@@ -47,6 +48,7 @@ class Place:
     environ: Mapping[str, str]
     threads: int
     secrets: tuple[str, ...] = ()
+    python: str = sys.executable
 
 
 class LocalExecutor:
@@ -92,7 +94,9 @@ class LocalExecutor:
         self._running[str(folder)] = running
         if self._server is None:
             place = self._place
-            self._server = ServerProcess(place.runner, place.environ, place.folder, place.secrets)
+            self._server = ServerProcess(
+                place.runner, place.environ, place.folder, place.secrets, python=place.python
+            )
         self._server.fork(folder)
 
     def poll(self, timeout_s: float) -> Sequence[Event]:

@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 from harness.assets.models import AssetsMode
 from harness.execution.executor import Executor
+from harness.execution.interpreter import Interpreter
 from harness.execution.local import GRACE_SECONDS, LocalExecutor, Place
 from harness.execution.preflight import Assets, Machine, RealAssets, this_machine
 from harness.execution.resume import Rerun
@@ -34,7 +35,8 @@ class RunOptions:
     errors (0: never). `jobs` trials run at once on a device, and if more than one their times do not count.
     `parity` proves every variant before the first trial. `executor` says where trials run: in processes of
     this machine, or on the Ray cluster at `ray_address` (None: at RAY_ADDRESS, or the one that this machine
-    is a node of). `runner` is `module:function`; `grace_s` is how long a worker that is told to end may take.
+    is a node of). `interpreter` is what local workers use, None for this program's. `runner` is
+    `module:function`; `grace_s` is how long a worker that is told to end may take.
     """
 
     assets: AssetsMode = "auto"
@@ -51,6 +53,7 @@ class RunOptions:
     parity: bool = True
     executor: ExecutorName = "local"
     ray_address: str | None = None
+    interpreter: Interpreter | None = None
     runner: str = DEFAULT_RUNNER
     grace_s: float = GRACE_SECONDS
 

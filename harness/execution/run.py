@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from harness import __version__
-from harness.environment import describe_environment, physical_cores
+from harness.environment import Environment, physical_cores
 from harness.errors import StorageError
 from harness.execution.executors import seams_of
+from harness.execution.interpreter import this_interpreter
 from harness.execution.interrupts import Interrupt, Interrupts, listen
 from harness.execution.local import Place
 from harness.execution.opening import Opened, open_directory
@@ -28,16 +28,16 @@ from harness.execution.private_data import refuse_secrets, without_home
 from harness.execution.proofs import ProofWatch, proof_jobs
 from harness.execution.redaction import redact, secrets_in
 from harness.execution.requirements import require_extra
-from harness.execution.resume import choose, describe_here, take_over_edited
+from harness.execution.resume import Here, choose, describe_here, take_over_edited
 from harness.execution.scheduler import Desk, Policy, not_run, run_jobs
 from harness.execution.worker_environment import worker_environment
 from harness.git_state import describe_git
 from harness.job import Job, Observer
-from harness.results.brief import briefly
+from harness.results.brief import as_it_is, briefly
 from harness.results.folders import is_there
-from harness.results.models import Report, TrialResult
-from harness.results.plan import make_plan
-from harness.results.run_directory import RunDirectory, create_run
+from harness.results.models import Report, Session, TrialResult
+from harness.results.plan import Plan, make_plan
+from harness.results.run_directory import RunDirectory, create_run, find_unfinished
 from harness.results.trial_folder import keep_result
 from harness.suite.matrix import expand
 from harness.suite.models import Measure, Suite
@@ -72,13 +72,14 @@ def run_suite(
     """
     refuse_secrets(suite, secrets_in(os.environ))
     with listen() as interrupts, seams_of(options, seams, observer.note) as chosen:
-        work = _Work(suite, suite_text, options, observer, render, chosen)
+        work = Work(suite, suite_text, options, observer, render, chosen)
         trials = expand(suite, work.machine.devices)
         if options.runner == DEFAULT_RUNNER:
             require_extra("train")
         prepared = work.prepare(trials)
         with work.open(trials) as opened:
             work.take_over(opened, prepared)
+            observer.planned(work.left(opened.directory), work.done)
             with interrupts.patient():
                 work.run_rest(opened.directory, prepared, interrupts)
                 report = work.write_report(
@@ -101,7 +102,7 @@ def prove_suite(
         seams_of(options, seams, observer.note) as chosen,
         TemporaryDirectory(prefix="harness-prove-") as folder,
     ):
-        work = _Work(suite, b"", options, observer, lambda _report: ("", None), chosen)
+        work = Work(suite, b"", options, observer, lambda _report: ("", None), chosen)
         trials = expand(suite, work.machine.devices)
         if options.runner == DEFAULT_RUNNER:
             require_extra("train")
@@ -119,7 +120,7 @@ def prove_suite(
         return proofs
 
 
-class _Work:
+class Work:
     """The steps of one run, and what has become of its trials so far."""
 
     def __init__(
@@ -131,6 +132,7 @@ class _Work:
         render: Render,
         seams: Seams,
     ) -> None:
+        self._interpreter = options.interpreter or this_interpreter()
         self.secrets = secrets_in(os.environ)
         self.machine = seams.machine()
         self._suite = suite
@@ -168,22 +170,31 @@ class _Work:
         # What the Hub's library says of a failure may hold the address it was given, password and all.
         self._observer.note(redact(text, self.secrets))
 
-    def open(self, trials: Sequence[Trial]) -> AbstractContextManager[Opened]:
-        """Hold the run's directory."""
+    def plan(self, trials: Sequence[Trial]) -> Plan:
+        """The plan of these trials of its suite."""
+        return make_plan(self._suite, trials, self._options.assets)
+
+    def has_begun(self, trials: Sequence[Trial]) -> bool:
+        """Whether the newest run of these trials is unfinished and has results."""
+        plan = self.plan(trials)
+        found = find_unfinished(absolute_reports(self._options), plan.suite, plan)
+        return found is not None and bool(found.results(briefly(plan.trials))[0])
+
+    def open(self, trials: Sequence[Trial], *, finished_too: bool = False) -> AbstractContextManager[Opened]:
+        """Hold the run's directory; with `finished_too` that of the newest run even if it is finished."""
         options = self._options
         return open_directory(
-            _absolute(options.reports),
-            make_plan(self._suite, trials, options.assets),
+            absolute_reports(options),
+            self.plan(trials),
             self._suite_text,
             fresh=options.fresh,
-            rerun=options.rerun,
+            rerun=options.rerun or ("failed" if finished_too else None),
             wait=options.wait,
         )
 
     def take_over(self, opened: Opened, prepared: Prepared) -> None:
-        """Keep the finished results that still hold, and tell the observer what is left to do."""
-        say, directory = self._observer.note, opened.directory
-        here = describe_here(self._threads, self._options.jobs, self.machine.processors)
+        """Keep the finished results that still hold."""
+        say, directory, here = self._observer.note, opened.directory, self._here()
         for problem in opened.problems:
             say(f"not counted as done: {problem}")
         if opened.edited is not None:
@@ -196,30 +207,61 @@ class _Work:
         self._results = dict(reuse.results)
         if opened.resumed:
             say(f"resuming {directory.path.name}: {len(self._results)} of {len(planned)} trials are done")
-        rest = [trial for trial in planned if trial.id not in self._results]
-        self._observer.planned(rest, tuple(self._results.values()))
+
+    def _here(self) -> Here:
+        here = describe_here(self._threads, self._options.jobs, self.machine.processors)
+        return replace(here, environment=self._interpreter.environment)
+
+    @property
+    def done(self) -> tuple[TrialResult, ...]:
+        """The results so far."""
+        return tuple(self._results.values())
+
+    def left(self, directory: RunDirectory) -> list[Trial]:
+        """The trials of the plan without a result, in its order."""
+        return [trial for trial in directory.plan.trials if trial.id not in self._results]
+
+    def forget(self, trial_ids: Collection[str]) -> None:
+        """Drop these results: their trials run again."""
+        for trial_id in trial_ids:
+            self._results.pop(trial_id, None)
+
+    def add(self, results: Mapping[str, TrialResult]) -> None:
+        """Take in results by trial id."""
+        self._results |= results
 
     def run_rest(self, directory: RunDirectory, prepared: Prepared, interrupts: Interrupts) -> None:
         """Prove what has no proof yet, then run what has no result yet."""
+        self.mark_unavailable(directory, prepared)
+        jobs = [prepared.jobs[trial.id] for trial in self.left(directory)]
+        desk = self.desk(directory, interrupts)
+        try:
+            if self._options.parity:
+                self.prove(directory, prepared.jobs, desk)
+            self.add(run_jobs(jobs, desk, policy_of(self._options)))
+        finally:
+            desk.executor.stop(0.0)
+
+    def mark_unavailable(self, directory: RunDirectory, prepared: Prepared) -> None:
+        """Give the trials that lack something here their rows."""
         for trial in directory.plan.trials:
             if trial.id in prepared.unavailable and trial.id not in self._results:
                 self._results[trial.id] = unavailable_row(trial, prepared.unavailable[trial.id])
                 self._observer.finished(self._results[trial.id])
-        jobs = [job for id_, job in prepared.jobs.items() if id_ not in self._results]
-        options, desk = self._options, self.desk(directory, interrupts)
-        try:
-            if options.parity:
-                self._proofs = self.prove(directory, prepared.jobs, desk)
-            policy = Policy(options.retries, options.fail_fast, options.same_error, options.jobs)
-            self._results |= run_jobs(jobs, replace(desk, shape=briefly(directory.plan.trials)), policy)
-        finally:
-            desk.executor.stop(0.0)
 
     def desk(self, directory: RunDirectory, interrupts: Interrupts) -> Desk:
         """Whom the scheduler works with: one executor for the proofs and the trials."""
         options = self._options
         environ = worker_environment(os.environ, threads=self._threads, run_folder=directory.path)
-        place = Place(options.runner, directory.path, environ, self._threads, self.secrets)
+        interpreter = self._interpreter
+        place = Place(
+            runner=options.runner,
+            folder=directory.path,
+            environ=interpreter.environ(environ),
+            threads=self._threads,
+            secrets=self.secrets,
+            python=interpreter.python,
+        )
         return Desk(
             executor=self._seams.executor(place, options.grace_s),
             folder_of=directory.trial_folder,
@@ -227,14 +269,14 @@ class _Work:
             observer=self._observer,
             interrupted=lambda: interrupts.first is not None,
             grace_s=options.grace_s,
+            shape=briefly(directory.plan.trials),
             count=lambda device: self._seams.count(device, self._threads),
         )
 
     def prove(self, directory: RunDirectory, jobs: Mapping[str, Job], desk: Desk) -> tuple[TrialResult, ...]:
         """Prove every distinct function of the plan, those proved before in this environment excepted."""
         wanted = proof_jobs(jobs.values())
-        here = describe_here(self._threads, self._options.jobs, self.machine.processors)
-        found = choose(directory.proofs(wanted), wanted, here, self._options.rerun).results
+        found = choose(directory.proofs(wanted), wanted, self._here(), self._options.rerun).results
         rest = [job for id_, job in wanted.items() if id_ not in found]
         watch = ProofWatch(self._observer)
         watch.planned([job.trial for job in rest], ())
@@ -243,9 +285,11 @@ class _Work:
             folder_of=directory.proof_folder,
             keep=_keep(directory.path / "proofs"),
             observer=watch,
+            shape=as_it_is,
         )
         found |= run_jobs(rest, desk, Policy(self._options.retries, jobs=self._options.jobs))
-        return tuple(found[id_] for id_ in wanted if id_ in found)
+        self._proofs = tuple(found[id_] for id_ in wanted if id_ in found)
+        return self._proofs
 
     def _kept(self, directory: RunDirectory, trial_id: str) -> TrialResult | None:
         """The trial's result, if it has one; of a completed one the report needs the file too."""
@@ -256,7 +300,14 @@ class _Work:
         self._note(f"{file} was removed during the run; run the same command again to run its trial again")
         return not_run(result.trial, "its result was removed before the report was written")
 
-    def write_report(self, directory: RunDirectory, prepared: Prepared, *, interrupted: bool) -> Report:
+    def write_report(
+        self,
+        directory: RunDirectory,
+        prepared: Prepared,
+        *,
+        interrupted: bool,
+        session: Session | None = None,
+    ) -> Report:
         """Write the report, with a row for every trial of the plan, and return it in brief."""
         why = "the run was interrupted" if interrupted else "an earlier trial did not complete (--fail-fast)"
         results = [
@@ -265,18 +316,29 @@ class _Work:
         ]
         report = without_home(
             Report(
-                harness_version=__version__,
+                harness_version=self._interpreter.version,
                 run=directory.path.name,
                 created=datetime.now(UTC),
                 suite=self._suite,
-                environment=describe_environment(git=describe_git(Path())),
+                environment=self._environment(),
                 notes=prepared.chosen,
                 proofs=self._proofs,
+                session=session,
                 results=tuple(results),
             )
         )
         directory.write_report(report, *self._render(report), results=_in_full(report, directory))
         return report
+
+    def _environment(self) -> Environment:
+        interpreter = self._interpreter
+        git = describe_git(interpreter.checkout or Path())
+        return interpreter.environment.model_copy(update={"git": git})
+
+
+def policy_of(options: RunOptions) -> Policy:
+    """What the options tell about starts, retries and the end of a run."""
+    return Policy(options.retries, options.fail_fast, options.same_error, options.jobs)
 
 
 def _keep(folder: Path) -> Callable[[TrialResult], TrialResult]:
@@ -284,12 +346,17 @@ def _keep(folder: Path) -> Callable[[TrialResult], TrialResult]:
     return lambda result: keep_result(folder / result.trial.id, result)
 
 
-def _absolute(reports: Path) -> Path:
+def absolute_reports(options: RunOptions) -> Path:
+    """The folder of the reports as an absolute path.
+
+    Raises:
+        StorageError: it is relative to a current directory that was removed.
+    """
     try:
-        return reports.absolute()
+        return options.reports.absolute()
     except FileNotFoundError as error:
         raise StorageError(
-            f"{reports}: the current directory does not exist any more",
+            f"{options.reports}: the current directory does not exist any more",
             hint="Change to another one, or give --reports an absolute path.",
         ) from error
 

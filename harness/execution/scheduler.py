@@ -65,33 +65,57 @@ def run_jobs(jobs: Sequence[Job], desk: Desk, policy: Policy) -> dict[str, Trial
 
     What runs when this raises is stopped first; the executor itself is for its maker to stop.
     """
-    schedule = _Schedule(jobs, desk, policy)
+    (results,) = run_queue([(0, job) for job in jobs], [desk], policy)
+    return results
+
+
+def run_queue(
+    queue: Sequence[tuple[int, Job]], desks: Sequence[Desk], policy: Policy
+) -> tuple[dict[str, TrialResult], ...]:
+    """Run jobs of several desks in one order, and return the results of each desk as `run_jobs` does.
+
+    Args:
+        queue: the position of a desk and a job for it; on each device they start in this order.
+        desks: each with its own executor and folders; two may have trials with the same id.
+        policy: what holds for all of them together.
+    """
+    schedule = _Schedule(queue, desks, policy)
     try:
         schedule.run()
     except BaseException:
         # After an error or a second interrupt nothing is waited for.
-        desk.executor.stop(0.0)
+        for desk in desks:
+            desk.executor.stop(0.0)
         raise
     return schedule.results
 
 
 class _Schedule:
-    """The queues of the devices and what has become of the trials so far."""
+    """The queues of the devices and what has become of the trials so far.
 
-    def __init__(self, jobs: Sequence[Job], desk: Desk, policy: Policy) -> None:
-        self._desk = desk
+    Trials are known by the position of their desk and their id.
+    """
+
+    def __init__(self, queue: Sequence[tuple[int, Job]], desks: Sequence[Desk], policy: Policy) -> None:
+        self._desks = desks
         self._policy = policy
-        self._queues: dict[str, deque[Job]] = {}
-        for job in jobs:
-            self._queues.setdefault(job.trial.device, deque()).append(job)
-        self._running: dict[str, Job] = {}
-        self._places = {device: policy.jobs * desk.count(device) for device in self._queues}
-        self._failures: dict[str, list[str]] = {}
-        self._errors = (
-            SameError((job.trial for job in jobs), policy.same_error) if policy.same_error else None
-        )
+        self._queues: dict[str, deque[tuple[int, Job]]] = {}
+        self._places: dict[str, int] = {}
+        for at, job in queue:
+            device = job.trial.device
+            self._queues.setdefault(device, deque()).append((at, job))
+            if device not in self._places:
+                self._places[device] = policy.jobs * desks[at].count(device)
+        self._running: dict[tuple[int, str], Job] = {}
+        self._failures: dict[tuple[int, str], list[str]] = {}
+        self._errors = [
+            SameError((job.trial for of, job in queue if of == at), policy.same_error)
+            if policy.same_error
+            else None
+            for at in range(len(desks))
+        ]
         self._ending = False
-        self.results: dict[str, TrialResult] = {}
+        self.results: tuple[dict[str, TrialResult], ...] = tuple({} for _ in desks)
 
     def run(self) -> None:
         """Run until everything has a result, or no more may be started."""
@@ -100,71 +124,77 @@ class _Schedule:
             if not self._running:
                 return
             self._poll()
-        for result in self._desk.executor.stop(self._desk.grace_s):
-            self._finish(result)
+        for at, desk in enumerate(self._desks):
+            for result in desk.executor.stop(desk.grace_s):
+                self._finish(at, result)
 
     def _must_stop(self) -> bool:
-        return self._ending or self._desk.interrupted()
+        return self._ending or any(desk.interrupted() for desk in self._desks)
 
     def _start_what_can(self) -> None:
         for device, queue in self._queues.items():
-            while self._places[device] and (job := self._next(queue)) is not None:
-                self._start(job)
+            while self._places[device] and (following := self._next(queue)) is not None:
+                self._start(*following)
 
-    def _start(self, job: Job) -> None:
+    def _start(self, at: int, job: Job) -> None:
+        desk = self._desks[at]
         try:
-            folder = self._desk.folder_of(job.trial.id)
+            folder = desk.folder_of(job.trial.id)
         except InvalidInputError as error:
             # Something else has taken its folder's place: the other trials have theirs.
-            self._finish(not_run(job.trial, str(error)).model_copy(update={"status": "failed"}))
+            self._finish(at, not_run(job.trial, str(error)).model_copy(update={"status": "failed"}))
             return
         self._places[job.trial.device] -= 1
-        self._running[job.trial.id] = job
-        self._desk.observer.started(job.trial)
-        self._desk.executor.submit(job, folder)
+        self._running[at, job.trial.id] = job
+        desk.observer.started(job.trial)
+        desk.executor.submit(job, folder)
 
-    def _next(self, queue: deque[Job]) -> Job | None:
-        """The next job that is worth running; those before it get their rows here."""
+    def _next(self, queue: deque[tuple[int, Job]]) -> tuple[int, Job] | None:
+        """The next job that is worth running, with its desk; those before it get their rows here."""
         while queue:
-            job = queue.popleft()
-            reason = self._errors.hopeless(job.trial) if self._errors is not None else None
+            at, job = queue.popleft()
+            errors = self._errors[at]
+            reason = errors.hopeless(job.trial) if errors is not None else None
             if reason is None:
-                return job
+                return at, job
             spared = not_run(job.trial, reason).model_copy(update={"status": "failed"})
-            self._finish(self._desk.keep(spared))
+            self._finish(at, self._desks[at].keep(spared))
         return None
 
     def _poll(self) -> None:
-        for event in self._desk.executor.poll(POLL_SECONDS):
-            if isinstance(event, Ended):
-                self._ended(event)
-            else:
-                self._desk.observer.progressed(event.trial, event.progress)
+        busy = sorted({at for at, _ in self._running})
+        for at in busy:
+            for event in self._desks[at].executor.poll(POLL_SECONDS / len(busy)):
+                if isinstance(event, Ended):
+                    self._ended(at, event)
+                else:
+                    self._desks[at].observer.progressed(event.trial, event.progress)
 
-    def _ended(self, ended: Ended) -> None:
+    def _ended(self, at: int, ended: Ended) -> None:
         trial = ended.result.trial
-        job = self._running.pop(trial.id)
+        job = self._running.pop((at, trial.id))
         self._places[trial.device] += 1
-        failures = self._failures.setdefault(trial.id, [])
-        if ended.may_retry and len(failures) < self._policy.retries and not self._desk.interrupted():
+        failures = self._failures.setdefault((at, trial.id), [])
+        if ended.may_retry and len(failures) < self._policy.retries and not self._must_stop():
             failures.append(_describe_attempt(len(failures) + 1, ended.result))
-            self._desk.observer.note(f"{failures[-1]}; trying again")
-            self._queues[trial.device].appendleft(job)
+            self._desks[at].observer.note(f"{failures[-1]}; trying again")
+            self._queues[trial.device].appendleft((at, job))
             return
-        self._finish(ended.result)
+        self._finish(at, ended.result)
 
-    def _finish(self, result: TrialResult) -> None:
-        failures = self._failures.pop(result.trial.id, [])
+    def _finish(self, at: int, result: TrialResult) -> None:
+        desk, errors = self._desks[at], self._errors[at]
+        failures = self._failures.pop((at, result.trial.id), [])
         if failures:
             result = result.model_copy(
                 update={"attempts": len(failures) + 1, "notes": (*result.notes, *failures)}
             )
             if result.status != "interrupted":
-                result = self._desk.keep(result)
-        self.results[result.trial.id] = self._desk.shape(result)
-        if self._errors is not None:
-            self._errors.add(result)
-        self._desk.observer.finished(result)
+                result = desk.keep(result)
+        self.results[at][result.trial.id] = desk.shape(result)
+        if errors is not None:
+            errors.add(result)
+        desk.observer.finished(result)
         if self._policy.fail_fast and result.status != "completed":
             self._ending = True
 

@@ -47,10 +47,17 @@ class ServerProcess:
         environ: its whole environment.
         folder: the run directory: its current directory, and where its `server.log` goes.
         secrets: values it keeps out of the workers' logs.
+        python: the interpreter it runs under.
     """
 
     def __init__(
-        self, runner: str, environ: Mapping[str, str], folder: Path, secrets: Sequence[str] = ()
+        self,
+        runner: str,
+        environ: Mapping[str, str],
+        folder: Path,
+        secrets: Sequence[str] = (),
+        *,
+        python: str = sys.executable,
     ) -> None:
         self.log = folder / "server.log"
         self._problem = ""
@@ -63,7 +70,7 @@ class ServerProcess:
         self._temporary = tempfile.mkdtemp(prefix="harness-")
         events, report_to = os.pipe()
         # -P keeps the current directory out of the import path: a file there must not pass for a library.
-        command = [sys.executable, "-P", "-m", "harness.execution.fork_server"]
+        command = [python, "-P", "-m", "harness.execution.fork_server"]
         try:
             self._process = subprocess.Popen(  # noqa: S603 -- our own module, under this interpreter
                 [*command, runner, str(report_to), str(os.getpid()), self._temporary],

@@ -9,6 +9,7 @@ from harness.analysis.conditions import at_once
 from harness.analysis.inputs import conflicting_inputs
 from harness.analysis.naming import attention_of, only_tokenise, shared_axes
 from harness.analysis.parity import ParityVerdict, verdicts
+from harness.analysis.probes import PROBE_BAND, Deviation
 from harness.analysis.rows import Failure, Row
 from harness.data.corpus import DuplicateRows
 from harness.data.remarks import data_remarks
@@ -83,7 +84,7 @@ def status(row: Row) -> str:
 
 
 def remarks(row: Row, devices: int) -> list[str]:
-    """Return the words that mark a row: fastest, at once, mixed inputs, stand-in and so on."""
+    """Return the words that mark a row: fastest, at once, noisy, mixed inputs, stand-in and so on."""
     words = []
     if row.fastest:
         words.append(f"fastest on {row.trial.device}" if devices > 1 else "fastest")
@@ -91,6 +92,8 @@ def remarks(row: Row, devices: int) -> list[str]:
         words.append(at_once(row.concurrent))
     if row.mixed:
         words.append("mixed inputs")
+    if row.noisy:
+        words.append(_noisy_words(row))
     if row.fails_parity:
         words.append("fails parity")
     if row.degenerate:
@@ -119,10 +122,22 @@ def _attentions(results: Iterable[TrialResult]) -> set[str]:
     return {attention_of(result) for result in results} - {"auto"}
 
 
+def _noisy_words(row: Row) -> str:
+    """`noisy: machine at 0.71 of this run's median`, or of several seeds how many and the farthest."""
+    of_seeds = "" if len(row.seeds) == 1 else f"{len(row.noisy)} of {len(row.seeds)} "
+    return f"{of_seeds}noisy: machine at {_farthest(row)[1].factor:.2f} of this run's median"
+
+
+def _farthest(row: Row) -> tuple[int, Deviation]:
+    """The seed of the trial whose probe lies farthest from the run's median, and by how much."""
+    return max(row.noisy.items(), key=lambda item: max(item[1].factor, 1 / item[1].factor))
+
+
 def notes(report: Report, rows: Sequence[Row]) -> list[str]:
     """What a reader must know to read the table right, one sentence a line."""
     return [
         *report.notes,
+        *_session(report),
         *_stand_ins(report),
         *_synthetic(report),
         *_data(report),
@@ -132,6 +147,7 @@ def notes(report: Report, rows: Sequence[Row]) -> list[str]:
         *_degenerate(rows),
         *_conditions(rows),
         *_failures(rows),
+        *_noisy(rows),
         *_unmeasured(rows),
         *_spread(rows),
     ]
@@ -147,6 +163,14 @@ def parity(report: Report, rows: Sequence[Row]) -> Iterable[str]:
         names = [row.label for row in rows if found[row.variant] == verdict]
         if names:
             yield f"parity: {'every variant' if len(names) == len(rows) else ', '.join(names)}: {text}"
+
+
+def _session(report: Report) -> Iterable[str]:
+    if report.session is not None:
+        yield (
+            f"A/B session {report.session.id}: this is its {report.session.side}; its trials took turns with "
+            "those of the other side, and `harness compare` pairs them"
+        )
 
 
 def _stand_ins(report: Report) -> Iterable[str]:
@@ -259,6 +283,21 @@ def _where(failed: Sequence[tuple[Row, Failure]], variants: int) -> str:
     ]
     more = [f"{len(places) - MOST_VARIANTS:,} more variants"] if len(places) > MOST_VARIANTS else []
     return "; ".join([*places[:MOST_VARIANTS], *more])
+
+
+def _noisy(rows: Sequence[Row]) -> Iterable[str]:
+    """One line for each row with noisy trials: the farthest reading of the probe, and under which load."""
+    for row in rows:
+        if not row.noisy:
+            continue
+        seed, found = _farthest(row)
+        load = "" if found.load_average is None else f", load average {found.load_average:.1f}"
+        others = count(len(row.noisy) - 1, "seed")
+        farthest = "" if len(row.noisy) == 1 else f"; {others} more, not as far"
+        yield (
+            f"noisy: {row.label}, seed {seed}: {found.kind} {found.moment} its steps at {found.factor:.2f} "
+            f"of this run's median (limit ±{100 * PROBE_BAND:g} %){load}{farthest}"
+        )
 
 
 def _unmeasured(rows: Sequence[Row]) -> Iterable[str]:

@@ -254,13 +254,40 @@ class Parity(Frozen):
         return self
 
 
+Rate = Annotated[float, Field(gt=0)]
+
+
+class ProbeReading(Frozen):
+    """Speed of the machine at one moment: a fixed matrix product, a fixed copy, the one-minute load average.
+
+    `copy_bytes_per_second` counts bytes read and bytes written. The load average is None where the system
+    keeps none.
+    """
+
+    matmul_flops_per_second: Rate
+    copy_bytes_per_second: Rate
+    load_average: Annotated[float, Field(ge=0)] | None = None
+
+
+class Probe(Frozen):
+    """Readings taken right before and right after the timed steps of a trial, on its device and threads.
+
+    `work` describes the product and the copy; only readings of the same work may be compared.
+    """
+
+    work: str
+    before: ProbeReading
+    after: ProbeReading
+
+
 class TrialResult(Frozen):
     """What one trial ended with. Times are in seconds, `started` is UTC.
 
     `degenerate` marks a completed trial that predicts a single class, or was scored on one. `reason` is a
     sentence for every status but `completed`; `log_tail` the end of the worker's log for those. `concurrent`
     is how many trials could be under way on its device at once: above 1, its times do not count. A proof is
-    a result with `parity` and the logits of its examples, and nothing trained.
+    a result with `parity` and the logits of its examples, and nothing trained. `probe` is None for proofs,
+    for trials that ran beside others, and in reports written before it was recorded.
     """
 
     trial: Trial
@@ -283,6 +310,7 @@ class TrialResult(Frozen):
     concurrent: Annotated[int, Field(ge=1, exclude_if=lambda at_once: at_once == 1)] = 1
     started: AwareDatetime
     duration_s: Annotated[float, Field(ge=0)]
+    probe: Annotated[Probe | None, Field(exclude_if=_is_none)] = None
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:
@@ -304,11 +332,24 @@ class TrialResult(Frozen):
         return None if found is None else found.median
 
 
+class Session(Frozen):
+    """The A/B session of which a report is one side: trials of both sides ran in turn on one machine.
+
+    `id` is the same in the reports of both sides. `apart` names the axes in which the sides' suites differ
+    by intent. `positions` has the place of each trial of `results` in the queue of the session, from 0.
+    """
+
+    id: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+    side: Literal["base", "candidate"]
+    apart: tuple[str, ...] = ()
+    positions: tuple[Annotated[int, Field(ge=0)], ...]
+
+
 class Report(Frozen):
     """What a run found, in one self-contained file. `results` has one entry for each trial of the plan.
 
     `proofs` has one result for each distinct function in the plan, with its parity; none where the run was
-    asked not to prove anything.
+    asked not to prove anything. `session` is None unless the run was one side of `harness ab`.
 
     `digest` is the file's alone: the SHA-256 of everything else in it, written by `to_json` and checked by
     `load_report`; a report in memory has none. Where it is null the file is unsealed: changes to it cannot
@@ -325,6 +366,7 @@ class Report(Frozen):
     environment: Environment
     notes: tuple[str, ...] = ()
     proofs: tuple[TrialResult, ...] = ()
+    session: Annotated[Session | None, Field(exclude_if=_is_none)] = None
     results: tuple[TrialResult, ...]
 
     @field_validator("suite")

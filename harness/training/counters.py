@@ -6,7 +6,7 @@ import contextlib
 import re
 import resource
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,29 @@ from harness.training.devices import read_nvml
 
 POWERCAP: Final = Path("/sys/class/powercap")
 _PACKAGE_ZONE: Final = re.compile(r"intel-rapl:\d+")
+
+
+class PeakMemory:
+    """Peak memory of a trial on `device` from now on, without what happens inside of `paused`."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._earlier: list[list[Measurement]] = []
+        reset_peak_memory(device)
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave out of the peak what is allocated within, where the system allows a reset."""
+        self._earlier.append(peak_memory(self._device))
+        try:
+            yield
+        finally:
+            reset_peak_memory(self._device)
+
+    def measurements(self) -> list[Measurement]:
+        """The largest peak of each kind so far, in bytes."""
+        found = zip(*self._earlier, peak_memory(self._device), strict=True)
+        return [max(kind, key=lambda peak: peak.values) for kind in found]
 
 
 def reset_peak_memory(device: torch.device) -> None:

@@ -81,6 +81,14 @@ def synchronize(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
+def release_cached(device: torch.device) -> None:
+    """Give the memory that torch caches for the device, and no tensor uses, back to the device."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
 def autocast(
     device: torch.device, precision: Precision, *, cache: bool = True
 ) -> AbstractContextManager[None]:

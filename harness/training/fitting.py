@@ -11,6 +11,7 @@ from harness.job import Job
 from harness.results.models import Epoch, Measurement, measured
 from harness.training.batching import Batch, plan_epoch
 from harness.training.checkpoints import LoadedModel
+from harness.training.counters import PeakMemory
 from harness.training.engine import Training
 from harness.training.engines import ENGINES
 from harness.training.evaluation import predict, score
@@ -18,6 +19,7 @@ from harness.training.flops import EncoderShape
 from harness.training.measuring import StepMeter
 from harness.training.padding import Collator
 from harness.training.phases import PhaseClock
+from harness.training.probe import MachineProbe
 from harness.training.tokenization import Tokenized
 from harness.trial import Trial
 
@@ -44,9 +46,14 @@ class Fitting:
         self.evaluation = collate(tokens.evaluation)
         self.history: list[Epoch] = []
         self.notes: list[str] = []
+        self.memory = PeakMemory(device)
+        self.probe = MachineProbe(device, aside=self.memory.paused)
         epochs = _plan(job.trial, tokens)
         steps = _count_steps(job.trial, epochs)
         self._meter = StepMeter(device, job.measure.warmup_steps, clock.announce, steps)
+        # Beside other trials a reading would tell about these.
+        if job.concurrent == 1:
+            self._meter.at_edge = self.probe.read
         self._training = Training(
             trial=job.trial,
             model=loaded.model,

@@ -68,12 +68,14 @@ class StepMeter:
         warmup_steps: steps at the start that count in no rate.
         announce: told the newest step, at most twice a second.
         steps: optimizer steps of the whole training.
+        at_edge: called right before the first window opens and right after the last one has closed.
     """
 
     device: torch.device
     warmup_steps: int
     announce: Announce
     steps: int
+    at_edge: Callable[[], None] = lambda: None
     step_seconds: list[float] = field(default_factory=list)
     joules: float | None = 0.0
     _clock: StepClock = field(init=False)
@@ -92,6 +94,8 @@ class StepMeter:
 
     def open_window(self) -> None:
         """Begin a stretch of steps with nothing else in it."""
+        if not self._batches:
+            self.at_edge()
         synchronize(self.device)
         self._window = (len(self._batches), time.perf_counter())
         self._marks = [self._clock.mark()]
@@ -106,6 +110,8 @@ class StepMeter:
         if self._counting and not isinstance(self._energy, str):
             self.joules = _added(self.joules, self._energy_since, self._energy())
             self._counting = False
+        if len(self._batches) >= self.steps:
+            self.at_edge()
 
     def step(self, batches: Sequence[Batch], epoch: int, loss: Callable[[], float]) -> None:
         """One optimizer step over `batches` (several when gradients are accumulated) was given to the device.

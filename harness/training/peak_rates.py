@@ -55,7 +55,7 @@ def products_peak(bench: Bench, shape: EncoderShape, tokens: int) -> float:
     """
     hidden, wide, dtype = shape.hidden, shape.intermediate, DTYPES[bench.precision]
     numbers = 3 * tokens * (hidden + wide) + 2 * hidden * (hidden + 2 * wide)
-    arena = _Arena(bench.device, numbers * dtype.itemsize)
+    arena = Arena(bench.device, numbers * dtype.itemsize)
     inputs, gradients = (
         {size: arena.filled((tokens, size), dtype) for size in (hidden, wide)} for _ in range(2)
     )
@@ -79,7 +79,7 @@ def products_peak(bench: Bench, shape: EncoderShape, tokens: int) -> float:
 def square_peak(bench: Bench, size: int) -> float:
     """FLOP/s of the product of two square matrices: what the machine does when shapes are no hindrance."""
     dtype = DTYPES[bench.precision]
-    arena = _Arena(bench.device, 3 * size * size * dtype.itemsize)
+    arena = Arena(bench.device, 3 * size * size * dtype.itemsize)
     left, right = (arena.filled((size, size), dtype) for _ in range(2))
     product = partial(torch.mm, left, right, out=arena.empty((size, size), dtype))
     (seconds,) = fastest([product], partial(synchronize, bench.device), _SQUARE_SECONDS)
@@ -88,7 +88,7 @@ def square_peak(bench: Bench, size: int) -> float:
 
 def copy_peak(device: torch.device, size: int) -> float:
     """Bytes a second, read and written counted both, of copying `size` bytes of the device's memory."""
-    arena = _Arena(device, 2 * size)
+    arena = Arena(device, 2 * size)
     source, target = (arena.empty((size // 4,), torch.float32).zero_() for _ in range(2))
     (seconds,) = fastest([partial(target.copy_, source)], partial(synchronize, device), _COPY_SECONDS)
     return 2.0 * size / seconds
@@ -133,7 +133,7 @@ def fastest(
     return best
 
 
-class _Arena:
+class Arena:
     """One buffer that all operands are cut from.
 
     On the host it comes from the system itself and goes back to it: the C library may keep what it was given

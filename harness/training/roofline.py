@@ -16,6 +16,7 @@ import torch
 from harness.job import Job
 from harness.results.models import Measurement, measured, unmeasured
 from harness.training.checkpoints import LoadedModel
+from harness.training.devices import release_cached
 from harness.training.flops import EncoderShape
 from harness.training.peak_rates import Bench, copy_peak, products_peak, square_peak
 from harness.training.peaks import kept_peak
@@ -130,7 +131,7 @@ def measure_peaks(bench: Bench, shape: EncoderShape | None, tokens: float, keep:
         sizes = f"hidden {shape.hidden} intermediate {shape.intermediate} tokens {rounded}"
         measure = partial(products_peak, bench, shape, rounded)
         found.append(_measured(products, keep, f"products {bench.precision} {sizes}", measure))
-    _give_back(bench.device)
+    release_cached(bench.device)
     return found
 
 
@@ -140,10 +141,3 @@ def _measured(name: str, keep: Keep, work: str, measure: Callable[[], float]) ->
         return measured(name, keep(work, measure))
     except (torch.OutOfMemoryError, MemoryError):
         return unmeasured(name, "there was no memory left to measure it in")
-
-
-def _give_back(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    elif device.type == "mps":
-        torch.mps.empty_cache()

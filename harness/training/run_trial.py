@@ -13,7 +13,6 @@ from harness.environment import describe_environment, physical_cores
 from harness.job import Announce, Job
 from harness.results.models import TrialResult
 from harness.training.checkpoints import LoadedModel
-from harness.training.counters import peak_memory, reset_peak_memory
 from harness.training.data import load_corpus
 from harness.training.describing import describe_checkpoint, describe_data
 from harness.training.devices import describe_device, open_device
@@ -92,7 +91,6 @@ def _train(
     assert data is not None
     with clock.phase("roofline"):
         peaks = find_peaks(job, device, tokens, loaded, environment.fingerprint)
-    reset_peak_memory(device)
     fitting = Fitting(job, device, tokens, loaded, clock)
     with clock.phase("train"):
         fitting.run()
@@ -108,10 +106,11 @@ def _train(
             "measurements": (
                 *with_shares(fitting.measurements(environment.device), peaks),
                 *clock.measurements(),
-                *peak_memory(device),
+                *fitting.memory.measurements(),
             ),
             "metric_version": METRIC_VERSION,
             "predictions": predictions,
+            "probe": fitting.probe.found,
             "notes": (
                 *found.notes,
                 *_notes(loaded, fitting.score, single_class=single_class),

@@ -16,12 +16,13 @@ from harness.environment import describe_environment, physical_cores
 from harness.job import Announce, Job, Progress, TrialStoppedError
 from harness.results.models import Measurement, TrialResult, measured
 from harness.training.added_memory import with_added_memory
-from harness.training.counters import peak_memory, reset_peak_memory
+from harness.training.counters import PeakMemory
 from harness.training.data import load_corpus
 from harness.training.describing import describe_data, describe_files
 from harness.training.devices import describe_device
 from harness.training.inputs import verify_inputs
 from harness.training.preparing import prepare_tokens, truncation_length
+from harness.training.probe import MachineProbe
 from harness.training.token_cache import SPLITS
 from harness.training.tokenization import Tokenized
 from harness.training.tokenizing_ways import (
@@ -59,11 +60,13 @@ def measure_tokenizing(job: Job, way: Tokenization, announce: Announce) -> Trial
     device = torch.device("cpu")
     with TemporaryDirectory(prefix="harness-tokenize-") as folder, parallelism(way, threads):
         work = tokenizing(write_rows(corpus, Path(folder)), tokenizer, way, truncation_length(job))
-        reset_peak_memory(device)
+        peaks = PeakMemory(device)
+        # With threads of its own torch would be in the way of the forks of `num_proc`.
+        probe = MachineProbe(device, threads=1, aside=peaks.paused)
         encoded, memory = with_added_memory(work)
         del encoded
-        encoded, seconds = _timed(work, announce)
-        peaks = peak_memory(device)
+        encoded, seconds = _timed(work, announce, probe.read if job.concurrent == 1 else lambda: None)
+        peak = peaks.measurements()
         tokens = prepare_tokens(job, corpus)
         _check(encoded, tokens)
     verify_inputs(job)
@@ -74,16 +77,20 @@ def measure_tokenizing(job: Job, way: Tokenization, announce: Announce) -> Trial
         checkpoint=describe_files(job),
         data=describe_data(job, corpus, tokens),
         environment=describe_environment(describe_device(device), threads),
-        measurements=(*_rates(seconds, tokens), memory, *peaks, measured("load_data_seconds", loaded_s)),
+        measurements=(*_rates(seconds, tokens), memory, *peak, measured("load_data_seconds", loaded_s)),
+        probe=probe.found,
         notes=(f"tokenised by {type(tokenizer).__name__}", *tokens.notes),
         started=started,
         duration_s=time.monotonic() - since,
     )
 
 
-def _timed(work: Callable[[], Encoded], announce: Announce) -> tuple[Encoded, list[float]]:
-    """What the last pass gave, and the seconds of each."""
+def _timed(
+    work: Callable[[], Encoded], announce: Announce, at_edge: Callable[[], None]
+) -> tuple[Encoded, list[float]]:
+    """Return the encoding of the last pass and the seconds of each; call `at_edge` before and after all."""
     seconds: list[float] = []
+    at_edge()
     while True:
         announce(Progress(phase="tokenize", step=len(seconds) + 1, steps=MOST_PASSES))
         gc.collect()
@@ -91,6 +98,7 @@ def _timed(work: Callable[[], Encoded], announce: Announce) -> tuple[Encoded, li
         encoded = work()
         seconds.append(time.perf_counter() - begin)
         if len(seconds) == MOST_PASSES or seconds[0] > LONG_SECONDS:
+            at_edge()
             return encoded, seconds
         del encoded
 

@@ -12,13 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.analysis.noise import Noise, band, calibrate, noise_of, suite_of
+from harness.analysis.machine_states import run_variance
+from harness.analysis.noise import Noise, accumulated, band, calibrate, noise_of, suite_of
 from harness.analysis.noise_store import (
     bands_for,
     clear_noise,
     noise_file,
     noise_files,
     read_noise,
+    run_variance_for,
     write_noise,
 )
 from harness.errors import InvalidInputError
@@ -27,7 +29,7 @@ from harness.results.writing import to_json
 from harness.suite.matrix import expand
 from harness.suite.models import Suite
 from harness.trial import Padding, Train
-from tests.factories import make_environment, make_report, make_result, make_suite, make_trial
+from tests.factories import make_environment, make_noise, make_report, make_result, make_suite, make_trial
 
 SPEED = "train_samples_per_second"
 
@@ -121,6 +123,26 @@ def test_the_bands_are_used_where_all_trials_ran_on_that_machine(tmp_path: Path)
     assert bands_for([make_report([])], tmp_path / "noise") == {}
 
 
+def test_from_two_states_on_the_variance_between_runs_is_known(tmp_path: Path) -> None:
+    write_noise(tmp_path, make_noise([25.0, 26.0]))
+    assert run_variance_for(run_at(25.0), tmp_path) == {}
+    both = make_noise([25.0, 26.0], [30.0, 31.0])
+    read = read_noise(write_noise(tmp_path, both))
+    assert (read, read.repeats) == (both, 4)
+    found = run_variance_for(run_at(25.0), tmp_path)
+    assert found.keys() == both.bands.keys()
+    assert found[SPEED] == run_variance([state.values[SPEED] for state in both.states])
+    elsewhere = make_report([make_result(environment=make_environment(threads=9))])
+    assert run_variance_for([elsewhere], tmp_path) == {}
+
+
+def test_a_state_that_is_added_again_is_counted_once(tmp_path: Path) -> None:
+    kept = make_noise([25.0, 26.0], [30.0, 31.0])
+    again = accumulated(kept, make_noise([25.0, 26.0, 27.0]))
+    assert (again.repeats, len(again.states)) == (5, 2)
+    assert read_noise(write_noise(tmp_path, again)) == again
+
+
 def bands_of(document: dict[str, Any], band: float) -> None:
     document["noise"]["bands"][SPEED] = band
 
@@ -163,6 +185,8 @@ def test_a_torn_calibration_is_refused(tmp_path: Path) -> None:
         ({"bands": {"train_seconds": 0.5}}, "does not follow from its values"),
         ({"bands": {"eval_beauty": 0.1}}, "there is no metric 'eval_beauty'"),
         ({"values": {}}, "does not follow from its values"),
+        ({"states": make_noise([25.0, 27.0]).states}, "do not follow from its states"),
+        ({"states": noise_of(run_at(25.0, 26.0)).states * 2}, "two states have the same id"),
         ({"fingerprint": "0" * 12}, "it is of machine 000000000000"),
     ],
 )

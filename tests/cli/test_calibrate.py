@@ -29,7 +29,7 @@ def calibrate(*arguments: str | Path, cwd: Path, runner: str = "good") -> subpro
 def test_one_trial_is_run_as_often_as_asked_and_its_bands_are_kept(tmp_path: Path) -> None:
     done = calibrate(write_suite(tmp_path), "--repeats", "2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert re.match(r"noise of machine [0-9a-f]{12}, 2 equal runs", done.stdout)
+    assert re.match(r"noise of machine [0-9a-f]{12}, 2 equal runs in 1 state\n", done.stdout)
     assert "train_samples_per_second" in done.stdout
     (file,) = (tmp_path / "cache" / "noise").iterdir()
     noise = read_noise(file)
@@ -68,9 +68,55 @@ def test_a_trial_that_fails_leaves_no_calibration(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--variant", "nothing"), ("--repeats", "1"), ("-o", "matrix.seeed=[0]")]
+    "arguments",
+    [("--variant", "nothing"), ("--repeats", "1"), ("-o", "matrix.seeed=[0]"), ("--spread", "soon")],
 )
 def test_a_term_that_is_wrong_ends_with_2(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     done = calibrate(write_suite(tmp_path), *arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+
+
+def test_calibrations_accumulate_as_states_and_from_two_on_there_is_a_band_between_runs(
+    tmp_path: Path,
+) -> None:
+    suite = write_suite(tmp_path)
+    first = calibrate(suite, "--repeats", "3", cwd=tmp_path)
+    assert "3 equal runs in 1 state\n" in first.stdout
+    assert "calibrate again later, or with --spread 10m" in first.stdout
+    second = calibrate(suite, "--repeats", "2", cwd=tmp_path)
+    assert "5 equal runs in 2 states\n" in second.stdout
+    assert "from 2 states of the machine" in second.stdout
+    (file,) = (tmp_path / "cache" / "noise").iterdir()
+    noise = read_noise(file)
+    assert [len(state.values["train_seconds"]) for state in noise.states] == [3, 2]
+    assert len(noise.values["train_seconds"]) == noise.repeats == 5
+
+
+def test_spread_stores_a_state_of_two_runs_at_a_time(tmp_path: Path) -> None:
+    done = calibrate(write_suite(tmp_path), "--repeats", "3", "--spread", "0.1s", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "2 of 3 states are stored; the next one starts in" in done.stderr
+    (file,) = (tmp_path / "cache" / "noise").iterdir()
+    noise = read_noise(file)
+    assert [len(state.values["train_seconds"]) for state in noise.states] == [2, 2, 2]
+    assert len({state.id for state in noise.states}) == 3
+
+
+def test_a_damaged_calibration_is_replaced_and_that_is_told(tmp_path: Path) -> None:
+    suite = write_suite(tmp_path)
+    assert calibrate(suite, "--repeats", "2", cwd=tmp_path).returncode == 0
+    (file,) = (tmp_path / "cache" / "noise").iterdir()
+    file.write_bytes(file.read_bytes()[:-9])
+    done = calibrate(suite, "--repeats", "2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"replaced a damaged calibration: {file}: " in done.stderr
+    assert read_noise(file).repeats == 2
+
+
+def test_another_trial_replaces_the_states_and_that_is_told(tmp_path: Path) -> None:
+    assert calibrate(write_suite(tmp_path), "--repeats", "2", cwd=tmp_path).returncode == 0
+    done = calibrate(write_suite(tmp_path), "--repeats", "2", "-o", "train.max_steps=7", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "replaced the calibration of another trial" in done.stderr
+    assert "2 equal runs in 1 state\n" in done.stdout

@@ -17,11 +17,21 @@ import pytest
 
 from harness.analysis.gates_models import GateReport
 from harness.analysis.gates_reading import parse_gate
+from harness.analysis.noise_store import write_noise
 from harness.cli import main
+from harness.cli.run import judge
 from harness.environment import Cpu
 from harness.results.models import Report
 from harness.results.writing import to_json
-from tests.factories import make_data, make_environment, make_report, make_result, make_suite, make_trial
+from tests.factories import (
+    make_data,
+    make_environment,
+    make_noise,
+    make_report,
+    make_result,
+    make_suite,
+    make_trial,
+)
 from tests.output.hostile import HOSTILE
 from tests.results.test_reading import KINDS, MUTATIONS
 
@@ -157,6 +167,18 @@ def test_unsure_warns_or_fails(check: Check) -> None:
     assert code == 0
     assert output.splitlines()[-1] == "harness check: UNSURE 8 gates, 0 failed, 2 unsure"
     assert check(report, "--baseline", base, *gate, "--on-unsure", "fail")[0] == 1
+
+
+@pytest.mark.parametrize(("states", "code"), [(1, 0), (4, 1)])
+def test_a_drop_of_speed_fails_once_the_machine_is_calibrated_over_several_states(
+    check: Check, tmp_path: Path, states: int, code: int
+) -> None:
+    noise = make_noise(*((25.0 + 0.1 * place, 25.2) for place in range(states)))
+    write_noise(tmp_path / "cache" / "noise", noise)
+    slow, fast = made(speed=10.0), made(speed=25.0)
+    base, report = write("a.json", fast), write("b.json", slow)
+    assert check(report, "--baseline", base)[0] == code
+    assert judge(slow, fast, as_json=False) == code
 
 
 def test_more_ends_with_the_number_of_seeds_that_decide(check: Check) -> None:

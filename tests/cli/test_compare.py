@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from harness.analysis.comparison_models import Comparison
+from harness.analysis.noise_store import write_noise
 from harness.environment import Device
 from harness.results.models import Report
 from harness.results.writing import to_json
 from harness.trial import PaddingStrategy
-from tests.factories import make_environment, make_report, make_result, make_trial
+from tests.factories import make_environment, make_noise, make_report, make_result, make_trial
 
 Write = Callable[..., Path]
 
@@ -60,6 +61,19 @@ def test_two_reports_are_compared_and_standard_output_carries_the_table_alone(wr
     shown = " ".join(done.stdout.split())
     assert "to decide static, new, train_real_tokens_per_second" in shown
     assert "harness ab BASE CANDIDATE" in shown
+
+
+def test_the_speed_of_separate_runs_is_decided_once_the_machine_is_calibrated_over_several_states(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARNESS_CACHE_DIR", str(tmp_path / "cache"))
+    sides = (write("old.json"), write("new.json", _report("new", speed=50.0)))
+    speed = ("--metric", "train_real_tokens_per_second", "--format", "csv")
+    for states, verdict in ((1, "unsure"), (4, "better")):
+        noise = make_noise(*((25.0 + 0.1 * place, 25.2) for place in range(states)))
+        write_noise(tmp_path / "cache" / "noise", noise)
+        rows = list(csv.DictReader(io.StringIO(_harness(*sides, *speed).stdout)))
+        assert {row["verdict"] for row in rows} == {verdict}
 
 
 def test_variants_are_compared_along_an_axis_against_the_chosen_one(write: Write) -> None:

@@ -110,6 +110,15 @@ def test_a_run_executes_nothing_of_the_current_directory(planted: Path, flags: t
 
 
 @pytest.mark.parametrize("flags", [("-P",), ()], ids=["harness", "python -m harness"])
+def test_an_interpreter_under_test_executes_nothing_of_the_current_directory(
+    planted: Path, flags: tuple[str, ...]
+) -> None:
+    done = _run(planted, "ab", *RUN[1:], "--python", sys.executable, flags=flags)
+    assert done.returncode == 0, done.stderr
+    assert _ran(planted) == []
+
+
+@pytest.mark.parametrize("flags", [("-P",), ()], ids=["harness", "python -m harness"])
 @pytest.mark.parametrize("arguments", [("plan", "fake.yaml"), ("doctor",), ("fetch", "--list")])
 def test_a_command_executes_nothing_of_the_current_directory(
     planted: Path, arguments: tuple[str, ...], flags: tuple[str, ...]

@@ -10,6 +10,7 @@ import random
 import resource
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from harness.environment import Device, describe_environment, physical_cores
 from harness.job import Announce, Job, Progress, TrialStoppedError
 from harness.results.models import Parity, TrialResult
 from harness.results.trial_folder import write_result
-from tests.factories import make_checkpoint, make_data, make_result
+from tests.factories import EFFICIENCY, make_checkpoint, make_data, make_measurements, make_result
 
 
 def completed(job: Job) -> TrialResult:
@@ -295,6 +296,41 @@ def recorded(job: Job, announce: Announce) -> TrialResult:
     announce(Progress(phase="train", step=1, steps=2))
     time.sleep(0.005)
     return completed(job)
+
+
+def taking_turns(job: Job, announce: Announce) -> TrialResult:
+    """Completes with the speed in FAKE_SPEEDS of the interpreter's or the suite's side.
+
+    Begins with a line in the file named by FAKE_RECORD: the interpreter, the padding and the seed. Fails
+    under the interpreter whose path contains FAKE_FAILS.
+    """
+    padding = job.trial.padding.strategy
+    with Path(os.environ["FAKE_RECORD"]).open("a") as record:
+        record.write(f"{sys.executable} {padding} {job.trial.seed}\n")
+    announce(Progress(phase="train", step=1, steps=2))
+    if (failing := os.environ.get("FAKE_FAILS")) and failing in sys.executable:
+        raise RuntimeError("it fails on this side")
+    speeds = json.loads(os.environ.get("FAKE_SPEEDS", "{}"))
+    speed = next((speed for part, speed in speeds.items() if part in f"{sys.executable} {padding}"), 25.0)
+    result = completed(job)
+    assert result.predictions is not None
+    # The machine slows down from seed to seed, for both sides.
+    rate = speed * (1 - 0.05 * job.trial.seed) * random.Random(job.trial.id).uniform(0.999, 1)
+    timed = make_measurements(
+        result.predictions,
+        samples_per_second=rate,
+        seed=job.trial.seed,
+        padding_efficiency=EFFICIENCY[padding],
+    )
+    return result.model_copy(update={"measurements": timed})
+
+
+def held_at_the_fourth(job: Job, announce: Announce) -> TrialResult:
+    """Like `taking_turns`; the fourth start of all waits for the file named by FAKE_RELEASE."""
+    result = taking_turns(job, announce)
+    if len(Path(os.environ["FAKE_RECORD"]).read_text().splitlines()) >= 4:
+        return held(job, announce)
+    return result
 
 
 def torn(job: Job, announce: Announce) -> TrialResult:

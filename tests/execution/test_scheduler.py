@@ -13,7 +13,7 @@ from harness.assets.models import ResolvedCheckpoint, ResolvedData
 from harness.errors import StorageError
 from harness.execution.executor import Ended, Event
 from harness.execution.same_error import SameError
-from harness.execution.scheduler import Desk, Policy, run_jobs
+from harness.execution.scheduler import Desk, Policy, run_jobs, run_queue
 from harness.job import Job
 from harness.results.models import Status, TrialResult
 from harness.suite.models import Measure
@@ -185,3 +185,35 @@ def test_when_a_result_cannot_be_stored_the_workers_are_stopped_before_the_error
     with pytest.raises(StorageError):
         run([make_trial()], executor)
     assert executor.stopped
+
+
+def test_a_queue_of_two_desks_keeps_its_order_and_the_results_of_equal_trials_apart() -> None:
+    order: list[tuple[str, int]] = []
+
+    class Named(Instant):
+        def __init__(self, name: str, fate: dict[int, list[Status]]) -> None:
+            super().__init__(fate)
+            self._name = name
+
+        def submit(self, job: Job, folder: Path) -> None:
+            order.append((self._name, job.trial.seed))
+            super().submit(job, folder)
+
+    trials = [make_trial(seed=seed) for seed in range(2)]
+    executors = [Named("a", {}), Named("b", {0: ["killed", "killed"], 1: ["failed"]})]
+    desks = [
+        Desk(
+            executor=executor,
+            folder_of=Path,
+            keep=lambda result: result,
+            observer=Watcher(),
+            interrupted=lambda: False,
+            grace_s=0.0,
+        )
+        for executor in executors
+    ]
+    queue = [(0, trials[0]), (1, trials[0]), (1, trials[1]), (0, trials[1])]
+    results = run_queue([(at, job_of(trial)) for at, trial in queue], desks, Policy(retries=1))
+    assert order == [("a", 0), ("b", 0), ("b", 0), ("b", 1), ("a", 1)]
+    found = [[each[trial.id].status for trial in trials] for each in results]
+    assert found == [["completed", "completed"], ["killed", "failed"]]

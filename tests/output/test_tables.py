@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import html
 import io
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from rich.cells import cell_len
@@ -15,18 +15,21 @@ from harness.output.html import to_html
 from harness.output.markdown import to_markdown
 from harness.output.remarks import constants
 from harness.output.tables import plain, report_table, to_table
-from harness.results.models import Duplicates, Report, TrialResult, measured
+from harness.results.models import Duplicates, Report, Session, TrialResult, measured
 from harness.results.writing import to_json
 from harness.trial import PaddingStrategy
 from tests.factories import (
     make_checkpoint,
     make_data,
     make_environment,
+    make_probe,
     make_report,
     make_result,
     make_suite,
     make_trial,
 )
+
+PADDINGS: Final[tuple[PaddingStrategy, ...]] = ("static", "dynamic")
 
 
 def _report(**changes: Any) -> Report:
@@ -390,3 +393,41 @@ def test_what_all_trials_share_beyond_the_usual_is_said_above_the_table() -> Non
     )
     assert "graphs" not in usual
     assert ", last layer: cls only, CUDA graphs, " in unusual
+
+
+def _probed(**slow: float) -> str:
+    """A table of three seeds of two paddings, in which the machine was at these factors after seeds of static."""
+    results = [
+        make_result(
+            make_trial(padding, seed),
+            probe=make_probe(1.0, slow.get(f"seed_{seed}", 1.0) if padding == "static" else 1.0, load=3.2),
+        )
+        for seed in range(3)
+        for padding in PADDINGS
+    ]
+    return to_table(make_report(results))
+
+
+def test_a_noisy_trial_is_marked_in_its_row_and_explained_below() -> None:
+    shown = _probed(seed_1=0.71)
+    (row,) = [line for line in shown.splitlines() if line.startswith("static")]
+    assert row.rstrip().endswith("1 of 3 noisy: machine at 0.71 of this run's median")
+    assert shown.count("noisy: machine at") == 1
+    assert (
+        "- noisy: static, seed 1: matrix product after its steps at 0.71 of this run's median "
+        "(limit ±10 %), load average 3.2\n" in shown
+    )
+
+
+def test_of_several_noisy_trials_of_a_row_the_farthest_is_shown() -> None:
+    shown = _probed(seed_0=0.8, seed_2=1.9)
+    assert "2 of 3 noisy: machine at 1.90 of this run's median" in shown
+    assert "static, seed 2: matrix product after its steps at 1.90" in shown
+    assert "load average 3.2; 1 seed more, not as far\n" in shown
+
+
+def test_a_side_of_a_session_is_named_below_its_table() -> None:
+    session = Session(id="0123456789abcdef", side="candidate", positions=tuple(range(6)))
+    shown = to_table(make_report(session=session))
+    assert "- A/B session 0123456789abcdef: this is its candidate; its trials took turns with those" in shown
+    assert "A/B session" not in to_table(make_report())

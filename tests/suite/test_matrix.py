@@ -23,14 +23,31 @@ def refused(suite: Suite, devices: tuple[str, ...] = CPU) -> str:
     return str(caught.value)
 
 
-def test_the_matrix_is_the_product_of_its_axes_with_the_seeds_outermost() -> None:
-    trials = expand(suite_of("padding: [static, dynamic], seed: [1, 0]"), CPU)
+def test_the_matrix_is_the_product_of_its_axes_with_the_seeds_outermost_and_every_second_in_reverse() -> None:
+    trials = expand(suite_of("padding: [static, dynamic], seed: [1, 0, 2]"), CPU)
     assert [(trial.seed, trial.padding.strategy) for trial in trials] == [
         (1, "static"),
         (1, "dynamic"),
-        (0, "static"),
         (0, "dynamic"),
+        (0, "static"),
+        (2, "static"),
+        (2, "dynamic"),
     ]
+
+
+@pytest.mark.parametrize("seeds", [2, 4, 6])
+def test_over_an_even_number_of_seeds_linear_drift_meets_every_variant_of_a_device_equally(
+    seeds: int,
+) -> None:
+    matrix = f"padding: [static, dynamic, unpadded], device: [all], seed: {list(range(seeds))}"
+    suite = suite_of(matrix, "include: [{padding: bucketed, precision: bf16, device: 'cuda:1'}]")
+    for device in TWO_GPUS:
+        queue = [trial for trial in expand(suite, TWO_GPUS) if trial.device == device]
+        positions: dict[str, list[int]] = {}
+        for position, trial in enumerate(queue):
+            positions.setdefault(trial.variant_id, []).append(position)
+        assert len(positions) == (4 if device == "cuda:1" else 3)
+        assert len({sum(each) for each in positions.values()}) == 1
 
 
 def test_axes_that_are_left_out_take_their_defaults() -> None:
@@ -103,8 +120,8 @@ def test_include_adds_its_values_with_every_value_of_the_other_axes_and_joins_ea
     assert [(trial.seed, trial.checkpoint, trial.padding.strategy) for trial in expand(suite, CPU)] == [
         (0, "a", "static"),
         (0, "b", "dynamic"),
-        (1, "a", "static"),
         (1, "b", "dynamic"),
+        (1, "a", "static"),
     ]
 
 

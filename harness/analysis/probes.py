@@ -1,0 +1,160 @@
+"""Probes: how fast the machine was at each trial, relative to its run or to another report's run.
+
+Every trial stores two readings of a fixed matrix product and a fixed copy. Readings are compared only where
+the machine (the environment's fingerprint), the device and the probe's work are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median, quantiles
+from typing import Final
+
+from harness.results.models import ProbeReading, TrialResult
+
+PROBE_BAND: Final = 0.10
+"""Relative deviation from which a reading counts as another state of the machine, unless calibrated wider."""
+
+_KINDS: Final[Mapping[str, str]] = {
+    "matmul_flops_per_second": "matrix product",
+    "copy_bytes_per_second": "memory copy",
+}
+
+# Machine, device where several are told apart, and work.
+Place = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """The reading of a trial that lies farthest from the run's median: `factor` is reading over median.
+
+    `kind` names the work and `moment` is `before` or `after` the timed steps. `load_average` was read then.
+    """
+
+    factor: float
+    kind: str
+    moment: str
+    load_average: float | None
+
+    def exceeds(self, band: float) -> bool:
+        """Whether the factor is outside of 1 / (1 + band) to 1 + band."""
+        return outside(self.factor, band)
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeRatio:
+    """Machine of one report over machine of another, for one kind of work.
+
+    `ratio` is that of the medians over all readings. `low` and `high` are the ratios of opposite quartiles:
+    they are wide where either machine varied during its run.
+    """
+
+    kind: str
+    ratio: float
+    low: float
+    high: float
+
+
+def outside(ratio: float, band: float) -> bool:
+    """Whether a ratio is outside of 1 / (1 + band) to 1 + band."""
+    return not 1 / (1 + band) <= ratio <= 1 + band
+
+
+def probe_band(calibrated: float | None) -> float:
+    """The band for probes: the machine's calibrated one for the metric where it is wider than the default.
+
+    Calibrated bands of whole trials can be narrower than short readings repeat.
+    """
+    return max(PROBE_BAND, calibrated or 0.0)
+
+
+def deviations(results: Iterable[TrialResult]) -> dict[str, Deviation]:
+    """The largest deviation from the run's median of every trial with a probe, by trial id."""
+    found: dict[str, Deviation] = {}
+    for group in _by_place(results, each_device=True).values():
+        medians = {kind: median(_values(group, kind)) for kind in _KINDS}
+        for result in group:
+            found[result.trial.id] = max(
+                _deviations(result, medians), key=lambda each: _distance(each.factor)
+            )
+    return found
+
+
+def noisy(results: Iterable[TrialResult], band: float = PROBE_BAND) -> dict[str, Deviation]:
+    """The trials during which the machine was outside of the band around the run's median, by trial id."""
+    return {trial: found for trial, found in deviations(results).items() if found.exceeds(band)}
+
+
+def probe_ratios(before: Iterable[TrialResult], after: Iterable[TrialResult]) -> tuple[ProbeRatio, ...]:
+    """The machine of `after` over that of `before`, for each kind of work; empty without common probes.
+
+    Where the results cover several machines or devices, the ratio that is farthest from one is taken.
+    """
+    # A machine's second device of the same kind is as good as its first.
+    sides = _by_place(before, each_device=False), _by_place(after, each_device=False)
+    common = [place for place in sides[0] if place in sides[1]]
+    ratios = [
+        max((_ratio(sides[0][place], sides[1][place], kind) for place in common), key=_distance_of)
+        for kind in (_KINDS if common else ())
+    ]
+    return tuple(ratios)
+
+
+def machine_changed(before: Iterable[TrialResult], after: Iterable[TrialResult], band: float) -> str | None:
+    """Why the probes forbid a verdict on speed between two reports, as a sentence; None where they agree.
+
+    Trials of two separate runs are judged only if the machine was equally fast in both: otherwise the
+    difference between them may be the machine's. Without probes on both sides nothing is forbidden.
+    """
+    differing = [each for each in probe_ratios(before, after) if outside(each.ratio, band)]
+    if not differing:
+        return None
+    shown = " and ".join(
+        f"{each.ratio:.2f} ({each.low:.2f} to {each.high:.2f}) of the baseline's {each.kind}"
+        for each in differing
+    )
+    return (
+        f"the machine itself differed: its probe reached {shown}, beyond ±{100 * band:.3g} %, so the change "
+        "may be the machine's; run both sides in turn: `harness ab`"
+    )
+
+
+def _by_place(results: Iterable[TrialResult], *, each_device: bool) -> dict[Place, list[TrialResult]]:
+    groups: dict[Place, list[TrialResult]] = {}
+    for result in results:
+        if result.probe is not None and result.environment is not None:
+            device = result.trial.device if each_device else ""
+            place = result.environment.fingerprint, device, result.probe.work
+            groups.setdefault(place, []).append(result)
+    return groups
+
+
+def _readings(result: TrialResult) -> Iterator[tuple[str, ProbeReading]]:
+    if result.probe is not None:
+        yield "before", result.probe.before
+        yield "after", result.probe.after
+
+
+def _values(results: Iterable[TrialResult], kind: str) -> list[float]:
+    return [getattr(reading, kind) for result in results for _, reading in _readings(result)]
+
+
+def _deviations(result: TrialResult, medians: Mapping[str, float]) -> Iterator[Deviation]:
+    for moment, reading in _readings(result):
+        for kind, name in _KINDS.items():
+            yield Deviation(getattr(reading, kind) / medians[kind], name, moment, reading.load_average)
+
+
+def _ratio(before: Sequence[TrialResult], after: Sequence[TrialResult], kind: str) -> ProbeRatio:
+    # Two readings a trial: never fewer than quartiles need.
+    old, new = (quantiles(_values(side, kind), n=4, method="inclusive") for side in (before, after))
+    return ProbeRatio(_KINDS[kind], ratio=new[1] / old[1], low=new[0] / old[2], high=new[2] / old[0])
+
+
+def _distance(factor: float) -> float:
+    return max(factor, 1 / factor)
+
+
+def _distance_of(ratio: ProbeRatio) -> float:
+    return _distance(ratio.ratio)

@@ -1,0 +1,243 @@
+"""`harness ab`: run two sides, or the levels of one axis, in turn on this machine, and compare them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final, Literal
+
+import click
+
+from harness.analysis.comparison import compare
+from harness.analysis.noise_store import bands_for, stored_noise
+from harness.cli.compare import print_comparison
+from harness.cli.run import judge
+from harness.cli.suite_options import (
+    assets_option,
+    fail_fast_option,
+    fresh_option,
+    gates_option,
+    grace_option,
+    overrides_option,
+    parity_option,
+    reports_option,
+    rerun_option,
+    retries_option,
+    runner_option,
+    strict_option,
+    suite_argument,
+    trial_timeout_option,
+    wait_option,
+)
+from harness.errors import HarnessError, InvalidInputError, NotComparableError
+from harness.execution.interrupts import Interrupt
+from harness.execution.options import RunOptions
+from harness.output.live import view
+from harness.output.safe_text import safe_text
+from harness.results.models import Report
+from harness.runs import Run, Side, run_along, run_sides
+from harness.suite.models import Suite
+from harness.suite.reading import parse_suite
+from harness.suite.text import read_bytes, shown
+
+_FILE: Final = click.Path(path_type=Path)
+
+
+@click.command("ab", short_help="Run two sides in turn on this machine, and compare them.")
+@suite_argument
+@click.argument("candidate_suite", required=False, type=_FILE)
+@click.option(
+    "--by", metavar="AXIS", help="Let the values of this axis of SUITE take turns: engine, padding."
+)
+@click.option("--base-python", type=_FILE, metavar="FILE", help="The interpreter of the base.")
+@click.option("--python", type=_FILE, metavar="FILE", help="The interpreter of the candidate.")
+@click.option(
+    "--base",
+    type=_FILE,
+    metavar="FOLDER",
+    help="The checkout whose harness/ is the base; under its .venv/bin/python if it has one.",
+)
+@click.option("--candidate", type=_FILE, metavar="FOLDER", help="The checkout of the candidate; see --base.")
+@overrides_option
+@assets_option
+@reports_option
+@strict_option
+@fresh_option
+@rerun_option
+@trial_timeout_option
+@retries_option
+@fail_fast_option
+@parity_option
+@gates_option
+@wait_option
+@click.option("--json/--no-json", "as_json", help="Print the comparison as JSON instead of the table.")
+@runner_option
+@grace_option
+def command(
+    *,
+    suite: Path,
+    candidate_suite: Path | None,
+    by: str | None,
+    base_python: Path | None,
+    python: Path | None,
+    base: Path | None,
+    candidate: Path | None,
+    overrides: tuple[str, ...],
+    assets: Literal["auto", "hub", "embedded"],
+    reports: Path,
+    strict: bool,
+    fresh: bool,
+    rerun: Literal["failed", "all"] | None,
+    trial_timeout: float | None,
+    retries: int,
+    fail_fast: bool,
+    parity: bool,
+    gates: bool,
+    wait: bool,
+    as_json: bool,
+    runner: str,
+    grace_s: float,
+) -> int:
+    """Run SUITE as the base and as the candidate, trial by trial in turn, and compare both.
+
+    The sides are two suites (SUITE and CANDIDATE_SUITE), two environments (--base-python, --python), two
+    checkouts (--base, --candidate), or the values of one axis of SUITE (--by). What is not given is this
+    program's own. Trials run in the order A B, B A, A B, so that a machine that slows down slows both sides,
+    and times are paired by seed.
+
+    Each side has its own report under reports/ab-KEY/, which `show`, `compare` and `check` read. The gates of
+    SUITE judge the candidate, with the base as the baseline. The same command resumes what is unfinished.
+
+    The exit code is 0 if every trial completed and every gate passed, 1 if not, and 130 or 143 after an
+    interrupt.
+
+    For example:  harness ab suites/padding.yaml --base ../main --candidate .
+    """
+    options = RunOptions(
+        assets=assets,
+        reports=reports,
+        strict=strict,
+        fresh=fresh,
+        rerun=rerun,
+        wait=wait,
+        parity=parity,
+        trial_timeout_s=trial_timeout,
+        retries=retries,
+        fail_fast=fail_fast,
+        runner=runner,
+        grace_s=grace_s,
+    )
+    sources = _Sources(suite, candidate_suite or suite, overrides)
+    try:
+        _check_sides(by, candidate_suite, (base_python, python, base, candidate))
+        if by is not None:
+            runs = _along(sources, by, options)
+        else:
+            runs = _sides(sources, ((base_python, base), (python, candidate)), options)
+        return _conclude(runs, by, judged=gates, as_json=as_json)
+    except Interrupt as interrupt:
+        _say(f"{interrupt}; run the same command again to go on")
+        return 128 + interrupt.number
+    except HarnessError as error:
+        if as_json:
+            _print_error(error)
+        raise
+
+
+def _check_sides(by: str | None, candidate_suite: Path | None, code: tuple[Path | None, ...]) -> None:
+    """Refuse sides that leave nothing to compare, or too much."""
+    several = candidate_suite is not None or any(code)
+    if by is not None and several:
+        raise InvalidInputError(
+            "--by compares the values of an axis within one suite, under one interpreter",
+            hint="Leave out --by, or the second suite, interpreters and checkouts.",
+        )
+    if by is None and not several:
+        raise InvalidInputError(
+            "both sides are the same: the same suite under the same code",
+            hint="Give a second suite, --python, --candidate or --by. To measure noise, give SUITE twice.",
+        )
+
+
+class _Sources:
+    """The suite files of both sides, read when they are asked for."""
+
+    def __init__(self, base: Path, candidate: Path, overrides: tuple[str, ...]) -> None:
+        self._paths = {"base": base, "candidate": candidate}
+        self._overrides = overrides
+
+    def read(self, side: Literal["base", "candidate"]) -> tuple[Suite, bytes]:
+        """The suite of a side, and its file."""
+        text = read_bytes(self._paths[side])
+        return parse_suite(text, shown(self._paths[side]), self._overrides), text
+
+
+def _along(sources: _Sources, axis: str, options: RunOptions) -> tuple[Run, ...]:
+    suite, text = sources.read("base")
+    with ExitStack() as screen:
+        watching = screen.enter_context(view(sys.stderr, sys.stderr.isatty()))
+        return (run_along(suite, axis, options, suite_text=text, observer=watching),)
+
+
+def _sides(
+    sources: _Sources, code: tuple[tuple[Path | None, Path | None], ...], options: RunOptions
+) -> tuple[Run, ...]:
+    (base_python, base), (python, candidate) = code
+    first = Side("base", *sources.read("base"), base_python, base)
+    second = Side("candidate", *sources.read("candidate"), python, candidate)
+    with ExitStack() as screen:
+        watching = screen.enter_context(view(sys.stderr, sys.stderr.isatty()))
+        return run_sides(first, second, options, observer=watching)
+
+
+def _conclude(runs: tuple[Run, ...], by: str | None, *, judged: bool, as_json: bool) -> int:
+    """Print the comparison and the gates, and return the exit code."""
+    for run in runs:
+        _say(f"report: {run.directory / 'report.json'}")
+    interrupted = runs[0].interrupted
+    if interrupted is not None:
+        _say("interrupted: run the same command again to go on where it stopped")
+        return 128 + interrupted
+    completed = all(result.status == "completed" for run in runs for result in run.brief.results)
+    reports = [run.report for run in runs]
+    try:
+        comparison = compare(
+            reports,
+            by=by,
+            names=None if by else ["base", "candidate"],
+            noise=bands_for(reports, stored_noise()),
+        )
+    except NotComparableError as error:
+        if completed:
+            raise
+        if as_json:
+            _print_error(error, 1)
+        _say(f"error: {error}")
+        return 1
+    print_comparison(comparison, "json" if as_json else "table")
+    passed = _judge(reports, as_json=as_json) if judged else 0
+    return passed or (0 if completed else 1)
+
+
+def _judge(reports: list[Report], *, as_json: bool) -> int:
+    """Judge the last side by the gates of the first, which is its baseline where there are two."""
+    first, last = reports[0], reports[-1]
+    if not first.suite.gates:
+        return 0
+    suite = last.suite.model_copy(update={"gates": first.suite.gates})
+    judged = last.model_copy(update={"suite": suite})
+    return judge(judged, first if len(reports) > 1 else None, as_json=as_json)
+
+
+def _print_error(error: HarnessError, code: int | None = None) -> None:
+    click.echo(
+        json.dumps(
+            {"error": error.message, "hint": error.hint, "exit_code": code or error.exit_code}, indent=2
+        )
+    )
+
+
+def _say(text: str) -> None:
+    click.echo(safe_text(text, 4_000), err=True)

@@ -1,0 +1,160 @@
+"""Two separate runs: error rates of band and verdict over simulated machines, and their limits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy import stats
+
+from harness.analysis.components import ALPHA
+from harness.analysis.machine_states import MachineState, add_state, between_run_band, run_variance
+from harness.analysis.speed import Separate, compare_trials
+
+Floats = NDArray[np.float64]
+Noise = Callable[[np.random.Generator, tuple[int, ...]], Floats]
+REPLICATES = 600
+values = st.lists(st.floats(0.5, 2.0), min_size=1, max_size=5)
+
+
+def normal(draw: np.random.Generator, size: tuple[int, ...]) -> Floats:
+    return draw.standard_normal(size)
+
+
+def heavy_tailed(draw: np.random.Generator, size: tuple[int, ...]) -> Floats:
+    """Student's t with four degrees of freedom, scaled to variance one."""
+    return draw.standard_t(4, size) / math.sqrt(2)
+
+
+def states_of(
+    draw: np.random.Generator, between: float, within: float, size: tuple[int, int], noise: Noise
+) -> Floats:
+    """The logarithms of as many runs in each of several states as `size` names."""
+    return between * draw.standard_normal((size[0], 1)) + within * noise(draw, size)
+
+
+def outside_the_band(between: float, within: float, states: int, runs: int, noise: Noise = normal) -> int:
+    """How often two equal runs of one trial lie outside of the band, of REPLICATES."""
+    draw = np.random.default_rng([states, runs, round(1000 * between), round(1000 * within)])
+    count = 0
+    for _ in range(REPLICATES):
+        calibrated = np.exp(states_of(draw, between, within, (states, runs), noise))
+        band = between_run_band(calibrated.tolist())
+        assert band is not None
+        first, second = states_of(draw, between, within, (2, 1), noise)[:, 0]
+        count += abs(second - first) > math.log1p(band)
+    return count
+
+
+def false_verdicts(
+    between: float, within: float, size: tuple[int, int], trials: int, noise: Noise = normal
+) -> int:
+    """How often two equal runs of several trials are found to differ at 5 %, of REPLICATES."""
+    draw = np.random.default_rng([*size, trials, round(1000 * between), round(1000 * within)])
+    count = 0
+    for _ in range(REPLICATES):
+        known = run_variance(np.exp(states_of(draw, between, within, size, noise)).tolist())
+        sides = np.exp(states_of(draw, between, within, (2, trials), noise)).tolist()
+        p = compare_trials(*sides, paired=False, separate=Separate(known)).p
+        assert p is not None
+        count += p <= ALPHA
+    return count
+
+
+def at_most(rate: float) -> int:
+    """The largest count that a true rate exceeds in one of a thousand simulations."""
+    return int(stats.binom.ppf(0.999, REPLICATES, rate))
+
+
+@pytest.mark.parametrize("between", [0.0, 0.05, 0.10])
+@pytest.mark.parametrize(("states", "runs"), [(2, 2), (3, 1), (5, 3), (8, 5)])
+def test_equal_runs_leave_the_band_in_at_most_5_percent_of_all_cases(
+    between: float, states: int, runs: int
+) -> None:
+    assert outside_the_band(between, 0.03, states, runs) <= at_most(0.05)
+
+
+@pytest.mark.parametrize("between", [0.0, 0.05, 0.10])
+@pytest.mark.parametrize("size", [(2, 2), (3, 1), (5, 3), (8, 5)])
+@pytest.mark.parametrize("trials", [2, 3, 10])
+def test_equal_runs_get_a_verdict_on_speed_in_at_most_5_percent_of_all_cases(
+    between: float, size: tuple[int, int], trials: int
+) -> None:
+    assert false_verdicts(between, 0.03, size, trials) <= at_most(0.05)
+
+
+@pytest.mark.parametrize("trials", [3, 10])
+def test_heavy_tails_do_not_change_that(trials: int) -> None:
+    assert outside_the_band(0.05, 0.05, 5, 3, heavy_tailed) <= at_most(0.05)
+    assert false_verdicts(0.05, 0.05, (5, 3), trials, heavy_tailed) <= at_most(0.05)
+
+
+def test_neither_is_wider_than_the_rate_asks_for() -> None:
+    lowest = int(stats.binom.ppf(0.001, REPLICATES, 0.035))
+    assert outside_the_band(0.05, 0.03, 8, 1) >= lowest
+    assert false_verdicts(0.05, 0.03, (8, 5), 10) >= int(stats.binom.ppf(0.001, REPLICATES, 0.03))
+
+
+def test_one_state_calibrated_often_tells_nothing_about_another() -> None:
+    for states in ([[1.0, 1.01, 0.99, 1.02]], []):
+        assert between_run_band(states) is None
+        assert run_variance(states) is None
+
+
+def test_more_trials_never_detect_less_than_the_states_lie_apart() -> None:
+    known = run_variance([[0.9, 0.91], [1.0, 1.01], [1.1, 1.11]])
+    assert known is not None
+    speeds = [25.0 * (1 + 0.01 * (place % 3)) for place in range(200)]
+    effect = compare_trials(speeds, [1.1 * each for each in speeds], paired=False, separate=Separate(known))
+    assert effect.components is not None
+    assert effect.components.error >= math.sqrt(2 * known.variance)
+    assert effect.p is not None
+    assert effect.p > ALPHA
+
+
+@given(st.lists(values, min_size=2, max_size=6), st.floats(0.01, 100))
+def test_the_band_does_not_depend_on_the_unit(calibrated: list[list[float]], scale: float) -> None:
+    plain, scaled, inverse = (
+        between_run_band(states)
+        for states in (
+            calibrated,
+            [[scale * value for value in state] for state in calibrated],
+            [[1 / value for value in state] for state in calibrated],
+        )
+    )
+    assert plain is not None
+    assert scaled == pytest.approx(plain, rel=1e-6, abs=1e-6)
+    assert inverse == pytest.approx(plain, rel=1e-6, abs=1e-6)
+
+
+def test_the_variance_of_a_run_is_that_of_the_states_and_of_the_mean_of_their_runs() -> None:
+    draw = np.random.default_rng(7)
+    found = run_variance(np.exp(states_of(draw, 0.08, 0.02, (400, 4), normal)).tolist())
+    assert found is not None
+    assert found.variance == pytest.approx(0.08**2 + 0.02**2 / 4, rel=0.15)
+    assert found.runs == 400
+
+
+@pytest.mark.parametrize("calibrated", [[[1.0], []], [[1.0], [0.0]], [[1.0], [-1.0, 2.0]]])
+def test_values_that_are_no_times_are_refused(calibrated: list[list[float]]) -> None:
+    for estimate in (between_run_band, run_variance):
+        with pytest.raises(ValueError, match="above zero"):
+            estimate(calibrated)
+
+
+def test_states_accumulate_and_one_that_is_measured_again_is_replaced() -> None:
+    def state(name: str, value: float) -> MachineState:
+        return MachineState(
+            id=name, created=datetime(2026, 1, 2, tzinfo=UTC), values={"train_seconds": (value,)}
+        )
+
+    kept = add_state(add_state((), state("a", 1.0)), state("b", 2.0))
+    kept = add_state(kept, state("a", 3.0))
+    assert [(each.id, each.values["train_seconds"]) for each in kept] == [("b", (2.0,)), ("a", (3.0,))]
+    assert MachineState.model_validate_json(kept[0].model_dump_json()) == kept[0]
