@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from harness.analysis.probes import Deviation
+from harness.analysis.ranking import Rank
 from harness.results.models import Phase, Status
 from harness.trial import Trial
 
@@ -48,6 +49,9 @@ class Row:
     Rates and times are medians over the completed trials, step times (seconds) over all their steps;
     `peak_memory_bytes` is the largest of any. None: not measured; `unmeasured` says why, by metric.
     `concurrent` is how many trials could run at once: above 1, its times do not count.
+    `rank` is `fastest`, or `tied` with others that the trials do not tell apart from the fastest.
+    `speed_range` is the smallest and the largest real tokens a second of several trials. `below_majority`
+    counts trials that score below the share of the most frequent class.
     `against_reference` is the mean minus the suite's reference, by metric; empty for stand-ins.
     `noisy` has the trials during which the machine was not as fast as in the rest of the run, by seed.
     `tokenizing` stands in place of all that is about training where the trials only tokenise.
@@ -78,7 +82,9 @@ class Row:
     synthetic: bool
     against_reference: Mapping[str, float]
     fails_parity: bool
-    fastest: bool
+    rank: Rank | None
+    speed_range: tuple[float, float] | None
+    below_majority: int
     concurrent: int
     noisy: Mapping[int, Deviation] = field(default_factory=dict)
     tokenizing: Tokenizing | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean, median, stdev
 from typing import Final, Literal
@@ -11,6 +11,7 @@ from harness.analysis.inputs import mixed_variants
 from harness.analysis.naming import labels
 from harness.analysis.parity import failing
 from harness.analysis.probes import Deviation, noisy
+from harness.analysis.ranking import Rank, groups_of, ranks
 from harness.analysis.rows import Estimate, Failure, Row, Tokenizing
 from harness.results.models import Phase, Report, Status, TrialResult
 
@@ -22,7 +23,7 @@ _EXPLAINED: Final = ("model_flops_utilization", "energy_joules", "tokenize_memor
 def summarize(report: Report) -> tuple[Row, ...]:
     """One row for each variant, in the order of the plan.
 
-    A variant whose proof shows that it computes another function is marked, and never the fastest. One whose
+    A variant whose proof shows that it computes another function is marked, and not ranked. One whose
     trials have different inputs has no averages.
     """
     failed_parity = failing(report)
@@ -39,10 +40,11 @@ def summarize(report: Report) -> tuple[Row, ...]:
         )
         for variant, results in variants.items()
     ]
-    disturbed = noisy(report.results)
-    rows = [replace(row, noisy=_of_seeds(variants[row.variant], disturbed)) for row in rows]
-    fastest = _fastest(rows, variants)
-    return tuple(replace(row, fastest=True) if row.variant in fastest else row for row in rows)
+    disturbed, found = noisy(report.results), _ranks(rows, variants)
+    return tuple(
+        replace(row, rank=found.get(row.variant), noisy=_of_seeds(variants[row.variant], disturbed))
+        for row in rows
+    )
 
 
 def _of_seeds(results: Sequence[TrialResult], found: Mapping[str, Deviation]) -> dict[int, Deviation]:
@@ -100,7 +102,9 @@ def _row(
         synthetic=synthetic,
         against_reference={} if stand_in or synthetic else _differences(quality, reference),
         fails_parity=False,
-        fastest=False,
+        rank=None,
+        speed_range=_range(_speeds(completed, SPEED).values()),
+        below_majority=sum(map(_below_majority, sound)),
         concurrent=max(result.concurrent for result in results),
         tokenizing=_tokenizing(completed) if results[0].trial.tokenization is not None else None,
     )
@@ -153,6 +157,17 @@ def _median(results: Iterable[TrialResult], metric: str) -> float | None:
     return median(found) if found else None
 
 
+def _range(values: Collection[float]) -> tuple[float, float] | None:
+    """The smallest and the largest of several values; None for fewer than two."""
+    return (min(values), max(values)) if len(values) > 1 else None
+
+
+def _below_majority(result: TrialResult) -> bool:
+    """Whether a trial scores below the share of the most frequent class, which a constant answer reaches."""
+    accuracy = result.value("eval_accuracy")
+    return accuracy is not None and result.data is not None and accuracy < result.data.eval_majority_share
+
+
 def _peak_memory(
     results: Sequence[TrialResult],
 ) -> tuple[Literal["device", "host"] | None, float | None]:
@@ -191,16 +206,19 @@ def _differences(quality: Mapping[str, Estimate | None], reference: Mapping[str,
     }
 
 
-def _fastest(rows: Sequence[Row], variants: Mapping[str, Sequence[TrialResult]]) -> set[str]:
-    """The quickest variant of each group of two or more that may be compared."""
-    groups: dict[tuple[object, ...], list[Row]] = {}
-    for row in rows:
-        place = _place(row, variants[row.variant])
-        if place is not None:
-            groups.setdefault(place, []).append(row)
-    return {
-        max(group, key=lambda row: row.speed or 0.0).variant for group in groups.values() if len(group) > 1
-    }
+def _ranks(rows: Sequence[Row], variants: Mapping[str, Sequence[TrialResult]]) -> dict[str, Rank]:
+    """The ranks in each group of variants that may be compared."""
+    by_variant = {row.variant: row for row in rows}
+    places = {row.variant: _place(row, variants[row.variant]) for row in rows}
+    found: dict[str, Rank] = {}
+    for group in groups_of(places):
+        metric = SPEED if by_variant[group[0]].tokenizing is None else "tokenize_tokens_per_second"
+        found |= ranks({variant: _speeds(variants[variant], metric) for variant in group})
+    return found
+
+
+def _speeds(results: Iterable[TrialResult], metric: str) -> dict[int, float]:
+    return {result.trial.seed: value for result in results if (value := result.value(metric)) is not None}
 
 
 def _place(row: Row, results: Sequence[TrialResult]) -> tuple[object, ...] | None:

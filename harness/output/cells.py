@@ -57,7 +57,7 @@ def _of_training(rows: Sequence[Row]) -> dict[str, Callable[[Row], str]]:
     numbers: dict[str, Callable[[Row], str]] = {
         "accuracy": lambda row: _quality(row.accuracy),
         "F1": lambda row: _quality(row.f1),
-        "real tokens/s": lambda row: rate(row.real_tokens_per_second),
+        "real tokens/s": _rate_and_range,
         "padding efficiency": lambda row: percent(row.padding_efficiency),
         "train time": lambda row: duration(row.train_seconds),
     }
@@ -97,6 +97,15 @@ def _reference(report: Report) -> dict[str, str]:
         "F1": percent(published.get("eval_f1")),
         "status": "published",
     }
+
+
+def _rate_and_range(row: Row) -> str:
+    """`25.6k`, or `25.6k (24.9k-26.3k)`: the median, and the range over several trials."""
+    middle = rate(row.real_tokens_per_second)
+    if row.speed_range is None:
+        return middle
+    low, high = row.speed_range
+    return f"{middle} ({rate(low)}-{rate(high)})"
 
 
 def _quality(found: Estimate | None) -> str:

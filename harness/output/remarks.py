@@ -7,6 +7,7 @@ from typing import Final
 
 from harness.analysis.conditions import at_once
 from harness.analysis.inputs import conflicting_inputs
+from harness.analysis.matching import seed_option
 from harness.analysis.naming import attention_of, only_tokenise, shared_axes
 from harness.analysis.parity import ParityVerdict, verdicts
 from harness.analysis.probes import PROBE_BAND, Deviation
@@ -86,8 +87,9 @@ def status(row: Row) -> str:
 def remarks(row: Row, devices: int) -> list[str]:
     """Return the words that mark a row: fastest, at once, noisy, mixed inputs, stand-in and so on."""
     words = []
-    if row.fastest:
-        words.append(f"fastest on {row.trial.device}" if devices > 1 else "fastest")
+    if row.rank is not None:
+        word = "fastest" if row.rank == "fastest" else "tied fastest"
+        words.append(f"{word} on {row.trial.device}" if devices > 1 else word)
     if row.concurrent > 1:
         words.append(at_once(row.concurrent))
     if row.mixed:
@@ -96,6 +98,8 @@ def remarks(row: Row, devices: int) -> list[str]:
         words.append(_noisy_words(row))
     if row.fails_parity:
         words.append("fails parity")
+    if row.below_majority:
+        words.append("below the majority class")
     if row.degenerate:
         words.append("degenerate" if len(row.seeds) == 1 else f"{row.degenerate} degenerate")
     if row.stand_in:
@@ -145,6 +149,8 @@ def notes(report: Report, rows: Sequence[Row]) -> list[str]:
         *_mixed(report, rows),
         *_reference(report, rows),
         *_degenerate(rows),
+        *_below_majority(rows),
+        *_ranking(rows),
         *_conditions(rows),
         *_failures(rows),
         *_noisy(rows),
@@ -253,6 +259,28 @@ def _degenerate(rows: Sequence[Row]) -> Iterable[str]:
             )
 
 
+def _below_majority(rows: Sequence[Row]) -> Iterable[str]:
+    for row in rows:
+        if row.below_majority:
+            which = f"{row.below_majority} of {count(row.completed, 'completed trial')}"
+            yield (
+                f"below the majority class: {row.label}: {which} scored below what answering with the most "
+                "frequent class scores: check the learning rate, the labels and the number of steps"
+            )
+
+
+def _ranking(rows: Sequence[Row]) -> Iterable[str]:
+    """What the marks of the fastest rest on, or why there is none."""
+    if any(row.rank == "tied" for row in rows):
+        yield "tied fastest: the trials do not tell these variants apart (paired t tests at 5 %, Holm)"
+    timed = [row for row in rows if row.speed is not None and row.concurrent == 1]
+    if len(timed) > 1 and all(len(row.seeds) == 1 for row in timed):
+        yield (
+            "one trial a variant: none is shown to be the fastest; add seeds to rank them: "
+            f"{seed_option(range(3))}"
+        )
+
+
 def _conditions(rows: Sequence[Row]) -> Iterable[str]:
     strategies = {row.trial.padding.strategy for row in rows}
     if "bucketed" in strategies and len(strategies) > 1:
@@ -314,7 +342,10 @@ def _unmeasured(rows: Sequence[Row]) -> Iterable[str]:
 
 def _spread(rows: Sequence[Row]) -> Iterable[str]:
     if any(row.accuracy is not None and row.accuracy.spread is not None for row in rows):
-        yield "± is the sample standard deviation over seeds; rates and times are medians over them"
+        yield (
+            "± is the sample standard deviation over seeds; rates and times are medians over them, with the "
+            "range of rates in brackets"
+        )
     if any(row.tokenizing is not None for row in rows):
         yield "time and rates are medians over passes and seeds; both splits are tokenised"
         yield "added memory: the most any first pass needed beyond what was in use, its processes together"

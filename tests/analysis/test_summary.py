@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import statistics
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 from harness.analysis.rows import Failure
 from harness.analysis.summary import estimate, quantile, summarize
 from harness.environment import Device
-from harness.results.models import Parity, measured
+from harness.results.models import Parity, TrialResult, measured
+from harness.trial import PaddingStrategy
 from tests.factories import (
     make_checkpoint,
     make_data,
@@ -63,8 +65,8 @@ def test_a_variant_that_only_predicts_one_class_has_no_quality_and_is_never_fast
             ]
         )
     )
-    assert (row.accuracy, row.f1, row.fastest) == (None, None, False)
-    assert not other.fastest
+    assert (row.accuracy, row.f1, row.rank) == (None, None, None)
+    assert other.rank is None
 
 
 def test_what_did_not_complete_keeps_its_status_phase_and_reason() -> None:
@@ -99,42 +101,74 @@ def test_rates_are_medians_over_trials_and_step_times_over_all_steps() -> None:
     assert row.step_seconds_p95 == pytest.approx(np.quantile(steps, 0.95))
 
 
+def timed(padding: PaddingStrategy, speed: float, **changes: Any) -> list[TrialResult]:
+    """Three seeds around a speed, in samples a second."""
+    device = changes.pop("device", "cpu")
+    return [
+        make_result(make_trial(padding, seed, device=device), samples_per_second=speed * share, **changes)
+        for seed, share in enumerate((1.0, 1.01, 0.985))
+    ]
+
+
 def test_the_fastest_is_named_among_complete_rows_that_may_be_compared() -> None:
-    fast = make_result(make_trial("unpadded"), samples_per_second=50.0)
-    slow = make_result(make_trial("static"), samples_per_second=10.0)
+    rows = summarize(make_report([*timed("static", 10.0), *timed("unpadded", 50.0)]))
+    assert [row.rank for row in rows] == [None, "fastest"]
+    assert rows[1].speed_range is not None
+    assert rows[1].speed_range[0] < (rows[1].real_tokens_per_second or 0.0) < rows[1].speed_range[1]
+    assert [row.rank for row in summarize(make_report(timed("unpadded", 50.0)))] == [None]
+
+
+def test_variants_that_the_trials_do_not_tell_apart_are_tied() -> None:
+    near = [
+        make_result(make_trial("dynamic", seed), samples_per_second=speed)
+        for seed, speed in enumerate((51.0, 49.0, 50.5))
+    ]
+    rows = summarize(make_report([*timed("static", 10.0), *timed("unpadded", 50.0), *near]))
+    assert [row.rank for row in rows] == [None, "tied", "tied"]
+
+
+def test_one_trial_a_variant_ranks_none() -> None:
+    slow, fast = make_result(make_trial("static")), make_result(make_trial(), samples_per_second=90.0)
     rows = summarize(make_report([slow, fast]))
-    assert [row.fastest for row in rows] == [False, True]
-    assert not any(row.fastest for row in summarize(make_report([fast])))
+    assert [(row.rank, row.speed_range) for row in rows] == [(None, None), (None, None)]
 
 
 def test_a_variant_that_fails_parity_is_not_fastest() -> None:
-    fast = make_result(make_trial("unpadded"), samples_per_second=50.0)
-    others = [make_result(make_trial("static")), make_result(make_trial("dynamic"), samples_per_second=30.0)]
+    fast = timed("unpadded", 50.0)
     other = Parity(
         examples=64, largest_logit_difference=1.0, relative_gradient_error=0.0, flipped_predictions=9
     )
-    proof = fast.model_copy(update={"parity": other})
-    rows = summarize(make_report([fast, *others], proofs=(proof,)))
-    assert [(row.fails_parity, row.fastest) for row in rows] == [(True, False), (False, False), (False, True)]
+    proof = fast[0].model_copy(update={"parity": other})
+    rows = summarize(make_report([*fast, *timed("static", 10.0), *timed("dynamic", 30.0)], proofs=(proof,)))
+    assert [(row.fails_parity, row.rank) for row in rows] == [
+        (True, None),
+        (False, None),
+        (False, "fastest"),
+    ]
 
 
 def test_a_variant_with_a_failed_trial_is_not_fastest() -> None:
-    fast = [make_result(make_trial("unpadded"), samples_per_second=50.0),
-            make_result(make_trial("unpadded", 1), status="failed")]  # fmt: skip
-    others = [make_result(make_trial("static")), make_result(make_trial("dynamic"), samples_per_second=30.0)]
-    assert [row.fastest for row in summarize(make_report([*fast, *others]))] == [False, False, True]
+    fast = [*timed("unpadded", 50.0)[:2], make_result(make_trial("unpadded", 2), status="failed")]
+    report = make_report([*fast, *timed("static", 10.0), *timed("dynamic", 30.0)])
+    assert [row.rank for row in summarize(report)] == [None, None, "fastest"]
 
 
 def test_each_device_has_its_own_fastest() -> None:
-    gpu = make_environment(device=Device(kind="cuda", index=0, name="Test GPU"))
+    gpu = {"device": "cuda:0", "environment": make_environment(device=Device(kind="cuda", name="Test GPU"))}
     results = [
-        make_result(make_trial("static"), samples_per_second=5.0),
-        make_result(make_trial("dynamic"), samples_per_second=9.0),
-        make_result(make_trial("static", device="cuda:0"), samples_per_second=200.0, environment=gpu),
-        make_result(make_trial("dynamic", device="cuda:0"), samples_per_second=100.0, environment=gpu),
+        *timed("static", 5.0),
+        *timed("dynamic", 9.0),
+        *timed("static", 200.0, **gpu),
+        *timed("dynamic", 100.0, **gpu),
     ]
     rows = summarize(make_report(results))
-    assert [row.label for row in rows if row.fastest] == ["dynamic cpu", "static cuda:0"]
+    assert [row.label for row in rows if row.rank == "fastest"] == ["dynamic cpu", "static cuda:0"]
+
+
+def test_a_trial_below_the_majority_class_is_counted() -> None:
+    good, bad = make_result(make_trial(seed=0)), make_result(make_trial(seed=1), accuracy=0.05)
+    (row,) = summarize(make_report([good, bad]))
+    assert row.below_majority == 1
 
 
 def test_memory_is_the_devices_where_it_has_its_own() -> None:
@@ -170,7 +204,7 @@ def test_stand_ins_and_synthetic_data_are_marked_and_kept_from_the_reference() -
     assert accuracy is not None
     assert rows[0].against_reference == {"eval_accuracy": pytest.approx(accuracy - 0.80)}
     assert rows[1].against_reference == rows[2].against_reference == {}
-    assert not any(row.fastest for row in rows)
+    assert not any(row.rank for row in rows)
 
 
 def test_what_was_not_measured_says_why() -> None:

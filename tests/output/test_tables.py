@@ -70,12 +70,12 @@ in all: bert-base-uncased, cpu, fp32, trainer, sdpa, 3 epochs, batch 8, learning
 Test CPU, 2 cores; torch 2.13.0; transformers 5.23.0
 parity: every variant: not proved to compute the plain model's function
 
-                                        real     padding                 host
-variant      accuracy           F1  tokens/s  efficiency  train time   memory  status              remarks
-────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
-static    85.5 ±0.7 %  89.7 ±0.6 %     6.20k      41.6 %  3 min 05 s  1.2 GiB  2 completed         stand-in, synthetic
-dynamic   85.2 ±0.9 %  89.5 ±0.7 %     12.4k      74.3 %  1 min 11 s  1.2 GiB  2 completed         fastest, stand-in, synthetic
-bucketed            –            –     20.0k      74.3 %  1 min 11 s  1.2 GiB  1 completed, 1 oom  1 degenerate, stand-in, synthetic
+                                                            padding                 host
+variant      accuracy           F1        real tokens/s  efficiency  train time   memory  status              remarks
+───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+static    85.5 ±0.7 %  89.7 ±0.6 %  6.20k (6.19k-6.21k)      41.6 %  3 min 05 s  1.2 GiB  2 completed         stand-in, synthetic
+dynamic   85.2 ±0.9 %  89.5 ±0.7 %  12.4k (12.3k-12.4k)      74.3 %  1 min 11 s  1.2 GiB  2 completed         fastest, stand-in, synthetic
+bucketed            –            –                20.0k      74.3 %  1 min 11 s  1.2 GiB  1 completed, 1 oom  1 degenerate, stand-in, synthetic
 
 - seeds were interleaved
 - stand-in: embedded/bert-uncased was used in place of bert-base-uncased; its numbers say nothing about bert-base-uncased
@@ -83,7 +83,7 @@ bucketed            –            –     20.0k      74.3 %  1 min 11 s  1.2 Gi
 - degenerate: bucketed: 1 of 1 completed trial predicted a single class and was left out of accuracy and F1
 - bucketed batches rows of similar length: another order of training than the other strategies'
 - bucketed, seed 1: oom in train: out of memory at batch 8, peak 15.9 GiB
-- ± is the sample standard deviation over seeds; rates and times are medians over them
+- ± is the sample standard deviation over seeds; rates and times are medians over them, with the range of rates in brackets
 """
 
 NARROW = """\
@@ -93,17 +93,18 @@ rate 5e-05
 Test CPU, 2 cores; torch 2.13.0; transformers 5.23.0
 parity: every variant: not proved to compute the plain model's function
 
-                                         real
-variant       accuracy           F1  tokens/s  status             remarks
+variant       accuracy           F1        real tokens/s  status        remarks
 ────────────────────────────────────────────────────────────────────────────────────
-static     85.5 ±0.7 %  89.7 ±0.6 %     6.20k  2 completed        stand-in,
-                                                                  synthetic
-dynamic    85.2 ±0.9 %  89.5 ±0.7 %     12.4k  2 completed        fastest, stand-in,
-                                                                  synthetic
-bucketed             –            –     20.0k  1 completed, 1     1 degenerate,
-                                               oom                stand-in,
-                                                                  synthetic
-reference       85.8 %            –            published
+static     85.5 ±0.7 %  89.7 ±0.6 %  6.20k (6.19k-6.21k)  2 completed   stand-in,
+                                                                        synthetic
+dynamic    85.2 ±0.9 %  89.5 ±0.7 %  12.4k (12.3k-12.4k)  2 completed   fastest,
+                                                                        stand-in,
+                                                                        synthetic
+bucketed             –            –                20.0k  1 completed,  1
+                                                          1 oom         degenerate,
+                                                                        stand-in,
+                                                                        synthetic
+reference       85.8 %            –                       published
 
 - stand-in: embedded/bert-uncased was used in place of bert-base-uncased; its
   numbers say nothing about bert-base-uncased
@@ -115,7 +116,7 @@ reference       85.8 %            –            published
   strategies'
 - bucketed, seed 1: oom in train: out of memory at batch 8, peak 15.9 GiB
 - ± is the sample standard deviation over seeds; rates and times are medians over
-  them
+  them, with the range of rates in brackets
 - left out at this width: padding efficiency, train time, host memory; `--format
   csv` has everything
 """
@@ -129,15 +130,15 @@ parity: every variant: not proved to compute the plain
 model's function
 
 static
-  accuracy 85.5 ±0.7 %, F1 89.7 ±0.6 %, real tokens/s 6.20k,
-  padding efficiency 41.6 %, train time 3 min 05 s, host
-  memory 1.2 GiB, status 2 completed, remarks stand-in,
-  synthetic
-dynamic
-  accuracy 85.2 ±0.9 %, F1 89.5 ±0.7 %, real tokens/s 12.4k,
-  padding efficiency 74.3 %, train time 1 min 11 s, host
-  memory 1.2 GiB, status 2 completed, remarks fastest,
+  accuracy 85.5 ±0.7 %, F1 89.7 ±0.6 %, real tokens/s 6.20k
+  (6.19k-6.21k), padding efficiency 41.6 %, train time 3 min
+  05 s, host memory 1.2 GiB, status 2 completed, remarks
   stand-in, synthetic
+dynamic
+  accuracy 85.2 ±0.9 %, F1 89.5 ±0.7 %, real tokens/s 12.4k
+  (12.3k-12.4k), padding efficiency 74.3 %, train time 1 min
+  11 s, host memory 1.2 GiB, status 2 completed, remarks
+  fastest, stand-in, synthetic
 bucketed
   accuracy –, F1 –, real tokens/s 20.0k, padding efficiency
   74.3 %, train time 1 min 11 s, host memory 1.2 GiB, status
@@ -156,7 +157,8 @@ bucketed
 - bucketed, seed 1: oom in train: out of memory at batch 8,
   peak 15.9 GiB
 - ± is the sample standard deviation over seeds; rates and
-  times are medians over them
+  times are medians over them, with the range of rates in
+  brackets
 """
 
 REAL = """\
@@ -169,11 +171,12 @@ parity: every variant: not proved to compute the plain model's function
 variant    accuracy      F1  tokens/s  efficiency   time     memory  status     remarks
 ───────────────────────────────────────────────────────────────────────────────────────
 static       75.0 %  81.5 %     1.33k      51.5 %  4.5 s  488.3 MiB  completed
-dynamic      75.0 %  81.5 %     1.65k      74.0 %  3.6 s  488.3 MiB  completed  fastest
+dynamic      75.0 %  81.5 %     1.65k      74.0 %  3.6 s  488.3 MiB  completed
 reference    85.8 %  90.0 %                                          published
 
 - against the reference, static: accuracy -10.8 points, F1 -8.5 points
 - against the reference, dynamic: accuracy -10.8 points, F1 -8.5 points
+- one trial a variant: none is shown to be the fastest; add seeds to rank them: -o 'matrix.seed=[0, 1, 2]'
 - FLOPs use not measured: no peak is known for Test CPU
 """
 
@@ -271,13 +274,21 @@ def test_many_failures_are_counted_and_not_all_listed() -> None:
     assert "and 30 more that did not complete; `--format json` has every one" in shown
 
 
+def _devices(**gpu: Any) -> list[tuple[str, dict[str, Any]]]:
+    return [("cpu", {}), ("cuda:0", gpu)]
+
+
+def _speeds() -> list[tuple[PaddingStrategy, float]]:
+    return [("static", 25.0), ("dynamic", 31.0)]
+
+
 def test_each_device_names_its_fastest() -> None:
     gpu = make_environment(device=Device(kind="cuda", index=0, name="Test GPU"))
     results = [
-        make_result(make_trial("static")),
-        make_result(make_trial("dynamic"), samples_per_second=31.0),
-        make_result(make_trial("static", device="cuda:0"), environment=gpu),
-        make_result(make_trial("dynamic", device="cuda:0"), samples_per_second=310.0, environment=gpu),
+        make_result(make_trial(padding, seed, device=device), samples_per_second=speed + 0.1 * seed, **where)
+        for device, where in _devices(environment=gpu)
+        for padding, speed in _speeds()
+        for seed in range(3)
     ]
     shown = to_table(make_report(results))
     assert "fastest on cpu" in shown
