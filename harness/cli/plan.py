@@ -17,6 +17,7 @@ from harness.environment import available_devices, installed_torch
 from harness.errors import HarnessError
 from harness.output.safe_text import safe_text
 from harness.suite.matrix import expand
+from harness.suite.models import Suite
 from harness.suite.reading import read_suite
 from harness.trial import Train, Trial
 
@@ -73,7 +74,17 @@ def _plan(path: Path, overrides: Sequence[str], assets: AssetsMode) -> dict[str,
             {"name": device, "available": device in devices}
             for device in dict.fromkeys(trial.device for trial in trials)
         ],
+        "warnings": _gate_warnings(suite, trials),
     }
+
+
+def _gate_warnings(suite: Suite, trials: Sequence[Trial]) -> list[str]:
+    if all(gate.max_drop is None for gate in suite.gates):
+        return []
+    # Most plans have no drop gate, and start in a fraction of the time without numpy.
+    from harness.analysis.planning import gate_warnings  # noqa: PLC0415
+
+    return gate_warnings(suite.gates, trials)
 
 
 def _as_json(plan: dict[str, Any]) -> dict[str, Any]:
@@ -108,6 +119,8 @@ def _lines(plan: dict[str, Any]) -> list[str]:
         "",
         "uses",
         *(f"  {line}" for line in _aligned(used)),
+        *(["", "gates"] if plan["warnings"] else []),
+        *(f"  {warning}" for warning in plan["warnings"]),
     ]
 
 
