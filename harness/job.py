@@ -17,12 +17,13 @@ from harness.trial import Trial
 class Job(Frozen):
     """A trial and all it needs on this machine. `cache_dir` holds what trials share: tokenised arrays.
 
-    `purpose` is to train it, or to prove that its variant computes the plain function. `concurrent` is how
+    `purpose` is to train it, to prove that its variant computes the plain function, or to prove that its
+    engine trains as the reference does. `concurrent` is how
     many trials may be under way on its device at once. `allow_weights` is the suite's.
     """
 
     trial: Trial
-    purpose: Literal["train", "prove"] = "train"
+    purpose: Literal["train", "prove", "prove_training"] = "train"
     measure: Measure
     checkpoint: ResolvedCheckpoint
     data: ResolvedData

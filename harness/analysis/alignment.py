@@ -15,6 +15,7 @@ from typing import Final
 from harness.analysis.naming import axes, label, shown_axes, varying_axes
 from harness.analysis.parity import proofs
 from harness.analysis.sessions import axes_of_sides
+from harness.analysis.training import training_proofs
 from harness.errors import InvalidInputError, NotComparableError
 from harness.results.models import Report, TrialResult
 
@@ -28,13 +29,14 @@ _WITH: Final[dict[str, tuple[str, ...]]] = {"checkpoint": ("revision",)}
 class Variant:
     """The trials of one variant by seed; `axes` is everything that makes it, as text.
 
-    `proof` is its function's, None where its report has none.
+    `proof` is its function's and `training` its proof of training; None where its report has none.
     """
 
     axes: Mapping[str, str]
     results: Mapping[int, TrialResult]
     report: Report
     proof: TrialResult | None = None
+    training: TrialResult | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +70,15 @@ def variants(report: Report) -> list[Variant]:
     found: dict[str, dict[int, TrialResult]] = {}
     for result in report.results:
         found.setdefault(result.trial.variant_id, {})[result.trial.seed] = result
-    proved = proofs(report)
+    proved, trained = proofs(report), training_proofs(report)
     return [
-        Variant(axes(next(iter(each.values())).trial), each, report, proved.get(variant))
+        Variant(
+            axes(next(iter(each.values())).trial),
+            each,
+            report,
+            proved.get(variant),
+            trained.get(variant),
+        )
         for variant, each in found.items()
     ]
 

@@ -16,6 +16,7 @@ from harness.analysis.parity import ParityVerdict, between, verdict_of
 from harness.analysis.resampling import compare_quality
 from harness.analysis.statistics import Adjusted, Effect, holm, is_equivalent, open_alpha
 from harness.analysis.terms import Terms, family
+from harness.analysis.training import training_verdict
 from harness.analysis.verdicts import verdict_of_effect
 from harness.metrics import METRICS
 from harness.results.models import TrialResult
@@ -192,6 +193,13 @@ def _verdict(
     verdict = verdict_of_effect(effect, p, METRICS[found.metric].goal, margin)
     if family(found.metric) == "speed" and "differs" in map(verdict_of, _proofs(draft.evidence.pair)):
         return "not comparable", (*notes, "parity failed: one side computes another function")
+    pair = draft.evidence.pair
+    trained = [side.training for side in (pair.before, pair.after) if side and side.training]
+    if "differs" in map(training_verdict, trained):
+        return "not comparable", (
+            *notes,
+            "proof of training failed: one side trains otherwise than the reference",
+        )
     if matched.lost and verdict in ("better", "same"):
         return "unsure", (*notes, f"{verdict} on the trials that are left, which is not all")
     return verdict, notes

@@ -25,6 +25,7 @@ from harness.analysis.gates_drops import (
     unjudged_drop,
 )
 from harness.analysis.gates_models import GateCase, GateReport, OnUnsure, Outcome
+from harness.analysis.gates_of_training import training_cases
 from harness.analysis.gates_rules import Group, groups, replaced, tighter_than_noise
 from harness.analysis.naming import only_tokenise
 from harness.analysis.speed import RunVariance
@@ -48,9 +49,10 @@ def check(  # noqa: PLR0913 - the question's terms, each of them a default that 
 ) -> GateReport:
     """Judge a report by its gates.
 
-    Whatever the gates say, every trial must have completed, none may predict a single class, no variant may
-    have failed parity, no stored number may contradict another one, no score may lie more than 0.03 above the
-    suite's reference, and with a baseline every trial of it must be here, on the same inputs.
+    Whatever the gates say, every trial must have completed and changed its parameters, none may predict a
+    single class, no variant may have failed parity or its proof of training, no stored number may contradict
+    another one, no score may lie more than 0.03 above the suite's reference, and with a baseline every trial
+    of it must be here, on the same inputs.
 
     Args:
         report: what a run found.
@@ -122,6 +124,7 @@ def _cases_alone(
         )
     yield from trial_cases(found, allow_degenerate=allow_degenerate)
     yield from parity_cases(report, found)
+    yield from training_cases(report, found)
     yield from stored_cases(report, found, allowed)
     yield from input_cases(report, found)
     for gate in rules:
@@ -167,6 +170,8 @@ def _notes(
         yield "no gate on a metric: only what holds for every report was checked"
     if not report.proofs and not only_tokenise(result.trial for result in report.results):
         yield "parity was not proven: the report holds no proof"
+    if not report.training_proofs and not only_tokenise(result.trial for result in report.results):
+        yield "training was not proven: the report has no proof of training"
     if report.suite.reference and any(map(replaced, (each for group in found for each in group.results))):
         yield "the reference is of the real assets and was not held against stand-ins"
     yield from tighter_than_noise(rules, noise)

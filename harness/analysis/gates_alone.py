@@ -18,12 +18,12 @@ from harness.analysis.gates_rules import (
     why_unmeasured,
 )
 from harness.analysis.inputs import conflicting_inputs
-from harness.analysis.parity import THRESHOLDS, ParityVerdict, function_of, verdicts
+from harness.analysis.parity import ParityVerdict, function_of, limits, verdicts
 from harness.analysis.summary import QUALITY
 from harness.analysis.terms import family
 from harness.analysis.verification import proof_contradictions, unverifiable
 from harness.metrics import METRICS
-from harness.results.models import Parity, Report, TrialResult
+from harness.results.models import Report, TrialResult
 from harness.suite.models import Gate
 
 # Four published runs of one recipe and seed spread over 2.5 points, and one standard error on MRPC's 408
@@ -81,10 +81,7 @@ def parity_cases(report: Report, groups: Sequence[Group]) -> Iterator[GateCase]:
         proof = proofs.get(function_of(trial).id)
         reason = f"unproven: {proof.reason}" if proof is not None and proof.reason else "unproven"
         if proof is not None and proof.parity is not None:
-            limit = THRESHOLDS[trial.precision]
-            reason = f"{found[group.variant]}: {_distances(proof.parity)}; " + (
-                f"allowed for {trial.precision}: {limit.logit:g} and {limit.gradient:g}"
-            )
+            reason = f"{found[group.variant]}: {limits(proof.parity, trial.precision)}"
         yield GateCase(
             rule="computes the plain function",
             kind="parity",
@@ -92,13 +89,6 @@ def parity_cases(report: Report, groups: Sequence[Group]) -> Iterator[GateCase]:
             verdict=words[found[group.variant]],
             reason=reason,
         )
-
-
-def _distances(parity: Parity) -> str:
-    return (
-        f"logits differ by up to {parity.largest_logit_difference:.2g}, gradients by "
-        f"{parity.relative_gradient_error:.2g}"
-    )
 
 
 def stored_cases(report: Report, groups: Sequence[Group], allowed: Collection[str]) -> Iterator[GateCase]:

@@ -16,7 +16,9 @@ CaseVerdict = Literal["passed", "failed", "unsure", "not comparable"]
 CaseKind = Literal[
     "trials",
     "degenerate",
+    "moved",
     "parity",
+    "training",
     "stored",
     "inputs",
     "bound",

@@ -54,6 +54,8 @@ class Row:
     counts trials that score below the share of the most frequent class.
     `against_reference` is the mean minus the suite's reference, by metric; empty for stand-ins.
     `noisy` has the trials during which the machine was not as fast as in the rest of the run, by seed.
+    `fails_training` marks an engine shown to train in another way than the reference, `unmoved` counts trials
+    whose parameters did not change.
     `tokenizing` stands in place of all that is about training where the trials only tokenise.
     `mixed` maps a condition to how the inputs of the trials differ: then nothing is averaged.
     """
@@ -85,6 +87,8 @@ class Row:
     rank: Rank | None
     speed_range: tuple[float, float] | None
     below_majority: int
+    fails_training: bool
+    unmoved: int
     concurrent: int
     noisy: Mapping[int, Deviation] = field(default_factory=dict)
     tokenizing: Tokenizing | None = None

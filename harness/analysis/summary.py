@@ -9,10 +9,12 @@ from typing import Final, Literal
 
 from harness.analysis.inputs import mixed_variants
 from harness.analysis.naming import labels
+from harness.analysis.observed import did_not_move
 from harness.analysis.parity import failing
 from harness.analysis.probes import Deviation, noisy
 from harness.analysis.ranking import Rank, groups_of, ranks
 from harness.analysis.rows import Estimate, Failure, Row, Tokenizing
+from harness.analysis.training import training_otherwise
 from harness.results.models import Phase, Report, Status, TrialResult
 
 QUALITY: Final = ("eval_accuracy", "eval_f1", "eval_mcc")
@@ -23,10 +25,11 @@ _EXPLAINED: Final = ("model_flops_utilization", "energy_joules", "tokenize_memor
 def summarize(report: Report) -> tuple[Row, ...]:
     """One row for each variant, in the order of the plan.
 
-    A variant whose proof shows that it computes another function is marked, and not ranked. One whose
-    trials have different inputs has no averages.
+    A variant whose proof shows that it computes another function, or trains in another way, is marked and
+    not ranked; nor is one whose parameters did not change. One whose trials have different inputs has no
+    averages.
     """
-    failed_parity = failing(report)
+    failed_parity, failed_training = failing(report), training_otherwise(report)
     mixed = mixed_variants(report)
     variants: dict[str, list[TrialResult]] = {}
     for result in report.results:
@@ -36,6 +39,7 @@ def summarize(report: Report) -> tuple[Row, ...]:
         replace(
             _row(names[variant], results, report.suite.reference, averaged=variant not in mixed),
             fails_parity=variant in failed_parity,
+            fails_training=variant in failed_training,
             mixed=mixed.get(variant, {}),
         )
         for variant, results in variants.items()
@@ -105,6 +109,8 @@ def _row(
         rank=None,
         speed_range=_range(_speeds(completed, SPEED).values()),
         below_majority=sum(map(_below_majority, sound)),
+        fails_training=False,
+        unmoved=sum(map(did_not_move, completed)),
         concurrent=max(result.concurrent for result in results),
         tokenizing=_tokenizing(completed) if results[0].trial.tokenization is not None else None,
     )
@@ -223,9 +229,9 @@ def _speeds(results: Iterable[TrialResult], metric: str) -> dict[int, float]:
 
 def _place(row: Row, results: Sequence[TrialResult]) -> tuple[object, ...] | None:
     """Where a row's speed was measured and on what, or None if it may not be compared at all."""
-    if row.completed < len(results) or row.degenerate or row.fails_parity or row.concurrent > 1 or row.mixed:
+    if row.completed < len(results) or row.degenerate or row.unmoved or row.concurrent > 1 or row.mixed:
         return None
-    if row.speed is None:
+    if row.fails_parity or row.fails_training or row.speed is None:
         return None
     places = {
         (

@@ -1,4 +1,4 @@
-"""`harness prove`: show what each variant of a suite computes, and train nothing."""
+"""`harness prove`: show what each variant of a suite computes, and how its engine trains."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Literal
 import click
 
 from harness.analysis.parity import verdict_of
+from harness.analysis.training import training_verdict
 from harness.cli.suite_options import (
     assets_option,
     overrides_option,
@@ -20,14 +21,16 @@ from harness.execution.interrupts import Interrupt
 from harness.execution.options import RunOptions
 from harness.execution.run import prove_suite
 from harness.output.live import view
-from harness.output.proofs import proofs_table, summary
+from harness.output.proofs import proofs_table, summary, training_summary, training_table
 from harness.output.safe_text import safe_text
 from harness.output.tables import make_console, plain
 from harness.suite.reading import parse_suite
 from harness.suite.text import read_bytes, shown
 
 
-@click.command("prove", short_help="Show that each variant of a suite computes the plain function.")
+@click.command(
+    "prove", short_help="Show that each variant computes the plain function and trains as a reference."
+)
 @suite_argument
 @overrides_option
 @assets_option
@@ -39,10 +42,14 @@ def command(
 
     The plain model is the library's own: eager attention, padded rows, fp32. Shown are the largest
     difference of a logit, the relative error of one step's gradient and the predictions that flipped, each
-    beside the limit of its precision. `harness run` does the same before its first trial.
+    beside the limit of its precision. A variant in bf16 or fp16 is compared in fp32 as well.
 
-    The exit code is 0 if every variant computes the plain function and 1 if one does not, or cannot be
-    proved.
+    Then train a small model of each checkpoint's family with each engine, padding, precision, optimizer and
+    schedule of SUITE, and compare batches, losses, learning rates, parameters, dropout, evaluation and seeds
+    with a reference that shares no code with the engines. `harness run` does both before its first trial.
+
+    The exit code is 0 if every variant computes the plain function and trains as the reference, and 1 if one
+    does not, or cannot be proved.
     """
     text = read_bytes(suite)
     parsed = parse_suite(text, shown(suite), overrides)
@@ -55,6 +62,10 @@ def command(
         click.echo(safe_text(str(interrupt)), err=True)
         return 128 + interrupt.number
     console = make_console(sys.stdout)
-    click.echo(plain(proofs_table(proofs), console.width), nl=False)
-    click.echo(f"parity: {summary(proofs)}")
-    return 0 if all(verdict_of(proof) in ("exact", "within") for proof in proofs) else 1
+    click.echo(plain(proofs_table(proofs.functions), console.width))
+    if proofs.trainings:
+        click.echo(plain(training_table(proofs.trainings), console.width))
+    click.echo(f"parity: {summary(proofs.functions)}")
+    click.echo(f"training: {training_summary(proofs.trainings)}")
+    computes = all(verdict_of(proof) in ("exact", "within") for proof in proofs.functions)
+    return 0 if computes and all(training_verdict(proof) == "same" for proof in proofs.trainings) else 1

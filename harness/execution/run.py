@@ -25,7 +25,7 @@ from harness.execution.preflight import (
     unavailable_row,
 )
 from harness.execution.private_data import refuse_secrets, without_home
-from harness.execution.proofs import ProofWatch, proof_jobs
+from harness.execution.proofs import Proofs, ProofWatch, proof_jobs, training_jobs
 from harness.execution.redaction import redact, secrets_in
 from harness.execution.requirements import require_extra
 from harness.execution.resume import Here, choose, describe_here, take_over_edited
@@ -90,8 +90,8 @@ def run_suite(
 
 def prove_suite(
     suite: Suite, options: RunOptions, *, observer: Observer, seams: Seams | None = None
-) -> tuple[TrialResult, ...]:
-    """Prove every distinct function of the suite, train nothing and keep nothing on disk.
+) -> Proofs:
+    """Prove every distinct function and way of training of the suite, and keep nothing on disk.
 
     Raises:
         UnavailableError: nothing can run here, or not everything with `strict`.
@@ -143,7 +143,7 @@ class Work:
         self._seams = seams
         self._threads = suite.measure.threads or max(1, physical_cores() // options.jobs)
         self._results: dict[str, TrialResult] = {}
-        self._proofs: tuple[TrialResult, ...] = ()
+        self._proofs = Proofs()
 
     def prepare(self, trials: Sequence[Trial]) -> Prepared:
         """Find what the trials need, and make sure that something can run."""
@@ -273,13 +273,14 @@ class Work:
             count=lambda device: self._seams.count(device, self._threads),
         )
 
-    def prove(self, directory: RunDirectory, jobs: Mapping[str, Job], desk: Desk) -> tuple[TrialResult, ...]:
-        """Prove every distinct function of the plan, those proved before in this environment excepted."""
-        wanted = proof_jobs(jobs.values())
+    def prove(self, directory: RunDirectory, jobs: Mapping[str, Job], desk: Desk) -> Proofs:
+        """Prove every distinct function and training that has no proof in this environment yet."""
+        functions, trainings = proof_jobs(jobs.values()), training_jobs(jobs.values())
+        wanted = functions | trainings
         found = choose(directory.proofs(wanted), wanted, self._here(), self._options.rerun).results
         rest = [job for id_, job in wanted.items() if id_ not in found]
         watch = ProofWatch(self._observer)
-        watch.planned([job.trial for job in rest], ())
+        watch.announce(*(sum(job.trial.id in kind for job in rest) for kind in (functions, trainings)))
         desk = replace(
             desk,
             folder_of=directory.proof_folder,
@@ -288,7 +289,9 @@ class Work:
             shape=as_it_is,
         )
         found |= run_jobs(rest, desk, Policy(self._options.retries, jobs=self._options.jobs))
-        self._proofs = tuple(found[id_] for id_ in wanted if id_ in found)
+        self._proofs = Proofs(
+            *(tuple(found[id_] for id_ in kind if id_ in found) for kind in (functions, trainings))
+        )
         return self._proofs
 
     def _kept(self, directory: RunDirectory, trial_id: str) -> TrialResult | None:
@@ -322,7 +325,8 @@ class Work:
                 suite=self._suite,
                 environment=self._environment(),
                 notes=prepared.chosen,
-                proofs=self._proofs,
+                proofs=self._proofs.functions,
+                training_proofs=self._proofs.trainings,
                 session=session,
                 results=tuple(results),
             )

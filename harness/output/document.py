@@ -7,9 +7,10 @@ from datetime import UTC
 from statistics import fmean
 
 from harness.analysis.naming import labels
-from harness.analysis.parity import THRESHOLDS, verdict_of
+from harness.analysis.parity import judge, limit_of, verdict_of
 from harness.analysis.rows import Row
 from harness.analysis.summary import estimate
+from harness.analysis.training import failed_checks, training_verdict
 from harness.environment import Environment
 from harness.output.cells import Column
 from harness.output.numbers import NOTHING, count, percent, size
@@ -138,19 +139,48 @@ def proved(proofs: Sequence[TrialResult]) -> list[Column]:
         Column("variant", tuple(names[proof.trial.variant_id] for proof in proofs), numeric=False),
         Column("logit difference", tuple(map(_logit, proofs))),
         Column("gradient error", tuple(map(_gradient, proofs))),
+        *_of_newer_proofs(proofs),
         Column("flipped", tuple(map(_flipped, proofs))),
         Column("parity", tuple(verdict_of(proof) for proof in proofs), numeric=False),
     ]
 
 
+def _of_newer_proofs(proofs: Sequence[TrialResult]) -> list[Column]:
+    """What older reports lack: errors by tensor, and the proof in fp32 of a reduced precision."""
+    columns = [
+        Column("worst tensor", tuple(map(_tensor, proofs))),
+        Column("in fp32", tuple(map(_in_fp32, proofs)), numeric=False),
+    ]
+    return [column for column in columns if set(column.cells) != {NOTHING}]
+
+
 def _logit(proof: TrialResult) -> str:
-    limit = THRESHOLDS[proof.trial.precision].logit
-    return NOTHING if proof.parity is None else _beside(proof.parity.largest_logit_difference, limit)
+    if proof.parity is None:
+        return NOTHING
+    limit = limit_of(proof.parity, proof.trial.precision)
+    return _beside(proof.parity.largest_logit_difference, limit.logit)
 
 
 def _gradient(proof: TrialResult) -> str:
-    limit = THRESHOLDS[proof.trial.precision].gradient
-    return NOTHING if proof.parity is None else _beside(proof.parity.relative_gradient_error, limit)
+    if proof.parity is None:
+        return NOTHING
+    limit = limit_of(proof.parity, proof.trial.precision)
+    return _beside(proof.parity.relative_gradient_error, limit.gradient)
+
+
+def _tensor(proof: TrialResult) -> str:
+    """The largest error of one parameter's gradient; older reports have none."""
+    if proof.parity is None or proof.parity.tensor_gradient_error is None:
+        return NOTHING
+    limit = limit_of(proof.parity, proof.trial.precision)
+    return _beside(proof.parity.tensor_gradient_error, limit.tensor)
+
+
+def _in_fp32(proof: TrialResult) -> str:
+    """The verdict on the same variant in fp32, for a reduced precision."""
+    if proof.parity is None or proof.parity.fp32 is None:
+        return NOTHING
+    return judge(proof.parity.fp32, "fp32")
 
 
 def _flipped(proof: TrialResult) -> str:
@@ -160,3 +190,40 @@ def _flipped(proof: TrialResult) -> str:
 
 def _beside(value: float, limit: float) -> str:
     return f"{value:.1e} (limit {limit:.0e})"
+
+
+def proved_training(proofs: Sequence[TrialResult]) -> list[Column]:
+    """What each proof of training found: how many checks passed, and those that did not."""
+    if not proofs:
+        return []
+    names = labels(proof.trial for proof in proofs)
+    return [
+        Column("trained", tuple(names[proof.trial.variant_id] for proof in proofs), numeric=False),
+        Column("passed", tuple(map(_passed, proofs))),
+        Column("nearest limit", tuple(map(_nearest, proofs)), numeric=False),
+        Column("training", tuple(map(training_verdict, proofs)), numeric=False),
+        Column("failed", tuple(_failed(proof) for proof in proofs), numeric=False),
+    ]
+
+
+def _passed(proof: TrialResult) -> str:
+    if proof.training is None:
+        return NOTHING
+    checks = proof.training.checks
+    return f"{sum(check.passed for check in checks)} of {len(checks)}"
+
+
+def _nearest(proof: TrialResult) -> str:
+    """The check that used most of its limit, and how much: `parameters 4 %`."""
+    if proof.training is None:
+        return NOTHING
+    shares = [
+        (check.measured / check.limit, check.name)
+        for check in proof.training.checks
+        if check.measured is not None and check.limit
+    ]
+    return f"{max(shares)[1]} {max(shares)[0]:.0%}" if shares else NOTHING
+
+
+def _failed(proof: TrialResult) -> str:
+    return ", ".join(check.name for check in failed_checks(proof)) or "none"

@@ -24,7 +24,7 @@ from harness.output.tables import LONGEST_NOTE, FittedTable, plain, safe_column
 Render = Callable[[GateReport], str]
 
 # These hold for every variant alike; when they pass, one line says so for all.
-_FOR_ALL: Final = frozenset({"trials", "degenerate", "parity", "baseline", "reference"})
+_FOR_ALL: Final = frozenset({"trials", "degenerate", "moved", "parity", "training", "baseline", "reference"})
 _MOST_NOTES: Final = 40
 _WORDS: Final[dict[Outcome, str]] = {
     "pass": "PASS",

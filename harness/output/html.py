@@ -10,7 +10,7 @@ from typing import Final
 from harness.analysis.rows import Row
 from harness.analysis.summary import summarize
 from harness.output.cells import Column, columns
-from harness.output.document import created, environment, history, proved, reproduce
+from harness.output.document import created, environment, history, proved, proved_training, reproduce
 from harness.output.numbers import rate
 from harness.output.remarks import constants, notes, parity, place, remarks, title
 from harness.output.roofline import HEADING as ROOFLINE
@@ -56,6 +56,7 @@ def to_html(report: Report) -> str:
             _bars(rows),
             f"<h2>Notes</h2>\n{_list(notes(report, rows))}",
             _section("Parity with the plain model", proved(report.proofs)),
+            _section("Training against the reference", proved_training(report.training_proofs)),
             _roofline(report, rows),
             _section("Epochs, means over the seeds", history(report, rows)),
             f"<h2>Environment</h2>\n<dl>{pairs}</dl>",

@@ -8,7 +8,7 @@ from typing import Final
 
 from harness.analysis.summary import summarize
 from harness.output.cells import Column, columns
-from harness.output.document import created, environment, history, proved, reproduce
+from harness.output.document import created, environment, history, proved, proved_training, reproduce
 from harness.output.remarks import constants, notes, parity, place, title
 from harness.output.roofline import HEADING as ROOFLINE
 from harness.output.roofline import roofline_columns, roofline_notes
@@ -47,6 +47,11 @@ def to_markdown(report: Report) -> str:
     ]
     if report.proofs:
         sections += ["## Parity with the plain model", markdown_table(proved(report.proofs))]
+    if report.training_proofs:
+        sections += [
+            "## Training against the reference",
+            markdown_table(proved_training(report.training_proofs)),
+        ]
     if peaks := roofline_columns(report, rows):
         sections += [f"## {ROOFLINE}", markdown_table(peaks), _list(roofline_notes(report, rows))]
     if epochs := history(report, rows):

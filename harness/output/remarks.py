@@ -9,9 +9,11 @@ from harness.analysis.conditions import at_once
 from harness.analysis.inputs import conflicting_inputs
 from harness.analysis.matching import seed_option
 from harness.analysis.naming import attention_of, only_tokenise, shared_axes
+from harness.analysis.observed import UNMOVED, did_not_move
 from harness.analysis.parity import ParityVerdict, verdicts
 from harness.analysis.probes import PROBE_BAND, Deviation
 from harness.analysis.rows import Failure, Row
+from harness.analysis.training import TrainingVerdict, failed_checks, training_proofs, training_verdicts
 from harness.data.corpus import DuplicateRows
 from harness.data.remarks import data_remarks
 from harness.output.numbers import count, points
@@ -34,6 +36,11 @@ _PARITY: Final[dict[ParityVerdict, str]] = {
     "within": "computes the plain padded fp32 model's function within the limits of its precision",
     "differs": "computes another function, so that its speed is no improvement",
     "unproven": "not proved to compute the plain model's function",
+}
+_TRAINING: Final[dict[TrainingVerdict, str]] = {
+    "same": "trains as the independent reference, step by step",
+    "differs": "trains in another way than the independent reference, so that its results do not count",
+    "unproven": "not proved to train as the independent reference",
 }
 _METRIC_NAMES: Final = {
     "model_flops_utilization": "FLOPs use",
@@ -86,22 +93,14 @@ def status(row: Row) -> str:
 
 def remarks(row: Row, devices: int) -> list[str]:
     """Return the words that mark a row: fastest, at once, noisy, mixed inputs, stand-in and so on."""
-    words = []
-    if row.rank is not None:
-        word = "fastest" if row.rank == "fastest" else "tied fastest"
-        words.append(f"{word} on {row.trial.device}" if devices > 1 else word)
+    words = _rank(row, devices)
     if row.concurrent > 1:
         words.append(at_once(row.concurrent))
     if row.mixed:
         words.append("mixed inputs")
     if row.noisy:
         words.append(_noisy_words(row))
-    if row.fails_parity:
-        words.append("fails parity")
-    if row.below_majority:
-        words.append("below the majority class")
-    if row.degenerate:
-        words.append("degenerate" if len(row.seeds) == 1 else f"{row.degenerate} degenerate")
+    words += _doubts(row)
     if row.stand_in:
         words.append("stand-in")
     if row.synthetic:
@@ -124,6 +123,29 @@ def attention_remarks(report: Report) -> dict[str, str]:
 def _attentions(results: Iterable[TrialResult]) -> set[str]:
     """The implementations that these trials recorded."""
     return {attention_of(result) for result in results} - {"auto"}
+
+
+def _rank(row: Row, devices: int) -> list[str]:
+    if row.rank is None:
+        return []
+    word = "fastest" if row.rank == "fastest" else "tied fastest"
+    return [f"{word} on {row.trial.device}" if devices > 1 else word]
+
+
+def _doubts(row: Row) -> list[str]:
+    """The words for trials whose training or scores are in doubt."""
+    words = []
+    if row.fails_parity:
+        words.append("fails parity")
+    if row.fails_training:
+        words.append("fails training proof")
+    if row.unmoved:
+        words.append(UNMOVED if len(row.seeds) == 1 else f"{UNMOVED} in {row.unmoved}")
+    if row.below_majority:
+        words.append("below the majority class")
+    if row.degenerate:
+        words.append("degenerate" if len(row.seeds) == 1 else f"{row.degenerate} degenerate")
+    return words
 
 
 def _noisy_words(row: Row) -> str:
@@ -151,6 +173,9 @@ def notes(report: Report, rows: Sequence[Row]) -> list[str]:
         *_degenerate(rows),
         *_below_majority(rows),
         *_ranking(rows),
+        *_unmoved(report, rows),
+        *_failed_training(report, rows),
+        *_unproved(report),
         *_conditions(rows),
         *_failures(rows),
         *_noisy(rows),
@@ -169,6 +194,16 @@ def parity(report: Report, rows: Sequence[Row]) -> Iterable[str]:
         names = [row.label for row in rows if found[row.variant] == verdict]
         if names:
             yield f"parity: {'every variant' if len(names) == len(rows) else ', '.join(names)}: {text}"
+    if report.training_proofs:
+        yield from _training(report, rows)
+
+
+def _training(report: Report, rows: Sequence[Row]) -> Iterable[str]:
+    proved = training_verdicts(report)
+    for verdict, text in _TRAINING.items():
+        names = [row.label for row in rows if proved[row.variant] == verdict]
+        if names:
+            yield f"training: {'every variant' if len(names) == len(rows) else ', '.join(names)}: {text}"
 
 
 def _session(report: Report) -> Iterable[str]:
@@ -279,6 +314,38 @@ def _ranking(rows: Sequence[Row]) -> Iterable[str]:
             "one trial a variant: none is shown to be the fastest; add seeds to rank them: "
             f"{seed_option(range(3))}"
         )
+
+
+def _unmoved(report: Report, rows: Sequence[Row]) -> Iterable[str]:
+    for row in rows:
+        if row.unmoved:
+            yield f"{UNMOVED}: {row.label}: {row.unmoved} of {count(row.completed, 'completed trial')}"
+    names = {
+        name: None
+        for result in report.results
+        if result.observed is not None and not did_not_move(result)
+        for name in result.observed.unmoved
+    }
+    if names:
+        yield f"parameters that did not change in some trial, as far as sampled: {', '.join(names)}"
+
+
+def _failed_training(report: Report, rows: Sequence[Row]) -> Iterable[str]:
+    proofs = training_proofs(report)
+    for row in rows:
+        for check in failed_checks(proofs[row.variant]) if row.variant in proofs else ():
+            yield f"training of {row.label}: {check.name}: {check.found}"
+
+
+def _unproved(report: Report) -> Iterable[str]:
+    left = {
+        text: None
+        for proof in report.training_proofs
+        if proof.training is not None
+        for text in proof.training.unproved
+    }
+    if left:
+        yield f"not proved of training: {'; '.join(left)}"
 
 
 def _conditions(rows: Sequence[Row]) -> Iterable[str]:

@@ -197,7 +197,7 @@ def _style(cell: str) -> str:
     """Colour repeats what a word already says."""
     if "fastest" in cell or cell == "better":
         return "green"
-    bad = ("failed", "degenerate", "fails parity")
+    bad = ("failed", "degenerate", "fails parity", "fails training proof", "did not change")
     return "red" if cell == "worse" or any(word in cell for word in bad) else ""
 
 

@@ -238,12 +238,21 @@ class Parity(Frozen):
     The plain one is the library's own model, eager attention, padded, fp32. `largest_logit_difference` is
     absolute over all examples and classes; `relative_gradient_error` is |g - g0| / |g0| over all parameters
     after one step; `flipped_predictions` counts examples whose class differs.
+
+    `tensor_gradient_error` is the largest relative error of one parameter's gradient and `tensor` the name of
+    that parameter. `fp32` is the same variant computed in fp32, for a trial in a reduced precision. Reports
+    written before these were recorded have None. `wrong_rows` counts rows whose token ids, types or label are
+    not those of their texts.
     """
 
     examples: Annotated[int, Field(ge=1)]
     largest_logit_difference: Annotated[float, Field(ge=0)]
     relative_gradient_error: Annotated[float, Field(ge=0)]
     flipped_predictions: Annotated[int, Field(ge=0)]
+    tensor_gradient_error: Annotated[float | None, Field(ge=0, exclude_if=_is_none)] = None
+    tensor: Annotated[str | None, Field(exclude_if=_is_none)] = None
+    fp32: Annotated[Parity | None, Field(exclude_if=_is_none)] = None
+    wrong_rows: Annotated[int, Field(ge=0, exclude_if=lambda rows: rows == 0)] = 0
 
     @model_validator(mode="after")
     def _flips_are_differences(self) -> Self:
@@ -252,6 +261,51 @@ class Parity(Frozen):
         if self.flipped_predictions and not self.largest_logit_difference:
             raise ValueError("flipped_predictions without a logit that differs")
         return self
+
+
+class Observed(Frozen):
+    """What a training did, observed outside of its timed windows.
+
+    Learning rates are those of the first and the last optimizer step. `dropped_share` is the share that
+    dropout modules dropped of `dropout_elements` in the first forward pass and `dropout_rate` the mean of
+    their rates, both None where no module drops; attention's dropout has no module that is called.
+    `parameter_change` is the norm of the change of all parameters over their norm before, from at most 4,096
+    elements of each tensor, and `unmoved` names tensors of which none of these changed. `training_mode` tells
+    for each epoch whether every module was in training mode in its first forward pass.
+    """
+
+    optimizer_steps: Annotated[int, Field(ge=0)]
+    first_learning_rate: float | None
+    last_learning_rate: float | None
+    dropped_share: float | None
+    dropout_rate: float | None
+    dropout_elements: int
+    parameter_change: Annotated[float, Field(ge=0)]
+    unmoved: tuple[str, ...]
+    training_mode: tuple[bool, ...]
+
+
+class TrainingCheck(Frozen):
+    """One comparison of a proof of training: whether it passed, and what it found in words.
+
+    `measured` is the difference that decided and `limit` the largest that passes; None where it is no number.
+    """
+
+    name: str
+    passed: bool
+    found: str
+    measured: float | None = None
+    limit: float | None = None
+
+
+class TrainingProof(Frozen):
+    """How an engine trains, against a reference that shares no code with it.
+
+    `unproved` lists what the checks leave out.
+    """
+
+    checks: tuple[TrainingCheck, ...]
+    unproved: tuple[str, ...] = ()
 
 
 Rate = Annotated[float, Field(gt=0)]
@@ -285,9 +339,10 @@ class TrialResult(Frozen):
 
     `degenerate` marks a completed trial that predicts a single class, or was scored on one. `reason` is a
     sentence for every status but `completed`; `log_tail` the end of the worker's log for those. `concurrent`
-    is how many trials could be under way on its device at once: above 1, its times do not count. A proof is
-    a result with `parity` and the logits of its examples, and nothing trained. `probe` is None for proofs,
-    for trials that ran beside others, and in reports written before it was recorded.
+    is how many trials could be under way on its device at once: above 1, its times do not count. A proof of
+    function is a result with `parity` and the logits of its examples, one of training has `training`.
+    `probe` is None for proofs, for trials that ran beside others, and in reports written before it was
+    recorded.
     """
 
     trial: Trial
@@ -300,6 +355,8 @@ class TrialResult(Frozen):
     metric_version: str | None = None
     predictions: Predictions | None = None
     parity: Parity | None = None
+    training: Annotated[TrainingProof | None, Field(exclude_if=_is_none)] = None
+    observed: Annotated[Observed | None, Field(exclude_if=_is_none)] = None
     checkpoint: Checkpoint | None = None
     data: Data | None = None
     environment: Environment | None = None
@@ -348,8 +405,9 @@ class Session(Frozen):
 class Report(Frozen):
     """What a run found, in one self-contained file. `results` has one entry for each trial of the plan.
 
-    `proofs` has one result for each distinct function in the plan, with its parity; none where the run was
-    asked not to prove anything. `session` is None unless the run was one side of `harness ab`.
+    `proofs` has one result for each distinct function in the plan, with its parity; `training_proofs` one for
+    each distinct way of training. Both are empty where the run was asked not to prove anything. `session` is
+    None unless the run was one side of `harness ab`.
 
     `digest` is the file's alone: the SHA-256 of everything else in it, written by `to_json` and checked by
     `load_report`; a report in memory has none. Where it is null the file is unsealed: changes to it cannot
@@ -367,6 +425,8 @@ class Report(Frozen):
     notes: tuple[str, ...] = ()
     proofs: tuple[TrialResult, ...] = ()
     session: Annotated[Session | None, Field(exclude_if=_is_none)] = None
+    # Not written where it is empty: reports from before it stay what they were.
+    training_proofs: Annotated[tuple[TrialResult, ...], Field(exclude_if=lambda proofs: not proofs)] = ()
     results: tuple[TrialResult, ...]
 
     @field_validator("suite")

@@ -17,6 +17,7 @@ from harness.training.engines import ENGINES
 from harness.training.evaluation import predict, score
 from harness.training.flops import EncoderShape
 from harness.training.measuring import StepMeter
+from harness.training.observing import TrainingWatch
 from harness.training.padding import Collator
 from harness.training.phases import PhaseClock
 from harness.training.probe import MachineProbe
@@ -48,6 +49,7 @@ class Fitting:
         self.notes: list[str] = []
         self.memory = PeakMemory(device)
         self.probe = MachineProbe(device, aside=self.memory.paused)
+        self._watch = TrainingWatch(loaded.model)
         epochs = _plan(job.trial, tokens)
         steps = _count_steps(job.trial, epochs)
         self._meter = StepMeter(device, job.measure.warmup_steps, clock.announce, steps)
@@ -68,7 +70,9 @@ class Fitting:
 
     def run(self) -> None:
         """Train to the end."""
+        self._watch.begin()
         ENGINES[self._trial.engine].train(self._training)
+        self.observed = self._watch.end()
 
     def _evaluate(self, epoch: int, train_loss: float) -> None:
         with self._clock.phase("evaluate"):
@@ -85,6 +89,7 @@ class Fitting:
                 eval_mcc=self.score.mcc,
             )
         )
+        self._watch.new_epoch()
 
     def measurements(self, device: Device) -> list[Measurement]:
         """Quality of the last epoch, and what the meter saw."""

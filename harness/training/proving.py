@@ -1,40 +1,46 @@
-"""The proof of a variant: one step and one evaluation, against the plain model on the same weights."""
+"""The proof of a variant's function: evaluation and gradients, against the plain model with its weights."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from accelerate.state import AcceleratorState
 from torch import nn
-from torch.nn.utils.rnn import pad_sequence
 from torch.optim.optimizer import register_optimizer_step_pre_hook
-from transformers import PreTrainedModel, set_seed
+from transformers import PreTrainedModel
 
-from harness.job import Job
+from harness.job import Job, TrialStoppedError
 from harness.results.models import Parity, Predictions
 from harness.training.batching import plan_epoch
-from harness.training.checkpoints import LoadedModel, load_model
+from harness.training.checkpoints import LoadedModel
 from harness.training.data import Corpus
 from harness.training.engine import Training
 from harness.training.engines import ENGINES
 from harness.training.evaluation import predict, predictions_of
 from harness.training.measuring import StepMeter
 from harness.training.padding import Collator
+from harness.training.proofs.inputs import wrong_rows
+from harness.training.proofs.reference import Tensors, backward, evaluate_reference, load_reference
+from harness.training.proofs.reference_batches import Batch, draw_batches, takes_types
 from harness.training.tokenization import Tokenized, TokenizedSplit
 from harness.training.used_rows import UsedRows
-from harness.trial import Train, Trial
+from harness.trial import Precision, Train, Trial
 
-_EXAMPLES: Final = 64
-_BATCH: Final = 8
+# Rows evaluated beyond one batch of the trial's own size, so that a short last batch is among them.
+_BEYOND: Final = 13
+# Below this share of the whole gradient's norm a tensor's error is measured against that share: the gradient
+# of a bias of keys is zero but for rounding.
+_FLOOR: Final = 1e-3
 
 Logits = npt.NDArray[np.float32]
-Gradient = npt.NDArray[np.float32]
 
 
 def prove(
@@ -43,139 +49,244 @@ def prove(
     """Compare the trial's own way through its engine and its evaluation with the plain one.
 
     The plain one is written apart from all that a variant uses: the library's model with eager attention in
-    fp32 on the CPU, rows padded by torch. Both take the same weights and the same evaluation examples, the
-    shortest and the longest among them, with dropout off.
+    fp32 on the CPU, rows drawn and padded by other code. Both take the same weights and rows, the shortest
+    and the longest among them, with dropout off. The variant evaluates and trains with its own batch sizes,
+    and takes two optimizer steps: over a window of accumulated batches, and over one short last batch.
 
     Returns:
-        The differences, and the variant's logits of those examples.
+        The differences, and the variant's logits of the evaluated examples. A trial in a reduced precision is
+        compared in fp32 as well.
+
+    Raises:
+        TrialStoppedError: `failed`, where the engine did not take both steps.
     """
-    split = tokens.evaluation.select(_spread(tokens.evaluation.lengths))
-    plain_logits, plain_gradient = _plain(job, corpus, split, loaded.columns, tokens.pad_token_id)
-    collator = Collator(split, job.trial.padding, loaded.columns, tokens.longest, tokens.pad_token_id)
+    trial = job.trial
+    rows = _Rows.of(trial, tokens)
+    plain = _Plain.of(job, corpus, rows)
     _drop_nothing(loaded.model)
-    logits = predict(loaded.model, collator, len(split), job.trial.precision)
-    gradient = _step(job.trial, loaded.model, device, collator)
-    parity = Parity(
-        examples=len(split),
-        largest_logit_difference=float(np.abs(logits - plain_logits).max()),
-        relative_gradient_error=float(
-            np.linalg.norm(gradient - plain_gradient) / np.linalg.norm(plain_gradient)
-        ),
-        flipped_predictions=int((logits.argmax(axis=1) != plain_logits.argmax(axis=1)).sum()),
+    variant = _Variant(trial, loaded, device, tokens, rows)
+    structure = None
+    if trial.precision != "fp32":
+        structure, _ = variant.compare(plain, "fp32")
+    parity, logits = variant.compare(plain, trial.precision)
+    wrong = wrong_rows(
+        Path(job.checkpoint.path),
+        trial.task.max_length or tokens.max_length,
+        [
+            (corpus.train, tokens.train, rows.of_train),
+            (corpus.evaluation, tokens.evaluation, rows.of_evaluation),
+        ],
     )
-    return parity, predictions_of(logits, collator)
+    found = parity.model_copy(update={"fp32": structure, "wrong_rows": wrong})
+    return found, predictions_of(logits, variant.evaluated)
 
 
-def _spread(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Rows of evenly spread rank in length, from the shortest to the longest; whole batches of them."""
-    batch = min(_BATCH, len(lengths))
-    count = min(_EXAMPLES, len(lengths)) // batch * batch
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The rows of a proof, and how training takes them: batches of `size`, `accumulated` to a window.
+
+    `of_evaluation` and `of_train` are their places in the whole splits.
+    """
+
+    of_evaluation: list[int]
+    of_train: list[int]
+    evaluation: TokenizedSplit
+    train: TokenizedSplit
+    size: int
+    accumulated: int
+    pad_token_id: int
+
+    @classmethod
+    def of(cls, trial: Trial, tokens: Tokenized) -> _Rows:
+        size = trial.train.per_device_train_batch_size
+        there = len(tokens.train)
+        accumulated = max(1, min(max(2, trial.train.gradient_accumulation_steps), (there - 1) // size))
+        count = min(there, accumulated * size + max(1, size // 2))
+        evaluated = min(len(tokens.evaluation), trial.train.per_device_eval_batch_size + _BEYOND)
+        of_evaluation = spread(tokens.evaluation.lengths, evaluated)
+        of_train = spread(tokens.train.lengths, count)
+        return cls(
+            of_evaluation=of_evaluation.tolist(),
+            of_train=of_train.tolist(),
+            evaluation=tokens.evaluation.select(of_evaluation),
+            train=tokens.train.select(of_train),
+            size=size,
+            accumulated=accumulated,
+            pad_token_id=tokens.pad_token_id,
+        )
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps over all training rows."""
+        return math.ceil(math.ceil(len(self.train) / self.size) / self.accumulated)
+
+    def windows(self, trial: Trial) -> list[list[Batch]]:
+        """The batches of each optimizer step."""
+        batches = draw_batches(self.train.lengths, self.size, trial.padding.strategy, trial.seed, 0)
+        return [batches[at : at + self.accumulated] for at in range(0, len(batches), self.accumulated)]
+
+
+def spread(lengths: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
+    """So many rows of evenly spread rank in length, from the shortest to the longest."""
     ranks = np.linspace(0, len(lengths) - 1, count).round().astype(np.int64)
     rows: npt.NDArray[np.int64] = np.argsort(lengths, kind="stable")[ranks]
     return rows
 
 
-def _plain(
-    job: Job, corpus: Corpus, split: TokenizedSplit, columns: tuple[str, ...], pad_token_id: int
-) -> tuple[Logits, Gradient]:
-    """Logits of every row, and the gradient of the mean loss over all of them."""
-    set_seed(job.trial.seed)
-    model = load_model(
-        Path(job.checkpoint.path),
-        labels=corpus.label_names,
-        attention="eager",
-        token_type_ids=job.trial.token_type_ids,
-        allows=job.allows_weight,
-    ).model
-    _drop_nothing(model)
-    logits = []
-    for start in range(0, len(split), _BATCH):
-        rows = range(start, min(start + _BATCH, len(split)))
-        inputs = _pad_by_torch(split, rows, columns, pad_token_id)
-        output = model(**inputs, labels=torch.tensor(split.labels[rows.start : rows.stop]))
-        (output.loss * len(rows) / len(split)).backward()
-        logits.append(output.logits.detach())
-    return torch.cat(logits).numpy(), _gradient_of(model)
+@dataclass(frozen=True, slots=True)
+class _Plain:
+    """The plain model's logits of the evaluated rows, and its gradient at each optimizer step."""
+
+    logits: Logits
+    gradients: list[Tensors]
+
+    @classmethod
+    def of(cls, job: Job, corpus: Corpus, rows: _Rows) -> _Plain:
+        model = load_reference(Path(job.checkpoint.path), len(corpus.label_names), job.trial.seed)
+        _drop_nothing(model)
+        types = takes_types(model, job.trial.token_type_ids)
+        logits = evaluate_reference(model, rows.evaluation, rows.pad_token_id, types=types)
+        gradients = []
+        for window in rows.windows(job.trial):
+            backward(model, rows.train, window, pad_token_id=rows.pad_token_id, types=types)
+            gradients.append({name: each.clone() for name, each in _gradients_of(model).items()})
+        return cls(logits.numpy(), gradients)
 
 
-def _pad_by_torch(
-    split: TokenizedSplit, rows: range, columns: tuple[str, ...], pad_token_id: int
-) -> dict[str, torch.Tensor]:
-    def pad(name: str, value: int) -> torch.Tensor:
-        array = getattr(split, name)
-        spans = [slice(*split.offsets[row : row + 2]) for row in rows]
-        return pad_sequence(
-            [torch.tensor(array[span], dtype=torch.int64) for span in spans],
-            batch_first=True,
-            padding_value=value,
+class _Variant:
+    """The prepared model with its collators, evaluated and trained as the trial does."""
+
+    def __init__(
+        self, trial: Trial, loaded: LoadedModel, device: torch.device, tokens: Tokenized, rows: _Rows
+    ) -> None:
+        self._trial, self._model, self._device, self._rows = trial, loaded.model, device, rows
+        self.evaluated, self._trained = (
+            Collator(split, trial.padding, loaded.columns, tokens.longest, tokens.pad_token_id)
+            for split in (rows.evaluation, rows.train)
         )
 
-    lengths = torch.tensor(split.lengths[rows.start : rows.stop])
-    inputs = {"input_ids": pad("input_ids", pad_token_id)}
-    inputs["attention_mask"] = (torch.arange(inputs["input_ids"].shape[1]) < lengths[:, None]).long()
-    if "token_type_ids" in columns:
-        inputs["token_type_ids"] = pad("token_type_ids", 0)
-    return inputs
+    def compare(self, plain: _Plain, precision: Precision) -> tuple[Parity, Logits]:
+        """Evaluate, then take the optimizer steps, in a precision that need not be the trial's own."""
+        batch = self._trial.train.per_device_eval_batch_size
+        logits = predict(self._model, self.evaluated, batch, precision)
+        errors: list[_Errors] = []
+
+        def look(*_: Any) -> None:
+            expected = plain.gradients[min(len(errors), len(plain.gradients) - 1)]
+            errors.append(_Errors.of(_gradients_of(self._model), expected))
+
+        self._take_steps(precision, look)
+        if len(errors) != len(plain.gradients):
+            raise TrialStoppedError(
+                "failed",
+                f"{len(errors)} optimizer steps were taken in {precision}, {len(plain.gradients)} are due",
+                hint="with fp16 a gradient scaler leaves out a step that overflows: use bf16",
+            )
+        worst = max(errors, key=lambda each: each.of_tensor)
+        return (
+            Parity(
+                examples=len(logits),
+                largest_logit_difference=float(np.abs(logits - plain.logits).max()),
+                relative_gradient_error=max(each.of_all for each in errors),
+                flipped_predictions=int((logits.argmax(axis=1) != plain.logits.argmax(axis=1)).sum()),
+                tensor_gradient_error=worst.of_tensor,
+                tensor=worst.tensor,
+            ),
+            logits,
+        )
+
+    def _take_steps(self, precision: Precision, look: Callable[..., None]) -> None:
+        """Take the optimizer steps at a learning rate so small that no weight changes."""
+        rows, trial = self._rows, self._trial
+        train = Train(
+            max_steps=rows.steps,
+            per_device_train_batch_size=rows.size,
+            gradient_accumulation_steps=rows.accumulated,
+            learning_rate=1e-30,
+            max_grad_norm=0.0,
+            # Fused optimizers take gradients still scaled for fp16.
+            optim="adamw_torch",
+        )
+        plan = plan_epoch(
+            rows.train.lengths,
+            rows.size,
+            trial.padding,
+            longest=self._trained.longest,
+            seed=trial.seed,
+            epoch=0,
+        )
+        # accelerate has one precision a process, and prepares a model once: for the first one.
+        AcceleratorState._reset_state(reset_partial_state=True)  # noqa: SLF001 - it has no other way
+        vars(self._model).pop("_is_accelerate_prepared", None)
+        with _before_the_optimizer(look):
+            self._model.zero_grad(set_to_none=True)
+            ENGINES[trial.engine].train(
+                Training(
+                    trial=trial.model_copy(update={"train": train, "precision": precision}),
+                    model=self._model,
+                    device=self._device,
+                    collator=self._trained,
+                    epochs=[plan],
+                    meter=StepMeter(self._device, 0, lambda _progress: None, rows.steps),
+                    on_epoch_end=lambda _epoch, _loss: None,
+                    # Whatever would be captured in a training is proved captured.
+                    capture_from=1,
+                )
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Errors:
+    """The relative error of a gradient: of all tensors together, and the largest of one, with its name."""
+
+    of_all: float
+    of_tensor: float
+    tensor: str
+
+    @classmethod
+    def of(cls, found: Tensors, expected: Tensors) -> _Errors:
+        norms = {name: float(each.norm()) for name, each in expected.items()}
+        whole = math.sqrt(sum(norm**2 for norm in norms.values()))
+        if found.keys() != expected.keys():
+            odd = sorted(found.keys() ^ expected.keys())
+            return cls(1.0, 1.0, f"{odd[0]}, which only one side has")
+        apart = {name: float((found[name] - each).norm()) for name, each in expected.items()}
+        by_tensor = {name: error / max(norms[name], _FLOOR * whole) for name, error in apart.items()}
+        tensor = max(by_tensor, key=by_tensor.__getitem__)
+        return cls(math.sqrt(sum(error**2 for error in apart.values())) / whole, by_tensor[tensor], tensor)
 
 
 def _drop_nothing(model: PreTrainedModel) -> None:
     for part in model.modules():
         if isinstance(part, nn.Dropout):
             part.p = 0.0
-
-
-def _step(trial: Trial, model: PreTrainedModel, device: torch.device, collator: Collator) -> Gradient:
-    """The gradient that the trial's engine hands to its optimizer in one step over all rows."""
-    batch = min(_BATCH, len(collator.split))
-    train = Train(
-        max_steps=1,
-        per_device_train_batch_size=batch,
-        gradient_accumulation_steps=len(collator.split) // batch,
-        max_grad_norm=0.0,
-        # Fused optimizers take gradients still scaled for fp16.
-        optim="adamw_torch",
-    )
-    plan = plan_epoch(
-        collator.split.lengths, batch, trial.padding, longest=collator.longest, seed=trial.seed, epoch=0
-    )
-    training = Training(
-        trial=trial.model_copy(update={"train": train}),
-        model=model,
-        device=device,
-        collator=collator,
-        epochs=[plan],
-        meter=StepMeter(device, 0, lambda _progress: None, 1),
-        on_epoch_end=lambda _epoch, _loss: None,
-        # Whatever would be captured in a training is proved captured.
-        capture_from=1,
-    )
-    with _before_the_optimizer(partial(_gradient_of, model)) as seen:
-        ENGINES[trial.engine].train(training)
-    return seen[0]
+        # Some attention keeps its rate as a number.
+        for name, value in vars(part).items():
+            if "dropout" in name and isinstance(value, float):
+                setattr(part, name, 0.0)
 
 
 @contextmanager
-def _before_the_optimizer(look: Any) -> Iterator[list[Gradient]]:
-    """What `look` returns just before each optimizer step."""
-    seen: list[Gradient] = []
-    handle = register_optimizer_step_pre_hook(lambda *_: seen.append(look()))
+def _before_the_optimizer(look: Callable[..., None]) -> Iterator[None]:
+    """Call `look` just before each optimizer step."""
+    handle = register_optimizer_step_pre_hook(look)
     try:
-        yield seen
+        yield
     finally:
         handle.remove()
 
 
-def _gradient_of(model: PreTrainedModel) -> Gradient:
-    """All gradients as one vector, in the order of the parameters' names."""
+def _gradients_of(model: PreTrainedModel) -> Tensors:
+    """All gradients by the parameters' names, zero where there is none, on the CPU in fp32."""
     whole = {
         f"{name}.weight": module.whole_gradient()
         for name, module in model.named_modules()
         if isinstance(module, UsedRows)
     }
-    gradients = (
-        whole.get(name, torch.zeros_like(parameter) if parameter.grad is None else parameter.grad)
-        for name, parameter in sorted(model.named_parameters())
-    )
-    parts = [gradient.flatten().cpu() for gradient in gradients]
-    vector: Gradient = torch.cat(parts).float().numpy()
-    return vector
+    return {
+        name: whole.get(name, torch.zeros_like(parameter) if parameter.grad is None else parameter.grad)
+        .detach()
+        .float()
+        .cpu()
+        for name, parameter in model.named_parameters()
+    }

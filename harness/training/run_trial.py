@@ -9,18 +9,20 @@ import datasets
 import torch
 from transformers.utils.logging import disable_progress_bar
 
+from harness.analysis.observed import breaches
 from harness.environment import describe_environment, physical_cores
-from harness.job import Announce, Job
+from harness.job import Announce, Job, TrialStoppedError
 from harness.results.models import TrialResult
 from harness.training.checkpoints import LoadedModel
 from harness.training.data import load_corpus
-from harness.training.describing import describe_checkpoint, describe_data
+from harness.training.describing import describe_checkpoint, describe_data, describe_files
 from harness.training.devices import describe_device, open_device
 from harness.training.evaluation import METRIC_VERSION, Score, predictions_of
 from harness.training.fitting import Fitting
 from harness.training.inputs import verify_checkpoint, verify_inputs
 from harness.training.phases import PhaseClock
 from harness.training.preparing import prepare_model, prepare_tokens
+from harness.training.proofs.training import prove_training
 from harness.training.proving import prove
 from harness.training.roofline import find_peaks, with_shares
 from harness.training.tokenization import Tokenized
@@ -46,6 +48,9 @@ def run_trial(job: Job, announce: Announce) -> TrialResult:
     threads = job.measure.threads or physical_cores()
     torch.set_num_threads(threads)
     device = open_device(job.trial.device, job.trial.precision)
+    if job.purpose == "prove_training":
+        proof = _prove_training(job, device, clock, threads, started)
+        return proof.model_copy(update={"duration_s": time.monotonic() - since})
     with clock.phase("load_data"):
         verify_inputs(job)
         corpus = load_corpus(job.trial.task, job.data)
@@ -76,6 +81,23 @@ def run_trial(job: Job, announce: Announce) -> TrialResult:
     return result.model_copy(update={"duration_s": time.monotonic() - since})
 
 
+def _prove_training(
+    job: Job, device: torch.device, clock: PhaseClock, threads: int, started: datetime
+) -> TrialResult:
+    """The proof of how the job's engine trains, which needs no more than the checkpoint's files."""
+    found = TrialResult(
+        trial=job.trial,
+        status="completed",
+        phase="write",
+        checkpoint=describe_files(job),
+        environment=describe_environment(describe_device(device), threads),
+        started=started,
+        duration_s=0.0,
+    )
+    with clock.phase("prove"):
+        return found.model_copy(update={"training": prove_training(job, device, found, _train)})
+
+
 def _train(
     job: Job,
     device: torch.device,
@@ -99,7 +121,7 @@ def _train(
         verify_checkpoint(job, ("weights",))
         predictions = predictions_of(fitting.logits, fitting.evaluation)
     single_class = data.eval_majority_share == 1.0
-    return found.model_copy(
+    result = found.model_copy(
         update={
             "degenerate": fitting.score.degenerate or single_class,
             "epochs": tuple(fitting.history),
@@ -111,6 +133,7 @@ def _train(
             "metric_version": METRIC_VERSION,
             "predictions": predictions,
             "probe": fitting.probe.found,
+            "observed": fitting.observed,
             "notes": (
                 *found.notes,
                 *_notes(loaded, fitting.score, single_class=single_class),
@@ -118,6 +141,13 @@ def _train(
             ),
         }
     )
+    if broken := breaches(result):
+        raise TrialStoppedError(
+            "failed",
+            f"the training did not follow its settings: {'; '.join(broken)}",
+            hint="the engine is at fault, not the suite: run `harness prove` and report what it finds",
+        )
+    return result
 
 
 def _notes(loaded: LoadedModel, last: Score, *, single_class: bool) -> tuple[str, ...]:

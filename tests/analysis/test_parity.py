@@ -2,7 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from harness.analysis.parity import ParityVerdict, between, failing, function_of, judge, verdicts
+from harness.analysis.parity import (
+    ParityVerdict,
+    between,
+    failing,
+    function_of,
+    judge,
+    limits,
+    verdicts,
+)
 from harness.results.models import Parity, TrialResult
 from harness.trial import Precision, Train
 from tests.factories import make_report, make_result, make_trial
@@ -18,8 +26,8 @@ def parity(logit: float, gradient: float) -> Parity:
     ("precision", "logit", "gradient", "verdict"),
     [
         ("fp32", 0.0, 1e-8, "exact"),
-        ("fp32", 1e-6, 1e-5, "exact"),
-        ("fp32", 2e-6, 1e-5, "within"),
+        ("fp32", 5e-6, 1e-5, "exact"),
+        ("fp32", 6e-6, 1e-5, "within"),
         ("fp32", 1e-4, 2e-3, "differs"),
         ("fp32", 2e-4, 0.0, "differs"),
         ("bf16", 5e-4, 5e-3, "within"),
@@ -92,3 +100,37 @@ def test_a_report_without_proofs_proves_nothing_and_fails_nobody() -> None:
     report = make_report([make_result(make_trial())])
     assert set(verdicts(report).values()) == {"unproven"}
     assert failing(report) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("logit", "gradient", "tensor", "structure", "verdict"),
+    [
+        (1.7e-2, 4.5e-2, 0.2, parity(1e-7, 1e-7), "within"),
+        (1.7e-2, 4.5e-2, 0.2, parity(1e-3, 1e-7), "differs"),
+        (1.7e-2, 4.5e-2, 1.5, parity(1e-7, 1e-7), "differs"),
+        (1e-7, 4.5e-2, 0.2, parity(1e-7, 1e-7), "differs"),
+        (1.7e-2, 1e-7, 1e-6, parity(1e-7, 1e-7), "differs"),
+    ],
+    ids=["correct", "another function in fp32", "one tensor", "evaluates in fp32", "trains in fp32"],
+)
+def test_a_reduced_precision_computes_the_function_in_fp32_and_rounds_in_its_own(
+    logit: float, gradient: float, tensor: float, structure: Parity, verdict: ParityVerdict
+) -> None:
+    changes = {"tensor_gradient_error": tensor, "tensor": "layer.weight", "fp32": structure}
+    assert judge(parity(logit, gradient).model_copy(update=changes), "bf16") == verdict
+
+
+def test_one_frozen_tensor_fails_parity_however_small_its_share_of_the_gradient() -> None:
+    frozen = parity(1e-7, 5e-4).model_copy(update={"tensor_gradient_error": 1.0, "tensor": "pooler.bias"})
+    assert judge(frozen, "fp32") == "differs"
+    assert "of pooler.bias 1.0e+00 (limit 1e-02)" in limits(frozen, "fp32")
+
+
+def test_the_batches_of_a_trial_are_part_of_its_function() -> None:
+    trials = [
+        make_trial(train=Train(per_device_train_batch_size=8)),
+        make_trial(train=Train(per_device_train_batch_size=32)),
+        make_trial(train=Train(per_device_eval_batch_size=8)),
+        make_trial(train=Train(gradient_accumulation_steps=2)),
+    ]
+    assert len({function_of(trial).id for trial in trials}) == 4

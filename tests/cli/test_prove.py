@@ -35,7 +35,18 @@ def test_variants_that_compute_the_plain_function_end_with_0_and_leave_nothing(t
         "───────────────────────────────────────────────────────────────────────\n"
         "dynamic   0.0e+00 (limit 1e-04)  0.0e+00 (limit 1e-03)  0 of 64  exact\n"
         "unpadded  0.0e+00 (limit 1e-04)  0.0e+00 (limit 1e-03)  0 of 64  exact\n"
+        "\n"
+        "training by each engine, step by step, against a reference that shares no code with it\n"
+        "\n"
+        "trained   passed  nearest limit  training  failed\n"
+        "─────────────────────────────────────────────────\n"
+        "dynamic   1 of 1  losses 0%      same      none\n"
+        "unpadded  1 of 1  losses 0%      same      none\n"
+        "\n"
+        "- not proved: other sizes\n"
+        "\n"
         "parity: 2 exact\n"
+        "training: 2 same\n"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["suite.yaml"]
 
@@ -45,4 +56,7 @@ def test_one_that_computes_another_function_or_cannot_be_proved_ends_with_1(tmp_
     assert done.returncode == 1
     assert "1.0e+00 (limit 1e-04)" in done.stdout
     assert "static: it cannot be proved" in done.stdout
-    assert done.stdout.endswith("parity: 1 exact, 1 differs, 1 unproven\n")
+    assert "bucketed: losses: largest difference 1.0e+00 (limit 1e-05)" in done.stdout
+    assert done.stdout.endswith(
+        "parity: 1 exact, 1 differs, 1 unproven\ntraining: 1 same, 1 differs, 1 unproven\n"
+    )

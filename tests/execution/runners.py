@@ -19,7 +19,7 @@ from pathlib import Path
 
 from harness.environment import Device, describe_environment, physical_cores
 from harness.job import Announce, Job, Progress, TrialStoppedError
-from harness.results.models import Parity, TrialResult
+from harness.results.models import Parity, TrainingCheck, TrainingProof, TrialResult
 from harness.results.trial_folder import write_result
 from tests.factories import EFFICIENCY, make_checkpoint, make_data, make_measurements, make_result
 
@@ -63,11 +63,25 @@ def good(job: Job, announce: Announce) -> TrialResult:
 
 
 def proving(job: Job, announce: Announce) -> TrialResult:
-    """Proves and completes; `bucketed` computes another function, and `static` cannot be proved."""
+    """Proves and completes; `bucketed` computes another function, and `static` cannot be proved.
+
+    With `bucketed` training differs from the reference, too.
+    """
     if job.purpose == "train":
         return completed(job)
     if job.trial.padding.strategy == "static":
         raise TrialStoppedError("failed", "it cannot be proved")
+    if job.purpose == "prove_training":
+        otherwise = job.trial.padding.strategy == "bucketed"
+        check = TrainingCheck(
+            name="losses",
+            passed=not otherwise,
+            found=f"largest difference {1.0 if otherwise else 0.0:.1e} (limit 1e-05)",
+            measured=1.0 if otherwise else 0.0,
+            limit=1e-5,
+        )
+        proof = TrainingProof(checks=(check,), unproved=("other sizes",))
+        return completed(job).model_copy(update={"training": proof})
     gone_wrong = 1.0 if job.trial.padding.strategy == "bucketed" else 0.0
     parity = Parity(
         examples=64,

@@ -30,10 +30,11 @@ def test_each_function_is_proved_once_before_the_first_trial(tmp_path: Path) -> 
     assert [str(proof.trial.padding) for proof in report.proofs] == ["static", "dynamic", "bucketed"]
     assert len(report.results) == 9
     assert all(result.status == "completed" for result in report.results)
-    assert watcher.notes[-4] == (
-        "proving that 3 variants compute the plain function; --no-parity leaves it out"
-    )
-    said = watcher.notes[-3:]
+    assert watcher.notes[-8:-6] == [
+        "proving that 3 variants compute the plain function; --no-parity leaves it out",
+        "proving that 3 ways of training follow the independent reference; --no-parity leaves it out",
+    ]
+    said = watcher.notes[-6:]
     assert (
         "static fp32 attention=auto trainer on cpu: unproven: failed in start: it cannot be proved" in said[0]
     )
@@ -41,7 +42,20 @@ def test_each_function_is_proved_once_before_the_first_trial(tmp_path: Path) -> 
         "dynamic fp32 sdpa trainer on cpu: exact: largest logit difference 0.0e+00 (limit 1e-04)" in said[1]
     )
     assert "bucketed fp32 sdpa trainer on cpu: differs: largest logit difference 1.0e+00" in said[2]
+    assert "proof of bert static fp32 sdpa trainer on cpu: unproven" in said[3]
+    assert said[4].endswith("on cpu: same: 1 checks against the independent reference passed")
+    assert said[5].endswith("on cpu: differs: losses: largest difference 1.0e+00 (limit 1e-05)")
+    assert [str(proof.trial.padding) for proof in report.training_proofs] == ["static", "dynamic", "bucketed"]
+    assert [proof.trial.checkpoint for proof in report.training_proofs] == ["bert"] * 3
     assert len(watcher.done) == 9
+
+
+def test_checkpoints_of_one_family_share_a_proof_of_training(tmp_path: Path) -> None:
+    checkpoints = ("bert-base-uncased", "bert-base-cased", "distilbert-base-uncased")
+    matrix = {**MATRIX, "checkpoint": checkpoints, "padding": ("dynamic",), "seed": (0,)}
+    report = run_fake(fake_suite(matrix=matrix), tmp_path, "proving", Watcher(), parity=True).report
+    assert [proof.trial.checkpoint for proof in report.training_proofs] == ["bert", "distilbert"]
+    assert len(report.proofs) == 3
 
 
 def test_a_variant_that_differs_is_marked_in_the_report_and_its_tables(tmp_path: Path) -> None:
@@ -53,8 +67,8 @@ def test_a_variant_that_differs_is_marked_in_the_report_and_its_tables(tmp_path:
 
 def test_without_parity_nothing_is_proved(tmp_path: Path) -> None:
     report, watcher = run_proving(tmp_path, parity=False)
-    assert report.proofs == ()
-    assert not [note for note in watcher.notes if "parity" in note]
+    assert report.proofs == report.training_proofs == ()
+    assert not [note for note in watcher.notes if "prov" in note]
 
 
 def test_a_resumed_run_proves_only_what_has_no_proof_yet(tmp_path: Path) -> None:

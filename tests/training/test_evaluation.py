@@ -79,9 +79,9 @@ def test_logits_come_back_in_the_order_of_the_examples(
     loaded = load_model(checkpoints["bert"], labels=("no", "yes"), attention="sdpa", token_type_ids="auto")
     collator = Collator(tokens.evaluation, Padding(strategy=strategy), loaded.columns, tokens.longest, 0)
     logits = predict(loaded.model, collator, 7, "fp32")
+    assert all(module.training for module in loaded.model.modules())
     one_by_one = np.concatenate([predict_one(loaded.model, collator, row) for row in range(30)])
     np.testing.assert_allclose(logits, one_by_one, atol=1e-6)
-    assert loaded.model.training
     kept = predictions_of(logits, collator)
     assert kept.example_ids == tuple(range(30))
     assert kept.labels == tuple(row["label"] for row in rows)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,13 +12,16 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 
-from harness.analysis.parity import verdict_of
+from harness.analysis.parity import judge, limits, verdict_of
 from harness.job import Job, Progress, TrialStoppedError
 from harness.results.models import TrialResult
 from harness.training import encoders
+from harness.training.checkpoints import LoadedModel
 from harness.training.padding import Collator
-from harness.training.proving import _spread
+from harness.training.preparing import prepare_model, prepare_tokens
+from harness.training.proving import spread
 from harness.training.run_trial import run_trial
+from harness.training.tokenization import Tokenized
 from harness.training.unpadding import Layout
 from harness.trial import Attention, Engine, LastLayer, PaddingStrategy, Precision
 from tests.training.conftest import MakeJob
@@ -97,7 +102,7 @@ def test_bf16_is_within_its_threshold_but_not_exact(
 def test_the_shortest_and_the_longest_example_are_among_those_compared() -> None:
     lengths = np.random.default_rng(0).integers(20, 100, 408)
     lengths[[17, 300]] = 5, 103
-    rows = _spread(lengths).tolist()
+    rows = spread(lengths, 64).tolist()
     assert len(set(rows)) == 64
     assert {17, 300} <= set(rows)
 
@@ -152,6 +157,114 @@ def test_attention_across_rows_is_caught(
     monkeypatch.setattr(encoders, "_logits", lambda model, refuse: torch.ones(1))
     monkeypatch.setattr(Layout, "pad", leak)
     assert verdict_of(prove(make_job(padding="unpadded", engine=engine, precision=precision))) == "differs"
+
+
+def only_where(
+    right: Callable[[Collator, Any], Batch], size: int, spoil: Callable[[Batch], Batch]
+) -> Callable[[Collator, Any], Batch]:
+    """A collator that spoils batches of `size` rows and no others."""
+
+    def collate(self: Collator, rows: Any) -> Batch:
+        batch = right(self, rows)
+        return spoil(batch) if len(rows) == size else batch
+
+    return collate
+
+
+@pytest.mark.parametrize(
+    ("size", "train"),
+    [
+        (16, {"per_device_train_batch_size": 16}),
+        (4, {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 3}),
+        (10, {"per_device_eval_batch_size": 10}),
+        (6, {"per_device_eval_batch_size": 7}),
+    ],
+    ids=["own batch", "short last batch", "own evaluation batch", "short last evaluation batch"],
+)
+@pytest.mark.parametrize("engine", ["trainer", "loop"])
+def test_the_proof_takes_the_batches_of_the_trial(
+    size: int, train: dict[str, int], engine: Engine, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Evaluated are one batch and 13 rows: 23 rows with batches of 10, 20 with batches of 7."""
+    spoil = change("input_ids", lambda ids: ids.roll(1, dims=0))
+    monkeypatch.setattr(Collator, "__call__", only_where(Collator.__call__, size, spoil))
+    assert verdict_of(prove(make_job(engine=engine, train=train))) == "differs"
+
+
+def freeze_embedding(loaded: LoadedModel) -> None:
+    loaded.model.get_input_embeddings().weight.requires_grad_(False)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_frozen_embedding_is_caught_and_named(
+    precision: Precision, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = prepare_model
+
+    def frozen(*args: Any) -> LoadedModel:
+        loaded = made(*args)
+        freeze_embedding(loaded)
+        return loaded
+
+    monkeypatch.setattr("harness.training.run_trial.prepare_model", frozen)
+    result = prove(make_job(precision=precision))
+    assert verdict_of(result) == "differs"
+    assert result.parity is not None
+    assert "of bert.embeddings.word_embeddings.weight 1.0e+00" in limits(result.parity, precision)
+
+
+@pytest.mark.parametrize("engine", ["trainer", "loop"])
+def test_in_bf16_a_mask_one_too_long_and_a_row_twice_are_caught(
+    engine: Engine, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def longer(batch: Batch) -> Batch:
+        mask = batch["attention_mask"]
+        width = torch.arange(mask.shape[1])
+        return {**batch, "attention_mask": (width <= mask.sum(dim=1, keepdim=True)).long()}
+
+    def twice(batch: Batch) -> Batch:
+        return {name: torch.cat([each[:-1], each[:1]]) for name, each in batch.items()}
+
+    right = Collator.__call__
+    for spoil in (longer, twice):
+        with monkeypatch.context() as patched:
+            patched.setattr(Collator, "__call__", lambda self, rows, spoil=spoil: spoil(right(self, rows)))
+            result = prove(make_job(engine=engine, precision="bf16"))
+        assert verdict_of(result) == "differs"
+        assert result.parity is not None
+        assert result.parity.fp32 is not None
+        assert judge(result.parity.fp32, "fp32") == "differs"
+
+
+@pytest.mark.parametrize("where", ["evaluation", "loop_engine"])
+def test_a_bf16_trial_that_runs_in_fp32_is_refused(
+    where: str, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"harness.training.{where}.autocast", lambda *_args, **_options: nullcontext())
+    result = prove(make_job(engine="loop", precision="bf16"))
+    assert verdict_of(result) == "differs"
+    assert result.parity is not None
+    name = "evaluation" if where == "evaluation" else "training"
+    assert f"{name} equals fp32: it did not run in bf16" in limits(result.parity, "bf16")
+
+
+def test_token_ids_that_are_not_those_of_their_texts_are_caught(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = prepare_tokens
+
+    def swapped(*args: Any) -> Tokenized:
+        tokens = made(*args)
+        rows = np.arange(len(tokens.train))
+        rows[[0, 1]] = 1, 0
+        return replace(tokens, train=tokens.train.select(rows))
+
+    monkeypatch.setattr("harness.training.run_trial.prepare_tokens", swapped)
+    job = make_job(train={"per_device_train_batch_size": 32})
+    result = prove(job)
+    assert result.parity is not None
+    assert result.parity.wrong_rows > 0
+    assert verdict_of(result) == "differs"
 
 
 def test_an_engine_that_scales_its_gradients_is_caught(

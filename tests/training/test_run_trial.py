@@ -14,9 +14,10 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 
+from harness.analysis.observed import did_not_move
 from harness.job import Progress, TrialStoppedError
 from harness.results.models import TrialResult
-from harness.training import checkpoints
+from harness.training import checkpoints, evaluation, loop_engine
 from harness.training.checkpoints import LoadedModel
 from harness.training.roofline import PEAKS
 from harness.training.run_trial import run_trial
@@ -282,3 +283,56 @@ def test_a_trial_that_measured_no_peaks_says_why(
         assert found.reason == why
     assert result.value("model_flops_per_second")
     assert not (Path(job.cache_dir) / "peaks").exists()
+
+
+@pytest.mark.parametrize("engine", ["trainer", "loop"])
+def test_what_a_training_did_is_stored_with_its_result(engine: Engine, make_job: MakeJob) -> None:
+    train = {"learning_rate": 1e-3, "gradient_accumulation_steps": 3, "warmup_steps": 1}
+    found = run_trial(make_job(engine=engine, train=train), quietly).observed
+    assert found is not None
+    # Eight batches an epoch are three optimizer steps, the last one over two batches.
+    assert found.optimizer_steps == 6
+    assert found.first_learning_rate == 0.0
+    assert found.last_learning_rate == pytest.approx(1e-3 / 5)
+    assert found.dropout_rate == pytest.approx(0.1)
+    assert found.dropped_share == pytest.approx(0.1, abs=0.01)
+    assert found.dropout_elements > 8 * 10 * 32
+    assert 0 < found.parameter_change < 0.5
+    assert found.unmoved == ()
+    assert found.training_mode == (True, True)
+
+
+def test_without_dropout_no_share_is_observed(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_dropout(monkeypatch)
+    found = run_trial(make_job(engine="loop"), quietly).observed
+    assert found is not None
+    assert (found.dropped_share, found.dropout_rate, found.dropout_elements) == (None, None, 0)
+
+
+def test_a_training_in_evaluation_mode_fails(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = evaluation.predict
+
+    def and_stay(model: Any, *args: Any) -> Any:
+        logits = whole(model, *args)
+        model.train(mode=False)
+        return logits
+
+    monkeypatch.setattr("harness.training.fitting.predict", and_stay)
+    with pytest.raises(TrialStoppedError, match="epoch 2 began in evaluation mode") as caught:
+        run_trial(make_job(engine="loop"), quietly)
+    assert caught.value.status == "failed"
+
+
+def test_a_schedule_of_other_steps_fails(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = loop_engine._schedule
+    monkeypatch.setattr(loop_engine, "_schedule", lambda one, other, steps: made(one, other, 2 * steps))
+    with pytest.raises(TrialStoppedError, match=r"the last learning rate was 2\.65625e-05, due 3\.125e-06"):
+        run_trial(make_job(engine="loop"), quietly)
+
+
+def test_parameters_that_never_move_are_observed(make_job: MakeJob) -> None:
+    result = run_trial(make_job(engine="loop", train={"learning_rate": 1e-30}), quietly)
+    assert result.observed is not None
+    assert len(result.observed.unmoved) > 30
+    assert did_not_move(result)
+    assert result.status == "completed"

@@ -1,0 +1,70 @@
+"""Whether what was observed of a training is what its settings ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from harness.analysis.schedule import optimizer_steps, schedule_factor
+from harness.results.models import Observed, TrialResult
+
+UNMOVED: Final = "parameters did not change"
+
+_RATE_LIMIT: Final = 1e-5
+_ROUNDING: Final = 1e-7
+# A share deviates beyond seven standard errors by chance in one of 10^11 trainings.
+_STANDARD_ERRORS: Final = 7.0
+
+
+def did_not_move(result: TrialResult) -> bool:
+    """Whether a training left its parameters as they were, to rounding in fp32."""
+    return result.observed is not None and result.observed.parameter_change < _ROUNDING
+
+
+def breaches(result: TrialResult) -> tuple[str, ...]:
+    """What a training did otherwise than its settings ask for, one sentence each.
+
+    A gradient scaler leaves out steps where fp16 overflows: neither their number nor the last learning rate
+    is fixed then.
+    """
+    if result.observed is None or result.data is None:
+        return ()
+    found, train = result.observed, result.trial.train
+    steps = optimizer_steps(train, result.data.train_examples)
+    return (
+        *_steps(found, steps, fewer=result.trial.precision == "fp16"),
+        *_rates(result, found, steps),
+        *_modes(found),
+        *_dropout(found),
+    )
+
+
+def _steps(found: Observed, steps: int, *, fewer: bool) -> Iterator[str]:
+    if found.optimizer_steps > steps or (found.optimizer_steps < steps and not fewer):
+        yield f"the optimizer stepped {found.optimizer_steps} times, {steps} are due"
+
+
+def _rates(result: TrialResult, found: Observed, steps: int) -> Iterator[str]:
+    train = result.trial.train
+    places = [("first", found.first_learning_rate, 0)]
+    if result.trial.precision != "fp16":
+        places.append(("last", found.last_learning_rate, steps - 1))
+    for name, given, step in places:
+        due = train.learning_rate * schedule_factor(train, step, steps)
+        if given is None or abs(given - due) > _RATE_LIMIT * train.learning_rate:
+            yield f"the {name} learning rate was {'none' if given is None else f'{given:.6g}'}, due {due:.6g}"
+
+
+def _modes(found: Observed) -> Iterator[str]:
+    for epoch, training in enumerate(found.training_mode, start=1):
+        if not training:
+            yield f"epoch {epoch} began in evaluation mode, in which nothing is dropped"
+
+
+def _dropout(found: Observed) -> Iterator[str]:
+    if found.dropped_share is None or found.dropout_rate is None:
+        return
+    rate, count = found.dropout_rate, found.dropout_elements
+    limit = _STANDARD_ERRORS * (rate * (1 - rate) / count) ** 0.5 + 1e-4
+    if abs(found.dropped_share - rate) > limit:
+        yield f"the first pass dropped {found.dropped_share:.2%} at a rate of {rate:.2%}"

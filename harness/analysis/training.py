@@ -1,0 +1,98 @@
+"""Whether an engine trains as the reference does: which proof covers a trial, and its verdict."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from harness.results.models import Report, TrainingCheck, TrialResult
+from harness.trial import Padding, Task, Train, Trial
+
+TrainingVerdict = Literal["same", "differs", "unproven"]
+
+_STATIC_LENGTH: Final = 40
+_LARGEST_MULTIPLE: Final = 64
+# Two epochs in which everything acts: clipping, decay, warm-up, betas and an epsilon that are no defaults, a
+# short last batch in an incomplete accumulation window. The large epsilon makes Adam feel the size of a
+# gradient, and not the rounding of one that is zero.
+_TRAIN: Final = Train(
+    num_train_epochs=2,
+    per_device_train_batch_size=4,
+    per_device_eval_batch_size=7,
+    gradient_accumulation_steps=3,
+    learning_rate=2e-3,
+    weight_decay=0.5,
+    adam_beta1=0.8,
+    adam_beta2=0.95,
+    adam_epsilon=1e-3,
+    max_grad_norm=0.5,
+    warmup_steps=2,
+)
+
+
+def training_of(trial: Trial, family: str) -> Trial:
+    """The trial whose proof covers all that train the same way as this one, on checkpoints of this family.
+
+    Kept are padding, attention, engine, precision, device, optimizer and schedule; the proof trains a small
+    model of the family on generated rows. What a captured pass replays is not covered.
+
+    Args:
+        trial: any trial that trains.
+        family: the model type of its checkpoint, such as `bert`.
+    """
+    padding, given = trial.padding, trial.train
+    return trial.model_copy(
+        update={
+            "checkpoint": family,
+            "revision": None,
+            "task": Task(),
+            "cuda_graphs": False,
+            "seed": 0,
+            "padding": Padding(
+                strategy=padding.strategy,
+                length=None if padding.length is None else _STATIC_LENGTH,
+                multiple_of=padding.multiple_of and min(padding.multiple_of, _LARGEST_MULTIPLE),
+            ),
+            "train": _TRAIN.model_copy(
+                update={"optim": given.optim, "lr_scheduler_type": given.lr_scheduler_type}
+            ),
+        }
+    )
+
+
+def training_verdict(proof: TrialResult) -> TrainingVerdict:
+    """The verdict on one proof; one that did not complete proves nothing."""
+    if proof.training is None:
+        return "unproven"
+    return "same" if all(check.passed for check in proof.training.checks) else "differs"
+
+
+def failed_checks(proof: TrialResult) -> tuple[TrainingCheck, ...]:
+    """The checks that a proof did not pass."""
+    return () if proof.training is None else tuple(each for each in proof.training.checks if not each.passed)
+
+
+def training_proofs(report: Report) -> dict[str, TrialResult]:
+    """The proof of training of every variant of a report that has one, by `variant_id`."""
+    by_id = {proof.trial.id: proof for proof in report.training_proofs}
+    return {
+        result.trial.variant_id: proof
+        for result in report.results
+        if result.checkpoint is not None
+        and (proof := by_id.get(training_of(result.trial, result.checkpoint.model_type).id)) is not None
+    }
+
+
+def training_verdicts(report: Report) -> dict[str, TrainingVerdict]:
+    """The verdict on every variant of a report, by `variant_id`."""
+    proved = training_proofs(report)
+    return {
+        variant: training_verdict(proved[variant]) if variant in proved else "unproven"
+        for variant in dict.fromkeys(result.trial.variant_id for result in report.results)
+    }
+
+
+def training_otherwise(report: Report) -> frozenset[str]:
+    """Ids of the variants shown to train in another way: their speed is not called an improvement."""
+    return frozenset(
+        variant for variant, verdict in training_verdicts(report).items() if verdict == "differs"
+    )

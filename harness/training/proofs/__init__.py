@@ -1,0 +1,1 @@
+"""Proof of training: an engine over whole epochs, against a reference that shares no code with it."""

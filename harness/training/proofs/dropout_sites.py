@@ -1,0 +1,135 @@
+"""Every dropout of a model while an engine trains it: modules by hooks, attention from its results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from harness.training.proofs.attention_masks import AttentionWatch
+from harness.training.proofs.masks import Mask
+
+
+@dataclass(slots=True)
+class Dropped:
+    """What dropout did in a training.
+
+    `masks` are all that were drawn, by site in the order of passes; `gradient_errors` are relative and
+    `changed_in_evaluation` names sites that changed their input while gradients were off.
+    """
+
+    masks: dict[str, list[Mask]] = field(default_factory=dict)
+    gradient_errors: dict[str, float] = field(default_factory=dict)
+    changed_in_evaluation: set[str] = field(default_factory=set)
+    watches_attention: bool = False
+
+    def add(self, mask: Mask, gradient_error: float) -> None:
+        """Add a mask and the error of the gradient that passed it."""
+        self.masks.setdefault(mask.site, []).append(mask)
+        self.gradient_errors[mask.site] = max(self.gradient_errors.get(mask.site, 0.0), gradient_error)
+
+
+def rates_of(
+    model: PreTrainedModel, inputs: dict[str, torch.Tensor]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """The rate of every dropout that the library's own model passes in training, by name of its module.
+
+    Those of dropout modules, and those of attention, whose dropout has no module that is called.
+    """
+    modules: dict[str, float] = {}
+    attention = AttentionWatch(flat=False, lengths=tuple(inputs["attention_mask"].sum(dim=1).tolist()))
+
+    def note(name: str, module: nn.Dropout) -> Callable[..., None]:
+        def hook(*_: Any) -> None:
+            modules[name] = module.p
+
+        return hook
+
+    handles = [
+        module.register_forward_hook(note(name, module))
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Dropout) and module.p
+    ]
+    with attention.wrap(model):
+        model(**inputs)
+    for handle in handles:
+        handle.remove()
+    return modules, {call.site: call.rate for call in attention.calls if call.rate}
+
+
+@contextmanager
+def watch_dropout(model: PreTrainedModel, sites: dict[str, float], *, flat: bool) -> Iterator[Dropped]:
+    """Collect every mask of these sites and of attention inside of the context."""
+    dropped, attention = Dropped(), AttentionWatch(flat)
+    place = _Place()
+    modules = dict(model.named_modules())
+
+    def begin(_model: nn.Module, _args: Any, kwargs: dict[str, Any]) -> None:
+        attention.lengths = tuple(kwargs["attention_mask"].sum(dim=1).tolist())
+        place.begin(trains=torch.is_grad_enabled())
+
+    def end(*_: Any) -> None:
+        for call in attention.calls:
+            dropped.add(Mask(call.site, place.epoch, place.batch, call.factors), call.gradient_error)
+        attention.calls.clear()
+
+    def site(name: str) -> Callable[..., None]:
+        def hook(_module: nn.Module, args: tuple[torch.Tensor, ...], result: torch.Tensor) -> None:
+            if torch.is_grad_enabled():
+                mask = Mask(name, place.epoch, place.batch, _factors(args[0], result))
+                dropped.add(mask, _gradient_error(args[0], result))
+            elif not torch.equal(args[0], result):
+                dropped.changed_in_evaluation.add(name)
+
+        return hook
+
+    with ExitStack() as stack:
+        dropped.watches_attention = stack.enter_context(attention.wrap(model))
+        handles = [
+            model.register_forward_pre_hook(begin, with_kwargs=True),
+            model.register_forward_hook(end),
+            *(modules[name].register_forward_hook(site(name)) for name in sites if name in modules),
+        ]
+        for handle in handles:
+            stack.callback(handle.remove)
+        yield dropped
+
+
+@dataclass(slots=True)
+class _Place:
+    """Where a training is: a pass with gradients after one without begins an epoch."""
+
+    epoch: int = 0
+    batch: int = 0
+    _trains: bool = False
+
+    def begin(self, *, trains: bool) -> None:
+        """A pass begins."""
+        if trains and not self._trains:
+            self.epoch, self.batch = self.epoch + 1, 0
+        elif trains:
+            self.batch += 1
+        self._trains = trains
+
+
+def _factors(given: torch.Tensor, result: torch.Tensor) -> np.ndarray[Any, np.dtype[np.float64]]:
+    factors = result.detach().double() / given.detach().double()
+    factors[given.detach() == 0] = torch.nan
+    found: np.ndarray[Any, np.dtype[np.float64]] = factors.cpu().numpy()
+    return found
+
+
+def _gradient_error(given: torch.Tensor, result: torch.Tensor) -> float:
+    """How far the gradient of a module's input is from one through the same mask, relative."""
+    generator = torch.Generator().manual_seed(0)
+    incoming = torch.randn(result.shape, generator=generator).to(result)
+    (found,) = torch.autograd.grad(result, given, incoming, retain_graph=True)
+    known = given.detach() != 0
+    expected = incoming * result.detach() / given.detach()
+    return float((found - expected)[known].norm() / expected[known].norm().clamp_min(1e-6))

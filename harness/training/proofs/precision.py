@@ -1,0 +1,83 @@
+"""Whether a training runs in the precision that was asked for: by dtype, and by the difference it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+import torch
+
+from harness.results.models import TrainingCheck, TrialResult
+from harness.training.proofs.findings import none_of, within
+from harness.training.proofs.watching import Pass, Seen
+from harness.trial import Precision
+
+_DTYPES: Final[dict[Precision, torch.dtype]] = {
+    "fp32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
+# Losses and logits of the small model are of order one. Correct engines in bf16 were 4e-5 to 2e-3 from fp32;
+# a training as near as another one in fp32, 2e-7, was fp32.
+_APART_LIMIT: Final = 2e-2
+_NOT_EQUAL: Final = 2e-6
+
+
+def check_dtypes(precision: Precision, seen: Seen) -> TrainingCheck:
+    """The dtypes of linear layers' results, of losses, and of what the optimizer keeps."""
+    return none_of(
+        "precision",
+        _wrong_dtypes(precision, seen),
+        f"linear layers compute {precision} in training and evaluation; losses, parameters, gradients and "
+        "the optimizer's averages are fp32",
+    )
+
+
+def _wrong_dtypes(precision: Precision, seen: Seen) -> Iterator[str]:
+    due = {_DTYPES[precision]}
+    for name, passes in (("training", seen.training), ("evaluation", seen.evaluation)):
+        found = frozenset[torch.dtype]().union(*(each.dtypes for each in passes))
+        if found != due:
+            yield f"linear layers give {_names(found)} in {name}, {precision} was asked for"
+    if torch.get_float32_matmul_precision() != "highest":
+        yield f"products in fp32 run at {torch.get_float32_matmul_precision()!r} precision, due 'highest'"
+    losses = [each.loss for each in seen.training if each.loss is not None]
+    if any(loss.dtype != torch.float32 for loss in losses):
+        yield f"losses are {_names(frozenset(loss.dtype for loss in losses))}, due fp32"
+    elif losses and all(torch.equal(loss, loss.bfloat16().float()) for loss in losses):
+        yield "every loss is rounded to bf16"
+    kept = frozenset[torch.dtype]().union(*(each.state_dtypes for each in seen.updates))
+    if kept != {torch.float32}:
+        yield f"parameters, gradients or the optimizer's averages are {_names(kept)}, due fp32"
+
+
+def check_reduced(
+    precision: Precision, full: tuple[Seen, TrialResult], reduced: tuple[Seen, TrialResult]
+) -> Iterator[TrainingCheck]:
+    """Losses and logits of the same training in fp32 and in a reduced precision: near, and not equal."""
+    losses, logits = (
+        tuple(map(take, (full, reduced)))
+        for take in (lambda run: _losses(run[0].training), lambda run: _logits(run[1]))
+    )
+    for name, (one, other) in ((f"{precision} losses", losses), (f"{precision} logits", logits)):
+        same = one.shape == other.shape and one.size
+        apart = float(np.abs(one - other).max()) if same else float("nan")
+        yield within(name, "largest difference from fp32", apart, _APART_LIMIT)
+        yield none_of(
+            f"{name} are not fp32",
+            [] if apart > _NOT_EQUAL else [f"they equal fp32's to {apart:.1e}: nothing ran in {precision}"],
+            f"they differ from fp32's by {apart:.1e}",
+        )
+
+
+def _losses(passes: list[Pass]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    return np.array([float("nan") if each.loss is None else each.loss.item() for each in passes])
+
+
+def _logits(result: TrialResult) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    return np.array([] if result.predictions is None else result.predictions.logits)
+
+
+def _names(dtypes: frozenset[torch.dtype]) -> str:
+    return " and ".join(sorted(str(each).removeprefix("torch.") for each in dtypes)) or "nothing"

@@ -1,0 +1,75 @@
+"""Order, padding and inputs of a training, written apart from the code that engines use."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from transformers import PreTrainedModel
+
+from harness.training.tokenization import TokenizedSplit
+from harness.trial import PaddingStrategy, TokenTypeIds
+
+Batch = list[int]
+
+
+def draw_batches(
+    lengths: npt.NDArray[np.int64], size: int, strategy: PaddingStrategy, seed: int, epoch: int
+) -> list[Batch]:
+    """The rows of each batch of an epoch, counted from 0, as the documentation of the paddings defines them.
+
+    A permutation drawn from (seed, epoch), cut into batches, the last one short. `bucketed` first sorts each
+    stretch of 50 batches by falling length, then shuffles the batches, drawn from (seed, epoch, 1).
+    """
+    order = np.random.default_rng([seed, epoch]).permutation(len(lengths)).tolist()
+    if strategy != "bucketed":
+        return [order[start : start + size] for start in range(0, len(order), size)]
+    batches: list[Batch] = []
+    for start in range(0, len(order), 50 * size):
+        window = sorted(order[start : start + 50 * size], key=lambda row: -int(lengths[row]))
+        batches += [window[first : first + size] for first in range(0, len(window), size)]
+    return [batches[at] for at in np.random.default_rng([seed, epoch, 1]).permutation(len(batches))]
+
+
+def row_of(split: TokenizedSplit, row: int) -> tuple[int, ...]:
+    """The token ids of a row."""
+    return tuple(split.input_ids[split.offsets[row] : split.offsets[row + 1]].tolist())
+
+
+def takes_types(model: PreTrainedModel, token_type_ids: TokenTypeIds) -> bool:
+    """Whether the model is given `token_type_ids`: its forward takes them and it has two types of them."""
+    if token_type_ids == "drop":
+        return False
+    return (
+        "token_type_ids" in inspect.signature(model.forward).parameters
+        and (getattr(model.config, "type_vocab_size", None) or 0) > 1
+    )
+
+
+def inputs_of(
+    split: TokenizedSplit, rows: Sequence[int], *, pad_token_id: int, types: bool
+) -> dict[str, torch.Tensor]:
+    """The model's inputs for these rows, padded to the longest of them, without labels."""
+    spans = [range(int(split.offsets[row]), int(split.offsets[row + 1])) for row in rows]
+    width = max(map(len, spans))
+
+    def padded(values: npt.NDArray[np.int32] | npt.NDArray[np.uint8], fill: int) -> torch.Tensor:
+        return torch.tensor(
+            [[int(values[at]) for at in span] + [fill] * (width - len(span)) for span in spans]
+        )
+
+    inputs = {
+        "input_ids": padded(split.input_ids, pad_token_id),
+        "attention_mask": torch.tensor([[1] * len(span) + [0] * (width - len(span)) for span in spans]),
+    }
+    if types:
+        inputs["token_type_ids"] = padded(split.token_type_ids, 0)
+    return inputs
+
+
+def labels_of(split: TokenizedSplit, rows: Sequence[int]) -> torch.Tensor:
+    """The classes of these rows."""
+    return torch.tensor([int(split.labels[row]) for row in rows])

@@ -1,0 +1,147 @@
+"""The trainings of a proof: each by the trial's own engine, from loading to its result, and watched."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+import torch
+from accelerate.state import AcceleratorState
+
+from harness.job import Job, TrialStoppedError
+from harness.results.models import Data, TrialResult
+from harness.training.checkpoints import LoadedModel
+from harness.training.data import Corpus, Split
+from harness.training.phases import PhaseClock
+from harness.training.preparing import prepare_model
+from harness.training.proofs.dropout_sites import Dropped, watch_dropout
+from harness.training.proofs.reference import Tensors
+from harness.training.proofs.watching import Seen, parameters_of, used_rows, watch
+from harness.training.tokenization import Tokenized
+from harness.trial import Trial
+
+CLASSES: Final = ("no", "yes")
+WARMUP_STEPS: Final = 2
+
+
+class Fit(Protocol):
+    """What trains a trial and completes its result."""
+
+    def __call__(
+        self,
+        job: Job,
+        device: torch.device,
+        tokens: Tokenized,
+        loaded: LoadedModel,
+        clock: PhaseClock,
+        found: TrialResult,
+        /,
+    ) -> TrialResult:
+        """Train and evaluate the loaded model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One training by the engine: its parameters before and after, and what was seen of it."""
+
+    start: Tensors
+    end: Tensors
+    used: Tensors
+    initialized: tuple[str, ...]
+    seen: Seen
+    dropped: Dropped
+    result: TrialResult
+    seconds: float
+
+
+class BrokenTrainingError(Exception):
+    """A training of the proof that ended short of its end, or that its own observation refutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """Trains as the job's trial does, with `fit`; results are made from `found`, which has an environment."""
+
+    job: Job
+    device: torch.device
+    found: TrialResult
+    fit: Fit
+
+    def train(
+        self, folder: Path, trial: Trial, tokens: Tokenized, sites: dict[str, float] | None = None
+    ) -> Run:
+        """Train by the engine, watched; with `sites` every mask of dropout too."""
+        measure = self.job.measure.model_copy(update={"warmup_steps": WARMUP_STEPS, "roofline": False})
+        checkpoint = self.job.checkpoint.model_copy(update={"path": str(folder)})
+        job = self.job.model_copy(
+            update={"trial": trial, "measure": measure, "checkpoint": checkpoint, "purpose": "train"}
+        )
+        _forget_precision()
+        empty = Split([], [])
+        loaded = prepare_model(job, Corpus(empty, empty, CLASSES, "0" * 64), tokens, self.device)
+        start, used = parameters_of(loaded.model), used_rows(loaded.model)
+        found = self.found.model_copy(update={"trial": trial, "data": _data(tokens)})
+        clock = PhaseClock(lambda _progress: None)
+        flat = trial.padding.strategy == "unpadded"
+        with _watch_dropout(loaded, sites, flat=flat) as dropped, watch(loaded.model) as seen:
+            since = time.perf_counter()
+            # Libraries leave many objects: an engine that collects garbage would visit all of them each time.
+            gc.freeze()
+            try:
+                result = self.fit(job, self.device, tokens, loaded, clock, found)
+            except TrialStoppedError as error:
+                raise BrokenTrainingError(str(error)) from error
+            except (
+                ArithmeticError,
+                AttributeError,
+                LookupError,
+                RuntimeError,
+                TypeError,
+                ValueError,
+            ) as error:
+                # A training this small has no reason to fail but its engine.
+                raise BrokenTrainingError(f"{type(error).__name__}: {error}".partition("\n")[0]) from error
+            finally:
+                gc.unfreeze()
+            seconds = time.perf_counter() - since
+        end = parameters_of(loaded.model)
+        return Run(start, end, used, loaded.newly_initialized, seen, dropped, result, seconds)
+
+
+@contextmanager
+def _watch_dropout(loaded: LoadedModel, sites: dict[str, float] | None, *, flat: bool) -> Iterator[Dropped]:
+    if sites is None:
+        yield Dropped()
+        return
+    with watch_dropout(loaded.model, sites, flat=flat) as dropped:
+        yield dropped
+
+
+def _data(tokens: Tokenized) -> Data:
+    """The generated rows, as the data of a result."""
+    return Data(
+        requested="generated rows",
+        name="generated rows",
+        source="embedded",
+        revision=None,
+        synthetic=True,
+        content_sha256="0" * 64,
+        labels=CLASSES,
+        train_examples=len(tokens.train),
+        eval_examples=len(tokens.evaluation),
+        eval_majority_share=0.6,
+        max_length=tokens.max_length,
+        longest=tokens.longest,
+        mean_length=tokens.mean_length,
+        truncated=0,
+    )
+
+
+def _forget_precision() -> None:
+    """Let the next Trainer choose its precision: accelerate keeps one a process."""
+    AcceleratorState._reset_state(reset_partial_state=True)  # noqa: SLF001 - accelerate has no other way

@@ -1,0 +1,149 @@
+"""Scores, losses and counts of a result, computed once more from their definitions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Final
+
+import numpy as np
+
+from harness.results.models import TrainingCheck
+from harness.training.evaluation import Score, score
+from harness.training.proofs.findings import largest, none_of, within
+from harness.training.proofs.trajectory import LOSS_LIMIT, Trajectory
+from harness.trial import Padding
+
+SCORE_LIMIT: Final = 1e-6
+_COUNTED_LIMIT: Final = 1e-9
+
+Rows = Sequence[Sequence[float]]
+
+
+def scores_of(logits: Rows, labels: Sequence[int]) -> tuple[float, float, float, float]:
+    """Accuracy, F1 of class 1 (beyond two classes the mean over the classes present), MCC, and mean loss."""
+    predicted = [max(range(len(row)), key=row.__getitem__) for row in logits]
+    pairs = list(zip(predicted, labels, strict=True))
+    accuracy = sum(one == other for one, other in pairs) / len(pairs)
+    classes = range(len(logits[0]))
+    table = [[pairs.count((one, other)) for other in classes] for one in classes]
+    present = [each for each in classes if sum(table[each]) or sum(row[each] for row in table)]
+    f1 = _f1(table, 1) if len(classes) == 2 else sum(_f1(table, each) for each in present) / len(present)
+    losses = [
+        math.log(sum(math.exp(value - max(row)) for value in row)) + max(row) - row[label]
+        for row, label in zip(logits, labels, strict=True)
+    ]
+    return accuracy, f1, _mcc(table), sum(losses) / len(losses)
+
+
+def _f1(table: Sequence[Sequence[int]], each: int) -> float:
+    right = table[each][each]
+    found, there = sum(table[each]), sum(row[each] for row in table)
+    return 2 * right / (found + there) if right else 0.0
+
+
+def _mcc(table: Sequence[Sequence[int]]) -> float:
+    """Matthews' correlation of any number of classes (Gorodkin 2004)."""
+    found = [sum(row) for row in table]
+    there = [sum(column) for column in zip(*table, strict=True)]
+    count, right = sum(found), sum(table[each][each] for each in range(len(table)))
+    spread = (count**2 - sum(each**2 for each in found)) * (count**2 - sum(each**2 for each in there))
+    product = sum(one * other for one, other in zip(found, there, strict=True))
+    return (right * count - product) / math.sqrt(spread) if spread else 0.0
+
+
+def check_metrics() -> TrainingCheck:
+    """The metrics of fixed tables of logits of two and of three classes."""
+    random = np.random.default_rng(0)
+    apart: list[float] = []
+    for classes in (2, 3):
+        labels = random.integers(0, classes, 60)
+        logits = random.normal(size=(60, classes)).astype(np.float32)
+        logits[np.arange(60), labels] += 0.7
+        apart += _differences(score(logits, labels), scores_of(logits.tolist(), labels.tolist()))
+    return within("metrics", "largest difference of accuracy, F1, MCC and loss", largest(apart), SCORE_LIMIT)
+
+
+def _differences(given: Score, expected: tuple[float, float, float, float]) -> list[float]:
+    found = (given.accuracy, given.f1, given.mcc, given.loss)
+    return [abs(one - other) for one, other in zip(found, expected, strict=True)]
+
+
+def check_history(found: Trajectory) -> TrainingCheck:
+    """Each epoch's losses and scores, from the reference's logits; and the last epoch's as measured."""
+    labels = found.tokens.evaluation.labels.tolist()
+    apart: list[float] = []
+    for given, epoch in zip(found.result.epochs, found.epochs, strict=False):
+        losses = [loss for step in epoch.steps for loss in step.losses]
+        expected = (*scores_of(epoch.logits.tolist(), labels), sum(losses) / len(losses))
+        kept = (given.eval_accuracy, given.eval_f1, given.eval_mcc, given.eval_loss, given.train_loss)
+        apart += [abs(one - other) for one, other in zip(kept, expected, strict=True)]
+    if len(found.result.epochs) != len(found.epochs):
+        apart.append(float("nan"))
+    last = found.result.epochs[-1]
+    for name in ("eval_accuracy", "eval_f1", "eval_mcc", "eval_loss", "train_loss"):
+        apart.append(abs((found.result.value(name) or 0.0) - getattr(last, name)))
+    return within(f"epochs{found.name}", "largest difference of a loss or score", largest(apart), LOSS_LIMIT)
+
+
+def check_counts(found: Trajectory, padding: Padding, warmup_steps: int) -> TrainingCheck:
+    """Steps, examples and tokens behind the rates, counted from the reference's batches; and their time."""
+    return none_of(
+        f"counts{found.name}",
+        chain(
+            _count_problems(found, padding, warmup_steps),
+            _width_problems(found, padding),
+            _time_problems(found),
+        ),
+        "steps, examples, real and computed tokens of the rates are the reference's",
+    )
+
+
+def _width_problems(found: Trajectory, padding: Padding) -> Iterator[str]:
+    """Each pass has to compute as many tokens as the padding strategy promises, no more and no less."""
+    batches = [batch for epoch in found.epochs for step in epoch.steps for batch in step.batches]
+    for at, (each, batch) in enumerate(zip(found.seen.training, batches, strict=False), start=1):
+        due = _computed(found.tokens.train.lengths[batch].tolist(), padding, found.tokens.longest)
+        if each.computed != due:
+            yield f"pass {at} computes {each.computed} tokens in its linear layers, due {due}"
+
+
+def _time_problems(found: Trajectory) -> Iterator[str]:
+    """Training and evaluation must not overlap, so that together they fit into the time that passed."""
+    train, evaluate = (found.result.value(name) or 0.0 for name in ("train_seconds", "evaluate_seconds"))
+    if train + evaluate > found.seconds:
+        yield f"{train:.3g} s of training and {evaluate:.3g} s of evaluation in {found.seconds:.3g} s"
+
+
+def _count_problems(found: Trajectory, padding: Padding, warmup_steps: int) -> Iterator[str]:
+    steps = [step for epoch in found.epochs for step in epoch.steps][warmup_steps:]
+    batches = [batch for step in steps for batch in step.batches]
+    lengths, value = found.tokens.train.lengths, found.result.value
+    timed = found.result.measurement("train_step_seconds")
+    if timed is None or len(timed.values) != len(steps):
+        yield f"{0 if timed is None else len(timed.values)} step times, due {len(steps)}"
+        return
+    seconds = sum(timed.values)
+    real = sum(int(lengths[batch].sum()) for batch in batches)
+    computed = sum(_computed(lengths[batch].tolist(), padding, found.tokens.longest) for batch in batches)
+    due = {
+        "train_samples_per_second": sum(map(len, batches)) / seconds,
+        "train_real_tokens_per_second": real / seconds,
+        "padding_efficiency": real / computed,
+    }
+    for name, expected in due.items():
+        given = value(name)
+        if given is None or abs(given / expected - 1) > _COUNTED_LIMIT:
+            yield f"{name} is {given}, due {expected}"
+    every = value("train_seconds")
+    if every is None or every < seconds * (1 - _COUNTED_LIMIT):
+        yield f"train_seconds is {every}, and steps after warm-up took {seconds}"
+
+
+def _computed(lengths: Sequence[int], padding: Padding, longest: int) -> int:
+    """Tokens that linear layers compute: of rows padded to one length, or laid end to end, in sixteens."""
+    if padding.strategy == "unpadded":
+        return math.ceil(sum(lengths) / 16) * 16
+    width = (padding.length or longest) if padding.strategy == "static" else max(lengths)
+    return len(lengths) * math.ceil(width / (padding.multiple_of or 1)) * (padding.multiple_of or 1)

@@ -1,0 +1,254 @@
+"""The proof of training: a few short trainings by the trial's own engine, compared with the reference."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from transformers import AutoConfig
+
+from harness.job import Job
+from harness.results.models import TrainingCheck, TrainingProof, TrialResult
+from harness.training.batching import plan_epoch
+from harness.training.proofs.dropout_sites import rates_of
+from harness.training.proofs.dropping import (
+    Dropping,
+    check_dropout,
+    check_reduced_dropout,
+    check_seed_of_dropout,
+)
+from harness.training.proofs.findings import none_of, within
+from harness.training.proofs.precision import check_dtypes, check_reduced
+from harness.training.proofs.reference import (
+    Tensors,
+    evaluate_reference,
+    load_reference,
+    train_reference,
+)
+from harness.training.proofs.reference_batches import draw_batches, inputs_of, takes_types
+from harness.training.proofs.runs import CLASSES, WARMUP_STEPS, BrokenTrainingError, Fit, Run, Runner
+from harness.training.proofs.scores import check_counts, check_history, check_metrics
+from harness.training.proofs.small import small_rows, write_small
+from harness.training.proofs.trajectory import (
+    LOGIT_LIMIT,
+    Trajectory,
+    check_evaluation,
+    check_trajectory,
+)
+from harness.training.proofs.watching import parameters_of
+from harness.training.tokenization import Tokenized
+from harness.trial import Train, Trial
+
+UNPROVED: Final = (
+    "other sizes of the family: the proof trains two narrow layers with random weights on generated rows",
+    "other values of the settings of training than the proof's, and more than two epochs",
+    "the data set's own texts, labels and tokenisation",
+)
+
+
+def prove_training(job: Job, device: torch.device, found: TrialResult, fit: Fit) -> TrainingProof:
+    """Train a small model of the checkpoint's class as the job's trial asks, and compare every step.
+
+    Args:
+        job: its trial is one that `analysis.training.training_of` gives.
+        device: where the engine trains.
+        found: a result with an environment, which the trainings' own results are made from.
+        fit: what trains a trial in fact.
+    """
+    threads = torch.get_num_threads()
+    # Small models gain nothing from more.
+    torch.set_num_threads(1)
+    try:
+        with tempfile.TemporaryDirectory(prefix="harness-proof-") as folder:
+            proof = _Proof(job, device, found, fit, Path(folder))
+            checks: list[TrainingCheck] = []
+            try:
+                checks.extend(proof.checks())
+            except BrokenTrainingError as error:
+                checks.append(none_of("training", [str(error)], ""))
+            return TrainingProof(checks=tuple(checks), unproved=proof.unproved())
+    finally:
+        torch.set_num_threads(threads)
+
+
+class _Proof:
+    """The small checkpoints, and the checks on trainings of them."""
+
+    def __init__(self, job: Job, device: torch.device, found: TrialResult, fit: Fit, folder: Path) -> None:
+        self._job, self._runner = job, Runner(job, device, found, fit)
+        source = Path(job.checkpoint.path)
+        self._still = write_small(source, folder / "still", dropout=False)
+        self._dropping = write_small(source, folder / "dropping", dropout=True)
+        config = AutoConfig.from_pretrained(self._still, local_files_only=True, trust_remote_code=False)
+        self._tokens, self._few = small_rows(config, 29, 19), small_rows(config, 13, 19)
+        self._watches_attention = True
+
+    def checks(self) -> Iterator[TrainingCheck]:
+        """Every check, in the order of a training."""
+        trial = self._job.trial
+        structure = trial.model_copy(update={"precision": "fp32"})
+        yield check_metrics()
+        yield self._plan()
+        yield from self._trajectory("", structure, self._tokens)
+        cut = structure.model_copy(update={"train": _cut(trial.train)})
+        full = yield from self._trajectory(", cut short", cut, self._few)
+        if trial.precision == "fp32":
+            yield check_dtypes("fp32", full.seen)
+        else:
+            reduced = self._runner.train(
+                self._still, cut.model_copy(update={"precision": trial.precision}), self._few
+            )
+            yield check_dtypes(trial.precision, reduced.seen)
+            yield from check_reduced(
+                trial.precision, (full.seen, full.result), (reduced.seen, reduced.result)
+            )
+        yield from self._dropout(structure)
+
+    def unproved(self) -> tuple[str, ...]:
+        """What the checks leave out, for this trial."""
+        trial = self._job.trial
+        left = list(UNPROVED)
+        if not self._watches_attention:
+            left.append("dropout of attention: the model does not use transformers' attention interface")
+        if trial.precision != "fp32":
+            left.append(f"steps in {trial.precision} beyond dtypes and a bound on losses and logits")
+            left.append(f"masks of attention's dropout in {trial.precision}")
+        return tuple(left)
+
+    def _plan(self) -> TrainingCheck:
+        """Batches of 450 rows, three windows of `bucketed`, over two epochs and two seeds."""
+        trial = self._job.trial
+        lengths = np.random.default_rng(1).integers(4, 90, 450)
+        problems = []
+        for seed, epoch in ((trial.seed, 0), (trial.seed, 1), (trial.seed + 1, 0)):
+            given = plan_epoch(lengths, 4, trial.padding, longest=90, seed=seed, epoch=epoch)
+            due = draw_batches(lengths, 4, trial.padding.strategy, seed, epoch)
+            if [batch.rows.tolist() for batch in given] != due:
+                problems.append(f"epoch {epoch + 1} of seed {seed} has other batches than the reference's")
+        return none_of("batch plan", problems, "113 batches an epoch are the reference's, last one short")
+
+    def _trajectory(self, name: str, trial: Trial, tokens: Tokenized) -> Generator[TrainingCheck, None, Run]:
+        run = self._runner.train(self._still, trial, tokens)
+        reference = load_reference(self._still, len(CLASSES), trial.seed)
+        start = parameters_of(reference)
+        yield within(f"initial parameters{name}", "largest difference", _apart(run, start), 1e-7)
+        found = Trajectory(
+            name=name,
+            train=trial.train,
+            tokens=tokens,
+            seen=run.seen,
+            result=run.result,
+            start=start,
+            epochs=tuple(train_reference(reference, trial, tokens)),
+            used=run.used,
+            seconds=run.seconds,
+        )
+        yield from check_trajectory(found)
+        yield from check_evaluation(found)
+        yield check_history(found)
+        yield check_counts(found, trial.padding, WARMUP_STEPS)
+        return run
+
+    def _dropout(self, trial: Trial) -> Iterator[TrainingCheck]:
+        tokens = self._tokens
+        reference = load_reference(self._dropping, len(CLASSES), trial.seed)
+        types = takes_types(reference, trial.token_type_ids)
+        modules, attention = rates_of(
+            reference, inputs_of(tokens.train, [0, 1], pad_token_id=tokens.pad_token_id, types=types)
+        )
+        run = self._runner.train(self._dropping, trial, tokens, sites=modules)
+        self._watches_attention = run.dropped.watches_attention
+        passes = -(-len(tokens.train) // trial.train.per_device_train_batch_size)
+        yield from check_dropout(
+            Dropping(run.dropped, modules | attention, [passes] * trial.train.num_train_epochs)
+        )
+        given = np.array([] if run.result.predictions is None else run.result.predictions.logits)
+        if run.end.keys() == dict(reference.named_parameters()).keys():
+            _put(reference, run)
+        due = evaluate_reference(reference, tokens.evaluation, tokens.pad_token_id, types=types).numpy()
+        apart = float(np.abs(given - due).max()) if given.shape == due.shape else float("nan")
+        yield within("logits after dropout", "largest difference from the last weights'", apart, LOGIT_LIMIT)
+        yield from self._seeds(trial, modules, run)
+        if self._job.trial.precision != "fp32":
+            yield self._reduced_dropout(trial, modules)
+
+    def _reduced_dropout(self, trial: Trial, modules: dict[str, float]) -> TrainingCheck:
+        """Dropout modules in the trial's precision; masks of attention do not follow from rounded results."""
+        one_step = trial.train.model_copy(update={"max_steps": 1})
+        precision = self._job.trial.precision
+        reduced = trial.model_copy(update={"train": one_step, "precision": precision})
+        run = self._runner.train(self._dropping, reduced, self._tokens, sites=modules)
+        return check_reduced_dropout(precision, run.dropped, modules)
+
+    def _seeds(self, trial: Trial, modules: dict[str, float], first: Run) -> Iterator[TrainingCheck]:
+        one_step = trial.train.model_copy(update={"max_steps": 1})
+        again, other = (
+            self._runner.train(
+                self._dropping,
+                trial.model_copy(update={"train": one_step, "seed": seed}),
+                self._tokens,
+                sites=modules,
+            )
+            for seed in (trial.seed, trial.seed + 1)
+        )
+        yield check_seed_of_dropout(first.dropped, again.dropped, other.dropped)
+        yield none_of(
+            "seeds of head and order",
+            _seed_problems(first, again, other),
+            "the head and the order repeat for a seed and differ between seeds",
+        )
+
+
+def _cut(train: Train) -> Train:
+    """Six steps, the last in the second epoch; no accumulation, clipping or decay, warm-up as a share."""
+    return train.model_copy(
+        update={
+            "num_train_epochs": 3,
+            "max_steps": 6,
+            "gradient_accumulation_steps": 1,
+            "learning_rate": 1e-3,
+            "weight_decay": 0.0,
+            "adam_beta1": 0.9,
+            "adam_beta2": 0.999,
+            "adam_epsilon": 1e-2,
+            "max_grad_norm": 0.0,
+            "warmup_steps": 0.3,
+        }
+    )
+
+
+def _apart(run: Run, start: Tensors) -> float:
+    """The largest difference of the parameters that a training begins with."""
+    if run.start.keys() != start.keys():
+        return float("nan")
+    return max(
+        float((start[name][run.used.get(name, slice(None))] - given).abs().max())
+        for name, given in run.start.items()
+    )
+
+
+@torch.no_grad()
+def _put(model: Any, run: Run) -> None:
+    """Give the model the parameters that a training ended with."""
+    for name, parameter in model.named_parameters():
+        parameter[run.used.get(name, slice(None))] = run.end[name]
+
+
+def _seed_problems(first: Run, again: Run, other: Run) -> Iterator[str]:
+    drawn = [name for name in first.initialized if bool(first.start[name].std(correction=0) > 0)]
+    if any(not torch.equal(first.start[name], again.start[name]) for name in first.start):
+        yield "the same seed begins with other parameters"
+    for name in drawn:
+        if torch.equal(first.start[name], other.start[name]):
+            yield f"{name} is the same for two seeds"
+    if not drawn:
+        yield "no parameter of the head is drawn at random"
+    rows = [[each.rows for each in run.seen.training] for run in (first, again, other)]
+    if rows[1] != rows[0][: len(rows[1])]:
+        yield "the same seed gives another order"
+    if rows[2] == rows[1]:
+        yield "two seeds give the same order"

@@ -1,0 +1,178 @@
+"""A training without dropout, step by step, beside that of the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Final
+
+import numpy as np
+import torch
+
+from harness.results.models import TrainingCheck, TrialResult
+from harness.training.proofs.findings import largest, none_of, within
+from harness.training.proofs.reference import ReferenceEpoch, Tensors
+from harness.training.proofs.reference_batches import row_of
+from harness.training.proofs.watching import Seen
+from harness.training.tokenization import Tokenized
+from harness.trial import Train
+
+# Correct engines differ from the reference by 1e-7 in losses and logits of order one, and by 5e-5 of a
+# tensor's change, which is the rounding of its values in fp32: the limits are twenty times that and more.
+LOSS_LIMIT: Final = 1e-5
+LOGIT_LIMIT: Final = 1e-5
+RATE_LIMIT: Final = 1e-6
+PARAMETER_LIMIT: Final = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Trajectory:
+    """A training of an engine, and the reference's of the same trial.
+
+    `used` are the rows of embeddings that keep only some, `seconds` the time that the training took.
+    """
+
+    name: str
+    train: Train
+    tokens: Tokenized
+    seen: Seen
+    result: TrialResult
+    start: Tensors
+    epochs: Sequence[ReferenceEpoch]
+    used: Mapping[str, torch.Tensor]
+    seconds: float
+
+
+def check_trajectory(found: Trajectory) -> Iterator[TrainingCheck]:
+    """Batches, losses, learning rates, parameters and modes of every step."""
+    passes, steps = found.seen.training, [step for epoch in found.epochs for step in epoch.steps]
+    expected = [batch for step in steps for batch in step.batches]
+    rows = [tuple(row_of(found.tokens.train, row) for row in batch) for batch in expected]
+    labels = [tuple(int(found.tokens.train.labels[row]) for row in batch) for batch in expected]
+    yield none_of(
+        f"batches{found.name}",
+        chain(
+            _differing("rows", [each.rows for each in passes], rows),
+            _differing("labels", [each.labels for each in passes], labels),
+        ),
+        f"{len(rows)} passes over the reference's rows and labels, in its order",
+    )
+    losses = [loss for step in steps for loss in step.losses]
+    given = [float("nan") if each.loss is None else each.loss.item() for each in passes]
+    yield within(f"losses{found.name}", "largest difference", _apart(given, losses), LOSS_LIMIT)
+    yield _updates(found, [len(step.batches) for step in steps])
+    yield within(f"learning rates{found.name}", "largest relative difference", _rates(found), RATE_LIMIT)
+    yield within(f"parameters{found.name}", *_parameters(found), PARAMETER_LIMIT)
+    yield none_of(
+        f"training mode{found.name}",
+        (f"pass {at} ran in evaluation mode" for at, each in enumerate(passes, 1) if each.modes != {True}),
+        "every training pass ran in training mode",
+    )
+
+
+def check_evaluation(found: Trajectory) -> Iterator[TrainingCheck]:
+    """Rows, mode and logits of every evaluation, and what the result keeps of them."""
+    split = found.tokens.evaluation
+    expected = sorted(row_of(split, row) for row in range(len(split))) * len(found.epochs)
+    given = [row for each in found.seen.evaluation for row in each.rows]
+    yield none_of(
+        f"evaluation rows{found.name}",
+        _evaluation_problems(given, sorted(expected), found),
+        f"{len(found.epochs)} evaluations, each of every row of the split once, in evaluation mode",
+    )
+    kept = found.result.predictions
+    ids = [] if kept is None else list(kept.example_ids)
+    labels = [] if kept is None else list(kept.labels)
+    single = len(set(found.epochs[-1].logits.argmax(dim=1).tolist())) == 1
+    yield none_of(
+        f"evaluation examples{found.name}",
+        chain(
+            _differing("example ids", ids, split.example_ids.tolist()),
+            _differing("labels", labels, split.labels.tolist()),
+            _differing("mark as degenerate", [found.result.degenerate], [single]),
+        ),
+        "ids and labels in the split's order",
+    )
+    logits = np.array([] if kept is None else kept.logits)
+    last = found.epochs[-1].logits.numpy()
+    apart = float(np.abs(logits - last).max()) if logits.shape == last.shape else float("nan")
+    yield within(f"logits{found.name}", "largest difference after the last step", apart, LOGIT_LIMIT)
+
+
+def _differing(what: str, given: Sequence[object], expected: Sequence[object]) -> Iterator[str]:
+    if len(given) != len(expected):
+        yield f"{len(given)} {what} where the reference has {len(expected)}"
+    for at, (one, other) in enumerate(zip(given, expected, strict=False), start=1):
+        if one != other:
+            yield f"{what} {at} differ from the reference's"
+
+
+def _apart(given: Sequence[float], expected: Sequence[float]) -> float:
+    if len(given) != len(expected):
+        return float("nan")
+    return largest([abs(one - other) for one, other in zip(given, expected, strict=True)])
+
+
+def _updates(found: Trajectory, batches: Sequence[int]) -> TrainingCheck:
+    """Whether the optimizer steps after as many batches as it should, each time."""
+    done = np.cumsum(batches).tolist()
+    return none_of(
+        f"optimizer steps{found.name}",
+        _differing("passes before optimizer step", [each.passes for each in found.seen.updates], done),
+        f"{len(done)} steps over {done[-1]} batches",
+    )
+
+
+def _rates(found: Trajectory) -> float:
+    steps = [step for epoch in found.epochs for step in epoch.steps]
+    if len(steps) != len(found.seen.updates):
+        return float("nan")
+    return largest(
+        [
+            abs(rate - step.learning_rate) / found.train.learning_rate
+            for step, update in zip(steps, found.seen.updates, strict=True)
+            for rate in update.rates
+        ]
+    )
+
+
+def _parameters(found: Trajectory) -> tuple[str, float]:
+    """The largest error of a tensor after a step, over its change so far, and which tensor has it."""
+    steps = [step for epoch in found.epochs for step in epoch.steps]
+    errors: list[tuple[float, str]] = []
+    moved = 0.0
+    for number, (step, update) in enumerate(zip(steps, found.seen.updates, strict=False), start=1):
+        moved += step.learning_rate
+        for name, parameter in step.parameters.items():
+            rows = found.used.get(name, slice(None))
+            expected, given = parameter[rows], update.parameters.get(name)
+            if given is None or given.shape != expected.shape:
+                return f"after step {number} there is no {name} of that shape:", float("nan")
+            change = float((expected - found.start[name][rows]).norm())
+            # Tensors whose gradient is zero by symmetry, such as keys' biases, move by rounding alone.
+            floor = 0.01 * moved * expected.numel() ** 0.5 or 1e-6
+            errors.append((float((given - expected).norm()) / max(change, floor), f"{name} at step {number}"))
+    if len(steps) != len(found.seen.updates) or any(error != error for error, _ in errors):  # noqa: PLR0124 - NaN
+        return "not comparable:", float("nan")
+    worst = max(errors)
+    return f"largest error over a tensor's change, {worst[1]}:", worst[0]
+
+
+def _evaluation_problems(
+    given: Sequence[tuple[int, ...]], expected: Sequence[tuple[int, ...]], found: Trajectory
+) -> Iterator[str]:
+    if sorted(given) != list(expected):
+        train = {row_of(found.tokens.train, row) for row in range(len(found.tokens.train))}
+        strangers = sum(row in train for row in given)
+        yield f"{len(given)} rows were evaluated, {len(expected)} are due; {strangers} are training rows"
+    if any(each.modes != {False} for each in found.seen.evaluation):
+        yield "an evaluation pass ran in training mode"
+    ends = np.cumsum([sum(len(step.batches) for step in epoch.steps) for epoch in found.epochs]).tolist()
+    evaluated = [
+        sum(before.trains for before in found.seen.passes[:at])
+        for at, each in enumerate(found.seen.passes)
+        if not each.trains
+    ]
+    if sorted(set(evaluated)) != ends:
+        yield f"evaluations after {sorted(set(evaluated))} training passes, due after {ends}"

@@ -1,0 +1,148 @@
+"""Watching a training from outside of its engine: by hooks on the model and on torch's optimizers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
+from transformers import PreTrainedModel
+
+from harness.training.proofs.reference import Tensors
+from harness.training.used_rows import UsedRows
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One forward pass: the token ids of its rows without padding, and how it was run.
+
+    `trains` tells whether gradients were on, `modes` which modes its modules were in. `dtypes` are those of
+    the results of linear layers, and `computed` the tokens that most of these compute. `labels` and `loss`
+    are None where none were given.
+    """
+
+    rows: tuple[tuple[int, ...], ...]
+    trains: bool
+    modes: frozenset[bool]
+    dtypes: frozenset[torch.dtype]
+    computed: int
+    labels: tuple[int, ...] | None
+    loss: torch.Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """One step of an optimizer: its learning rates, and the model's parameters after it."""
+
+    passes: int
+    rates: frozenset[float]
+    parameters: Tensors
+    state_dtypes: frozenset[torch.dtype]
+
+
+@dataclass(slots=True)
+class Seen:
+    """Passes and optimizer steps, each in order."""
+
+    passes: list[Pass] = field(default_factory=list)
+    updates: list[Update] = field(default_factory=list)
+
+    @property
+    def training(self) -> list[Pass]:
+        """The passes with gradients."""
+        return [each for each in self.passes if each.trains]
+
+    @property
+    def evaluation(self) -> list[Pass]:
+        """The passes without."""
+        return [each for each in self.passes if not each.trains]
+
+
+@contextmanager
+def watch(model: PreTrainedModel) -> Iterator[Seen]:
+    """Collect what the model and the optimizers do inside of the context."""
+    seen, dtypes = Seen(), set[torch.dtype]()
+    modes: set[bool] = set()
+    computed: Counter[int] = Counter()
+
+    def before(_model: nn.Module, _args: Any, _kwargs: Any) -> None:
+        dtypes.clear()
+        computed.clear()
+        modes.clear()
+        modes.update(module.training for module in model.modules())
+
+    def linear(_module: nn.Module, _args: Any, result: torch.Tensor) -> None:
+        dtypes.add(result.dtype)
+        computed[result.numel() // result.shape[-1]] += 1
+
+    def after(_model: nn.Module, _args: Any, kwargs: dict[str, Any], output: Any) -> None:
+        labels, loss = kwargs.get("labels"), output.loss
+        seen.passes.append(
+            Pass(
+                rows=_rows(kwargs["input_ids"], kwargs["attention_mask"]),
+                trains=torch.is_grad_enabled(),
+                modes=frozenset(modes),
+                dtypes=frozenset(dtypes),
+                computed=computed.most_common(1)[0][0],
+                labels=None if labels is None else tuple(labels.tolist()),
+                loss=None if loss is None else loss.detach().cpu().clone(),
+            )
+        )
+
+    def stepped(optimizer: torch.optim.Optimizer, _args: Any, _kwargs: Any) -> None:
+        seen.updates.append(
+            Update(
+                passes=len(seen.training),
+                rates=frozenset(float(group["lr"]) for group in optimizer.param_groups),
+                parameters=parameters_of(model),
+                state_dtypes=_dtypes(model, optimizer),
+            )
+        )
+
+    handles = [
+        model.register_forward_pre_hook(before, with_kwargs=True),
+        model.register_forward_hook(after, with_kwargs=True),
+        register_optimizer_step_post_hook(stepped),
+        # Before hooks that hand on less than all rows.
+        *(
+            each.register_forward_hook(linear, prepend=True)
+            for each in model.modules()
+            if isinstance(each, nn.Linear)
+        ),
+    ]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def parameters_of(model: nn.Module) -> Tensors:
+    """A copy of all parameters by name, on the CPU."""
+    return {name: each.detach().cpu().clone() for name, each in model.named_parameters()}
+
+
+def used_rows(model: nn.Module) -> Tensors:
+    """For each embedding of some rows alone, by the name of its weight: which rows these are."""
+    return {
+        f"{name}.weight": module.used.cpu()
+        for name, module in model.named_modules()
+        if isinstance(module, UsedRows)
+    }
+
+
+def _rows(ids: torch.Tensor, mask: torch.Tensor) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(row[kept.bool()].tolist()) for row, kept in zip(ids.cpu(), mask.cpu(), strict=True))
+
+
+def _dtypes(model: nn.Module, optimizer: torch.optim.Optimizer) -> frozenset[torch.dtype]:
+    """Of parameters, gradients and an optimizer's averages."""
+    states = [value for state in optimizer.state.values() for value in state.values()]
+    tensors = [*model.parameters(), *(each.grad for each in model.parameters() if each.grad is not None)]
+    tensors += [each for each in states if isinstance(each, torch.Tensor) and each.ndim]
+    return frozenset(each.dtype for each in tensors)

@@ -1,0 +1,279 @@
+"""A proof of training passes both engines in every variant, and its parts see what they are there for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from torch import nn
+from transformers import AutoConfig, AutoModel
+
+from harness.analysis.training import failed_checks, training_of, training_verdict
+from harness.job import Job
+from harness.results.models import TrainingProof, TrialResult
+from harness.training import loop_engine
+from harness.training.attention import WeightedSum
+from harness.training.dropout import Dropout, RandomBits
+from harness.training.proofs.masks import Mask, alike, alike_sites, scale_error, share_error
+from harness.training.proofs.reference import load_reference, train_reference
+from harness.training.proofs.scores import scores_of
+from harness.training.proofs.small import LONGEST, small_rows, write_small
+from harness.training.run_trial import run_trial
+from harness.training.trainer_engine import _Epochs
+from harness.trial import Padding
+from tests.training.conftest import MakeJob
+
+pytestmark = pytest.mark.heavy
+
+
+@pytest.fixture(autouse=True)
+def _one_process_a_trial() -> Iterator[None]:
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def prove(job: Job, model: str = "bert", seed: int = 0) -> TrialResult:
+    trial = training_of(job.trial, model).model_copy(update={"seed": seed})
+    return run_trial(
+        job.model_copy(update={"trial": trial, "purpose": "prove_training"}), lambda _progress: None
+    )
+
+
+def found(result: TrialResult) -> dict[str, str]:
+    return {check.name: check.found for check in failed_checks(result)}
+
+
+CASES: list[dict[str, Any]] = [
+    {"engine": "trainer"},
+    {"engine": "trainer", "padding": "bucketed", "train": {"lr_scheduler_type": "cosine"}},
+    {"engine": "trainer", "padding": "unpadded", "precision": "bf16", "last_layer": "cls"},
+    {"engine": "trainer", "model": "distilbert", "attention": "eager", "train": {"optim": "adamw_torch"}},
+    {"engine": "loop", "padding": Padding(strategy="static", length=128, multiple_of=8)},
+    {"engine": "loop", "padding": "bucketed", "train": {"lr_scheduler_type": "constant_with_warmup"}},
+    {"engine": "loop", "padding": "unpadded", "precision": "bf16"},
+    {"engine": "loop", "padding": "unpadded", "last_layer": "cls", "train": {"optim": "adamw_torch"}},
+    {"engine": "loop", "padding": "unpadded", "attention": "jagged", "model": "distilbert"},
+    {"engine": "loop", "token_type_ids": "drop", "train": {"lr_scheduler_type": "constant"}},
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: " ".join(map(str, case.values())))
+def test_each_engine_trains_as_the_reference(case: dict[str, Any], make_job: MakeJob) -> None:
+    result = prove(make_job(**case), case.get("model", "bert"))
+    assert found(result) == {}
+    assert training_verdict(result) == "same"
+    assert result.training is not None
+    assert len(result.training.checks) >= 35
+    assert any("two narrow layers" in text for text in result.training.unproved)
+    assert TrialResult.model_validate_json(result.model_dump_json()) == result
+
+
+FAMILIES = {
+    "albert": {"embedding_size": 16},
+    "electra": {"embedding_size": 16},
+    "modernbert": {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2},
+    "mpnet": {},
+    "roberta": {"pad_token_id": 1, "type_vocab_size": 1, "max_position_embeddings": 66},
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_other_families_train_as_the_reference(family: str, make_job: MakeJob, tmp_path: Path) -> None:
+    """Shared layers, factorised embeddings, positions from padding, biases that are no vector."""
+    sizes = {"num_hidden_layers": 3, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 64}
+    config = AutoConfig.for_model(family, vocab_size=300, **sizes, **FAMILIES[family])
+    AutoModel.from_config(config).save_pretrained(tmp_path / family)  # type: ignore[no-untyped-call] # transformers leaves it so
+    job = make_job(engine="loop", attention="eager")
+    checkpoint = job.checkpoint.model_copy(update={"path": str(tmp_path / family)})
+    result = prove(job.model_copy(update={"checkpoint": checkpoint}), family)
+    assert found(result) == {}
+    assert result.checkpoint is not None
+    assert result.checkpoint.model_type == family
+
+
+def test_a_proof_of_training_reads_no_data(make_job: MakeJob) -> None:
+    job = make_job(engine="loop")
+    gone = job.model_copy(update={"data": job.data.model_copy(update={"files": {"train": "/gone"}})})
+    assert training_verdict(prove(gone)) == "same"
+
+
+def spoil_optimizer(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = loop_engine._optimizer
+
+    def spoilt(*args: Any) -> torch.optim.AdamW:
+        optimizer = made(*args)
+        optimizer.param_groups[-1]["eps"] = 1e-8
+        return optimizer
+
+    monkeypatch.setattr(loop_engine, "_optimizer", spoilt)
+
+
+def spoil_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = loop_engine._schedule
+    monkeypatch.setattr(loop_engine, "_schedule", lambda one, other, steps: made(one, other, steps + 1))
+
+
+def spoil_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Dropout, "forward", lambda self, given: given * self.draw(given[:1], self.p))
+
+
+def spoil_backward(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = WeightedSum.backward
+
+    def unmasked(ctx: Any, *gradients: torch.Tensor) -> Any:
+        class Context:
+            heads = ctx.heads
+            saved_tensors = (*ctx.saved_tensors[:-1], None)
+
+        return right(Context(), *gradients)
+
+    monkeypatch.setattr(WeightedSum, "backward", staticmethod(unmasked))
+
+
+def spoil_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop_engine, "RandomBits", lambda _seed: RandomBits(0))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "seen"),
+    [
+        (spoil_optimizer, "parameters"),
+        (spoil_schedule, "training"),
+        (spoil_mask, "dropout independence"),
+        (spoil_backward, "dropout gradients"),
+        (spoil_seed, "seeds of dropout"),
+    ],
+    ids=["epsilon", "schedule", "mask of rows", "backward", "seed"],
+)
+def test_a_loop_that_trains_otherwise_is_caught(
+    spoil: Callable[[pytest.MonkeyPatch], None],
+    seen: str,
+    make_job: MakeJob,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spoil(monkeypatch)
+    result = prove(make_job(engine="loop"))
+    assert training_verdict(result) == "differs"
+    assert seen in found(result)
+
+
+def test_a_trainer_that_repeats_its_first_epoch_is_caught(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_Epochs, "set_epoch", lambda self, epoch: None)
+    assert "batches" in found(prove(make_job(engine="trainer")))
+
+
+def test_bf16_that_runs_in_fp32_is_caught(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    from contextlib import nullcontext  # noqa: PLC0415 - the test's own stand-in
+
+    monkeypatch.setattr(loop_engine, "autocast", lambda *_args, **_options: nullcontext())
+    problems = found(prove(make_job(engine="loop", precision="bf16")))
+    assert "linear layers give float32 in training, bf16 was asked for" in problems["precision"]
+    assert "nothing ran in bf16" in problems["bf16 losses are not fp32"]
+
+
+@pytest.fixture(scope="module")
+def drawn() -> list[Mask]:
+    """Masks of 12 passes, six in each of two epochs, of (rows, tokens, channels)."""
+    random = np.random.default_rng(3)
+    draw = (random.random((12, 4, 10, 32)) >= 0.2) / 0.8
+    return [Mask("site", 1 + at // 6, at % 6, each) for at, each in enumerate(draw)]
+
+
+def test_honest_masks_have_their_rate_and_scale_and_nothing_in_common(drawn: list[Mask]) -> None:
+    error, limit = share_error(drawn, 0.2)
+    assert error < limit
+    assert scale_error(drawn, 0.2) < 1e-9
+    assert list(alike(drawn, 0.2)) == []
+
+
+def test_no_false_alarm_in_a_thousand_pairs_of_small_masks() -> None:
+    random = np.random.default_rng(5)
+    for _ in range(1_000):
+        one, other = (Mask(name, 1, 0, (random.random((4, 32)) >= 0.1) / 0.9) for name in ("one", "other"))
+        assert list(alike_sites([one, other])) == []
+        assert list(alike([one], 0.1)) == []
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_mask_repeated_along_an_axis_is_seen(axis: int, drawn: list[Mask]) -> None:
+    factors = drawn[0].factors
+    repeated = np.broadcast_to(factors.take([0], axis=axis), factors.shape)
+    assert any(f"along axis {axis}" in text for text in alike([Mask("site", 1, 0, repeated)], 0.2))
+
+
+def test_a_mask_repeated_in_the_next_pass_epoch_or_layer_is_seen(drawn: list[Mask]) -> None:
+    factors = drawn[0].factors
+    again = [drawn[0], Mask("site", 1, 1, factors)]
+    assert list(alike(again, 0.2)) == ["site: in batch 0 of epoch 1 and batch 1 of epoch 1"]
+    epochs = [*drawn[:6], *(Mask("site", 2, each.batch, each.factors) for each in drawn[:6])]
+    assert "site: in batch 4 of epoch 1 and batch 4 of epoch 2" in list(alike(epochs, 0.2))
+    assert list(alike_sites([drawn[0], Mask("other", 1, 0, factors)])) == [
+        "site and other in epoch 1, batch 0"
+    ]
+
+
+def test_a_wrong_rate_or_scale_is_seen(drawn: list[Mask]) -> None:
+    error, limit = share_error(drawn, 0.23)
+    assert error > limit
+    unscaled = [Mask("site", 1, 0, drawn[0].factors * 0.8)]
+    assert scale_error(unscaled, 0.2) == pytest.approx(0.2)
+
+
+def test_scores_are_those_of_their_definitions() -> None:
+    logits = [[0.0, 1.0], [1.0, 0.0], [0.0, 2.0], [3.0, 0.0]]
+    accuracy, f1, mcc, loss = scores_of(logits, [1, 0, 0, 0])
+    assert accuracy == 0.75
+    assert f1 == pytest.approx(2 / 3)
+    assert mcc == pytest.approx((1 * 2 - 1 * 0) / (2 * 1 * 3 * 2) ** 0.5)
+    margins = [1.0, 1.0, -2.0, 3.0]
+    assert loss == pytest.approx(np.mean([np.log1p(np.exp(-margin)) for margin in margins]))
+
+
+def test_the_reference_steps_as_torchs_own_adamw(
+    checkpoints: dict[str, Path], tmp_path: Path, make_job: MakeJob
+) -> None:
+    """Against a third writing: torch's optimizer on the reference's own gradients."""
+    folder = write_small(checkpoints["bert"], tmp_path / "small", dropout=False)
+    tokens = small_rows(AutoConfig.from_pretrained(folder), 29, 19)
+    trial = training_of(make_job().trial, "bert")
+    model, twin = load_reference(folder, 2, 0), load_reference(folder, 2, 0)
+    first = next(train_reference(model, trial, tokens)).steps
+    names = dict(twin.named_parameters())
+    still = {name for name in names if name.endswith("bias") or "LayerNorm" in name}
+    groups = [
+        {"params": [each for name, each in names.items() if name not in still], "weight_decay": 0.5},
+        {"params": [names[name] for name in sorted(still)], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, betas=(0.8, 0.95), eps=1e-3)
+    from harness.training.proofs.reference import backward  # noqa: PLC0415 - what both share: the gradient
+
+    for step in first:
+        for group in optimizer.param_groups:
+            group["lr"] = step.learning_rate
+        backward(twin, tokens.train, step.batches, pad_token_id=0, types=True)
+        nn.utils.clip_grad_norm_(twin.parameters(), 0.5)
+        optimizer.step()
+        for name, each in twin.named_parameters():
+            torch.testing.assert_close(each.detach(), step.parameters[name], rtol=0, atol=1e-6)
+    assert [round(step.learning_rate, 6) for step in first] == [0.0, 0.001, 0.002]
+
+
+def test_generated_rows_are_short_enough_for_masks_to_follow(
+    checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = write_small(checkpoints["distilbert"], tmp_path / "small", dropout=True)
+    config = AutoConfig.from_pretrained(folder)
+    tokens = small_rows(config, 29, 19)
+    assert tokens.longest == LONGEST < config.hidden_size // config.num_attention_heads
+    assert (config.attention_dropout, config.dropout, config.seq_classif_dropout) == (0.3, 0.2, 0.25)
+    rows = [tuple(tokens.train.input_ids[slice(*tokens.train.offsets[at : at + 2])]) for at in range(29)]
+    assert len(set(rows)) == 29
+    assert TrainingProof(checks=()).unproved == ()

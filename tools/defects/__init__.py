@@ -1,0 +1,1 @@
+"""Planted defects of training code, and how many of them the proofs catch."""

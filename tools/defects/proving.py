@@ -1,0 +1,83 @@
+"""The proofs of one variant on the embedded assets, in this process, as `harness prove` makes them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from harness.analysis.parity import function_of, judge, verdict_of
+from harness.analysis.training import failed_checks, training_of
+from harness.execution.preflight import RealAssets, prepare, this_machine
+from harness.job import Job
+from harness.results.models import TrialResult
+from harness.suite.models import Measure
+from harness.training.run_trial import run_trial
+from harness.trial import Padding, Train, Trial
+from tools.defects.catalogue import Variant
+
+AXES: Final[dict[Variant, dict[str, Any]]] = {
+    "trainer": {"engine": "trainer"},
+    "loop": {"engine": "loop"},
+    "loop unpadded": {"engine": "loop", "padding": Padding(strategy="unpadded")},
+    "loop bf16": {"engine": "loop", "precision": "bf16"},
+    "trainer bf16": {"engine": "trainer", "precision": "bf16"},
+    "loop bucketed": {"engine": "loop", "padding": Padding(strategy="bucketed")},
+    "loop cls": {"engine": "loop", "last_layer": "cls"},
+}
+
+
+def first_failure(variants: Sequence[Variant]) -> dict[str, Any]:
+    """The first proof of these variants that fails, and what in it; empty where all pass."""
+    for variant in variants:
+        for job in jobs(AXES[variant]):
+            kind = "function" if job.purpose == "prove" else "training"
+            if checks := failures(job):
+                return {"variant": variant, "proof": kind, "checks": checks}
+    return {}
+
+
+def jobs(axes: dict[str, Any], seed: int = 0) -> Iterator[Job]:
+    """The proof of training and the proof of function of a trial with these axes."""
+    torch.set_num_threads(1)
+    fields: dict[str, Any] = {
+        "checkpoint": "bert-base-uncased",
+        "device": "cpu",
+        "padding": Padding(strategy="dynamic"),
+    }
+    trial = Trial(**(fields | axes), train=Train(num_train_epochs=1))
+    measure = Measure(threads=1, roofline=False)
+    (job,) = prepare([trial], measure, RealAssets("embedded"), this_machine(), lambda _: None).jobs.values()
+    family = "distilbert" if "distilbert" in job.checkpoint.name else "bert"
+    cache = Path(tempfile.gettempdir()) / "harness-defects-cache"
+    for purpose, proved in (("prove_training", training_of(trial, family)), ("prove", function_of(trial))):
+        yield job.model_copy(
+            update={
+                "trial": proved.model_copy(update={"seed": seed}),
+                "purpose": purpose,
+                "cache_dir": str(cache),
+            }
+        )
+
+
+def failures(job: Job) -> list[str]:
+    """The checks that a proof does not pass; an exception is one."""
+    try:
+        result = run_trial(job, lambda _progress: None)
+    except Exception as error:
+        return [f"{type(error).__name__}: {str(error)[:80]}"]
+    if result.training is not None:
+        return [check.name for check in failed_checks(result)]
+    return _parity_failures(result)
+
+
+def _parity_failures(result: TrialResult) -> list[str]:
+    if verdict_of(result) in ("exact", "within"):
+        return []
+    parity = result.parity
+    if parity is not None and parity.fp32 is not None and judge(parity.fp32, "fp32") == "differs":
+        return ["function in fp32"]
+    return ["function"]
