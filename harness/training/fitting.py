@@ -53,8 +53,8 @@ class Fitting:
         epochs = _plan(job.trial, tokens)
         steps = _count_steps(job.trial, epochs)
         self._meter = StepMeter(device, job.measure.warmup_steps, clock.announce, steps)
-        # Beside other trials a reading would tell about these.
-        if job.concurrent == 1:
+        # With other trials running, a reading would measure them; a proof measures nothing.
+        if job.concurrent == 1 and job.purpose == "train":
             self._meter.at_edge = self.probe.read
         self._training = Training(
             trial=job.trial,

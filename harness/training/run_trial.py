@@ -85,6 +85,7 @@ def _prove_training(
     job: Job, device: torch.device, clock: PhaseClock, threads: int, started: datetime
 ) -> TrialResult:
     """The proof of how the job's engine trains, which needs no more than the checkpoint's files."""
+    verify_checkpoint(job)
     found = TrialResult(
         trial=job.trial,
         status="completed",

@@ -77,10 +77,9 @@ class Runner:
     ) -> Run:
         """Train by the engine, watched; with `sites` every mask of dropout too."""
         measure = self.job.measure.model_copy(update={"warmup_steps": WARMUP_STEPS, "roofline": False})
-        checkpoint = self.job.checkpoint.model_copy(update={"path": str(folder)})
-        job = self.job.model_copy(
-            update={"trial": trial, "measure": measure, "checkpoint": checkpoint, "purpose": "train"}
-        )
+        # The digests are those of the checkpoint that the small one stands for.
+        checkpoint = self.job.checkpoint.model_copy(update={"path": str(folder), "digests": None})
+        job = self.job.model_copy(update={"trial": trial, "measure": measure, "checkpoint": checkpoint})
         _forget_precision()
         empty = Split([], [])
         loaded = prepare_model(job, Corpus(empty, empty, CLASSES, "0" * 64), tokens, self.device)
@@ -95,7 +94,7 @@ class Runner:
             try:
                 result = self.fit(job, self.device, tokens, loaded, clock, found)
             except TrialStoppedError as error:
-                raise BrokenTrainingError(str(error)) from error
+                raise BrokenTrainingError(error.one_line) from error
             except (
                 ArithmeticError,
                 AttributeError,
