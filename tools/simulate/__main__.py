@@ -63,7 +63,7 @@ def _alarms(replicates: int, random: Draw) -> str:
         "False alarms in quality",
         "Equal recipes that are called better or worse; at most 5 % is promised. One seed a side never gives "
         "a verdict.",
-        ["metric", "discordance", *(f"{n} seeds" for n in SEEDS)],
+        ["metric", "discordance", *(f"{n} seed{'' if n == 1 else 's'}" for n in SEEDS)],
         rows,
     )
 
@@ -103,7 +103,7 @@ def _same(replicates: int, random: Draw) -> str:
         "Wrongly *same*",
         "Recipes whose accuracy differs by exactly the margin of 2 points and that are called the same; at "
         "most 5 % is promised.",
-        ["discordance", *(f"{n} seeds" for n in SEEDS)],
+        ["discordance", *(f"{n} seed{'' if n == 1 else 's'}" for n in SEEDS)],
         rows,
     )
 
