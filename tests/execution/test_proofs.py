@@ -42,7 +42,7 @@ def test_each_function_is_proved_once_before_the_first_trial(tmp_path: Path) -> 
         "dynamic fp32 sdpa trainer on cpu: exact: largest logit difference 0.0e+00 (limit 1e-04)" in said[1]
     )
     assert "bucketed fp32 sdpa trainer on cpu: differs: largest logit difference 1.0e+00" in said[2]
-    assert "proof of bert static fp32 sdpa trainer on cpu: unproven" in said[3]
+    assert "proof of bert static fp32 attention=auto trainer on cpu: unproven" in said[3]
     assert said[4].endswith("on cpu: same: 1 checks against the independent reference passed")
     assert said[5].endswith("on cpu: differs: losses: largest difference 1.0e+00 (limit 1e-05)")
     assert [str(proof.trial.padding) for proof in report.training_proofs] == ["static", "dynamic", "bucketed"]

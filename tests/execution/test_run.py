@@ -253,7 +253,11 @@ def test_a_worker_that_never_says_anything_ends_at_the_start_limit(tmp_path: Pat
 def test_an_import_that_hangs_is_inside_the_start_limit(tmp_path: Path) -> None:
     suite = fake_suite([0], measure=Measure(start_timeout_seconds=0.3))
     options = RunOptions(
-        assets="embedded", reports=tmp_path, runner="tests.execution.hanging_import:run", grace_s=0.1
+        assets="embedded",
+        reports=tmp_path,
+        runner="tests.execution.hanging_import:run",
+        grace_s=0.1,
+        parity=False,
     )
     report = run_suite(suite, options).report
     assert (report.results[0].status, report.results[0].phase) == ("timeout", "start")

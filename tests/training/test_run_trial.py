@@ -333,6 +333,7 @@ def test_a_schedule_of_other_steps_fails(make_job: MakeJob, monkeypatch: pytest.
 def test_parameters_that_never_move_are_observed(make_job: MakeJob) -> None:
     result = run_trial(make_job(engine="loop", train={"learning_rate": 1e-30}), quietly)
     assert result.observed is not None
-    assert len(result.observed.unmoved) > 30
+    # Biases that start at zero take even so small a step.
+    assert len(result.observed.unmoved) > 20
     assert did_not_move(result)
     assert result.status == "completed"
