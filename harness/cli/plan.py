@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import click
 
-from harness.analysis.naming import only_tokenise
+from harness.analysis.naming import only_tokenise, short_names
 from harness.assets.models import AssetsMode
 from harness.assets.resolve import peek_checkpoint
 from harness.data.checking import plan_data
@@ -130,8 +130,10 @@ def _table(trials: Sequence[Trial]) -> list[list[str]]:
     always = SHOWN_OF_TOKENIZING if only_tokenise(trials) else ALWAYS_SHOWN
     columns = [*always, *several]
     rows = [["id", *columns, *varied]]
+    names = short_names(trial.checkpoint for trial in trials)
     for trial in trials:
-        values = [getattr(trial, name) for name in columns]
+        named = {"checkpoint": names[trial.checkpoint]}
+        values = [named.get(name, getattr(trial, name)) for name in columns]
         values += [getattr(trial.train, key) for key in varied]
         rows.append([trial.id, *(safe_text(_as_in_yaml(value)) for value in values)])
     return rows

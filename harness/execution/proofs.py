@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from harness.analysis.naming import attention_of
+from harness.analysis.naming import attention_of, short_names
 from harness.analysis.parity import function_of, limits, verdict_of
 from harness.analysis.training import failed_checks, training_of, training_verdict
 from harness.job import Job, Observer, Progress
@@ -117,7 +117,7 @@ def _name(proof: TrialResult) -> str:
     kept = "" if trial.token_type_ids == "auto" else ", token types dropped"
     kept += "" if trial.last_layer == "all" else f", last layer {trial.last_layer} only"
     kept += ", CUDA graphs" if trial.cuda_graphs else ""
+    checkpoint = short_names((trial.checkpoint,))[trial.checkpoint]
     return (
-        f"{trial.checkpoint} {trial.padding} {trial.precision} {attention} {trial.engine} "
-        f"on {trial.device}{kept}"
+        f"{checkpoint} {trial.padding} {trial.precision} {attention} {trial.engine} on {trial.device}{kept}"
     )

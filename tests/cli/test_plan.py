@@ -59,6 +59,16 @@ def test_the_plan_lists_every_trial_and_what_it_will_use(
     )
 
 
+def test_a_checkpoint_given_by_path_is_shown_by_its_folder_and_used_by_its_path(
+    small: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(small, "-o", "matrix.checkpoint=[/runs/a/best, /runs/b/tiny]") == 0
+    table, _, uses = capsys.readouterr().out.partition("uses")
+    assert "/runs" not in table
+    assert " best " in table
+    assert "/runs/a/best  auto of /runs/a/best" in uses
+
+
 def test_columns_that_vary_are_shown_too(small: str, capsys: pytest.CaptureFixture[str]) -> None:
     run(small, "-o", "matrix.train.learning_rate=[1e-5, 2e-5]", "-o", "matrix.attention=[sdpa, eager]")
     header = capsys.readouterr().out.splitlines()[2]
