@@ -25,6 +25,7 @@ from scipy import special
 from harness.analysis.components import Components, Part
 from harness.analysis.scoring import SCORINGS, Floats, Numbers, Scoring, scores
 from harness.analysis.statistics import Effect, Interval, mcnemar
+from harness.metrics import METRICS
 
 RESAMPLES: Final = 10_000
 
@@ -132,8 +133,8 @@ def _discordant(case: Case) -> tuple[int, int] | None:
 
 
 def _bounds(case: Case, base: float) -> Interval:
-    low, high = SCORINGS[case.metric].range
-    return low - base, high - base
+    metric = METRICS[case.metric]
+    return metric.least - base, metric.most - base
 
 
 def _reach(case: Case, base: float) -> float:
@@ -144,7 +145,7 @@ def _reach(case: Case, base: float) -> float:
     classes = int(max(case.labels.max(), case.columns.max())) + 1
     constant = np.repeat(np.arange(classes)[:, None], case.labels.size, axis=1)
     chance = float(scores(case.metric, case.labels, constant).max())
-    return max(scoring.range[1] - base, base - chance)
+    return max(METRICS[case.metric].most - base, base - chance)
 
 
 def _one_seed(effect: Effect, drawn: Floats, examples: int) -> Effect:

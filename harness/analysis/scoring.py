@@ -7,7 +7,6 @@ nor predicted is left out of the macro average, an undefined Matthews coefficien
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -25,12 +24,11 @@ class Scoring:
 
     `features` takes labels (N,) and columns (P, N) and gives (F, P, N); a column holds predicted classes, or
     the losses themselves where `from_losses`. `combine` takes their sums (F, P, R) and the number of examples
-    and gives scores (P, R). `range` is the lowest and the highest possible score.
+    and gives scores (P, R).
     """
 
     features: Callable[[Numbers, Numbers], Floats]
     combine: Callable[[Floats, int], Floats]
-    range: tuple[float, float] = (0.0, 1.0)
     from_losses: bool = False
 
 
@@ -86,8 +84,8 @@ def _losses(labels: Numbers, losses: Numbers) -> Floats:  # noqa: ARG001 - the s
 SCORINGS: Final[dict[str, Scoring]] = {
     "eval_accuracy": Scoring(_correct, _mean),
     "eval_f1": Scoring(_hits_and_involved, _f1),
-    "eval_mcc": Scoring(_counts, _mcc, range=(-1.0, 1.0)),
-    "eval_loss": Scoring(_losses, _mean, range=(0.0, math.inf), from_losses=True),
+    "eval_mcc": Scoring(_counts, _mcc),
+    "eval_loss": Scoring(_losses, _mean, from_losses=True),
 }
 
 

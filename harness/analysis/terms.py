@@ -84,7 +84,11 @@ def margins_of(margin: float | Mapping[str, float], metrics: Sequence[str]) -> d
     Raises:
         InvalidInputError: A margin is out of range, or given for a metric that has none.
     """
-    ranges = {metric: scoring.range for metric, scoring in SCORINGS.items() if not scoring.from_losses}
+    ranges = {
+        metric: (METRICS[metric].least, METRICS[metric].most)
+        for metric, scoring in SCORINGS.items()
+        if not scoring.from_losses
+    }
     share = DEFAULT_MARGIN if isinstance(margin, Mapping) else margin
     found = {metric: share * (high - low) for metric, (low, high) in ranges.items()}
     for metric, given in margin.items() if isinstance(margin, Mapping) else ():
