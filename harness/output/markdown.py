@@ -9,7 +9,8 @@ from typing import Final
 from harness.analysis.summary import summarize
 from harness.output.cells import Column, columns
 from harness.output.document import created, environment, history, proved, proved_training, reproduce
-from harness.output.remarks import constants, notes, parity, place, title
+from harness.output.notes import notes
+from harness.output.remarks import constants, parity, place, title
 from harness.output.roofline import HEADING as ROOFLINE
 from harness.output.roofline import roofline_columns, roofline_notes
 from harness.output.safe_text import safe_text

@@ -16,7 +16,8 @@ from rich.text import Text
 from harness.analysis.rows import Row
 from harness.analysis.summary import summarize
 from harness.output.cells import Column, columns
-from harness.output.remarks import constants, notes, parity, place, title
+from harness.output.notes import notes
+from harness.output.remarks import constants, parity, place, title
 from harness.output.roofline import HEADING as ROOFLINE
 from harness.output.roofline import no_roofline, roofline_columns, roofline_notes
 from harness.output.safe_text import safe_text
