@@ -56,6 +56,8 @@ class LineReader:
         self._descriptor = descriptor
         self._longest = longest
         self._pending = bytearray()
+        self._poll = select.poll()  # `select.select` refuses descriptors above 1023
+        self._poll.register(descriptor, select.POLLIN)
 
     def lines(self, timeout_s: float) -> list[bytes] | None:
         """Return the lines that have come, waiting for at most `timeout_s` for any; None at their end.
@@ -63,8 +65,7 @@ class LineReader:
         Raises:
             ProtocolError: a line is longer than any message.
         """
-        readable, _, _ = select.select([self._descriptor], [], [], timeout_s)
-        if not readable:
+        if not self._poll.poll(timeout_s * 1_000):
             return []
         data = os.read(self._descriptor, _READ_BYTES)
         if not data:

@@ -56,6 +56,11 @@ class ProgressFile:
         with contextlib.suppress(OSError):
             os.write(self._file, progress.model_dump_json().encode() + b"\n")
 
+    def close(self) -> None:
+        """Let go of the file; what is announced later goes nowhere, least of all to a reused descriptor."""
+        descriptor, self._file = self._file, -1
+        os.close(descriptor)
+
 
 def work(folder: Path, runner: RunTrial, redact: Callable[[str], str]) -> None:
     """Run the job in a trial's folder and write `result.json` there, whatever becomes of it.
@@ -89,6 +94,8 @@ def work(folder: Path, runner: RunTrial, redact: Callable[[str], str]) -> None:
         traceback.print_exception(error)
         traceback.clear_frames(error.__traceback__)
         result = ended(*_what_happened(error, job))
+    finally:
+        progress.close()
     try:
         write_result(folder, result)
     except ValueError as error:

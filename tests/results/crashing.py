@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -53,7 +53,11 @@ def failing_at(step: int, code: int, *, for_good: bool = False, inner: Files = Q
         if count == step or lasting:
             raise OSError(code, os.strerror(code))
 
-    return watched(before, inner)
+    def close(descriptor: int) -> None:
+        inner.close(descriptor)  # Linux frees the number even where close reports an error
+        before("close")
+
+    return replace(watched(before, inner), close=close)
 
 
 def count_steps(work: Callable[[Files], object], inner: Files = QUICK) -> int:

@@ -27,9 +27,11 @@ class Child:
 
     def wait_for_line(self, timeout_s: float = 20.0) -> str:
         """The first line the child tells; empty if it ends or hangs without one."""
+        poll = select.poll()  # `select.select` refuses descriptors above 1023
+        poll.register(self._read, select.POLLIN)
         deadline = time.monotonic() + timeout_s
         while b"\n" not in self._text and (left := deadline - time.monotonic()) > 0:
-            if select.select([self._read], [], [], left)[0]:
+            if poll.poll(left * 1_000):
                 part = os.read(self._read, 65_536)
                 if not part:
                     break
