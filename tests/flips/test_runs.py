@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -67,6 +68,13 @@ def scores(report: Report) -> dict[str, object]:
         for kind, results in (("trial", report.results), ("proof", report.proofs))
         for result in results
     }
+
+
+def test_a_trial_leaves_no_file_open(tmp_path: Path) -> None:
+    run_again(tmp_path / "first")
+    before = len(os.listdir("/dev/fd"))
+    run_again(tmp_path / "second")
+    assert len(os.listdir("/dev/fd")) == before
 
 
 def files_of(template: Path, work: Path, *, unfinished: bool) -> list[Path]:
