@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 from collections.abc import Callable
@@ -72,9 +71,9 @@ def scores(report: Report) -> dict[str, object]:
 
 def test_a_trial_leaves_no_file_open(tmp_path: Path) -> None:
     run_again(tmp_path / "first")
-    before = len(os.listdir("/dev/fd"))
+    before = len(list(Path("/dev/fd").iterdir()))
     run_again(tmp_path / "second")
-    assert len(os.listdir("/dev/fd")) == before
+    assert len(list(Path("/dev/fd").iterdir())) == before
 
 
 def files_of(template: Path, work: Path, *, unfinished: bool) -> list[Path]:
