@@ -59,7 +59,8 @@ class ProgressFile:
     def close(self) -> None:
         """Let go of the file; what is announced later goes nowhere, least of all to a reused descriptor."""
         descriptor, self._file = self._file, -1
-        os.close(descriptor)
+        with contextlib.suppress(OSError):  # a trial's own code may have closed it
+            os.close(descriptor)
 
 
 def work(folder: Path, runner: RunTrial, redact: Callable[[str], str]) -> None:
