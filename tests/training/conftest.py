@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from harness.assets.models import ResolvedCheckpoint, ResolvedData
 from harness.assets.places import cache_root
-from harness.job import Job
+from harness.job import Job, Progress
 from harness.suite.models import Measure
 from harness.trial import Padding, Train, Trial
 
@@ -21,6 +22,23 @@ WORDS = (
     *("red", "blue", "and", "then", "it", "was", "not", "very", "old", "new"),
 )
 MakeJob = Callable[..., Job]
+
+
+def quietly(_progress: Progress) -> None:
+    """Ignore the progress."""
+
+
+@pytest.fixture(autouse=True)
+def _one_process_a_trial() -> Iterator[None]:
+    """Reset accelerate, which keeps one precision per process, between trials that share this process."""
+    _reset_accelerate()
+    yield
+    _reset_accelerate()
+
+
+def _reset_accelerate() -> None:
+    if state := sys.modules.get("accelerate.state"):
+        state.AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture(scope="session")

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from accelerate.state import AcceleratorState
 
 from harness.analysis.parity import verdict_of
-from harness.job import Job, Progress, TrialStoppedError
+from harness.job import Job, TrialStoppedError
 from harness.results.models import TrialResult
 from harness.training.run_trial import run_trial
 from harness.trial import Attention, Engine, PaddingStrategy
-from tests.training.conftest import MakeJob
+from tests.training.conftest import MakeJob, quietly
 
 pytestmark = pytest.mark.heavy
-
-
-@pytest.fixture(autouse=True)
-def _one_process_a_trial() -> Iterator[None]:
-    AcceleratorState._reset_state(reset_partial_state=True)
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
-
-
-def quietly(progress: Progress) -> None:
-    """Nobody watches."""
 
 
 def used(result: TrialResult) -> str | None:

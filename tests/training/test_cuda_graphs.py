@@ -5,13 +5,12 @@ The recorder of these tests does the work again where CUDA would replay it; the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from torch import nn
 
 from harness.analysis.parity import verdict_of
@@ -30,19 +29,12 @@ from harness.training.cuda_graphs import (
 from harness.training.engines import ENGINES, TrainingEngine
 from harness.training.run_trial import run_trial
 from harness.trial import Padding, PaddingStrategy
-from tests.training.conftest import MakeJob
+from tests.training.conftest import MakeJob, quietly
 from tests.training.test_loop_engine import losses
-from tests.training.test_run_trial import quietly, without_dropout
+from tests.training.test_run_trial import without_dropout
 
 pytestmark = pytest.mark.heavy
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True)
-def _one_process_a_trial() -> Iterator[None]:
-    AcceleratorState._reset_state(reset_partial_state=True)
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 class Repeating:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import gc
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -26,17 +24,10 @@ from harness.training.flat import flatten
 from harness.training.run_trial import run_trial
 from harness.training.used_rows import UsedRows
 from harness.trial import Engine, PaddingStrategy
-from tests.training.conftest import MakeJob
-from tests.training.test_run_trial import quietly, without_dropout
+from tests.training.conftest import MakeJob, quietly
+from tests.training.test_run_trial import without_dropout
 
 pytestmark = pytest.mark.heavy
-
-
-@pytest.fixture(autouse=True)
-def _one_process_a_trial() -> Iterator[None]:
-    AcceleratorState._reset_state(reset_partial_state=True)
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def losses(job: Job, monkeypatch: pytest.MonkeyPatch) -> list[float]:

@@ -10,22 +10,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.job import Progress
 from harness.results.models import Probe
 from harness.training.counters import PeakMemory
 from harness.training.measuring import StepMeter
 from harness.training.probe import MachineProbe
 from harness.training.run_trial import run_trial
 from harness.trial import Engine, Tokenization
-from tests.training.conftest import MakeJob
+from tests.training.conftest import MakeJob, quietly
 
 pytestmark = pytest.mark.heavy
 
 CPU = torch.device("cpu")
-
-
-def quietly(_progress: Progress) -> None:
-    """Nobody watches."""
 
 
 def slow_clock(step_s: float) -> Iterator[float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 
 from harness.analysis.parity import judge, limits, verdict_of
 from harness.job import Job, Progress, TrialStoppedError
@@ -28,13 +27,6 @@ from tests.training.conftest import MakeJob
 
 pytestmark = pytest.mark.heavy
 Batch = dict[str, torch.Tensor]
-
-
-@pytest.fixture(autouse=True)
-def _one_process_a_trial() -> Iterator[None]:
-    AcceleratorState._reset_state(reset_partial_state=True)
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def prove(job: Job) -> TrialResult:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 
 from harness.analysis.observed import did_not_move
 from harness.job import Progress, TrialStoppedError
@@ -22,21 +21,9 @@ from harness.training.checkpoints import LoadedModel
 from harness.training.roofline import PEAKS
 from harness.training.run_trial import run_trial
 from harness.trial import Engine, Padding, Precision
-from tests.training.conftest import MakeJob
+from tests.training.conftest import MakeJob, quietly
 
 pytestmark = pytest.mark.heavy
-
-
-@pytest.fixture(autouse=True)
-def _one_process_a_trial() -> Iterator[None]:
-    """accelerate keeps one precision a process, and a trial has its own; here they share one."""
-    AcceleratorState._reset_state(reset_partial_state=True)
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
-
-
-def quietly(progress: Progress) -> None:
-    """Nobody watches."""
 
 
 def test_a_result_holds_quality_measurements_predictions_and_what_was_used(make_job: MakeJob) -> None:

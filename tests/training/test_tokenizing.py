@@ -23,7 +23,7 @@ from harness.training.run_trial import run_trial
 from harness.training.tokenization import TokenizedSplit
 from harness.training.tokenizing_ways import differing, parallelism
 from harness.trial import Task, Tokenization, Tokenizer
-from tests.training.conftest import MakeJob
+from tests.training.conftest import MakeJob, quietly
 
 pytestmark = pytest.mark.heavy
 
@@ -32,10 +32,6 @@ BATCHED = Tokenization(method="map_batched", batch_size=7)
 MAP = Tokenization(method="map")
 BY_PROCESSES = Tokenization(method="map_batched", num_proc=2)
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what processes share")
-
-
-def quietly(progress: Progress) -> None:
-    """Nobody watches."""
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from torch import nn
 from transformers import AutoConfig, AutoModel
 
@@ -29,13 +28,6 @@ from harness.trial import Padding
 from tests.training.conftest import MakeJob
 
 pytestmark = pytest.mark.heavy
-
-
-@pytest.fixture(autouse=True)
-def _one_process_a_trial() -> Iterator[None]:
-    AcceleratorState._reset_state(reset_partial_state=True)
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def prove(job: Job, model: str = "bert", seed: int = 0) -> TrialResult:
