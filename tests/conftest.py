@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from pathlib import Path
 from types import FrameType
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from harness.assets.places import cache_root
 
 # A slow day must fail no test: what takes long is measured by benchmarks.
 settings.register_profile("harness", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -26,3 +31,21 @@ def pytest_configure() -> None:
 
 def _do_nothing(_number: int, _frame: FrameType | None) -> None:
     """Handle a signal that this process was started to ignore."""
+
+
+@pytest.fixture(scope="session")
+def mrpc_dir() -> Path:
+    """The folder with the real MRPC; skips without it."""
+    folder = os.environ.get("HARNESS_MRPC_DIR")
+    if not folder:
+        pytest.skip("set HARNESS_MRPC_DIR to a folder with the files of MRPC")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """The folder of the pretrained MiniLM, which has BERT's uncased vocabulary; skips without it."""
+    folder = cache_root() / "checkpoints" / "minilm"
+    if not folder.exists():
+        pytest.skip("the pretrained checkpoint is missing: harness fetch minilm")
+    return folder

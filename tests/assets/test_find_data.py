@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from tests.assets.hub_layout import COMMIT, cache_repo
 MRPC = {f"mrpc/{split}-00000-of-00001.parquet": b"PAR1" for split in ("train", "validation", "test")}
 GLUE = ("train.tsv", "dev.tsv", "test.tsv")
 MICROSOFT = ("msr_paraphrase_train.txt", "msr_paraphrase_test.txt", "dev_ids.tsv")
-REAL = os.environ.get("HARNESS_MRPC_DIR")  # before the tests' own environment hides it
 OTHER = Task(dataset="owner/set", config=None)
 PARTS = [f"train-{part:05}-of-00003.parquet" for part in (2, 0, 1)]
 
@@ -208,7 +206,5 @@ def test_a_split_that_lacks_a_part_is_refused_with_the_part(
 
 
 @pytest.mark.mrpc
-def test_the_real_corpus_is_found() -> None:
-    if not REAL:
-        pytest.skip("HARNESS_MRPC_DIR names no folder")
-    assert find(Task(data_dir=REAL), "hub").layout == "glue"
+def test_the_real_corpus_is_found(mrpc_dir: Path) -> None:
+    assert find(Task(data_dir=str(mrpc_dir)), "hub").layout == "glue"

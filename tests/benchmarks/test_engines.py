@@ -8,19 +8,16 @@ batch size, number of steps and threads, and each of them trains once a round, s
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from harness.analysis.naming import labels
 from harness.analysis.speed import compare_trials
 from harness.assets.embedded import checkpoint_folder
-from harness.assets.places import cache_root
 from harness.environment import physical_cores
 from harness.results.reading import load_report
 from tests.benchmarks.measured import REPOSITORY
@@ -50,22 +47,10 @@ measure: {warmup_steps: WARM_UP, threads: THREADS}
 Rates = dict[str, list[float]]
 
 
-@pytest.fixture
-def mrpc() -> Path:
-    """The real corpus, or a skip that says how to get it in."""
-    folder = os.environ.get("HARNESS_MRPC_DIR")
-    if folder is None:
-        pytest.skip("HARNESS_MRPC_DIR names no folder with MRPC's files")
-    return Path(folder)
-
-
 def test_a_pretrained_checkpoint_on_real_pairs(
-    benchmark: BenchmarkFixture, mrpc: Path, tmp_path: Path
+    benchmark: BenchmarkFixture, mrpc_dir: Path, minilm: Path, tmp_path: Path
 ) -> None:
-    folder = cache_root() / "checkpoints" / "minilm"
-    if not folder.exists():
-        pytest.skip("the pretrained checkpoint is not here: harness fetch minilm")
-    race(benchmark, tmp_path, Contest("minilm", folder, mrpc, steps=40))
+    race(benchmark, tmp_path, Contest("minilm", minilm, mrpc_dir, steps=40))
 
 
 def test_an_embedded_checkpoint_where_overhead_dominates(benchmark: BenchmarkFixture, tmp_path: Path) -> None:

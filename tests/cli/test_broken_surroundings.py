@@ -19,6 +19,9 @@ from tests.execution.fakes import command, environ, only_report, start, wait_for
 pytestmark = pytest.mark.timeout(120)
 
 
+needs_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+
+
 def _in_shell(redirections: str, *arguments: str | Path, cwd: Path, **changes: str) -> int:
     """The exit code of `harness run` under a shell's redirections."""
     done = subprocess.run(
@@ -40,10 +43,8 @@ def _in_shell(redirections: str, *arguments: str | Path, cwd: Path, **changes: s
         ("<&-", 0),
         ("<&- >&- 2>&-", 0),
         ("2> >(true)", 0),
-        pytest.param("2>/dev/full", 0, marks=pytest.mark.skipif(not Path("/dev/full").exists(), reason="")),
-        pytest.param(
-            ">/dev/full 2>/dev/full", 74, marks=pytest.mark.skipif(not Path("/dev/full").exists(), reason="")
-        ),
+        pytest.param("2>/dev/full", 0, marks=needs_full),
+        pytest.param(">/dev/full 2>/dev/full", 74, marks=needs_full),
     ],
 )
 def test_a_run_with_closed_or_full_streams_writes_its_report(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,15 +19,7 @@ from harness.trial import Task
 from tests.data.sets import GOOD, labelled, read_rows, resolved
 
 pytestmark = pytest.mark.mrpc
-REAL = os.environ.get("HARNESS_MRPC_DIR")
 GLUE = ("train.tsv", "dev.tsv")
-
-
-@pytest.fixture
-def real() -> Path:
-    if not REAL:
-        pytest.skip("HARNESS_MRPC_DIR names no folder with MRPC's files")
-    return Path(REAL)
 
 
 def microsoft(folder: Path) -> ResolvedData:
@@ -44,16 +35,16 @@ def glue(folder: Path) -> ResolvedData:
     return find_data(Task(data_dir=str(folder)), "auto", note=lambda _: None)
 
 
-def changed(real: Path, folder: Path, name: str, change: Callable[[list[bytes]], list[bytes]]) -> Path:
+def changed(mrpc_dir: Path, folder: Path, name: str, change: Callable[[list[bytes]], list[bytes]]) -> Path:
     """A copy of GLUE's files with the lines of one of them changed."""
     for file in GLUE:
-        lines = (real / file).read_bytes().split(b"\n")
+        lines = (mrpc_dir / file).read_bytes().split(b"\n")
         (folder / file).write_bytes(b"\n".join(change(lines) if file == name else lines))
     return folder
 
 
-def test_both_layouts_have_the_published_rows(real: Path) -> None:
-    corpora = [read_corpus(Task(), glue(real)), read_corpus(Task(), microsoft(real))]
+def test_both_layouts_have_the_published_rows(mrpc_dir: Path) -> None:
+    corpora = [read_corpus(Task(), glue(mrpc_dir)), read_corpus(Task(), microsoft(mrpc_dir))]
     for corpus in corpora:
         assert (len(corpus.train), len(corpus.evaluation)) == (3_668, 408)
         assert corpus.majority_share == pytest.approx(279 / 408)
@@ -66,36 +57,36 @@ def test_both_layouts_have_the_published_rows(real: Path) -> None:
     assert corpora[0].content_sha256 == corpora[1].content_sha256
 
 
-def test_checking_takes_a_fraction_of_a_second(real: Path) -> None:
+def test_checking_takes_a_fraction_of_a_second(mrpc_dir: Path) -> None:
     begun = time.process_time()
-    assert plan_data(Task(data_dir=str(real)), "auto").endswith(
+    assert plan_data(Task(data_dir=str(mrpc_dir)), "auto").endswith(
         "layout glue, 3,668 training and 408 evaluation examples, 2 classes"
     )
     # About 0.05 s on an idle machine.
     assert time.process_time() - begun < 0.3
 
 
-def test_microsofts_test_split_can_be_evaluated_and_glues_has_no_labels(real: Path) -> None:
+def test_microsofts_test_split_can_be_evaluated_and_glues_has_no_labels(mrpc_dir: Path) -> None:
     task = Task(eval_split="test")
-    assert is_published(task, read_corpus(task, microsoft(real)))
+    assert is_published(task, read_corpus(task, microsoft(mrpc_dir)))
     with pytest.raises(
         InvalidDataError, match=r"test\.tsv has no column 'label'; it has sentence1, sentence2"
     ):
-        read_corpus(task, glue(real))
+        read_corpus(task, glue(mrpc_dir))
 
 
-def test_a_single_text_column_is_read_alone(real: Path) -> None:
-    corpus = read_corpus(Task(text=("sentence2",)), glue(real))
+def test_a_single_text_column_is_read_alone(mrpc_dir: Path) -> None:
+    corpus = read_corpus(Task(text=("sentence2",)), glue(mrpc_dir))
     assert {len(texts) for texts in corpus.train.texts} == {1}
     assert is_published(Task(text=("sentence2",)), corpus) is None
 
 
 def test_parquet_with_the_same_rows_in_another_order_is_the_published_data(
-    real: Path, tmp_path: Path
+    mrpc_dir: Path, tmp_path: Path
 ) -> None:
     pa = pytest.importorskip("pyarrow")
     pq = pytest.importorskip("pyarrow.parquet")
-    corpus = read_corpus(Task(), microsoft(real))
+    corpus = read_corpus(Task(), microsoft(mrpc_dir))
     files = {}
     for name, split in (("train", corpus.train), ("validation", corpus.evaluation)):
         first, second = zip(*split.texts, strict=True)
@@ -117,8 +108,8 @@ def copied_row(lines: list[bytes]) -> list[bytes]:
     return [*lines[:2], lines[1], *lines[3:]]
 
 
-def test_other_content_with_the_right_counts_is_used_with_a_remark(real: Path, tmp_path: Path) -> None:
-    task = Task(data_dir=str(changed(real, tmp_path, "dev.tsv", copied_row)))
+def test_other_content_with_the_right_counts_is_used_with_a_remark(mrpc_dir: Path, tmp_path: Path) -> None:
+    task = Task(data_dir=str(changed(mrpc_dir, tmp_path, "dev.tsv", copied_row)))
     notes: list[str] = []
     check_data(task, glue(tmp_path), note=notes.append)
     assert notes == [
@@ -129,14 +120,14 @@ def test_other_content_with_the_right_counts_is_used_with_a_remark(real: Path, t
         assert note.removeprefix("glue/mrpc: ") in plan_data(task, "auto")
 
 
-def test_a_swapped_label_is_not_the_published_data(real: Path, tmp_path: Path) -> None:
-    data = glue(changed(real, tmp_path, "train.tsv", swapped_labels))
+def test_a_swapped_label_is_not_the_published_data(mrpc_dir: Path, tmp_path: Path) -> None:
+    data = glue(changed(mrpc_dir, tmp_path, "train.tsv", swapped_labels))
     assert is_published(Task(), read_corpus(Task(), data)) is False
 
 
-def test_wrong_counts_are_refused_for_both_splits_at_once(real: Path, tmp_path: Path) -> None:
+def test_wrong_counts_are_refused_for_both_splits_at_once(mrpc_dir: Path, tmp_path: Path) -> None:
     for file in GLUE:
-        (tmp_path / file).write_bytes(b"\n".join((real / file).read_bytes().split(b"\n")[:-100]))
+        (tmp_path / file).write_bytes(b"\n".join((mrpc_dir / file).read_bytes().split(b"\n")[:-100]))
     with pytest.raises(InvalidDataError) as caught:
         read_corpus(Task(), glue(tmp_path))
     assert len(caught.value.problems) == 2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import random
 import shutil
 from collections.abc import Callable
@@ -108,18 +107,10 @@ def test_a_damaged_file_of_a_folder_is_refused_or_another_data_set(
 
 @pytest.mark.mrpc
 def test_a_damaged_file_of_mrpc_is_refused_or_another_data_set(
-    tmp_path: Path, mrpc: Path, flips: Flips, tally: Count
+    tmp_path: Path, mrpc_dir: Path, flips: Flips, tally: Count
 ) -> None:
     (tmp_path / "intact").mkdir()
     for name in ("train.tsv", "dev.tsv"):
-        shutil.copyfile(mrpc / name, tmp_path / "intact" / name)
+        shutil.copyfile(mrpc_dir / name, tmp_path / "intact" / name)
     task = Task(data_dir=str(tmp_path / "data"))
     damage_data("mrpc", task, tmp_path / "intact", tmp_path / "data", flips(0.02), tally)
-
-
-@pytest.fixture(scope="module")
-def mrpc() -> Path:
-    folder = os.environ.get("HARNESS_MRPC_DIR")
-    if folder is None:
-        pytest.skip("HARNESS_MRPC_DIR names no folder with MRPC's files")
-    return Path(folder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any
 import pytest
 
 from harness.assets.models import ResolvedCheckpoint, ResolvedData
-from harness.assets.places import cache_root
 from harness.job import Job, Progress
 from harness.suite.models import Measure
 from harness.trial import Padding, Train, Trial
@@ -39,24 +37,6 @@ def _one_process_a_trial() -> Iterator[None]:
 def _reset_accelerate() -> None:
     if state := sys.modules.get("accelerate.state"):
         state.AcceleratorState._reset_state(reset_partial_state=True)
-
-
-@pytest.fixture(scope="session")
-def mrpc_dir() -> Path:
-    """The real corpus, or a skip that says how to get it in."""
-    folder = os.environ.get("HARNESS_MRPC_DIR")
-    if folder is None:
-        pytest.skip("HARNESS_MRPC_DIR names no folder with MRPC's files")
-    return Path(folder)
-
-
-@pytest.fixture(scope="session")
-def minilm() -> Path:
-    """The pretrained checkpoint, which brings BERT's uncased vocabulary."""
-    folder = cache_root() / "checkpoints" / "minilm"
-    if not folder.exists():
-        pytest.skip("the pretrained checkpoint is not here: harness fetch minilm")
-    return folder
 
 
 @pytest.fixture(scope="session")
