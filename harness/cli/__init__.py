@@ -18,6 +18,7 @@ from typing import Final
 import click
 
 from harness import __version__
+from harness.cli.messages import without_secrets
 from harness.cli.streams import secure_streams
 from harness.errors import HarnessError
 from harness.output.safe_text import safe_lines
@@ -96,7 +97,7 @@ def _exit_code(args: list[str] | None) -> int:
     except click.ClickException as error:
         usage = io.StringIO()
         error.show(usage)
-        click.echo(_without_secrets(usage.getvalue()), err=True, nl=False)
+        click.echo(without_secrets(usage.getvalue()), err=True, nl=False)
         return 2
     except (click.Abort, KeyboardInterrupt):
         _say_error("interrupted")
@@ -105,7 +106,7 @@ def _exit_code(args: list[str] | None) -> int:
         # click turns the broken pipe of a reader that has gone, and nothing else, into SystemExit.
         return _exit_code_of(error if isinstance(error, OSError) else BrokenPipeError(errno.EPIPE, ""))
     except Exception:
-        click.echo(_without_secrets(traceback.format_exc()), err=True, nl=False)
+        click.echo(without_secrets(traceback.format_exc()), err=True, nl=False)
         _say_error("this is a bug in harness: please report it with the lines above")
         return 70
     return code if isinstance(code, int) else 0
@@ -123,10 +124,4 @@ def _exit_code_of(error: OSError) -> int:
 
 def _say_error(message: str) -> None:
     # Names in it come from suites, reports and the Hub, and a terminal obeys escape sequences.
-    click.echo("error: " + "\n".join(safe_lines(_without_secrets(message))), err=True)
-
-
-def _without_secrets(text: str) -> str:
-    from harness.execution.redaction import redact, secrets_in  # noqa: PLC0415 - only where something failed
-
-    return redact(text, secrets_in(os.environ), home="")
+    click.echo("error: " + "\n".join(safe_lines(without_secrets(message))), err=True)

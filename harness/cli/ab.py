@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,6 +12,7 @@ import click
 from harness.analysis.comparison import compare
 from harness.analysis.noise_store import bands_for, stored_noise
 from harness.cli.compare import print_comparison
+from harness.cli.messages import print_error, say
 from harness.cli.run import judge
 from harness.cli.suite_options import (
     assets_option,
@@ -35,7 +35,6 @@ from harness.errors import HarnessError, InvalidInputError, NotComparableError
 from harness.execution.interrupts import Interrupt
 from harness.execution.options import RunOptions
 from harness.output.live import view
-from harness.output.safe_text import safe_text
 from harness.results.models import Report
 from harness.runs import Run, Side, run_along, run_sides
 from harness.suite.models import Suite
@@ -138,11 +137,11 @@ def command(
             runs = _sides(sources, ((base_python, base), (python, candidate)), options)
         return _conclude(runs, by, judged=gates, as_json=as_json)
     except Interrupt as interrupt:
-        _say(f"{interrupt}; run the same command again to go on")
+        say(f"{interrupt}; run the same command again to go on")
         return 128 + interrupt.number
     except HarnessError as error:
         if as_json:
-            _print_error(error)
+            print_error(error)
         raise
 
 
@@ -195,10 +194,10 @@ def _sides(
 def _conclude(runs: tuple[Run, ...], by: str | None, *, judged: bool, as_json: bool) -> int:
     """Print the comparison and the gates, and return the exit code."""
     for run in runs:
-        _say(f"report: {run.directory / 'report.json'}")
+        say(f"report: {run.directory / 'report.json'}")
     interrupted = runs[0].interrupted
     if interrupted is not None:
-        _say("interrupted: run the same command again to go on where it stopped")
+        say("interrupted: run the same command again to go on where it stopped")
         return 128 + interrupted
     completed = all(result.status == "completed" for run in runs for result in run.brief.results)
     reports = [run.report for run in runs]
@@ -213,8 +212,8 @@ def _conclude(runs: tuple[Run, ...], by: str | None, *, judged: bool, as_json: b
         if completed:
             raise
         if as_json:
-            _print_error(error, 1)
-        _say(f"error: {error}")
+            print_error(error, 1)
+        say(f"error: {error}")
         return 1
     print_comparison(comparison, "json" if as_json else "table")
     passed = _judge(reports, as_json=as_json) if judged else 0
@@ -229,15 +228,3 @@ def _judge(reports: list[Report], *, as_json: bool) -> int:
     suite = last.suite.model_copy(update={"gates": first.suite.gates})
     judged = last.model_copy(update={"suite": suite})
     return judge(judged, first if len(reports) > 1 else None, as_json=as_json)
-
-
-def _print_error(error: HarnessError, code: int | None = None) -> None:
-    click.echo(
-        json.dumps(
-            {"error": error.message, "hint": error.hint, "exit_code": code or error.exit_code}, indent=2
-        )
-    )
-
-
-def _say(text: str) -> None:
-    click.echo(safe_text(text, 4_000), err=True)

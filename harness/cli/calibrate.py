@@ -23,6 +23,7 @@ from harness.analysis.noise_store import (
     write_noise,
 )
 from harness.assets.places import cache_root
+from harness.cli.messages import say
 from harness.cli.suite_options import (
     assets_option,
     overrides_option,
@@ -107,26 +108,26 @@ def command(
     states, runs = (1, repeats) if pause_s is None else (repeats, LEAST_REPEATS)
     for place in range(states):
         if place and pause_s:
-            _say(f"{place} of {states} states are stored; the next one starts in {duration(pause_s)}")
+            say(f"{place} of {states} states are stored; the next one starts in {duration(pause_s)}")
             time.sleep(pause_s)
         try:
             noise = calibrate(suite_of(trial, asked), runs, lambda one: _run(one, options))
         except Interrupt as interrupt:
-            _say(f"{interrupt}: {count(place, 'state')} of this calibration stored")
+            say(f"{interrupt}: {count(place, 'state')} of this calibration stored")
             return 128 + interrupt.number
         file, noise = _store(noise)
     make_console(sys.stdout).print(_table(noise))
-    _say(f"kept: {file}")
+    say(f"kept: {file}")
     return None
 
 
 def _store(new: Noise) -> tuple[Path, Noise]:
     """Add a calibration to the stored ones of its machine; return the file and its content."""
-    folder = cache_root(_say, ("noise",)) / "noise"
+    folder = cache_root(say, ("noise",)) / "noise"
     kept = _kept(noise_file(folder, new.fingerprint))
     noise = accumulated(kept, new)
     if kept is not None and noise is new:
-        _say(f"replaced the calibration of another trial, {safe_text(_trial(kept), 500)}")
+        say(f"replaced the calibration of another trial, {safe_text(_trial(kept), 500)}")
     return write_noise(folder, noise), noise
 
 
@@ -137,7 +138,7 @@ def _kept(file: Path) -> Noise | None:
     try:
         return read_noise(file)
     except InvalidInputError as error:
-        _say(f"replaced a damaged calibration: {error.message}")
+        say(f"replaced a damaged calibration: {error.message}")
         return None
 
 
@@ -178,7 +179,7 @@ def _list(files: Sequence[Path]) -> int | None:
     elif not damaged:
         click.echo(f"no calibration in {safe_text(str(stored_noise()))}: `harness calibrate SUITE` makes one")
     for line in damaged:
-        _say(line)
+        say(line)
     return 2 if damaged else None
 
 
@@ -240,7 +241,3 @@ def _advice(states: int) -> list[str]:
     if states >= LEAST_STATES:
         return [f"between runs: two runs of one trial each, at 95 %, from {states} states of the machine"]
     return ["one state of the machine: calibrate again later, or with --spread 10m, for a band between runs"]
-
-
-def _say(text: str) -> None:
-    click.echo(safe_text(text, 4_000), err=True)

@@ -13,12 +13,12 @@ from harness.analysis.gates import check
 from harness.analysis.gates_models import GateReport, OnUnsure
 from harness.analysis.gates_reading import parse_gate, read_gates
 from harness.analysis.noise_store import bands_for, run_variance_for, stored_noise
+from harness.cli.messages import say
 from harness.cli.printing import allow_unsealed_option, encoded, tell_github
 from harness.errors import HarnessError, InvalidInputError
 from harness.output.formats import format_of
 from harness.output.gates import GATE_FORMATS, gate_annotations, gate_table, to_markdown, verdict_line
 from harness.output.gates_failure import failure, failure_line
-from harness.output.safe_text import safe_text
 from harness.output.tables import make_console
 from harness.results.baselines import REPORTS, find_baseline
 from harness.results.reading import load_report
@@ -108,7 +108,7 @@ def command(
         judged = load_report(report, allow_unsealed=allow_unsealed)
         against = None
         if baseline is not None:
-            file = find_baseline(baseline, reports, note=_say)
+            file = find_baseline(baseline, reports, note=say)
             against = load_report(file, allow_unsealed=allow_unsealed)
         on_both = [judged] if against is None else [judged, against]
         found = check(
@@ -137,10 +137,6 @@ def command(
     return found.exit_code
 
 
-def _say(text: str) -> None:
-    click.echo(safe_text(text, 4_000), err=True)
-
-
 def _format(wanted: str | None, output: Path | None) -> str:
     name = wanted or (format_of(output) if output is not None else "table")
     if name not in GATE_FORMATS:
@@ -159,7 +155,7 @@ def _draw(found: GateReport) -> None:
 def _write(text: str, output: Path | None) -> None:
     if output is not None:
         write_atomic(output, encoded(text))
-        click.echo(f"wrote {safe_text(str(output))}", err=True)
+        say(f"wrote {output}")
         return
     sys.stdout.flush()
     sys.stdout.buffer.write(encoded(text))

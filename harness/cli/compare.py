@@ -14,11 +14,11 @@ from harness.analysis.comparison import compare
 from harness.analysis.comparison_models import Comparison
 from harness.analysis.conditions import CONDITIONS, STORED_VALUE
 from harness.analysis.noise_store import bands_for, run_variance_for, stored_noise
+from harness.cli.messages import say
 from harness.cli.printing import allow_unsealed_option, encoded, tell_github
 from harness.errors import InvalidInputError
 from harness.output.comparison import COMPARISON_FORMATS, comparison_table
 from harness.output.formats import format_of
-from harness.output.safe_text import safe_text
 from harness.output.tables import make_console
 from harness.results.baselines import REPORTS, find_baseline
 from harness.results.reading import load_report
@@ -105,7 +105,7 @@ def command(
     )
     if output is not None:
         write_atomic(output, encoded(COMPARISON_FORMATS[name](comparison)))
-        click.echo(f"wrote {output}", err=True)
+        say(f"wrote {output}")
     else:
         print_comparison(comparison, name)
 
@@ -117,11 +117,7 @@ def _with_baseline(reports: Sequence[Path], baseline: str | None) -> tuple[list[
     for place, path in enumerate(reports):
         if baseline in (str(path), _name(path)) or Path(baseline) == path:
             return list(reports), place
-    return [find_baseline(baseline, REPORTS, note=_say), *reports], 0
-
-
-def _say(text: str) -> None:
-    click.echo(safe_text(text, 4_000), err=True)
+    return [find_baseline(baseline, REPORTS, note=say), *reports], 0
 
 
 def _name(path: Path) -> str:

@@ -12,6 +12,7 @@ import click
 from harness.analysis.naming import only_tokenise, short_names
 from harness.assets.models import AssetsMode
 from harness.assets.resolve import peek_checkpoint
+from harness.cli.messages import print_error
 from harness.data.checking import plan_data
 from harness.environment import available_devices, installed_torch
 from harness.errors import HarnessError
@@ -39,7 +40,7 @@ SHOWN_IF_SEVERAL = ("revision", "engine", "attention", "token_type_ids", "last_l
     help="Where checkpoints and data may come from.",
 )
 @click.option("--json/--no-json", "as_json", default=False, help="Print JSON instead of a table.")
-def command(suite: Path, overrides: tuple[str, ...], assets: AssetsMode, as_json: bool) -> int | None:
+def command(suite: Path, overrides: tuple[str, ...], assets: AssetsMode, as_json: bool) -> None:
     """List the trials of SUITE with their ids, and which checkpoints, data and devices they will use.
 
     Nothing is fetched and nothing is trained. Data that is on this machine is read and checked.
@@ -47,13 +48,10 @@ def command(suite: Path, overrides: tuple[str, ...], assets: AssetsMode, as_json
     try:
         plan = _plan(suite, overrides, assets)
     except HarnessError as error:
-        if not as_json:
-            raise
-        click.echo(json.dumps({"error": error.message, "hint": error.hint, "exit_code": error.exit_code}))
-        click.echo(f"error: {error}", err=True)
-        return error.exit_code
+        if as_json:
+            print_error(error)
+        raise
     click.echo(json.dumps(_as_json(plan), indent=2) if as_json else "\n".join(_lines(plan)))
-    return None
 
 
 def _plan(path: Path, overrides: Sequence[str], assets: AssetsMode) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import click
 
 from harness.analysis.parity import verdict_of
 from harness.analysis.training import training_verdict
+from harness.cli.messages import say
 from harness.cli.suite_options import (
     assets_option,
     overrides_option,
@@ -22,7 +23,6 @@ from harness.execution.options import RunOptions
 from harness.execution.run import prove_suite
 from harness.output.live import view
 from harness.output.proofs import proofs_table, summary, training_summary, training_table
-from harness.output.safe_text import safe_text
 from harness.output.tables import make_console, plain
 from harness.suite.reading import parse_suite
 from harness.suite.text import read_bytes, shown
@@ -59,7 +59,7 @@ def command(
             watching = screen.enter_context(view(sys.stderr, sys.stderr.isatty()))
             proofs = prove_suite(parsed, options, observer=watching)
     except Interrupt as interrupt:
-        click.echo(safe_text(str(interrupt)), err=True)
+        say(str(interrupt))
         return 128 + interrupt.number
     console = make_console(sys.stdout)
     click.echo(plain(proofs_table(proofs.functions), console.width))

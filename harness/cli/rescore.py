@@ -11,6 +11,7 @@ import click
 from pydantic import ValidationError
 
 from harness.analysis.rescoring import SCORED, Rescored, Scores, set_beside, to_score, with_scores
+from harness.cli.messages import say
 from harness.errors import UnavailableError
 from harness.execution.scoring_process import SCORER, score_again
 from harness.output.cells import Column
@@ -52,7 +53,7 @@ def command(report: Path, output: Path | None, scorer: str) -> int:
     make_console(sys.stdout).print(_table(stored, trials, scores))
     if output is not None:
         write_atomic(output, to_json(with_scores(stored, scores)))
-        click.echo(f"wrote {safe_text(str(output))}", err=True)
+        say(f"wrote {output}")
     return int(any(trial.differs for trial in trials))
 
 

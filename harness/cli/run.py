@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import click
 
+from harness.cli.messages import print_error, say
 from harness.cli.printing import print_report, print_stored
 from harness.cli.suite_options import (
     assets_option,
@@ -32,7 +32,6 @@ from harness.errors import HarnessError
 from harness.execution.interrupts import Interrupt
 from harness.execution.options import ExecutorName, RunOptions
 from harness.output.live import view
-from harness.output.safe_text import safe_text
 from harness.output.tables import make_console
 from harness.results.baselines import find_baseline
 from harness.results.models import Report
@@ -138,14 +137,14 @@ def command(
         grace_s=grace_s,
     )
     try:
-        against = None if baseline is None else load_report(find_baseline(baseline, reports, note=_say))
+        against = None if baseline is None else load_report(find_baseline(baseline, reports, note=say))
         run = _run(suite, overrides, options)
     except Interrupt as interrupt:
-        _say(f"{interrupt}; run the same command again to go on")
+        say(f"{interrupt}; run the same command again to go on")
         return 128 + interrupt.number
     except HarnessError as error:
         if as_json:
-            _print_json({"error": error.message, "hint": error.hint, "exit_code": error.exit_code})
+            print_error(error)
         raise
     _show(run, as_json=as_json)
     judged = _judge(run, against, as_json=as_json) if gates and run.interrupted is None else 0
@@ -165,9 +164,9 @@ def _show(run: Run, *, as_json: bool) -> None:
         print_stored(run.directory / "report.json", run.brief)
     else:
         print_report(run.brief)
-    _say(f"report: {run.directory / 'report.json'}")
+    say(f"report: {run.directory / 'report.json'}")
     if run.interrupted is not None:
-        _say("interrupted: run the same command again to go on where it stopped")
+        say("interrupted: run the same command again to go on where it stopped")
 
 
 def _judge(run: Run, baseline: Report | None, *, as_json: bool) -> int:
@@ -193,7 +192,7 @@ def judge(report: Report, baseline: Report | None, *, as_json: bool) -> int:
         report, baseline, bands_for(reports, stored_noise()), run_variance_for(reports, stored_noise())
     )
     for sentence in skipped:
-        _say(sentence)
+        say(sentence)
     if found is None:
         return 0
     if not as_json:
@@ -206,11 +205,3 @@ def _exit_code(run: Run) -> int:
     if run.interrupted is not None:
         return 128 + run.interrupted
     return 0 if all(result.status == "completed" for result in run.brief.results) else 1
-
-
-def _print_json(document: dict[str, Any]) -> None:
-    click.echo(json.dumps(document, indent=2))
-
-
-def _say(text: str) -> None:
-    click.echo(safe_text(text, 4_000), err=True)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
+from harness.cli.messages import say
 from harness.cli.printing import encoded, print_report
 from harness.output.formats import FORMATS, format_of, render
-from harness.output.safe_text import safe_text
 from harness.results.reading import load_report
 from harness.results.writing import write_atomic
 
@@ -36,6 +36,6 @@ def command(report: Path, wanted: str | None, as_json: bool, output: Path | None
         write_atomic(
             output, encoded(render(load_report(report, allow_unsealed=True), name, roofline=roofline))
         )
-        click.echo(f"wrote {safe_text(str(output))}", err=True)
+        say(f"wrote {output}")
         return
     print_report(load_report(report, allow_unsealed=True), name or "table", roofline=roofline)

@@ -165,3 +165,15 @@ def test_a_truth_is_written_as_in_a_suite(capsys: pytest.CaptureFixture[str]) ->
     header, first = capsys.readouterr().out.splitlines()[2:4]
     assert header.endswith("last_layer  cuda_graphs")
     assert first.split()[-2:] == ["all", "false"]
+
+
+def test_an_error_as_json_has_no_secret_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SOME_TOKEN", "correct-horse")
+    assert run(str(tmp_path / "correct-horse.yaml"), "--json") == 2
+    out, err = capsys.readouterr()
+    error = json.loads(out)
+    assert (error["exit_code"], error["hint"] is None) == (2, False)
+    assert "[redacted].yaml" in error["error"]
+    assert "correct-horse" not in out + err
