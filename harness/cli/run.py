@@ -58,7 +58,7 @@ from harness.suite.text import read_bytes, shown
     type=click.IntRange(0),
     default=0,
     metavar="N",
-    help="Spare the rest of an axis' value after N equal errors; 0 runs everything.",
+    help="After N identical failures for one axis value, skip its remaining trials (0: never).",
 )
 @click.option(
     "--jobs",
@@ -66,7 +66,7 @@ from harness.suite.text import read_bytes, shown
     default=1,
     show_default=True,
     metavar="N",
-    help="Trials at once on one device, for quality alone: above 1 their times do not count.",
+    help="Run N trials concurrently per device. Timings are marked unusable if N > 1.",
 )
 @parity_option
 @gates_option
