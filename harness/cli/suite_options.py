@@ -28,7 +28,9 @@ reports_option = click.option(
 )
 runner_option = click.option("--runner", default=DEFAULT_RUNNER, hidden=True)
 strict_option = click.option("--strict/--no-strict", help="Run nothing if anything is unavailable.")
-fresh_option = click.option("--fresh/--no-fresh", help="Start a new run even if an earlier one can be resumed.")
+fresh_option = click.option(
+    "--fresh/--no-fresh", help="Start a new run even if an earlier one can be resumed."
+)
 rerun_option = click.option(
     "--rerun", type=click.Choice(["failed", "all"]), help="Run these trials of the run again."
 )
