@@ -12,12 +12,12 @@ import click
 _MODELS: Final = {
     "report": ("harness.results.models", "Report"),
     "comparison": ("harness.analysis.comparison_models", "Comparison"),
-    "gates": ("harness.analysis.gates_models", "GateReport"),
+    "check": ("harness.analysis.gates_models", "GateReport"),
 }
 
 
 @click.command
-@click.argument("what", type=click.Choice(["suite", "report", "comparison", "gates"]))
+@click.argument("what", type=click.Choice(["suite", "report", "comparison", "check"]))
 def command(what: str) -> None:
     """Print the JSON Schema (2020-12) of a suite file or of what `--format json` writes.
 

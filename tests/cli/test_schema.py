@@ -8,7 +8,7 @@ from jsonschema import Draft202012Validator
 from harness.cli import main
 
 
-@pytest.mark.parametrize("what", ["suite", "report", "comparison", "gates"])
+@pytest.mark.parametrize("what", ["suite", "report", "comparison", "check"])
 def test_the_schema_is_printed_as_json_schema_2020_12(what: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["schema", what])

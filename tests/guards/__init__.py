@@ -1,0 +1,1 @@
+"""Interfaces that a change of structure must leave byte for byte as they are."""
