@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from harness.analysis.noise import Noise, accumulated, noise_of
-from harness.environment import Cpu, Device, Environment
-from harness.results.models import (
+from harness.model.environment import Cpu, Device, Environment
+from harness.model.results import (
     Checkpoint,
     Data,
     Epoch,
@@ -24,8 +24,8 @@ from harness.results.models import (
     measured,
     unmeasured,
 )
-from harness.suite.models import Suite
-from harness.trial import Padding, PaddingStrategy, Trial
+from harness.model.suite import Suite
+from harness.model.trial import Padding, PaddingStrategy, Trial
 
 STARTED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from harness import environment
-from harness.environment import Device, Torch, describe_cpu, describe_environment, installed_torch
-from harness.git_state import describe_git
+from harness.machine import facts as environment
+from harness.machine.facts import describe_cpu, describe_environment, installed_torch
+from harness.machine.git_state import describe_git
+from harness.model.environment import Device, Torch
 
 
 def test_nothing_private_is_in_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.git_state import Git, describe_git
+from harness.machine.git_state import describe_git
+from harness.model.environment import Git
 from tests.test_environment import run_git
 
 

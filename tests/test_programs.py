@@ -17,12 +17,12 @@ from harness.programs import ProgramError, child_environment, find_program, kill
 
 # Each file that starts a process, or uses a part of the standard library that does, with what it uses.
 STARTERS = {
-    "execution/fork_server.py": {"harness.execution.forking.fork_worker"},
-    "execution/forking.py": {"os.fork"},
-    "execution/ray_connection.py": {"subprocess"},
-    "execution/server_process.py": {"subprocess"},
+    "running/workers/fork_server.py": {"harness.running.workers.forking.fork_worker"},
+    "running/workers/forking.py": {"os.fork"},
+    "running/ray/connection.py": {"subprocess"},
+    "running/workers/server_process.py": {"subprocess"},
     "programs.py": {"subprocess"},
-    "training/added_memory.py": {"subprocess"},
+    "training/measuring/added_memory.py": {"subprocess"},
 }
 MODULES = {"subprocess", "multiprocessing", "concurrent.futures", "pty", "pexpect", "webbrowser", "pydoc"}
 MODULES |= {"asyncio", "ctypes.util", "distutils", "setuptools", "runpy", "code"}
@@ -30,7 +30,7 @@ CALLS = tuple(
     f"os.{name}" for name in ("system", "popen", "exec", "spawn", "posix_spawn", "fork", "startfile")
 )
 CALLS += ("platform.processor", "platform.uname", "platform.platform", "platform.architecture")
-CALLS += ("platform.libc_ver", "psutil.Popen", "harness.execution.forking.fork_worker")
+CALLS += ("platform.libc_ver", "psutil.Popen", "harness.running.workers.forking.fork_worker")
 BUILT_IN = ("exec", "eval", "compile", "__import__")
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from harness.trial import Padding, Trial
+from harness.model.trial import Padding, Trial
 
 
 def test_a_changed_copy_of_a_trial_does_not_keep_the_first_ones_identity() -> None:

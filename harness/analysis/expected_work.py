@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.results.models import Data
+from harness.model.results import Data
+from harness.model.trial import Padding, Trial
 from harness.training.batching import UNPADDED_MULTIPLE, padded_length
-from harness.trial import Padding, Trial
 
 Bounds = tuple[float, float]
 

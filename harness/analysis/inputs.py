@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from harness.analysis.conditions import CONDITIONS
+from harness.analysis.comparison.conditions import CONDITIONS
 from harness.analysis.naming import labels
-from harness.results.models import Checkpoint, Data, Report, TrialResult
-from harness.trial import Trial
+from harness.model.results import Checkpoint, Data, Report, TrialResult
+from harness.model.trial import Trial
 
 # Conditions that the seeds of one variant share, wherever they ran.
 INPUTS: Final = (

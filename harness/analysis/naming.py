@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Final
 
-from harness.results.models import TrialResult
-from harness.trial import Trial
+from harness.model.results import TrialResult
+from harness.model.trial import Trial
 
 # What these axes hold explains itself; every other value is written as `name=value`.
 _BARE: Final = frozenset(

@@ -9,14 +9,14 @@ from typing import Annotated, Final, Literal
 from pydantic import AwareDatetime, Field
 
 from harness.analysis.inputs import mixed_inputs
-from harness.analysis.machine_states import MachineState, add_state, values_by_state
+from harness.analysis.stats.machine_states import MachineState, add_state, values_by_state
 from harness.analysis.summary import quantile
 from harness.errors import InvalidInputError
-from harness.frozen import Frozen
-from harness.metrics import METRICS
-from harness.results.models import Report, TrialResult
-from harness.suite.models import Suite
-from harness.trial import Trial
+from harness.model.frozen import Frozen
+from harness.model.metrics import METRICS
+from harness.model.results import Report, TrialResult
+from harness.model.suite import Suite
+from harness.model.trial import Trial
 
 NOISE_SCHEMA_VERSION: Final = 1
 # The share of pairs of equal runs whose ratio lies inside the band.

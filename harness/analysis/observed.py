@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from harness.analysis.schedule import optimizer_steps, schedule_factor
-from harness.results.models import Observed, TrialResult
+from harness.model.results import Observed, TrialResult
 
 UNMOVED: Final = "parameters did not change"
 

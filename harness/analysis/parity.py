@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from harness.results.models import Parity, Report, TrialResult
-from harness.trial import Precision, Train, Trial
+from harness.model.results import Parity, Report, TrialResult
+from harness.model.trial import Precision, Train, Trial
 
 ParityVerdict = Literal["exact", "within", "differs", "unproven"]
 

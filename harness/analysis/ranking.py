@@ -6,9 +6,9 @@ from collections.abc import Hashable, Mapping
 from statistics import median
 from typing import Literal
 
-from harness.analysis.components import ALPHA
-from harness.analysis.speed import compare_trials
-from harness.analysis.statistics import Effect, holm
+from harness.analysis.stats.components import ALPHA
+from harness.analysis.stats.ratios import compare_trials
+from harness.analysis.stats.tests import Effect, holm
 
 Rank = Literal["fastest", "tied"]
 # The speed of each trial of a variant, by seed.

@@ -9,8 +9,8 @@ from typing import Final
 from harness.analysis.naming import labels
 from harness.analysis.verification import Contradiction, beyond_scores
 from harness.errors import InvalidInputError
-from harness.frozen import Frozen
-from harness.results.models import Predictions, Report, TrialResult, measured
+from harness.model.frozen import Frozen
+from harness.model.results import Predictions, Report, TrialResult, measured
 
 # Both are computed in double precision from the same logits: what differs by more was changed.
 TOLERANCE: Final = 1e-9

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Final
 
 from harness.analysis.inputs import mixed_variants
-from harness.results.models import Report, TrialResult
+from harness.model.results import Report, TrialResult
 
 SHARE: Final = "matmul_peak_share"
 

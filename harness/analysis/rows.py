@@ -8,8 +8,8 @@ from typing import Literal
 
 from harness.analysis.probes import Deviation
 from harness.analysis.ranking import Rank
-from harness.results.models import Phase, Status
-from harness.trial import Trial
+from harness.model.results import Phase, Status
+from harness.model.trial import Trial
 
 
 @dataclass(frozen=True, slots=True)

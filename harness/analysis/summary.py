@@ -15,7 +15,7 @@ from harness.analysis.probes import Deviation, noisy
 from harness.analysis.ranking import Rank, groups_of, ranks
 from harness.analysis.rows import Estimate, Failure, Row, Tokenizing
 from harness.analysis.training import training_otherwise
-from harness.results.models import Phase, Report, Status, TrialResult
+from harness.model.results import Phase, Report, Status, TrialResult
 
 QUALITY: Final = ("eval_accuracy", "eval_f1", "eval_mcc")
 SPEED: Final = "train_real_tokens_per_second"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from harness.results.models import Report, TrainingCheck, TrialResult
-from harness.trial import Padding, Task, Train, Trial
+from harness.model.results import Report, TrainingCheck, TrialResult
+from harness.model.trial import Padding, Task, Train, Trial
 
 TrainingVerdict = Literal["same", "differs", "unproven"]
 

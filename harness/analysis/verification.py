@@ -15,9 +15,9 @@ from typing import Final
 import numpy as np
 
 from harness.analysis.expected_work import ExpectedWork, expected_work
-from harness.analysis.scoring import SCORINGS
-from harness.analysis.sheets import Sheet, read_sheet
-from harness.results.models import EPOCH_METRICS, TrialResult
+from harness.analysis.stats.scoring import SCORINGS
+from harness.analysis.stats.sheets import Sheet, read_sheet
+from harness.model.results import EPOCH_METRICS, TrialResult
 
 # Older reports may store scores in single precision.
 SCORE_TOLERANCE: Final = 1e-6

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from harness.assets.split_files import SplitFiles, split_files
 from harness.errors import InvalidInputError, UnavailableError
-from harness.trial import Task
+from harness.model.trial import Task
 
 GLUE_FILES: Final = {"train": "train.tsv", "validation": "dev.tsv", "test": "test.tsv"}
 MICROSOFT_FILES: Final = {

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from harness.assets.checkpoint_folder import INDEX, TOKENIZER_FILES, WEIGHTS
-from harness.assets.models import CheckpointDigests
 from harness.foreign import open_regular
+from harness.model.assets import CheckpointDigests
 
 _REMEMBERED: Final = 256
 # Several times the longest tick of the clocks that file systems stamp with, 10 ms.

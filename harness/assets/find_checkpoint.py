@@ -11,10 +11,10 @@ from harness.assets.embedded import EMBEDDED_CHECKPOINTS, checkpoint_folder, sta
 from harness.assets.hub import Hub, HubUnreachableError, default_hub
 from harness.assets.hub_cache import Snapshot, cached_snapshot, check_repo
 from harness.assets.intact import require_embedded
-from harness.assets.models import AssetsMode, ResolvedCheckpoint
 from harness.assets.packages import PACKAGED, fetch_packaged, packaged_damage, packaged_folder
 from harness.assets.places import Note, writable_hub_cache
 from harness.errors import HarnessError, InvalidInputError, UnavailableError
+from harness.model.assets import AssetsMode, ResolvedCheckpoint
 
 _NEXT: Final = (
     "Run once where the Hub can be reached, set HF_HOME to a cache that holds it, "

@@ -12,11 +12,11 @@ from harness.assets.embedded import EMBEDDED_DATASET, corpus_files
 from harness.assets.hub import Hub, HubUnreachableError, default_hub
 from harness.assets.hub_cache import Snapshot, cached_snapshot, check_repo
 from harness.assets.intact import require_embedded
-from harness.assets.models import AssetsMode, ResolvedData
 from harness.assets.places import Note, writable_hub_cache
 from harness.assets.split_files import SplitFiles, split_files
 from harness.errors import InvalidInputError, UnavailableError
-from harness.trial import Task
+from harness.model.assets import AssetsMode, ResolvedData
+from harness.model.trial import Task
 
 MRPC_VARIABLE: Final = "HARNESS_MRPC_DIR"
 

@@ -9,8 +9,8 @@ from typing import Final, Literal
 
 import click
 
-from harness.analysis.comparison import compare
-from harness.analysis.noise_store import bands_for, stored_noise
+from harness.analysis.comparison.compare import compare
+from harness.api import Run, Side, run_along, run_sides
 from harness.cli.compare import print_comparison
 from harness.cli.messages import print_error, say
 from harness.cli.run import judge
@@ -32,12 +32,12 @@ from harness.cli.suite_options import (
     wait_option,
 )
 from harness.errors import HarnessError, InvalidInputError, NotComparableError
-from harness.execution.interrupts import Interrupt
-from harness.execution.options import RunOptions
+from harness.model.results import Report
+from harness.model.suite import Suite
 from harness.output.live import view
-from harness.results.models import Report
-from harness.runs import Run, Side, run_along, run_sides
-from harness.suite.models import Suite
+from harness.running.calibrations import bands_for, stored_noise
+from harness.running.interrupts import Interrupt
+from harness.running.options import RunOptions
 from harness.suite.reading import parse_suite
 from harness.suite.text import read_bytes, shown
 

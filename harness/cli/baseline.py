@@ -8,10 +8,10 @@ import click
 
 from harness.cli.printing import allow_unsealed_option, print_report
 from harness.errors import InvalidInputError
-from harness.output.numbers import count
 from harness.output.safe_text import safe_text
-from harness.results.baselines import REPORTS, find_baseline, keep_baseline, kept_baselines
-from harness.results.reading import UNSEALED, load_report
+from harness.store.baselines import REPORTS, find_baseline, keep_baseline, kept_baselines
+from harness.store.reading import UNSEALED, load_report
+from harness.words import count
 
 _REPORTS = click.option(
     "--reports",

@@ -12,16 +12,9 @@ from typing import Final, Literal
 
 import click
 
-from harness.analysis.machine_states import LEAST_STATES, between_run_band, values_by_state
 from harness.analysis.noise import LEAST_REPEATS, Noise, accumulated, calibrate, suite_of
-from harness.analysis.noise_store import (
-    clear_noise,
-    noise_file,
-    noise_files,
-    read_noise,
-    stored_noise,
-    write_noise,
-)
+from harness.analysis.stats.machine_states import LEAST_STATES, between_run_band, values_by_state
+from harness.api import run_suite
 from harness.assets.places import cache_root
 from harness.cli.messages import say
 from harness.cli.suite_options import (
@@ -30,21 +23,29 @@ from harness.cli.suite_options import (
     reports_option,
     runner_option,
 )
-from harness.environment import available_devices
 from harness.errors import InvalidInputError
-from harness.execution.interrupts import Interrupt
-from harness.execution.options import RunOptions
+from harness.machine.facts import available_devices
+from harness.model.results import Report
+from harness.model.suite import Suite
+from harness.model.trial import Trial
 from harness.output.cells import Column
 from harness.output.live import view
-from harness.output.numbers import NOTHING, count, duration
+from harness.output.numbers import NOTHING, duration
 from harness.output.safe_text import safe_text
 from harness.output.tables import FittedTable, make_console, safe_column
-from harness.results.models import Report
-from harness.runs import run_suite
+from harness.running.calibrations import (
+    clear_noise,
+    noise_file,
+    noise_files,
+    read_noise,
+    stored_noise,
+    write_noise,
+)
+from harness.running.interrupts import Interrupt
+from harness.running.options import RunOptions
 from harness.suite.matrix import expand
-from harness.suite.models import Suite
 from harness.suite.reading import read_suite
-from harness.trial import Trial
+from harness.words import count
 
 _BUSY: Final = 0.2
 

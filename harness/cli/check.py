@@ -9,20 +9,20 @@ from pathlib import Path
 
 import click
 
-from harness.analysis.gates import check
-from harness.analysis.gates_models import GateReport, OnUnsure
-from harness.analysis.gates_reading import parse_gate, read_gates
-from harness.analysis.noise_store import bands_for, run_variance_for, stored_noise
+from harness.analysis.gates.check import check
+from harness.analysis.gates.models import GateReport, OnUnsure
 from harness.cli.messages import say
 from harness.cli.printing import allow_unsealed_option, encoded, tell_github
 from harness.errors import HarnessError, InvalidInputError
-from harness.output.formats import format_of
+from harness.output.formats.registry import format_of
 from harness.output.gates import GATE_FORMATS, gate_annotations, gate_table, to_markdown, verdict_line
 from harness.output.gates_failure import failure, failure_line
 from harness.output.tables import make_console
-from harness.results.baselines import REPORTS, find_baseline
-from harness.results.reading import load_report
-from harness.results.writing import write_atomic
+from harness.running.calibrations import bands_for, run_variance_for, stored_noise
+from harness.store.baselines import REPORTS, find_baseline
+from harness.store.reading import load_report
+from harness.store.writing import write_atomic
+from harness.suite.gate_files import parse_gate, read_gates
 
 
 @click.command(epilog="For example:  harness check reports/padding/RUN --baseline main -g 'eval_f1>=0.86'")

@@ -10,19 +10,19 @@ from pathlib import Path
 
 import click
 
-from harness.analysis.comparison import compare
-from harness.analysis.comparison_models import Comparison
-from harness.analysis.conditions import CONDITIONS, STORED_VALUE
-from harness.analysis.noise_store import bands_for, run_variance_for, stored_noise
+from harness.analysis.comparison.compare import compare
+from harness.analysis.comparison.conditions import CONDITIONS, STORED_VALUE
+from harness.analysis.comparison.models import Comparison
 from harness.cli.messages import say
 from harness.cli.printing import allow_unsealed_option, encoded, tell_github
 from harness.errors import InvalidInputError
 from harness.output.comparison import COMPARISON_FORMATS, comparison_table
-from harness.output.formats import format_of
+from harness.output.formats.registry import format_of
 from harness.output.tables import make_console
-from harness.results.baselines import REPORTS, find_baseline
-from harness.results.reading import load_report
-from harness.results.writing import write_atomic
+from harness.running.calibrations import bands_for, run_variance_for, stored_noise
+from harness.store.baselines import REPORTS, find_baseline
+from harness.store.reading import load_report
+from harness.store.writing import write_atomic
 
 
 @click.command(epilog="For example:  harness compare reports/padding/RUN --by padding --baseline dynamic")

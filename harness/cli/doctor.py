@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from harness.execution.doctor import Finding, diagnose, exit_code
-from harness.execution.doctor_facts import gather
+from harness.machine.doctor import Finding, diagnose, exit_code
+from harness.machine.doctor_facts import gather
 from harness.output.safe_text import safe_text
 
 _LONGEST_LINE = 2_000

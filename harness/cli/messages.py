@@ -30,6 +30,6 @@ def print_error(error: HarnessError, exit_code: int | None = None) -> None:
 
 def without_secrets(text: str) -> str:
     """Replace the secrets of the environment in a text."""
-    from harness.execution.redaction import redact, secrets_in  # noqa: PLC0415 - only where something failed
+    from harness.machine.redaction import redact, secrets_in  # noqa: PLC0415 - only where something failed
 
     return redact(text, secrets_in(os.environ), home="")

@@ -10,17 +10,17 @@ from typing import Any, get_args
 import click
 
 from harness.analysis.naming import only_tokenise, short_names
-from harness.assets.models import AssetsMode
 from harness.assets.resolve import peek_checkpoint
 from harness.cli.messages import print_error
 from harness.data.checking import plan_data
-from harness.environment import available_devices, installed_torch
 from harness.errors import HarnessError
+from harness.machine.facts import available_devices, installed_torch
+from harness.model.assets import AssetsMode
+from harness.model.suite import Suite
+from harness.model.trial import Train, Trial
 from harness.output.safe_text import safe_text
 from harness.suite.matrix import expand
-from harness.suite.models import Suite
 from harness.suite.reading import read_suite
-from harness.trial import Train, Trial
 
 ALWAYS_SHOWN = ("checkpoint", "padding", "device", "precision", "seed")
 SHOWN_OF_TOKENIZING = ("checkpoint", "tokenization", "tokenizer", "seed")
@@ -80,7 +80,7 @@ def _gate_warnings(suite: Suite, trials: Sequence[Trial]) -> list[str]:
     if all(gate.max_drop is None for gate in suite.gates):
         return []
     # Most plans have no drop gate, and start in a fraction of the time without numpy.
-    from harness.analysis.planning import gate_warnings  # noqa: PLC0415
+    from harness.analysis.gates.planning import gate_warnings  # noqa: PLC0415
 
     return gate_warnings(suite.gates, trials)
 

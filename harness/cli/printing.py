@@ -11,11 +11,11 @@ from pathlib import Path
 
 import click
 
-from harness.output.formats import render
-from harness.output.github import active, report_annotations, step_summary
-from harness.output.json_text import safe_json
+from harness.model.results import Report
+from harness.output.formats.github import active, report_annotations, step_summary
+from harness.output.formats.json_text import safe_json
+from harness.output.formats.registry import render
 from harness.output.tables import make_console, report_table
-from harness.results.models import Report
 
 allow_unsealed_option = click.option(
     "--allow-unsealed/--no-allow-unsealed",

@@ -18,12 +18,12 @@ from harness.cli.suite_options import (
     runner_option,
     suite_argument,
 )
-from harness.execution.interrupts import Interrupt
-from harness.execution.options import RunOptions
-from harness.execution.run import prove_suite
 from harness.output.live import view
 from harness.output.proofs import proofs_table, summary, training_summary, training_table
 from harness.output.tables import make_console, plain
+from harness.running.interrupts import Interrupt
+from harness.running.options import RunOptions
+from harness.running.run import prove_suite
 from harness.suite.reading import parse_suite
 from harness.suite.text import read_bytes, shown
 

@@ -13,14 +13,15 @@ from pydantic import ValidationError
 from harness.analysis.rescoring import SCORED, Rescored, Scores, set_beside, to_score, with_scores
 from harness.cli.messages import say
 from harness.errors import UnavailableError
-from harness.execution.scoring_process import SCORER, score_again
+from harness.model.results import Report
 from harness.output.cells import Column
-from harness.output.numbers import NOTHING, count
+from harness.output.numbers import NOTHING
 from harness.output.safe_text import safe_text
 from harness.output.tables import LONGEST_NOTE, FittedTable, make_console, safe_column
-from harness.results.models import Report
-from harness.results.reading import UNSEALED, load_report
-from harness.results.writing import to_json, write_atomic
+from harness.running.workers.scoring_process import SCORER, score_again
+from harness.store.reading import UNSEALED, load_report
+from harness.store.writing import to_json, write_atomic
+from harness.words import count
 
 _TITLES: Final = {"eval_accuracy": "accuracy", "eval_f1": "F1", "eval_mcc": "MCC", "eval_loss": "loss"}
 

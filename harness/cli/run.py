@@ -9,6 +9,7 @@ from typing import Literal
 
 import click
 
+from harness.api import Run, run_suite
 from harness.cli.messages import print_error, say
 from harness.cli.printing import print_report, print_stored
 from harness.cli.suite_options import (
@@ -29,14 +30,13 @@ from harness.cli.suite_options import (
     wait_option,
 )
 from harness.errors import HarnessError
-from harness.execution.interrupts import Interrupt
-from harness.execution.options import ExecutorName, RunOptions
+from harness.model.results import Report
 from harness.output.live import view
 from harness.output.tables import make_console
-from harness.results.baselines import find_baseline
-from harness.results.models import Report
-from harness.results.reading import load_report
-from harness.runs import Run, run_suite
+from harness.running.interrupts import Interrupt
+from harness.running.options import ExecutorName, RunOptions
+from harness.store.baselines import find_baseline
+from harness.store.reading import load_report
 from harness.suite.reading import parse_suite
 from harness.suite.text import read_bytes, shown
 
@@ -179,13 +179,13 @@ def _judge(run: Run, baseline: Report | None, *, as_json: bool) -> int:
 def judge(report: Report, baseline: Report | None, *, as_json: bool) -> int:
     """Judge a report by its suite's gates, print the cases and return their exit code."""
     # Most runs have no gates, and these import numpy and scipy.
-    from harness.analysis.gates_of_run import judge_run  # noqa: PLC0415
-    from harness.analysis.noise_store import (  # noqa: PLC0415
+    from harness.analysis.gates.of_run import judge_run  # noqa: PLC0415
+    from harness.output.gates import gate_table, verdict_line  # noqa: PLC0415
+    from harness.running.calibrations import (  # noqa: PLC0415
         bands_for,
         run_variance_for,
         stored_noise,
     )
-    from harness.output.gates import gate_table, verdict_line  # noqa: PLC0415
 
     reports = [report] if baseline is None else [report, baseline]
     found, skipped = judge_run(

@@ -10,9 +10,9 @@ import click
 
 # what -> the module and the model, so that one schema imports no other
 _MODELS: Final = {
-    "report": ("harness.results.models", "Report"),
-    "comparison": ("harness.analysis.comparison_models", "Comparison"),
-    "check": ("harness.analysis.gates_models", "GateReport"),
+    "report": ("harness.model.results", "Report"),
+    "comparison": ("harness.analysis.comparison.models", "Comparison"),
+    "check": ("harness.analysis.gates.models", "GateReport"),
 }
 
 

@@ -8,9 +8,9 @@ import click
 
 from harness.cli.messages import say
 from harness.cli.printing import encoded, print_report
-from harness.output.formats import FORMATS, format_of, render
-from harness.results.reading import load_report
-from harness.results.writing import write_atomic
+from harness.output.formats.registry import FORMATS, format_of, render
+from harness.store.reading import load_report
+from harness.store.writing import write_atomic
 
 
 @click.command(epilog="For example:  harness show report.json --output report.html")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from harness.execution.options import DEFAULT_RUNNER
+from harness.running.options import DEFAULT_RUNNER
 
 suite_argument = click.argument("suite", type=click.Path(path_type=Path))
 overrides_option = click.option(

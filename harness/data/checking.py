@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from harness.assets.find_data import local_data, source_of
-from harness.assets.models import AssetsMode, ResolvedData
 from harness.assets.places import Note
 from harness.data.corpus import Corpus, count_duplicates
 from harness.data.mrpc import is_published
@@ -11,7 +10,8 @@ from harness.data.reading import read_corpus
 from harness.data.remarks import data_remarks
 from harness.data.tables import NotCheckedError
 from harness.errors import UnavailableError
-from harness.trial import Task
+from harness.model.assets import AssetsMode, ResolvedData
+from harness.model.trial import Task
 
 
 def check_data(task: Task, data: ResolvedData, *, note: Note) -> None:

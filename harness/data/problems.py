@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from harness.assets.models import ResolvedData
 from harness.data.tables import MISSING, Table
 from harness.errors import InvalidInputError
+from harness.model.assets import ResolvedData
 
 _SHOWN: Final = 40
 _KINDS: Final[dict[type, str]] = {list: "a list", dict: "an object", bytes: "bytes"}

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from harness.assets.models import ResolvedData
 from harness.data.classes import Classes, classes_of
 from harness.data.corpus import Corpus, Split, make_corpus
 from harness.data.delimited import read_delimited
@@ -17,7 +16,8 @@ from harness.data.parquet import read_parquet
 from harness.data.problems import InvalidDataError
 from harness.data.tables import Table, UnreadableError
 from harness.data.texts import read_texts
-from harness.trial import Task
+from harness.model.assets import ResolvedData
+from harness.model.trial import Task
 
 _READERS: Final[dict[str, Callable[[Path, Sequence[str]], Table]]] = {
     ".csv": read_delimited,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from harness.model.results import Report, Status, TrialResult
 from harness.output.progress import describe_result, trial_names
-from harness.results.models import Report, Status, TrialResult
 
 CaseStatus = Literal["passed", "failed", "error", "skipped"]
 

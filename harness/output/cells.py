@@ -9,9 +9,9 @@ from typing import Final
 
 from harness.analysis.naming import only_tokenise
 from harness.analysis.rows import Estimate, Row, Tokenizing
+from harness.model.results import Report
 from harness.output.numbers import NOTHING, duration, percent, rate, size
 from harness.output.remarks import attention_remarks, remarks, status
-from harness.results.models import Report
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,17 +9,17 @@ from typing import Final
 
 from rich.console import RenderableType
 
-from harness.analysis.comparison_models import Comparison, ComparisonRow, Verdict
+from harness.analysis.comparison.models import Comparison, ComparisonRow, Verdict
 from harness.output.cases import Case, CaseStatus
 from harness.output.cells import Column
 from harness.output.comparison_cells import amount, bounds, change, detectable, metric_name, p_value
 from harness.output.comparison_notes import explanation_lines, notes, subtitles, title
-from harness.output.github import to_annotations
-from harness.output.json_text import to_json_text
-from harness.output.junit import to_junit
-from harness.output.markdown import markdown_table, markdown_text
+from harness.output.formats.github import to_annotations
+from harness.output.formats.json_text import to_json_text
+from harness.output.formats.junit import to_junit
+from harness.output.formats.markdown import markdown_table, markdown_text
+from harness.output.formats.spreadsheet import csv_cell
 from harness.output.safe_text import safe_text
-from harness.output.spreadsheet import csv_cell
 from harness.output.tables import LONGEST_NOTE, FittedTable, plain, safe_column
 
 Render = Callable[[Comparison], str]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from harness.analysis.comparison_models import ComparisonRow
+from harness.analysis.comparison.models import ComparisonRow
 from harness.output.numbers import NOTHING, duration, percent, rate, significant, size
 
 _NAMES: Final = {

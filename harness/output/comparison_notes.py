@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from harness.analysis.comparison_models import Comparison, FieldChange, Flip, Flips, Mismatch
+from harness.analysis.comparison.models import Comparison, FieldChange, Flip, Flips, Mismatch
 from harness.output.comparison_cells import margin_text, metric_name
-from harness.output.numbers import NOTHING, count
+from harness.output.numbers import NOTHING
+from harness.words import count
 
 MOST_NOTES: Final = 40
 _MOST_EXAMPLES: Final = 20

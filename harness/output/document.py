@@ -11,10 +11,11 @@ from harness.analysis.parity import judge, limit_of, verdict_of
 from harness.analysis.rows import Row
 from harness.analysis.summary import estimate
 from harness.analysis.training import failed_checks, training_verdict
-from harness.environment import Environment
+from harness.model.environment import Environment
+from harness.model.results import Epoch, Report, TrialResult
 from harness.output.cells import Column
-from harness.output.numbers import NOTHING, count, percent, size
-from harness.results.models import Epoch, Report, TrialResult
+from harness.output.numbers import NOTHING, percent, size
+from harness.words import count
 
 
 def history(report: Report, rows: Sequence[Row]) -> list[Column]:

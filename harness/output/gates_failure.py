@@ -6,12 +6,12 @@ import json
 
 from harness.errors import HarnessError
 from harness.output.cases import Case
-from harness.output.github import to_annotations
-from harness.output.json_text import safe_json
-from harness.output.junit import to_junit
-from harness.output.markdown import markdown_text
+from harness.output.formats.github import to_annotations
+from harness.output.formats.json_text import safe_json
+from harness.output.formats.junit import to_junit
+from harness.output.formats.markdown import markdown_text
+from harness.output.formats.spreadsheet import csv_cell
 from harness.output.safe_text import safe_lines, safe_text
-from harness.output.spreadsheet import csv_cell
 
 
 def failure_line(error: HarnessError) -> str:

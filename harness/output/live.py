@@ -18,12 +18,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from harness.job import Observer, Progress
-from harness.output.numbers import count, duration
+from harness.model.job import Observer, Progress
+from harness.model.results import TrialResult
+from harness.model.trial import Trial
+from harness.output.numbers import duration
 from harness.output.progress import RunState, describe_progress, describe_result
 from harness.output.safe_text import safe_text
-from harness.results.models import TrialResult
-from harness.trial import Trial
+from harness.words import count
 
 Clock = Callable[[], float]
 

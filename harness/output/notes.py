@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from harness.analysis.comparison.matching import seed_option
 from harness.analysis.inputs import conflicting_inputs
-from harness.analysis.matching import seed_option
 from harness.analysis.observed import UNMOVED, did_not_move
 from harness.analysis.probes import PROBE_BAND
 from harness.analysis.rows import Failure, Row
 from harness.analysis.training import failed_checks, training_proofs
 from harness.data.corpus import DuplicateRows
 from harness.data.remarks import data_remarks
-from harness.output.numbers import count, points
+from harness.model.results import Data, Phase, Report, Status
+from harness.output.numbers import points
 from harness.output.remarks import farthest
 from harness.output.safe_text import one_line
-from harness.results.models import Data, Phase, Report, Status
+from harness.words import count
 
 QUALITY_NAMES: Final = {"eval_accuracy": "accuracy", "eval_f1": "F1", "eval_mcc": "MCC"}
 MOST_FAILURES: Final = 20

@@ -71,8 +71,3 @@ def duration(seconds: float | None) -> str:
         return f"{whole // 60} min {whole % 60:02d} s"
     minutes = round(seconds / 60)
     return f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def count(number: int, noun: str) -> str:
-    """`1 trial`, `12 trials`, `3,668 examples`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

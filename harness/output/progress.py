@@ -8,11 +8,11 @@ from statistics import fmean
 from typing import Final
 
 from harness.analysis.naming import labels
-from harness.job import Progress
+from harness.model.job import Progress
+from harness.model.results import TrialResult
+from harness.model.trial import Trial
 from harness.output.numbers import duration, percent, rate
 from harness.output.safe_text import one_line, safe_text
-from harness.results.models import TrialResult
-from harness.trial import Trial
 
 LONGEST_NAME: Final = 120
 LONGEST_REASON: Final = 300

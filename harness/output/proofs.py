@@ -10,10 +10,10 @@ from rich.console import RenderableType
 from harness.analysis.naming import labels
 from harness.analysis.parity import verdict_of
 from harness.analysis.training import failed_checks, training_verdict
+from harness.model.results import TrialResult
 from harness.output.document import proved, proved_training
 from harness.output.safe_text import safe_text
 from harness.output.tables import LONGEST_NOTE, FittedTable, safe_column
-from harness.results.models import TrialResult
 
 
 def proofs_table(proofs: Sequence[TrialResult]) -> RenderableType:

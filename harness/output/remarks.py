@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from harness.analysis.conditions import at_once
+from harness.analysis.comparison.conditions import at_once
 from harness.analysis.naming import attention_of, only_tokenise, shared_axes
 from harness.analysis.observed import UNMOVED
 from harness.analysis.parity import ParityVerdict, verdicts
 from harness.analysis.probes import Deviation
 from harness.analysis.rows import Row
 from harness.analysis.training import TrainingVerdict, training_verdicts
-from harness.output.numbers import count
-from harness.results.models import Report, TrialResult
+from harness.model.results import Report, TrialResult
+from harness.words import count
 
 _SHARED: Final = ("checkpoint", "padding", "device", "precision", "engine", "attention")
 _SHARED_TOKENIZING: Final = ("checkpoint", "tokenization", "tokenizer")

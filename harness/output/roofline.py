@@ -7,9 +7,9 @@ from typing import Final
 
 from harness.analysis.roofline import Roofline, rooflines
 from harness.analysis.rows import Row
+from harness.model.results import Report
 from harness.output.cells import Column
 from harness.output.numbers import percent, rate
-from harness.results.models import Report
 
 HEADING: Final = "Roofline"
 

@@ -15,13 +15,13 @@ from rich.text import Text
 
 from harness.analysis.rows import Row
 from harness.analysis.summary import summarize
+from harness.model.results import Report
 from harness.output.cells import Column, columns
 from harness.output.notes import notes
 from harness.output.remarks import constants, parity, place, title
 from harness.output.roofline import HEADING as ROOFLINE
 from harness.output.roofline import no_roofline, roofline_columns, roofline_notes
 from harness.output.safe_text import safe_text
-from harness.results.models import Report
 
 OFF_TERMINAL_WIDTH: Final = 160
 LONGEST_CELL: Final = 200

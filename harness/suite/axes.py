@@ -9,8 +9,8 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, Field, TypeAdapter
 
-from harness.frozen import Frozen
-from harness.trial import (
+from harness.model.frozen import Frozen
+from harness.model.trial import (
     Attention,
     Engine,
     LastLayer,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from harness.suite.nodes import Node, Scalar
-from harness.suite.problems import nearest
+from harness.words import nearest
 
 Loc = tuple[int | str, ...]
 Schema = dict[str, Any]

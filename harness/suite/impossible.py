@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from harness.errors import InvalidInputError
-from harness.suite.models import Suite
-from harness.trial import Padding
+from harness.model.suite import Suite
+from harness.model.trial import Padding
 
 
 @dataclass(frozen=True, slots=True)

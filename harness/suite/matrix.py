@@ -11,11 +11,11 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from harness.errors import InvalidInputError
+from harness.model.suite import Suite
+from harness.model.trial import Train, Trial
 from harness.suite.axes import AXES, REQUIRED, Checkpoint, canonical
 from harness.suite.impossible import refuse_impossible
-from harness.suite.models import Suite
-from harness.suite.problems import quoted
-from harness.trial import Train, Trial
+from harness.words import quoted
 
 MOST_TRIALS: Final = 100_000
 

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Final
 
-from harness.metrics import METRICS
+from harness.model.metrics import METRICS
+from harness.model.suite import Measure, Suite
+from harness.model.trial import Task, Train
 from harness.suite.axes import AXES
-from harness.suite.models import Measure, Suite
-from harness.suite.problems import nearest
-from harness.trial import Task, Train
+from harness.words import nearest
 
 _ELSEWHERE: Final[dict[str, tuple[str, ...]]] = {
     "num_train_epochs": ("epoch", "epochs", "num_epochs", "n_epochs"),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from harness.suite.problems import Place, quoted
+from harness.suite.problems import Place
 from harness.suite.scalars import BROKEN, ScalarValue
+from harness.words import quoted
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,10 @@ from typing import Final
 
 from harness.suite.names import known_paths, nearest_path
 from harness.suite.nodes import Entry, Mapping, Node, Scalar, described
-from harness.suite.problems import Place, Problem, UnreadableError, quoted
+from harness.suite.problems import Place, Problem, UnreadableError
 from harness.suite.text import decode
 from harness.suite.tree import parse
+from harness.words import quoted
 
 # The short forms of a task, and what each stands for.
 TASKS: Final[dict[str, dict[str, str]]] = {"glue/mrpc": {"dataset": "nyu-mll/glue", "config": "mrpc"}}

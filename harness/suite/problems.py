@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -57,29 +56,3 @@ def invalid(problems: Iterable[Problem]) -> InvalidInputError:
 
 def _position(problem: Problem) -> tuple[bool, int, int]:
     return problem.place.line == 0, problem.place.line, problem.place.column
-
-
-def quoted(text: str, limit: int = 60) -> str:
-    """Text from a user, in quotes, shortened, with everything escaped that a terminal might obey."""
-    return repr(text if len(text) <= limit else f"{text[:limit]}...")
-
-
-def nearest(wanted: str, known: Sequence[str]) -> str | None:
-    """The known name that is most like the wanted one, or None if none is close."""
-    # Long text is no slip of the finger, and difflib takes quadratic time over it.
-    if len(wanted) > 100:
-        return None
-    found = difflib.get_close_matches(wanted, known, n=1, cutoff=0.6)
-    if found:
-        return found[0]
-    folded = wanted.casefold()
-    holding = [name for name in known if len(folded) > 1 and folded in name.casefold()]
-    return holding[0] if len(holding) == 1 else None
-
-
-def did_you_mean(wanted: str, known: Sequence[str]) -> str:
-    """` (did you mean X?)`, or the whole list where nothing is close; empty if nothing is known."""
-    if not known:
-        return ""
-    found = nearest(wanted, known)
-    return f" (did you mean {found}?)" if found is not None else f" (one of: {', '.join(known)})"

@@ -13,18 +13,19 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from harness.errors import InvalidInputError
+from harness.model.suite import Suite
+from harness.model.trial import Task
 from harness.suite.axes import AXES, canonical
 from harness.suite.matrix import count_trials, too_many
-from harness.suite.models import Suite
 from harness.suite.nodes import Entry, Mapping, Scalar, described, plain
 from harness.suite.overrides import TASKS, override, task_in_full
-from harness.suite.problems import Problem, UnreadableError, did_you_mean, invalid, quoted
+from harness.suite.problems import Problem, UnreadableError, invalid
 from harness.suite.selection import EMPTY_SELECTION, Selection, read_selection, without_effect
 from harness.suite.text import decode, read_bytes, shown
 from harness.suite.tokenizing import tokenizing_problems
 from harness.suite.tree import parse
 from harness.suite.validation import problems_of
-from harness.trial import Task
+from harness.words import did_you_mean, quoted
 
 EXAMPLE: Final = """A small suite is:
   name: example

@@ -6,11 +6,11 @@ from typing import Any, Final
 
 from pydantic.json_schema import models_json_schema
 
-from harness.metrics import METRICS
+from harness.model.metrics import METRICS
+from harness.model.suite import Gate, Measure, Suite
+from harness.model.trial import Task, Train
 from harness.suite.axes import AXES, mapping_type, short_type
-from harness.suite.models import Gate, Measure, Suite
 from harness.suite.overrides import TASKS
-from harness.trial import Task, Train
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 

@@ -11,8 +11,9 @@ from pydantic import ValidationError
 from harness.suite.axes import AXES, REQUIRED, canonical, mapping_type, short_type
 from harness.suite.names import suggestion
 from harness.suite.nodes import Mapping, Node, Sequence, described, plain
-from harness.suite.problems import Place, Problem, quoted
+from harness.suite.problems import Place, Problem
 from harness.suite.validation import problems_of
+from harness.words import quoted
 
 ANY_DEVICE: Final = frozenset({"auto", "all"})
 

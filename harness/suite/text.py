@@ -9,7 +9,8 @@ from typing import Final
 
 from harness.errors import InvalidInputError
 from harness.foreign import open_regular
-from harness.suite.problems import Place, Problem, UnreadableError, nearest, quoted
+from harness.suite.problems import Place, Problem, UnreadableError
+from harness.words import nearest, quoted
 
 MAX_BYTES: Final = 1_000_000
 MAX_LINE_LENGTH: Final = 20_000

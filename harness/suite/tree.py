@@ -25,8 +25,9 @@ from ruamel.yaml.events import (
 )
 
 from harness.suite.nodes import Entry, Mapping, Node, Scalar, Sequence, described
-from harness.suite.problems import Place, Problem, UnreadableError, quoted
+from harness.suite.problems import Place, Problem, UnreadableError
 from harness.suite.scalars import BROKEN, resolve
+from harness.words import quoted
 
 MAX_DEPTH: Final = 32
 MAX_NODES: Final = 20_000

@@ -8,7 +8,8 @@ from pydantic_core import ErrorDetails
 from harness.suite.expectations import Loc, Schema, below, expectations, remedy
 from harness.suite.names import suggestion
 from harness.suite.nodes import Mapping, Node, Sequence, described
-from harness.suite.problems import Place, Problem, quoted
+from harness.suite.problems import Place, Problem
+from harness.words import quoted
 
 
 def problems_of(error: ValidationError, node: Node, schema: Schema, label: str) -> list[Problem]:

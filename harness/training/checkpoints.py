@@ -12,9 +12,9 @@ import transformers
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from harness.assets.checkpoint_folder import weight_files
-from harness.job import TrialStoppedError
+from harness.model.job import TrialStoppedError
+from harness.model.trial import Attention, TokenTypeIds
 from harness.training.weights import check_weights, stored_types
-from harness.trial import Attention, TokenTypeIds
 
 
 @dataclass(frozen=True, slots=True)

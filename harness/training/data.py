@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from harness.assets.models import ResolvedData
 from harness.data.corpus import Corpus, Split
 from harness.data.problems import InvalidDataError
 from harness.data.reading import read_corpus
-from harness.job import TrialStoppedError
-from harness.trial import Task
+from harness.model.assets import ResolvedData
+from harness.model.job import TrialStoppedError
+from harness.model.trial import Task
 
 __all__ = ["Corpus", "Split", "load_corpus"]
 

@@ -13,11 +13,11 @@ from harness.assets.checkpoint_folder import weight_files
 from harness.assets.digest import checkpoint_digests, files_sha256
 from harness.data.corpus import count_duplicates
 from harness.data.mrpc import is_published
-from harness.job import Job
-from harness.results.models import Checkpoint, Data, Duplicates
+from harness.model.job import Job
+from harness.model.results import Checkpoint, Data, Duplicates
 from harness.training.checkpoints import LoadedModel
 from harness.training.data import Corpus
-from harness.training.tokenization import Tokenized
+from harness.training.tokenizing.tokens import Tokenized
 
 
 def describe_checkpoint(job: Job, loaded: LoadedModel) -> Checkpoint:

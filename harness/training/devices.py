@@ -12,9 +12,10 @@ from typing import Any, Final
 
 import torch
 
-from harness.environment import Device, available_devices, describe_cpu, installed_torch
-from harness.job import TrialStoppedError
-from harness.trial import Precision
+from harness.machine.facts import available_devices, describe_cpu, installed_torch
+from harness.model.environment import Device
+from harness.model.job import TrialStoppedError
+from harness.model.trial import Precision
 
 _DTYPES: Final = {"bf16": torch.bfloat16, "fp16": torch.float16}
 

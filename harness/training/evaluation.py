@@ -12,12 +12,12 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
-from harness.job import TrialStoppedError
-from harness.results.models import Predictions
+from harness.model.job import TrialStoppedError
+from harness.model.results import Predictions
+from harness.model.trial import Precision
 from harness.training.devices import autocast
 from harness.training.metrics.classification import Classification
 from harness.training.padding import Collator
-from harness.trial import Precision
 
 # Raised whenever the numbers of the metric module could change: reports of different versions do not compare.
 METRIC_VERSION: Final = "classification-1"

@@ -6,23 +6,23 @@ from functools import partial
 
 import torch
 
-from harness.environment import Device
-from harness.job import Job
-from harness.results.models import Epoch, Measurement, measured
+from harness.model.environment import Device
+from harness.model.job import Job
+from harness.model.results import Epoch, Measurement, measured
+from harness.model.trial import Trial
 from harness.training.batching import Batch, plan_epoch
 from harness.training.checkpoints import LoadedModel
-from harness.training.counters import PeakMemory
-from harness.training.engine import Training
-from harness.training.engines import ENGINES
+from harness.training.engines.engine import Training
+from harness.training.engines.registry import ENGINES
 from harness.training.evaluation import predict, score
-from harness.training.flops import EncoderShape
-from harness.training.measuring import StepMeter
-from harness.training.observing import TrainingWatch
+from harness.training.measuring.counters import PeakMemory
+from harness.training.measuring.flops import EncoderShape
+from harness.training.measuring.observing import TrainingWatch
+from harness.training.measuring.phases import PhaseClock
+from harness.training.measuring.probe import MachineProbe
+from harness.training.measuring.steps import StepMeter
 from harness.training.padding import Collator
-from harness.training.phases import PhaseClock
-from harness.training.probe import MachineProbe
-from harness.training.tokenization import Tokenized
-from harness.trial import Trial
+from harness.training.tokenizing.tokens import Tokenized
 
 
 class Fitting:

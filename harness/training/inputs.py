@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from harness.assets.digest import checkpoint_digests, files_sha256
-from harness.job import Job, TrialStoppedError
+from harness.model.job import Job, TrialStoppedError
 
 T = TypeVar("T")
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from harness.model.trial import Padding
 from harness.training.batching import padded_length
-from harness.training.tokenization import TokenizedSplit
-from harness.trial import Padding
+from harness.training.tokenizing.tokens import TokenizedSplit
 
 
 @dataclass(frozen=True, slots=True)

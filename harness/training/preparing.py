@@ -9,14 +9,14 @@ import torch
 from transformers import set_seed
 
 from harness.assets.checkpoint_limits import input_limits
-from harness.job import Job, TrialStoppedError
+from harness.model.job import Job, TrialStoppedError
 from harness.training.batching import padded_length
 from harness.training.checkpoints import LoadedModel, load_model
 from harness.training.data import Corpus
-from harness.training.engines import ENGINES
-from harness.training.last_layer import compute_first_rows
-from harness.training.tokenization import Tokenized, tokenize
-from harness.training.unpadding import unpad
+from harness.training.engines.registry import ENGINES
+from harness.training.tokenizing.tokens import Tokenized, tokenize
+from harness.training.variants.last_layer import compute_first_rows
+from harness.training.variants.unpadding import unpad
 
 
 def prepare_tokens(job: Job, corpus: Corpus) -> Tokenized:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.job import TrialStoppedError
+from harness.model.job import TrialStoppedError
 from harness.training.evaluation import METRIC_VERSION, score
 
 

@@ -10,9 +10,9 @@ import torch
 from transformers.utils.logging import disable_progress_bar
 
 from harness.analysis.observed import breaches
-from harness.environment import describe_environment, physical_cores
-from harness.job import Announce, Job, TrialStoppedError
-from harness.results.models import TrialResult
+from harness.machine.facts import describe_environment, physical_cores
+from harness.model.job import Announce, Job, TrialStoppedError
+from harness.model.results import TrialResult
 from harness.training.checkpoints import LoadedModel
 from harness.training.data import load_corpus
 from harness.training.describing import describe_checkpoint, describe_data, describe_files
@@ -20,13 +20,13 @@ from harness.training.devices import describe_device, open_device
 from harness.training.evaluation import METRIC_VERSION, Score, predictions_of
 from harness.training.fitting import Fitting
 from harness.training.inputs import verify_checkpoint, verify_inputs
-from harness.training.phases import PhaseClock
+from harness.training.measuring.phases import PhaseClock
+from harness.training.measuring.roofline import find_peaks, with_shares
 from harness.training.preparing import prepare_model, prepare_tokens
+from harness.training.proofs.function import prove
 from harness.training.proofs.training import prove_training
-from harness.training.proving import prove
-from harness.training.roofline import find_peaks, with_shares
-from harness.training.tokenization import Tokenized
-from harness.training.tokenizing import measure_tokenizing
+from harness.training.tokenizing.measure import measure_tokenizing
+from harness.training.tokenizing.tokens import Tokenized
 from harness.training.warming import warm
 
 # The fork server looks for both here.

@@ -12,7 +12,7 @@ from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, AutoConfig
 from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
 from harness.assets.digest import checkpoint_digests, files_sha256
-from harness.job import Job
+from harness.model.job import Job
 from harness.training.evaluation import load_metric
 
 

@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel
 
-from harness.job import TrialStoppedError
+from harness.model.job import TrialStoppedError
 
 _SHOWN: Final = 3
 _FLOATS: Final = frozenset({"F64", "F32", "F16", "BF16"})

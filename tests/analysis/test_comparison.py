@@ -8,16 +8,16 @@ import pytest
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 
-from harness.analysis.comparison import compare
-from harness.analysis.comparison_models import Comparison, ComparisonRow
+from harness.analysis.comparison.compare import compare
+from harness.analysis.comparison.models import Comparison, ComparisonRow
 from harness.analysis.parity import function_of
-from harness.analysis.speed import RunVariance
-from harness.environment import Device, Environment
+from harness.analysis.stats.ratios import RunVariance
 from harness.errors import InvalidInputError, NotComparableError
+from harness.model.environment import Device, Environment
+from harness.model.results import Measurement, Parity, Predictions, Report, TrialResult, measured
+from harness.model.suite import Measure
+from harness.model.trial import PaddingStrategy, Task, Train, Trial
 from harness.output.comparison_notes import subtitles
-from harness.results.models import Measurement, Parity, Predictions, Report, TrialResult, measured
-from harness.suite.models import Measure
-from harness.trial import PaddingStrategy, Task, Train, Trial
 from tests.factories import (
     EFFICIENCY,
     make_checkpoint,

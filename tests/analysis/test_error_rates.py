@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.analysis.components import ALPHA
+from harness.analysis.stats.components import ALPHA
 from tools.simulate.rates import SpeedCase, false_alarms, power_as_printed, speed_alarms, wrongly_same
 from tools.simulate.worlds import QualityWorld, SpeedWorld
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.analysis.expected_work import expected_work
+from harness.model.trial import Padding, Train
 from harness.training.batching import plan_epoch
-from harness.trial import Padding, Train
 from tests.factories import make_data, make_trial
 
 lengths = st.lists(st.integers(1, 60), min_size=1, max_size=70)

@@ -10,22 +10,22 @@ from typing import Any, Final
 
 import pytest
 
-from harness.analysis.comparison import compare
-from harness.analysis.gates import check
-from harness.analysis.gates_reading import parse_gate
+from harness.analysis.comparison.compare import compare
+from harness.analysis.gates.check import check
 from harness.analysis.verification import beyond_scores
 from harness.errors import InvalidInputError, NotComparableError
-from harness.results.models import Parity, Report, measured
-from harness.results.reading import load_report
-from harness.results.writing import to_json
+from harness.model.results import Parity, Report, measured
+from harness.store.reading import load_report
+from harness.store.writing import to_json
+from harness.suite.gate_files import parse_gate
 from tests.factories import make_report, make_result, make_trial
-from tests.results.forging import get, put, sealed
+from tests.store.forging import get, put, sealed
 
 ROOT: Final = Path(__file__).parents[2]
 STORED: Final = {
     "minilm": ROOT / "reports" / "samples" / "mrpc-minilm" / "report.json",
     "speed": ROOT / "reports" / "samples" / "mrpc-minilm-speed" / "report.json",
-    "kept": ROOT / "tests" / "results" / "data" / "report-1.json",
+    "kept": ROOT / "tests" / "store" / "data" / "report-1.json",
 }
 
 # A number of a report (`*` is any part of a path) whose change nothing in the file contradicts, and why.

@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import harness
-from harness.analysis.gates import check
-from harness.analysis.gates_models import GateCase, GateReport
-from harness.analysis.gates_reading import parse_gate
-from harness.analysis.speed import RunVariance
-from harness.environment import Device
+from harness.analysis.gates.check import check
+from harness.analysis.gates.models import GateCase, GateReport
+from harness.analysis.stats.ratios import RunVariance
 from harness.errors import InvalidInputError, NotComparableError
-from harness.results.models import Parity, Predictions, Report, TrialResult, measured
-from harness.suite.models import Gate
+from harness.model.environment import Device
+from harness.model.results import Parity, Predictions, Report, TrialResult, measured
+from harness.model.suite import Gate
+from harness.suite.gate_files import parse_gate
 from tests.factories import (
     make_checkpoint,
     make_data,

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.analysis.gates_reading import parse_gate, read_gates
-from harness.analysis.gates_rules import bound_rules, drop_rule
+from harness.analysis.gates.rules import bound_rules, drop_rule
 from harness.errors import InvalidInputError
-from harness.suite.models import Gate
+from harness.model.suite import Gate
+from harness.suite.gate_files import parse_gate, read_gates
 
 
 @pytest.mark.parametrize(

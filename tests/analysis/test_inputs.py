@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from harness.analysis.comparison import compare
-from harness.analysis.gates import check
-from harness.analysis.gates_reading import parse_gate
+from harness.analysis.comparison.compare import compare
+from harness.analysis.gates.check import check
 from harness.analysis.inputs import conflicting_inputs
 from harness.analysis.noise import noise_of
 from harness.analysis.roofline import rooflines
 from harness.analysis.summary import summarize
 from harness.errors import InvalidInputError, NotComparableError
-from harness.output.formats import render
-from harness.results.models import Report, TrialResult, measured
-from harness.trial import Task
+from harness.model.results import Report, TrialResult, measured
+from harness.model.trial import Task
+from harness.output.formats.registry import render
+from harness.suite.gate_files import parse_gate
 from tests.factories import make_checkpoint, make_data, make_predictions, make_report, make_result, make_trial
 
 Change = Callable[[], dict[str, Any]]

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from harness.analysis.components import ALPHA
-from harness.analysis.machine_states import MachineState, add_state, between_run_band, run_variance
-from harness.analysis.speed import Separate, compare_trials
+from harness.analysis.stats.components import ALPHA
+from harness.analysis.stats.machine_states import MachineState, add_state, between_run_band, run_variance
+from harness.analysis.stats.ratios import Separate, compare_trials
 
 Floats = NDArray[np.float64]
 Noise = Callable[[np.random.Generator, tuple[int, ...]], Floats]

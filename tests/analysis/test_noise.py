@@ -12,9 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.analysis.machine_states import run_variance
 from harness.analysis.noise import Noise, accumulated, band, calibrate, noise_of, suite_of
-from harness.analysis.noise_store import (
+from harness.analysis.stats.machine_states import run_variance
+from harness.errors import InvalidInputError
+from harness.model.results import Report
+from harness.model.suite import Suite
+from harness.model.trial import Padding, Train
+from harness.running.calibrations import (
     bands_for,
     clear_noise,
     noise_file,
@@ -23,12 +27,8 @@ from harness.analysis.noise_store import (
     run_variance_for,
     write_noise,
 )
-from harness.errors import InvalidInputError
-from harness.results.models import Report
-from harness.results.writing import to_json
+from harness.store.writing import to_json
 from harness.suite.matrix import expand
-from harness.suite.models import Suite
-from harness.trial import Padding, Train
 from tests.factories import make_environment, make_noise, make_report, make_result, make_suite, make_trial
 
 SPEED = "train_samples_per_second"

@@ -11,8 +11,8 @@ from harness.analysis.parity import (
     limits,
     verdicts,
 )
-from harness.results.models import Parity, TrialResult
-from harness.trial import Precision, Train
+from harness.model.results import Parity, TrialResult
+from harness.model.trial import Precision, Train
 from tests.factories import make_report, make_result, make_trial
 
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from harness.analysis.gates_reading import parse_gate
-from harness.analysis.planning import gate_warnings
-from harness.trial import Trial
+from harness.analysis.gates.planning import gate_warnings
+from harness.model.trial import Trial
+from harness.suite.gate_files import parse_gate
 from tests.factories import make_trial
 
 

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.analysis.comparison import compare
-from harness.analysis.gates import check
-from harness.analysis.gates_reading import parse_gate
+from harness.analysis.comparison.compare import compare
+from harness.analysis.gates.check import check
 from harness.analysis.probes import (
     PROBE_BAND,
     deviations,
@@ -19,11 +18,12 @@ from harness.analysis.probes import (
     probe_band,
     probe_ratios,
 )
-from harness.analysis.speed import RunVariance
-from harness.environment import Device
-from harness.results.models import Report, TrialResult
-from harness.results.writing import to_json
-from harness.trial import PaddingStrategy
+from harness.analysis.stats.ratios import RunVariance
+from harness.model.environment import Device
+from harness.model.results import Report, TrialResult
+from harness.model.trial import PaddingStrategy
+from harness.store.writing import to_json
+from harness.suite.gate_files import parse_gate
 from tests.factories import make_environment, make_probe, make_report, make_result, make_trial
 
 SPEED = "train_real_tokens_per_second"

@@ -5,10 +5,10 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from harness.analysis import resampling
-from harness.analysis.resampling import Case, compare_quality
-from harness.analysis.scoring import scores
-from harness.analysis.statistics import Effect
+from harness.analysis.stats import resampling
+from harness.analysis.stats.resampling import Case, compare_quality
+from harness.analysis.stats.scoring import scores
+from harness.analysis.stats.tests import Effect
 
 Classes = NDArray[np.int64]
 BINARY_METRICS = ("eval_accuracy", "eval_f1", "eval_mcc")

@@ -6,10 +6,10 @@ from typing import Literal
 
 import pytest
 
-from harness.analysis.comparison import compare
-from harness.analysis.speed import RunVariance
-from harness.environment import Device
-from harness.results.models import Report, Session
+from harness.analysis.comparison.compare import compare
+from harness.analysis.stats.ratios import RunVariance
+from harness.model.environment import Device
+from harness.model.results import Report, Session
 from tests.factories import make_environment, make_report, make_result, make_trial
 
 SPEED = "train_real_tokens_per_second"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness.analysis.speed import RunVariance, Separate, compare_trials
+from harness.analysis.stats.ratios import RunVariance, Separate, compare_trials
 
 BEFORE, AFTER = [10.0, 10.4, 9.7, 10.1], [15.2, 15.0, 14.6, 15.9]
 

@@ -9,8 +9,8 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from harness.analysis.components import ALPHA, Components, Part
-from harness.analysis.statistics import Effect, holm, is_equivalent, mcnemar, open_alpha
+from harness.analysis.stats.components import ALPHA, Components, Part
+from harness.analysis.stats.tests import Effect, holm, is_equivalent, mcnemar, open_alpha
 
 COUNTS = st.integers(0, 300)
 P_VALUES = st.lists(st.one_of(st.none(), st.floats(0, 1)), max_size=12)

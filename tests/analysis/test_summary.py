@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from harness.analysis.rows import Failure
 from harness.analysis.summary import estimate, quantile, summarize
-from harness.environment import Device
-from harness.results.models import Parity, TrialResult, measured
-from harness.trial import PaddingStrategy
+from harness.model.environment import Device
+from harness.model.results import Parity, TrialResult, measured
+from harness.model.trial import PaddingStrategy
 from tests.factories import (
     make_checkpoint,
     make_data,

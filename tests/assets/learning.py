@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from harness.assets.corpus import Pair, generate_corpus
 from harness.assets.embedded import checkpoint_folder
+from tools.embedded.corpus import Pair, generate_corpus
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def test_no_printable_text_becomes_unknown() -> None:
 
 def test_the_vocabularies_are_those_the_script_builds(tmp_path: Path) -> None:
     pytest.importorskip("tokenizers")
-    from harness.assets.vocabulary import build_tokenizer, write_tokenizer  # noqa: PLC0415 - light tests are collected without it
+    from tools.embedded.vocabulary import build_tokenizer, write_tokenizer  # noqa: PLC0415 - light tests are collected without it
 
     write_tokenizer(build_tokenizer(cased=True), tmp_path, cased=True, tokenizer_class="BertTokenizer")
     for name in ("tokenizer.json", "vocab.txt", "tokenizer_config.json"):
@@ -100,7 +100,7 @@ def test_random_labels_teach_it_nothing() -> None:
 def test_a_few_steps_of_pretraining_write_a_folder_that_loads(tmp_path: Path) -> None:
     from transformers import AutoModel  # noqa: PLC0415 - light tests are collected without it
 
-    from harness.assets.checkpoints import build_checkpoint  # noqa: PLC0415 - light tests are collected without it
+    from tools.embedded.checkpoints import build_checkpoint  # noqa: PLC0415 - light tests are collected without it
 
     build_checkpoint("distilbert", tmp_path, steps=(2, 2), say=lambda _: None)
     check_folder("distilbert", tmp_path)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.assets.corpus import DISAGREEMENT, SPLITS, Pair, generate_corpus, generate_pairs
 from harness.assets.embedded import checkpoint_folder, corpus_files
+from tools.embedded.corpus import DISAGREEMENT, SPLITS, Pair, generate_corpus, generate_pairs
 
 MRPC_SPLITS = {"train": 3668, "validation": 408, "test": 1725}
 

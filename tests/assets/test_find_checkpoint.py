@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from harness.assets.models import AssetsMode, ResolvedCheckpoint
 from harness.assets.resolve import find_checkpoint, peek_checkpoint
 from harness.errors import InvalidInputError, UnavailableError
+from harness.model.assets import AssetsMode, ResolvedCheckpoint
 from tests.assets.hub_layout import CHECKPOINT, COMMIT, OTHER_COMMIT, WEIGHTS, FakeHub, cache_repo
 
 

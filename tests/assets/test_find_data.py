@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from harness.assets.find_data import local_data, source_of
-from harness.assets.models import AssetsMode, ResolvedData
 from harness.assets.resolve import find_data
 from harness.errors import InvalidInputError, UnavailableError
-from harness.trial import Task
+from harness.model.assets import AssetsMode, ResolvedData
+from harness.model.trial import Task
 from tests.assets.hub_layout import COMMIT, cache_repo
 
 MRPC = {f"mrpc/{split}-00000-of-00001.parquet": b"PAR1" for split in ("train", "validation", "test")}

@@ -7,7 +7,7 @@ import pytest
 from harness.assets.hub import default_hub
 from harness.assets.resolve import find_checkpoint, find_data
 from harness.errors import UnavailableError
-from harness.trial import Task
+from harness.model.trial import Task
 from tests.assets.hub_layout import CHECKPOINT, COMMIT, FakeHub
 
 MRPC = {f"mrpc/{split}-00000-of-00001.parquet": b"PAR1" for split in ("train", "validation", "test")}

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from harness.assets import packages
-from harness.assets.models import AssetsMode
 from harness.assets.packages import (
     PACKAGED,
     Download,
@@ -19,6 +18,7 @@ from harness.assets.packages import (
 )
 from harness.assets.resolve import find_checkpoint, peek_checkpoint
 from harness.errors import InvalidInputError, UnavailableError
+from harness.model.assets import AssetsMode
 from tests.assets.hub_layout import WEIGHTS
 
 INSIDE = "some_package/model"

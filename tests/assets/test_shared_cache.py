@@ -21,7 +21,7 @@ from harness.assets import places
 from harness.assets.embedded import checkpoint_folder
 from harness.assets.packages import PACKAGED, Packaged, fetch_packaged, packaged_folder
 from harness.assets.places import blocked_part, cache_root
-from harness.training.peaks import kept_peak
+from harness.training.measuring.peaks import kept_peak
 
 NOBODY = 65534
 FILES = {"config.json": b"{}", "vocab.txt": b"[PAD]\n"}
@@ -94,7 +94,7 @@ def test_an_entry_is_readable_as_the_umask_allows(shared: Path, umask: int, mode
 @pytest.mark.heavy
 def test_tokens_are_readable_as_the_umask_allows(shared: Path) -> None:
     from harness.training.data import Corpus, Split  # noqa: PLC0415 - the other tests need no torch
-    from harness.training.tokenization import tokenize  # noqa: PLC0415 - as above
+    from harness.training.tokenizing.tokens import tokenize  # noqa: PLC0415 - as above
 
     split = Split([("the cat sat", "a dog ran on"), ("it was", "not")], [1, 0])
     tokenize(
@@ -146,7 +146,7 @@ def test_a_part_that_is_another_users_gives_a_private_cache_with_a_note(shared: 
 @needs_root
 @pytest.mark.heavy
 def test_tokens_that_another_user_wrote_for_nobody_else_are_not_used(shared: Path) -> None:
-    from harness.training.token_cache import Shape, UnusableEntryError, read_entry  # noqa: PLC0415 - as above
+    from harness.training.tokenizing.token_cache import Shape, UnusableEntryError, read_entry  # noqa: PLC0415 - as above
 
     entry = shared / "tokens" / "0.tokens"
     entry.parent.mkdir()

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import pytest
 
-from harness.environment import describe_environment
-from harness.git_state import describe_git
+from harness.machine.facts import describe_environment
+from harness.machine.git_state import describe_git
 
 _MOST_RAW_ROUNDS: Final = 200
 

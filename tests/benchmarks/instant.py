@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from harness.job import Announce, Job, Progress
-from harness.results.models import TrialResult
-from tests.execution.runners import completed
+from harness.model.job import Announce, Job, Progress
+from harness.model.results import TrialResult
 from tests.factories import make_measurements, make_predictions
+from tests.running.runners import completed
 
 # What one epoch of MRPC at batch 8 leaves behind: 458 steps, 408 pairs of logits.
 _PREDICTIONS: Final = make_predictions(examples=408)

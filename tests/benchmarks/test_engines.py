@@ -16,10 +16,10 @@ from typing import Any, Final
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from harness.analysis.naming import labels
-from harness.analysis.speed import compare_trials
+from harness.analysis.stats.ratios import compare_trials
 from harness.assets.embedded import checkpoint_folder
-from harness.environment import physical_cores
-from harness.results.reading import load_report
+from harness.machine.facts import physical_cores
+from harness.store.reading import load_report
 from tests.benchmarks.measured import REPOSITORY
 from tests.benchmarks.test_overhead import timed, write_glue
 

@@ -21,10 +21,10 @@ import pyarrow.parquet as pq
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from harness.assets.embedded import checkpoint_folder, corpus_files
-from harness.environment import physical_cores
-from harness.results.models import TrialResult
-from harness.results.reading import load_report
-from harness.trial import Engine
+from harness.machine.facts import physical_cores
+from harness.model.results import TrialResult
+from harness.model.trial import Engine
+from harness.store.reading import load_report
 from tests.benchmarks.measured import REPOSITORY
 
 TRIALS: Final = 12

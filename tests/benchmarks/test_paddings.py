@@ -15,11 +15,11 @@ from transformers import DataCollatorWithPadding
 
 from harness.assets.embedded import checkpoint_folder
 from harness.assets.resolve import find_data
+from harness.model.trial import Padding, PaddingStrategy, Task
 from harness.training.batching import Batch, plan_epoch
 from harness.training.data import load_corpus
 from harness.training.padding import Collator
-from harness.training.tokenization import Tokenized, load_tokenizer, tokenize
-from harness.trial import Padding, PaddingStrategy, Task
+from harness.training.tokenizing.tokens import Tokenized, load_tokenizer, tokenize
 
 CHECKPOINT = "embedded/bert-uncased"
 BATCH_SIZE = 8

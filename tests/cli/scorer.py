@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 
-from harness.analysis.scoring import cross_entropies, scores
+from harness.analysis.stats.scoring import cross_entropies, scores
 
 
 def main() -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from harness import __version__
-from harness.results.models import Report
-from harness.results.reading import load_report
-from tests.execution.fakes import REPOSITORY, RUNNERS, environ
+from harness.model.results import Report
+from harness.store.reading import load_report
+from tests.running.fakes import REPOSITORY, RUNNERS, environ
 
 SPEED_GATE = "gates: [{metric: train_real_tokens_per_second, max_drop: 20%}]\n"
 
@@ -294,7 +294,7 @@ def test_another_version_of_the_code_starts_a_session_of_its_own(tmp_path: Path)
     for _ in range(2):
         assert ab(suite, "--base", checkout, "--rerun", "failed", cwd=tmp_path).returncode == 0
     assert len(list(tmp_path.glob("reports/ab-*"))) == 1
-    (checkout / "harness" / "words.py").write_text("")
+    (checkout / "harness" / "unused.py").write_text("")
     assert ab(suite, "--base", checkout, "--rerun", "failed", cwd=tmp_path).returncode == 0
     assert len(list(tmp_path.glob("reports/ab-*"))) == 2
 

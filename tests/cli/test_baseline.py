@@ -9,9 +9,9 @@ import pytest
 
 from harness.cli import main
 from harness.errors import NotComparableError
-from harness.results.baselines import find_baseline
-from harness.results.reading import load_report
-from harness.results.writing import to_json
+from harness.store.baselines import find_baseline
+from harness.store.reading import load_report
+from harness.store.writing import to_json
 from tests.factories import make_report, make_result, make_trial
 
 Run = Callable[..., tuple[int, str, str]]

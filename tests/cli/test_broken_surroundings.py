@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.results.reading import load_report
-from harness.results.run_directory import open_run
-from tests.execution.fakes import command, environ, only_report, start, wait_for_none_in, write_suite
+from harness.store.reading import load_report
+from harness.store.run_directory import open_run
+from tests.running.fakes import command, environ, only_report, start, wait_for_none_in, write_suite
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.analysis.noise_store import read_noise
-from tests.execution.fakes import RUNNERS, environ, write_suite
+from harness.running.calibrations import read_noise
+from tests.running.fakes import RUNNERS, environ, write_suite
 
 
 def calibrate(*arguments: str | Path, cwd: Path, runner: str = "good") -> subprocess.CompletedProcess[str]:

@@ -15,14 +15,14 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from harness.analysis.gates_models import GateReport
-from harness.analysis.gates_reading import parse_gate
-from harness.analysis.noise_store import write_noise
+from harness.analysis.gates.models import GateReport
 from harness.cli import main
 from harness.cli.run import judge
-from harness.environment import Cpu
-from harness.results.models import Report
-from harness.results.writing import to_json
+from harness.model.environment import Cpu
+from harness.model.results import Report
+from harness.running.calibrations import write_noise
+from harness.store.writing import to_json
+from harness.suite.gate_files import parse_gate
 from tests.factories import (
     make_data,
     make_environment,
@@ -33,7 +33,7 @@ from tests.factories import (
     make_trial,
 )
 from tests.output.hostile import HOSTILE
-from tests.results.test_reading import KINDS, MUTATIONS
+from tests.store.test_reading import KINDS, MUTATIONS
 
 Check = Callable[..., tuple[int, str, str]]
 

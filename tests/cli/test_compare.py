@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from harness.analysis.comparison_models import Comparison
-from harness.analysis.noise_store import write_noise
-from harness.environment import Device
-from harness.results.models import Report
-from harness.results.writing import to_json
-from harness.trial import PaddingStrategy
+from harness.analysis.comparison.models import Comparison
+from harness.model.environment import Device
+from harness.model.results import Report
+from harness.model.trial import PaddingStrategy
+from harness.running.calibrations import write_noise
+from harness.store.writing import to_json
 from tests.factories import make_environment, make_noise, make_report, make_result, make_trial
 
 Write = Callable[..., Path]

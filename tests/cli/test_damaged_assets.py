@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.assets.packages import PACKAGED
-from tests.execution.fakes import REPOSITORY, command, environ, write_suite
+from tests.running.fakes import REPOSITORY, command, environ, write_suite
 
 EMBEDDED = "harness/assets/embedded_files"
 

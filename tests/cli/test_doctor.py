@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.execution.fakes import environ
+from tests.running.fakes import environ
 
 
 def doctor(*arguments: str, cwd: Path, **changes: str) -> subprocess.CompletedProcess[str]:

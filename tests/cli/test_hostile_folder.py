@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.assets.packages import PACKAGED
-from tests.execution.fakes import RUNNERS, environ, only_report, write_suite
+from tests.running.fakes import RUNNERS, environ, only_report, write_suite
 from tests.test_environment import run_git
 
 MODULES: tuple[str, ...] = (

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from harness.cli import main
-from harness.results.reading import UNSEALED, load_report
-from harness.results.writing import to_json
+from harness.store.reading import UNSEALED, load_report
+from harness.store.writing import to_json
 from tests.factories import make_report, make_result, make_trial
-from tests.results.forging import get, put, sealed
+from tests.store.forging import get, put, sealed
 
 Run = Callable[..., tuple[int, str, str]]
 REPORT = make_report([make_result(make_trial("dynamic", seed), examples=6) for seed in range(2)])

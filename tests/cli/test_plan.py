@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main, plan
-from harness.environment import installed_torch
-from harness.trial import Padding, Trial
+from harness.machine.facts import installed_torch
+from harness.model.trial import Padding, Trial
 from tests.suite.suite_texts import SMALL
 
 SUITES = Path(__file__).parents[2] / "suites"

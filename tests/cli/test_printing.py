@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from harness.cli.printing import print_stored
-from harness.output.json_text import to_json_text
-from harness.results.writing import to_json
+from harness.output.formats.json_text import to_json_text
+from harness.store.writing import to_json
 from tests.output.hostile import HOSTILE, hostile_report
 
 

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.execution.fakes import environ
+from tests.running.fakes import environ
 
 SUITE = """
 name: mine
@@ -21,7 +21,7 @@ def prove(folder: Path, paddings: str) -> subprocess.CompletedProcess[str]:
     suite = folder / "suite.yaml"
     suite.write_text(SUITE.format(paddings=paddings))
     command = [sys.executable, "-m", "harness", "prove", str(suite), "--assets", "embedded"]
-    command += ["--runner", "tests.execution.runners:proving"]
+    command += ["--runner", "tests.running.runners:proving"]
     return subprocess.run(command, cwd=folder, env=environ(), capture_output=True, text=True, check=False)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.execution.fakes import REPOSITORY, environ, only_report
+from tests.running.fakes import REPOSITORY, environ, only_report
 
 pytestmark = pytest.mark.heavy
 

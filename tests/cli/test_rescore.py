@@ -10,11 +10,11 @@ import pytest
 
 from harness.analysis.rescoring import SCORED, Score, Scores, set_beside, to_score, with_scores
 from harness.errors import InvalidInputError
-from harness.results.models import Report, TrialResult, measured
-from harness.results.reading import load_report
-from harness.results.writing import to_json
-from tests.execution.fakes import environ
+from harness.model.results import Report, TrialResult, measured
+from harness.store.reading import load_report
+from harness.store.writing import to_json
 from tests.factories import make_report, make_result, make_trial
+from tests.running.fakes import environ
 
 
 def rescore(

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.results.models import Report
-from harness.results.writing import to_json
-from tests.execution.fakes import command, environ, only_report, start, write_suite
+from harness.model.results import Report
+from harness.store.writing import to_json
+from tests.running.fakes import command, environ, only_report, start, write_suite
 
 
 @pytest.fixture(autouse=True)

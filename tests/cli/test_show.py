@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from harness.output.tables import to_table
-from harness.results.reading import load_report
-from harness.results.writing import to_json
+from harness.store.reading import load_report
+from harness.store.writing import to_json
 from tests.factories import make_report
 
 REPORT = make_report()

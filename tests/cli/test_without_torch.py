@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.execution.fakes import REPOSITORY, RUNNERS, environ, write_suite
+from tests.running.fakes import REPOSITORY, RUNNERS, environ, write_suite
 
 CUDA = ("-o", "matrix.device=[cuda]")
 

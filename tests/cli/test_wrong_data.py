@@ -125,7 +125,7 @@ CASES = [(name, ending) for name, (endings, _, _) in DEFECTS.items() for ending 
 def refuse(command: str, suite: Path, capsys: pytest.CaptureFixture[str]) -> str:
     """Standard error of a command that must end with 2 and write nothing."""
     reports = suite.parent / "reports"
-    more = ["--assets", "auto", "--no-parity", "--runner", "tests.execution.runners:good"]
+    more = ["--assets", "auto", "--no-parity", "--runner", "tests.running.runners:good"]
     more += ["--reports", str(reports)]
     with pytest.raises(SystemExit) as ended:
         main([command, str(suite), *(more if command == "run" else ())])

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from harness.assets.find_data import find_data
-from harness.assets.models import ResolvedData
 from harness.data.checking import check_data, plan_data, remarks_of
 from harness.data.corpus import Corpus, DuplicateRows, count_duplicates
 from harness.data.mrpc import is_published
 from harness.data.problems import InvalidDataError
 from harness.data.reading import read_corpus
-from harness.trial import Task
+from harness.model.assets import ResolvedData
+from harness.model.trial import Task
 from tests.data.sets import GOOD, labelled, read_rows, resolved
 
 pytestmark = pytest.mark.mrpc

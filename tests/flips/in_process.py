@@ -8,16 +8,16 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from harness.environment import installed_torch
-from harness.execution.executor import Ended, Event
-from harness.execution.judging import Ending, judge
-from harness.execution.options import Seams
-from harness.execution.preflight import Machine
-from harness.execution.trial_files import prepare_folder, result_left
-from harness.execution.worker import work
-from harness.job import Job, RunTrial
-from harness.results.models import TrialResult
-from harness.results.trial_folder import keep_result
+from harness.machine.facts import installed_torch
+from harness.model.job import Job, RunTrial
+from harness.model.results import TrialResult
+from harness.running.executor import Ended, Event
+from harness.running.options import Seams
+from harness.running.preflight import Machine
+from harness.running.workers.judging import Ending, judge
+from harness.running.workers.trial_files import prepare_folder, result_left
+from harness.running.workers.worker import work
+from harness.store.trial_folder import keep_result
 
 
 class InProcess:

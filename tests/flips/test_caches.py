@@ -29,7 +29,7 @@ CORPUS = Corpus(PAIRS, PAIRS, ("no", "yes"), "0" * 64)
 def test_a_damaged_entry_of_the_token_cache_is_tokenised_again(
     tmp_path: Path, flips: Flips, tally: Count
 ) -> None:
-    from harness.training.tokenization import Tokenized, tokenize  # noqa: PLC0415 - collected without torch
+    from harness.training.tokenizing.tokens import Tokenized, tokenize  # noqa: PLC0415 - collected without torch
 
     def tokens() -> Tokenized:
         return tokenize(CORPUS, checkpoint_folder("embedded/bert-uncased"), 64, tmp_path)
@@ -61,7 +61,7 @@ def test_a_damaged_entry_of_the_token_cache_is_tokenised_again(
 
 
 def test_a_damaged_peak_is_measured_again(tmp_path: Path, flips: Flips, tally: Count) -> None:
-    from harness.training.peaks import kept_peak  # noqa: PLC0415 - as above
+    from harness.training.measuring.peaks import kept_peak  # noqa: PLC0415 - as above
 
     def peak(measured: float) -> float:
         # Within the minutes for which a peak counts, and later than it was seen.

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from harness.api import RunOptions, run_suite
 from harness.assets.embedded import checkpoint_folder
 from harness.errors import HarnessError
-from harness.results.models import TrialResult
-from harness.runs import RunOptions, run_suite
-from harness.suite.models import Measure, Suite
-from harness.trial import Task, Train
+from harness.model.results import TrialResult
+from harness.model.suite import Measure, Suite
+from harness.model.trial import Task, Train
 from tests.factories import make_suite
 from tests.flips.command_line import harness
 from tests.flips.damage import Outcome, damage_each

@@ -15,8 +15,8 @@ import pytest
 from harness.data.corpus import Corpus
 from harness.data.reading import read_corpus
 from harness.errors import HarnessError
-from harness.execution.preflight import RealAssets
-from harness.trial import Task
+from harness.model.trial import Task
+from harness.running.preflight import RealAssets
 from tests.flips.damage import Outcome, damage_each
 
 Flips = Callable[[float], range]

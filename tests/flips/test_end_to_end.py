@@ -13,11 +13,11 @@ from typing import Final
 import pytest
 
 from harness.assets.embedded import checkpoint_folder
-from harness.results.models import Report, TrialResult
-from harness.results.reading import load_report
-from tests.execution.fakes import environ
+from harness.model.results import Report, TrialResult
+from harness.store.reading import load_report
 from tests.flips.damage import Outcome, damage_each
 from tests.flips.test_checkpoints import digests, write_words
+from tests.running.fakes import environ
 
 pytestmark = pytest.mark.heavy
 

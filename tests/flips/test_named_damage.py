@@ -8,12 +8,12 @@ from typing import Final
 
 import pytest
 
-from harness.results.reading import NewerSchemaError
-from harness.runs import RunOptions, run_suite
-from harness.suite.models import Suite
-from tests.execution import runners
-from tests.execution.fakes import Watcher, fake_suite
+from harness.api import RunOptions, run_suite
+from harness.model.suite import Suite
+from harness.store.reading import NewerSchemaError
 from tests.flips.in_process import in_process
+from tests.running import runners
+from tests.running.fakes import Watcher, fake_suite
 
 SUITE: Final = fake_suite((0, 1))
 EDITED: Final = fake_suite((0, 1, 2))

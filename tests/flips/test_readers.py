@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from harness.analysis.noise_store import read_noise, write_noise
 from harness.errors import InvalidInputError
-from harness.results.finishing import is_finished
-from harness.results.reading import load_report
-from harness.results.run_directory import RunDirectory, create_run, open_run
-from harness.results.trial_folder import read_result, write_result
-from harness.training.peaks import kept_peak
+from harness.running.calibrations import read_noise, write_noise
+from harness.store.finishing import is_finished
+from harness.store.reading import load_report
+from harness.store.run_directory import RunDirectory, create_run, open_run
+from harness.store.trial_folder import read_result, write_result
+from harness.training.measuring.peaks import kept_peak
 from tests.factories import STARTED, make_report
 from tests.flips.damage import Outcome, damage_each
 from tests.flips.test_reports import calibration
-from tests.results.storing import PLAN, RESULTS
+from tests.store.storing import PLAN, RESULTS
 
 Flips = Callable[[float], range]
 Count = Callable[[str, Outcome], None]

@@ -11,14 +11,14 @@ from typing import Final
 import pytest
 
 from harness.analysis.noise import Noise, band
-from harness.analysis.noise_store import write_noise
 from harness.assets.places import wanted_cache_root
-from harness.results.writing import to_json
-from harness.suite.models import Gate
-from tests.execution.fakes import REPOSITORY
+from harness.model.suite import Gate
+from harness.running.calibrations import write_noise
+from harness.store.writing import to_json
 from tests.factories import STARTED, make_report, make_suite, make_trial
 from tests.flips.command_line import Said, harness
 from tests.flips.damage import Outcome, damage_each
+from tests.running.fakes import REPOSITORY
 
 Flips = Callable[[float], range]
 Count = Callable[[str, Outcome], None]

@@ -10,15 +10,15 @@ from typing import Any, Final
 
 import pytest
 
+from harness.api import RunOptions, run_suite
 from harness.errors import HarnessError
-from harness.execution.trial_files import JOB
-from harness.results.models import Report
-from harness.runs import RunOptions, run_suite
-from harness.suite.models import Suite
-from tests.execution import runners
-from tests.execution.fakes import Watcher, fake_suite, run_fake
+from harness.model.results import Report
+from harness.model.suite import Suite
+from harness.running.workers.trial_files import JOB
 from tests.flips.damage import Outcome, damage_each, draw_damage
 from tests.flips.in_process import in_process
+from tests.running import runners
+from tests.running.fakes import Watcher, fake_suite, run_fake
 
 Flips = Callable[[float], range]
 Count = Callable[[str, Outcome], None]

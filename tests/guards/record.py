@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from harness.results.reading import load_report
-from harness.results.writing import to_json
+from harness.store.reading import load_report
+from harness.store.writing import to_json
 from harness.suite.matrix import expand
 from harness.suite.reading import load_suite
 
@@ -22,7 +22,7 @@ RECORDED: Final = Path(__file__).parent / "recorded"
 DEVICES: Final = ("cuda:0", "cpu")
 SCHEMAS: Final = ("suite", "report", "comparison", "check")
 REPORTS: Final = (
-    ROOT / "tests" / "results" / "data" / "report-1.json",
+    ROOT / "tests" / "store" / "data" / "report-1.json",
     *sorted((ROOT / "reports" / "samples").glob("*/report.json")),
 )
 

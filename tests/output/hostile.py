@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from harness.environment import Cpu, Device
-from harness.git_state import Git
-from harness.results.models import Report, TrialResult, measured, unmeasured
-from harness.trial import Task
+from harness.model.environment import Cpu, Device, Git
+from harness.model.results import Report, TrialResult, measured, unmeasured
+from harness.model.trial import Task
 from tests.factories import (
     make_checkpoint,
     make_data,

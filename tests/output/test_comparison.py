@@ -9,14 +9,14 @@ from xml.etree import ElementTree as ET
 import pytest
 from markdown_it import MarkdownIt
 
-from harness.analysis.comparison import compare
-from harness.analysis.comparison_models import Comparison
-from harness.analysis.speed import RunVariance
+from harness.analysis.comparison.compare import compare
+from harness.analysis.comparison.models import Comparison
+from harness.analysis.stats.ratios import RunVariance
+from harness.model.results import Report
+from harness.model.trial import Train
 from harness.output.comparison import COMPARISON_FORMATS, comparison_table
 from harness.output.comparison_notes import MOST_NOTES
 from harness.output.tables import plain
-from harness.results.models import Report
-from harness.trial import Train
 from tests.factories import make_report, make_result, make_trial
 from tests.output.hostile import HOSTILE, hostile_report
 

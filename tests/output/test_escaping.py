@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from harness.output.cases import Case
-from harness.output.github import command_message, command_property
-from harness.output.html import html_text
-from harness.output.json_text import safe_json
-from harness.output.junit import to_junit
-from harness.output.markdown import markdown_text
+from harness.output.formats.github import command_message, command_property
+from harness.output.formats.html import html_text
+from harness.output.formats.json_text import safe_json
+from harness.output.formats.junit import to_junit
+from harness.output.formats.markdown import markdown_text
+from harness.output.formats.spreadsheet import csv_cell
 from harness.output.safe_text import safe_text
-from harness.output.spreadsheet import csv_cell
 
 SIGNS = "\\`*_{}[]<>()#+-=.!|~$@:&;/\"'% \n\t0a"
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=40) | st.text(SIGNS, max_size=20)

@@ -15,17 +15,17 @@ from markdown_it import MarkdownIt
 
 from harness.analysis.summary import summarize
 from harness.errors import InvalidInputError
-from harness.metrics import METRICS
+from harness.model.metrics import METRICS
+from harness.model.results import Report
 from harness.output.cases import Case
 from harness.output.document import history
-from harness.output.formats import ENDINGS, FORMATS, format_of, render
-from harness.output.github import to_annotations
-from harness.output.html import to_html
-from harness.output.junit import to_junit
-from harness.output.markdown import to_markdown
-from harness.output.pytest_benchmark import to_pytest_benchmark
-from harness.output.spreadsheet import to_csv
-from harness.results.models import Report
+from harness.output.formats.github import to_annotations
+from harness.output.formats.html import to_html
+from harness.output.formats.junit import to_junit
+from harness.output.formats.markdown import to_markdown
+from harness.output.formats.pytest_benchmark import to_pytest_benchmark
+from harness.output.formats.registry import ENDINGS, FORMATS, format_of, render
+from harness.output.formats.spreadsheet import to_csv
 from tests.factories import make_checkpoint, make_report, make_result, make_trial
 
 

@@ -8,11 +8,11 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from harness.analysis.gates_models import CaseKind, CaseVerdict, GateCase, GateReport, OnUnsure, Outcome
+from harness.analysis.gates.models import CaseKind, CaseVerdict, GateCase, GateReport, OnUnsure, Outcome
 from harness.errors import InvalidInputError, NotComparableError
+from harness.output.formats.github import MOST_OF_A_KIND
 from harness.output.gates import GATE_FORMATS, verdict_line
 from harness.output.gates_failure import failure, failure_line
-from harness.output.github import MOST_OF_A_KIND
 
 
 def case(

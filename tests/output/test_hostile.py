@@ -12,15 +12,21 @@ import pytest
 from markdown_it import MarkdownIt
 from rich.console import Console
 
-from harness.output.formats import FORMATS, render
-from harness.output.github import active, command_message, command_property, step_summary, to_annotations
-from harness.output.html import html_text
-from harness.output.json_text import safe_json, to_json_text
-from harness.output.markdown import markdown_text
+from harness.model.results import Report
+from harness.output.formats.github import (
+    active,
+    command_message,
+    command_property,
+    step_summary,
+    to_annotations,
+)
+from harness.output.formats.html import html_text
+from harness.output.formats.json_text import safe_json, to_json_text
+from harness.output.formats.markdown import markdown_text
+from harness.output.formats.registry import FORMATS, render
+from harness.output.formats.spreadsheet import csv_cell
 from harness.output.safe_text import safe_text
-from harness.output.spreadsheet import csv_cell
 from harness.output.tables import make_console, report_table
-from harness.results.models import Report
 from tests.output.hostile import HOSTILE, hostile_report
 
 TEXT_FORMATS = [name for name in FORMATS if name != "json"]

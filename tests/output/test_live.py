@@ -12,11 +12,11 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console
 
-from harness.job import Progress
+from harness.model.job import Progress
+from harness.model.results import Status, TrialResult, measured
+from harness.model.trial import Padding, PaddingStrategy, Trial
 from harness.output.live import LiveView, PlainView, View, draw, view
 from harness.output.progress import RunState, describe_progress, seconds_left, trial_seconds
-from harness.results.models import Status, TrialResult, measured
-from harness.trial import Padding, PaddingStrategy, Trial
 from tests.output.hostile import HOSTILE
 
 
@@ -167,7 +167,7 @@ def test_hostile_names_reach_no_stream_unescaped(make: Callable[[io.StringIO], V
 
 _INTERRUPTED = """
 import sys
-from harness.job import Progress
+from harness.model.job import Progress
 from harness.output.live import LiveView, view
 from tests.factories import make_trial
 watching = view(sys.stderr, interactive=sys.stderr.isatty())

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.output.numbers import NOTHING, count, duration, percent, points, rate, significant, size
+from harness.output.numbers import NOTHING, duration, percent, points, rate, significant, size
+from harness.words import count
 
 
 @pytest.mark.parametrize(

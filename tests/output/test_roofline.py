@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from harness.analysis.roofline import rooflines
-from harness.output.formats import render
+from harness.model.results import Measurement, Report, TrialResult, measured, unmeasured
+from harness.output.formats.registry import render
 from harness.output.tables import plain, report_table, to_table, to_table_with_roofline
-from harness.results.models import Measurement, Report, TrialResult, measured, unmeasured
 from tests.factories import make_report, make_result, make_trial
 
 PEAKS = (

@@ -9,15 +9,15 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from harness.environment import Device
-from harness.output.formats import render
-from harness.output.html import to_html
-from harness.output.markdown import to_markdown
+from harness.model.environment import Device
+from harness.model.results import Duplicates, Report, Session, TrialResult, measured
+from harness.model.trial import PaddingStrategy
+from harness.output.formats.html import to_html
+from harness.output.formats.markdown import to_markdown
+from harness.output.formats.registry import render
 from harness.output.remarks import constants
 from harness.output.tables import plain, report_table, to_table
-from harness.results.models import Duplicates, Report, Session, TrialResult, measured
-from harness.results.writing import to_json
-from harness.trial import PaddingStrategy
+from harness.store.writing import to_json
 from tests.factories import (
     make_checkpoint,
     make_data,

@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from harness.analysis.comparison import compare
-from harness.analysis.gates import check
+from harness.analysis.comparison.compare import compare
+from harness.analysis.gates.check import check
 from harness.analysis.summary import summarize
-from harness.output.formats import render
+from harness.model.results import Report, TrialResult, measured, unmeasured
+from harness.model.suite import Gate
+from harness.model.trial import Tokenization, Tokenizer
+from harness.output.formats.registry import render
 from harness.output.progress import describe_result
 from harness.output.proofs import summary
 from harness.output.tables import to_table
-from harness.results.models import Report, TrialResult, measured, unmeasured
-from harness.suite.models import Gate
-from harness.trial import Tokenization, Tokenizer
 from tests.factories import make_data, make_report, make_result, make_suite, make_trial
 
 MIB = 2**20

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from harness.errors import InvalidInputError
-from harness.suite.models import Suite
+from harness.model.suite import Suite
 from harness.suite.reading import parse_suite
 
 MATRIX = "matrix: {checkpoint: [bert-base-uncased], padding: [dynamic], device: [cpu]}"

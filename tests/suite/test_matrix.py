@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 
 from harness.errors import InvalidInputError
+from harness.model.suite import Suite
+from harness.model.trial import Padding, Train, Trial
 from harness.suite.matrix import count_trials, expand
-from harness.suite.models import Suite
 from harness.suite.reading import parse_suite
-from harness.trial import Padding, Train, Trial
 
 CPU = ("cpu",)
 TWO_GPUS = ("cuda:0", "cuda:1", "cpu")

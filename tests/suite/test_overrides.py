@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness.suite.models import Suite
-from harness.trial import Task
+from harness.model.suite import Suite
+from harness.model.trial import Task
 from tests.suite.suite_texts import SMALL, refusal_with, refusals, suite_with
 
 

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import InvalidInputError
-from harness.frozen import Frozen
+from harness.model.frozen import Frozen
+from harness.model.suite import Suite
+from harness.model.trial import Padding, Task, Train, Trial
 from harness.suite.matrix import expand
-from harness.suite.models import Suite
 from harness.suite.reading import parse_suite
-from harness.trial import Padding, Task, Train, Trial
 from tests.suite.suite_texts import SMALL
 
 PIECES = st.sampled_from(

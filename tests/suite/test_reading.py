@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from harness.errors import InvalidInputError
-from harness.suite.models import Gate
+from harness.model.suite import Gate
+from harness.model.trial import Task, Train
 from harness.suite.reading import parse_suite
-from harness.trial import Task, Train
 from tests.suite.suite_texts import MATRIX, SMALL, refusal, refusal_with, refusals, suite_with
 
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from harness.model.trial import Padding, Tokenization, Trial
 from harness.suite.matrix import expand
 from harness.suite.reading import parse_suite
-from harness.trial import Padding, Tokenization, Trial
 from tests.suite.suite_texts import refusal, refusals
 
 SMALL = "name: small\nmatrix: {{checkpoint: [a], tokenization: [whole, map]{rest}\n"

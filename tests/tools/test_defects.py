@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.execution.fakes import REPOSITORY, environ
+from tests.running.fakes import REPOSITORY, environ
 from tools.defects.catalogue import DEFECTS, FAST, Defect
 from tools.defects.run import SURVIVORS, plant
 

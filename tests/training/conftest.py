@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from harness.assets.models import ResolvedCheckpoint, ResolvedData
-from harness.job import Job, Progress
-from harness.suite.models import Measure
-from harness.trial import Padding, Train, Trial
+from harness.model.assets import ResolvedCheckpoint, ResolvedData
+from harness.model.job import Job, Progress
+from harness.model.suite import Measure
+from harness.model.trial import Padding, Train, Trial
 
 WORDS = (
     *("the", "a", "cat", "dog", "sat", "ran", "on", "under", "mat", "hat", "big", "small"),

@@ -6,10 +6,10 @@ import pytest
 from accelerate.state import AcceleratorState
 
 from harness.analysis.parity import verdict_of
-from harness.job import Job, TrialStoppedError
-from harness.results.models import TrialResult
+from harness.model.job import Job, TrialStoppedError
+from harness.model.results import TrialResult
+from harness.model.trial import Attention, Engine, PaddingStrategy
 from harness.training.run_trial import run_trial
-from harness.trial import Attention, Engine, PaddingStrategy
 from tests.training.conftest import MakeJob, quietly
 
 pytestmark = pytest.mark.heavy

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.model.trial import Padding, PaddingStrategy
 from harness.training.batching import plan_epoch
-from harness.trial import Padding, PaddingStrategy
 
 STRATEGIES: list[PaddingStrategy] = ["static", "dynamic", "bucketed", "unpadded"]
 lengths_of = st.lists(st.integers(3, 128), min_size=1, max_size=200).map(np.array)

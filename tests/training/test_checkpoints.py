@@ -9,9 +9,9 @@ import torch
 import transformers
 from transformers import RobertaConfig, RobertaForSequenceClassification
 
-from harness.job import TrialStoppedError
+from harness.model.job import TrialStoppedError
+from harness.model.trial import Attention
 from harness.training.checkpoints import load_model, model_columns
-from harness.trial import Attention
 
 pytestmark = pytest.mark.heavy
 LABELS = ("no", "yes")

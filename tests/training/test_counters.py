@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.training.counters import energy_counter
+from harness.training.measuring.counters import energy_counter
 
 pytestmark = pytest.mark.heavy
 CPU = torch.device("cpu")

@@ -14,11 +14,12 @@ import torch
 from torch import nn
 
 from harness.analysis.parity import verdict_of
-from harness.job import Job, Progress, TrialStoppedError
-from harness.results.models import TrialResult
-from harness.training import loop_engine
+from harness.model.job import Job, Progress, TrialStoppedError
+from harness.model.results import TrialResult
+from harness.model.trial import Padding, PaddingStrategy
 from harness.training.batching import Batch
-from harness.training.cuda_graphs import (
+from harness.training.engines import loop as loop_engine
+from harness.training.engines.cuda_graphs import (
     CudaRecorder,
     GraphedPasses,
     Inputs,
@@ -26,9 +27,8 @@ from harness.training.cuda_graphs import (
     describe_captured,
     shapes_to_capture,
 )
-from harness.training.engines import ENGINES, TrainingEngine
+from harness.training.engines.registry import ENGINES, TrainingEngine
 from harness.training.run_trial import run_trial
-from harness.trial import Padding, PaddingStrategy
 from tests.training.conftest import MakeJob, quietly
 from tests.training.test_loop_engine import losses
 from tests.training.test_run_trial import without_dropout

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from harness.assets.find_data import find_data
-from harness.assets.models import ResolvedData
-from harness.job import TrialStoppedError
-from harness.results.models import Data, Duplicates
+from harness.model.assets import ResolvedData
+from harness.model.job import TrialStoppedError
+from harness.model.results import Data, Duplicates
+from harness.model.trial import Task
 from harness.training.data import load_corpus
 from harness.training.describing import describe_data
-from harness.training.tokenization import tokenize
-from harness.trial import Task
+from harness.training.tokenizing.tokens import tokenize
 from tests.data.sets import GOOD, OWN, labelled, resolved, write_jsonl
 from tests.training.conftest import MakeJob
 

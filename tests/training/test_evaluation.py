@@ -11,15 +11,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.job import TrialStoppedError
+from harness.model.job import TrialStoppedError
+from harness.model.trial import Padding, PaddingStrategy
 from harness.training.checkpoints import load_model
 from harness.training.data import Corpus, Split
 from harness.training.evaluation import predict, predictions_of, score
 from harness.training.metrics import classification
 from harness.training.padding import Collator
-from harness.training.tokenization import tokenize
-from harness.trial import Padding, PaddingStrategy
-from tests.execution.fakes import environ
+from harness.training.tokenizing.tokens import tokenize
+from tests.running.fakes import environ
 from tests.training.conftest import sentence_pairs
 
 pytestmark = pytest.mark.heavy

@@ -11,8 +11,8 @@ from transformers import BertConfig, BertForSequenceClassification, DistilBertCo
 from transformers import DistilBertForSequenceClassification as DistilBert
 
 from harness.training.checkpoints import load_model
-from harness.training.flops import EncoderShape
-from harness.training.last_layer import compute_first_rows
+from harness.training.measuring.flops import EncoderShape
+from harness.training.variants.last_layer import compute_first_rows
 
 pytestmark = pytest.mark.heavy
 

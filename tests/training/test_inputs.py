@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from harness.assets.digest import checkpoint_digests, files_sha256
-from harness.job import Announce, Job, Progress, TrialStoppedError
-from harness.results.models import Phase
+from harness.model.job import Announce, Job, Progress, TrialStoppedError
+from harness.model.results import Phase
+from harness.model.trial import Tokenization
 from harness.training.run_trial import run_trial
-from harness.trial import Tokenization
 from tests.training.conftest import MakeJob
 
 pytestmark = pytest.mark.heavy

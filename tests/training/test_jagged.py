@@ -10,9 +10,9 @@ import torch
 from torch.nn import functional
 
 from harness.analysis.parity import verdict_of
-from harness.training.jagged import Rows, jagged_attention
+from harness.model.trial import Attention
 from harness.training.run_trial import run_trial
-from harness.trial import Attention
+from harness.training.variants.jagged import Rows, jagged_attention
 from tests.training.conftest import MakeJob
 from tests.training.test_loop_engine import losses
 from tests.training.test_run_trial import without_dropout

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from harness.job import TrialStoppedError
+from harness.model.job import TrialStoppedError
 from harness.training.checkpoints import load_model
-from harness.training.last_layer import compute_first_rows
-from harness.training.unpadding import unpad
+from harness.training.variants.last_layer import compute_first_rows
+from harness.training.variants.unpadding import unpad
 from tests.training.test_unpadding import layers
 
 pytestmark = pytest.mark.heavy

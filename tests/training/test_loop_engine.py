@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from harness.job import Job
+from harness.model.job import Job
+from harness.model.trial import Engine, PaddingStrategy
 from harness.training import evaluation
-from harness.training.attention import WeightedSum
-from harness.training.dropout import Dropout, RandomBits, replace_dropout
-from harness.training.flat import flatten
+from harness.training.engines.attention import WeightedSum
+from harness.training.engines.dropout import Dropout, RandomBits, replace_dropout
+from harness.training.engines.flat import flatten
+from harness.training.engines.used_rows import UsedRows
 from harness.training.run_trial import run_trial
-from harness.training.used_rows import UsedRows
-from harness.trial import Engine, PaddingStrategy
 from tests.training.conftest import MakeJob, quietly
 from tests.training.test_run_trial import without_dropout
 
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.heavy
 
 def losses(job: Job, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The training loss of every batch, in order."""
-    from harness.training.engine import FiniteWatch  # noqa: PLC0415 - the seam every loss passes
+    from harness.training.engines.engine import FiniteWatch  # noqa: PLC0415 - the seam every loss passes
 
     seen: list[float] = []
 

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from harness.environment import Device
-from harness.job import Progress
-from harness.results.models import Measurement
-from harness.training import measuring
+from harness.model.environment import Device
+from harness.model.job import Progress
+from harness.model.results import Measurement
 from harness.training.batching import Batch
-from harness.training.counters import energy_counter
-from harness.training.flops import EncoderShape
-from harness.training.measuring import StepClock, StepMeter
-from harness.training.phases import PhaseClock
+from harness.training.measuring import steps as measuring
+from harness.training.measuring.counters import energy_counter
+from harness.training.measuring.flops import EncoderShape
+from harness.training.measuring.phases import PhaseClock
+from harness.training.measuring.steps import StepClock, StepMeter
 
 pytestmark = pytest.mark.heavy
 CPU = torch.device("cpu")

@@ -6,10 +6,10 @@ import pytest
 import torch
 from transformers import DataCollatorWithPadding
 
+from harness.model.trial import Padding
 from harness.training.data import Corpus, Split
 from harness.training.padding import Collator
-from harness.training.tokenization import Tokenized, load_tokenizer, tokenize
-from harness.trial import Padding
+from harness.training.tokenizing.tokens import Tokenized, load_tokenizer, tokenize
 from tests.training.conftest import sentence_pairs
 
 pytestmark = pytest.mark.heavy

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.training.peaks import FRESH, VALID, kept_peak
+from harness.training.measuring.peaks import FRESH, VALID, kept_peak
 
 THEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 WORK = "products bf16 hidden 384"

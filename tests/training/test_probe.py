@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.results.models import Probe
-from harness.training.counters import PeakMemory
-from harness.training.measuring import StepMeter
-from harness.training.probe import MachineProbe
+from harness.model.results import Probe
+from harness.model.trial import Engine, Tokenization
+from harness.training.measuring.counters import PeakMemory
+from harness.training.measuring.probe import MachineProbe
+from harness.training.measuring.steps import StepMeter
 from harness.training.run_trial import run_trial
-from harness.trial import Engine, Tokenization
 from tests.training.conftest import MakeJob, quietly
 
 pytestmark = pytest.mark.heavy
@@ -83,7 +83,7 @@ def test_the_meter_calls_its_edge_before_the_first_window_and_after_the_last(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = iter(range(100))
-    monkeypatch.setattr("harness.training.measuring.time.perf_counter", lambda: float(next(now)))
+    monkeypatch.setattr("harness.training.measuring.steps.time.perf_counter", lambda: float(next(now)))
     calls: list[int] = []
     meter = StepMeter(CPU, 0, quietly, steps=4, at_edge=lambda: calls.append(len(meter.step_seconds)))
     for _ in range(2):

@@ -12,17 +12,17 @@ import pytest
 import torch
 
 from harness.analysis.parity import judge, limits, verdict_of
-from harness.job import Job, Progress, TrialStoppedError
-from harness.results.models import TrialResult
-from harness.training import encoders
+from harness.model.job import Job, Progress, TrialStoppedError
+from harness.model.results import TrialResult
+from harness.model.trial import Attention, Engine, LastLayer, PaddingStrategy, Precision
 from harness.training.checkpoints import LoadedModel
 from harness.training.padding import Collator
 from harness.training.preparing import prepare_model, prepare_tokens
-from harness.training.proving import spread
+from harness.training.proofs.function import spread
 from harness.training.run_trial import run_trial
-from harness.training.tokenization import Tokenized
-from harness.training.unpadding import Layout
-from harness.trial import Attention, Engine, LastLayer, PaddingStrategy, Precision
+from harness.training.tokenizing.tokens import Tokenized
+from harness.training.variants import encoders
+from harness.training.variants.unpadding import Layout
 from tests.training.conftest import MakeJob
 
 pytestmark = pytest.mark.heavy
@@ -262,7 +262,7 @@ def test_token_ids_that_are_not_those_of_their_texts_are_caught(
 def test_an_engine_that_scales_its_gradients_is_caught(
     make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from harness.training.trainer_engine import _Trainer  # noqa: PLC0415 - the class under test's own seam
+    from harness.training.engines.trainer import _Trainer  # noqa: PLC0415 - the class under test's own seam
 
     step = _Trainer.training_step
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.results.models import Measurement, measured, unmeasured
-from harness.training import roofline
-from harness.training.flops import EncoderShape
-from harness.training.peak_rates import Bench, copy_peak, fastest, products_peak, square_peak
-from harness.training.roofline import PEAKS, measure_peaks, with_shares
-from harness.trial import Precision
+from harness.model.results import Measurement, measured, unmeasured
+from harness.model.trial import Precision
+from harness.training.measuring import roofline
+from harness.training.measuring.flops import EncoderShape
+from harness.training.measuring.peak_rates import Bench, copy_peak, fastest, products_peak, square_peak
+from harness.training.measuring.roofline import PEAKS, measure_peaks, with_shares
 
 pytestmark = pytest.mark.heavy
 CPU = torch.device("cpu")
@@ -167,7 +167,7 @@ def test_the_memory_is_given_back_even_where_the_c_library_keeps_all_it_had() ->
     script = (
         "import torch\n"
         "from pathlib import Path\n"
-        "from harness.training.peak_rates import copy_peak\n"
+        "from harness.training.measuring.peak_rates import copy_peak\n"
         "resident = lambda: int(Path('/proc/self/statm').read_text().split()[1]) * 4096\n"
         "copy_peak(torch.device('cpu'), 2**16)\n"
         "before = resident()\n"

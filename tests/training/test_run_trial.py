@@ -14,13 +14,14 @@ import pytest
 import torch
 
 from harness.analysis.observed import did_not_move
-from harness.job import Progress, TrialStoppedError
-from harness.results.models import TrialResult
-from harness.training import checkpoints, evaluation, loop_engine
+from harness.model.job import Progress, TrialStoppedError
+from harness.model.results import TrialResult
+from harness.model.trial import Engine, Padding, Precision
+from harness.training import checkpoints, evaluation
 from harness.training.checkpoints import LoadedModel
-from harness.training.roofline import PEAKS
+from harness.training.engines import loop as loop_engine
+from harness.training.measuring.roofline import PEAKS
 from harness.training.run_trial import run_trial
-from harness.trial import Engine, Padding, Precision
 from tests.training.conftest import MakeJob, quietly
 
 pytestmark = pytest.mark.heavy

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.training import tokenization
 from harness.training.data import Corpus, Split
-from harness.training.token_cache import (
+from harness.training.tokenizing import tokens as tokenization
+from harness.training.tokenizing.token_cache import (
     Entry,
     Shape,
     TokenArrays,
@@ -25,7 +25,7 @@ from harness.training.token_cache import (
     read_entry,
     write_entry,
 )
-from harness.training.tokenization import Tokenized, tokenize
+from harness.training.tokenizing.tokens import Tokenized, tokenize
 
 pytestmark = pytest.mark.heavy
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.model.trial import Padding, Task
 from harness.training.data import Corpus, Split, load_corpus
 from harness.training.padding import Collator
-from harness.training.tokenization import load_tokenizer, tokenize
-from harness.trial import Padding, Task
+from harness.training.tokenizing.tokens import load_tokenizer, tokenize
 from tests.data.sets import resolved
 
 pytestmark = pytest.mark.heavy

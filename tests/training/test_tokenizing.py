@@ -15,14 +15,14 @@ import pytest
 from transformers import AutoTokenizer
 from transformers.models.bert.tokenization_bert_legacy import BertTokenizerLegacy
 
-from harness.job import Progress, TrialStoppedError
-from harness.results.models import TrialResult
-from harness.training.added_memory import with_added_memory
+from harness.model.job import Progress, TrialStoppedError
+from harness.model.results import TrialResult
+from harness.model.trial import Task, Tokenization, Tokenizer
 from harness.training.data import load_corpus
+from harness.training.measuring.added_memory import with_added_memory
 from harness.training.run_trial import run_trial
-from harness.training.tokenization import TokenizedSplit
-from harness.training.tokenizing_ways import differing, parallelism
-from harness.trial import Task, Tokenization, Tokenizer
+from harness.training.tokenizing.tokens import TokenizedSplit
+from harness.training.tokenizing.ways import differing, parallelism
 from tests.training.conftest import MakeJob, quietly
 
 pytestmark = pytest.mark.heavy
@@ -210,7 +210,7 @@ def test_added_memory_is_that_of_the_work_and_of_its_processes() -> None:
 
 FORKING = """
 import json, os, sys
-from harness.job import Job
+from harness.model.job import Job
 from harness.training.run_trial import run_trial
 seen, fork = [], os.fork
 def watched():

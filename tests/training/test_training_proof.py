@@ -13,18 +13,18 @@ from torch import nn
 from transformers import AutoConfig, AutoModel
 
 from harness.analysis.training import failed_checks, training_of, training_verdict
-from harness.job import Job
-from harness.results.models import TrainingProof, TrialResult
-from harness.training import loop_engine
-from harness.training.attention import WeightedSum
-from harness.training.dropout import Dropout, RandomBits
+from harness.model.job import Job
+from harness.model.results import TrainingProof, TrialResult
+from harness.model.trial import Padding
+from harness.training.engines import loop as loop_engine
+from harness.training.engines.attention import WeightedSum
+from harness.training.engines.dropout import Dropout, RandomBits
+from harness.training.engines.trainer import _Epochs
 from harness.training.proofs.masks import Mask, alike, alike_sites, scale_error, share_error
 from harness.training.proofs.reference import load_reference, train_reference
 from harness.training.proofs.scores import scores_of
 from harness.training.proofs.small import LONGEST, small_rows, write_small
 from harness.training.run_trial import run_trial
-from harness.training.trainer_engine import _Epochs
-from harness.trial import Padding
 from tests.training.conftest import MakeJob
 
 pytestmark = pytest.mark.heavy

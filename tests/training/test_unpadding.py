@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import ModernBertConfig, ModernBertForSequenceClassification, PreTrainedModel
 
-from harness.job import TrialStoppedError
+from harness.model.job import TrialStoppedError
+from harness.model.trial import Attention, Padding, Task
 from harness.training.checkpoints import load_model
 from harness.training.data import load_corpus
 from harness.training.padding import Collator
-from harness.training.tokenization import tokenize
-from harness.training.unpadding import Layout, unpad
-from harness.trial import Attention, Padding, Task
+from harness.training.tokenizing.tokens import tokenize
+from harness.training.variants.unpadding import Layout, unpad
 from tests.data.sets import resolved
 
 pytestmark = pytest.mark.heavy

@@ -12,8 +12,8 @@ from typing import Final
 import pytest
 
 from harness.assets.digest import weights_sha256
-from harness.execution.worker_environment import worker_environment
-from harness.results.models import TrialResult
+from harness.model.results import TrialResult
+from harness.running.workers.environ import worker_environment
 from tests.training.conftest import MakeJob
 
 pytestmark = pytest.mark.heavy
@@ -22,8 +22,8 @@ pytestmark = pytest.mark.heavy
 FORKING: Final = """
 import os, sys
 from pathlib import Path
-from harness.execution.fork_server import load_runner, load_warm, os_threads
-from harness.job import Job
+from harness.running.workers.fork_server import load_runner, load_warm, os_threads
+from harness.model.job import Job
 
 name = "harness.training.run_trial:run_trial"
 run, warm = load_runner(name), load_warm(name)

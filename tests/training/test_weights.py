@@ -31,7 +31,7 @@ from transformers import (
     RobertaModel,
 )
 
-from harness.job import TrialStoppedError
+from harness.model.job import TrialStoppedError
 from harness.training.checkpoints import LoadedModel, load_model
 from harness.training.run_trial import run_trial
 from tests.training.conftest import MakeJob

@@ -19,15 +19,15 @@ from transformers.utils import logging
 
 from harness.analysis.parity import limit_of, verdict_of
 from harness.analysis.training import failed_checks, training_verdict
-from harness.execution.preflight import RealAssets, prepare, this_machine
-from harness.execution.proofs import proof_jobs, training_jobs
-from harness.job import Job
-from harness.results.models import TrialResult
+from harness.model.job import Job
+from harness.model.results import TrialResult
+from harness.model.suite import Measure
+from harness.model.trial import Trial
+from harness.running.preflight import RealAssets, prepare, this_machine
+from harness.running.proofs import proof_jobs, training_jobs
 from harness.suite.matrix import expand
-from harness.suite.models import Measure
 from harness.suite.reading import load_suite
 from harness.training.run_trial import run_trial
-from harness.trial import Trial
 from tools.defects.run import ROOT
 
 REPORT: Final = ROOT / "reports" / "proofs" / "clean.json"

@@ -11,12 +11,12 @@ import torch
 
 from harness.analysis.parity import function_of, judge, verdict_of
 from harness.analysis.training import failed_checks, training_of
-from harness.execution.preflight import RealAssets, prepare, this_machine
-from harness.job import Job
-from harness.results.models import TrialResult
-from harness.suite.models import Measure
+from harness.model.job import Job
+from harness.model.results import TrialResult
+from harness.model.suite import Measure
+from harness.model.trial import Padding, Train, Trial
+from harness.running.preflight import RealAssets, prepare, this_machine
 from harness.training.run_trial import run_trial
-from harness.trial import Padding, Train, Trial
 from tools.defects.catalogue import Variant
 
 AXES: Final[dict[Variant, dict[str, Any]]] = {

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Final
 
-from harness.analysis.comparison_models import ComparisonRow, Side
-from harness.analysis.drops import Drop, judge_drops
-from harness.analysis.gates_models import GateCase
-from harness.analysis.resampling import Case, compare_quality
-from harness.analysis.statistics import Effect
-from harness.metrics import METRICS
-from harness.suite.models import Gate
+from harness.analysis.comparison.models import ComparisonRow, Side
+from harness.analysis.gates.drops import Drop, judge_drops
+from harness.analysis.gates.models import GateCase
+from harness.analysis.stats.resampling import Case, compare_quality
+from harness.analysis.stats.tests import Effect
+from harness.model.metrics import METRICS
+from harness.model.suite import Gate
 from tools.simulate.rates import RESAMPLES
 from tools.simulate.worlds import LABELS, Draw, QualityWorld
 

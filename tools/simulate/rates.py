@@ -9,10 +9,10 @@ from typing import Final
 
 import numpy as np
 
-from harness.analysis.components import ALPHA
-from harness.analysis.resampling import Case, compare_quality
-from harness.analysis.speed import RunVariance, Separate, compare_trials
-from harness.analysis.statistics import Effect, is_equivalent
+from harness.analysis.stats.components import ALPHA
+from harness.analysis.stats.ratios import RunVariance, Separate, compare_trials
+from harness.analysis.stats.resampling import Case, compare_quality
+from harness.analysis.stats.tests import Effect, is_equivalent
 from tools.simulate.worlds import LABELS, Draw, QualityWorld, SpeedWorld, alternating
 
 # More resamples change a standard error by less than 3 %.

@@ -9,7 +9,7 @@ from transformers import AutoTokenizer
 
 from harness.training.data import Split
 from harness.training.proofs.reference_batches import row_of
-from harness.training.tokenization import TokenizedSplit
+from harness.training.tokenizing.tokens import TokenizedSplit
 
 
 def wrong_rows(

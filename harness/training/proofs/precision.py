@@ -8,10 +8,10 @@ from typing import Final
 import numpy as np
 import torch
 
-from harness.results.models import TrainingCheck, TrialResult
+from harness.model.results import TrainingCheck, TrialResult
+from harness.model.trial import Precision
 from harness.training.proofs.findings import none_of, within
 from harness.training.proofs.watching import Pass, Seen
-from harness.trial import Precision
 
 _DTYPES: Final[dict[Precision, torch.dtype]] = {
     "fp32": torch.float32,

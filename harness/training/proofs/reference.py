@@ -18,6 +18,7 @@ from torch.nn import functional
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from harness.analysis.schedule import optimizer_steps, schedule_factor
+from harness.model.trial import Train, Trial
 from harness.training.proofs.reference_batches import (
     Batch,
     draw_batches,
@@ -25,8 +26,7 @@ from harness.training.proofs.reference_batches import (
     labels_of,
     takes_types,
 )
-from harness.training.tokenization import Tokenized, TokenizedSplit
-from harness.trial import Train, Trial
+from harness.training.tokenizing.tokens import Tokenized, TokenizedSplit
 
 Tensors = dict[str, torch.Tensor]
 """Tensors by the name of their parameter."""

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import torch
 from transformers import PreTrainedModel
 
-from harness.training.tokenization import TokenizedSplit
-from harness.trial import PaddingStrategy, TokenTypeIds
+from harness.model.trial import PaddingStrategy, TokenTypeIds
+from harness.training.tokenizing.tokens import TokenizedSplit
 
 Batch = list[int]
 

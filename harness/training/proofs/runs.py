@@ -13,17 +13,17 @@ from typing import Final, Protocol
 import torch
 from accelerate.state import AcceleratorState
 
-from harness.job import Job, TrialStoppedError
-from harness.results.models import Data, TrialResult
+from harness.model.job import Job, TrialStoppedError
+from harness.model.results import Data, TrialResult
+from harness.model.trial import Trial
 from harness.training.checkpoints import LoadedModel
 from harness.training.data import Corpus, Split
-from harness.training.phases import PhaseClock
+from harness.training.measuring.phases import PhaseClock
 from harness.training.preparing import prepare_model
 from harness.training.proofs.dropout_sites import Dropped, watch_dropout
 from harness.training.proofs.reference import Tensors
 from harness.training.proofs.watching import Seen, parameters_of, used_rows, watch
-from harness.training.tokenization import Tokenized
-from harness.trial import Trial
+from harness.training.tokenizing.tokens import Tokenized
 
 CLASSES: Final = ("no", "yes")
 WARMUP_STEPS: Final = 2

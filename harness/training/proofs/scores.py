@@ -9,11 +9,11 @@ from typing import Final
 
 import numpy as np
 
-from harness.results.models import TrainingCheck
+from harness.model.results import TrainingCheck
+from harness.model.trial import Padding
 from harness.training.evaluation import Score, score
 from harness.training.proofs.findings import largest, none_of, within
 from harness.training.proofs.trajectory import LOSS_LIMIT, Trajectory
-from harness.trial import Padding
 
 SCORE_LIMIT: Final = 1e-6
 _COUNTED_LIMIT: Final = 1e-9

@@ -15,8 +15,8 @@ from transformers import (
     PreTrainedModel,
 )
 
-from harness.job import TrialStoppedError
-from harness.training.tokenization import Tokenized, TokenizedSplit
+from harness.model.job import TrialStoppedError
+from harness.training.tokenizing.tokens import Tokenized, TokenizedSplit
 
 VOCABULARY: Final = 160
 LONGEST: Final = 24

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from transformers import AutoConfig
 
-from harness.job import Job
-from harness.results.models import TrainingCheck, TrainingProof, TrialResult
+from harness.model.job import Job
+from harness.model.results import TrainingCheck, TrainingProof, TrialResult
+from harness.model.trial import Train, Trial
 from harness.training.batching import plan_epoch
 from harness.training.proofs.dropout_sites import rates_of
 from harness.training.proofs.dropping import (
@@ -40,8 +41,7 @@ from harness.training.proofs.trajectory import (
     check_trajectory,
 )
 from harness.training.proofs.watching import parameters_of
-from harness.training.tokenization import Tokenized
-from harness.trial import Train, Trial
+from harness.training.tokenizing.tokens import Tokenized
 
 UNPROVED: Final = (
     "other sizes of the family: the proof trains two narrow layers with random weights on generated rows",

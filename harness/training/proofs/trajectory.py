@@ -10,13 +10,13 @@ from typing import Final
 import numpy as np
 import torch
 
-from harness.results.models import TrainingCheck, TrialResult
+from harness.model.results import TrainingCheck, TrialResult
+from harness.model.trial import Train
 from harness.training.proofs.findings import largest, none_of, within
 from harness.training.proofs.reference import ReferenceEpoch, Tensors
 from harness.training.proofs.reference_batches import row_of
 from harness.training.proofs.watching import Seen
-from harness.training.tokenization import Tokenized
-from harness.trial import Train
+from harness.training.tokenizing.tokens import Tokenized
 
 # Correct engines differ from the reference by 1e-7 in losses and logits of order one, and by 5e-5 of a
 # tensor's change, which is the rounding of its values in fp32: the limits are twenty times that and more.

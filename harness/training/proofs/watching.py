@@ -13,8 +13,8 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from transformers import PreTrainedModel
 
+from harness.training.engines.used_rows import UsedRows
 from harness.training.proofs.reference import Tensors
-from harness.training.used_rows import UsedRows
 
 
 @dataclass(frozen=True, slots=True)

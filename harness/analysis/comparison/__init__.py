@@ -1,0 +1,1 @@
+"""Comparison of reports, or of the variants of one."""

@@ -1,0 +1,202 @@
+"""Alignment: which trials of a candidate stand against which of the baseline.
+
+Between reports variants are matched by everything that makes them, seed and device left out where no device
+of the same name is there: so the same suite from several GPUs lines up. Inside one report they are matched by
+everything but one axis.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from harness.analysis.comparison.sessions import axes_of_sides
+from harness.analysis.naming import axes, label, shown_axes, varying_axes
+from harness.analysis.parity import proofs
+from harness.analysis.training import training_proofs
+from harness.errors import InvalidInputError, NotComparableError
+from harness.model.results import Report, TrialResult
+
+Key = tuple[tuple[str, str], ...]
+
+# What belongs to an axis and changes with it.
+_WITH: Final[dict[str, tuple[str, ...]]] = {"checkpoint": ("revision",)}
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """The trials of one variant by seed; `axes` is everything that makes it, as text.
+
+    `proof` is its function's and `training` its proof of training; None where its report has none.
+    """
+
+    axes: Mapping[str, str]
+    results: Mapping[int, TrialResult]
+    report: Report
+    proof: TrialResult | None = None
+    training: TrialResult | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A variant of the candidate against one of the baseline; None where a side lacks it.
+
+    `candidate` is the name of the candidate's report, or the level of an axis.
+    """
+
+    candidate: str
+    before: Variant | None
+    after: Variant | None
+
+    @property
+    def axes(self) -> Mapping[str, str]:
+        """What makes the variant, from whichever side has it."""
+        return self._sides[0].axes
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The devices of both sides by the suite's names."""
+        return tuple(dict.fromkeys(side.axes["device"] for side in self._sides))
+
+    @property
+    def _sides(self) -> list[Variant]:
+        return [side for side in (self.before, self.after) if side is not None]
+
+
+def variants(report: Report) -> list[Variant]:
+    """The variants of a report in the order of its plan."""
+    found: dict[str, dict[int, TrialResult]] = {}
+    for result in report.results:
+        found.setdefault(result.trial.variant_id, {})[result.trial.seed] = result
+    proved, trained = proofs(report), training_proofs(report)
+    return [
+        Variant(
+            axes(next(iter(each.values())).trial),
+            each,
+            report,
+            proved.get(variant),
+            trained.get(variant),
+        )
+        for variant, each in found.items()
+    ]
+
+
+def align_reports(baseline: Report, candidate: Report, name: str) -> list[Pair]:
+    """Every variant of the baseline with its partner or None, then those that only the candidate has.
+
+    The sides of one A/B session are matched without the axes in which their suites differ.
+    """
+    apart = axes_of_sides([baseline, candidate])
+    before = variants(baseline)
+    left = {_key(variant, apart): variant for variant in variants(candidate)}
+    partners = [[left.pop(key)] if (key := _key(variant, apart)) in left else [] for variant in before]
+    alone = _across_devices(before, partners, list(left.values()))
+    pairs = [
+        Pair(name, variant, each)
+        for variant, found in zip(before, partners, strict=True)
+        for each in (found or (None,))
+    ]
+    return [*pairs, *(Pair(name, None, variant) for variant in alone)]
+
+
+def align_levels(report: Report, axis: str, baseline: str | int = 0) -> tuple[str, list[Pair]]:
+    """The variants of one report along an axis: the baseline's level, and the others paired with it.
+
+    Args:
+        report: what a run found.
+        axis: a name as in a suite's matrix: `padding`, `train.learning_rate`.
+        baseline: the level to compare with, by its text or its place in the report.
+
+    Raises:
+        InvalidInputError: There is no such axis or level.
+        NotComparableError: The report holds one level of the axis.
+    """
+    found = variants(report)
+    levels = _levels(found, axis)
+    reference = _chosen_level(levels, axis, baseline)
+    apart = axes_apart(axis, found[0].axes)
+    by_level = {
+        level: {_key(each, apart): each for each in found if each.axes[axis] == level} for level in levels
+    }
+    before = by_level.pop(reference)
+    return reference, [
+        Pair(level, before.get(key), after.get(key))
+        for level, after in by_level.items()
+        for key in before | after
+    ]
+
+
+def axes_apart(axis: str, names: Collection[str]) -> frozenset[str]:
+    """The axes that differ by intent when variants are compared along one."""
+    return frozenset({axis, *_WITH.get(axis, ()), *(name for name in names if name.startswith(f"{axis}."))})
+
+
+def pair_labels(pairs: Sequence[Pair], apart: Collection[str]) -> list[str]:
+    """A label for each pair: what varies among all, and the devices where these alone tell two apart."""
+    left = ({name: value for name, value in pair.axes.items() if name not in apart} for pair in pairs)
+    shown = shown_axes(left)
+    varying = varying_axes(shown) or [name for name in ("checkpoint", "padding") if name not in apart]
+    texts = [label(values, varying) for values in shown]
+    counts = Counter((pair.candidate, text) for pair, text in zip(pairs, texts, strict=True))
+    return [
+        f"{text} {' to '.join(pair.devices)}" if counts[pair.candidate, text] > 1 else text
+        for pair, text in zip(pairs, texts, strict=True)
+    ]
+
+
+def _across_devices(
+    before: Sequence[Variant], partners: Sequence[list[Variant]], left: Sequence[Variant]
+) -> list[Variant]:
+    """Give what is left to the one variant of the baseline it can belong to; return what has none."""
+    groups: dict[Key, list[Variant]] = {}
+    for variant in left:
+        groups.setdefault(_key(variant, {"device"}), []).append(variant)
+    standing: dict[Key, list[int]] = {}
+    for place, variant in enumerate(before):
+        standing.setdefault(_key(variant, {"device"}), []).append(place)
+    alone: list[Variant] = []
+    for key, group in groups.items():
+        places = standing.get(key, [])
+        free = [place for place in places if not partners[place]]
+        if len(places) == 1:
+            partners[places[0]].extend(group)
+        elif len(free) == len(group) == 1:
+            partners[free[0]].extend(group)
+        else:
+            alone += group
+    return alone
+
+
+def _levels(found: Sequence[Variant], axis: str) -> tuple[str, ...]:
+    if not found:
+        raise NotComparableError(
+            "the report holds no trial", hint="Run the suite first: `harness run SUITE`."
+        )
+    if axis not in found[0].axes:
+        known = ", ".join(found[0].axes)
+        raise InvalidInputError(f"there is no axis {axis!r}", hint=f"The axes are: {known}.")
+    levels = tuple(dict.fromkeys(variant.axes[axis] for variant in found))
+    if len(levels) == 1:
+        varying = ", ".join(varying_axes(variant.axes for variant in found)) or "none"
+        raise NotComparableError(
+            f"every trial of the report has {axis} {levels[0]}: there is nothing to compare it with",
+            hint=f"Axes that vary in it: {varying}.",
+        )
+    return levels
+
+
+def _chosen_level(levels: Sequence[str], axis: str, baseline: str | int) -> str:
+    if isinstance(baseline, int) and 0 <= baseline < len(levels):
+        return levels[baseline]
+    if baseline in levels:
+        return str(baseline)
+    raise InvalidInputError(
+        f"{axis} {baseline} is not in the report, so it cannot be the baseline",
+        hint=f"The report has: {', '.join(levels)}.",
+    )
+
+
+def _key(variant: Variant, apart: Collection[str] = ()) -> Key:
+    return tuple((name, value) for name, value in variant.axes.items() if name not in apart)

@@ -1,0 +1,210 @@
+"""Contrasts: one metric of one aligned variant, measured on both sides and tested, with no word said yet."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean, median
+from typing import Final
+
+import numpy as np
+
+from harness.analysis.comparison.alignment import Pair
+from harness.analysis.comparison.conditions import CONDITIONS, STORED_VALUE, concerns
+from harness.analysis.comparison.matching import Match, has_degenerate, match
+from harness.analysis.comparison.models import Verdict
+from harness.analysis.comparison.terms import Terms, family
+from harness.analysis.probes import machine_changed, probe_band
+from harness.analysis.stats.ratios import Separate, compare_trials
+from harness.analysis.stats.resampling import Case
+from harness.analysis.stats.sheets import PairedSheets, Sheet, pair_sheets, read_sheet
+from harness.analysis.stats.tests import Effect
+from harness.analysis.verification import Contradiction, contradictions
+from harness.model.metrics import METRICS
+from harness.model.results import TrialResult
+
+# Ratios are formed between this and its inverse only: nothing measured lies outside.
+_SMALLEST: Final = 1e-30
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """What is known of one metric of one pair.
+
+    `settled` is a verdict that needs no statistics, `case` quality that is still to be tested: that goes
+    faster for a whole table at once.
+    """
+
+    metric: str
+    settled: Verdict | None = None
+    case: Case | None = None
+    effect: Effect | None = None
+    before: float | None = None
+    after: float | None = None
+    across_devices: bool = False
+    mismatches: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """An aligned variant: who stands against whom, and their predictions on the same examples.
+
+    `match` is for quality, `timed` for all else: it has the degenerate trials too. `paired` is None where a
+    trial kept no predictions, a sentence where they cannot be paired. `contradictions` are of all trials of
+    `timed`.
+    """
+
+    pair: Pair
+    match: Match
+    timed: Match
+    sheets: tuple[Sheet | None, ...]
+    paired: PairedSheets | str | None
+    contradictions: tuple[Contradiction, ...]
+
+    def match_for(self, metric: str) -> Match:
+        """The trials that count for that metric."""
+        return self.match if family(metric) == "quality" else self.timed
+
+
+def gather(pair: Pair, apart: Collection[str]) -> Evidence:
+    """Match both sides and read their predictions; `apart` are the axes that differ by intent."""
+    matched = match(pair, apart)
+    timed = match(pair, apart, timed=True) if has_degenerate(pair) or not matched.paired else matched
+    sheets = tuple(read_sheet(result) for result in (*matched.before, *matched.after))
+    kept = [sheet for sheet in sheets if sheet is not None]
+    paired = None
+    if kept and len(kept) == len(sheets):
+        baselines = len(matched.before)
+        paired = pair_sheets(kept[:baselines], kept[baselines:])
+    return Evidence(pair, matched, timed, sheets, paired, _contradictions(pair, timed))
+
+
+def _contradictions(pair: Pair, matched: Match) -> tuple[Contradiction, ...]:
+    sides = (pair.before, matched.before), (pair.after, matched.after)
+    return tuple(
+        found
+        for variant, results in sides
+        if variant is not None
+        for result in results
+        for found in contradictions(result, variant.report.suite.measure.warmup_steps)
+    )
+
+
+def contrast(evidence: Evidence, metric: str, terms: Terms) -> Contrast:
+    """Measure one metric on both sides, unless something stands against that."""
+    matched = evidence.match_for(metric)
+    if matched.settled is not None:
+        return Contrast(metric, settled=matched.settled)
+    kind = family(metric)
+    scored = (
+        [None if sheet is None else sheet.score(metric) for sheet in evidence.sheets]
+        if kind == "quality"
+        else []
+    )
+    found = _stored_mismatch(evidence.contradictions, metric)
+    found |= {
+        name: texts
+        for name, texts in (matched.mismatches or {}).items()
+        if concerns(CONDITIONS[name].affects, kind)
+    }
+    names = tuple(found)
+    blocking = [name for name in names if name not in terms.allowed]
+    across = "device" in names
+    if blocking and blocking != ["device"]:
+        notes = tuple(_sentence(name, found[name]) for name in blocking)
+        return Contrast(metric, "not comparable", across_devices=across, mismatches=names, notes=notes)
+    measured = _quality(evidence, metric, scored) if kind == "quality" else _trials(evidence, metric, terms)
+    measured = replace(measured, across_devices=across, mismatches=names)
+    return _only_labelled(measured) if blocking else measured
+
+
+def _sentence(name: str, texts: tuple[str, str]) -> str:
+    meaning = CONDITIONS[name].meaning if name in CONDITIONS else "stored values that contradict each other"
+    return f"{meaning}: {texts[0]} against {texts[1]}"
+
+
+def _only_labelled(measured: Contrast) -> Contrast:
+    """A ratio across devices that nobody asked a verdict of: the numbers stand, untested."""
+    if measured.effect is None:
+        return measured
+    effect = replace(measured.effect, components=None, test=None, identical=False)
+    notes = (*measured.notes, "another device: a ratio, not a verdict, unless `--speed-across-devices`")
+    return replace(measured, settled="not comparable", effect=effect, notes=notes)
+
+
+def _stored_mismatch(found: Sequence[Contradiction], metric: str) -> dict[str, tuple[str, str]]:
+    """A stored number that contradicts others of its trial: one of them was changed."""
+    texts = next(((each.stored, each.implied) for each in found if metric in each.metrics), None)
+    return {} if texts is None else {STORED_VALUE: texts}
+
+
+def _quality(evidence: Evidence, metric: str, scored: Sequence[float | None]) -> Contrast:
+    paired = evidence.paired
+    if paired is None:
+        return Contrast(metric, "missing", notes=("predictions were not kept: nothing to pair",))
+    if isinstance(paired, str):
+        return Contrast(metric, "not comparable", notes=(paired,))
+    before, after = (
+        np.stack([sheet.column(metric) for sheet in side]) for side in (paired.before, paired.after)
+    )
+    if not (np.isfinite(before).all() and np.isfinite(after).all()):
+        return Contrast(metric, "not comparable", notes=("the logits are too large for a loss",))
+    if paired.left_out:
+        scored = [sheet.score(metric) for sheet in (*paired.before, *paired.after)]
+    values = [score for score in scored if score is not None]
+    left_out = f"{paired.left_out} examples that not every trial has were left out"
+    return Contrast(
+        metric,
+        case=Case(metric, paired.labels, before, after, paired=evidence.match.paired),
+        before=fmean(values[: len(paired.before)]),
+        after=fmean(values[len(paired.before) :]),
+        notes=(left_out,) if paired.left_out else (),
+    )
+
+
+def _trials(evidence: Evidence, metric: str, terms: Terms) -> Contrast:
+    matched = evidence.match_for(metric)
+    before, after = (_values(side, metric) for side in (matched.before, matched.after))
+    for name, values in (("the baseline", before), (evidence.pair.candidate, after)):
+        if isinstance(values, str):
+            return Contrast(metric, "missing", notes=(f"{metric} was not measured in {name}: {values}",))
+    assert not isinstance(before, str)
+    assert not isinstance(after, str)
+    if min(*before, *after) <= _SMALLEST or max(*before, *after) >= 1 / _SMALLEST:
+        why = f"values from {min(*before, *after):g} to {max(*before, *after):g}: no ratio can be formed"
+        return Contrast(metric, "not comparable", before=median(before), after=median(after), notes=(why,))
+    effect = compare_trials(
+        before,
+        after,
+        paired=terms.interleaved,
+        band=terms.noise.get(metric),
+        separate=_separate(matched, metric, terms),
+    )
+    return Contrast(
+        metric,
+        effect=effect,
+        before=median(before),
+        after=median(after),
+    )
+
+
+def _separate(matched: Match, metric: str, terms: Terms) -> Separate | None:
+    """Whether the two sides are runs between which the machine's state may have changed this metric."""
+    # Memory does not depend on how fast the machine was.
+    if terms.one_run or family(metric) != "speed" or METRICS[metric].unit == "B":
+        return None
+    changed = machine_changed(matched.before, matched.after, probe_band(terms.noise.get(metric)))
+    return Separate(terms.run_variance.get(metric), changed)
+
+
+def _values(results: Sequence[TrialResult], metric: str) -> list[float] | str:
+    """One number a trial, or why a trial has none."""
+    values = []
+    for result in results:
+        value = result.value(metric)
+        if value is None:
+            found = result.measurement(metric)
+            return (found.reason if found is not None else None) or "the report does not hold it"
+        values.append(value)
+    return values

@@ -1,0 +1,109 @@
+"""Explanation: what differs in environment, configuration and inputs, and which examples flipped."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from harness.analysis.comparison.conditions import environment_of
+from harness.analysis.comparison.contrasts import Evidence
+from harness.analysis.comparison.models import Explanation, FieldChange, Flip, Flips
+from harness.analysis.naming import attention_of
+from harness.analysis.stats.sheets import PairedSheets
+from harness.model.results import Report, TrialResult
+
+
+def explain_pairs(evidence: Sequence[Evidence], labels: Sequence[str], apart: Collection[str]) -> Explanation:
+    """Everything that differs behind these pairs; each change once for each candidate.
+
+    `apart` are the axes along which variants of one report are compared; none between reports.
+    """
+    environment: dict[FieldChange, None] = {}
+    inputs: dict[FieldChange, None] = {}
+    configuration: dict[FieldChange, None] = {}
+    flips = []
+    for each, label in zip(evidence, labels, strict=True):
+        name = each.pair.candidate
+        if each.pair.before is None or each.pair.after is None:
+            continue
+        configuration |= dict.fromkeys(
+            _changes(name, _configuration(each, 0, apart), _configuration(each, 1, apart))
+        )
+        # Unpaired sides differ in length: what differs is listed for the seeds that meet.
+        for before, after in zip(each.timed.before, each.timed.after, strict=False):
+            described = (
+                _environment(before, each.pair.before.report, apart),
+                _environment(after, each.pair.after.report, apart),
+            )
+            environment |= dict.fromkeys(_changes(name, *described))
+            inputs |= dict.fromkeys(_changes(name, _inputs(before), _inputs(after)))
+        if isinstance(each.paired, PairedSheets) and each.match.paired:
+            flips.append(Flips(variant=label, candidate=name, flips=_flips(each.paired, each.match.seeds)))
+    return Explanation(
+        environment=tuple(environment),
+        configuration=tuple(configuration),
+        inputs=tuple(inputs),
+        flips=tuple(flips),
+    )
+
+
+def _configuration(evidence: Evidence, side: int, apart: Collection[str]) -> dict[str, str]:
+    """What was asked for: the whole suite between reports, the trial's axes inside one."""
+    variant = (evidence.pair.before, evidence.pair.after)[side]
+    assert variant is not None
+    if apart:
+        return dict(variant.axes)
+    return {"identity_version": variant.report.identity_version} | _flat(
+        variant.report.suite.model_dump(mode="json")
+    )
+
+
+def _environment(result: TrialResult, report: Report, apart: Collection[str]) -> dict[str, str]:
+    """Where it ran and what `attention: auto` became, without what differs from one minute to the next."""
+    dumped = environment_of(result, report).model_dump(mode="json", exclude={"load_average"})
+    fields = {"harness_version": report.harness_version} | _flat(dumped)
+    fields.pop("device.clock_mhz", None)
+    if "attention" not in apart:
+        fields["attention"] = attention_of(result)
+    return fields
+
+
+def _inputs(result: TrialResult) -> dict[str, str]:
+    """The checkpoint and the data that were used in fact."""
+    parts = {"checkpoint": result.checkpoint, "data": result.data}
+    return _flat({name: part.model_dump(mode="json") for name, part in parts.items() if part is not None})
+
+
+def _flat(value: Any, name: str = "") -> dict[str, str]:
+    """A nested document as one text for each dotted name; lists stay whole."""
+    if not isinstance(value, Mapping):
+        return {} if value is None else {name: str(value)}
+    return {
+        key: text
+        for child, inner in value.items()
+        for key, text in _flat(inner, f"{name}.{child}" if name else str(child)).items()
+    }
+
+
+def _changes(candidate: str, before: Mapping[str, str], after: Mapping[str, str]) -> list[FieldChange]:
+    return [
+        FieldChange(candidate=candidate, field=name, before=before.get(name), after=after.get(name))
+        for name in {**before, **after}
+        if before.get(name) != after.get(name)
+    ]
+
+
+def _flips(paired: PairedSheets, seeds: Sequence[int]) -> tuple[Flip, ...]:
+    return tuple(
+        Flip(
+            seed=seed,
+            example_id=int(paired.ids[row]),
+            label=int(paired.labels[row]),
+            before=int(before.predicted[row]),
+            after=int(after.predicted[row]),
+        )
+        for seed, before, after in zip(seeds, paired.before, paired.after, strict=True)
+        for row in np.flatnonzero(before.predicted != after.predicted)
+    )

@@ -1,0 +1,170 @@
+"""Matching: which trials of two aligned variants are compared, and which are left out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from harness.analysis.comparison.alignment import Pair, Variant
+from harness.analysis.comparison.conditions import mismatches
+from harness.analysis.comparison.models import Verdict
+from harness.analysis.inputs import mixed_inputs
+from harness.model.results import Status, TrialResult
+
+# These never ran to an end of their own; the other statuses but `completed` are failures.
+_NOT_RUN: Final[frozenset[Status]] = frozenset({"pending", "interrupted", "unavailable"})
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The usable trials of both sides: those with the same seeds in the same order where `paired`.
+
+    Not paired are sides that share at most one seed while one of them has several: the scatter of these
+    several seeds then gives the variance over seeds of both sides.
+    `settled` is a verdict that needs no numbers, with `notes` that say why. `dropped` are seeds on one side
+    only; `lost` those that the baseline completed and the candidate failed or, for quality, ran into one
+    class.
+    `mismatches` gives both texts by name.
+    """
+
+    before: tuple[TrialResult, ...] = ()
+    after: tuple[TrialResult, ...] = ()
+    dropped: tuple[int, ...] = ()
+    lost: tuple[int, ...] = ()
+    settled: Verdict | None = None
+    notes: tuple[str, ...] = ()
+    paired: bool = True
+    mismatches: Mapping[str, tuple[str, str]] | None = None
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds on both sides."""
+        after = {result.trial.seed for result in self.after}
+        return tuple(seed for result in self.before if (seed := result.trial.seed) in after)
+
+
+def match(pair: Pair, apart: Collection[str], *, timed: bool = False) -> Match:
+    """Pair the trials of two variants by seed.
+
+    Args:
+        pair: the variants.
+        apart: the axes that differ by intent.
+        timed: take degenerate trials too: what they computed says nothing, how fast they did is sound.
+    """
+    if pair.before is None:
+        return Match(settled="missing", notes=("the baseline has no such variant",))
+    if pair.after is None:
+        return Match(settled="missing", notes=(f"{pair.candidate} has no such variant",))
+    if notes := (*_mixed("the baseline", pair.before), *_mixed(pair.candidate, pair.after)):
+        return Match(settled="not comparable", notes=notes)
+    before, after = pair.before.results, pair.after.results
+    usable_before, usable_after = _usable(pair.before, timed=timed), _usable(pair.after, timed=timed)
+    seeds = sorted(usable_before & usable_after)
+    counts = sorted((len(usable_before), len(usable_after)))
+    pooled = not timed and len(seeds) < 2 and counts[0] >= 1 and counts[1] >= 2
+    dropped = () if pooled else tuple(sorted(before.keys() ^ after.keys()))
+    notes = (
+        *_left_out("the baseline", pair.before, timed=timed),
+        *_left_out(pair.candidate, pair.after, timed=timed),
+        *_drops(dropped, before.keys() | after.keys()),
+        *(_pooled(usable_before, usable_after) if pooled else ()),
+    )
+    if not seeds and not pooled:
+        settled = _settled(pair.after, usable_after)
+        if not usable_before:
+            notes = (*notes, "the baseline has no trial to compare with")
+        elif usable_after:
+            notes = (*notes, "no seed is on both sides")
+        return Match(dropped=dropped, settled=settled, notes=notes)
+    chosen = (sorted(usable_before), sorted(usable_after)) if pooled else (seeds, seeds)
+    differing: dict[str, tuple[str, str]] = {}
+    for one, other in _combinations(*chosen):
+        sides = (before[one], pair.before.report), (after[other], pair.after.report)
+        differing |= mismatches(*sides, apart)
+    return Match(
+        before=tuple(before[seed] for seed in chosen[0]),
+        after=tuple(after[seed] for seed in chosen[1]),
+        paired=not pooled,
+        dropped=dropped,
+        lost=tuple(sorted((usable_before - usable_after) & after.keys())),
+        notes=notes,
+        mismatches=differing,
+    )
+
+
+def _mixed(name: str, variant: Variant) -> tuple[str, ...]:
+    """A sentence for each input that differs between the trials of one side."""
+    found = mixed_inputs((result, variant.report) for result in variant.results.values())
+    return tuple(f"{name} mixes inputs: {difference}" for difference in found.values())
+
+
+def _usable(variant: Variant, *, timed: bool) -> set[int]:
+    return {
+        seed
+        for seed, result in variant.results.items()
+        if result.status == "completed" and (timed or not result.degenerate)
+    }
+
+
+def _settled(candidate: Variant, usable_after: set[int]) -> Verdict:
+    if usable_after:
+        return "not comparable"
+    if all(result.status in _NOT_RUN for result in candidate.results.values()):
+        return "missing"
+    return "failed"
+
+
+def has_degenerate(pair: Pair) -> bool:
+    """Whether a completed trial of either side predicts a single class."""
+    sides = [side for side in (pair.before, pair.after) if side is not None]
+    return any(
+        result.degenerate and result.status == "completed"
+        for side in sides
+        for result in side.results.values()
+    )
+
+
+def _left_out(name: str, variant: Variant, *, timed: bool) -> list[str]:
+    """One sentence for each way in which trials of a side ended short of usable, with their seeds."""
+    ways: dict[str, list[int]] = {}
+    for seed, result in sorted(variant.results.items()):
+        if result.status != "completed":
+            reason = f": {result.reason}" if result.reason else ""
+            ways.setdefault(f"left out, {result.status}{reason}", []).append(seed)
+        elif result.degenerate:
+            how = "counted, though" if timed else "left out,"
+            ways.setdefault(f"{how} degenerate: it predicts a single class", []).append(seed)
+    return [f"{name}, {_seeds(seeds)} {way}" for way, seeds in ways.items()]
+
+
+def _drops(dropped: tuple[int, ...], every: Collection[int]) -> list[str]:
+    if not dropped:
+        return []
+    return [
+        f"{_seeds(dropped)} on one side only: dropped; to use them, run both sides with {seed_option(every)}"
+    ]
+
+
+def seed_option(seeds: Collection[int]) -> str:
+    """The option of `harness run` that sets the seeds: `-o 'matrix.seed=[0, 1, 2]'`."""
+    return f"-o 'matrix.seed=[{', '.join(map(str, sorted(seeds)))}]'"
+
+
+def _pooled(before: Collection[int], after: Collection[int]) -> list[str]:
+    sides = [
+        f"the {name}'s {len(seeds)} seeds"
+        for name, seeds in (("baseline", before), ("candidate", after))
+        if len(seeds) > 1
+    ]
+    return [f"unpaired seeds: the variance over seeds is estimated from {' and '.join(sides)}"]
+
+
+def _combinations(before: Sequence[int], after: Sequence[int]) -> list[tuple[int, int]]:
+    """Pairs of seeds in which every seed of either side occurs."""
+    longest = max(len(before), len(after))
+    return [(before[min(i, len(before) - 1)], after[min(i, len(after) - 1)]) for i in range(longest)]
+
+
+def _seeds(seeds: Collection[int]) -> str:
+    return f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"

@@ -1,0 +1,205 @@
+"""The rows of a comparison: test every effect, adjust all of them together, then give each its verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from harness.analysis.comparison.aggregates import aggregates
+from harness.analysis.comparison.alignment import Pair, Variant
+from harness.analysis.comparison.conditions import device_name
+from harness.analysis.comparison.contrasts import Contrast, Evidence, contrast
+from harness.analysis.comparison.models import ComparisonRow, Side, Verdict
+from harness.analysis.comparison.next_step import next_step
+from harness.analysis.comparison.terms import Terms, family
+from harness.analysis.comparison.verdicts import verdict_of_effect
+from harness.analysis.parity import ParityVerdict, between, verdict_of
+from harness.analysis.stats.components import ALPHA
+from harness.analysis.stats.resampling import compare_quality
+from harness.analysis.stats.tests import Adjusted, Effect, holm, is_equivalent, open_alpha
+from harness.analysis.training import training_verdict
+from harness.model.metrics import METRICS
+from harness.model.results import TrialResult
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """One metric of one aligned variant, measured but without a verdict."""
+
+    evidence: Evidence
+    label: str
+    contrast: Contrast
+    variants: int = 1
+
+    @property
+    def effect(self) -> Effect | None:
+        """The tested effect, None where there is none."""
+        return self.contrast.effect
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A row and the effect behind it, which a gate tests against its own limit."""
+
+    row: ComparisonRow
+    effect: Effect | None
+
+
+def comparison_rows(
+    evidence: Sequence[Evidence], labels: Sequence[str], reference: str, terms: Terms
+) -> list[Judged]:
+    """One row for each aligned variant and metric, then one for each metric over all variants of an axis.
+
+    `labels` name the variants, `reference` the baseline. The rows over all variants are adjusted among
+    themselves.
+    """
+    drafts = [
+        Draft(each, label, contrast(each, metric, terms))
+        for each, label in zip(evidence, labels, strict=True)
+        for metric in terms.metrics
+    ]
+    drafts = _tested(_grouped_by_variant(drafts))
+    summaries: list[Draft] = []
+    if terms.apart:
+        groups = aggregates([(draft.evidence, draft.contrast) for draft in drafts])
+        summaries = _tested(
+            [Draft(each, f"all {count} variants", found, count) for each, found, count in groups]
+        )
+    return [*_judged(drafts, reference, terms), *_judged(summaries, reference, terms)]
+
+
+def _tested(drafts: list[Draft]) -> list[Draft]:
+    """The drafts with the effects of quality, which are faster to compute for a whole table at once."""
+    effects = iter(
+        compare_quality([draft.contrast.case for draft in drafts if draft.contrast.case is not None])
+    )
+    return [
+        replace(draft, contrast=replace(draft.contrast, effect=next(effects)))
+        if draft.contrast.case is not None
+        else draft
+        for draft in drafts
+    ]
+
+
+def _grouped_by_variant(drafts: list[Draft]) -> list[Draft]:
+    """Variants in the order met, and within one the metrics, so that its candidates are adjacent."""
+    order = {draft.label: place for place, draft in reversed(list(enumerate(drafts)))}
+    metrics = {draft.contrast.metric: place for place, draft in reversed(list(enumerate(drafts)))}
+    return sorted(drafts, key=lambda draft: (order[draft.label], metrics[draft.contrast.metric]))
+
+
+def _judged(drafts: Sequence[Draft], reference: str, terms: Terms) -> list[Judged]:
+    adjusted = holm([draft.effect.p if draft.effect is not None else None for draft in drafts])
+    level = open_alpha(adjusted)
+    return [
+        Judged(_row(draft, each, level, reference, terms), draft.effect)
+        for draft, each in zip(drafts, adjusted, strict=True)
+    ]
+
+
+def _row(
+    draft: Draft, adjusted: Adjusted | None, level: float, reference: str, terms: Terms
+) -> ComparisonRow:
+    evidence, found = draft.evidence, draft.contrast
+    metric, matched = METRICS[found.metric], draft.evidence.match_for(found.metric)
+    margin = _margin(found.metric, terms)
+    verdict, notes = _verdict(draft, adjusted, margin)
+    row = ComparisonRow(
+        variant=draft.label,
+        metric=found.metric,
+        unit=metric.unit,
+        goal=metric.goal,
+        verdict=verdict,
+        baseline=_side(reference, evidence.pair.before, matched.before, found.before),
+        candidate=_side(evidence.pair.candidate, evidence.pair.after, matched.after, found.after),
+        kind="difference" if family(found.metric) == "quality" else "ratio",
+        parity=between(*proved) if len(proved := _proofs(evidence.pair)) == 2 else None,
+        across_devices=found.across_devices,
+        seeds=matched.seeds,
+        dropped_seeds=matched.dropped,
+        mismatches=found.mismatches,
+        notes=notes,
+        variants=draft.variants,
+    )
+    return row if found.effect is None else _with_effect(row, found.effect, adjusted, level, margin)
+
+
+def _with_effect(
+    row: ComparisonRow, effect: Effect, adjusted: Adjusted | None, level: float, margin: float | None
+) -> ComparisonRow:
+    """The row with the numbers that its verdict rests on."""
+    alpha = 2 * ALPHA if row.verdict == "same" else adjusted.alpha if adjusted is not None else ALPHA
+    interval = effect.interval(alpha)
+    low, high = _limits(effect, margin)
+    return row.model_copy(
+        update={
+            "effect": effect.value,
+            "interval": interval,
+            "coverage": None if interval is None else 1 - alpha,
+            "test": effect.test,
+            "p": effect.p,
+            "p_holm": None if adjusted is None else adjusted.p,
+            "pair_p": effect.pair_p,
+            "detectable": effect.detectable(level) if row.verdict == "unsure" else None,
+            "next_step": next_step(row, effect, margin, level) if row.verdict == "unsure" else None,
+            "equivalent": is_equivalent(effect, low, high) if margin else None,
+            "discordant": effect.discordant,
+        }
+    )
+
+
+def _margin(metric: str, terms: Terms) -> float | None:
+    """The margin of equivalence: of the score, or the relative noise of the machine for a ratio."""
+    return terms.margins.get(metric) if family(metric) == "quality" else terms.noise.get(metric)
+
+
+def _limits(effect: Effect, margin: float | None) -> tuple[float, float]:
+    margin = margin or 0.0
+    return (1 / (1 + margin), 1 + margin) if effect.ratio else (-margin, margin)
+
+
+def _side(name: str, variant: Variant | None, results: Sequence[TrialResult], value: float | None) -> Side:
+    return Side(
+        name=name,
+        device=device_name(results[0]) if results else None,
+        parity=_parity(variant),
+        value=value,
+        trials=len(results),
+    )
+
+
+def _parity(variant: Variant | None) -> ParityVerdict | None:
+    if variant is None or not variant.report.proofs:
+        return None
+    return "unproven" if variant.proof is None else verdict_of(variant.proof)
+
+
+def _proofs(pair: Pair) -> list[TrialResult]:
+    found = [side.proof for side in (pair.before, pair.after) if side is not None]
+    return [proof for proof in found if proof is not None]
+
+
+def _verdict(
+    draft: Draft, adjusted: Adjusted | None, margin: float | None
+) -> tuple[Verdict, tuple[str, ...]]:
+    """The verdict and the notes that belong to it."""
+    found, effect = draft.contrast, draft.effect
+    matched = draft.evidence.match_for(found.metric)
+    reason = () if effect is None or effect.reason is None else (effect.reason,)
+    notes = (*reason, *found.notes, *(matched.notes if draft.variants == 1 else ()))
+    if found.settled is not None or effect is None:
+        return found.settled or "not comparable", notes
+    p = None if adjusted is None else adjusted.p
+    verdict = verdict_of_effect(effect, p, METRICS[found.metric].goal, margin)
+    if family(found.metric) == "speed" and "differs" in map(verdict_of, _proofs(draft.evidence.pair)):
+        return "not comparable", (*notes, "parity failed: one side computes another function")
+    pair = draft.evidence.pair
+    trained = [side.training for side in (pair.before, pair.after) if side and side.training]
+    if "differs" in map(training_verdict, trained):
+        return "not comparable", (
+            *notes,
+            "proof of training failed: one side trains otherwise than the reference",
+        )
+    if matched.lost and verdict in ("better", "same"):
+        return "unsure", (*notes, f"{verdict} on the trials that are left, which is not all")
+    return verdict, notes

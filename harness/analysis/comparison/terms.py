@@ -1,0 +1,122 @@
+"""Terms: on what terms reports are compared, and their limits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from harness.analysis.comparison.conditions import Family, check_allowed
+from harness.analysis.naming import only_tokenise
+from harness.analysis.stats.ratios import RunVariance
+from harness.analysis.stats.scoring import SCORINGS
+from harness.errors import InvalidInputError
+from harness.model.metrics import METRICS
+from harness.model.results import Report
+
+DEFAULT_METRICS: Final = ("eval_accuracy", "eval_f1", "train_real_tokens_per_second")
+DEFAULT_MARGIN: Final = 0.02
+TOKENIZING_METRICS: Final = ("tokenize_examples_per_second", "tokenize_memory_bytes")
+_DEVICE_UNITS: Final = frozenset({"samples/s", "tokens/s", "s", "B", "J", "FLOP/s", "B/s"})
+_OF_A_PEAK: Final = frozenset({"model_flops_utilization", "matmul_peak_share"})
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On what terms everything in a table is compared; as in `compare`.
+
+    `apart` are axes that differ by intent. `one_run` is true where both sides belong to one run of the
+    machine, `interleaved` where their trials also took turns. `run_variance` is the variance between runs, by
+    metric, where it was measured.
+    """
+
+    metrics: tuple[str, ...]
+    margins: Mapping[str, float]
+    allowed: frozenset[str] = frozenset()
+    noise: Mapping[str, float] = field(default_factory=dict)
+    apart: frozenset[str] = frozenset()
+    interleaved: bool = False
+    one_run: bool = False
+    run_variance: Mapping[str, RunVariance] = field(default_factory=dict)
+
+
+def family(metric: str) -> Family:
+    """`quality` is scored from predictions, `speed` depends on the device, `other` on neither."""
+    if metric in SCORINGS:
+        return "quality"
+    return "speed" if METRICS[metric].unit in _DEVICE_UNITS or metric in _OF_A_PEAK else "other"
+
+
+def default_metrics(reports: Sequence[Report]) -> tuple[str, ...]:
+    """What is compared where nobody says what: other metrics where every trial only tokenises."""
+    trials = (result.trial for report in reports for result in report.results)
+    return TOKENIZING_METRICS if only_tokenise(trials) else DEFAULT_METRICS
+
+
+def checked_metrics(metrics: Sequence[str]) -> tuple[str, ...]:
+    """The metrics to compare, each once.
+
+    Raises:
+        InvalidInputError: A metric is unknown or has no direction, or there is none.
+    """
+    chosen = tuple(dict.fromkeys(metrics))
+    for metric in chosen:
+        if metric not in METRICS:
+            raise InvalidInputError(
+                f"there is no metric {metric!r}", hint=f"The metrics are: {', '.join(METRICS)}."
+            )
+        if METRICS[metric].goal == "none":
+            raise InvalidInputError(
+                f"{metric} has no better direction, so there is no verdict on it", hint="Choose another one."
+            )
+    if not chosen:
+        raise InvalidInputError("no metric to compare", hint=f"The metrics are: {', '.join(METRICS)}.")
+    return chosen
+
+
+def margins_of(margin: float | Mapping[str, float], metrics: Sequence[str]) -> dict[str, float]:
+    """The margin of equivalence of each quality metric with a finite range, in the metric's unit.
+
+    A single number is a share of the metric's range: 0.02 is two points of accuracy or F1, and 0.04 of MCC,
+    whose range is twice as wide. A mapping gives margins by metric; the rest take the default.
+
+    Raises:
+        InvalidInputError: A margin is out of range, or given for a metric that has none.
+    """
+    ranges = {
+        metric: (METRICS[metric].least, METRICS[metric].most)
+        for metric, scoring in SCORINGS.items()
+        if not scoring.from_losses
+    }
+    share = DEFAULT_MARGIN if isinstance(margin, Mapping) else margin
+    found = {metric: share * (high - low) for metric, (low, high) in ranges.items()}
+    for metric, given in margin.items() if isinstance(margin, Mapping) else ():
+        if metric not in ranges:
+            raise InvalidInputError(
+                f"there is no margin for {metric!r}", hint=f"Margins exist for: {', '.join(ranges)}."
+            )
+        found[metric] = given
+    for metric, value in found.items():
+        low, high = ranges[metric]
+        if not 0 < value <= high - low:
+            raise InvalidInputError(
+                f"the margin {value:g} of {metric} is not in (0, {high - low:g}]",
+                hint="It is in the metric's unit: 0.02 is two points of accuracy.",
+            )
+    return {metric: value for metric, value in found.items() if metric in metrics}
+
+
+def check_terms(allowed: Sequence[str], noise: Mapping[str, float]) -> None:
+    """Refuse what is out of range or unknown.
+
+    Raises:
+        InvalidInputError: As it says.
+    """
+    check_allowed(allowed)
+    for metric, band in noise.items():
+        if metric not in METRICS or not 0 <= band < math.inf:
+            raise InvalidInputError(
+                f"the noise band {band:g} of {metric} is no number from 0 up, or that is no metric",
+                hint="Measure it again: `harness calibrate SUITE`.",
+            )

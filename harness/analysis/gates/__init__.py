@@ -1,0 +1,1 @@
+"""Gates: the rules that a report must pass."""

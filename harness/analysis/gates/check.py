@@ -1,0 +1,184 @@
+"""Gates: whether a report may pass, alone and against a baseline. Whatever cannot be judged does not pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from harness import __version__
+from harness.analysis.comparison.compare import unsealed_notes
+from harness.analysis.comparison.conditions import check_allowed
+from harness.analysis.gates.against import (
+    KEEP_ONE,
+    Against,
+    baseline_cases,
+    drop_cases,
+    mismatch_cases,
+    set_against,
+    unjudged_drop,
+)
+from harness.analysis.gates.alone import (
+    bound_cases,
+    input_cases,
+    parity_cases,
+    reference_cases,
+    stored_cases,
+    trial_cases,
+)
+from harness.analysis.gates.models import GateCase, GateReport, OnUnsure, Outcome
+from harness.analysis.gates.of_training import training_cases
+from harness.analysis.gates.rules import Group, groups, replaced, tighter_than_noise
+from harness.analysis.naming import only_tokenise
+from harness.analysis.stats.ratios import RunVariance
+from harness.model.metrics import METRICS
+from harness.model.results import Report
+from harness.model.suite import Gate
+
+_NO_BASELINE = f"there is no baseline: give one with --baseline; to keep one: {KEEP_ONE}"
+
+
+def check(  # noqa: PLR0913 - the question's terms, each of them a default that most callers keep
+    report: Report,
+    *,
+    baseline: Report | None = None,
+    gates: Sequence[Gate] | None = None,
+    on_unsure: OnUnsure = "warn",
+    allow_mismatch: Sequence[str] = (),
+    allow_degenerate: bool = False,
+    noise: Mapping[str, float] | None = None,
+    run_variance: Mapping[str, RunVariance] | None = None,
+) -> GateReport:
+    """Judge a report by its gates.
+
+    Whatever the gates say, every trial must have completed and changed its parameters, none may predict a
+    single class, no variant may have failed parity or its proof of training, no stored number may contradict
+    another one, no score may lie more than 0.03 above the suite's reference, and with a baseline every trial
+    of it must be here, on the same inputs.
+
+    Args:
+        report: what a run found.
+        baseline: what a drop is measured against.
+        gates: the rules; None takes those of the report's suite.
+        on_unsure: whether a case that the statistics cannot settle is red: `warn` no, `fail` and `more` yes;
+            `more` is for callers that add the seeds that the cases ask for.
+        allow_mismatch: names of mismatches that shall not stand in the way; recorded in the result.
+        allow_degenerate: let trials pass that predict a single class; they are left out of every mean.
+        noise: the relative band, by metric, that the machine's own noise fills.
+        run_variance: as in `compare`.
+
+    Returns:
+        One case for each rule and variant.
+
+    Raises:
+        InvalidInputError: A term is unknown.
+        NotComparableError: The report shares nothing with the baseline.
+    """
+    check_allowed(allow_mismatch)
+    rules = tuple(dict.fromkeys(report.suite.gates if gates is None else gates))
+    found = groups(report)
+    drops = [gate for gate in rules if gate.max_drop is not None and gate.metric in METRICS]
+    against = None
+    if baseline is not None:
+        against = set_against(
+            report,
+            baseline,
+            [gate.metric for gate in drops],
+            allow_mismatch=allow_mismatch,
+            noise=noise or {},
+            run_variance=run_variance or {},
+        )
+    cases = [
+        *_cases_alone(report, found, rules, allow_mismatch, allow_degenerate=allow_degenerate),
+        *_cases_against(against, found, drops, allow_degenerate=allow_degenerate),
+    ]
+    return GateReport(
+        harness_version=__version__,
+        suite=report.suite.name,
+        report=report.run,
+        baseline=None if baseline is None else baseline.run,
+        outcome=_outcome(cases, on_unsure),
+        on_unsure=on_unsure,
+        allow_degenerate=allow_degenerate,
+        allowed_mismatches=tuple(allow_mismatch),
+        noise=dict(noise or {}),
+        cases=tuple(cases),
+        mismatches=() if against is None or against.comparison is None else against.comparison.mismatches,
+        notes=tuple(_notes(report, found, rules, against, noise or {})),
+    )
+
+
+def _cases_alone(
+    report: Report,
+    found: Sequence[Group],
+    rules: Sequence[Gate],
+    allowed: Sequence[str],
+    *,
+    allow_degenerate: bool,
+) -> Iterator[GateCase]:
+    if not found:
+        yield GateCase(
+            rule="every trial completes",
+            kind="trials",
+            variant="none",
+            verdict="failed",
+            reason="the report holds no trial",
+        )
+    yield from trial_cases(found, allow_degenerate=allow_degenerate)
+    yield from parity_cases(report, found)
+    yield from training_cases(report, found)
+    yield from stored_cases(report, found, allowed)
+    yield from input_cases(report, found)
+    for gate in rules:
+        yield from bound_cases(found, gate, allowed)
+    yield from reference_cases(report, found)
+
+
+def _cases_against(
+    against: Against | None, found: Sequence[Group], drops: Sequence[Gate], *, allow_degenerate: bool
+) -> Iterator[GateCase]:
+    if against is None:
+        for gate in drops:
+            for group in found:
+                yield unjudged_drop(gate, group.label, "not comparable", _NO_BASELINE)
+        return
+    yield from baseline_cases(against, allow_degenerate=allow_degenerate)
+    yield from mismatch_cases(against)
+    yield from drop_cases(against, drops)
+
+
+def _outcome(cases: Sequence[GateCase], on_unsure: OnUnsure) -> Outcome:
+    """Red for anything but passed, or unsure where that may pass."""
+    unsure = any(case.verdict == "unsure" for case in cases)
+    if any(case.verdict == "failed" for case in cases) or (unsure and on_unsure != "warn"):
+        return "fail"
+    barred = {case.kind for case in cases if case.verdict == "not comparable"}
+    judged = {case.kind for case in cases if case.verdict != "not comparable"}
+    if not barred:
+        return "unsure" if unsure else "pass"
+    return "fail" if barred & judged else "not comparable"
+
+
+def _notes(
+    report: Report,
+    found: Sequence[Group],
+    rules: Sequence[Gate],
+    against: Against | None,
+    noise: Mapping[str, float],
+) -> Iterator[str]:
+    if against is None:
+        yield from unsealed_notes([report])
+    if not rules:
+        yield "no gate on a metric: only what holds for every report was checked"
+    if not report.proofs and not only_tokenise(result.trial for result in report.results):
+        yield "parity was not proven: the report holds no proof"
+    if not report.training_proofs and not only_tokenise(result.trial for result in report.results):
+        yield "training was not proven: the report has no proof of training"
+    if report.suite.reference and any(map(replaced, (each for group in found for each in group.results))):
+        yield "the reference is of the real assets and was not held against stand-ins"
+    yield from tighter_than_noise(rules, noise)
+    if against is not None:
+        yield from against.comparison.notes if against.comparison is not None else ()
+        new = [
+            label for pair, label in zip(against.pairs, against.labels, strict=True) if pair.before is None
+        ]
+        if new:
+            yield f"not in the baseline: {', '.join(new)}"

@@ -1,0 +1,214 @@
+"""Drop gates: whether a metric dropped by more than a gate allows, and which drops the data could reveal.
+
+A drop is tested against its limit by the effect that `compare` tests against zero. A gate fails if the drop
+is shown to exceed the limit, adjusted over all drop gates of the check, so that an unchanged model turns a
+check red in at most 2.5 % of cases; it passes if the drop is shown to stay below; anything else is unsure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from harness.analysis.comparison.matching import seed_option
+from harness.analysis.comparison.models import ComparisonRow
+from harness.analysis.comparison.rows import Judged
+from harness.analysis.gates.models import CaseVerdict, GateCase
+from harness.analysis.gates.rules import drop_rule
+from harness.analysis.stats.tests import Adjusted, Effect, Interval, holm, open_alpha
+from harness.model.metrics import METRICS
+from harness.model.suite import Gate
+
+# One-sided: an unchanged model is red, or a drop as large as the limit green, this often.
+ONE_SIDED: Final = 0.025
+# A gate that detects nothing below this multiple of what it allows is under-powered.
+MOST_EXCESS: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """A drop gate on one row. `base` is the baseline's value and `allowed` the limit in the gate's own form.
+
+    `relative` is true for a limit in percent of the baseline.
+    """
+
+    gate: Gate
+    row: ComparisonRow
+    effect: Effect
+    base: float
+
+    @property
+    def relative(self) -> bool:
+        """Whether the limit is a share of the baseline."""
+        return isinstance(self.gate.max_drop, str)
+
+    @property
+    def allowed(self) -> float:
+        """The largest drop that the gate allows: in the metric's unit, or a share of the baseline."""
+        return allowed_drop(self.gate)
+
+    @property
+    def p_exceeds(self) -> float | None:
+        """One-sided p against a drop of at most what is allowed."""
+        at = self.as_effect(self.allowed)
+        return self.effect.p_below(at) if self.row.goal == "max" else self.effect.p_above(at)
+
+    @property
+    def p_stays_below(self) -> float | None:
+        """One-sided p against a drop of at least what is allowed."""
+        at = self.as_effect(self.allowed)
+        return self.effect.p_above(at) if self.row.goal == "max" else self.effect.p_below(at)
+
+    def as_effect(self, drop: float) -> float:
+        """The effect, a difference or a ratio, that this drop is."""
+        sign = -1.0 if self.row.goal == "max" else 1.0
+        if self.effect.ratio:
+            return 1 + sign * (drop if self.relative else drop / abs(self.base))
+        return sign * drop * (abs(self.base) if self.relative else 1.0)
+
+    def of_effect(self, effect: float) -> float:
+        """The drop that an effect is: above zero where the metric got worse in its own direction."""
+        sign = -1.0 if self.row.goal == "max" else 1.0
+        if self.effect.ratio:
+            return sign * (effect - 1) * (1.0 if self.relative else abs(self.base)) + 0.0
+        return sign * effect / (abs(self.base) if self.relative else 1.0) + 0.0
+
+    def detectable(self, level: float) -> float | None:
+        """The smallest drop that turns the gate red with a power of 80 %, None where no possible one does."""
+        found = self.effect.detectable(2 * level)
+        if found is None:
+            return None
+        edge = self.as_effect(self.allowed)
+        if not self.effect.ratio:
+            return self.allowed + abs(self.of_effect(found))
+        return self.of_effect(edge / found if self.row.goal == "max" else edge * found)
+
+    def seeds(self, level: float) -> int | None:
+        """How many seeds a side detect a drop of twice what the gate allows."""
+        once, twice = self.as_effect(self.allowed), self.as_effect(MOST_EXCESS * self.allowed)
+        if not self.effect.ratio:
+            return self.effect.trials_for(abs(twice - once), 2 * level)
+        if min(once, twice) <= 0:
+            return None
+        return self.effect.trials_for(max(once / twice, twice / once), 2 * level)
+
+
+def allowed_drop(gate: Gate) -> float:
+    """The limit of a drop gate as a number; a percentage as a share."""
+    if isinstance(gate.max_drop, str):
+        return float(gate.max_drop[:-1]) / 100
+    return gate.max_drop or 0.0
+
+
+def judge_drops(drops: Sequence[Drop]) -> list[GateCase]:
+    """A case for each drop; failures are adjusted by Holm over all of them."""
+    adjusted = holm([drop.p_exceeds for drop in drops], ONE_SIDED)
+    level = open_alpha(adjusted, ONE_SIDED)
+    return [_case(drop, each, level) for drop, each in zip(drops, adjusted, strict=True)]
+
+
+def _case(drop: Drop, adjusted: Adjusted | None, level: float) -> GateCase:
+    row, gate = drop.row, drop.gate
+    verdict = _verdict(drop, adjusted)
+    found = drop.of_effect(row.effect or 0.0 if not drop.effect.ratio else drop.effect.value)
+    interval = _interval(drop)
+    detectable = None if drop.effect.components is None else drop.detectable(level)
+    weak = drop.effect.components is not None and (
+        detectable is None or detectable > MOST_EXCESS * drop.allowed
+    )
+    reason = [_found(drop, found, interval)]
+    if drop.effect.components is not None:
+        reason.append(_guards(drop, detectable))
+    return GateCase(
+        rule=drop_rule(gate),
+        kind="drop",
+        variant=row.variant,
+        verdict=verdict,
+        reason="; ".join(reason),
+        metric=gate.metric,
+        unit=METRICS[gate.metric].unit,
+        goal=METRICS[gate.metric].goal,
+        value=row.candidate.value,
+        baseline=drop.base,
+        drop=found,
+        limit=drop.allowed,
+        relative=drop.relative,
+        interval=interval,
+        detectable=detectable,
+        underpowered=weak,
+        seeds=drop.seeds(level) if weak or verdict == "unsure" else None,
+        next_step=_next_step(drop, verdict, level, weak=weak),
+        notes=row.notes,
+    )
+
+
+def _verdict(drop: Drop, adjusted: Adjusted | None) -> CaseVerdict:
+    if drop.effect.identical:
+        return "passed"
+    below = drop.p_stays_below
+    if adjusted is None or below is None:
+        return "unsure"
+    if adjusted.p <= ONE_SIDED:
+        return "failed"
+    return "passed" if below <= ONE_SIDED else "unsure"
+
+
+def _interval(drop: Drop) -> Interval | None:
+    found = drop.effect.interval(2 * ONE_SIDED)
+    if found is None:
+        return None
+    low, high = sorted(drop.of_effect(end) for end in found)
+    return low, high
+
+
+def _found(drop: Drop, found: float, interval: Interval | None) -> str:
+    around = ""
+    if interval is not None:
+        around = f" (95 %: {_amount(drop, interval[0])} to {_amount(drop, interval[1])})"
+    return f"drop {_amount(drop, found)}{around}, allowed {_amount(drop, drop.allowed)}"
+
+
+def _guards(drop: Drop, detectable: float | None) -> str:
+    if detectable is None:
+        return "detects no possible drop: add seeds"
+    return f"detects drops of {_amount(drop, detectable)} or more (80 %)"
+
+
+def _amount(drop: Drop, value: float) -> str:
+    if drop.relative:
+        return f"{100 * value:.3g} %"
+    if METRICS[drop.gate.metric].unit == "ratio":
+        return f"{100 * value:.2g} points"
+    return f"{value:.3g}"
+
+
+def _next_step(drop: Drop, verdict: CaseVerdict, level: float, *, weak: bool) -> str | None:
+    if verdict != "unsure" and not weak:
+        return None
+    if drop.effect.components is None:
+        return drop.row.next_step
+    seeds = drop.seeds(level)
+    twice = _amount(drop, MOST_EXCESS * drop.allowed)
+    if seeds is None:
+        return f"no number of seeds up to 200 detects drops of {twice}: allow a larger drop"
+    known = list(drop.row.seeds)
+    wanted = [*known, *(seed for seed in range(seeds) if seed not in known)][: max(seeds, len(known))]
+    if len(wanted) > 40:
+        return f"about {seeds} seeds detect drops of {twice}: allow a larger drop"
+    return f"about {seeds} seeds detect drops of {twice}: {seed_option(wanted)}"
+
+
+def drops_of(gate: Gate, judged: Sequence[Judged]) -> Iterator[Drop | Judged]:
+    """The rows of a gate's metric as drops; a row that has no effect to judge stays as it is."""
+    for each in judged:
+        if each.row.metric != gate.metric or each.row.variants > 1:
+            continue
+        base, effect = each.row.baseline.value, each.effect
+        barred = base is None or each.row.verdict in ("not comparable", "missing", "failed")
+        # Nothing is a share of zero.
+        barred = barred or (base == 0 and (isinstance(gate.max_drop, str) or each.row.kind == "ratio"))
+        if barred or effect is None or base is None:
+            yield each
+        else:
+            yield Drop(gate, each.row, effect, base)

@@ -1,0 +1,107 @@
+"""What a check finds: one case for each rule and variant, each with its word and its sentence."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from harness.analysis.comparison.models import Mismatch
+from harness.model.frozen import Frozen
+from harness.model.metrics import Goal
+
+GATES_SCHEMA_VERSION: Final = 1
+
+CaseVerdict = Literal["passed", "failed", "unsure", "not comparable"]
+CaseKind = Literal[
+    "trials",
+    "degenerate",
+    "moved",
+    "parity",
+    "training",
+    "stored",
+    "inputs",
+    "bound",
+    "drop",
+    "reference",
+    "baseline",
+    "mismatch",
+]
+Outcome = Literal["pass", "unsure", "fail", "not comparable"]
+OnUnsure = Literal["warn", "fail", "more"]
+Bounds = Annotated[tuple[float, float], Field(strict=False)]
+
+
+class GateCase(Frozen):
+    """One rule on one variant.
+
+    `rule` is the rule in words, as it would be typed where it can be. `value` is the mean over the sound
+    seeds, or what the comparison set against `baseline`. `limit` and `interval` (95 %) are of the value for a
+    bound; for a drop they are of the drop, in the metric's unit, or as a share of the baseline where
+    `relative`. `detectable` is the smallest drop that turns the gate red with a power of 80 %; a gate is
+    `underpowered` if that is more than twice what it allows. `seeds` a side would detect twice what it
+    allows, `next_step` is how to get there.
+    """
+
+    rule: str
+    kind: CaseKind
+    variant: str
+    verdict: CaseVerdict
+    reason: str
+    metric: str | None = None
+    unit: str | None = None
+    goal: Goal | None = None
+    value: float | None = None
+    baseline: float | None = None
+    drop: float | None = None
+    limit: float | None = None
+    relative: bool = False
+    interval: Bounds | None = None
+    detectable: float | None = None
+    underpowered: bool = False
+    seeds: int | None = None
+    next_step: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+class GateReport(Frozen):
+    """The whole check with the terms it was made on.
+
+    `outcome` is `fail` if a case failed, or is unsure and `on_unsure` is not `warn`; `not comparable` if
+    nothing failed but nothing that needs the baseline could be judged. Either is red. `unsure` is a check
+    without a failure that leaves a case undecided.
+    """
+
+    schema_version: Literal[1] = GATES_SCHEMA_VERSION
+    harness_version: str
+    suite: str
+    report: str
+    baseline: str | None
+    outcome: Outcome
+    on_unsure: OnUnsure
+    allow_degenerate: bool
+    allowed_mismatches: tuple[str, ...]
+    noise: dict[str, float]
+    cases: tuple[GateCase, ...]
+    mismatches: tuple[Mismatch, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0 if no gate failed, 1 if one did, 3 if there was nothing to compare."""
+        return {"pass": 0, "unsure": 0, "fail": 1, "not comparable": 3}[self.outcome]
+
+    @property
+    def underpowered(self) -> int:
+        """How many drop gates detect nothing below twice what they allow."""
+        return sum(case.underpowered for case in self.cases)
+
+    @property
+    def seeds_wanted(self) -> int | None:
+        """How many seeds a side would decide every unsure drop gate for which a number is known."""
+        wanted = [case.seeds for case in self.cases if case.verdict == "unsure" and case.seeds is not None]
+        return max(wanted, default=None)
+
+    def count(self, *verdicts: CaseVerdict) -> int:
+        """How many cases have one of these verdicts."""
+        return sum(case.verdict in verdicts for case in self.cases)

@@ -1,0 +1,50 @@
+"""The gates of a suite right after its run: those that can be judged then, and why the others cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from harness.analysis.gates.check import check
+from harness.analysis.gates.models import GateReport
+from harness.analysis.gates.rules import bound_rules, drop_rule, is_quality, replaced
+from harness.analysis.stats.ratios import RunVariance
+from harness.model.results import Report
+from harness.model.suite import Gate
+
+
+def judge_run(
+    report: Report,
+    baseline: Report | None,
+    noise: Mapping[str, float],
+    run_variance: Mapping[str, RunVariance],
+) -> tuple[GateReport | None, tuple[str, ...]]:
+    """Judge a run by its suite's gates.
+
+    A drop needs a baseline, and a bound on a score was written for real assets: without these `check` would
+    be red, while a run leaves the gate out and says so.
+
+    Returns:
+        What was found, None where there is nothing to judge; and a sentence for each gate left out.
+
+    Raises:
+        NotComparableError: The report shares nothing with the baseline.
+    """
+    stand_in = next((told for result in report.results if (told := replaced(result))), None)
+    kept: list[Gate] = []
+    skipped: list[str] = []
+    for gate in report.suite.gates:
+        bounds = [rule for rule, _, _ in bound_rules(gate)]
+        changes: dict[str, None] = {}
+        if gate.max_drop is not None and baseline is None:
+            changes["max_drop"] = None
+            skipped.append(f"not judged: {drop_rule(gate)}: there is no baseline (--baseline)")
+        if bounds and stand_in is not None and is_quality(gate.metric):
+            changes |= {"min": None, "max": None}
+            skipped.append(f"not judged: {', '.join(bounds)}: {stand_in}")
+        left = gate.model_copy(update=changes)
+        if any(limit is not None for limit in (left.min, left.max, left.max_drop)):
+            kept.append(left)
+    if not kept and baseline is None:
+        return None, tuple(skipped)
+    found = check(report, baseline=baseline, gates=kept, noise=noise, run_variance=run_variance)
+    return found, tuple(skipped)

@@ -1,0 +1,123 @@
+"""Rules in words, and the numbers that a rule is held against: shared by what judges a report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+
+from harness.analysis.comparison.terms import family
+from harness.analysis.inputs import mixed_variants
+from harness.analysis.naming import labels
+from harness.analysis.verification import Contradiction, contradictions
+from harness.model.results import Report, TrialResult
+from harness.model.suite import Gate
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The trials of one variant, and what to call it.
+
+    `contradictions` come with the id of the trial; `mixed` maps a condition to how the inputs differ.
+    """
+
+    variant: str
+    label: str
+    results: tuple[TrialResult, ...]
+    contradictions: tuple[tuple[str, Contradiction], ...] = ()
+    mixed: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def sound(self) -> tuple[TrialResult, ...]:
+        """Those that completed and tell more than one class apart."""
+        return tuple(
+            result for result in self.results if result.status == "completed" and not result.degenerate
+        )
+
+
+def groups(report: Report) -> list[Group]:
+    """The variants of a report in the order of its plan."""
+    names = labels(result.trial for result in report.results)
+    found: dict[str, list[TrialResult]] = {}
+    for result in report.results:
+        found.setdefault(result.trial.variant_id, []).append(result)
+    warmup_steps = report.suite.measure.warmup_steps
+    mixed = mixed_variants(report)
+    return [
+        Group(
+            variant=variant,
+            label=names[variant],
+            results=tuple(results),
+            contradictions=tuple(
+                (one.trial.id, each) for one in results for each in contradictions(one, warmup_steps)
+            ),
+            mixed=mixed.get(variant, {}),
+        )
+        for variant, results in found.items()
+    ]
+
+
+def bound_rules(gate: Gate) -> Iterator[tuple[str, float, bool]]:
+    """The absolute bounds of a gate: the rule in words, the limit, and whether it is a lower one."""
+    if gate.min is not None:
+        yield f"{gate.metric} >= {gate.min:g}", gate.min, True
+    if gate.max is not None:
+        yield f"{gate.metric} <= {gate.max:g}", gate.max, False
+
+
+def drop_rule(gate: Gate) -> str:
+    """The drop of a gate in words, a percentage as it was written."""
+    limit = gate.max_drop if isinstance(gate.max_drop, str) else f"{gate.max_drop:g}"
+    return f"{gate.metric} drop <= {limit}"
+
+
+def mean_of(results: Sequence[TrialResult], metric: str) -> float | None:
+    """The mean over those trials that measured the metric; None if none did."""
+    found = [value for result in results if (value := result.value(metric)) is not None]
+    return fmean(found) if found else None
+
+
+def why_unmeasured(results: Sequence[TrialResult], metric: str) -> str:
+    """Why no trial, or not every one, has a value of the metric."""
+    if not results:
+        return "no trial completed soundly"
+    reasons = (found.reason for result in results if (found := result.measurement(metric)) is not None)
+    return next((reason for reason in reasons if reason), "the report does not hold it")
+
+
+def replaced(result: TrialResult) -> str | None:
+    """What stands in for what was asked, in words; None where nothing does."""
+    checkpoint, data = result.checkpoint, result.data
+    if checkpoint is not None and checkpoint.stand_in:
+        return f"{checkpoint.name} stands in for {checkpoint.requested}"
+    if data is not None and data.synthetic and data.name != data.requested:
+        return f"the synthetic {data.name} stands in for {data.requested}"
+    return None
+
+
+def contradiction(group: Group, metric: str) -> str | None:
+    """Where a stored value of the metric contradicts other stored values, in words."""
+    found = (f"trial {trial}: {each}" for trial, each in group.contradictions if metric in each.metrics)
+    return next(found, None)
+
+
+def is_quality(metric: str) -> bool:
+    """Whether a metric is scored from predictions."""
+    return family(metric) == "quality"
+
+
+def seeds_text(seeds: Sequence[int]) -> str:
+    """`seed 1`, `seeds 0, 2`."""
+    return f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
+
+
+def tighter_than_noise(gates: Sequence[Gate], noise: Mapping[str, float]) -> list[str]:
+    """A sentence for each drop in percent that the machine's own noise exceeds."""
+    return [
+        f"{drop_rule(gate)} is tighter than this machine's noise of ±{100 * noise[gate.metric]:.2g} %: equal "
+        "runs can differ by more"
+        for gate in gates
+        if isinstance(gate.max_drop, str)
+        and gate.metric in noise
+        and float(gate.max_drop[:-1]) / 100 < noise[gate.metric]
+    ]

@@ -1,0 +1,1 @@
+"""Statistics: tests, resampling, variance components and scores."""

@@ -1,0 +1,271 @@
+"""Quality: the variance of a score's difference over examples and seeds, by the bootstrap over examples.
+
+A row of the comparison has one column of predictions for each seed of either side, all on the same examples.
+Both seeds and examples are samples, as readers and cases are in a study of diagnoses. Drawing both at once
+and reading off percentiles is wrong twice: the residual variance is counted three times (Owen 2007, "The
+pigeonhole bootstrap"), and the variance of a handful of seeds too little. So the bootstrap over examples
+yields components of variance, and these are combined with degrees of freedom as Hillis (2007) does for
+studies of many readers.
+
+With one seed a side the variance over seeds is unknown: the test is then of this pair of models alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from harness.analysis.stats.components import Components, Part
+from harness.analysis.stats.scoring import SCORINGS, Floats, Numbers, Scoring, scores
+from harness.analysis.stats.tests import Effect, Interval, mcnemar
+from harness.model.metrics import METRICS
+
+RESAMPLES: Final = 10_000
+
+_UNKNOWN_SEED: Final = "the effect of another seed is unknown"
+_SEED: Final = 20_260_101
+# Up to here every example is resampled by itself and all rows of a table share one matrix of weights.
+_SHARED_EXAMPLES: Final = 2_048
+_BATCH_COLUMNS: Final = 128
+_BLOCK: Final = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Predictions to compare a score on.
+
+    `labels` are the right classes (N,); `before` (S, N) and `after` (T, N) the predicted ones, or the losses
+    for `eval_loss`: one row a seed, on the same examples. Where `paired`, both sides have the same seeds in
+    the same order, and S equals T. With several `variants` the rows are those of each variant in turn, and
+    scores are averaged over the variants seed by seed.
+    """
+
+    metric: str
+    labels: Numbers
+    before: Numbers
+    after: Numbers
+    paired: bool = True
+    variants: int = 1
+
+    @property
+    def columns(self) -> Numbers:
+        """Both sides, (S + T, N)."""
+        return np.concatenate([self.before, self.after])
+
+
+def compare_quality(cases: Sequence[Case], *, resamples: int = RESAMPLES) -> list[Effect]:
+    """The difference of a score, candidate minus baseline, averaged over seeds, for each case.
+
+    The same case always gives the same effect, whatever other cases are in the list.
+    """
+    effects: list[Effect | None] = [_identical(case) for case in cases]
+    open_places = [place for place, effect in enumerate(effects) if effect is None]
+    for places in _batches(cases, open_places):
+        drawn = _resample([cases[place] for place in places], resamples)
+        for place, each in zip(places, drawn, strict=True):
+            effects[place] = _effect(cases[place], each)
+    return [effect for effect in effects if effect is not None]
+
+
+def _identical(case: Case) -> Effect | None:
+    if not np.array_equal(case.before, case.after):
+        return None
+    return Effect(
+        0.0,
+        trials=len(case.before),
+        discordant=_discordant(case),
+        reason=f"the predictions agree on all {case.labels.size} examples",
+        identical=True,
+    )
+
+
+def _effect(case: Case, drawn: Floats) -> Effect:
+    """From the resampled scores of all columns, (S + T, R)."""
+    seeds, examples = len(case.before) // case.variants, case.labels.size
+    observed = _over_variants(case, scores(case.metric, case.labels, case.columns))
+    drawn = _over_variants(case, drawn)
+    base = float(observed[:seeds].mean())
+    effect = Effect(
+        value=float(observed[seeds:].mean()) - base,
+        bounds=_bounds(case, base),
+        reach=_reach(case, base),
+        trials=min(seeds, len(case.after)),
+        discordant=_discordant(case),
+    )
+    effect = replace(effect, center=effect.value)
+    if examples < 2:
+        return replace(effect, reason="one example: no error can be estimated")
+    if len(observed) == 2:
+        return _one_seed(effect, drawn[1] - drawn[0], examples)
+    if case.paired:
+        components = _paired(observed[seeds:] - observed[:seeds], drawn[seeds:] - drawn[:seeds], examples)
+        test = "paired seeds and examples"
+    else:
+        components = _unpaired(observed, drawn, seeds, examples)
+        test = "unpaired seeds, paired examples"
+    if components.error == 0:
+        return replace(effect, reason="neither seeds nor examples differ: no p-value")
+    return replace(effect, test=test, components=components)
+
+
+def _over_variants(case: Case, values: Floats) -> Floats:
+    """Average what each column scored, (2 x variants x seeds, ...), over the variants: (2 x seeds, ...)."""
+    if case.variants == 1:
+        return values
+    sides = values.reshape(2, case.variants, -1, *values.shape[1:])
+    averaged = sides.mean(axis=1)
+    return np.asarray(averaged.reshape(-1, *values.shape[1:]))
+
+
+def _discordant(case: Case) -> tuple[int, int] | None:
+    """How many examples only the baseline and only the candidate got right, where McNemar's test applies."""
+    if case.metric != "eval_accuracy" or len(case.columns) > 2:
+        return None
+    before, after = case.before[0] == case.labels, case.after[0] == case.labels
+    return int((before & ~after).sum()), int((after & ~before).sum())
+
+
+def _bounds(case: Case, base: float) -> Interval:
+    metric = METRICS[case.metric]
+    return metric.least - base, metric.most - base
+
+
+def _reach(case: Case, base: float) -> float:
+    """The largest difference worth detecting: to the best score, or down to that of a constant answer."""
+    scoring = SCORINGS[case.metric]
+    if scoring.from_losses:
+        return math.inf
+    classes = int(max(case.labels.max(), case.columns.max())) + 1
+    constant = np.repeat(np.arange(classes)[:, None], case.labels.size, axis=1)
+    chance = float(scores(case.metric, case.labels, constant).max())
+    return max(METRICS[case.metric].most - base, base - chance)
+
+
+def _one_seed(effect: Effect, drawn: Floats, examples: int) -> Effect:
+    """The test of one pair of models: exact McNemar for accuracy, else the bootstrap over examples."""
+    if effect.discordant is not None:
+        p = mcnemar(*effect.discordant)
+        test = "exact McNemar"
+    else:
+        error = float(drawn.std(ddof=1))
+        p = float(2 * special.stdtr(examples - 1, -abs(effect.value) / error)) if error > 0 else None
+        test = "paired bootstrap"
+    told = "no example separates them" if p is None else f"p = {_p_text(p)}"
+    reason = f"this pair of models differs on these examples ({told}); {_UNKNOWN_SEED}"
+    return replace(effect, test=test, pair_p=p, reason=reason)
+
+
+def _p_text(p: float) -> str:
+    return "<0.001" if p < 0.0005 else f"{p:.3f}"
+
+
+def _paired(differences: Floats, drawn: Floats, examples: int) -> Components:
+    """Components of the mean difference over paired seeds; differences (S,), drawn (S, R).
+
+    The part of the joint bootstrap that draws seeds needs no drawing: given the examples, its variance over
+    seeds has a closed form. Each component is freed of the bias of a plug-in estimate.
+    """
+    seeds = differences.size
+    between = Part(float(differences.var(ddof=1)) / seeds, seeds - 1)
+    residual = _residual(drawn) * seeds / (seeds - 1) / seeds
+    return _components(between, residual, drawn.mean(axis=0), examples)
+
+
+def _unpaired(observed: Floats, drawn: Floats, seeds: int, examples: int) -> Components:
+    """Components where the sides have other seeds; the first `seeds` columns are the baseline's.
+
+    The variance over seeds is pooled over the sides with several, and taken to hold for a side with one.
+    """
+    sides = [slice(0, seeds), slice(seeds, None)]
+    counts = [observed[side].size for side in sides]
+    several = [side for side, count in zip(sides, counts, strict=True) if count > 1]
+    freedom = sum(counts) - 2.0 if len(several) == 2 else max(counts) - 1.0
+    share = sum(1 / count for count in counts)
+    scatter = sum(float(observed[side].var(ddof=1)) * (observed[side].size - 1) for side in several)
+    noise = sum(_residual(drawn[side]) * observed[side].size for side in several)
+    change = drawn[sides[1]].mean(axis=0) - drawn[sides[0]].mean(axis=0)
+    return _components(Part(scatter / freedom * share, freedom), noise / freedom * share, change, examples)
+
+
+def _residual(drawn: Floats) -> float:
+    """Mean variance over resamples of what each seed adds to the mean over seeds; drawn (S, R)."""
+    return float((drawn - drawn.mean(axis=0)).var(axis=1).mean())
+
+
+def _components(between: Part, residual: float, change: Floats, examples: int) -> Components:
+    unbiased = examples / (examples - 1)
+    by_example, residual = float(change.var()) * unbiased, residual * unbiased
+    return Components(
+        between,
+        added=(Part(max(by_example - residual, 0.0), examples - 1.0),),
+        floor=by_example,
+        least=min(residual, by_example),
+    )
+
+
+def _batches(cases: Sequence[Case], places: Sequence[int]) -> Iterator[list[int]]:
+    """Places of cases that can share one matrix product: large ones, as starting one costs most."""
+    groups: dict[tuple[str, int], list[int]] = {}
+    for place in places:
+        groups.setdefault((cases[place].metric, cases[place].labels.size), []).append(place)
+    for (_, examples), group in groups.items():
+        columns = max(len(cases[place].columns) for place in group)
+        step = max(1, _BATCH_COLUMNS // columns) if examples <= _SHARED_EXAMPLES else 1
+        yield from (group[start : start + step] for start in range(0, len(group), step))
+
+
+def _resample(cases: Sequence[Case], resamples: int) -> list[Floats]:
+    """For each case the score of every column in every resample of the examples, (2S, R).
+
+    The cases share metric and number of examples.
+    """
+    scoring, examples = SCORINGS[cases[0].metric], cases[0].labels.size
+    if examples > _SHARED_EXAMPLES:
+        return [_resample_kinds(case, scoring, resamples) for case in cases]
+    features = [scoring.features(case.labels, case.columns) for case in cases]
+    rows = np.concatenate([each.reshape(-1, examples) for each in features])
+    sums = rows @ _shared_weights(examples, resamples)
+    ends = np.cumsum([each.shape[0] * each.shape[1] for each in features])[:-1]
+    return [
+        scoring.combine(part.astype(np.float64).reshape(*each.shape[:2], resamples), examples)
+        for part, each in zip(np.split(sums, ends), features, strict=True)
+    ]
+
+
+def _resample_kinds(case: Case, scoring: Scoring, resamples: int) -> Floats:
+    """Examples that are alike in every column are interchangeable: it is enough to draw how many of each."""
+    kinds, sizes = np.unique(np.vstack([case.labels, case.columns]), axis=1, return_counts=True)
+    features = scoring.features(kinds[0], kinds[1:])
+    blocks = []
+    for weights in _weights_of_kinds(sizes, resamples):
+        sums = (features.reshape(-1, sizes.size) @ weights).astype(np.float64)
+        blocks.append(scoring.combine(sums.reshape(*features.shape[:2], -1), case.labels.size))
+    return np.concatenate(blocks, axis=1)
+
+
+@lru_cache(maxsize=2)
+def _shared_weights(examples: int, resamples: int) -> NDArray[np.float32]:
+    """How often each example is drawn in each resample, (N, R); whole numbers that float32 holds exactly."""
+    generator = np.random.default_rng([_SEED, examples])
+    drawn = generator.integers(0, examples, size=(resamples, examples))
+    drawn += np.arange(resamples)[:, None] * examples
+    counts = np.bincount(drawn.ravel(), minlength=resamples * examples)
+    weights = np.ascontiguousarray(counts.reshape(resamples, examples).T, dtype=np.float32)
+    weights.setflags(write=False)
+    return weights
+
+
+def _weights_of_kinds(sizes: NDArray[Any], resamples: int) -> Iterator[NDArray[np.float32]]:
+    generator = np.random.default_rng([_SEED, int(sizes.sum())])
+    shares = sizes / sizes.sum()
+    rows = max(1, min(resamples, _BLOCK // sizes.size))
+    for start in range(0, resamples, rows):
+        drawn = generator.multinomial(sizes.sum(), shares, size=min(rows, resamples - start))
+        yield np.ascontiguousarray(drawn.T, dtype=np.float32)

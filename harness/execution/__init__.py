@@ -1,1 +1,0 @@
-"""Which trial runs where and when, in processes of their own."""

@@ -1,0 +1,1 @@
+"""This computer: its hardware, software, requirements, and what must not leave it."""

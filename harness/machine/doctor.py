@@ -1,0 +1,195 @@
+"""What would stop a run on this machine, what would slow or change it, and what to do about each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, Literal
+
+from harness.assets.find_data import MRPC_VARIABLE
+from harness.errors import UnavailableError
+from harness.machine.doctor_facts import Facts, Place
+from harness.machine.redaction import redact, secrets_in
+from harness.machine.requirements import Package, install_hint
+from harness.model.frozen import Frozen
+from harness.model.suite import Measure
+
+Level = Literal["ok", "warning", "problem"]
+
+# A run's own files: a plan, logs of a few megabytes a trial, and a report.
+_LEAST_BYTES: Final = 50_000_000
+# What a BERT and its tokenised data take in the caches.
+_CACHE_BYTES: Final = 2_000_000_000
+
+
+class Finding(Frozen):
+    """One line of the doctor's: how bad it is, what was found, and what to do unless it is fine."""
+
+    level: Level
+    what: str
+    advice: str | None = None
+
+
+def diagnose(facts: Facts) -> tuple[Finding, ...]:
+    """Judge a machine. No secret and no home folder is in what is said."""
+    secrets = secrets_in(facts.environ)
+    checks = (_versions, _devices, _reports, _caches, _hub, _assets, _surroundings)
+    return tuple(
+        Finding(
+            level=found.level,
+            what=redact(found.what, secrets),
+            advice=None if found.advice is None else redact(found.advice, secrets),
+        )
+        for check in checks
+        for found in check(facts)
+    )
+
+
+def exit_code(findings: tuple[Finding, ...]) -> int:
+    """0 if nothing would stop a run, else 69."""
+    stopped = any(found.level == "problem" for found in findings)
+    return UnavailableError.exit_code if stopped else 0
+
+
+def _versions(facts: Facts) -> Iterator[Finding]:
+    yield _ok(f"Python {facts.python}")
+    for kind, packages, extra in (
+        ("harness itself", facts.packages, None),
+        ("training", facts.training_packages, "train"),
+    ):
+        wrong = [package for package in packages if not package.satisfied]
+        for package in wrong:
+            yield _problem(f"{kind} {package}", install_hint(extra, wrong))
+        if packages and not wrong:
+            yield _ok(f"packages for {kind}: {', '.join(map(_named, packages))}")
+    if not facts.packages:
+        yield _problem("harness is not installed, so its versions cannot be checked", "Install it: make")
+
+
+def _named(package: Package) -> str:
+    return f"{package.name} {package.found}"
+
+
+def _devices(facts: Facts) -> Iterator[Finding]:
+    named = [f"{name} ({facts.gpus[name]})" if name in facts.gpus else name for name in facts.devices]
+    yield _ok(f"devices: {', '.join(named)}; {facts.torch}")
+    if facts.torch.installed and facts.torch.cuda is None and facts.driver is not None:
+        yield _warning(
+            f"there is an NVIDIA driver {facts.driver}, but {facts.torch}",
+            "Trials on cuda would be unavailable; install a CUDA build of torch (pytorch.org says how).",
+        )
+    if facts.torch.cuda is not None and not facts.gpus:
+        yield _warning(
+            f"{facts.torch}, but there is no GPU that it can use",
+            "Trials on cuda would be unavailable. With a GPU here: check the driver with nvidia-smi, and "
+            "CUDA_VISIBLE_DEVICES; without one, a CPU build of torch spares 3 GB.",
+        )
+
+
+def _reports(facts: Facts) -> Iterator[Finding]:
+    place = facts.reports
+    if place.error is not None:
+        yield _problem(
+            f"reports go to {place.path}, which cannot be written: {place.error}",
+            "Choose another folder: --reports FOLDER",
+        )
+        return
+    yield _ok(f"reports go to {place.path}{_free(place)}")
+    if place.free_bytes is not None and place.free_bytes < _LEAST_BYTES:
+        yield _problem(
+            f"{place.path}{_free(place)}, less than a run needs",
+            "Free some space, or choose another folder: --reports FOLDER",
+        )
+    if place.locks is False:
+        yield _problem(
+            f"the file system of {place.path} keeps no locks, by which one process holds a run",
+            "Choose a folder on a local file system: --reports FOLDER",
+        )
+
+
+def _caches(facts: Facts) -> Iterator[Finding]:
+    for what, place, variable in (
+        ("tokenised data and fetched checkpoints", facts.cache, "HARNESS_CACHE_DIR"),
+        ("the Hub's files", facts.hub_cache, "HF_HOME"),
+    ):
+        if place.error is not None:
+            yield _warning(
+                f"the cache for {what}, {place.path}, cannot be written: {place.error}",
+                f"A temporary folder takes its place, which later runs do not find. Set {variable}.",
+            )
+        elif place.free_bytes is not None and place.free_bytes < _CACHE_BYTES:
+            yield _warning(
+                f"the cache for {what}: {place.path}{_free(place)}",
+                f"That may be too little for large checkpoints. Free some, or set {variable}.",
+            )
+        else:
+            yield _ok(f"the cache for {what}: {place.path}{_free(place)}")
+
+
+def _hub(facts: Facts) -> Iterator[Finding]:
+    if facts.hub is None:
+        yield _ok(f"the Hub answers: {facts.hub_endpoint}")
+    elif facts.hub.startswith("not asked"):
+        yield _ok(f"the Hub was {facts.hub}")
+    else:
+        yield _warning(
+            f"the Hub at {facts.hub_endpoint}: {facts.hub}",
+            "What is not in its cache is replaced by a labelled stand-in, or with --assets hub unavailable.",
+        )
+
+
+def _assets(facts: Facts) -> Iterator[Finding]:
+    if facts.damaged:
+        yield _problem(
+            f"embedded files are damaged: {facts.damaged}",
+            "Install harness again.",
+        )
+    else:
+        yield _ok("the embedded checkpoints and corpus are as they were packed")
+    for name, damaged in facts.fetched.items():
+        if damaged is None:
+            yield _ok(f"the fetched checkpoint {name} has its pinned digests")
+        else:
+            yield _problem(f"{name}: {damaged}", f"Run: harness fetch {name}")
+    if facts.mrpc is None:
+        return
+    if facts.mrpc.startswith("unavailable: "):
+        yield _problem(
+            f"{MRPC_VARIABLE}: {facts.mrpc.removeprefix('unavailable: ')}",
+            "Let it name a folder with GLUE's or Microsoft's files of MRPC, or unset it.",
+        )
+    else:
+        yield _ok(f"MRPC: {facts.mrpc}")
+
+
+def _surroundings(facts: Facts) -> Iterator[Finding]:
+    if facts.environ.get("PYTHONDONTWRITEBYTECODE"):
+        yield _warning(
+            "PYTHONDONTWRITEBYTECODE is set, so that every start of Python compiles its modules anew",
+            "Unset it: workers do without, but each command starts several times slower.",
+        )
+    for name, limit in facts.limits.items():
+        yield _warning(
+            f"a limit of {limit:,} {name} is set for this process and all it starts",
+            "Trials that reach it are killed. Raise it with ulimit, or where your jobs are scheduled.",
+        )
+    measure = Measure()
+    yield _ok(
+        f"a trial may take {measure.start_timeout_seconds:g} s until it first says something and "
+        f"{measure.stall_timeout_seconds:g} s between two signs of life; a suite's measure: changes that"
+    )
+
+
+def _free(place: Place) -> str:
+    return "" if place.free_bytes is None else f", {place.free_bytes / 1e9:.1f} GB free"
+
+
+def _ok(what: str) -> Finding:
+    return Finding(level="ok", what=what)
+
+
+def _warning(what: str, advice: str) -> Finding:
+    return Finding(level="warning", what=what, advice=advice)
+
+
+def _problem(what: str, advice: str) -> Finding:
+    return Finding(level="problem", what=what, advice=advice)

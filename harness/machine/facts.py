@@ -1,0 +1,183 @@
+"""What a run happened on: versions, processor, devices, load and git state, by an allow-list.
+
+Nothing here imports torch, so that planning and comparing can use it too. No host name, user name, path
+or variable outside the list is ever read into a report.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import re
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from harness.model.environment import Cpu, Device, Environment, Git, Torch
+from harness.programs import run_program
+
+PACKAGES: Final = (
+    "accelerate",
+    "datasets",
+    "evaluate",
+    "harness",
+    "huggingface-hub",
+    "numpy",
+    "safetensors",
+    "tokenizers",
+    "torch",
+    "transformers",
+)
+VARIABLES: Final = (
+    "CUDA_VISIBLE_DEVICES",
+    "GOMP_SPINCOUNT",
+    "HF_HUB_OFFLINE",
+    "MALLOC_MMAP_MAX_",
+    "MALLOC_TRIM_THRESHOLD_",
+    "MKL_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "PYTORCH_CUDA_ALLOC_CONF",
+    "TOKENIZERS_PARALLELISM",
+)
+CPU_FLAGS: Final = ("amx_bf16", "amx_tile", "avx2", "avx512_bf16", "avx512f", "bf16", "sve")
+
+_NAME_CUDA_DEVICES: Final = """
+import ctypes
+driver = ctypes.CDLL("libcuda.so.1")
+count, device, name = ctypes.c_int(0), ctypes.c_int(0), ctypes.create_string_buffer(256)
+driver.cuInit(0)
+driver.cuDeviceGetCount(ctypes.byref(count))
+for index in range(count.value):
+    driver.cuDeviceGet(ctypes.byref(device), index)
+    driver.cuDeviceGetName(name, len(name), device)
+    print(name.value.decode(errors="replace"))
+"""
+_NVIDIA_MODULE: Final = Path("/proc/driver/nvidia/version")
+
+
+def describe_environment(
+    device: Device | None = None, threads: int | None = None, *, git: Git | None = None
+) -> Environment:
+    """Everything that can be known without importing what trains; a worker adds its device and threads."""
+    return Environment(
+        python=platform.python_version(),
+        system=f"{platform.system()} {platform.release()}",
+        packages={name: version for name in PACKAGES if (version := _version(name)) is not None},
+        variables={name: os.environ[name] for name in VARIABLES if name in os.environ},
+        cpu=describe_cpu(),
+        memory_bytes=psutil.virtual_memory().total,
+        git=git,
+        device=device,
+        threads=threads,
+        load_average=round(os.getloadavg()[0], 2),
+    )
+
+
+@cache
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+@cache
+def describe_cpu() -> Cpu:
+    """The processor of this machine, from /proc/cpuinfo on Linux and sysctl on macOS."""
+    # Not platform.processor(), which runs `uname` wherever PATH finds one.
+    model = platform.machine()
+    flags: tuple[str, ...] = ()
+    if sys.platform == "darwin":
+        model = _output("/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string") or model
+    elif (info := Path("/proc/cpuinfo")).exists():
+        fields = {
+            key.strip(): value.strip()
+            for key, colon, value in (line.partition(":") for line in info.read_text().splitlines())
+            if colon
+        }
+        model = fields.get("model name", model)
+        present = (fields.get("flags") or fields.get("Features") or "").split()
+        flags = tuple(flag for flag in CPU_FLAGS if flag in present)
+    return Cpu(
+        model=model or "unknown",
+        architecture=platform.machine(),
+        physical_cores=physical_cores(),
+        logical_cores=_usable_cores(),
+        flags=flags,
+    )
+
+
+def physical_cores() -> int:
+    """Physical cores this process may use; hyper-threads and cores outside its affinity do not count."""
+    usable = _usable_cores()
+    return min(psutil.cpu_count(logical=False) or usable, usable)
+
+
+def _usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def installed_torch() -> Torch:
+    """Whether torch is installed and for which CUDA version it was built, read without importing it.
+
+    A folder that an uninstallation left behind does not count.
+    """
+    spec = importlib.util.find_spec("torch")
+    try:
+        version = (Path(spec.origin).parent / "version.py").read_text() if spec and spec.origin else None
+    except OSError:
+        version = None
+    if version is None:
+        return Torch(installed=False)
+    found = re.search(r"^cuda\b[^=\n]*=\s*['\"]([^'\"]+)", version, re.MULTILINE)
+    return Torch(installed=True, cuda=found[1] if found else None)
+
+
+@cache
+def available_devices() -> tuple[str, ...]:
+    """The devices torch can use here, best first, ending with `cpu`; found without importing torch."""
+    if gpus := describe_gpus():
+        return (*gpus, "cpu")
+    if sys.platform == "darwin" and platform.machine() == "arm64":
+        return ("mps", "cpu")
+    return ("cpu",)
+
+
+@cache
+def describe_gpus() -> dict[str, Device]:
+    """The CUDA devices that torch can use here, by the name a suite gives them: `cuda:0` and on."""
+    if installed_torch().cuda is None:
+        return {}
+    driver = nvidia_driver()
+    return {
+        f"cuda:{index}": Device(kind="cuda", index=index, name=name, driver=driver)
+        for index, name in enumerate(_cuda_device_names())
+    }
+
+
+def nvidia_driver(module: Path = _NVIDIA_MODULE) -> str | None:
+    """The version of the NVIDIA driver that the Linux kernel has loaded; None without one."""
+    try:
+        found = re.search(r"Kernel Module.*?\s(\d+(?:\.\d+)+)", module.read_text(errors="replace"))
+    except OSError:
+        return None
+    return found[1] if found else None
+
+
+def _cuda_device_names() -> list[str]:
+    """Visible NVIDIA devices by the driver itself, which obeys CUDA_VISIBLE_DEVICES."""
+    # In a process of its own: a driver that was touched cannot be used after a fork. It needs ctypes alone.
+    return (_output(sys.executable, "-I", "-c", _NAME_CUDA_DEVICES) or "").splitlines()
+
+
+def _output(*command: str) -> str | None:
+    try:
+        done = run_program(command, timeout_s=10)
+    except OSError:
+        return None
+    return done.stdout.decode("utf-8", "replace").strip() if done.code == 0 else None

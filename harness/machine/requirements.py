@@ -1,0 +1,122 @@
+"""Check that the packages of an extra are installed in fitting versions, before a process is started for it.
+
+The requirements are those of harness' own metadata, so that they are written down once.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.version import InvalidVersion, Version
+
+from harness.errors import UnavailableError
+from harness.machine.installation import install_command, own_origin
+
+_NEEDED_BY: Final = {"train": "training", "ray": "a Ray cluster"}
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A required package: `needs` as a requirement line, `found` its version here, None if it is missing."""
+
+    name: str
+    needs: str
+    found: str | None
+    satisfied: bool
+
+    def __str__(self) -> str:
+        return f"needs {self.needs}, found {self.found or 'none'}"
+
+
+def require_extra(
+    extra: Literal["train", "ray"],
+    requirements: Iterable[str] | None = None,
+    installed: Callable[[str], str | None] | None = None,
+) -> None:
+    """Make sure that every package of an extra is installed in a version that harness accepts.
+
+    Args:
+        extra: its name.
+        requirements: requirement lines; None takes those of the installed `harness`.
+        installed: the version of a package, or None where it is missing.
+
+    Raises:
+        UnavailableError: naming each package that is missing or does not fit, and how to install them.
+    """
+    lines = own_requirements() if requirements is None else requirements
+    wrong = [package for package in required(lines, extra, installed) if not package.satisfied]
+    if wrong:
+        raise UnavailableError(
+            f"{_NEEDED_BY[extra]} {'; '.join(map(str, wrong))}", hint=install_hint(extra, wrong)
+        )
+
+
+def install_hint(extra: str | None, wrong: Iterable[Package]) -> str:
+    """How to install these packages from where harness itself was installed."""
+    return f"Install it: {install_command(extra, [package.needs for package in wrong], own_origin())}"
+
+
+def required(
+    lines: Iterable[str], extra: str | None, installed: Callable[[str], str | None] | None = None
+) -> tuple[Package, ...]:
+    """The packages that requirement lines ask for in an extra; those of harness itself for None.
+
+    Lines whose markers exclude this Python or system are left out.
+    """
+    version_of = installed or installed_version
+    needed = (Requirement(line) for line in lines)
+    return tuple(_package(each, version_of(each.name)) for each in needed if _belongs(each, extra))
+
+
+def own_requirements() -> list[str]:
+    """The requirement lines of the installed `harness`; none where it runs without being installed."""
+    try:
+        return importlib.metadata.requires("harness") or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
+
+
+def installed_version(name: str) -> str | None:
+    """The version of an installed package, or None where it is missing."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def satisfies(found: str, specifier: SpecifierSet) -> bool:
+    """Whether an installed version fits.
+
+    A pre-release or local version fits where its release does: 2.13.0+cpu and 5.3.0rc1 like 2.13.0 and 5.3.0.
+    """
+    try:
+        version = Version(found)
+    except InvalidVersion:
+        return False
+    release = Version(version.base_version)
+    return any(specifier.contains(each, prereleases=True) for each in (version, release))
+
+
+def _belongs(requirement: Requirement, extra: str | None) -> bool:
+    marker = requirement.marker
+    always = marker is None or marker.evaluate({"extra": ""})
+    if extra is None or marker is None:
+        return always and extra is None
+    return not always and marker.evaluate({"extra": extra})
+
+
+def _package(requirement: Requirement, found: str | None) -> Package:
+    bounds = sorted(map(str, requirement.specifier), key=lambda bound: (bound[0] in "<!", bound))
+    which = f" @ {requirement.url}" if requirement.url else ",".join(bounds)
+    extras = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
+    return Package(
+        name=requirement.name,
+        needs=f"{requirement.name}{extras}{which}",
+        found=found,
+        satisfied=found is not None and satisfies(found, requirement.specifier),
+    )

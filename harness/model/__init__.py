@@ -1,0 +1,1 @@
+"""The nouns: frozen pydantic models without any input or output."""

@@ -1,0 +1,74 @@
+"""Where a trial or a run was executed: processor, device, versions and git state; no personal data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Literal
+
+from harness.model.frozen import Frozen
+
+DeviceKind = Literal["cpu", "cuda", "mps"]
+
+
+class Cpu(Frozen):
+    """The processor; `flags` are those instruction sets that change how fast a model trains."""
+
+    model: str
+    architecture: str
+    physical_cores: int
+    logical_cores: int
+    flags: tuple[str, ...] = ()
+
+
+class Device(Frozen):
+    """What a trial computed on. `clock_mhz` is the one read when it started, where it can be read."""
+
+    kind: DeviceKind
+    index: int | None = None
+    name: str
+    memory_bytes: int | None = None
+    driver: str | None = None
+    compute_capability: str | None = None
+    clock_mhz: float | None = None
+
+
+class Torch(Frozen):
+    """The installed torch; `cuda` is the CUDA version it was built for, None for a CPU build."""
+
+    installed: bool
+    cuda: str | None = None
+
+    def __str__(self) -> str:
+        if not self.installed:
+            return "torch is not installed"
+        return f"torch is built for {'the CPU only' if self.cuda is None else f'CUDA {self.cuda}'}"
+
+
+class Git(Frozen):
+    """The commit of the current directory's repository, and whether tracked files differ from it."""
+
+    commit: str
+    dirty: bool
+
+
+class Environment(Frozen):
+    """Where something ran. `device`, `threads` and `load_average` are a trial's; a run itself has none."""
+
+    python: str
+    system: str
+    packages: dict[str, str]
+    variables: dict[str, str]
+    cpu: Cpu
+    memory_bytes: int
+    git: Git | None = None
+    device: Device | None = None
+    threads: int | None = None
+    load_average: float | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """12 hexadecimal digits that agree where times may be compared: processor, device, threads, torch."""
+        device = self.device and self.device.model_dump(exclude={"clock_mhz", "index"})
+        parts = [self.cpu.model_dump(), device, self.threads, self.packages.get("torch")]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]

@@ -1,0 +1,115 @@
+"""What a suite file may say, as frozen models; `reading` fills them, `matrix` expands them into trials."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from harness.model.frozen import Frozen
+from harness.model.metrics import METRICS
+from harness.model.trial import Task, Train
+from harness.words import did_you_mean, quoted
+
+# Windows takes these for devices whatever the ending, and a suite's name becomes a folder's.
+_DEVICE_FILES: Final = frozenset(
+    ["con", "prn", "aux", "nul", *(f"{port}{digit}" for port in ("com", "lpt") for digit in range(10))]
+)
+
+
+def _names_no_device_file(name: str) -> str:
+    if name.casefold() in _DEVICE_FILES:
+        raise ValueError(f"{name} is a reserved file name on Windows; choose another")
+    return name
+
+
+def _is_metric(name: str) -> str:
+    if name not in METRICS:
+        raise ValueError(f"there is no metric {quoted(name)}{did_you_mean(name, list(METRICS))}")
+    return name
+
+
+Name = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$",
+        description="1 to 64 letters, digits, - and _, the first a letter or digit",
+    ),
+    AfterValidator(_names_no_device_file),
+]
+Percentage = Annotated[
+    str, Field(pattern=r"^\d+(\.\d+)?%$", description="a percentage of the baseline, such as 10%")
+]
+Seconds = Annotated[float, Field(gt=0, le=31_536_000)]
+WeightName = Annotated[str, Field(min_length=1, max_length=256)]
+MetricName = Annotated[str, AfterValidator(_is_metric)]
+
+
+class Measure(Frozen):
+    """How trials are measured and how long they may take; all times in seconds.
+
+    `warmup_steps` training steps at the start of a trial are left out of every rate and step time.
+    `threads` is the number of CPU threads inside a trial; None means one for each physical core.
+    `roofline` has the machine's own peaks measured, for a second or two, before a training that finds none
+    of the last minutes.
+    """
+
+    warmup_steps: Annotated[int, Field(ge=0, le=1_000_000)] = 10
+    threads: Annotated[int, Field(ge=1, le=4_096)] | None = None
+    trial_timeout_seconds: Seconds | None = None
+    start_timeout_seconds: Seconds = 300.0
+    stall_timeout_seconds: Seconds = 900.0
+    # Not written where it is the default: plans and reports from before it stay what they were.
+    roofline: Annotated[bool, Field(exclude_if=bool)] = True
+
+
+class Gate(Frozen):
+    """A rule that a report must pass: bounds on a metric, or its largest drop against a baseline.
+
+    `max_drop` is in the metric's own unit (`0.02`) or relative to the baseline (`10%`), and in the metric's
+    own direction. A percentage is accepted there and nowhere else.
+    """
+
+    metric: MetricName
+    min: float | None = None
+    max: float | None = None
+    max_drop: Annotated[float, Field(ge=0)] | Percentage | None = None
+
+    @model_validator(mode="after")
+    def _can_be_passed_and_failed(self) -> Self:
+        limits = {"min": self.min, "max": self.max, "max_drop": self.max_drop}
+        if all(limit is None for limit in limits.values()):
+            raise ValueError("a gate needs at least one of min, max and max_drop")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min} is above max {self.max}: nothing can pass")
+        if isinstance(self.max_drop, str) and float(self.max_drop[:-1]) > 100:
+            raise ValueError(f"max_drop {self.max_drop} is more than all there is; at most 100%")
+        metric = METRICS[self.metric]
+        if self.max_drop is not None and metric.goal == "none":
+            raise ValueError(f"max_drop: no direction of {self.metric} is better, so it cannot drop")
+        for key, limit in limits.items():
+            if metric.unit == "ratio" and isinstance(limit, float) and abs(limit) > 1:
+                raise ValueError(f"{key} {limit} is beyond 1: {self.metric} is a ratio, 86 % is written 0.86")
+        return self
+
+
+class Suite(Frozen):
+    """One suite file, validated. `matrix`, `include` and `exclude` hold values as they were written.
+
+    `allow_weights` names weights, with `*` as a wildcard, that may be newly initialised in a checkpoint, or
+    unused, besides its classification head. `max_trials` is the largest plan that is accepted, counted
+    before anything is expanded.
+    """
+
+    name: Name
+    task: Task = Task()
+    matrix: dict[str, tuple[Any, ...]]
+    include: tuple[dict[str, Any], ...] = ()
+    exclude: tuple[dict[str, Any], ...] = ()
+    train: Train = Train()
+    measure: Measure = Measure()
+    # Not written where it is the default: reports from before it stay what they were.
+    allow_weights: Annotated[tuple[WeightName, ...], Field(exclude_if=lambda names: not names)] = ()
+    reference: dict[MetricName, float] = Field(default_factory=dict)
+    gates: tuple[Gate, ...] = ()
+    max_trials: Annotated[int, Field(ge=1, le=100_000)] = 1_000

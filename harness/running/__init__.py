@@ -1,0 +1,1 @@
+"""Run the trials of a suite: which trial runs where and when."""

@@ -1,0 +1,100 @@
+"""How a suite is run, what a test may put in place of the machine, and what a run ends with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Final, Literal
+
+from harness.model.assets import AssetsMode
+from harness.model.results import Report
+from harness.running.executor import Executor
+from harness.running.interpreter import Interpreter
+from harness.running.preflight import Assets, Machine, RealAssets, this_machine
+from harness.running.resume import Rerun
+from harness.running.workers.local import GRACE_SECONDS, LocalExecutor, Place
+from harness.store.reading import load_report
+
+DEFAULT_RUNNER: Final = "harness.training.run_trial:run_trial"
+"""What trains, by name: importing it here would import torch."""
+
+ExecutorName = Literal["local", "ray"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How a suite is run.
+
+    `assets` says where checkpoints and data may come from, `reports` where run directories go. `strict`
+    refuses to run when anything is unavailable. `fresh` starts anew, `rerun` runs the failed or all again,
+    `wait` waits for another process to let go of the run. `trial_timeout_s` takes the place of the suite's.
+    `retries` is for trials that were killed, timed out or could not be started. `fail_fast` ends the run at
+    the first trial that does not complete, `same_error` spares the rest of an axis' value after so many equal
+    errors (0: never). `jobs` trials run at once on a device, and if more than one their times do not count.
+    `parity` proves every variant before the first trial. `executor` says where trials run: in processes of
+    this machine, or on the Ray cluster at `ray_address` (None: at RAY_ADDRESS, or the one that this machine
+    is a node of). `interpreter` is what local workers use, None for this program's. `runner` is
+    `module:function`; `grace_s` is how long a worker that is told to end may take.
+    """
+
+    assets: AssetsMode = "auto"
+    reports: Path = Path("reports")
+    strict: bool = False
+    fresh: bool = False
+    rerun: Rerun | None = None
+    wait: bool = False
+    trial_timeout_s: float | None = None
+    retries: int = 0
+    fail_fast: bool = False
+    same_error: int = 0
+    jobs: int = 1
+    parity: bool = True
+    executor: ExecutorName = "local"
+    ray_address: str | None = None
+    interpreter: Interpreter | None = None
+    runner: str = DEFAULT_RUNNER
+    grace_s: float = GRACE_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Seams:
+    """What a cluster or a test puts in place of this machine.
+
+    Where assets are found, which devices there are, who runs, and how many of a device there are that have as
+    many CPUs as a trial has threads.
+    """
+
+    assets: Callable[[AssetsMode], Assets] = RealAssets
+    machine: Callable[[], Machine] = this_machine
+    executor: Callable[[Place, float], Executor] = lambda place, grace_s: LocalExecutor(
+        place, grace_s=grace_s
+    )
+    count: Callable[[str, int], int] = lambda _device, _threads: 1
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that has ended: its report, its directory, and the signal that interrupted it, or None.
+
+    `brief` is the report without any trial's predictions and with one value, the median, for each metric,
+    which is all that its tables need.
+    """
+
+    brief: Report
+    directory: Path
+    interrupted: int | None = None
+
+    @cached_property
+    def report(self) -> Report:
+        """The whole report, read when it is first asked for: of many trials it takes much memory.
+
+        Raises:
+            InvalidInputError: It has been damaged or removed since.
+            StorageError: The operating system refused to read it.
+        """
+        return load_report(self.directory)
+
+
+Render = Callable[[Report], tuple[str, str | None]]

@@ -1,0 +1,123 @@
+"""The proofs of a run: which functions and trainings are to be proved, and a line for each of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from harness.analysis.naming import attention_of, short_names
+from harness.analysis.parity import function_of, limits, verdict_of
+from harness.analysis.training import failed_checks, training_of, training_verdict
+from harness.model.job import Job, Observer, Progress
+from harness.model.results import TrialResult
+from harness.model.trial import Trial
+from harness.output.safe_text import one_line
+
+
+@dataclass(frozen=True, slots=True)
+class Proofs:
+    """What was proved: one result for each distinct function, and one for each distinct way of training."""
+
+    functions: tuple[TrialResult, ...] = ()
+    trainings: tuple[TrialResult, ...] = ()
+
+
+def proof_jobs(jobs: Iterable[Job]) -> dict[str, Job]:
+    """One job for each distinct function among these, by the id of the trial that stands for it.
+
+    A trial that only tokenises computes none, and checks its own ids.
+    """
+    found: dict[str, Job] = {}
+    for job in jobs:
+        if job.trial.tokenization is not None:
+            continue
+        trial = function_of(job.trial)
+        found.setdefault(trial.id, job.model_copy(update={"trial": trial, "purpose": "prove"}))
+    return found
+
+
+def training_jobs(jobs: Iterable[Job]) -> dict[str, Job]:
+    """One job for each distinct way of training among these, by the id of the trial that stands for it.
+
+    Checkpoints of one family share a proof; it takes the first one's config.
+    """
+    family = cache(_family)
+    found: dict[str, Job] = {}
+    for job in jobs:
+        if job.trial.tokenization is None:
+            trial = training_of(job.trial, family(job.checkpoint.path, job.checkpoint.name))
+            found.setdefault(trial.id, job.model_copy(update={"trial": trial, "purpose": "prove_training"}))
+    return found
+
+
+def _family(folder: str, name: str) -> str:
+    """The model type in a checkpoint's config, or its name where the config cannot be read."""
+    try:
+        return str(json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))["model_type"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return name
+
+
+@dataclass(frozen=True, slots=True)
+class ProofWatch:
+    """Tells an observer of each proof as a note: the trials it counts are those that train."""
+
+    observer: Observer
+
+    def planned(self, trials: Sequence[Trial], _reused: Sequence[TrialResult]) -> None:
+        """The runner announces both kinds of proof by itself."""
+
+    def announce(self, functions: int, trainings: int) -> None:
+        """Tell how many functions and trainings are to be proved."""
+        if functions:
+            self.observer.note(
+                f"proving that {functions} variants compute the plain function; --no-parity leaves it out"
+            )
+        if trainings:
+            self.observer.note(
+                f"proving that {trainings} ways of training follow the independent reference; "
+                "--no-parity leaves it out"
+            )
+
+    def note(self, text: str) -> None:
+        """Pass it on."""
+        self.observer.note(text)
+
+    def started(self, trial: Trial) -> None:
+        """Nothing to say yet."""
+
+    def progressed(self, trial: Trial, progress: Progress) -> None:
+        """Nothing to say yet."""
+
+    def finished(self, result: TrialResult) -> None:
+        """Say what the proof found."""
+        self.observer.note(describe_proof(result))
+
+
+def describe_proof(proof: TrialResult) -> str:
+    """`parity of minilm unpadded bf16 sdpa trainer on cpu: within: largest logit difference 4e-04 (...)`."""
+    kind = "training" if proof.training is not None else "parity"
+    name = f"{kind} of {_name(proof)}"
+    if proof.training is not None:
+        found = [f"{check.name}: {check.found}" for check in failed_checks(proof)]
+        passed = f"{len(proof.training.checks)} checks against the independent reference passed"
+        return f"{name}: {training_verdict(proof)}: {'; '.join(found) or passed}"
+    if proof.parity is None:
+        reason = one_line(proof.reason or "")
+        return f"proof of {_name(proof)}: unproven: {proof.status} in {proof.phase}: {reason}"
+    return f"{name}: {verdict_of(proof)}: {limits(proof.parity, proof.trial.precision)}"
+
+
+def _name(proof: TrialResult) -> str:
+    trial, ran = proof.trial, attention_of(proof)
+    attention = "attention=auto" if ran == "auto" else ran
+    kept = "" if trial.token_type_ids == "auto" else ", token types dropped"
+    kept += "" if trial.last_layer == "all" else f", last layer {trial.last_layer} only"
+    kept += ", CUDA graphs" if trial.cuda_graphs else ""
+    checkpoint = short_names((trial.checkpoint,))[trial.checkpoint]
+    return (
+        f"{checkpoint} {trial.padding} {trial.precision} {attention} {trial.engine} on {trial.device}{kept}"
+    )

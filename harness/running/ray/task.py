@@ -1,0 +1,149 @@
+"""What a Ray task does with a trial on its node: the same as on a machine alone, in a folder of its own.
+
+Nothing here imports ray. The task's process only watches; the trial runs in a process group of its own, which
+ends when that one does, however it does.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from harness import __version__
+from harness.assets.places import blocked_part, cache_root
+from harness.errors import StorageError
+from harness.foreign import read_regular
+from harness.machine.facts import describe_cpu
+from harness.machine.redaction import secrets_in
+from harness.model.job import Job, Progress
+from harness.model.results import TrialResult
+from harness.running.executor import Ended
+from harness.running.ray.messages import Heard, Request
+from harness.running.workers.environ import worker_environment
+from harness.running.workers.local import LocalExecutor, Place
+from harness.running.workers.trial_files import LOG
+
+PROGRESS_SECONDS: Final = 0.5
+_POLL_SECONDS: Final = 0.1
+# More than a capped log takes.
+_LARGEST_LOG_BYTES: Final = 2**24
+
+
+def run_on_node(version: str, number: int, text: str) -> Iterator[str]:
+    """Run a trial here, and yield what is to be heard of it, each as the JSON of a `Heard`.
+
+    Args:
+        version: of the harness that asks.
+        number: of the attempt.
+        text: the JSON of a `Request`.
+    """
+    node = platform.node()
+    if version != __version__:
+        _, problem = describe_node(version)
+        yield Heard(number=number, node=node, refused=f"the node {node}: {problem}").model_dump_json()
+        return
+    request = Request.model_validate_json(text)
+    if missing := missing_files(request.job):
+        result = _unavailable(request.job, node, missing)
+        yield Heard(number=number, node=node, result=result).model_dump_json()
+        return
+    try:
+        with TemporaryDirectory(prefix="harness-ray-") as folder:
+            for heard in _run(request, node, Path(folder)):
+                yield heard.model_dump_json()
+    except (StorageError, OSError) as error:
+        # The disk of a node is full, or broken: no fault of the trial's, which may run on another.
+        lost = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        yield Heard(number=number, node=node, lost=lost).model_dump_json()
+
+
+def describe_node(version: str) -> tuple[str, str | None]:
+    """The processor of this node, and why it cannot run trials for a harness of that version, or None."""
+    problem = (
+        None if version == __version__ else f"it has harness {__version__}, the run is by harness {version}"
+    )
+    return describe_cpu().model, problem
+
+
+def missing_files(job: Job) -> tuple[str, ...]:
+    """The files and folders that the job needs and that are not on this machine."""
+    wanted = (job.checkpoint.path, *(part for parts in job.data.files.values() for part in parts))
+    return tuple(path for path in wanted if not Path(path).exists())
+
+
+def _unavailable(job: Job, node: str, missing: tuple[str, ...]) -> TrialResult:
+    more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+    return TrialResult(
+        trial=job.trial,
+        status="unavailable",
+        phase="start",
+        reason=(
+            f"the node {node} has no {missing[0]}{more}: checkpoints and data must be on every node at the "
+            "paths they have where the run was started; keep them and harness on a file system that all share"
+        ),
+        started=datetime.now(UTC),
+        duration_s=0.0,
+    )
+
+
+def _run(request: Request, node: str, folder: Path) -> Iterator[Heard]:
+    """Run it with this node's own environment and limits, and say where it is twice a second."""
+    job = request.job.model_copy(update={"cache_dir": _cache(request.job)})
+    trial_folder = folder / "trials" / job.trial.id
+    trial_folder.mkdir(parents=True)
+    environ = worker_environment(os.environ, threads=request.threads, run_folder=folder)
+    place = Place(request.runner, folder, environ, request.threads, secrets_in(os.environ))
+    executor = LocalExecutor(place, grace_s=request.grace_s)
+    try:
+        executor.submit(job, trial_folder)
+        for said in _watch(executor):
+            if isinstance(said, Progress):
+                yield Heard(number=request.number, node=node, progress=said)
+                continue
+            log = _text(trial_folder / LOG)
+            yield Heard(
+                number=request.number, node=node, result=said.result, may_retry=said.may_retry, log=log
+            )
+    except KeyboardInterrupt:
+        # So Ray cancels a task.
+        executor.stop(request.grace_s)
+        raise
+    finally:
+        executor.stop(0.0)
+
+
+def _watch(executor: LocalExecutor) -> Iterator[Progress | Ended]:
+    """Now and then the latest progress, and the end."""
+    latest: Progress | None = None
+    said_at = -PROGRESS_SECONDS
+    while True:
+        for event in executor.poll(_POLL_SECONDS):
+            if isinstance(event, Ended):
+                if latest is not None:
+                    yield latest
+                yield event
+                return
+            latest = event.progress
+        if latest is not None and time.monotonic() - said_at >= PROGRESS_SECONDS:
+            said_at = time.monotonic()
+            yield latest
+            latest = None
+
+
+def _cache(job: Job) -> str:
+    """The run's cache folder if this node has it, else its own: it holds only what can be made again."""
+    there = Path(job.cache_dir).is_dir() and blocked_part(Path(job.cache_dir)) is None
+    return job.cache_dir if there else str(cache_root().absolute())
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_regular(path, limit=_LARGEST_LOG_BYTES, follow=False).decode("utf-8", "replace")
+    except OSError:
+        return ""

@@ -1,0 +1,184 @@
+"""Which finished results may stand in a run that goes on, and which field says that one may not."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from harness.machine.facts import describe_environment, describe_gpus
+from harness.model.assets import ResolvedCheckpoint, ResolvedData
+from harness.model.environment import Device, Environment
+from harness.model.job import Job
+from harness.model.results import Checkpoint, Data, Status, TrialResult
+from harness.store.brief import briefly
+from harness.store.run_directory import RunDirectory
+from harness.store.trial_folder import write_result
+
+Rerun = Literal["failed", "all"]
+
+_LISTED: Final = 12
+# A worker that was killed says nothing about its trial: it runs again by itself.
+_RUNS_AGAIN: Final[frozenset[Status]] = frozenset({"killed", "interrupted", "pending"})
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """What a result must have been got with: this machine's environment, the threads of a trial, the GPUs.
+
+    `gpus` are the CUDA devices by the name a suite gives them, `jobs` the trials at once on a device.
+    `processors` are those of a cluster, on any of which a trial may run; None for this machine's alone.
+    """
+
+    environment: Environment
+    threads: int
+    gpus: Mapping[str, Device] = field(default_factory=dict)
+    jobs: int = 1
+    processors: tuple[str, ...] | None = None
+
+
+def describe_here(threads: int, jobs: int = 1, processors: tuple[str, ...] | None = None) -> Here:
+    """This machine, or a cluster of these processors, as far as known without importing what trains."""
+    # What GPUs this machine has says nothing about a cluster's.
+    gpus = describe_gpus() if processors is None else {}
+    return Here(describe_environment(), threads, gpus, jobs, processors)
+
+
+@dataclass(frozen=True, slots=True)
+class Reuse:
+    """The results taken over, by trial id, and a sentence for each kind of reason why others are not."""
+
+    results: dict[str, TrialResult]
+    notes: tuple[str, ...]
+
+
+def choose(
+    found: Mapping[str, TrialResult], jobs: Mapping[str, Job], here: Here, rerun: Rerun | None
+) -> Reuse:
+    """Choose what is taken over.
+
+    A result whose trial cannot run here at the moment is taken over as it is, if its environment matches.
+
+    Args:
+        found: finished results by trial id.
+        jobs: what would run, by trial id.
+        here: this machine.
+        rerun: run the failed again, or all.
+    """
+    kept: dict[str, TrialResult] = {}
+    differing: dict[str, list[str]] = {}
+    for trial_id, result in found.items():
+        if result.status in _RUNS_AGAIN or rerun == "all" or (rerun and result.status != "completed"):
+            continue
+        difference = next(_differences(result, jobs.get(trial_id), here), None)
+        if difference is None:
+            kept[trial_id] = result
+        else:
+            differing.setdefault(difference, []).append(trial_id)
+    return Reuse(kept, tuple(_describe(difference, ids) for difference, ids in differing.items()))
+
+
+def _differences(result: TrialResult, job: Job | None, here: Here) -> Iterator[str]:
+    """What a result was got with that is not so now, each as `field was X, is Y`."""
+    then = result.environment
+    if then is None:
+        yield "its environment is not known"
+        return
+    now = here.environment
+    yield from _changed("python", then.python, now.python)
+    for name in sorted(then.packages.keys() | now.packages.keys()):
+        yield from _changed(name, then.packages.get(name), now.packages.get(name))
+    if then.cpu.model not in (here.processors or ()):
+        yield from _changed("processor", then.cpu.model, " or ".join(here.processors or (now.cpu.model,)))
+    yield from _changed("trials at once", result.concurrent, here.jobs)
+    yield from _changed("threads", then.threads, here.threads)
+    yield from _device_changes(then.device, here.gpus.get(result.trial.device))
+    if job is None:
+        return
+    if result.checkpoint is not None:
+        yield from _checkpoint_changes(result.checkpoint, job.checkpoint)
+        if refused := [name for name in result.checkpoint.allowed_weights if not job.allows_weight(name)]:
+            yield f"allow_weights does not name {refused[0]} any more"
+    if result.data is not None:
+        yield from _data_changes(result.data, job.data)
+
+
+def _device_changes(then: Device | None, now: Device | None) -> Iterator[str]:
+    if then is None or now is None:
+        return
+    yield from _changed("device", then.name, now.name)
+    if then.driver is not None and now.driver is not None:
+        yield from _changed("driver", then.driver, now.driver)
+
+
+def _checkpoint_changes(then: Checkpoint, now: ResolvedCheckpoint) -> Iterator[str]:
+    yield from _changed("checkpoint", then.name, now.name)
+    yield from _changed("checkpoint source", _place(then.source), _place(now.source))
+    yield from _changed("checkpoint revision", then.revision, now.revision)
+    if now.digests is None:
+        return
+    yield from _changed("checkpoint weights", then.weights_sha256, now.digests.weights)
+    if then.config_sha256 is not None:
+        yield from _changed("checkpoint config", then.config_sha256, now.digests.config)
+        yield from _changed("checkpoint tokenizer", then.tokenizer_sha256, now.digests.tokenizer)
+    elif now.source == "local":
+        # A commit or pinned digests cover every file of the other sources; a folder may contain anything.
+        yield "the config and the tokenizer of its checkpoint were not recorded"
+
+
+def _data_changes(then: Data, now: ResolvedData) -> Iterator[str]:
+    yield from _changed("data", then.name, now.name)
+    yield from _changed("data source", _place(then.source), _place(now.source))
+    yield from _changed("data revision", then.revision, now.revision)
+    if now.files_sha256 is None:
+        return
+    if then.files_sha256 is not None:
+        yield from _changed("data files", then.files_sha256, now.files_sha256)
+    elif now.source == "folder":
+        yield "the files of its data set were not recorded"
+
+
+def _changed(name: str, then: object, now: object) -> Iterator[str]:
+    if then != now:
+        yield f"{name} was {then}, is {now}"
+
+
+def _place(source: str) -> str:
+    # The Hub and its cache hold the same commit.
+    return source.removesuffix(" cache")
+
+
+def _describe(difference: str, trial_ids: Collection[str]) -> str:
+    count = len(trial_ids)
+    return f"{count} finished trial{'s' if count > 1 else ''} will run again: {difference}"
+
+
+def take_over_edited(old: RunDirectory, new: RunDirectory, jobs: Mapping[str, Job], here: Here) -> Reuse:
+    """Take the results of an unfinished run of an edited suite into a new run, and say how many.
+
+    Results are taken only if both runs leave the same number of warm-up steps out of their times.
+    """
+    found, problems = old.results(briefly(new.plan.trials))
+    here_too = {trial_id: result for trial_id, result in found.items() if trial_id in jobs}
+    if old.plan.measure.warmup_steps != new.plan.measure.warmup_steps:
+        here_too = {}
+    reuse = choose(here_too, jobs, here, rerun=None)
+    for trial_id in reuse.results:
+        write_result(new.trial_folder(trial_id), old.stored(trial_id))
+    before, now = set(old.plan.trial_ids), set(new.plan.trial_ids)
+    kinds = {"new": now - before, "reused": reuse.results.keys(), "gone": before - now}
+    counts = ", ".join(f"{len(ids)} {kind}" for kind, ids in kinds.items())
+    return Reuse(
+        reuse.results,
+        (
+            *(f"not counted as done: {problem}" for problem in problems),
+            *reuse.notes,
+            f"the suite was edited since {old.path.name}: {counts}",
+            *(f"{kind}: {_listed(ids)}" for kind, ids in kinds.items() if ids),
+        ),
+    )
+
+
+def _listed(trial_ids: Collection[str]) -> str:
+    beyond = len(trial_ids) - _LISTED
+    return ", ".join(sorted(trial_ids)[:_LISTED]) + (f" and {beyond} more" if beyond > 0 else "")

@@ -1,0 +1,211 @@
+"""Which trial runs when: in the plan's order, so many at once on each device, and what follows a failure."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from harness.errors import InvalidInputError
+from harness.model.job import Job, Observer
+from harness.model.results import TrialResult
+from harness.model.trial import Trial
+from harness.running.executor import Ended, Executor
+from harness.running.same_error import SameError
+from harness.store.brief import Shape, as_it_is
+
+POLL_SECONDS: Final = 0.1
+_LONGEST_ATTEMPT_NOTE: Final = 200
+
+
+def only_one(_device: str) -> int:
+    """A machine has each of its devices once; a cluster may have many."""
+    return 1
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How many trials run at once on one device, and what follows when one does not complete.
+
+    `retries` is how many more attempts are made for a trial that was killed, ran out of the host's memory,
+    took too long or could not be started. `fail_fast` ends the run at the first trial that did not complete.
+    `same_error` is after how many equal errors the rest of an axis' value is marked as failed, 0 for never.
+    """
+
+    retries: int = 0
+    fail_fast: bool = False
+    same_error: int = 0
+    jobs: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Whom the scheduler works with.
+
+    `folder_of` gives a trial's folder by its id, `keep` stores a result that the executor did not and returns
+    it, `interrupted` says that no more may be started, `shape` is what is remembered of a result, and `count`
+    how many such devices there are, each for trials of its own.
+    """
+
+    executor: Executor
+    folder_of: Callable[[str], Path]
+    keep: Callable[[TrialResult], TrialResult]
+    observer: Observer
+    interrupted: Callable[[], bool]
+    grace_s: float
+    shape: Shape = as_it_is
+    count: Callable[[str], int] = only_one
+
+
+def run_jobs(jobs: Sequence[Job], desk: Desk, policy: Policy) -> dict[str, TrialResult]:
+    """Run the jobs, and return a result for each that was started, by trial id.
+
+    What runs when this raises is stopped first; the executor itself is for its maker to stop.
+    """
+    (results,) = run_queue([(0, job) for job in jobs], [desk], policy)
+    return results
+
+
+def run_queue(
+    queue: Sequence[tuple[int, Job]], desks: Sequence[Desk], policy: Policy
+) -> tuple[dict[str, TrialResult], ...]:
+    """Run jobs of several desks in one order, and return the results of each desk as `run_jobs` does.
+
+    Args:
+        queue: the position of a desk and a job for it; on each device they start in this order.
+        desks: each with its own executor and folders; two may have trials with the same id.
+        policy: what holds for all of them together.
+    """
+    schedule = _Schedule(queue, desks, policy)
+    try:
+        schedule.run()
+    except BaseException:
+        # After an error or a second interrupt nothing is waited for.
+        for desk in desks:
+            desk.executor.stop(0.0)
+        raise
+    return schedule.results
+
+
+class _Schedule:
+    """The queues of the devices and what has become of the trials so far.
+
+    Trials are known by the position of their desk and their id.
+    """
+
+    def __init__(self, queue: Sequence[tuple[int, Job]], desks: Sequence[Desk], policy: Policy) -> None:
+        self._desks = desks
+        self._policy = policy
+        self._queues: dict[str, deque[tuple[int, Job]]] = {}
+        self._places: dict[str, int] = {}
+        for at, job in queue:
+            device = job.trial.device
+            self._queues.setdefault(device, deque()).append((at, job))
+            if device not in self._places:
+                self._places[device] = policy.jobs * desks[at].count(device)
+        self._running: dict[tuple[int, str], Job] = {}
+        self._failures: dict[tuple[int, str], list[str]] = {}
+        self._errors = [
+            SameError((job.trial for of, job in queue if of == at), policy.same_error)
+            if policy.same_error
+            else None
+            for at in range(len(desks))
+        ]
+        self._ending = False
+        self.results: tuple[dict[str, TrialResult], ...] = tuple({} for _ in desks)
+
+    def run(self) -> None:
+        """Run until everything has a result, or no more may be started."""
+        while not self._must_stop():
+            self._start_what_can()
+            if not self._running:
+                return
+            self._poll()
+        for at, desk in enumerate(self._desks):
+            for result in desk.executor.stop(desk.grace_s):
+                self._finish(at, result)
+
+    def _must_stop(self) -> bool:
+        return self._ending or any(desk.interrupted() for desk in self._desks)
+
+    def _start_what_can(self) -> None:
+        for device, queue in self._queues.items():
+            while self._places[device] and (following := self._next(queue)) is not None:
+                self._start(*following)
+
+    def _start(self, at: int, job: Job) -> None:
+        desk = self._desks[at]
+        try:
+            folder = desk.folder_of(job.trial.id)
+        except InvalidInputError as error:
+            # Something else has taken its folder's place: the other trials have theirs.
+            self._finish(at, not_run(job.trial, str(error)).model_copy(update={"status": "failed"}))
+            return
+        self._places[job.trial.device] -= 1
+        self._running[at, job.trial.id] = job
+        desk.observer.started(job.trial)
+        desk.executor.submit(job, folder)
+
+    def _next(self, queue: deque[tuple[int, Job]]) -> tuple[int, Job] | None:
+        """The next job that is worth running, with its desk; those before it get their rows here."""
+        while queue:
+            at, job = queue.popleft()
+            errors = self._errors[at]
+            reason = errors.hopeless(job.trial) if errors is not None else None
+            if reason is None:
+                return at, job
+            spared = not_run(job.trial, reason).model_copy(update={"status": "failed"})
+            self._finish(at, self._desks[at].keep(spared))
+        return None
+
+    def _poll(self) -> None:
+        busy = sorted({at for at, _ in self._running})
+        for at in busy:
+            for event in self._desks[at].executor.poll(POLL_SECONDS / len(busy)):
+                if isinstance(event, Ended):
+                    self._ended(at, event)
+                else:
+                    self._desks[at].observer.progressed(event.trial, event.progress)
+
+    def _ended(self, at: int, ended: Ended) -> None:
+        trial = ended.result.trial
+        job = self._running.pop((at, trial.id))
+        self._places[trial.device] += 1
+        failures = self._failures.setdefault((at, trial.id), [])
+        if ended.may_retry and len(failures) < self._policy.retries and not self._must_stop():
+            failures.append(_describe_attempt(len(failures) + 1, ended.result))
+            self._desks[at].observer.note(f"{failures[-1]}; trying again")
+            self._queues[trial.device].appendleft((at, job))
+            return
+        self._finish(at, ended.result)
+
+    def _finish(self, at: int, result: TrialResult) -> None:
+        desk, errors = self._desks[at], self._errors[at]
+        failures = self._failures.pop((at, result.trial.id), [])
+        if failures:
+            result = result.model_copy(
+                update={"attempts": len(failures) + 1, "notes": (*result.notes, *failures)}
+            )
+            if result.status != "interrupted":
+                result = desk.keep(result)
+        self.results[at][result.trial.id] = desk.shape(result)
+        if errors is not None:
+            errors.add(result)
+        desk.observer.finished(result)
+        if self._policy.fail_fast and result.status != "completed":
+            self._ending = True
+
+
+def _describe_attempt(number: int, result: TrialResult) -> str:
+    reason = (result.reason or "")[:_LONGEST_ATTEMPT_NOTE]
+    return f"attempt {number} of trial {result.trial.id}: {result.status} in {result.phase}: {reason}"
+
+
+def not_run(trial: Trial, reason: str) -> TrialResult:
+    """The row of a trial that was not started."""
+    return TrialResult(
+        trial=trial, status="pending", phase="start", reason=reason, started=datetime.now(UTC), duration_s=0.0
+    )

@@ -1,0 +1,1 @@
+"""Local execution: a warm fork server, one worker process a trial, supervision and logs."""

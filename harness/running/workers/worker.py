@@ -1,0 +1,161 @@
+"""What a worker does with a trial: run it, say where it is, and write its result as the last act."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import mmap
+import os
+import resource
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from harness.model.job import Job, Progress, RunTrial, TrialStoppedError
+from harness.model.results import Measurement, Phase, Status, TrialResult, measured
+from harness.running.workers.trial_files import PROGRESS, read_job
+from harness.store.trial_folder import write_result
+
+# What a worker itself gives a trial that stopped for want of space, and nothing else: it runs again later.
+DISK_FULL: Final[Status] = "killed"
+# Given back when memory has run out, so that there is some left to say so with. Nothing is written to it:
+# what runs out where allocations fail is the right to memory, and touching it would take 2 ms of each trial.
+_BALLAST_BYTES: Final = 4 * 2**20
+_LONGEST_REASON: Final = 500
+EVERY_SECONDS: Final = 0.05
+
+
+class ProgressFile:
+    """Appends progress lines to a file, whose growth is the heartbeat. `phase` is the last announced.
+
+    Within a phase at most one line in `EVERY_SECONDS` is written, and the last step's: a file that grows with
+    every step of a fast trial would be larger than its result.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(
+            path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666
+        )
+        self.phase: Phase = "start"
+        self._last = -EVERY_SECONDS
+
+    def announce(self, progress: Progress) -> None:
+        """Write one line. It is never synchronised: a line lost with the machine is no loss."""
+        now = time.monotonic()
+        begins = progress.phase != self.phase
+        ends = 0 < progress.steps <= progress.step
+        self.phase = progress.phase
+        if not begins and not ends and now - self._last < EVERY_SECONDS:
+            return
+        self._last = now
+        # On a full disk the trial goes on: what could not be written is only news.
+        with contextlib.suppress(OSError):
+            os.write(self._file, progress.model_dump_json().encode() + b"\n")
+
+    def close(self) -> None:
+        """Let go of the file; what is announced later goes nowhere, least of all to a reused descriptor."""
+        descriptor, self._file = self._file, -1
+        with contextlib.suppress(OSError):  # a trial's own code may have closed it
+            os.close(descriptor)
+
+
+def work(folder: Path, runner: RunTrial, redact: Callable[[str], str]) -> None:
+    """Run the job in a trial's folder and write `result.json` there, whatever becomes of it.
+
+    Args:
+        folder: the trial's folder, which holds its `job.json`.
+        runner: what runs a trial.
+        redact: takes secrets out of the text of an exception.
+    """
+    job = read_job(folder)
+    progress = ProgressFile(folder / PROGRESS)
+    started, clock = datetime.now(UTC), time.monotonic()
+    ballast = mmap.mmap(-1, _BALLAST_BYTES, flags=mmap.MAP_PRIVATE)
+
+    def ended(status: Status, reason: str, measurements: tuple[Measurement, ...] = ()) -> TrialResult:
+        return TrialResult(
+            trial=job.trial,
+            status=status,
+            phase=progress.phase,
+            reason=_writable(redact(reason))[:_LONGEST_REASON],
+            measurements=measurements,
+            concurrent=job.concurrent,
+            started=started,
+            duration_s=time.monotonic() - clock,
+        )
+
+    try:
+        result = _checked(runner(job, progress.announce), job)
+    except BaseException as error:  # a worker says how it ended whatever ends it
+        ballast.close()
+        traceback.print_exception(error)
+        traceback.clear_frames(error.__traceback__)
+        result = ended(*_what_happened(error, job))
+    finally:
+        progress.close()
+    try:
+        write_result(folder, result)
+    except ValueError as error:
+        # NaN, or text that is none: what the runner returned cannot be JSON.
+        traceback.print_exception(error)
+        write_result(folder, ended("failed", f"its result cannot be written: {error}"))
+
+
+def _checked(result: object, job: Job) -> TrialResult:
+    if not isinstance(result, TrialResult):
+        raise TrialStoppedError("failed", f"the runner returned {type(result).__name__}, not a result")
+    if result.trial != job.trial:
+        raise TrialStoppedError("failed", f"the runner returned the result of trial {result.trial.id}")
+    return result.model_copy(update={"concurrent": job.concurrent})
+
+
+def _what_happened(error: BaseException, job: Job) -> tuple[Status, str, tuple[Measurement, ...]]:
+    """Status, reason and what can still be measured of a trial that raised."""
+    if isinstance(error, TrialStoppedError):
+        return error.status, error.one_line, ()
+    if _is_disk_full(error):
+        return DISK_FULL, f"there is no space left to write to: {_last_line(error)}", ()
+    if not _is_out_of_memory(error):
+        return "failed", _last_line(error), ()
+    where = "host" if isinstance(error, MemoryError) else job.trial.device
+    batch = job.trial.train.per_device_train_batch_size
+    reason = f"out of memory on {where} at batch size {batch}: {_last_line(error)}"
+    return "oom", reason, (measured("peak_memory_host_bytes", _peak_host_bytes()),)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """By name, since torch is not imported here: its own class, and the text of allocators without one."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return bool(names & {"MemoryError", "OutOfMemoryError"}) or (
+        isinstance(error, RuntimeError)
+        and ("out of memory" in str(error).lower() or "can't allocate memory" in str(error))
+    )
+
+
+def _is_disk_full(error: BaseException | None) -> bool:
+    """Whether it was raised for want of space, or because of something that was."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__
+    return False
+
+
+def _last_line(error: BaseException) -> str:
+    lines = "".join(traceback.format_exception_only(error)).strip().splitlines()
+    return lines[-1].strip() if lines else type(error).__name__
+
+
+def _writable(text: str) -> str:
+    """The text without lone surrogates, which no file in UTF-8 can hold."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _peak_host_bytes() -> int:
+    # Kilobytes on Linux, bytes on macOS.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

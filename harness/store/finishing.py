@@ -1,0 +1,89 @@
+"""Whether a run is finished, known without reading its report into memory.
+
+`ended.json` lies beside `report.json` and says of exactly those bytes whether every trial of the plan has
+ended. It is a shortcut and no proof of its own: where it is missing, damaged, or about another report or
+plan, the report is read.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from harness.assets.digest import file_sha256
+from harness.assets.places import Note
+from harness.errors import InvalidInputError, StorageError
+from harness.model.frozen import Frozen
+from harness.model.results import Report, Status
+from harness.store.folders import is_there
+from harness.store.plan import Plan
+from harness.store.reading import NewerSchemaError, load_report, parse_strict, read_bytes
+from harness.store.writing import Files, to_json, write_atomic
+
+FINISHED: Final[frozenset[Status]] = frozenset(
+    {"completed", "failed", "oom", "diverged", "timeout", "unavailable", "killed"}
+)
+
+
+class Ended(Frozen):
+    """What is known of the report whose file has that SHA-256, and of the plan with that digest."""
+
+    plan_digest: str
+    report_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    finished: bool
+
+
+def write_ending(folder: Path, report: Report, sha256: str, plan: Plan, files: Files) -> None:
+    """Note whether the report, whose file will have that SHA-256, has a final row for every planned trial.
+
+    It comes before the report, so that a run without space for it is not finished yet and can be resumed.
+
+    Raises:
+        StorageError: The operating system refused a step.
+    """
+    ended = Ended(
+        plan_digest=plan.digest,
+        report_sha256=sha256,
+        finished=_has_all(report, plan),
+    )
+    write_atomic(folder / "ended.json", to_json(ended), files=files)
+
+
+def is_finished(folder: Path, plan: Plan, note: Note = lambda _sentence: None) -> bool:
+    """Whether the run's report has a final row for every trial of the plan.
+
+    `note` is told why a report that is there does not count.
+
+    Raises:
+        NewerSchemaError: A newer harness wrote the report.
+        StorageError: The report cannot be read.
+    """
+    if (noted := _noted(folder, plan)) is not None:
+        return noted
+    try:
+        report = load_report(folder / "report.json", allow_unsealed=True)
+    except NewerSchemaError:
+        raise
+    except InvalidInputError as error:
+        # Missing or damaged: the stored results tell what is done, and the report is written again.
+        if is_there(folder / "report.json"):
+            note(error.message)
+        return False
+    return _has_all(report, plan)
+
+
+def _noted(folder: Path, plan: Plan) -> bool | None:
+    file = folder / "ended.json"
+    try:
+        ended = parse_strict(read_bytes(file, follow=False), Ended, file)
+        about = (plan.digest, file_sha256(folder / "report.json"))
+    except (InvalidInputError, StorageError, OSError):
+        return None
+    return ended.finished if (ended.plan_digest, ended.report_sha256) == about else None
+
+
+def _has_all(report: Report, plan: Plan) -> bool:
+    done = {result.trial.id for result in report.results if result.status in FINISHED}
+    return done.issuperset(plan.trial_ids)

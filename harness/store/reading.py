@@ -1,0 +1,233 @@
+"""Reading stored JSON as strictly as it was written: duplicate keys, NaN, loose types are refused by name."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any, Final, NoReturn, TypeVar
+
+from pydantic import ValidationError
+
+from harness.errors import InvalidInputError
+from harness.foreign import ForeignFileError, read_regular
+from harness.model.frozen import Frozen
+from harness.model.results import SCHEMA_VERSION, Report
+from harness.store.writing import NO_DIGEST, digest_of, storage_error, unsealed_json
+
+M = TypeVar("M", bound=Frozen)
+
+ERRORS_SHOWN: Final = 5
+UNSEALED: Final = "read from a file without a digest: changes to its numbers cannot be detected"
+# 10,000 trials of MRPC take 0.4 GB; a report is held in memory as a whole.
+LARGEST_REPORT_BYTES: Final = 2**31
+_DIGEST: Final = re.compile(rb'"digest": "(sha256:[0-9a-f]{64})"')
+
+
+class NewerSchemaError(InvalidInputError):
+    """A file that a newer harness wrote."""
+
+
+def read_strict(path: Path, model: type[M]) -> M:
+    """The model stored in the JSON file `path`.
+
+    Raises:
+        InvalidInputError: The file is missing, is no regular file, or does not hold that model; the message
+            names the file and the byte or the JSON pointer.
+        StorageError: The operating system refused to read it.
+    """
+    return parse_strict(read_bytes(path), model, path)
+
+
+def load_report(path: Path, *, allow_unsealed: bool = False) -> Report:
+    """The report in the file `path`, or in `report.json` of the run directory `path`.
+
+    Args:
+        path: a file, a pipe or a run directory.
+        allow_unsealed: accept a report whose `digest` is null; its notes then include `UNSEALED`.
+
+    Raises:
+        InvalidInputError: There is none, or it is damaged, foreign, unsealed or from a newer schema.
+        StorageError: The operating system refused to read it.
+    """
+    path = Path(path)
+    file = path / "report.json" if os.path.isdir(path) else path  # noqa: PTH112  # this one never raises
+    data = read_bytes(file)
+    report = parse_strict(data, Report, file)
+    if report.digest is not None:
+        return _unsealed(report, data, file)
+    if not allow_unsealed:
+        raise InvalidInputError(
+            f"{file}: its digest is null, so that changes to its numbers cannot be detected",
+            hint="Restore the file as `harness run` wrote it. `check`, `compare` and `baseline set` accept "
+            "it with --allow-unsealed; `show` and `rescore` read it with a remark.",
+        )
+    return (
+        report if UNSEALED in report.notes else report.model_copy(update={"notes": (*report.notes, UNSEALED)})
+    )
+
+
+def read_bytes(path: Path, *, follow: bool = True, limit: int = LARGEST_REPORT_BYTES) -> bytes:
+    """Return at most `limit` bytes of a regular file, or of a pipe such as a shell's `<(...)`.
+
+    With `follow=False` neither a symbolic link nor a pipe is read. A named pipe without a writer is empty.
+
+    Raises:
+        InvalidInputError: Nothing is there, or something that is neither a file nor a pipe, or too large.
+        StorageError: The operating system refused to read it.
+    """
+    try:
+        if follow and path.is_fifo():
+            return _read_pipe(path, limit)
+        return read_regular(path, limit=limit, follow=follow)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        hint = "Give a report.json or the run directory that holds one."
+        raise InvalidInputError(f"{path}: no such file", hint=hint) from error
+    except ForeignFileError as error:
+        raise InvalidInputError(f"{path}: {error}", hint="Give the path of a JSON file.") from error
+    except OSError as error:
+        raise storage_error(error, f"cannot read {path}") from error
+
+
+def _read_pipe(path: Path, limit: int) -> bytes:
+    # Opened like this a pipe that nobody will ever write into is at its end, where it would block for ever.
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as pipe:
+        os.set_blocking(pipe.fileno(), True)
+        content = pipe.read(limit + 1)
+    if len(content) > limit:
+        raise ForeignFileError(f"gives more than {limit >> 20} MiB")
+    return content
+
+
+def parse_strict(data: bytes, model: type[M], path: Path) -> M:
+    """The model in the JSON text `data`; `path` is named in errors.
+
+    Raises:
+        InvalidInputError: As `read_strict` does.
+    """
+    _check_schema(_outline(data, path), model, path)
+    try:
+        return model.model_validate_json(data)
+    except ValidationError as error:
+        raise _invalid(error, model, path) from error
+
+
+class _SuspiciousError(Exception):
+    """A duplicate key or a constant, found at full speed and located by a second, slower pass."""
+
+
+def _outline(data: bytes, path: Path) -> Any:
+    """The document with nothing but its schema version, once its syntax has been checked."""
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _damaged(path, f"not UTF-8 at byte {error.start}") from error
+    try:
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_suspect)
+    except _SuspiciousError:
+        raise _damaged(path, _locate(text)) from None
+    except json.JSONDecodeError as error:
+        at = len(text[: error.pos].encode())
+        raise _damaged(path, f"not valid JSON at byte {at} of {len(data)}: {error.msg}") from error
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, f"not valid JSON: {error}") from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    unique = dict(pairs)
+    if len(unique) < len(pairs):
+        raise _SuspiciousError
+    # Nothing else is looked at; what an object held is let go of as soon as it has been read.
+    return {"schema_version": unique["schema_version"]} if "schema_version" in unique else {}
+
+
+def _suspect(_name: str) -> NoReturn:
+    raise _SuspiciousError
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """An object with its duplicate keys."""
+
+
+class _Constant(str):
+    """NaN, Infinity or -Infinity."""
+
+    __slots__ = ()
+
+
+def _locate(text: str) -> str:
+    """What is wrong in `text` and at which JSON pointer: the first duplicate key or constant."""
+    todo: list[tuple[tuple[str | int, ...], Any]] = [
+        ((), json.loads(text, object_pairs_hook=_Pairs, parse_constant=_Constant))
+    ]
+    while todo:
+        where, value = todo.pop()
+        if isinstance(value, _Constant):
+            return f"{value} at {pointer(where)}, where a number or null must stand"
+        if isinstance(value, _Pairs):
+            seen: set[str] = set()
+            for key, _ in value:
+                if key in seen:
+                    return f"the key at {pointer((*where, key))} stands there twice"
+                seen.add(key)
+            todo.extend(((*where, key), item) for key, item in reversed(value))
+        elif isinstance(value, list):
+            todo.extend(((*where, index), item) for index, item in reversed(list(enumerate(value))))
+    return "a duplicate key or NaN"  # pragma: no cover
+
+
+def _check_schema(document: Any, model: type[Frozen], path: Path) -> None:
+    kind = model.__name__.lower()
+    if not isinstance(document, dict):
+        raise _damaged(path, f"no {kind}: an object was expected, this is {_json_type(document)}")
+    if "schema_version" not in model.model_fields:
+        return
+    version = document.get("schema_version")
+    if type(version) is not int:
+        raise _damaged(path, f"no harness {kind}: it has no schema_version")
+    if version > SCHEMA_VERSION:
+        raise NewerSchemaError(
+            f"{path}: written by schema {version}, this is {SCHEMA_VERSION}",
+            hint="Upgrade harness: a newer one wrote this file. It was left as it is.",
+        )
+
+
+def _json_type(value: object) -> str:
+    names = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+def _invalid(error: ValidationError, model: type[Frozen], path: Path) -> InvalidInputError:
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    lines = [
+        f"{pointer(one['loc'])}: {one['msg'].removeprefix('Value error, ')}" for one in found[:ERRORS_SHOWN]
+    ]
+    if len(found) > ERRORS_SHOWN:
+        lines.append(f"and {len(found) - ERRORS_SHOWN} more")
+    return _damaged(path, f"no valid {model.__name__.lower()}: " + "; ".join(lines))
+
+
+def _damaged(path: Path, what: str) -> InvalidInputError:
+    return InvalidInputError(f"{path}: {what}", hint="Restore the file, or run the suite again to write it.")
+
+
+def pointer(location: tuple[str | int, ...]) -> str:
+    """The JSON pointer (RFC 6901) of a place in a document; the document itself is `/`."""
+    parts = (str(part).replace("~", "~0").replace("/", "~1") for part in location)
+    return "/" + "/".join(parts)
+
+
+def _unsealed(report: Report, data: bytes, path: Path) -> Report:
+    """The report without its digest, once that has been checked."""
+    bare = report.model_copy(update={"digest": None})
+    if report.digest == digest_of(_DIGEST.sub(NO_DIGEST, data[:200], count=1) + data[200:]):
+        return bare
+    # A file that was only laid out anew, by an editor or a formatter, still holds the same report.
+    if report.digest == digest_of(unsealed_json(bare)):
+        return bare
+    raise InvalidInputError(
+        f"{path}: its content does not match its digest: it was changed after it was written",
+        hint='Restore the file. If the change was meant, set "digest" to null: `show` and `rescore` then '
+        "read it, and `check`, `compare` and `baseline set` do with --allow-unsealed.",
+    )

@@ -1,0 +1,316 @@
+"""A run on disk: `reports/<suite>/<run id>/` with the suite's copy, the plan, results and the report."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from harness.assets.places import Note
+from harness.errors import InvalidInputError, StorageError
+from harness.model.results import Report, TrialResult
+from harness.store.brief import Shape, as_it_is
+from harness.store.finishing import FINISHED, is_finished, write_ending
+from harness.store.folders import (
+    is_real_folder,
+    is_there,
+    make_folder,
+    make_new_folder,
+    make_real_folder,
+    names_in,
+    remove_file,
+)
+from harness.store.locking import hold_lock
+from harness.store.plan import Plan, make_plan
+from harness.store.reading import NewerSchemaError, parse_strict, read_bytes
+from harness.store.report_file import report_file
+from harness.store.trial_folder import TRIAL_ID, read_result, write_result
+from harness.store.writing import OS_FILES, TEMPORARY_NAME, Files, to_json, write_atomic
+
+__all__ = [
+    "Plan",
+    "RunDirectory",
+    "create_run",
+    "find_latest",
+    "find_unfinished",
+    "hold_suite",
+    "make_plan",
+    "open_run",
+    "read_result",
+    "write_result",
+]
+
+RUN_ID: Final = re.compile(r"(\d{8}T\d{6}Z)-([0-9a-f]{6})(?:-(\d{1,6}))?")
+# 10,000 trials take 10 MB.
+LARGEST_PLAN_BYTES: Final = 2**28
+_SUITE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """One run's folder. Whoever writes into it holds it."""
+
+    path: Path
+    plan: Plan
+    files: Files = field(default=OS_FILES, repr=False)
+
+    def hold(self, wait: bool = False) -> AbstractContextManager[None]:
+        """Hold the directory for this process, until the context ends or the process does.
+
+        Raises:
+            LockedError: Another process holds it and `wait` is false.
+            StorageError: It cannot be locked.
+        """
+        return hold_lock(self.path / "lock", wait=wait)
+
+    def trial_folder(self, trial_id: str) -> Path:
+        """The trial's folder, created if need be.
+
+        Raises:
+            InvalidInputError: That is no trial's id, or its place is taken by a file or a symbolic link.
+            StorageError: It cannot be created.
+        """
+        return self._folder("trials", trial_id)
+
+    def proof_folder(self, trial_id: str) -> Path:
+        """The folder of a proof, by the id of the trial that stands for its function; as `trial_folder`."""
+        return self._folder("proofs", trial_id)
+
+    def _folder(self, kind: str, trial_id: str) -> Path:
+        if TRIAL_ID.fullmatch(trial_id) is None:
+            raise InvalidInputError(f"{trial_id!r} is no trial id: 16 hexadecimal digits were expected")
+        folder = self.path / kind / trial_id
+        for place in (folder.parent, folder):
+            make_real_folder(place, self.files)
+        return folder
+
+    def proofs(self, trial_ids: Iterable[str]) -> dict[str, TrialResult]:
+        """Those of the proofs that are there, whole and completed, by trial id."""
+        found: dict[str, TrialResult] = {}
+        for trial_id in trial_ids:
+            try:
+                result = read_result(self.path / "proofs" / trial_id)
+            except (InvalidInputError, StorageError):
+                # Missing or torn alike: a proof takes moments, and is made again.
+                continue
+            if result.status == "completed":
+                found[trial_id] = result
+        return found
+
+    def results(self, shape: Shape = as_it_is) -> tuple[dict[str, TrialResult], list[str]]:
+        """The finished results by trial id, in the plan's order, and a sentence for each file that is none.
+
+        A file that is torn, changed, foreign or in the wrong place never counts as done. `shape` is what is
+        kept of each.
+        """
+        planned = self.plan.trial_ids
+        found: dict[str, TrialResult] = {}
+        problems = []
+        if (self.path / "trials").is_symlink():
+            return found, [f"{self.path / 'trials'}: a symbolic link, which is never followed"]
+        present = names_in(self.path / "trials")
+        for trial_id in (name for name in planned if name in present):
+            folder = self.path / "trials" / trial_id
+            if is_real_folder(folder) and not is_there(folder / "result.json"):
+                continue
+            try:
+                result = read_result(folder)
+            except (InvalidInputError, StorageError) as error:
+                problems.append(error.message)
+                continue
+            if result.status in FINISHED:
+                found[trial_id] = shape(result)
+        problems.extend(
+            f"{self.path / 'trials' / name}: no trial of this plan; it was left alone"
+            for name in sorted(present - set(planned))
+        )
+        return found, problems
+
+    def stored(self, trial_id: str) -> TrialResult:
+        """The result of a trial that has ended, as its file holds it.
+
+        Raises:
+            StorageError: The file is damaged or gone, or cannot be read.
+        """
+        try:
+            return read_result(self.path / "trials" / trial_id)
+        except InvalidInputError as error:
+            raise StorageError(
+                f"a finished result was damaged: {error.message}",
+                hint="Run the same command again: that trial runs anew, the others are kept.",
+            ) from error
+
+    def sweep(self) -> None:
+        """Remove the temporary files that a killed process left; only the holder may.
+
+        Raises:
+            StorageError: One cannot be removed.
+        """
+        folders = [self.path]
+        for kind in ("proofs", "trials"):
+            folders.append(self.path / kind)
+            folders += [self.path / kind / name for name in sorted(names_in(self.path / kind))]
+        for folder in filter(is_real_folder, folders):
+            for name in sorted(names_in(folder)):
+                if TEMPORARY_NAME.fullmatch(name):
+                    remove_file(folder / name, self.files)
+
+    def write_report(
+        self,
+        report: Report,
+        markdown: str,
+        html: str | None = None,
+        *,
+        results: Iterable[TrialResult] | None = None,
+    ) -> None:
+        """Write `report.md`, `report.html` where given, and last `report.json`, by which a run is finished.
+
+        `results` are what the file is to hold where those of the report are brief; they are taken one by one.
+
+        Raises:
+            StorageError: The operating system refused a step; each file is the old or the new one, whole.
+        """
+        write_atomic(self.path / "report.md", markdown.encode(), files=self.files)
+        if html is not None:
+            write_atomic(self.path / "report.html", html.encode(), files=self.files)
+        with report_file(report, report.results if results is None else results, self.path) as file:
+            write_ending(self.path, report, file.sha256, self.plan, self.files)
+            write_atomic(self.path / "report.json", file.chunks(), files=self.files)
+
+
+def create_run(
+    reports: Path, suite_name: str, plan: Plan, suite_text: bytes, *, now: datetime, files: Files = OS_FILES
+) -> RunDirectory:
+    """A new run's directory, named by the time in UTC and the plan; `plan.json` comes last and makes it one.
+
+    Names order runs, so where a clock was set back the time of the newest run is taken again and numbered.
+
+    Raises:
+        InvalidInputError: `reports` is a file, lies inside a run, or the name cannot be a folder's.
+        StorageError: It cannot be created or written.
+    """
+    folder = suite_folder(reports, suite_name, files=files)
+    stamp, count = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}", 1
+    newest = next(_run_ids(folder), None)
+    if newest is not None and newest[1] >= stamp:
+        stamp, count = newest[1], int(newest[3] or 1) + 1
+    path = make_new_folder(folder, f"{stamp}-{plan.digest[:6]}", files, count=count)
+    make_folder(path / "trials", files=files)
+    write_atomic(path / "suite.yaml", suite_text, files=files)
+    write_atomic(path / "plan.json", to_json(plan), files=files)
+    return RunDirectory(path, plan, files)
+
+
+def open_run(path: Path, *, files: Files = OS_FILES) -> RunDirectory:
+    """The run in the folder `path`, which is only read.
+
+    Raises:
+        InvalidInputError: It holds no plan, or one that is damaged, foreign or of a newer schema.
+        StorageError: It cannot be read.
+    """
+    file = path / "plan.json"
+    data = read_bytes(file, follow=False, limit=LARGEST_PLAN_BYTES)
+    return RunDirectory(path, parse_strict(data, Plan, file), files)
+
+
+def find_unfinished(
+    reports: Path,
+    suite_name: str,
+    plan: Plan,
+    *,
+    note: Note = lambda _sentence: None,
+    files: Files = OS_FILES,
+) -> RunDirectory | None:
+    """The newest run of this plan, unless it is finished: unless its report has a row for every trial.
+
+    `note` is told of a report that does not count because it is damaged.
+
+    Raises:
+        InvalidInputError: That run is damaged, another tool's, or a newer harness's; it is left untouched.
+        StorageError: It cannot be read.
+    """
+    for path in _runs(reports, suite_name):
+        if path.name.split("-")[1] != plan.digest[:6] or not is_there(path / "plan.json"):
+            continue
+        with _offering_a_new_run():
+            run = open_run(path, files=files)
+            if run.plan.digest == plan.digest:
+                # Equal but for where data are read, which may have changed; and held in memory once.
+                return None if is_finished(run.path, run.plan, note) else replace(run, plan=plan)
+    return None
+
+
+@contextmanager
+def _offering_a_new_run() -> Iterator[None]:
+    try:
+        yield
+    except InvalidInputError as error:
+        first = error.hint if isinstance(error, NewerSchemaError) else "Restore the file from a copy."
+        hint = f"{first} Or start a new run with --fresh: the unfinished one is left as it is."
+        raise type(error)(error.message, hint=hint) from error
+
+
+def find_latest(
+    reports: Path, suite_name: str, *, note: Note = lambda _sentence: None
+) -> RunDirectory | None:
+    """The newest run of the suite, of whatever plan, that this version can read.
+
+    `note` is told of each newer one that it cannot read.
+    """
+    for path in _runs(reports, suite_name):
+        if not is_there(path / "plan.json"):
+            continue
+        try:
+            return open_run(path)
+        except (InvalidInputError, StorageError) as error:
+            note(error.message)
+    return None
+
+
+def hold_suite(reports: Path, suite_name: str) -> AbstractContextManager[None]:
+    """Hold the suite's folder while a run is looked for or created, so that concurrent starts see each other.
+
+    It waits for others, who keep it as briefly: hold the run itself before letting go of this.
+    """
+    return hold_lock(suite_folder(reports, suite_name) / "lock", wait=True)
+
+
+def suite_folder(reports: Path, suite_name: str, *, files: Files = OS_FILES) -> Path:
+    """`reports/<suite>`, created if need be.
+
+    Raises:
+        InvalidInputError: `reports` is a file, lies inside a run, or the name cannot be a folder's.
+        StorageError: It cannot be created.
+    """
+    if _SUITE_NAME.fullmatch(suite_name) is None:
+        raise InvalidInputError(f"{suite_name!r} cannot name a folder", hint="Use letters, digits, _ and -.")
+    resolved = reports.resolve()
+    for place in (resolved, *resolved.parents):
+        if is_there(place / "plan.json") and (place / "trials").is_dir():
+            raise InvalidInputError(
+                f"{reports}: lies inside the run {place}", hint="Choose a folder outside of any run."
+            )
+    try:
+        make_folder(reports / suite_name, files=files)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise InvalidInputError(
+            f"{reports / suite_name}: a file is in the way", hint="Choose another folder for the reports."
+        ) from error
+    return reports / suite_name
+
+
+def _runs(reports: Path, suite_name: str) -> Iterator[Path]:
+    """The suite's run directories, newest first."""
+    folder = reports / suite_name
+    return (folder / found[0] for found in _run_ids(folder))
+
+
+def _run_ids(folder: Path) -> Iterator[re.Match[str]]:
+    """The names of the runs in a suite's folder as `RUN_ID` takes them apart, newest first."""
+    matches = [found for name in names_in(folder) if (found := RUN_ID.fullmatch(name))]
+    matches.sort(key=lambda found: (found[1], int(found[3] or 1)), reverse=True)
+    return (found for found in matches if is_real_folder(folder / found[0]))

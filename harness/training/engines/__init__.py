@@ -1,0 +1,1 @@
+"""The engines that train: transformers' Trainer, and a lean loop."""

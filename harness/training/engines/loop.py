@@ -1,0 +1,188 @@
+"""The `loop` engine: the same training as `trainer`'s, step by step, and nothing else in a step.
+
+Against transformers' `Trainer` it has no data loader, no callbacks and no bookkeeping, waits for the device
+at the edges of an epoch alone, and keeps the garbage collector out. The embedding holds only the rows that
+the data uses. On the CPU it also replaces what computes the same slowly: dropout's masks, and attention with
+dropout. On CUDA it can replay its passes over padded batches as graphs (`cuda_graphs`).
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel, get_scheduler
+from transformers.trainer_pt_utils import get_parameter_names
+
+from harness.model.trial import Train, Trial
+from harness.training.batching import Batch
+from harness.training.devices import autocast
+from harness.training.engines.attention import use_attention
+from harness.training.engines.cuda_graphs import CudaRecorder, Inputs, Pass, Recorder, graph_passes
+from harness.training.engines.dropout import RandomBits, replace_dropout
+from harness.training.engines.engine import FiniteWatch, Training
+from harness.training.engines.flat import flatten
+from harness.training.engines.used_rows import keep_used_rows
+from harness.training.tokenizing.tokens import Tokenized
+
+# What weight decay leaves out, besides the parameters of layer norms: as in transformers' Trainer.
+_NOT_DECAYED = (r"bias", r"layernorm", r"rmsnorm", r"(?:^|\.)norm(?:$|\.)", r"_norm(?:$|\.)")
+
+
+def prepare(trial: Trial, model: PreTrainedModel, tokens: Tokenized) -> None:
+    """Replace, in place, what the device computes faster in another way."""
+    keep_used_rows(model, tokens)
+    if model.device.type == "cpu":
+        draw = RandomBits(trial.seed)
+        replace_dropout(model, draw)
+        if trial.attention == "sdpa":
+            use_attention(model, draw, unpadded=trial.padding.strategy == "unpadded")
+
+
+def train(training: Training, recorder: Callable[[torch.device], Recorder] = CudaRecorder) -> None:
+    """Train over the planned batches, timed by the training's meter and evaluated outside its windows.
+
+    Args:
+        training: what to train, and how.
+        recorder: makes what captures passes, where the trial asks for CUDA graphs.
+
+    Raises:
+        TrialStoppedError: `diverged` for numbers that are not finite, `failed` for passes that cannot be
+            captured, `unavailable` without CUDA to capture them.
+    """
+    loop = _Loop(training)
+    with _without_garbage_collection():
+        if training.trial.cuda_graphs:
+            with training.compiling():
+                loop.capture(recorder(training.device))
+        for epoch, steps in enumerate(training.optimizer_steps(), start=1):
+            loop.run_epoch(epoch, steps)
+
+
+class _Loop:
+    """The optimizer and what an epoch counts."""
+
+    def __init__(self, training: Training) -> None:
+        self._training = training
+        settings = training.trial.train
+        self._optimizer = _optimizer(training.model, settings)
+        self._flat = [each for group in self._optimizer.param_groups for each in group["params"]]
+        self._schedule = _schedule(self._optimizer, settings, training.meter.steps)
+        self._scaler = torch.amp.GradScaler(training.device.type, enabled=training.trial.precision == "fp16")
+        self._watch = FiniteWatch(training.device)
+        self._loss = torch.zeros((), device=training.device)
+        self._step = 0
+        self._pass: Pass = self._run
+
+    def capture(self, recorder: Recorder) -> None:
+        """Replay from now on the passes over batches whose shape comes often."""
+        # A gradient scaler makes its scale when it is first asked, and no graph may do that.
+        self._scaler.scale(self._loss)
+        self._pass = graph_passes(self._training, self._run, self._inputs, recorder)
+        self._optimizer.zero_grad(set_to_none=False)
+
+    def run_epoch(self, epoch: int, steps: Sequence[Sequence[Batch]]) -> None:
+        """Take the steps of one epoch and evaluate."""
+        training, total = self._training, torch.zeros((), device=self._training.device)
+        training.meter.open_window()
+        for batches in steps:
+            self._step += 1
+            for batch in batches:
+                self._loss = self._pass(self._inputs(batch), len(batches))
+                self._watch.see(self._step, self._loss)
+                total += self._loss
+            self._update()
+            training.meter.step(batches, epoch, self._checked_loss)
+        training.meter.close_window()
+        self._watch.check()
+        training.on_epoch_end(epoch, total.item() / sum(map(len, steps)))
+
+    def _inputs(self, batch: Batch) -> Inputs:
+        """The batch on the host, in memory from which CUDA copies without waiting."""
+        inputs = self._training.collator(batch.rows.tolist())
+        if self._training.device.type != "cuda":
+            return inputs
+        return {name: tensor.pin_memory() for name, tensor in inputs.items()}
+
+    def _run(self, inputs: Inputs, accumulated: int) -> torch.Tensor:
+        """The loss of a batch, its gradient added to what is there."""
+        training = self._training
+        there = {name: tensor.to(training.device, non_blocking=True) for name, tensor in inputs.items()}
+        with autocast(training.device, training.trial.precision, cache=not training.trial.cuda_graphs):
+            loss: torch.Tensor = training.model(**there).loss
+        self._scaler.scale(loss / accumulated if accumulated > 1 else loss).backward()  # type: ignore[no-untyped-call] # torch leaves it so
+        return loss.detach()
+
+    def _update(self) -> None:
+        """Clip, step the optimizer and its learning rate, and drop the gradients."""
+        max_norm = self._training.trial.train.max_grad_norm
+        if max_norm > 0:
+            self._scaler.unscale_(self._optimizer)
+            norm = nn.utils.clip_grad_norm_(self._flat, max_norm)
+            # With a gradient scaler an infinite norm is normal: it lowers the scale and skips the step.
+            if not self._scaler.is_enabled():
+                self._watch.see(self._step, norm, gradient=True)
+        if self._step_optimizer():
+            self._schedule.step()
+        # Not set to None: every parameter's gradient is a view of these.
+        self._optimizer.zero_grad(set_to_none=False)
+
+    def _step_optimizer(self) -> bool:
+        """Whether the optimizer stepped: a gradient scaler leaves it out where fp16 overflowed."""
+        if not self._scaler.is_enabled():
+            self._optimizer.step()
+            return True
+        before = self._scaler.get_scale()
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        return self._scaler.get_scale() >= before
+
+    def _checked_loss(self) -> float:
+        self._watch.check()
+        return self._loss.item()
+
+
+def _optimizer(model: nn.Module, settings: Train) -> torch.optim.AdamW:
+    decayed = set(get_parameter_names(model, [nn.LayerNorm], list(_NOT_DECAYED)))  # type: ignore[no-untyped-call] # transformers leaves it so
+    named = [(name, each) for name, each in model.named_parameters() if each.requires_grad]
+    groups = [
+        {"params": [flatten(of_group)], "weight_decay": decay}
+        for decays, decay in ((True, settings.weight_decay), (False, 0.0))
+        if (of_group := [each for name, each in named if (name in decayed) is decays])
+    ]
+    return torch.optim.AdamW(
+        groups,
+        lr=settings.learning_rate,
+        betas=(settings.adam_beta1, settings.adam_beta2),
+        eps=settings.adam_epsilon,
+        fused=settings.optim == "adamw_torch_fused",
+    )
+
+
+def _schedule(
+    optimizer: torch.optim.Optimizer, settings: Train, steps: int
+) -> torch.optim.lr_scheduler.LambdaLR:
+    """As `Trainer` reads them: `warmup_steps` below one are a share of all."""
+    given = settings.warmup_steps
+    warmup = int(given) if given >= 1 else math.ceil(steps * given)
+    schedule: torch.optim.lr_scheduler.LambdaLR = get_scheduler(
+        settings.lr_scheduler_type, optimizer, num_warmup_steps=warmup, num_training_steps=steps
+    )
+    return schedule
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """A step leaves no cycles behind, and a collection would look at every object of the libraries."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.unfreeze()

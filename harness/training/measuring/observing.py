@@ -1,0 +1,123 @@
+"""What a training does, observed at next to no cost: hooks that fire once, and samples before and after."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import torch
+from torch import nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+from torch.utils.hooks import RemovableHandle
+from transformers import PreTrainedModel
+
+from harness.model.results import Observed
+
+_SAMPLE: Final = 4_096
+
+
+class TrainingWatch:
+    """Watches a training of `model` from `begin` until `end`; `new_epoch` is called before each later epoch.
+
+    Inside of the timed windows it notes a number at each optimizer step and counts, in the first forward pass
+    alone, the elements that are dropped: less than a thousandth of that pass.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self._model = model
+        self._steps = 0
+        self._rates: list[Any] = []
+        self._dropped: list[tuple[torch.Tensor, torch.Tensor, float]] = []
+        self._modes: list[bool] = []
+        self._handles: list[RemovableHandle] = []
+        self._before: dict[str, torch.Tensor] = {}
+
+    def begin(self) -> None:
+        """Sample the parameters and register the hooks."""
+        self._before = _sample(self._model)
+        self._handles.append(register_optimizer_step_pre_hook(self._step))
+        counting = [
+            module.register_forward_hook(self._count)
+            for module in self._model.modules()
+            if isinstance(module, nn.Dropout) and module.p
+        ]
+
+        def stop_counting(*_: Any) -> None:
+            for handle in counting:
+                handle.remove()
+
+        counting.append(self._model.register_forward_hook(stop_counting))
+        self._handles += counting
+        self.new_epoch()
+
+    def new_epoch(self) -> None:
+        """Note the mode of the next forward pass."""
+
+        def note(*_: Any) -> None:
+            self._modes.append(all(module.training for module in self._model.modules()))
+            handle.remove()
+
+        handle = self._model.register_forward_pre_hook(note)
+        self._handles.append(handle)
+
+    def end(self) -> Observed:
+        """Remove the hooks and bring together what was seen."""
+        for handle in self._handles:
+            handle.remove()
+        share, rate, elements = self._share()
+        change, unmoved = self._change()
+        return Observed(
+            optimizer_steps=self._steps,
+            first_learning_rate=float(self._rates[0]) if self._rates else None,
+            last_learning_rate=float(self._rates[-1]) if self._rates else None,
+            dropped_share=share,
+            dropout_rate=rate,
+            dropout_elements=elements,
+            parameter_change=change,
+            unmoved=unmoved,
+            training_mode=tuple(self._modes),
+        )
+
+    def _step(self, optimizer: torch.optim.Optimizer, _args: Any, _kwargs: Any) -> None:
+        self._steps += 1
+        self._rates[1:] = [optimizer.param_groups[0]["lr"]]
+
+    def _count(self, module: nn.Module, args: tuple[torch.Tensor, ...], result: torch.Tensor) -> None:
+        assert isinstance(module, nn.Dropout)
+        known = args[0].detach() != 0
+        self._dropped.append(((known & (result.detach() == 0)).sum(), known.sum(), module.p))
+
+    def _share(self) -> tuple[float | None, float | None, int]:
+        counts = [(int(dropped), int(known), rate) for dropped, known, rate in self._dropped]
+        elements = sum(known for _, known, _ in counts)
+        if not elements:
+            return None, None, 0
+        dropped = sum(each for each, _, _ in counts)
+        return dropped / elements, sum(known * rate for _, known, rate in counts) / elements, elements
+
+    def _change(self) -> tuple[float, tuple[str, ...]]:
+        after, sizes = _sample(self._model), {name: each.numel() for name, each in _trained(self._model)}
+        changes, norms, unmoved = 0.0, 0.0, []
+        for name, before in self._before.items():
+            scale = sizes[name] / len(before)
+            change = float((after[name] - before).square().sum())
+            changes += scale * change
+            norms += scale * float(before.square().sum())
+            if not change:
+                unmoved.append(name)
+        return math.sqrt(changes / norms) if norms else 0.0, tuple(unmoved)
+
+
+def _trained(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    return [(name, each) for name, each in model.named_parameters() if each.numel()]
+
+
+def _sample(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Evenly spread elements of every parameter, in fp64 on the host."""
+    found = {}
+    for name, each in _trained(model):
+        flat = each.detach().reshape(-1)
+        # One more than even, so that a stride does not follow the columns of a matrix.
+        stride = -(-len(flat) // _SAMPLE) if len(flat) <= _SAMPLE else len(flat) // _SAMPLE | 1
+        found[name] = flat[::stride][:_SAMPLE].double().cpu()
+    return found

@@ -1,0 +1,104 @@
+"""Peaks that were measured on this machine, kept for the trials that follow."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import AwareDatetime, Field
+
+from harness.errors import InvalidInputError, StorageError
+from harness.model.frozen import Frozen
+from harness.store.folders import make_folder
+from harness.store.reading import parse_strict, read_bytes
+from harness.store.writing import canonical_json, digest_of, to_json, write_atomic
+
+# One that a busy neighbour spoilt must not stay for long, and one seen in a quiet moment is not lost at once.
+FRESH: Final = timedelta(minutes=10)
+VALID: Final = timedelta(hours=24)
+
+_FORMAT: Final = 1
+_NOT_OURS: Final = frozenset({errno.EACCES, errno.EPERM})
+
+
+class Peak(Frozen):
+    """The fastest rate seen of one kind of work, in units a second, on the machine with that fingerprint.
+
+    `seen` is when, `measured` when it was last looked for.
+    """
+
+    format: Literal[1] = _FORMAT
+    fingerprint: str
+    work: str
+    per_second: Annotated[float, Field(gt=0)]
+    seen: AwareDatetime
+    measured: AwareDatetime
+
+
+class SealedPeak(Frozen):
+    """The content of a peak's file: the peak and the SHA-256 of its canonical bytes."""
+
+    digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+    peak: Peak
+
+
+def kept_peak(
+    folder: Path,
+    fingerprint: str,
+    work: str,
+    measure: Callable[[], float],
+    *,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> float:
+    """The peak that a trial of the last minutes left in `folder`, or the faster of that and a new one.
+
+    A rate counts for a day after it was seen.
+
+    Args:
+        folder: made where it is missing; trials on other devices may use it at the same time.
+        fingerprint: of the environment: processor, device, threads and torch.
+        work: what is done, in a few words of letters, digits and spaces.
+        measure: does it and returns the fastest rate, in units a second.
+        now: the time of day.
+
+    Raises:
+        StorageError: The peak cannot be written.
+    """
+    file = folder / f"{fingerprint}-{work.replace(' ', '-')}.json"
+    before = _read(file, fingerprint, work)
+    if before is not None and _within(FRESH, before.measured, now()):
+        return before.per_second
+    found, moment = measure(), now()
+    peak = Peak(fingerprint=fingerprint, work=work, per_second=found, seen=moment, measured=moment)
+    if before is not None and before.per_second > found and _within(VALID, before.seen, moment):
+        peak = before.model_copy(update={"measured": moment})
+    try:
+        make_folder(folder)
+        write_atomic(file, to_json(SealedPeak(digest=digest_of(canonical_json(peak)), peak=peak)))
+    except StorageError as error:
+        # In a folder that others share a file may be theirs alone; the next trial measures again.
+        if getattr(error.__cause__, "errno", None) not in _NOT_OURS:
+            raise
+        sys.stderr.write(f"not kept for the trials that follow: {error.message}\n")
+    return peak.per_second
+
+
+def _within(span: timedelta, then: datetime, now: datetime) -> bool:
+    # A clock that was set back proves nothing.
+    return timedelta(0) <= now - then < span
+
+
+def _read(file: Path, fingerprint: str, work: str) -> Peak | None:
+    """The peak in the file; None for one that is missing, torn, edited or about something else."""
+    try:
+        sealed = parse_strict(read_bytes(file, follow=False), SealedPeak, file)
+    except (InvalidInputError, StorageError):
+        return None
+    found = sealed.peak
+    if sealed.digest != digest_of(canonical_json(found)):
+        return None
+    return found if (found.fingerprint, found.work) == (fingerprint, work) else None

@@ -1,0 +1,1 @@
+"""Tokenization: the arrays that training reads, and trials that only measure it."""

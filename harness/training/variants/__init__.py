@@ -1,0 +1,1 @@
+"""Changes of the forward pass that variants ask for, one file each."""

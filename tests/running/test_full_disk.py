@@ -1,0 +1,73 @@
+"""A run on a file system that fills up: it ends with 74, keeps what was finished, and goes on later."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.errors import StorageError
+from harness.store.run_directory import find_latest
+from tests.running.fakes import Watcher, fake_suite, run_fake, start, wait_for_none_in, write_suite
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 100 kB, which only root can mount."""
+    mount = shutil.which("mount")
+    if mount is None or os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    options = ["-t", "tmpfs", "-o", "size=100k", "tmpfs", str(folder)]
+    if subprocess.run([mount, *options], capture_output=True, check=False).returncode:
+        pytest.skip("this machine lets nobody mount")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_ends_the_run_with_74_and_it_goes_on_once_there_is_space(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    suite, record = write_suite(tmp_path, range(20)), tmp_path / "record"
+
+    def run() -> tuple[str, int]:
+        process = start(
+            "--reports", small_disk, suite, cwd=tmp_path, runner="recorded", FAKE_RECORD=str(record)
+        )
+        return process.communicate(timeout=60)[1].replace("\n", " "), process.returncode
+
+    errors, code = run()
+    assert code == 74, errors
+    assert "Free some space" in errors
+    assert "Traceback" not in errors
+    unfinished = find_latest(small_disk, "fake")
+    assert unfinished is not None
+    finished, problems = unfinished.results()
+    assert 0 < len(finished) < 20
+    assert problems == []
+    subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
+    lines = len(record.read_text().splitlines())
+    errors, code = run()
+    assert code == 0, errors
+    assert f"{len(finished)} of 20 trials are done" in errors
+    assert not finished.keys() & set(record.read_text().splitlines()[lines:])
+
+
+def test_a_full_disk_elsewhere_ends_the_run_with_74_and_it_goes_on_once_there_is_space(
+    tmp_path: Path,
+) -> None:
+    suite = fake_suite(range(3))
+    with pytest.raises(StorageError, match="in tokenize: there is no space left") as caught:
+        run_fake(suite, tmp_path, "without_space")
+    assert caught.value.exit_code == 74
+    assert "Free some space" in (caught.value.hint or "")
+    assert wait_for_none_in(tmp_path) == []
+    watcher = Watcher()
+    report = run_fake(suite, tmp_path, "good", watcher).report
+    assert [trial.seed for trial in watcher.begun] == [1, 2]
+    assert {result.status for result in report.results} == {"completed"}

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.analysis.parity import failing
+from harness.analysis.summary import summarize
+from harness.model.results import Report
+from harness.running.proofs import describe_proof
+from tests.factories import make_result, make_trial
+from tests.running.fakes import Watcher, fake_suite, run_fake
+
+MATRIX = {
+    "checkpoint": ("bert-base-uncased",),
+    "padding": ("static", "dynamic", "bucketed"),
+    "device": ("cpu",),
+    "seed": (0, 1, 2),
+}
+
+
+def run_proving(reports: Path, **options: bool) -> tuple[Report, Watcher]:
+    watcher = Watcher()
+    run = run_fake(fake_suite(matrix=MATRIX), reports, "proving", watcher, **({"parity": True} | options))
+    return run.report, watcher
+
+
+def test_each_function_is_proved_once_before_the_first_trial(tmp_path: Path) -> None:
+    report, watcher = run_proving(tmp_path)
+    assert [str(proof.trial.padding) for proof in report.proofs] == ["static", "dynamic", "bucketed"]
+    assert len(report.results) == 9
+    assert all(result.status == "completed" for result in report.results)
+    assert watcher.notes[-8:-6] == [
+        "proving that 3 variants compute the plain function; --no-parity leaves it out",
+        "proving that 3 ways of training follow the independent reference; --no-parity leaves it out",
+    ]
+    said = watcher.notes[-6:]
+    assert (
+        "static fp32 attention=auto trainer on cpu: unproven: failed in start: it cannot be proved" in said[0]
+    )
+    assert (
+        "dynamic fp32 sdpa trainer on cpu: exact: largest logit difference 0.0e+00 (limit 1e-04)" in said[1]
+    )
+    assert "bucketed fp32 sdpa trainer on cpu: differs: largest logit difference 1.0e+00" in said[2]
+    assert "proof of bert static fp32 attention=auto trainer on cpu: unproven" in said[3]
+    assert said[4].endswith("on cpu: same: 1 checks against the independent reference passed")
+    assert said[5].endswith("on cpu: differs: losses: largest difference 1.0e+00 (limit 1e-05)")
+    assert [str(proof.trial.padding) for proof in report.training_proofs] == ["static", "dynamic", "bucketed"]
+    assert [proof.trial.checkpoint for proof in report.training_proofs] == ["bert"] * 3
+    assert len(watcher.done) == 9
+
+
+def test_checkpoints_of_one_family_share_a_proof_of_training(tmp_path: Path) -> None:
+    checkpoints = ("bert-base-uncased", "bert-base-cased", "distilbert-base-uncased")
+    matrix = {**MATRIX, "checkpoint": checkpoints, "padding": ("dynamic",), "seed": (0,)}
+    report = run_fake(fake_suite(matrix=matrix), tmp_path, "proving", Watcher(), parity=True).report
+    assert [proof.trial.checkpoint for proof in report.training_proofs] == ["bert", "distilbert"]
+    assert len(report.proofs) == 3
+
+
+def test_a_variant_that_differs_is_marked_in_the_report_and_its_tables(tmp_path: Path) -> None:
+    report, _ = run_proving(tmp_path)
+    marked = {str(row.trial.padding): row.fails_parity for row in summarize(report)}
+    assert marked == {"static": False, "dynamic": False, "bucketed": True}
+    assert len(failing(report)) == 1
+
+
+def test_without_parity_nothing_is_proved(tmp_path: Path) -> None:
+    report, watcher = run_proving(tmp_path, parity=False)
+    assert report.proofs == report.training_proofs == ()
+    assert not [note for note in watcher.notes if "prov" in note]
+
+
+def test_a_resumed_run_proves_only_what_has_no_proof_yet(tmp_path: Path) -> None:
+    first, _ = run_proving(tmp_path)
+    (directory,) = (tmp_path / "fake").glob("*-*")
+    (directory / "report.json").unlink()
+    again, watcher = run_proving(tmp_path)
+    assert "proving that 1 variants" in "".join(watcher.notes)
+    assert [proof.status for proof in again.proofs] == [proof.status for proof in first.proofs]
+    assert again.results == first.results
+
+
+@pytest.mark.parametrize("torn", ["", "{", "null"])
+def test_a_torn_proof_is_made_again(torn: str, tmp_path: Path) -> None:
+    run_proving(tmp_path)
+    (directory,) = (tmp_path / "fake").glob("*-*")
+    (directory / "report.json").unlink()
+    for result in (directory / "proofs").glob("*/result.json"):
+        result.write_text(torn)
+    again, watcher = run_proving(tmp_path)
+    assert "proving that 3 variants" in "".join(watcher.notes)
+    assert len(again.proofs) == 3
+
+
+def test_nothing_is_proved_of_trials_that_only_tokenise(tmp_path: Path) -> None:
+    matrix = {"checkpoint": ("bert-base-uncased",), "tokenization": ("whole", "map"), "seed": (0,)}
+    watcher = Watcher()
+    run = run_fake(fake_suite(matrix=matrix), tmp_path, "quick", watcher, parity=True)
+    assert [str(result.trial.tokenization) for result in run.report.results] == ["whole", "map"]
+    assert run.report.proofs == ()
+    assert not any("prov" in note for note in watcher.notes)
+
+
+def test_a_proof_names_what_is_not_the_usual_way() -> None:
+    plain, unusual = (
+        describe_proof(make_result(make_trial("dynamic", 0, **changes), status="failed", reason="no"))
+        for changes in ({}, {"last_layer": "cls", "cuda_graphs": True, "engine": "loop"})
+    )
+    assert "fp32 attention=auto trainer on cpu: unproven" in plain
+    assert "attention=auto loop on cpu, last layer cls only, CUDA graphs: unproven" in unusual
