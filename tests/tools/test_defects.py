@@ -1,4 +1,4 @@
-"""Planted defects of training code: each still fits its source, and a dozen are proved to be caught."""
+"""Planted defects of training code: each fits its source, and some of all kinds are proved to be caught."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.running.fakes import REPOSITORY, environ
-from tools.defects.catalogue import DEFECTS, FAST, Defect
-from tools.defects.run import SURVIVORS, plant
+from tools.defects.catalogue import Defect
+from tools.defects.run import DEFECTS, FAST, SURVIVORS, plant
 
 
 @pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.name)
@@ -36,8 +36,8 @@ def test_a_defect_that_fits_nowhere_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.heavy
-def test_a_dozen_defects_of_all_kinds_are_caught() -> None:
+def test_some_defects_of_all_kinds_are_caught() -> None:
     command = [sys.executable, "-m", "tools.defects.run", "--fast"]
     done = subprocess.run(command, cwd=REPOSITORY, env=environ(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.endswith("12 of 12 caught\n")
+    assert done.stdout.endswith("14 of 14 caught\n")

@@ -228,7 +228,7 @@ def test_in_bf16_a_mask_one_too_long_and_a_row_twice_are_caught(
         assert judge(result.parity.fp32, "fp32") == "differs"
 
 
-@pytest.mark.parametrize("where", ["evaluation", "loop_engine"])
+@pytest.mark.parametrize("where", ["evaluation", "engines.loop"])
 def test_a_bf16_trial_that_runs_in_fp32_is_refused(
     where: str, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1050,21 +1050,3 @@ DEFECTS: Final[tuple[Defect, ...]] = (
     *EVALUATION,
     *COUNTS,
 )
-
-# A dozen of all kinds, for a test.
-FAST: Final = frozenset(
-    {
-        "epsilon is torch's default",
-        "clipping by tensor",
-        "schedule of one epoch",
-        "divided by the asked number",
-        "the same order every epoch",
-        "Trainer's batches reversed",
-        "the same mask in each layer",
-        "off after the first evaluation",
-        "frozen head",
-        "no autocast in evaluation",
-        "mean of two epochs' logits",
-        "rate over computed tokens",
-    }
-)

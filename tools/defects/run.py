@@ -21,7 +21,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from tools.defects.catalogue import DEFECTS, FAST, Defect, Variant
+from tools.defects import catalogue
+from tools.defects.catalogue import Defect, Variant
+from tools.defects.subtle import SUBTLE
 
 ROOT: Final = Path(__file__).parents[2]
 REPORT: Final = ROOT / "reports" / "proofs" / "defects.json"
@@ -33,6 +35,28 @@ _HEAVY: Final = (
     "evaluate",
     "scipy.stats",
     "pyarrow.parquet",
+)
+
+DEFECTS: Final = (*catalogue.DEFECTS, *SUBTLE)
+
+# A few of all kinds, for a test.
+FAST: Final = frozenset(
+    {
+        "epsilon is torch's default",
+        "clipping by tensor",
+        "schedule of one epoch",
+        "divided by the asked number",
+        "the same order every epoch",
+        "Trainer's batches reversed",
+        "the same mask in each layer",
+        "off after the first evaluation",
+        "frozen head",
+        "no autocast in evaluation",
+        "mean of two epochs' logits",
+        "rate over computed tokens",
+        "padding masked by -10",
+        "masks of the seed modulo 4",
+    }
 )
 
 # Why a defect may pass: what the proofs do not look at.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, combinations
 from typing import Final
 
 import numpy as np
@@ -80,16 +80,18 @@ def check_reduced_dropout(precision: str, dropped: Dropped, rates: Mapping[str, 
     return none_of(f"{precision} dropout", problems, f"{len(rates)} modules drop at their rates")
 
 
-def check_seed_of_dropout(first: Dropped, again: Dropped, other: Dropped) -> TrainingCheck:
-    """The masks of a first pass: equal for the same seed, independent for another."""
+def check_seeds_of_dropout(first: Dropped, again: Dropped, others: Sequence[Dropped]) -> TrainingCheck:
+    """The masks of a first pass: equal for the same seed, independent between any two others."""
     problems = []
     for site, masks in first.masks.items():
-        one = masks[0]
-        same, different = (each.masks.get(site, [None])[0] for each in (again, other))
-        if same is None or not np.array_equal(one.dropped, same.dropped, equal_nan=True):
+        same = again.masks.get(site, [None])[0]
+        if same is None or not np.array_equal(masks[0].dropped, same.dropped, equal_nan=True):
             problems.append(f"{site} drops other elements with the same seed")
-        if different is not None and one.factors.ndim == different.factors.ndim:
-            found, count = correlation(one.dropped, different.dropped)
+        drawn = [each.masks[site][0] for each in (first, *others) if each.masks.get(site)]
+        for one, other in combinations(drawn, 2):
+            if one.factors.ndim != other.factors.ndim:
+                continue
+            found, count = correlation(one.dropped, other.dropped)
             if count and abs(found) > 7 / count**0.5 + 20 / count:
                 problems.append(f"{site} drops the same elements with another seed")
     return none_of("seeds of dropout", problems, "masks repeat for a seed and differ between seeds")

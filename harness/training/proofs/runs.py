@@ -72,17 +72,21 @@ class Runner:
     found: TrialResult
     fit: Fit
 
-    def train(
-        self, folder: Path, trial: Trial, tokens: Tokenized, sites: dict[str, float] | None = None
-    ) -> Run:
-        """Train by the engine, watched; with `sites` every mask of dropout too."""
+    def load(self, folder: Path, trial: Trial, tokens: Tokenized) -> tuple[Job, LoadedModel]:
+        """Return the job of a training from the checkpoint in `folder`, and its prepared model."""
         measure = self.job.measure.model_copy(update={"warmup_steps": WARMUP_STEPS, "roofline": False})
-        # The digests are those of the checkpoint that the small one stands for.
+        # The digests are those of the checkpoint that the small one replaces.
         checkpoint = self.job.checkpoint.model_copy(update={"path": str(folder), "digests": None})
         job = self.job.model_copy(update={"trial": trial, "measure": measure, "checkpoint": checkpoint})
         _forget_precision()
         empty = Split([], [])
-        loaded = prepare_model(job, Corpus(empty, empty, CLASSES, "0" * 64), tokens, self.device)
+        return job, prepare_model(job, Corpus(empty, empty, CLASSES, "0" * 64), tokens, self.device)
+
+    def train(
+        self, folder: Path, trial: Trial, tokens: Tokenized, sites: dict[str, float] | None = None
+    ) -> Run:
+        """Train by the engine, watched; with `sites` every mask of dropout too."""
+        job, loaded = self.load(folder, trial, tokens)
         start, used = parameters_of(loaded.model), used_rows(loaded.model)
         found = self.found.model_copy(update={"trial": trial, "data": _data(tokens)})
         clock = PhaseClock(lambda _progress: None)

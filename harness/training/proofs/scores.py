@@ -17,6 +17,9 @@ from harness.training.proofs.trajectory import LOSS_LIMIT, Trajectory
 
 SCORE_LIMIT: Final = 1e-6
 _COUNTED_LIMIT: Final = 1e-9
+# Between a device's own events and the host's clock.
+_CLOCK_LIMIT: Final = 0.02
+_CLOCK_SECONDS: Final = 1e-3
 
 Rows = Sequence[Sequence[float]]
 
@@ -94,7 +97,7 @@ def check_counts(found: Trajectory, padding: Padding, warmup_steps: int) -> Trai
         chain(
             _count_problems(found, padding, warmup_steps),
             _width_problems(found, padding),
-            _time_problems(found),
+            _time_problems(found, warmup_steps),
         ),
         "steps, examples, real and computed tokens of the rates are the reference's",
     )
@@ -109,11 +112,31 @@ def _width_problems(found: Trajectory, padding: Padding) -> Iterator[str]:
             yield f"pass {at} computes {each.computed} tokens in its linear layers, due {due}"
 
 
-def _time_problems(found: Trajectory) -> Iterator[str]:
-    """Training and evaluation must not overlap, so that together they fit into the time that passed."""
+def _time_problems(found: Trajectory, warmup_steps: int) -> Iterator[str]:
+    """Reported times cover every step as seen from outside, and do not overlap with the evaluation's."""
     train, evaluate = (found.result.value(name) or 0.0 for name in ("train_seconds", "evaluate_seconds"))
     if train + evaluate > found.seconds:
         yield f"{train:.3g} s of training and {evaluate:.3g} s of evaluation in {found.seconds:.3g} s"
+    seen = _step_seconds(found)
+    timed = found.result.measurement("train_step_seconds")
+    steady = 0.0 if timed is None else sum(timed.values)
+    for what, given, least in (
+        ("train_seconds", train, sum(seen)),
+        ("the steps after warm-up", steady, sum(seen[warmup_steps:])),
+    ):
+        if given < (1 - _CLOCK_LIMIT) * least - _CLOCK_SECONDS:
+            yield f"{what}: {given:.3g} s, where passes and optimizer steps alone took {least:.3g} s"
+
+
+def _step_seconds(found: Trajectory) -> list[float]:
+    """Seconds from the first pass of each step to the end of its optimizer step, timed by hooks."""
+    passes, first = found.seen.training, 0
+    seconds = []
+    for update in found.seen.updates:
+        if first < len(passes):
+            seconds.append(update.ended - passes[first].began)
+        first = update.passes
+    return seconds
 
 
 def _count_problems(found: Trajectory, padding: Padding, warmup_steps: int) -> Iterator[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,9 +21,10 @@ from harness.training.proofs.dropping import (
     Dropping,
     check_dropout,
     check_reduced_dropout,
-    check_seed_of_dropout,
+    check_seeds_of_dropout,
 )
 from harness.training.proofs.findings import none_of, within
+from harness.training.proofs.padding import check_padding
 from harness.training.proofs.precision import check_dtypes, check_reduced
 from harness.training.proofs.reference import (
     Tensors,
@@ -42,6 +44,10 @@ from harness.training.proofs.trajectory import (
 )
 from harness.training.proofs.watching import parameters_of
 from harness.training.tokenizing.tokens import Tokenized
+
+# The least common multiple of 1 to 16 and 65536.
+_PERIOD: Final = 2**16 * 45045
+_EPOCHS: Final = 6
 
 UNPROVED: Final = (
     "other sizes of the family: the proof trains two narrow layers with random weights on generated rows",
@@ -79,7 +85,7 @@ class _Proof:
     """The small checkpoints, and the checks on trainings of them."""
 
     def __init__(self, job: Job, device: torch.device, found: TrialResult, fit: Fit, folder: Path) -> None:
-        self._job, self._runner = job, Runner(job, device, found, fit)
+        self._job, self._runner, self._device = job, Runner(job, device, found, fit), device
         source = Path(job.checkpoint.path)
         self._still = write_small(source, folder / "still", dropout=False)
         self._dropping = write_small(source, folder / "dropping", dropout=True)
@@ -93,6 +99,9 @@ class _Proof:
         structure = trial.model_copy(update={"precision": "fp32"})
         yield check_metrics()
         yield self._plan()
+        yield check_padding(
+            self._runner.load(self._still, structure, self._tokens)[1], self._tokens, self._device
+        )
         yield from self._trajectory("", structure, self._tokens)
         cut = structure.model_copy(update={"train": _cut(trial.train)})
         full = yield from self._trajectory(", cut short", cut, self._few)
@@ -120,11 +129,12 @@ class _Proof:
         return tuple(left)
 
     def _plan(self) -> TrainingCheck:
-        """Batches of 450 rows, three windows of `bucketed`, over two epochs and two seeds."""
+        """Batches of 450 rows, three windows of `bucketed`, over six epochs and four seeds."""
         trial = self._job.trial
         lengths = np.random.default_rng(1).integers(4, 90, 450)
         problems = []
-        for seed, epoch in ((trial.seed, 0), (trial.seed, 1), (trial.seed + 1, 0)):
+        epochs = [(trial.seed, epoch) for epoch in range(_EPOCHS)]
+        for seed, epoch in (*epochs, *((other, 0) for other in _other_seeds(trial.seed))):
             given = plan_epoch(lengths, 4, trial.padding, longest=90, seed=seed, epoch=epoch)
             due = draw_batches(lengths, 4, trial.padding.strategy, seed, epoch)
             if [batch.rows.tolist() for batch in given] != due:
@@ -186,21 +196,30 @@ class _Proof:
 
     def _seeds(self, trial: Trial, modules: dict[str, float], first: Run) -> Iterator[TrainingCheck]:
         one_step = trial.train.model_copy(update={"max_steps": 1})
-        again, other = (
+        again, *others = (
             self._runner.train(
                 self._dropping,
                 trial.model_copy(update={"train": one_step, "seed": seed}),
                 self._tokens,
                 sites=modules,
             )
-            for seed in (trial.seed, trial.seed + 1)
+            for seed in (trial.seed, *_other_seeds(trial.seed))
         )
-        yield check_seed_of_dropout(first.dropped, again.dropped, other.dropped)
+        yield check_seeds_of_dropout(first.dropped, again.dropped, [other.dropped for other in others])
         yield none_of(
             "seeds of head and order",
-            _seed_problems(first, again, other),
+            _seed_problems(first, again, others),
             "the head and the order repeat for a seed and differ between seeds",
         )
+
+
+def _other_seeds(seed: int) -> tuple[int, ...]:
+    """Seeds that differ from `seed` and from each other in any function of a seed but those that lose little.
+
+    `seed + 1` differs unless a seed is divided, `seed + _PERIOD` unless it is reduced modulo 2 to 16 or a
+    power of two up to 65536, and both of these from each other unless large seeds are cut.
+    """
+    return seed + 1, seed + _PERIOD, seed + _PERIOD + 1
 
 
 def _cut(train: Train) -> Train:
@@ -238,17 +257,19 @@ def _put(model: Any, run: Run) -> None:
         parameter[run.used.get(name, slice(None))] = run.end[name]
 
 
-def _seed_problems(first: Run, again: Run, other: Run) -> Iterator[str]:
+def _seed_problems(first: Run, again: Run, others: Sequence[Run]) -> Iterator[str]:
     drawn = [name for name in first.initialized if bool(first.start[name].std(correction=0) > 0)]
     if any(not torch.equal(first.start[name], again.start[name]) for name in first.start):
         yield "the same seed begins with other parameters"
-    for name in drawn:
-        if torch.equal(first.start[name], other.start[name]):
-            yield f"{name} is the same for two seeds"
     if not drawn:
         yield "no parameter of the head is drawn at random"
-    rows = [[each.rows for each in run.seen.training] for run in (first, again, other)]
-    if rows[1] != rows[0][: len(rows[1])]:
+    rows = [each.rows for each in first.seen.training]
+    repeated = [each.rows for each in again.seen.training]
+    if repeated != rows[: len(repeated)]:
         yield "the same seed gives another order"
-    if rows[2] == rows[1]:
-        yield "two seeds give the same order"
+    for one, other in combinations((again, *others), 2):
+        for name in drawn:
+            if torch.equal(one.start[name], other.start[name]):
+                yield f"{name} is the same for two seeds"
+        if [each.rows for each in one.seen.training] == [each.rows for each in other.seen.training]:
+            yield "two seeds give the same order"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,16 +34,18 @@ class Pass:
     computed: int
     labels: tuple[int, ...] | None
     loss: torch.Tensor | None
+    began: float
 
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """One step of an optimizer: its learning rates, and the model's parameters after it."""
+    """One step of an optimizer: its learning rates, the model's parameters after it, and when it ended."""
 
     passes: int
     rates: frozenset[float]
     parameters: Tensors
     state_dtypes: frozenset[torch.dtype]
+    ended: float
 
 
 @dataclass(slots=True)
@@ -70,7 +73,11 @@ def watch(model: PreTrainedModel) -> Iterator[Seen]:
     modes: set[bool] = set()
     computed: Counter[int] = Counter()
 
+    began = 0.0
+
     def before(_model: nn.Module, _args: Any, _kwargs: Any) -> None:
+        nonlocal began
+        began = time.perf_counter()
         dtypes.clear()
         computed.clear()
         modes.clear()
@@ -91,16 +98,19 @@ def watch(model: PreTrainedModel) -> Iterator[Seen]:
                 computed=computed.most_common(1)[0][0],
                 labels=None if labels is None else tuple(labels.tolist()),
                 loss=None if loss is None else loss.detach().cpu().clone(),
+                began=began,
             )
         )
 
     def stepped(optimizer: torch.optim.Optimizer, _args: Any, _kwargs: Any) -> None:
+        ended = time.perf_counter()
         seen.updates.append(
             Update(
                 passes=len(seen.training),
                 rates=frozenset(float(group["lr"]) for group in optimizer.param_groups),
                 parameters=parameters_of(model),
                 state_dtypes=_dtypes(model, optimizer),
+                ended=ended,
             )
         )
 
