@@ -1,4 +1,4 @@
-"""A fresh classifier from a checkpoint's files, and what was found and missing in them."""
+"""A fresh classifier from a checkpoint's files, and the keys found and missing in them."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ def load_corpus(task: Task, data: ResolvedData) -> Corpus:
     """Read both splits of a task.
 
     Raises:
-        TrialStoppedError: `failed`, for a file, column, text, label or count that is not what the task needs.
+        TrialStoppedError: `failed`, for a file, column, text, label or count that the task cannot use.
     """
     try:
         return read_corpus(task, data)

@@ -1,4 +1,4 @@
-"""What a result says of the checkpoint and the data that were used in fact."""
+"""Describe the checkpoint and the data that a trial used, for its result."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def open_device(name: str, precision: Precision) -> torch.device:
     """The torch device of that name, ready for that precision.
 
     Raises:
-        TrialStoppedError: `unavailable`, naming what is here, for a device or precision that is not.
+        TrialStoppedError: `unavailable`, naming the devices of this machine, for another device or precision.
     """
     if name not in (present := available_devices()):
         raise TrialStoppedError(
@@ -57,7 +57,7 @@ def _only(device: torch.device) -> torch.device:
 
 
 def describe_device(device: torch.device) -> Device:
-    """What the device is, for the report."""
+    """Describe the device for the report."""
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
         return Device(
@@ -95,7 +95,7 @@ def autocast(
 ) -> AbstractContextManager[None]:
     """The context in which a forward pass runs at that precision; fp32 needs none.
 
-    A graph's capture wants it without the cache of weights, which would hold those of the time of capture.
+    CUDA-graph capture needs it without the cache of cast weights: a graph would replay the cached ones.
     """
     if precision == "fp32":
         return contextlib.nullcontext()
@@ -103,7 +103,7 @@ def autocast(
 
 
 def read_nvml(read: Callable[[Any, Any], Any], device: torch.device) -> Any:
-    """What NVML says, or None without its package or the value."""
+    """Return NVML's value, or None without its package or the value."""
     try:
         nvml = importlib.import_module("pynvml")
     except ImportError:

@@ -39,7 +39,7 @@ def predict(
 ) -> npt.NDArray[np.float32]:
     """The logits of every example of the collator's split, shape (N, classes), in the split's order.
 
-    The longest rows come first, so that a device that cannot hold them says so at once; dropout is off, and
+    The longest rows come first, so that a device without enough memory fails at once; dropout is off, and
     the model's mode is put back.
     """
     training = model.training

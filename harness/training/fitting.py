@@ -92,7 +92,7 @@ class Fitting:
         self._watch.new_epoch()
 
     def measurements(self, device: Device) -> list[Measurement]:
-        """Quality of the last epoch, and what the meter saw."""
+        """Return the quality of the last epoch and the meter's measurements."""
         last = self.history[-1]
         quality = ("eval_accuracy", "eval_f1", "eval_mcc", "eval_loss", "train_loss")
         shape = EncoderShape.of(self._model.config, self._trial.last_layer)

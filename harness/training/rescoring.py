@@ -1,7 +1,7 @@
-"""Score stored logits again: `python -P -m harness.training.rescoring`, a process of its own.
+"""Score stored logits again: `python -P -m harness.training.rescoring`, in a separate process.
 
 It reads one JSON document on standard input, a list of `{"labels": [...], "logits": [[...], ...]}`, and ends
-its standard output with one line of JSON: `{"metric_version": ..., "scores": [...]}`, where a score holds the
+its standard output with one line of JSON: `{"metric_version": ..., "scores": [...]}`, where a score has the
 metrics by their names and `degenerate`, or the `reason` why there are none.
 """
 

@@ -26,7 +26,7 @@ def warm(job: Job) -> None:
     its job, and reads one again that changed since it was read here.
 
     Raises:
-        Exception: of any kind, for a checkpoint that cannot be read: its trial will say so in its own words.
+        Exception: of any kind, for a checkpoint that cannot be read: its trial reports the reason.
     """
     load_metric()
     folder = Path(job.checkpoint.path)

@@ -42,7 +42,7 @@ def result(padding: Any, share: float, seed: int = 0, peaks: tuple[Measurement, 
 
 
 def off(padding: Any) -> TrialResult:
-    bare, why = make_result(make_trial(padding)), "the suite says measure.roofline: false"
+    bare, why = make_result(make_trial(padding)), "the suite has measure.roofline: false"
     names = ("matmul_peak_share", *(peak.metric for peak in PEAKS))
     return bare.model_copy(
         update={"measurements": (*bare.measurements, *(unmeasured(name, why) for name in names))}
@@ -84,7 +84,7 @@ def test_more_than_the_peak_is_shown_and_doubted() -> None:
 
 def test_where_nothing_was_measured_one_line_says_why() -> None:
     assert to_table_with_roofline(make_report([off("static"), off("dynamic")])).endswith(
-        "\nno roofline: the suite says measure.roofline: false\n"
+        "\nno roofline: the suite has measure.roofline: false\n"
     )
     assert to_table_with_roofline(make_report()).endswith(
         "\nno roofline: no trial of this report measured the machine's peaks\n"
@@ -94,7 +94,7 @@ def test_where_nothing_was_measured_one_line_says_why() -> None:
 
 
 def test_a_variant_without_a_share_says_why_beside_those_that_have_one() -> None:
-    why = "the model's config does not say its hidden size and intermediate size"
+    why = "the model's config lacks hidden size or intermediate size"
     bare = make_result(make_trial("dynamic"))
     lacking = bare.model_copy(
         update={

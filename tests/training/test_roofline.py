@@ -122,7 +122,7 @@ def test_what_is_kept_is_named_by_all_that_a_peak_depends_on() -> None:
 def test_a_model_that_does_not_say_its_shape_has_the_machines_peaks_and_no_own() -> None:
     found = by_name(measure_peaks(Bench(CPU, "fp32"), None, 64, lambda _work, _measure: 1e9))
     assert [found[name].values for name in PEAKS] == [(1e9,), (1e9,), ()]
-    assert found[PEAKS[2]].reason == "the model's config does not say its hidden size and intermediate size"
+    assert found[PEAKS[2]].reason == "the model's config lacks hidden size or intermediate size"
 
 
 @pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")], ids=repr)

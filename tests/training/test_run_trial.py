@@ -256,8 +256,8 @@ def test_a_trial_holds_the_peaks_and_its_share_of_them_and_a_second_one_takes_th
 @pytest.mark.parametrize(
     ("roofline", "concurrent", "why"),
     [
-        (False, 1, "the suite says measure.roofline: false"),
-        (True, 2, "no peak can be measured beside other trials"),
+        (False, 1, "the suite has measure.roofline: false"),
+        (True, 2, "no peak can be measured while other trials run"),
     ],
 )
 def test_a_trial_that_measured_no_peaks_says_why(

@@ -1,9 +1,9 @@
 """Attention on the CPU while dropout is on, where torch has no fused kernel.
 
 torch's `scaled_dot_product_attention` then takes its plain path, which computes bf16 in fp32 and draws its
-masks one number at a time. This one takes the products in the type they come in, keeps what the backward pass
-needs and nothing else, and takes its masks from `dropout`. It serves without dropout too, so that a proof,
-which drops nothing, is one of what trains.
+masks one number at a time. This one computes products in the type of its inputs, keeps only what the
+backward pass needs, and takes its masks from `dropout`. It serves without dropout too, so that a proof
+without dropout covers the code that trains.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def _attend(  # noqa: PLR0913 - as transformers calls it
 
 
 def _additive_rows(*, attention_mask: torch.Tensor | None = None, **_: Any) -> torch.Tensor | None:
-    """What is added to the scores of a batch with this padding mask of shape (B, L): (B, 1, 1, L)."""
+    """Return the bias added to scores for a padding mask of shape (B, L): (B, 1, 1, L)."""
     if attention_mask is None:
         return None
     return additive(attention_mask.bool()[:, None, None, :], torch.float32)

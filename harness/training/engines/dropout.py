@@ -30,7 +30,7 @@ class RandomBits:
         self._generator = np.random.SFC64(seed)
 
     def __call__(self, like: torch.Tensor, p: float) -> torch.Tensor:
-        """A mask, as `DrawMask` says."""
+        """Return a mask: see `DrawMask`."""
         dropped = round(p * _LEVELS)
         count = like.numel()
         bits = self._generator.random_raw(-(-count // 4)).view(np.int16)[:count]

@@ -18,15 +18,15 @@ from harness.training.padding import Collator
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """All an engine needs. `epochs` holds the batches of every epoch in their order.
+    """All an engine needs. `epochs` has the batches of every epoch in their order.
 
     An engine trains `model` in place, opens and closes the meter's window around each epoch's steps, calls
     `meter.step` after each optimizer step, and `on_epoch_end(epoch, mean training loss)` outside of windows
     with the epoch counted from 1.
 
-    What an engine compiles or captures before its first step it does inside of `compiling()`; it captures
-    passes over batches of one shape where the plan holds at least `capture_from` of them, since a capture
-    costs about as much as four passes. With `note` it says what should stand beside the result.
+    Run compilation and CUDA-graph capture inside `compiling()`, so that they are timed separately. Capture
+    passes over batches of one shape if the plan has at least `capture_from` of them: a capture costs about
+    as much as four passes. `note` adds a sentence to the result's notes.
     """
 
     trial: Trial

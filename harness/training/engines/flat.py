@@ -9,7 +9,7 @@ from torch import nn
 
 
 def flatten(parameters: Sequence[nn.Parameter]) -> nn.Parameter:
-    """A vector that holds all of them, and their gradients in its own.
+    """Return one vector of all parameters, whose gradient is the vector of their gradients.
 
     The parameters and their gradients become views of it, so that what changes the one changes the other; a
     gradient may be zeroed or added to, not replaced.

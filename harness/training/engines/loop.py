@@ -1,7 +1,7 @@
-"""The `loop` engine: the same training as `trainer`'s, step by step, and nothing else in a step.
+"""The `loop` engine: the same training as `trainer`'s, step by step, with minimal work in a step.
 
 Against transformers' `Trainer` it has no data loader, no callbacks and no bookkeeping, waits for the device
-at the edges of an epoch alone, and keeps the garbage collector out. The embedding holds only the rows that
+at the edges of an epoch alone, and keeps the garbage collector out. The embedding has only the rows that
 the data uses. On the CPU it also replaces what computes the same slowly: dropout's masks, and attention with
 dropout. On CUDA it can replay its passes over padded batches as graphs (`cuda_graphs`).
 """
@@ -34,7 +34,7 @@ _NOT_DECAYED = (r"bias", r"layernorm", r"rmsnorm", r"(?:^|\.)norm(?:$|\.)", r"_n
 
 
 def prepare(trial: Trial, model: PreTrainedModel, tokens: Tokenized) -> None:
-    """Replace, in place, what the device computes faster in another way."""
+    """Replace modules in place by equal ones that the device computes faster."""
     keep_used_rows(model, tokens)
     if model.device.type == "cpu":
         draw = RandomBits(trial.seed)
@@ -109,7 +109,7 @@ class _Loop:
         return {name: tensor.pin_memory() for name, tensor in inputs.items()}
 
     def _run(self, inputs: Inputs, accumulated: int) -> torch.Tensor:
-        """The loss of a batch, its gradient added to what is there."""
+        """Return the loss of a batch, and add its gradient to the accumulated ones."""
         training = self._training
         there = {name: tensor.to(training.device, non_blocking=True) for name, tensor in inputs.items()}
         with autocast(training.device, training.trial.precision, cache=not training.trial.cuda_graphs):

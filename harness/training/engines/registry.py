@@ -17,7 +17,7 @@ from harness.training.tokenizing.tokens import Tokenized
 
 @dataclass(frozen=True, slots=True)
 class TrainingEngine:
-    """`prepare` changes a loaded model in place, for training and evaluation alike; `train` trains it."""
+    """`prepare` changes a loaded model in place, for training and evaluation; `train` trains it."""
 
     prepare: Callable[[Trial, PreTrainedModel, Tokenized], None]
     train: Callable[[Training], None]

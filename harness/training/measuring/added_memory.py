@@ -23,7 +23,7 @@ Result = TypeVar("Result")
 
 
 def with_added_memory(work: Callable[[], Result]) -> tuple[Result, Measurement]:
-    """Do the work, and measure the most memory in use meanwhile less what was in use before, in bytes.
+    """Do the work, and measure the most memory in use meanwhile less the memory in use before, in bytes.
 
     Another process takes the samples, so that no thread of this one's can be in the way of a fork. What the
     work returns is still held when the last one is taken. What Python's own allocator keeps for later is in
@@ -50,7 +50,7 @@ def with_added_memory(work: Callable[[], Result]) -> tuple[Result, Measurement]:
 
 
 def _give_back() -> None:
-    """Give what is free to the system: work that fills it again would seem to need nothing."""
+    """Return free memory to the system: work that fills it again would seem to need nothing."""
     gc.collect()
     pa.default_memory_pool().release_unused()
     # Where the C library is not GNU's there is nothing to call.

@@ -30,7 +30,7 @@ class PeakMemory:
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Leave out of the peak what is allocated within, where the system allows a reset."""
+        """Exclude allocations inside the context from the peak, where the system allows a reset."""
         self._earlier.append(peak_memory(self._device))
         try:
             yield
@@ -44,7 +44,7 @@ class PeakMemory:
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Start the count of peak memory anew, where the system allows it."""
+    """Reset the count of peak memory, where the system allows it."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     with contextlib.suppress(OSError):

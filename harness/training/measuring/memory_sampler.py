@@ -33,7 +33,7 @@ def _below(pid: int) -> Iterator[int]:
 
 
 def _stat(pid: int) -> list[str]:
-    # The name, in parentheses, may hold anything; what follows it are numbers.
+    # The name, in parentheses, may contain anything; numbers follow it.
     return (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
 
 
@@ -45,7 +45,7 @@ def _parent(pid: int) -> int | None:
 
 
 def _bytes(pid: int) -> int:
-    """Its share of what is no file's; 0 for one that has ended, or that may not be looked at."""
+    """Return the memory of a process that no file backs; 0 if it has ended or cannot be read."""
     try:
         lines = (_PROC / str(pid) / "smaps_rollup").read_text().splitlines()
     except OSError:

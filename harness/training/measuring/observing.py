@@ -61,7 +61,7 @@ class TrainingWatch:
         self._handles.append(handle)
 
     def end(self) -> Observed:
-        """Remove the hooks and bring together what was seen."""
+        """Remove the hooks and return the observations."""
         for handle in self._handles:
             handle.remove()
         share, rate, elements = self._share()

@@ -77,7 +77,7 @@ def products_peak(bench: Bench, shape: EncoderShape, tokens: int) -> float:
 
 
 def square_peak(bench: Bench, size: int) -> float:
-    """FLOP/s of the product of two square matrices: what the machine does when shapes are no hindrance."""
+    """Measure the FLOP/s of a product of two square matrices, the shape that suits a machine best."""
     dtype = DTYPES[bench.precision]
     arena = Arena(bench.device, 3 * size * size * dtype.itemsize)
     left, right = (arena.filled((size, size), dtype) for _ in range(2))

@@ -61,7 +61,7 @@ def kept_peak(
     Args:
         folder: made where it is missing; trials on other devices may use it at the same time.
         fingerprint: of the environment: processor, device, threads and torch.
-        work: what is done, in a few words of letters, digits and spaces.
+        work: the kind of work, in a few words of letters, digits and spaces.
         measure: does it and returns the fastest rate, in units a second.
         now: the time of day.
 

@@ -34,7 +34,7 @@ class PhaseClock:
 
     @contextmanager
     def phase(self, name: Phase) -> Iterator[None]:
-        """Announce the phase and time what is inside."""
+        """Announce the phase and time the body of the context."""
         self._charge()
         self._open.append(name)
         self.announce(Progress(phase=name))

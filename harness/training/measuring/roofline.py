@@ -1,4 +1,4 @@
-"""The roofline of a trial: what the machine itself can do, and how much of it a training made use of.
+"""The roofline of a trial: the machine's measured peaks, and how much of them a training used.
 
 After Williams, Waterman and Patterson 2009 (doi:10.1145/1498765.1498785): a training cannot do more useful
 FLOPs a second than the matrix products it consists of.
@@ -50,16 +50,16 @@ def find_peaks(
 ) -> list[Measurement]:
     """The peaks for a trial: those of the last minutes, or measured now.
 
-    There are none where its suite wants none, and none beside other trials: times do not count there.
+    None are measured if the suite turns them off, or while other trials run.
     `fingerprint` is the environment's: peaks are kept by it.
 
     Raises:
-        StorageError: What was measured cannot be kept in the cache.
+        StorageError: The measured peaks cannot be written to the cache.
     """
     if not job.measure.roofline:
-        return [unmeasured(name, "the suite says measure.roofline: false") for name in PEAKS]
+        return [unmeasured(name, "the suite has measure.roofline: false") for name in PEAKS]
     if job.concurrent > 1:
-        return [unmeasured(name, "no peak can be measured beside other trials") for name in PEAKS]
+        return [unmeasured(name, "no peak can be measured while other trials run") for name in PEAKS]
     return measure_peaks(
         Bench(device, job.trial.precision),
         EncoderShape.of(loaded.model.config),
@@ -112,7 +112,7 @@ def measure_peaks(bench: Bench, shape: EncoderShape | None, tokens: float, keep:
 
     Args:
         bench: the device and the precision.
-        shape: of the model; None where its config does not say.
+        shape: of the model; None if its config lacks it.
         tokens: real tokens of a usual batch.
         keep: finds or measures.
     """
@@ -125,7 +125,7 @@ def measure_peaks(bench: Bench, shape: EncoderShape | None, tokens: float, keep:
         _measured(square, keep, f"square {size} {bench.precision}", partial(square_peak, bench, size)),
     ]
     if shape is None:
-        why = "the model's config does not say its hidden size and intermediate size"
+        why = "the model's config lacks hidden size or intermediate size"
         found.append(unmeasured(products, why))
     else:
         sizes = f"hidden {shape.hidden} intermediate {shape.intermediate} tokens {rounded}"
@@ -136,7 +136,7 @@ def measure_peaks(bench: Bench, shape: EncoderShape | None, tokens: float, keep:
 
 
 def _measured(name: str, keep: Keep, work: str, measure: Callable[[], float]) -> Measurement:
-    """The peak, or that there was no memory for it: a trial that fits must not fail by what is beside it."""
+    """Measure a peak; out of memory is a null with a reason, because the trial itself fits."""
     try:
         return measured(name, keep(work, measure))
     except (torch.OutOfMemoryError, MemoryError):

@@ -64,7 +64,7 @@ class StepMeter:
     device is waited for at its edges only.
 
     Args:
-        device: what the steps run on.
+        device: that runs the steps.
         warmup_steps: steps at the start that count in no rate.
         announce: told the newest step, at most twice a second.
         steps: optimizer steps of the whole training.
@@ -93,7 +93,7 @@ class StepMeter:
         self._energy = energy_counter(self.device)
 
     def open_window(self) -> None:
-        """Begin a stretch of steps with nothing else in it."""
+        """Begin a stretch of consecutive steps."""
         if not self._batches:
             self.at_edge()
         synchronize(self.device)
@@ -103,7 +103,7 @@ class StepMeter:
             self._open_energy()
 
     def close_window(self) -> None:
-        """End the stretch: wait for the device and read what its marks say."""
+        """End the stretch: wait for the device and read the times between its marks."""
         synchronize(self.device)
         between = self._clock.between
         self.step_seconds += [between(*pair) for pair in itertools.pairwise(self._marks)]
@@ -192,7 +192,7 @@ def _use_of_peak(flops: float | None, seconds: float, peak: float | str) -> list
     published, use = "published_peak_flops_per_second", "model_flops_utilization"
     known = unmeasured(published, peak) if isinstance(peak, str) else measured(published, peak)
     if flops is None:
-        why = "the model's config does not say its layers, hidden size and intermediate size"
+        why = "the model's config lacks layers, hidden size or intermediate size"
         return [unmeasured("model_flops", why), known, unmeasured(use, why)]
     share = unmeasured(use, peak) if isinstance(peak, str) else measured(use, flops / seconds / peak)
     return [measured("model_flops", flops), known, share]

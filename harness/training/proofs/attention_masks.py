@@ -23,7 +23,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from harness.training.proofs.masks import Array
 
 _NAMES: Final = (("key", "value"), ("k_lin", "v_lin"), ("k_proj", "v_proj"))
-# Below such a weight, rounding in fp32 is no longer small beside it.
+# Below such a weight, rounding in fp32 is no longer small relative to it.
 _FAINTEST: Final = 1e-4
 
 

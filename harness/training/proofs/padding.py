@@ -1,4 +1,4 @@
-"""Padding: whether what stands at padded positions reaches any logit."""
+"""Padding invariance: tokens at padded positions must not change any logit."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _NOT_EQUAL: Final = 2e-6
 
 
 def check_dtypes(precision: Precision, seen: Seen) -> TrainingCheck:
-    """The dtypes of linear layers' results, of losses, and of what the optimizer keeps."""
+    """Check the dtypes of linear layers' results, losses and optimizer states."""
     return none_of(
         "precision",
         _wrong_dtypes(precision, seen),

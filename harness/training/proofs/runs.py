@@ -47,7 +47,7 @@ class Fit(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One training by the engine: its parameters before and after, and what was seen of it."""
+    """One training by the engine: its parameters before and after, and its observed passes and steps."""
 
     start: Tensors
     end: Tensors

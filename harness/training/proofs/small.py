@@ -98,7 +98,7 @@ def _shrink(config: PreTrainedConfig) -> None:
 
 
 def small_rows(config: Any, train: int, evaluation: int) -> Tokenized:
-    """Generated splits of that many rows of 6 to `LONGEST` tokens, no two alike, with labels 0 and 1.
+    """Generated splits of that many rows of 6 to `LONGEST` tokens, all different, with labels 0 and 1.
 
     Half of the rows are longest, so that most batches have one shape; no token comes twice in a row.
     """

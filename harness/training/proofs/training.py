@@ -118,7 +118,7 @@ class _Proof:
         yield from self._dropout(structure)
 
     def unproved(self) -> tuple[str, ...]:
-        """What the checks leave out, for this trial."""
+        """Return the aspects of this trial that no check covers."""
         trial = self._job.trial
         left = list(UNPROVED)
         if not self._watches_attention:

@@ -1,4 +1,4 @@
-"""A training without dropout, step by step, beside that of the reference."""
+"""A training without dropout, step by step, compared with the reference."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def check_trajectory(found: Trajectory) -> Iterator[TrainingCheck]:
 
 
 def check_evaluation(found: Trajectory) -> Iterator[TrainingCheck]:
-    """Rows, mode and logits of every evaluation, and what the result keeps of them."""
+    """Rows, mode and logits of every evaluation, and the predictions in the result."""
     split = found.tokens.evaluation
     expected = sorted(row_of(split, row) for row in range(len(split))) * len(found.epochs)
     given = [row for each in found.seen.evaluation for row in each.rows]

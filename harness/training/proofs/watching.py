@@ -68,7 +68,7 @@ class Seen:
 
 @contextmanager
 def watch(model: PreTrainedModel) -> Iterator[Seen]:
-    """Collect what the model and the optimizers do inside of the context."""
+    """Record the passes of the model and the steps of its optimizers inside the context."""
     seen, dtypes = Seen(), set[torch.dtype]()
     modes: set[bool] = set()
     computed: Counter[int] = Counter()

@@ -61,7 +61,7 @@ def measure_tokenizing(job: Job, way: Tokenization, announce: Announce) -> Trial
     with TemporaryDirectory(prefix="harness-tokenize-") as folder, parallelism(way, threads):
         work = tokenizing(write_rows(corpus, Path(folder)), tokenizer, way, truncation_length(job))
         peaks = PeakMemory(device)
-        # With threads of its own torch would be in the way of the forks of `num_proc`.
+        # Threads of torch would block the forks of `num_proc`.
         probe = MachineProbe(device, threads=1, aside=peaks.paused)
         encoded, memory = with_added_memory(work)
         del encoded

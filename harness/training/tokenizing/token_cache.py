@@ -46,7 +46,7 @@ _DTYPES: Final = {"input_ids": np.int32, "token_type_ids": np.uint8, "offsets": 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is cached: the arrays of both splits, and the number of examples that were truncated."""
+    """A cache entry: the arrays of both splits, and the number of examples that were truncated."""
 
     train: TokenArrays
     evaluation: TokenArrays

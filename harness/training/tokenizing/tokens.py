@@ -144,7 +144,7 @@ def load_tokenizer(checkpoint: Path) -> PreTrainedTokenizerBase:
 def _key(corpus: Corpus, checkpoint: Path, max_length: int) -> str:
     parts = (
         FORMAT,
-        # An entry of other code could hold other arrays for the same texts.
+        # Other code could have written other arrays for the same texts.
         hashlib.sha256(Path(__file__).read_bytes()).hexdigest(),
         *(version(package) for package in _PACKAGES),
         corpus.content_sha256,

@@ -32,8 +32,8 @@ Numbers = npt.NDArray[Any]
 def open_tokenizer(kind: Tokenizer, checkpoint: Path) -> PreTrainedTokenizerBase:
     """The checkpoint's tokenizer in Rust (`fast`) or in Python (`slow`).
 
-    `AutoTokenizer(use_fast=False)` gives the fast one since transformers 5; what is left in Python is BERT's
-    WordPiece, which serves its kin as well.
+    `AutoTokenizer(use_fast=False)` returns the fast one since transformers 5. The remaining Python tokenizer
+    is BERT's WordPiece, which also serves its relatives.
 
     Raises:
         TrialStoppedError: `unavailable`, where transformers has no such tokenizer in Python.
