@@ -11,6 +11,7 @@ import click
 
 from harness.analysis.gates.check import check
 from harness.analysis.gates.models import GateReport, OnUnsure
+from harness.cli.history import history_option, read_history
 from harness.cli.messages import say
 from harness.cli.printing import allow_unsealed_option, encoded, tell_github
 from harness.errors import HarnessError, InvalidInputError
@@ -56,6 +57,7 @@ from harness.suite.gate_files import parse_gate, read_gates
     "--allow-mismatch", multiple=True, metavar="NAME", help="Judge in spite of this mismatch: data, torch, …"
 )
 @click.option("--allow-degenerate/--no-allow-degenerate", help="Let trials pass that predict a single class.")
+@history_option
 @allow_unsealed_option
 @click.option(
     "--reports",
@@ -83,6 +85,7 @@ def command(
     on_unsure: OnUnsure,
     allow_mismatch: tuple[str, ...],
     allow_degenerate: bool,
+    history: tuple[str, ...],
     allow_unsealed: bool,
     reports: Path,
     wanted: str | None,
@@ -110,6 +113,7 @@ def command(
         if baseline is not None:
             file = find_baseline(baseline, reports, note=say)
             against = load_report(file, allow_unsealed=allow_unsealed)
+        earlier = read_history(history, reports, allow_unsealed=allow_unsealed)
         on_both = [judged] if against is None else [judged, against]
         found = check(
             judged,
@@ -120,6 +124,7 @@ def command(
             allow_degenerate=allow_degenerate,
             noise=bands_for(on_both, stored_noise()),
             run_variance=run_variance_for(on_both, stored_noise()),
+            history=earlier,
         )
     except HarnessError as error:
         _write(failure(error, name), output)

@@ -13,6 +13,7 @@ import click
 from harness.analysis.comparison.compare import compare
 from harness.analysis.comparison.conditions import CONDITIONS, STORED_VALUE
 from harness.analysis.comparison.models import Comparison
+from harness.cli.history import history_option, read_history
 from harness.cli.messages import say
 from harness.cli.printing import allow_unsealed_option, encoded, tell_github
 from harness.errors import InvalidInputError
@@ -57,6 +58,7 @@ from harness.store.writing import write_atomic
 @click.option(
     "--speed-across-devices", is_flag=True, help="Give verdicts on speed where devices differ, too."
 )
+@history_option
 @allow_unsealed_option
 @click.option("--explain", is_flag=True, help="Tell what differs, and which examples flipped.")
 @click.option(
@@ -77,6 +79,7 @@ def command(
     margins: tuple[str, ...],
     allow_mismatch: tuple[str, ...],
     speed_across_devices: bool,
+    history: tuple[str, ...],
     allow_unsealed: bool,
     explain: bool,
     wanted: str | None,
@@ -90,6 +93,7 @@ def command(
     name = _format(wanted, output)
     paths, place = (list(reports), baseline or 0) if by else _with_baseline(reports, baseline)
     loaded = [load_report(path, allow_unsealed=allow_unsealed) for path in paths]
+    earlier = read_history(history, REPORTS, allow_unsealed=allow_unsealed)
     comparison = compare(
         loaded,
         baseline=place,
@@ -99,6 +103,7 @@ def command(
         allow_mismatch=allow_mismatch,
         noise=bands_for(loaded, stored_noise()),
         run_variance=run_variance_for(loaded, stored_noise()),
+        history=earlier,
         names=[_name(path) for path in paths],
         speed_across_devices=speed_across_devices,
         explain=explain,

@@ -177,7 +177,11 @@ def test_separate_runs_have_a_speed_verdict_only_where_the_variance_between_runs
     found = row(compare([slow, fast]), SPEED)
     assert (found.verdict, found.p, found.interval) == ("unsure", None, None)
     assert found.effect == pytest.approx(2.0, rel=0.02)
-    assert found.next_step == "run both sides in one interleaved session: harness ab BASE CANDIDATE"
+    assert found.next_step is not None
+    assert found.next_step.startswith("run both sides in one interleaved session: harness ab BASE CANDIDATE")
+    assert found.next_step.endswith(
+        "earlier runs of this variant on this machine: compare or check with --history PATH"
+    )
     assert row(compare([slow, fast], run_variance=CALIBRATED), SPEED).verdict == "better"
     noisy = {SPEED: RunVariance(0.3**2, 3)}
     assert row(compare([slow, fast], run_variance=noisy), SPEED).verdict == "unsure"

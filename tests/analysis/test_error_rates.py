@@ -66,7 +66,7 @@ def test_equal_variants_of_one_run_differ_in_speed_in_at_most_five_percent(
     assert _at_most(speed_alarms(world, SpeedCase(trials), REPLICATES, random), ALPHA)
 
 
-@pytest.mark.parametrize("trials", [2, 10])
+@pytest.mark.parametrize("trials", [1, 2, 10])
 def test_equal_runs_on_a_machine_that_changes_differ_in_at_most_five_percent(trials: int) -> None:
     random = np.random.default_rng([7, trials])
     world = SpeedWorld(state=0.05)

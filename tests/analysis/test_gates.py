@@ -276,7 +276,11 @@ def test_the_speed_of_separate_runs_is_unsure_until_the_variance_between_runs_is
     found = check(report(speed=10.0), baseline=report(speed=20.0), gates=[gate(f"{SPEED} drop<=10%")])
     case = only(found, "drop")
     assert (case.verdict, found.outcome, found.exit_code) == ("unsure", "unsure", 0)
-    assert case.next_step == "run both sides in one interleaved session: harness ab BASE CANDIDATE"
+    assert case.next_step is not None
+    assert case.next_step.startswith("run both sides in one interleaved session: harness ab BASE CANDIDATE")
+    assert case.next_step.endswith(
+        "earlier runs of this variant on this machine: compare or check with --history PATH"
+    )
 
 
 def test_a_drop_gate_prints_the_drop_it_detects_and_is_under_powered_beyond_twice_its_limit() -> None:

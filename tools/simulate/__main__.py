@@ -11,6 +11,7 @@ import numpy as np
 
 from harness.output.numbers import NOTHING
 from tools.simulate.gates import GateWorld, false_greens, false_reds
+from tools.simulate.history import DROP, SLOWER, separate_runs, single_seeds
 from tools.simulate.rates import (
     Power,
     SpeedCase,
@@ -25,6 +26,9 @@ METRICS: Final = ("eval_accuracy", "eval_f1", "eval_mcc")
 DISCORDANCE: Final = (0.04, 0.08, 0.12)
 SEEDS: Final = (1, 2, 3, 5, 10)
 TRIALS: Final = (1, 2, 3, 5, 10)
+EARLIER_SEEDS: Final = (3, 5, 10)
+EARLIER_RUNS: Final = (3, 5)
+STATES: Final = (0.0, 0.05, 0.1)
 OUTPUT: Final = Path("docs/error-rates.md")
 
 HEAD: Final = """# Error rates of verdicts and gates
@@ -43,7 +47,7 @@ def main(replicates: int, output: Path) -> None:
     """Simulate comparisons with known truth and write the error rates to a Markdown file."""
     half = 196 * np.sqrt(0.05 * 0.95 / replicates)
     parts = [HEAD.format(replicates=replicates, low=5 - half, high=5 + half)]
-    for section in (_alarms, _power, _same, _speed, _gates):
+    for section in (_alarms, _power, _same, _speed, _seed_history, _run_history, _gates):
         click.echo(section.__name__.strip("_"), err=True)
         parts.append(section(replicates, np.random.default_rng(20_261_125)))
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -152,6 +156,52 @@ def _speed(replicates: int, random: Draw) -> str:
         "separate states, two runs have no verdict. The last two rows are the power for a true difference.",
         ["machine", *(f"{k} trials" for k in TRIALS)],
         rows,
+    )
+
+
+def _seed_history(replicates: int, random: Draw) -> str:
+    def rows() -> Iterator[list[str]]:
+        for metric in METRICS:
+            for share in DISCORDANCE:
+                world = QualityWorld(discordance=share)
+                cells = [
+                    single_seeds(world, metric, seeds, replicates, random, change=change, repeated=repeated)
+                    for change, repeated in ((0.0, False), (0.0, True), (-DROP, False))
+                    for seeds in EARLIER_SEEDS
+                ]
+                yield [metric, f"{100 * share:g} %", *map(_percent, cells)]
+
+    kinds = ("equal", "equal, repeated", f"{100 * DROP:g} points worse")
+    return _section(
+        "One seed a side, with a history",
+        "Comparisons of one seed a side that are called better or worse, where earlier runs give the "
+        "variance over so many seeds; at most 5 % is promised for equal recipes. *Repeated*: one of the "
+        "earlier seeds is the baseline's, with the same predictions. The last columns are the power for a "
+        "drop of accuracy.",
+        ["metric", "discordance", *(f"{kind}, {n} seeds" for kind in kinds for n in EARLIER_SEEDS)],
+        rows(),
+    )
+
+
+def _run_history(replicates: int, random: Draw) -> str:
+    def rows() -> Iterator[list[str]]:
+        for state in STATES:
+            for runs in EARLIER_RUNS:
+                for ratio in (1.0, SLOWER):
+                    rates = [
+                        separate_runs(SpeedWorld(state=state), runs, k, replicates, random, ratio=ratio)
+                        for k in TRIALS
+                    ]
+                    kind = "equal" if ratio == 1 else f"{100 * (ratio - 1):.0f} % slower"
+                    yield [f"{100 * state:g} %", str(runs), kind, *map(_percent, rates)]
+
+    return _section(
+        "Two separate runs, with a history",
+        "Comparisons of two runs that are called faster or slower, where so many earlier runs with as many "
+        "trials give the variance between runs; at most 5 % is promised for equal variants. The rows of "
+        "slower candidates are the power.",
+        ["state", "earlier runs", "candidate", *(f"{k} trials" for k in TRIALS)],
+        rows(),
     )
 
 

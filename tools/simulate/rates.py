@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Final
 
-import numpy as np
-
 from harness.analysis.stats.components import ALPHA
+from harness.analysis.stats.machine_states import run_variance
 from harness.analysis.stats.ratios import RunVariance, Separate, compare_trials
 from harness.analysis.stats.resampling import Case, compare_quality
 from harness.analysis.stats.tests import Effect, is_equivalent
@@ -112,9 +111,9 @@ def _speed_effect(world: SpeedWorld, case: SpeedCase, random: Draw) -> Effect:
     )
 
 
-def _calibrated(world: SpeedWorld, runs: int, random: Draw) -> RunVariance:
-    states = random.normal(0, world.state, runs)
-    return RunVariance(float(np.var(states, ddof=1)), runs)
+def _calibrated(world: SpeedWorld, runs: int, random: Draw) -> RunVariance | None:
+    # Two runs in each state, as `harness calibrate --spread`.
+    return run_variance([world.run(random, 1, 2, alternating)[0].tolist() for _ in range(runs)])
 
 
 def _significant(effect: Effect, alpha: float) -> bool:

@@ -20,8 +20,11 @@ from harness.analysis.comparison.terms import (
     check_terms,
     checked_metrics,
     default_metrics,
+    family,
     margins_of,
+    varies_between_runs,
 )
+from harness.analysis.history import Use, collect
 from harness.analysis.stats.components import ALPHA
 from harness.analysis.stats.ratios import RunVariance
 from harness.analysis.stats.resampling import RESAMPLES
@@ -42,6 +45,7 @@ class Options(TypedDict, total=False):
     allow_mismatch: Sequence[str]
     noise: Mapping[str, float] | None
     run_variance: Mapping[str, RunVariance] | None
+    history: Sequence[Report]
     names: Sequence[str] | None
     speed_across_devices: bool
     explain: bool
@@ -65,6 +69,7 @@ def compare_in_full(  # noqa: PLR0913 - the question's terms, each of them a def
     allow_mismatch: Sequence[str] = (),
     noise: Mapping[str, float] | None = None,
     run_variance: Mapping[str, RunVariance] | None = None,
+    history: Sequence[Report] = (),
     names: Sequence[str] | None = None,
     speed_across_devices: bool = False,
     explain: bool = False,
@@ -81,8 +86,10 @@ def compare_in_full(  # noqa: PLR0913 - the question's terms, each of them a def
             or a margin by metric in its unit.
         allow_mismatch: names of mismatches that shall not stand in the way; recorded in the result.
         noise: the relative band, by metric, that the machine's own noise fills.
-        run_variance: how much a metric varies between separate runs on this machine; without it no verdict on
-            the speed of separate runs is given.
+        run_variance: how much a metric varies between separate runs on this machine; without it, or a history
+            of such runs, no verdict on the speed of separate runs is given.
+        history: reports of earlier runs, in any order: the variance over seeds where a side has one, and
+            between separate runs.
         names: what to call the reports; their runs by default.
         speed_across_devices: give verdicts on speed even where the devices differ.
         explain: tell what differs in environment and configuration, and which examples flipped.
@@ -117,7 +124,8 @@ def compare_in_full(  # noqa: PLR0913 - the question's terms, each of them a def
         run_variance=run_variance or {},
     )
     labels = pair_labels(pairs, apart or {"device"})
-    evidence = [gather(pair, apart) for pair in pairs]
+    earlier = collect(history, reports)
+    evidence = [gather(pair, apart, earlier) for pair in pairs]
     judged = comparison_rows(evidence, labels, reference, terms)
     rows = [each.row for each in judged]
     mismatches = _mismatches(evidence, terms)
@@ -135,10 +143,22 @@ def compare_in_full(  # noqa: PLR0913 - the question's terms, each of them a def
         noise=dict(terms.noise),
         rows=tuple(rows),
         mismatches=mismatches,
-        notes=(*unsealed_notes(reports), *_notes(rows, session=session)),
+        notes=(
+            *unsealed_notes([*reports, *history]),
+            *_notes(rows, session=session),
+            *filter(None, [earlier.left_out(pairs, _uses(terms))]),
+        ),
         explanation=explain_pairs(evidence, labels, apart) if explain else None,
     )
     return comparison, tuple(judged)
+
+
+def _uses(terms: Terms) -> list[Use]:
+    """What a history could be used for."""
+    uses: list[Use] = ["quality"] if any(family(metric) == "quality" for metric in terms.metrics) else []
+    if not terms.one_run and any(map(varies_between_runs, terms.metrics)):
+        uses.append("speed")
+    return uses
 
 
 def _pairs(

@@ -13,18 +13,20 @@ from harness.analysis.comparison.alignment import Pair
 from harness.analysis.comparison.conditions import CONDITIONS, STORED_VALUE, concerns
 from harness.analysis.comparison.matching import Match, has_degenerate, match
 from harness.analysis.comparison.models import Verdict
-from harness.analysis.comparison.terms import Terms, family
+from harness.analysis.comparison.terms import Terms, family, varies_between_runs
+from harness.analysis.evidence import SeedEvidence, run_evidence, seed_evidence
+from harness.analysis.history import Earlier, History
 from harness.analysis.probes import machine_changed, probe_band
 from harness.analysis.stats.ratios import Separate, compare_trials
 from harness.analysis.stats.resampling import Case
 from harness.analysis.stats.sheets import PairedSheets, Sheet, pair_sheets, read_sheet
 from harness.analysis.stats.tests import Effect
 from harness.analysis.verification import Contradiction, contradictions
-from harness.model.metrics import METRICS
 from harness.model.results import TrialResult
 
 # Ratios are formed between this and its inverse only: nothing measured lies outside.
 _SMALLEST: Final = 1e-30
+_NO_HISTORY: Final = History()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class Evidence:
 
     `match` is for quality, `timed` for all else: it has the degenerate trials too. `paired` is None where a
     trial kept no predictions, a sentence where they cannot be paired. `contradictions` are of all trials of
-    `timed`.
+    `timed`. `earlier` are trials of a history.
     """
 
     pair: Pair
@@ -61,13 +63,14 @@ class Evidence:
     sheets: tuple[Sheet | None, ...]
     paired: PairedSheets | str | None
     contradictions: tuple[Contradiction, ...]
+    earlier: Earlier
 
     def match_for(self, metric: str) -> Match:
         """The trials that count for that metric."""
         return self.match if family(metric) == "quality" else self.timed
 
 
-def gather(pair: Pair, apart: Collection[str]) -> Evidence:
+def gather(pair: Pair, apart: Collection[str], history: History = _NO_HISTORY) -> Evidence:
     """Match both sides and read their predictions; `apart` are the axes that differ by intent."""
     matched = match(pair, apart)
     timed = match(pair, apart, timed=True) if has_degenerate(pair) or not matched.paired else matched
@@ -77,7 +80,8 @@ def gather(pair: Pair, apart: Collection[str]) -> Evidence:
     if kept and len(kept) == len(sheets):
         baselines = len(matched.before)
         paired = pair_sheets(kept[:baselines], kept[baselines:])
-    return Evidence(pair, matched, timed, sheets, paired, _contradictions(pair, timed))
+    found = _contradictions(pair, timed)
+    return Evidence(pair, matched, timed, sheets, paired, found, history.of(pair))
 
 
 def _contradictions(pair: Pair, matched: Match) -> tuple[Contradiction, ...]:
@@ -154,13 +158,33 @@ def _quality(evidence: Evidence, metric: str, scored: Sequence[float | None]) ->
         scored = [sheet.score(metric) for sheet in (*paired.before, *paired.after)]
     values = [score for score in scored if score is not None]
     left_out = f"{paired.left_out} examples that not every trial has were left out"
+    earlier = _seeds(evidence, paired, metric)
+    case = Case(
+        metric,
+        paired.labels,
+        before,
+        after,
+        paired=evidence.match.paired,
+        earlier=earlier.columns,
+        earlier_freedom=earlier.freedom,
+    )
     return Contrast(
         metric,
-        case=Case(metric, paired.labels, before, after, paired=evidence.match.paired),
+        case=case,
         before=fmean(values[: len(paired.before)]),
         after=fmean(values[len(paired.before) :]),
-        notes=(left_out,) if paired.left_out else (),
+        notes=(*((left_out,) if paired.left_out else ()), *earlier.notes),
     )
+
+
+def _seeds(evidence: Evidence, paired: PairedSheets, metric: str) -> SeedEvidence:
+    """What a history adds to the variance over seeds; nothing where both sides have the same seeds."""
+    matched = evidence.match
+    if not evidence.earlier.asked or (matched.paired and len(matched.before) > 1):
+        return SeedEvidence()
+    several = [side for side in (matched.before, matched.after) if len(side) > 1]
+    taken = [result.trial.seed for side in several for result in side]
+    return seed_evidence(evidence.earlier.scored, paired, metric, taken)
 
 
 def _trials(evidence: Evidence, metric: str, terms: Terms) -> Contrast:
@@ -174,28 +198,38 @@ def _trials(evidence: Evidence, metric: str, terms: Terms) -> Contrast:
     if min(*before, *after) <= _SMALLEST or max(*before, *after) >= 1 / _SMALLEST:
         why = f"values from {min(*before, *after):g} to {max(*before, *after):g}: no ratio can be formed"
         return Contrast(metric, "not comparable", before=median(before), after=median(after), notes=(why,))
+    separate, notes = _separate(evidence, metric, terms)
     effect = compare_trials(
         before,
         after,
         paired=terms.interleaved,
         band=terms.noise.get(metric),
-        separate=_separate(matched, metric, terms),
+        separate=separate,
     )
     return Contrast(
         metric,
         effect=effect,
         before=median(before),
         after=median(after),
+        notes=notes,
     )
 
 
-def _separate(matched: Match, metric: str, terms: Terms) -> Separate | None:
-    """Whether the two sides are runs between which the machine's state may have changed this metric."""
-    # Memory does not depend on how fast the machine was.
-    if terms.one_run or family(metric) != "speed" or METRICS[metric].unit == "B":
-        return None
+def _separate(evidence: Evidence, metric: str, terms: Terms) -> tuple[Separate | None, tuple[str, ...]]:
+    """Whether the sides are runs between which the machine may have changed, and notes on the evidence.
+
+    The variance between runs comes from the history or from the calibration, whichever has more runs.
+    """
+    if terms.one_run or not varies_between_runs(metric):
+        return None, ()
+    matched, known = evidence.match_for(metric), terms.run_variance.get(metric)
     changed = machine_changed(matched.before, matched.after, probe_band(terms.noise.get(metric)))
-    return Separate(terms.run_variance.get(metric), changed)
+    if changed is not None or not evidence.earlier.asked:
+        return Separate(known, changed), ()
+    earlier = run_evidence(evidence.earlier.timed, metric)
+    if known is not None and (earlier.variance is None or earlier.variance.runs < known.runs):
+        return Separate(known), (f"variance between runs from the calibration of {known.runs} states",)
+    return Separate(earlier.variance), earlier.notes
 
 
 def _values(results: Sequence[TrialResult], metric: str) -> list[float] | str:

@@ -16,6 +16,14 @@ _MOST_LISTED: Final = 40
 # A ratio worth deciding where neither a band nor the observed ratio gives one.
 _RATIO: Final = 1.05
 
+_IN_TURN: Final = "run both sides in one interleaved session: harness ab BASE CANDIDATE"
+_MORE_RUNS: Final = (
+    ", or use earlier runs of this variant on this machine: compare or check with --history PATH"
+)
+_OTHER_SEEDS: Final = (
+    ", or use earlier runs of this recipe with other seeds: compare or check with --history PATH"
+)
+
 
 def next_step(row: ComparisonRow, effect: Effect, margin: float | None, alpha: float) -> str:
     """What decides the row, with what to type.
@@ -26,13 +34,35 @@ def next_step(row: ComparisonRow, effect: Effect, margin: float | None, alpha: f
         margin: of equivalence; None where there is none.
         alpha: the level at which a further effect in the table would be found.
     """
+    if between_runs(effect) and (effect.components is None or effect.trials == 1):
+        return runs_step(row, effect)
     if effect.components is None and effect.ratio and effect.trials > 1 and not effect.identical:
-        return "run both sides in one interleaved session: harness ab BASE CANDIDATE"
+        return _IN_TURN
     wanted = _wanted(effect, margin)
     if effect.components is None or effect.components.between.freedom < FEWEST_SEEDS - 1:
-        return f"add seeds, {_USUAL_SEEDS} for a start: {_option(_USUAL_SEEDS, row)}"
+        step = f"add seeds, {_USUAL_SEEDS} for a start: {_option(_USUAL_SEEDS, row)}"
+        return step if effect.ratio else step + _OTHER_SEEDS
+    return _more_seeds(row, effect, wanted, alpha)
+
+
+def between_runs(effect: Effect) -> bool:
+    """Whether the variance between separate runs, known or not, keeps an effect on speed from a verdict."""
+    known = effect.components is not None and bool(effect.components.added)
+    return effect.ratio and (known or effect.lacks == "runs")
+
+
+def runs_step(row: ComparisonRow, effect: Effect) -> str:
+    """How to decide a row of separate runs: a session of several seeds, or the evidence of other runs."""
+    seeds = f" {_option(_USUAL_SEEDS, row)}" if effect.trials == 1 else ""
+    return f"{_IN_TURN}{seeds}{_MORE_RUNS}"
+
+
+def _more_seeds(row: ComparisonRow, effect: Effect, wanted: float, alpha: float) -> str:
+    """How many seeds find the wanted effect, or what to do where no number of them does."""
     seeds = effect.trials_for(wanted, alpha)
     target = f"x{wanted:.3g}" if effect.ratio else f"{wanted:.3g}"
+    if (seeds is None or seeds > _MOST_LISTED) and between_runs(effect):
+        return runs_step(row, effect)
     if seeds is None or seeds > _MOST_LISTED:
         count = "no number of seeds finds" if seeds is None else f"only about {seeds} seeds find"
         return f"{count} a difference of {target}: widen the margin, or evaluate more examples"

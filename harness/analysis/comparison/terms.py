@@ -48,6 +48,12 @@ def family(metric: str) -> Family:
     return "speed" if METRICS[metric].unit in _DEVICE_UNITS or metric in _OF_A_PEAK else "other"
 
 
+def varies_between_runs(metric: str) -> bool:
+    """Whether the state of the machine, which differs from run to run, changes this metric."""
+    # Memory does not depend on how fast the machine was.
+    return family(metric) == "speed" and METRICS[metric].unit != "B"
+
+
 def default_metrics(reports: Sequence[Report]) -> tuple[str, ...]:
     """What is compared where nobody says what: other metrics where every trial only tokenises."""
     trials = (result.trial for report in reports for result in report.results)

@@ -38,7 +38,7 @@ class Against:
     judged: Sequence[Judged] = ()
 
 
-def set_against(
+def set_against(  # noqa: PLR0913 - the terms of `check`, all of which a comparison needs
     report: Report,
     baseline: Report,
     metrics: Sequence[str],
@@ -46,6 +46,7 @@ def set_against(
     allow_mismatch: Sequence[str],
     noise: Mapping[str, float],
     run_variance: Mapping[str, RunVariance],
+    history: Sequence[Report],
 ) -> Against:
     """Compare a report with its baseline.
 
@@ -63,6 +64,7 @@ def set_against(
             allow_mismatch=allow_mismatch,
             noise=noise,
             run_variance=run_variance,
+            history=history,
             names=["baseline", "report"],
         )
     except NotComparableError as error:

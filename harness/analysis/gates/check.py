@@ -46,6 +46,7 @@ def check(  # noqa: PLR0913 - the question's terms, each of them a default that 
     allow_degenerate: bool = False,
     noise: Mapping[str, float] | None = None,
     run_variance: Mapping[str, RunVariance] | None = None,
+    history: Sequence[Report] = (),
 ) -> GateReport:
     """Judge a report by its gates.
 
@@ -64,6 +65,7 @@ def check(  # noqa: PLR0913 - the question's terms, each of them a default that 
         allow_degenerate: let trials pass that predict a single class; they are left out of every mean.
         noise: the relative band, by metric, that the machine's own noise fills.
         run_variance: as in `compare`.
+        history: as in `compare`.
 
     Returns:
         One case for each rule and variant.
@@ -85,6 +87,7 @@ def check(  # noqa: PLR0913 - the question's terms, each of them a default that 
             allow_mismatch=allow_mismatch,
             noise=noise or {},
             run_variance=run_variance or {},
+            history=history,
         )
     cases = [
         *_cases_alone(report, found, rules, allow_mismatch, allow_degenerate=allow_degenerate),
@@ -102,7 +105,7 @@ def check(  # noqa: PLR0913 - the question's terms, each of them a default that 
         noise=dict(noise or {}),
         cases=tuple(cases),
         mismatches=() if against is None or against.comparison is None else against.comparison.mismatches,
-        notes=tuple(_notes(report, found, rules, against, noise or {})),
+        notes=tuple(_notes(report, found, rules, against, noise or {}, history)),
     )
 
 
@@ -163,9 +166,12 @@ def _notes(
     rules: Sequence[Gate],
     against: Against | None,
     noise: Mapping[str, float],
+    history: Sequence[Report],
 ) -> Iterator[str]:
     if against is None:
         yield from unsealed_notes([report])
+        if history:
+            yield "history not used: there is no baseline, so that nothing is compared"
     if not rules:
         yield "no gate on a metric: only what holds for every report was checked"
     if not report.proofs and not only_tokenise(result.trial for result in report.results):

@@ -13,6 +13,7 @@ from typing import Final
 
 from harness.analysis.comparison.matching import seed_option
 from harness.analysis.comparison.models import ComparisonRow
+from harness.analysis.comparison.next_step import between_runs, runs_step
 from harness.analysis.comparison.rows import Judged
 from harness.analysis.gates.models import CaseVerdict, GateCase
 from harness.analysis.gates.rules import drop_rule
@@ -189,6 +190,8 @@ def _next_step(drop: Drop, verdict: CaseVerdict, level: float, *, weak: bool) ->
     if drop.effect.components is None:
         return drop.row.next_step
     seeds = drop.seeds(level)
+    if between_runs(drop.effect) and (seeds is None or drop.effect.trials == 1):
+        return runs_step(drop.row, drop.effect)
     twice = _amount(drop, MOST_EXCESS * drop.allowed)
     if seeds is None:
         return f"no number of seeds up to 200 detects drops of {twice}: allow a larger drop"

@@ -124,10 +124,11 @@ class Components:
     def scaled(self, trials: int, wanted: int) -> Components:
         """The components that the same variances would give with another number of trials."""
         share = trials / wanted
-        freedom = self.between.freedom * (wanted - 1) / max(trials - 1, 1)
+        # With one trial a side the variance comes from other trials, which the wanted ones replace.
+        freedom = self.between.freedom / (trials - 1) if trials > 1 else 1.0
         return replace(
             self,
-            between=Part(self.between.variance * share, max(freedom, wanted - 1.0)),
+            between=Part(self.between.variance * share, max(freedom, 1.0) * (wanted - 1)),
             floor=self.floor - self.least * (1 - share),
             least=self.least * share,
         )

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
+from operator import mul
 from statistics import fmean, variance
 from typing import Annotated, Final
 
@@ -54,7 +56,8 @@ def values_by_state(states: Sequence[MachineState], metric: str) -> list[tuple[f
 def run_variance(states: Sequence[Sequence[float]]) -> RunVariance | None:
     """The variance of the state means of the logarithm: how much one run differs from the next.
 
-    It includes the runs' own scatter divided by their number in a state, so it is never too small.
+    It includes the runs' own scatter divided by their number in a state, so it is never too small. For states
+    of unequal size that number is their harmonic mean (the method of unweighted means).
 
     Args:
         states: for each state the values of one metric, one a run.
@@ -69,8 +72,32 @@ def run_variance(states: Sequence[Sequence[float]]) -> RunVariance | None:
         raise ValueError("states need values above zero")
     if len(states) < LEAST_STATES:
         return None
-    means = [fmean(map(math.log, values)) for values in states]
-    return RunVariance(variance(means), len(states))
+    logs = [[math.log(value) for value in values] for values in states]
+    size = len(logs) / sum(1 / len(values) for values in logs)
+    freedom = sum(map(len, logs)) - len(logs)
+    squares = sum(variance(values) * (len(values) - 1) for values in logs if len(values) > 1)
+    averaged = (1 - 1 / size) * squares / freedom if freedom else 0.0
+    return RunVariance(variance(map(fmean, logs)), len(states), averaged)
+
+
+def pooled_variance(known: Sequence[RunVariance], most_runs: int) -> RunVariance:
+    """One variance between runs from several, weighted by their degrees of freedom.
+
+    Args:
+        known: one or more.
+        most_runs: how many different runs there are: two programs may have shared one state of the machine.
+    """
+    weights = [each.runs - 1 for each in known]
+    mean = partial(_weighted, weights)
+    return RunVariance(
+        mean([each.variance for each in known]),
+        min(sum(weights) + 1, most_runs),
+        mean([each.of_trials for each in known]),
+    )
+
+
+def _weighted(weights: Sequence[int], values: Sequence[float]) -> float:
+    return float(sum(map(mul, weights, values)) / sum(weights))
 
 
 def between_run_band(states: Sequence[Sequence[float]]) -> float | None:
@@ -89,14 +116,8 @@ def between_run_band(states: Sequence[Sequence[float]]) -> float | None:
     Raises:
         ValueError: A state is empty, or a value is not above zero.
     """
-    of_means = run_variance(states)
-    if of_means is None:
+    known = run_variance(states)
+    if known is None:
         return None
-    logs = [[math.log(value) for value in values] for values in states]
-    # For states of unequal size the method of unweighted means: their harmonic mean stands for all.
-    size = len(logs) / sum(1 / len(values) for values in logs)
-    freedom = sum(map(len, logs)) - len(logs)
-    squares = sum(variance(values) * (len(values) - 1) for values in logs if len(values) > 1)
-    averaged = (1 - 1 / size) * squares / freedom if freedom else 0.0
-    components = Components(Part(2 * (of_means.variance + averaged), of_means.runs - 1.0))
+    components = Components(Part(2 * (known.variance + known.of_trials), known.runs - 1.0))
     return math.expm1(min(components.half_width(ALPHA), _LARGEST_LOGARITHM))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 
@@ -26,13 +26,16 @@ _ROUNDING: Final = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class RunVariance:
-    """How much the logarithm of a metric varies from run to run on one machine, beyond its trials.
+    """How much the logarithm of a metric varies from run to run on one machine.
 
-    `variance` is of one run, estimated from `runs` runs that were separated in time.
+    `variance` is that of a run's mean over its trials, estimated from `runs` runs that were separated in time
+    (one more than the degrees of freedom). `of_trials` is what these means average away of the variance of a
+    single trial: 0 where each run had one trial.
     """
 
     variance: float
     runs: int
+    of_trials: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +104,19 @@ def _tested(
     band: float | None,
     separate: Separate | None,
 ) -> Effect:
+    lacks: Literal["runs"] | None = "runs" if separate is not None and separate.variance is None else None
     if effect.trials == 1:
-        return replace(effect, reason="one trial: no interval, not a test")
-    if separate is not None and separate.variance is None:
+        if separate is not None and separate.variance is not None:
+            return _single(
+                effect, separate.variance, _floor(band, [side.size for side in logs], paired=False)
+            )
+        return replace(effect, reason="one trial: no interval, not a test", lacks=lacks)
+    if lacks:
         return replace(
             effect,
             reason="two separate runs: how much equal runs differ on this machine is unknown, "
             "so their speeds are not tested",
+            lacks=lacks,
         )
     between = _between(*logs, paired=paired)
     if between.variance == 0:
@@ -125,6 +134,16 @@ def _tested(
     kind = "paired t of logarithms" if paired else "Welch's t of logarithms"
     test = kind if separate is None else f"{kind} with the variance between runs"
     return replace(effect, test=test, components=components)
+
+
+def _single(effect: Effect, known: RunVariance, floor: float) -> Effect:
+    """Test single trials of separate runs: their whole variance is known from other runs."""
+    whole = Part(2 * (known.variance + known.of_trials), known.runs - 1.0)
+    if whole.variance == 0:
+        return replace(effect, reason="equal runs on this machine have never differed: no p-value")
+    # Added rather than between trials: more trials of the same two runs do not reduce it.
+    components = Components(Part(0.0, whole.freedom), (whole,), floor=floor, most_freedom=whole.freedom)
+    return replace(effect, test="t of logarithms with the variance between runs", components=components)
 
 
 def _between(before: Floats, after: Floats, *, paired: bool) -> Part:

@@ -7,7 +7,8 @@ pigeonhole bootstrap"), and the variance of a handful of seeds too little. So th
 yields components of variance, and these are combined with degrees of freedom as Hillis (2007) does for
 studies of many readers.
 
-With one seed a side the variance over seeds is unknown: the test is then of this pair of models alone.
+With one seed a side the variance over seeds comes from earlier trials of the recipe. Without these it is
+unknown: the test is then of this pair of models alone.
 """
 
 from __future__ import annotations
@@ -45,6 +46,10 @@ class Case:
     for `eval_loss`: one row a seed, on the same examples. Where `paired`, both sides have the same seeds in
     the same order, and S equals T. With several `variants` the rows are those of each variant in turn, and
     scores are averaged over the variants seed by seed.
+
+    `earlier` are predictions of earlier trials on the same examples, for each recipe (E, N) with E above 1:
+    where the sides are not paired, or have one seed each, they take part in the variance over seeds, with
+    `earlier_freedom` degrees of freedom.
     """
 
     metric: str
@@ -53,11 +58,13 @@ class Case:
     after: Numbers
     paired: bool = True
     variants: int = 1
+    earlier: tuple[Numbers, ...] = ()
+    earlier_freedom: float = 0.0
 
     @property
     def columns(self) -> Numbers:
-        """Both sides, (S + T, N)."""
-        return np.concatenate([self.before, self.after])
+        """Both sides and the earlier trials, (S + T + E, N)."""
+        return np.concatenate([self.before, self.after, *self.earlier])
 
 
 def compare_quality(cases: Sequence[Case], *, resamples: int = RESAMPLES) -> list[Effect]:
@@ -87,13 +94,14 @@ def _identical(case: Case) -> Effect | None:
 
 
 def _effect(case: Case, drawn: Floats) -> Effect:
-    """From the resampled scores of all columns, (S + T, R)."""
+    """From the resampled scores of all columns, (S + T + E, R)."""
     seeds, examples = len(case.before) // case.variants, case.labels.size
+    both = seeds + len(case.after) // case.variants
     observed = _over_variants(case, scores(case.metric, case.labels, case.columns))
     drawn = _over_variants(case, drawn)
     base = float(observed[:seeds].mean())
     effect = Effect(
-        value=float(observed[seeds:].mean()) - base,
+        value=float(observed[seeds:both].mean()) - base,
         bounds=_bounds(case, base),
         reach=_reach(case, base),
         trials=min(seeds, len(case.after)),
@@ -102,17 +110,21 @@ def _effect(case: Case, drawn: Floats) -> Effect:
     effect = replace(effect, center=effect.value)
     if examples < 2:
         return replace(effect, reason="one example: no error can be estimated")
+    if both == 2:
+        effect = _of_this_pair(effect, drawn[1] - drawn[0], examples)
     if len(observed) == 2:
-        return _one_seed(effect, drawn[1] - drawn[0], examples)
-    if case.paired:
+        return effect
+    if case.paired and both > 2:
         components = _paired(observed[seeds:] - observed[:seeds], drawn[seeds:] - drawn[:seeds], examples)
         test = "paired seeds and examples"
     else:
-        components = _unpaired(observed, drawn, seeds, examples)
-        test = "unpaired seeds, paired examples"
+        components = _unpaired(case, observed, drawn)
+        test = "paired examples, variance over seeds of earlier runs"
+        if both > 2:
+            test = "unpaired seeds, paired examples"
     if components.error == 0:
         return replace(effect, reason="neither seeds nor examples differ: no p-value")
-    return replace(effect, test=test, components=components)
+    return replace(effect, test=test, components=components, reason=None, lacks=None)
 
 
 def _over_variants(case: Case, values: Floats) -> Floats:
@@ -126,7 +138,7 @@ def _over_variants(case: Case, values: Floats) -> Floats:
 
 def _discordant(case: Case) -> tuple[int, int] | None:
     """How many examples only the baseline and only the candidate got right, where McNemar's test applies."""
-    if case.metric != "eval_accuracy" or len(case.columns) > 2:
+    if case.metric != "eval_accuracy" or len(case.before) + len(case.after) > 2:
         return None
     before, after = case.before[0] == case.labels, case.after[0] == case.labels
     return int((before & ~after).sum()), int((after & ~before).sum())
@@ -142,14 +154,14 @@ def _reach(case: Case, base: float) -> float:
     scoring = SCORINGS[case.metric]
     if scoring.from_losses:
         return math.inf
-    classes = int(max(case.labels.max(), case.columns.max())) + 1
+    classes = int(max(case.labels.max(), case.before.max(), case.after.max())) + 1
     constant = np.repeat(np.arange(classes)[:, None], case.labels.size, axis=1)
     chance = float(scores(case.metric, case.labels, constant).max())
     return max(METRICS[case.metric].most - base, base - chance)
 
 
-def _one_seed(effect: Effect, drawn: Floats, examples: int) -> Effect:
-    """The test of one pair of models: exact McNemar for accuracy, else the bootstrap over examples."""
+def _of_this_pair(effect: Effect, drawn: Floats, examples: int) -> Effect:
+    """Test one pair of models: by exact McNemar for accuracy, else by the bootstrap over examples."""
     if effect.discordant is not None:
         p = mcnemar(*effect.discordant)
         test = "exact McNemar"
@@ -159,7 +171,7 @@ def _one_seed(effect: Effect, drawn: Floats, examples: int) -> Effect:
         test = "paired bootstrap"
     told = "no example separates them" if p is None else f"p = {_p_text(p)}"
     reason = f"this pair of models differs on these examples ({told}); {_UNKNOWN_SEED}"
-    return replace(effect, test=test, pair_p=p, reason=reason)
+    return replace(effect, test=test, pair_p=p, reason=reason, lacks="seeds")
 
 
 def _p_text(p: float) -> str:
@@ -178,20 +190,24 @@ def _paired(differences: Floats, drawn: Floats, examples: int) -> Components:
     return _components(between, residual, drawn.mean(axis=0), examples)
 
 
-def _unpaired(observed: Floats, drawn: Floats, seeds: int, examples: int) -> Components:
-    """Components where the sides have other seeds; the first `seeds` columns are the baseline's.
+def _unpaired(case: Case, observed: Floats, drawn: Floats) -> Components:
+    """Components where the sides have other seeds, or one seed each.
 
-    The variance over seeds is pooled over the sides with several, and taken to hold for a side with one.
+    The variance over seeds is pooled over the sides with several seeds and the earlier trials, and taken to
+    be that of a side with one, too.
     """
-    sides = [slice(0, seeds), slice(seeds, None)]
-    counts = [observed[side].size for side in sides]
-    several = [side for side, count in zip(sides, counts, strict=True) if count > 1]
-    freedom = sum(counts) - 2.0 if len(several) == 2 else max(counts) - 1.0
-    share = sum(1 / count for count in counts)
-    scatter = sum(float(observed[side].var(ddof=1)) * (observed[side].size - 1) for side in several)
-    noise = sum(_residual(drawn[side]) * observed[side].size for side in several)
-    change = drawn[sides[1]].mean(axis=0) - drawn[sides[0]].mean(axis=0)
-    return _components(Part(scatter / freedom * share, freedom), noise / freedom * share, change, examples)
+    counts = [len(side) for side in (case.before, case.after, *case.earlier)]
+    groups = [slice(end - count, end) for count, end in zip(counts, np.cumsum(counts), strict=True)]
+    several = [group for group, count in zip(groups, counts, strict=True) if count > 1]
+    weight = sum(observed[group].size - 1.0 for group in several)
+    scatter = sum(float(observed[group].var(ddof=1)) * (observed[group].size - 1) for group in several)
+    noise = sum(_residual(drawn[group]) * observed[group].size for group in several)
+    share = sum(1 / count for count in counts[:2])
+    freedom = sum(count - 1.0 for count in counts[:2]) + case.earlier_freedom
+    change = drawn[groups[1]].mean(axis=0) - drawn[groups[0]].mean(axis=0)
+    return _components(
+        Part(scatter / weight * share, freedom), noise / weight * share, change, case.labels.size
+    )
 
 
 def _residual(drawn: Floats) -> float:

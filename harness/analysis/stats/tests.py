@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from scipy import special
 
@@ -23,7 +24,8 @@ class Effect:
     the metric's range leaves to this baseline, `reach` the largest one worth detecting: up to the range's
     end, or down to the score of a constant answer. `trials` counts trials on the smaller side.
     `pair_p` tests this pair of models on these examples, which does not cover another seed. `identical`
-    means that both sides are equal in every example or trial.
+    means that both sides are equal in every example or trial. `lacks` names the evidence of variance that
+    earlier runs could supply: over the seeds of a recipe, or between separate runs.
     """
 
     value: float
@@ -38,6 +40,7 @@ class Effect:
     discordant: tuple[int, int] | None = None
     reason: str | None = None
     identical: bool = False
+    lacks: Literal["seeds", "runs"] | None = None
 
     @property
     def p(self) -> float | None:

@@ -1,0 +1,238 @@
+"""History: earlier trials of the compared variants, which give variances that the compared runs lack.
+
+One seed a side does not show how much a recipe's score varies over seeds, and two separate runs do not show
+how much the speed of equal runs varies on their machine. Earlier trials of the same variant do, under the
+conditions that a comparison needs: same data, checkpoint files, metric version and examples for quality, same
+machine, torch and measuring for speed. A mismatch that is allowed between the compared reports is not allowed
+here. Trials of the compared reports are left out, and a trial that is in several reports counts once.
+
+Seeds: each seed of a variant counts once, the earliest trial of it. Seeds of several reports form one sample:
+where the reports differ in more than their seeds the variance comes out larger, never smaller.
+
+Runs: every report is one run of the machine, and runs less than a minute apart found it in the same state, so
+that they count as one. Otherwise trials that ran next to each other would make the machine look steadier than
+it is from run to run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Literal
+
+from harness.analysis.comparison.alignment import Pair
+from harness.analysis.comparison.conditions import CONDITIONS, concerns, mismatches
+from harness.analysis.verification import contradictions
+from harness.model.results import Report, TrialResult
+from harness.store.writing import canonical_json, digest_of
+
+STATE_GAP: Final = timedelta(minutes=1)
+"""Runs that are less than this apart found the machine in the same state."""
+
+_MOST_NAMED: Final = 4
+
+Use = Literal["quality", "speed"]
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierTrial:
+    """A trial of an earlier report; `flaw` states why it is no evidence of anything, if so."""
+
+    result: TrialResult
+    report: Report
+    flaw: str | None = None
+
+
+Group = tuple[EarlierTrial, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """The earlier trials of a pair: a group that matches the baseline, and one that the candidate alone does.
+
+    Groups may be empty. `asked` is true where a history was given.
+    """
+
+    scored: tuple[Group, ...] = ()
+    timed: tuple[Group, ...] = ()
+    asked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Earlier reports in order of time, and their trials by seed and time, each once.
+
+    A report whose trials were all known before has a sentence that states so.
+    """
+
+    reports: tuple[tuple[Report, str | None], ...] = ()
+    trials: Group = ()
+
+    def of(self, pair: Pair) -> Earlier:
+        """The earlier trials of both variants of a pair."""
+        return Earlier(self._groups(pair, "quality"), self._groups(pair, "speed"), asked=bool(self.reports))
+
+    def left_out(self, pairs: Sequence[Pair], uses: Sequence[Use]) -> str | None:
+        """One sentence that names what is no evidence, with the reasons; None where everything is."""
+        if self.reports and not uses:
+            return "history not used: what is compared needs no variance of earlier runs"
+        parts = []
+        for report, known in self.reports:
+            reasons: dict[str, dict[Use, None]] = {}
+            for use in uses:
+                for reason in (known,) if known else self._reasons(report, pairs, use):
+                    reasons.setdefault(reason, {})[use] = None
+            for reason, given in reasons.items():
+                only = "" if len(given) == len(uses) else f", for {next(iter(given))}"
+                parts.append(f"run {report.run}{only}: {reason}")
+        return f"history left out: {'; '.join(parts)}" if parts else None
+
+    def _groups(self, pair: Pair, use: Use) -> tuple[Group, ...]:
+        sides = _sides(pair, use)
+        groups: list[list[EarlierTrial]] = [[] for _ in sides]
+        for trial in self.trials:
+            place = _place(trial, sides, use)
+            if isinstance(place, int):
+                groups[place].append(trial)
+        return tuple(map(tuple, groups))
+
+    def _reasons(self, report: Report, pairs: Sequence[Pair], use: Use) -> Iterator[str]:
+        sides = [_sides(pair, use) for pair in pairs]
+        found: dict[str, None] = {}
+        used = False
+        for trial in self.trials:
+            if trial.report is not report:
+                continue
+            places = [place for each in sides if (place := _place(trial, each, use)) is not None]
+            if any(isinstance(place, int) for place in places):
+                used = True
+            else:
+                found |= dict.fromkeys(map(str, places))
+        yield from found
+        if not used and not found:
+            yield "it has no trial of a compared variant"
+
+
+def collect(earlier: Sequence[Report], compared: Iterable[Report]) -> History:
+    """The history in earlier reports; their order does not matter.
+
+    Args:
+        earlier: reports of earlier runs; the same one may be given twice.
+        compared: the reports whose trials are compared: these are no evidence about themselves.
+    """
+    if not earlier:
+        return History()
+    own = {_identity(result) for report in compared for result in report.results}
+    by_content = {}
+    for report in earlier:
+        results = {_identity(result): result for result in report.results}
+        by_content[report.created, report.run, tuple(sorted(results))] = report, results
+    reports: list[tuple[Report, str | None]] = []
+    trials: dict[str, EarlierTrial] = {}
+    for content in sorted(by_content):
+        report, results = by_content[content]
+        known = None
+        if results and results.keys() <= own:
+            known = "its trials are those that are compared"
+        elif results and results.keys() <= own | trials.keys():
+            known = "its trials are in another report, too, and count once"
+        reports.append((report, known))
+        for identity in results.keys() - own - trials.keys():
+            trials[identity] = EarlierTrial(results[identity], report, _flaw(results[identity], report))
+
+    def place(identity: str) -> tuple[int, datetime, str]:
+        result = trials[identity].result
+        return result.trial.seed, result.started, identity
+
+    return History(tuple(reports), tuple(trials[identity] for identity in sorted(trials, key=place)))
+
+
+def each_seed_once(trials: Iterable[EarlierTrial], taken: Iterable[int] = ()) -> Group:
+    """The first trial of each seed; seeds that are `taken` are left out."""
+    found: dict[int, EarlierTrial] = {}
+    for each in trials:
+        found.setdefault(each.result.trial.seed, each)
+    for seed in taken:
+        found.pop(seed, None)
+    return tuple(found.values())
+
+
+def by_state(trials: Iterable[EarlierTrial]) -> list[Group]:
+    """The trials by the state of the machine that their runs found, in order of time."""
+    runs: dict[int, list[EarlierTrial]] = {}
+    for trial in trials:
+        runs.setdefault(id(trial.report), []).append(trial)
+    windows = [(*_window(run[0].report), run) for run in runs.values()]
+    states: list[list[EarlierTrial]] = []
+    latest: datetime | None = None
+    for begin, end, run in sorted(windows, key=lambda window: window[:2]):
+        if latest is not None and begin - latest < STATE_GAP:
+            states[-1] += run
+        else:
+            states.append(list(run))
+        latest = end if latest is None else max(latest, end)
+    return [tuple(state) for state in states]
+
+
+def named_runs(trials: Iterable[EarlierTrial]) -> str:
+    """`run A`, `runs A and B`, `runs A, B, C, D and 3 more`."""
+    names = sorted({each.report.run for each in trials})
+    shown, more = names[:_MOST_NAMED], len(names) - _MOST_NAMED
+    last = f"{more} more" if more > 0 else shown.pop()
+    listed = f"{', '.join(shown)} and {last}" if shown else last
+    return f"{'run' if len(names) == 1 else 'runs'} {listed}"
+
+
+def _window(report: Report) -> tuple[datetime, datetime]:
+    """When the first completed trial of a report began and the last one ended."""
+    completed = [result for result in report.results if result.status == "completed"]
+    begins = [result.started for result in completed]
+    ends = [result.started + timedelta(seconds=result.duration_s) for result in completed]
+    return min(begins), max(ends)
+
+
+def _identity(result: TrialResult) -> str:
+    return digest_of(canonical_json(result))
+
+
+def _flaw(result: TrialResult, report: Report) -> str | None:
+    if result.status != "completed":
+        return f"seed {result.trial.seed} is {result.status}"
+    if contradictions(result, report.suite.measure.warmup_steps):
+        return f"stored values of seed {result.trial.seed} contradict each other"
+    return None
+
+
+def _sides(pair: Pair, use: Use) -> list[tuple[TrialResult, Report]]:
+    """One usable trial of each side: the trials of a variant share their conditions."""
+    found = []
+    for variant in (pair.before, pair.after):
+        usable = [] if variant is None else sorted(variant.results.items())
+        for _, result in usable:
+            if variant is not None and result.status == "completed" and _counts(result, use):
+                found.append((result, variant.report))
+                break
+    return found
+
+
+def _counts(result: TrialResult, use: Use) -> bool:
+    return use == "speed" or not result.degenerate
+
+
+def _place(trial: EarlierTrial, sides: Sequence[tuple[TrialResult, Report]], use: Use) -> int | str | None:
+    """The place of the side that the trial is evidence for, or why of none; None for another variant."""
+    result = trial.result
+    own = [place for place, (side, _) in enumerate(sides) if side.trial.variant_id == result.trial.variant_id]
+    if not own or trial.flaw is not None:
+        return trial.flaw if own else None
+    if not _counts(result, use):
+        return f"seed {result.trial.seed} predicts a single class"
+    reason = ""
+    for place in own:
+        found = mismatches(sides[place], (result, trial.report), frozenset())
+        named = [name for name in found if concerns(CONDITIONS[name].affects, use)]
+        if not named:
+            return place
+        reason = ", ".join(f"{CONDITIONS[name].meaning}: {' against '.join(found[name])}" for name in named)
+    return reason

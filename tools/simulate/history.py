@@ -1,0 +1,63 @@
+"""Error rates of verdicts that rest on a history: single seeds, and separate runs without a calibration."""
+
+from __future__ import annotations
+
+from statistics import fmean
+from typing import Final
+
+from harness.analysis.stats.components import ALPHA
+from harness.analysis.stats.machine_states import run_variance
+from harness.analysis.stats.ratios import Separate, compare_trials
+from harness.analysis.stats.resampling import Case, compare_quality
+from tools.simulate.rates import RESAMPLES
+from tools.simulate.worlds import LABELS, Draw, QualityWorld, SpeedWorld, alternating
+
+DROP: Final = 0.05
+SLOWER: Final = 1.2
+
+
+def single_seeds(  # noqa: PLR0913 - a world, a question and a size, as every rate has
+    world: QualityWorld,
+    metric: str,
+    seeds: int,
+    replicates: int,
+    random: Draw,
+    *,
+    change: float = 0.0,
+    repeated: bool = False,
+) -> float:
+    """The share of comparisons of one seed a side that are called better or worse.
+
+    Args:
+        world: the classifiers.
+        metric: the score.
+        seeds: how many the history has.
+        replicates: simulated comparisons.
+        random: the source of chance.
+        change: how much the candidate's expected accuracy differs.
+        repeated: one of the history's seeds is the baseline's seed again, with the same predictions.
+    """
+    shift, cases = world.shift(change), []
+    for _ in range(replicates):
+        drawn, after = world.draw(random, seeds + 1, 1, shift)
+        earlier = drawn[:seeds] if repeated else drawn[1:]
+        cases.append(Case(metric, LABELS, drawn[:1], after, earlier=(earlier,), earlier_freedom=seeds - 1.0))
+    effects = compare_quality(cases, resamples=RESAMPLES)
+    return fmean(effect.p is not None and effect.p <= ALPHA for effect in effects)
+
+
+def separate_runs(
+    world: SpeedWorld, runs: int, trials: int, replicates: int, random: Draw, *, ratio: float = 1.0
+) -> float:
+    """The share of comparisons of two runs that are called better or worse, after so many earlier runs.
+
+    Every run has the same number of `trials`. The candidate's times are the baseline's times `ratio`.
+    """
+    found = 0
+    for _ in range(replicates):
+        every = [world.run(random, 1, trials, alternating)[0].tolist() for _ in range(runs + 2)]
+        before, after = every[0], [ratio * time for time in every[1]]
+        known = run_variance(every[2:])
+        p = compare_trials(before, after, paired=False, separate=Separate(known)).p
+        found += p is not None and p <= ALPHA
+    return found / replicates
