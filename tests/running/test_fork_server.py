@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.running.workers.channel import ParentPipe
 from harness.running.workers.fork_server import ForkServer
 from tests.running.runners import good
 
@@ -24,7 +25,7 @@ def pipes() -> Iterator[list[tuple[int, int]]]:
 
 
 def test_a_pipe_closed_by_an_event_of_the_same_round_is_not_read(pipes: list[tuple[int, int]]) -> None:
-    server = ForkServer(good, events=-1, temporary=Path())
+    server = ForkServer(good, ParentPipe(pipes[0][1]), temporary=Path())
     heard: list[int] = []
 
     def bury(own: int, other: int) -> None:
@@ -44,7 +45,7 @@ def test_a_pipe_closed_by_an_event_of_the_same_round_is_not_read(pipes: list[tup
 def test_a_pipe_that_took_its_number_in_the_same_round_is_not_read_for_it(
     pipes: list[tuple[int, int]],
 ) -> None:
-    server = ForkServer(good, events=-1, temporary=Path())
+    server = ForkServer(good, ParentPipe(pipes[0][1]), temporary=Path())
     heard: list[str] = []
 
     def replace(own: int, other: int) -> None:

@@ -15,7 +15,7 @@ from harness.api import RunOptions, run_suite
 from harness.model.results import TrialResult
 from harness.model.suite import Measure
 from harness.running.options import Seams
-from harness.running.workers.line_pipe import LineReader, LineWriter, ProtocolError
+from harness.running.workers.channel import LineReader, LineWriter, ProtocolError
 from harness.running.workers.local import LocalExecutor
 from tests.running import stopping_runner as seeds
 from tests.running.fakes import fake_suite, fork_run, start, wait_for_none_in, write_suite

@@ -35,6 +35,7 @@ from typing import Any, Final, NoReturn
 from harness.machine.facts import describe_environment
 from harness.machine.redaction import redact
 from harness.model.job import Job, RunTrial
+from harness.running.workers.channel import ParentPipe
 from harness.running.workers.descendants import (
     adopt_orphans,
     die_with_parent,
@@ -47,7 +48,6 @@ from harness.running.workers.forking import Child, fork_worker
 from harness.running.workers.trial_files import read_job
 
 _READ_BYTES: Final = 2**18
-_REQUESTS: Final = 0
 _DRAIN_READS: Final = 64
 
 WarmUp = Callable[[Job], None]
@@ -56,26 +56,27 @@ WarmUp = Callable[[Job], None]
 class ForkServer:
     """Forks workers, keeps their logs, and reports when they end."""
 
-    def __init__(self, runner: RunTrial, events: int, temporary: Path, warm: WarmUp | None = None) -> None:
+    def __init__(
+        self, runner: RunTrial, pipe: ParentPipe, temporary: Path, warm: WarmUp | None = None
+    ) -> None:
         self._runner = runner
         self._temporary = temporary
         self._forked = 0
         self._warm = warm
         self._parent = os.getppid()
-        self._events = events
+        self._pipe = pipe
         self._secrets: tuple[str, ...] = ()
-        self._pending = b""
         self._children: dict[int, tuple[Path, Child]] = {}
         self._woken, self._wake = os.pipe()
         self._selector = selectors.DefaultSelector()
 
     def serve(self) -> None:
         """Serve requests until they end."""
-        for descriptor in (self._woken, self._wake, _REQUESTS):
+        for descriptor in (self._woken, self._wake, self._pipe.requests):
             os.set_blocking(descriptor, False)
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
-        self._watch(_REQUESTS, self._take_requests)
+        self._watch(self._pipe.requests, self._take_requests)
         self._watch(self._woken, self._reap)
         self._report(event="ready")
         while True:
@@ -92,14 +93,12 @@ class ForkServer:
         self._selector.register(descriptor, selectors.EVENT_READ, call)
 
     def _take_requests(self) -> None:
-        data = os.read(_REQUESTS, _READ_BYTES)
-        if not data:
+        if (requests := self._pipe.take()) is None:
             self._end()
-        *lines, self._pending = (self._pending + data).split(b"\n")
-        for line in lines:
-            self._obey(json.loads(line))
+        for request in requests:
+            self._handle(request)
 
-    def _obey(self, request: dict[str, Any]) -> None:
+    def _handle(self, request: dict[str, Any]) -> None:
         if "redact" in request:
             self._secrets = tuple(request["redact"])
         elif "fork" in request:
@@ -122,7 +121,7 @@ class ForkServer:
     def _fork(self, folder: Path) -> None:
         self._warm_up(folder)
         outputs = [child.output for _, child in self._children.values()]
-        close = (self._events, self._woken, self._wake, *self._selector_file(), *outputs)
+        close = (self._pipe.descriptor, self._woken, self._wake, *self._selector_file(), *outputs)
         self._forked += 1
         try:
             child = fork_worker(
@@ -187,7 +186,7 @@ class ForkServer:
 
     def _report(self, **event: Any) -> None:
         try:
-            os.write(self._events, json.dumps(event).encode() + b"\n")
+            self._pipe.report(json.dumps(event))
         except BrokenPipeError:
             self._end()
 
@@ -243,8 +242,7 @@ def _settle(after: str) -> None:
 
 def main(arguments: list[str]) -> None:
     """Serve the runner named on the command line."""
-    name, events, parent = arguments[0], int(arguments[1]), int(arguments[2])
-    os.set_inheritable(events, False)
+    name, pipe, parent = arguments[0], ParentPipe(int(arguments[1])), int(arguments[2])
     # While importing, the end of standard input goes unseen: the kernel watches over that time.
     die_with_parent(parent)
     adopt_orphans()
@@ -255,7 +253,7 @@ def main(arguments: list[str]) -> None:
     describe_environment()
     _settle(f"importing {name}")
     gc.enable()
-    server = ForkServer(runner, events, Path(arguments[3]), load_warm(name))
+    server = ForkServer(runner, pipe, Path(arguments[3]), load_warm(name))
     outlive_parent()
     if os.getppid() != parent:
         sys.exit(1)

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from harness.foreign import last_lines
 from harness.machine.facts import describe_environment
 from harness.machine.host_memory import nearly_all_memory, oom_kills
 from harness.machine.redaction import redact
@@ -20,7 +21,6 @@ from harness.model.job import Job
 from harness.model.results import TrialResult
 from harness.running.executor import Ended, Event, Progressed
 from harness.running.workers.judging import Ending, judge
-from harness.running.workers.log_tail import log_tail
 from harness.running.workers.server_process import ServerEvent, ServerProcess
 from harness.running.workers.supervision import Running
 from harness.running.workers.trial_files import LOG, prepare_folder, result_left
@@ -242,7 +242,7 @@ class LocalExecutor:
         return result.model_copy(
             update={
                 "reason": self._redact(result.reason or "it gave no reason"),
-                "log_tail": result.log_tail or self._redact(log_tail(folder / LOG)),
+                "log_tail": result.log_tail or self._redact(last_lines(folder / LOG)),
                 "environment": environment,
                 "concurrent": job.concurrent,
             }
