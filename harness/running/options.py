@@ -10,11 +10,11 @@ from typing import Final, Literal
 
 from harness.model.assets import AssetsMode
 from harness.model.results import Report
-from harness.running.executor import Executor
+from harness.running.executor import Executor, WorkerSetup
 from harness.running.interpreter import Interpreter
 from harness.running.preflight import Assets, Machine, RealAssets, this_machine
 from harness.running.resume import Rerun
-from harness.running.workers.local import GRACE_SECONDS, LocalExecutor, Place
+from harness.running.workers.local import GRACE_SECONDS, LocalExecutor
 from harness.store.reading import load_report
 
 DEFAULT_RUNNER: Final = "harness.training.run_trial:run_trial"
@@ -68,8 +68,8 @@ class Seams:
 
     assets: Callable[[AssetsMode], Assets] = RealAssets
     machine: Callable[[], Machine] = this_machine
-    executor: Callable[[Place, float], Executor] = lambda place, grace_s: LocalExecutor(
-        place, grace_s=grace_s
+    executor: Callable[[WorkerSetup, float], Executor] = lambda setup, grace_s: LocalExecutor(
+        setup, grace_s=grace_s
     )
     count: Callable[[str, int], int] = lambda _device, _threads: 1
 

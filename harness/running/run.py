@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from harness.model.job import Job, Observer
 from harness.model.results import Report, Session, TrialResult
 from harness.model.suite import Measure, Suite
 from harness.model.trial import Trial
+from harness.running.executor import WorkerSetup
 from harness.running.executors import seams_of
 from harness.running.interpreter import this_interpreter
 from harness.running.interrupts import Interrupt, Interrupts, listen
@@ -36,12 +37,11 @@ from harness.running.proofs import Proofs, ProofWatch, proof_jobs, training_jobs
 from harness.running.resume import Here, choose, describe_here, take_over_edited
 from harness.running.scheduler import Desk, Policy, not_run, run_jobs
 from harness.running.workers.environ import worker_environment
-from harness.running.workers.local import Place
 from harness.store.brief import as_it_is, briefly
 from harness.store.folders import is_there
 from harness.store.plan import Plan, make_plan
 from harness.store.run_directory import RunDirectory, create_run, find_unfinished
-from harness.store.trial_folder import keep_result
+from harness.store.trial_folder import clear_folder, keep_result
 from harness.suite.matrix import expand
 
 
@@ -255,7 +255,7 @@ class Work:
         options = self._options
         environ = worker_environment(os.environ, threads=self._threads, run_folder=directory.path)
         interpreter = self._interpreter
-        place = Place(
+        setup = WorkerSetup(
             runner=options.runner,
             folder=directory.path,
             environ=interpreter.environ(environ),
@@ -264,7 +264,7 @@ class Work:
             python=interpreter.python,
         )
         return Desk(
-            executor=self._seams.executor(place, options.grace_s),
+            executor=self._seams.executor(setup, options.grace_s),
             folder_of=directory.trial_folder,
             keep=_keep(directory.path / "trials"),
             observer=self._observer,
@@ -347,8 +347,15 @@ def policy_of(options: RunOptions) -> Policy:
 
 
 def _keep(folder: Path) -> Callable[[TrialResult], TrialResult]:
-    """What stores a result in its trial's folder, inside `folder`."""
-    return lambda result: keep_result(folder / result.trial.id, result)
+    """Return the function that stores the result of a trial without a worker, inside `folder`."""
+
+    def keep(result: TrialResult) -> TrialResult:
+        # The log of an earlier attempt is not this result's.
+        with suppress(OSError):
+            clear_folder(folder / result.trial.id)
+        return keep_result(folder / result.trial.id, result)
+
+    return keep
 
 
 def absolute_reports(options: RunOptions) -> Path:

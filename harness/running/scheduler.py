@@ -13,8 +13,9 @@ from harness.errors import InvalidInputError
 from harness.model.job import Job, Observer
 from harness.model.results import TrialResult
 from harness.model.trial import Trial
-from harness.running.executor import Ended, Executor
+from harness.running.executor import Executor
 from harness.running.same_error import SameError
+from harness.running.workers.judging import Ended
 from harness.store.brief import Shape, as_it_is
 
 POLL_SECONDS: Final = 0.1
@@ -45,9 +46,9 @@ class Policy:
 class Desk:
     """Whom the scheduler works with.
 
-    `folder_of` gives a trial's folder by its id, `keep` stores a result that the executor did not and returns
-    it, `interrupted` says that no more may be started, `shape` is what is remembered of a result, and `count`
-    how many such devices there are, each for trials of its own.
+    `folder_of` gives a trial's folder by its id. `keep` stores and returns the result of a trial that was not
+    submitted. `interrupted` tells that no more may be started, `shape` what is remembered of a result, and
+    `count` how many such devices there are, each for separate trials.
     """
 
     executor: Executor
@@ -107,7 +108,6 @@ class _Schedule:
             if device not in self._places:
                 self._places[device] = policy.jobs * desks[at].count(device)
         self._running: dict[tuple[int, str], Job] = {}
-        self._failures: dict[tuple[int, str], list[str]] = {}
         self._errors = [
             SameError((job.trial for of, job in queue if of == at), policy.same_error)
             if policy.same_error
@@ -174,23 +174,16 @@ class _Schedule:
         trial = ended.result.trial
         job = self._running.pop((at, trial.id))
         self._places[trial.device] += 1
-        failures = self._failures.setdefault((at, trial.id), [])
-        if ended.may_retry and len(failures) < self._policy.retries and not self._must_stop():
-            failures.append(_describe_attempt(len(failures) + 1, ended.result))
-            self._desks[at].observer.note(f"{failures[-1]}; trying again")
-            self._queues[trial.device].appendleft((at, job))
+        if ended.may_retry and len(job.failures) < self._policy.retries and not self._must_stop():
+            failure = _describe_attempt(len(job.failures) + 1, ended.result)
+            self._desks[at].observer.note(f"{failure}; trying again")
+            again = job.model_copy(update={"failures": (*job.failures, failure)})
+            self._queues[trial.device].appendleft((at, again))
             return
         self._finish(at, ended.result)
 
     def _finish(self, at: int, result: TrialResult) -> None:
         desk, errors = self._desks[at], self._errors[at]
-        failures = self._failures.pop((at, result.trial.id), [])
-        if failures:
-            result = result.model_copy(
-                update={"attempts": len(failures) + 1, "notes": (*result.notes, *failures)}
-            )
-            if result.status != "interrupted":
-                result = desk.keep(result)
         self.results[at][result.trial.id] = desk.shape(result)
         if errors is not None:
             errors.add(result)

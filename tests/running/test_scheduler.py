@@ -15,9 +15,10 @@ from harness.model.job import Job
 from harness.model.results import Status, TrialResult
 from harness.model.suite import Measure
 from harness.model.trial import Trial
-from harness.running.executor import Ended, Event
+from harness.running.executor import Event
 from harness.running.same_error import SameError
 from harness.running.scheduler import Desk, Policy, run_jobs, run_queue
+from harness.running.workers.judging import Ended
 from tests.factories import make_result, make_trial
 from tests.running.fakes import Watcher
 
@@ -62,7 +63,8 @@ class Instant:
     def _end(self, job: Job) -> Ended:
         fates = self.fate.get(job.trial.seed, [])
         status: Status = fates.pop(0) if fates else "completed"
-        return Ended(make_result(job.trial, status=status, examples=1), may_retry=status == "killed")
+        result = job.completed_by(make_result(job.trial, status=status, examples=1))
+        return Ended(result, may_retry=status == "killed")
 
 
 def run(
@@ -117,7 +119,10 @@ def test_a_trial_that_may_be_retried_is_tried_again_before_the_next_one() -> Non
     results, kept, watcher = run([make_trial(seed=0), make_trial(seed=1)], executor, Policy(retries=1))
     assert [trial.seed for trial in executor.order] == [0, 0, 1]
     assert {result.attempts for result in results.values()} == {1, 2}
-    assert [result.attempts for result in kept] == [2]
+    assert [result.notes for result in results.values() if result.attempts == 2] == [
+        (watcher.notes[0].removesuffix("; trying again"),)
+    ]
+    assert kept == []
     assert "trying again" in watcher.notes[0]
 
 

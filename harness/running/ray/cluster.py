@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from harness.errors import UnavailableError
 from harness.machine.facts import installed_torch
+from harness.running.executor import WorkerSetup
 from harness.running.preflight import Machine
 from harness.running.ray.connection import RayConnection
 from harness.running.ray.executor import Connection, RayExecutor, fits
-from harness.running.workers.local import Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +53,9 @@ class RayCluster:
         offer = f"{len(nodes)} nodes, {cpus:g} CPUs, {gpus:g} GPUs"
         return f"running on the Ray cluster {self.address}: {offer}{wrong}"
 
-    def executor(self, place: Place, grace_s: float) -> RayExecutor:
+    def executor(self, setup: WorkerSetup, grace_s: float) -> RayExecutor:
         """An executor on it."""
-        return RayExecutor(place, self.connection, grace_s=grace_s)
+        return RayExecutor(setup, self.connection, grace_s=grace_s)
 
     def count(self, device: str, threads: int) -> int:
         """How many nodes have as many CPUs, or how many GPUs have as many CPUs beside them; at least one."""

@@ -23,11 +23,12 @@ from harness.machine.facts import describe_cpu
 from harness.machine.redaction import secrets_in
 from harness.model.job import Job, Progress
 from harness.model.results import TrialResult
-from harness.running.executor import Ended
+from harness.running.executor import WorkerSetup
 from harness.running.ray.messages import Heard, Request
 from harness.running.workers.environ import worker_environment
-from harness.running.workers.local import LocalExecutor, Place
-from harness.running.workers.trial_files import LOG
+from harness.running.workers.judging import Ended
+from harness.running.workers.local import LocalExecutor
+from harness.store.trial_folder import LOG
 
 PROGRESS_SECONDS: Final = 0.5
 _POLL_SECONDS: Final = 0.1
@@ -50,7 +51,7 @@ def run_on_node(version: str, number: int, text: str) -> Iterator[str]:
         return
     request = Request.model_validate_json(text)
     if missing := missing_files(request.job):
-        result = _unavailable(request.job, node, missing)
+        result = request.job.completed_by(_unavailable(request.job, node, missing))
         yield Heard(number=number, node=node, result=result).model_dump_json()
         return
     try:
@@ -98,8 +99,8 @@ def _run(request: Request, node: str, folder: Path) -> Iterator[Heard]:
     trial_folder = folder / "trials" / job.trial.id
     trial_folder.mkdir(parents=True)
     environ = worker_environment(os.environ, threads=request.threads, run_folder=folder)
-    place = Place(request.runner, folder, environ, request.threads, secrets_in(os.environ))
-    executor = LocalExecutor(place, grace_s=request.grace_s)
+    setup = WorkerSetup(request.runner, folder, environ, request.threads, secrets_in(os.environ))
+    executor = LocalExecutor(setup, grace_s=request.grace_s)
     try:
         executor.submit(job, trial_folder)
         for said in _watch(executor):

@@ -45,7 +45,7 @@ from harness.running.workers.descendants import (
     signal_group,
 )
 from harness.running.workers.forking import Child, fork_worker
-from harness.running.workers.trial_files import read_job
+from harness.store.trial_folder import read_job
 
 _READ_BYTES: Final = 2**18
 _DRAIN_READS: Final = 64

@@ -15,10 +15,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from harness.machine.facts import describe_environment, physical_cores
 from harness.model.job import Job, Progress, RunTrial, TrialStoppedError
 from harness.model.results import Measurement, Phase, Status, TrialResult, measured
-from harness.running.workers.trial_files import PROGRESS, read_job
-from harness.store.trial_folder import write_result
+from harness.store.trial_folder import PROGRESS, read_job, write_result
 
 # What a worker itself gives a trial that stopped for want of space, and nothing else: it runs again later.
 DISK_FULL: Final[Status] = "killed"
@@ -27,6 +27,8 @@ DISK_FULL: Final[Status] = "killed"
 _BALLAST_BYTES: Final = 4 * 2**20
 _LONGEST_REASON: Final = 500
 EVERY_SECONDS: Final = 0.05
+# Statuses that only a parent may give a trial.
+NOT_OWN: Final[frozenset[Status]] = frozenset({"pending", "interrupted"})
 
 
 class ProgressFile:
@@ -76,20 +78,33 @@ def work(folder: Path, runner: RunTrial, redact: Callable[[str], str]) -> None:
     started, clock = datetime.now(UTC), time.monotonic()
     ballast = mmap.mmap(-1, _BALLAST_BYTES, flags=mmap.MAP_PRIVATE)
 
+    # Described before the trial: after it there may be no memory left to do so.
+    environment = describe_environment(threads=job.measure.threads or physical_cores())
+
     def ended(status: Status, reason: str, measurements: tuple[Measurement, ...] = ()) -> TrialResult:
-        return TrialResult(
-            trial=job.trial,
-            status=status,
-            phase=progress.phase,
-            reason=_writable(redact(reason))[:_LONGEST_REASON],
-            measurements=measurements,
-            concurrent=job.concurrent,
-            started=started,
-            duration_s=time.monotonic() - clock,
+        return job.completed_by(
+            TrialResult(
+                trial=job.trial,
+                status=status,
+                phase=progress.phase,
+                reason=readable(reason),
+                measurements=measurements,
+                environment=environment,
+                started=started,
+                duration_s=time.monotonic() - clock,
+            )
         )
 
+    def readable(reason: str) -> str:
+        return _writable(redact(reason))[:_LONGEST_REASON]
+
     try:
-        result = _checked(runner(job, progress.announce), job)
+        result = job.completed_by(_checked(runner(job, progress.announce), job))
+        if result.status != "completed":
+            found = readable(result.reason or "it gave no reason")
+            result = result.model_copy(
+                update={"reason": found, "environment": result.environment or environment}
+            )
     except BaseException as error:  # a worker says how it ended whatever ends it
         ballast.close()
         traceback.print_exception(error)
@@ -110,7 +125,9 @@ def _checked(result: object, job: Job) -> TrialResult:
         raise TrialStoppedError("failed", f"the runner returned {type(result).__name__}, not a result")
     if result.trial != job.trial:
         raise TrialStoppedError("failed", f"the runner returned the result of trial {result.trial.id}")
-    return result.model_copy(update={"concurrent": job.concurrent})
+    if result.status in NOT_OWN:
+        raise TrialStoppedError("failed", f"the runner returned a result that is {result.status}")
+    return result
 
 
 def _what_happened(error: BaseException, job: Job) -> tuple[Status, str, tuple[Measurement, ...]]:
