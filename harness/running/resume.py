@@ -11,7 +11,7 @@ from harness.model.assets import ResolvedCheckpoint, ResolvedData
 from harness.model.environment import Device, Environment
 from harness.model.job import Job
 from harness.model.results import Checkpoint, Data, Status, TrialResult
-from harness.store.brief import briefly
+from harness.store.report_file import briefly
 from harness.store.run_directory import RunDirectory
 from harness.store.trial_folder import write_result
 

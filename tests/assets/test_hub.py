@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.assets.find_checkpoint import find_checkpoint
+from harness.assets.find_data import find_data
 from harness.assets.hub import default_hub
-from harness.assets.resolve import find_checkpoint, find_data
 from harness.errors import UnavailableError
 from harness.model.trial import Task
 from tests.assets.hub_layout import CHECKPOINT, COMMIT, FakeHub

@@ -16,8 +16,7 @@ from harness.model.job import Job, Progress
 from harness.model.results import TrialResult
 from harness.model.suite import Measure
 from harness.running.executor import Progressed, WorkerSetup
-from harness.running.executors import seams_of
-from harness.running.options import RunOptions
+from harness.running.options import RunOptions, seams_of
 from harness.running.ray.cluster import RayCluster
 from harness.running.ray.connection import checked_address
 from harness.running.ray.executor import RayExecutor

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.foreign import last_lines
-from harness.machine.host_memory import oom_kills
+from harness.machine.facts import oom_kills
 from harness.running.options import DEFAULT_RUNNER
 from harness.running.workers.environ import worker_environment
 

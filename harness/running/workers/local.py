@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from harness.machine.facts import describe_environment
-from harness.machine.host_memory import nearly_all_memory, oom_kills
+from harness.machine.facts import describe_environment, nearly_all_memory, oom_kills
 from harness.model.environment import Environment
 from harness.model.job import Job
 from harness.model.results import TrialResult
