@@ -10,6 +10,7 @@ from typing import Final, Literal
 import click
 
 from harness.analysis.comparison.compare import compare
+from harness.analysis.noise import bands_of
 from harness.api import Run, Side, run_along, run_sides
 from harness.cli.compare import print_comparison
 from harness.cli.messages import print_error, say
@@ -35,9 +36,9 @@ from harness.errors import HarnessError, InvalidInputError, NotComparableError
 from harness.model.results import Report
 from harness.model.suite import Suite
 from harness.output.live import view
-from harness.running.calibrations import bands_for, stored_noise
 from harness.running.interrupts import Interrupt
 from harness.running.options import RunOptions
+from harness.store.noise_file import noise_for, stored_noise
 from harness.suite.reading import parse_suite
 from harness.suite.text import read_bytes, shown
 
@@ -206,7 +207,7 @@ def _conclude(runs: tuple[Run, ...], by: str | None, *, judged: bool, as_json: b
             reports,
             by=by,
             names=None if by else ["base", "candidate"],
-            noise=bands_for(reports, stored_noise()),
+            noise=bands_of(noise_for(reports, stored_noise())),
         )
     except NotComparableError as error:
         if completed:

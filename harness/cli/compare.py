@@ -13,14 +13,15 @@ import click
 from harness.analysis.comparison.compare import compare
 from harness.analysis.comparison.conditions import CONDITIONS, STORED_VALUE
 from harness.analysis.comparison.models import Comparison
+from harness.analysis.noise import bands_of, run_variance_of
 from harness.cli.messages import say
 from harness.cli.printing import allow_unsealed_option, encoded, tell_github
 from harness.errors import InvalidInputError
 from harness.output.comparison import COMPARISON_FORMATS, comparison_table
 from harness.output.formats.registry import format_of
 from harness.output.tables import make_console
-from harness.running.calibrations import bands_for, run_variance_for, stored_noise
 from harness.store.baselines import REPORTS, find_baseline
+from harness.store.noise_file import noise_for, stored_noise
 from harness.store.reading import load_report
 from harness.store.writing import write_atomic
 
@@ -90,6 +91,7 @@ def command(
     name = _format(wanted, output)
     paths, place = (list(reports), baseline or 0) if by else _with_baseline(reports, baseline)
     loaded = [load_report(path, allow_unsealed=allow_unsealed) for path in paths]
+    noise = noise_for(loaded, stored_noise())
     comparison = compare(
         loaded,
         baseline=place,
@@ -97,8 +99,8 @@ def command(
         metrics=metrics or None,
         margin=_margins(margins),
         allow_mismatch=allow_mismatch,
-        noise=bands_for(loaded, stored_noise()),
-        run_variance=run_variance_for(loaded, stored_noise()),
+        noise=bands_of(noise),
+        run_variance=run_variance_of(noise),
         names=[_name(path) for path in paths],
         speed_across_devices=speed_across_devices,
         explain=explain,

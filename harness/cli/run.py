@@ -180,17 +180,12 @@ def judge(report: Report, baseline: Report | None, *, as_json: bool) -> int:
     """Judge a report by its suite's gates, print the cases and return their exit code."""
     # Most runs have no gates, and these import numpy and scipy.
     from harness.analysis.gates.of_run import judge_run  # noqa: PLC0415
+    from harness.analysis.noise import bands_of, run_variance_of  # noqa: PLC0415
     from harness.output.gates import gate_table, verdict_line  # noqa: PLC0415
-    from harness.running.calibrations import (  # noqa: PLC0415
-        bands_for,
-        run_variance_for,
-        stored_noise,
-    )
+    from harness.store.noise_file import noise_for, stored_noise  # noqa: PLC0415
 
-    reports = [report] if baseline is None else [report, baseline]
-    found, skipped = judge_run(
-        report, baseline, bands_for(reports, stored_noise()), run_variance_for(reports, stored_noise())
-    )
+    noise = noise_for([report] if baseline is None else [report, baseline], stored_noise())
+    found, skipped = judge_run(report, baseline, bands_of(noise), run_variance_of(noise))
     for sentence in skipped:
         say(sentence)
     if found is None:
