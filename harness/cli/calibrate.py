@@ -23,7 +23,7 @@ from harness.cli.suite_options import (
     reports_option,
     runner_option,
 )
-from harness.errors import InvalidInputError
+from harness.errors import ExitCode, InvalidInputError
 from harness.machine.facts import available_devices
 from harness.model.calibration import LEAST_REPEATS, Noise, values_by_state
 from harness.model.results import Report
@@ -116,7 +116,7 @@ def command(
             noise = calibrate(suite_of(trial, asked), runs, lambda one: _run(one, options))
         except Interrupt as interrupt:
             say(f"{interrupt}: {count(place, 'state')} of this calibration stored")
-            return 128 + interrupt.number
+            return interrupt.exit_code
         file, noise = _store(noise)
     make_console(sys.stdout).print(_table(noise))
     say(f"kept: {file}")
@@ -182,7 +182,7 @@ def _list(files: Sequence[Path]) -> int | None:
         click.echo(f"no calibration in {safe_text(str(stored_noise()))}: `harness calibrate SUITE` makes one")
     for line in damaged:
         say(line)
-    return 2 if damaged else None
+    return ExitCode.INVALID_INPUT if damaged else ExitCode.SUCCESS
 
 
 def _trial(noise: Noise) -> str:

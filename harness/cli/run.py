@@ -141,14 +141,14 @@ def command(
         run = _run(suite, overrides, options)
     except Interrupt as interrupt:
         say(f"{interrupt}; run the same command again to go on")
-        return 128 + interrupt.number
+        return interrupt.exit_code
     except HarnessError as error:
         if as_json:
             print_error(error)
         raise
     _show(run, as_json=as_json)
     judged = _judge(run, against, as_json=as_json) if gates and run.interrupted is None else 0
-    return _exit_code(run) or judged
+    return run.exit_code or judged
 
 
 def _run(path: Path, overrides: tuple[str, ...], options: RunOptions) -> Run:
@@ -194,9 +194,3 @@ def judge(report: Report, baseline: Report | None, *, as_json: bool) -> int:
         make_console(sys.stdout).print("", gate_table(found), sep="\n")
     click.echo(verdict_line(found), err=as_json)
     return found.exit_code
-
-
-def _exit_code(run: Run) -> int:
-    if run.interrupted is not None:
-        return 128 + run.interrupted
-    return 0 if all(result.status == "completed" for result in run.brief.results) else 1

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal
 
-from harness.errors import InvalidInputError
+from harness.errors import InvalidInputError, exit_code
 from harness.model.assets import AssetsMode
 from harness.model.results import Report
 from harness.running.executor import Executor, WorkerSetup
@@ -87,6 +87,12 @@ class Run:
     brief: Report
     directory: Path
     interrupted: int | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0 if every trial completed, 1 if not, 130 or 143 after an interrupt."""
+        completed = all(result.status == "completed" for result in self.brief.results)
+        return exit_code(passed=completed, interrupted=self.interrupted)
 
     @cached_property
     def report(self) -> Report:
