@@ -17,9 +17,8 @@ from harness.model.results import TrialResult
 from harness.model.suite import Measure
 from harness.running.executor import Progressed, WorkerSetup
 from harness.running.options import RunOptions, seams_of
-from harness.running.ray.cluster import RayCluster
+from harness.running.ray.cluster import RayCluster, RayExecutor
 from harness.running.ray.connection import checked_address
-from harness.running.ray.executor import RayExecutor
 from harness.running.ray.messages import Heard, Node, Request
 from harness.running.ray.task import run_on_node
 from harness.running.workers.judging import Ended
