@@ -64,7 +64,7 @@ _NVIDIA_MODULE: Final = Path("/proc/driver/nvidia/version")
 def describe_environment(
     device: Device | None = None, threads: int | None = None, *, git: Git | None = None
 ) -> Environment:
-    """Everything that can be known without importing what trains; a worker adds its device and threads."""
+    """Describe all that is known without importing torch; a worker adds its device and threads."""
     return Environment(
         python=platform.python_version(),
         system=f"{platform.system()} {platform.release()}",

@@ -38,7 +38,7 @@ class Here:
 
 
 def describe_here(threads: int, jobs: int = 1, processors: tuple[str, ...] | None = None) -> Here:
-    """This machine, or a cluster of these processors, as far as known without importing what trains."""
+    """This machine, or a cluster of these processors, as far as known without importing torch."""
     # What GPUs this machine has says nothing about a cluster's.
     gpus = describe_gpus() if processors is None else {}
     return Here(describe_environment(), threads, gpus, jobs, processors)

@@ -28,14 +28,14 @@ def test_a_pipe_closed_by_an_event_of_the_same_round_is_not_read(pipes: list[tup
     server = ForkServer(good, ParentPipe(pipes[0][1]), temporary=Path())
     heard: list[int] = []
 
-    def bury(own: int, other: int) -> None:
+    def reap(own: int, other: int) -> None:
         heard.append(own)
         server._selector.unregister(other)
         os.close(other)
 
     (one, write_one), (other, write_other) = pipes
-    server._watch(one, lambda: bury(one, other))
-    server._watch(other, lambda: bury(other, one))
+    server._watch(one, lambda: reap(one, other))
+    server._watch(other, lambda: reap(other, one))
     os.write(write_one, b"x")
     os.write(write_other, b"x")
     server._attend()
@@ -49,7 +49,7 @@ def test_a_pipe_that_took_its_number_in_the_same_round_is_not_read_for_it(
     heard: list[str] = []
 
     def replace(own: int, other: int) -> None:
-        heard.append("worker buried")
+        heard.append("worker reaped")
         server._selector.unregister(other)
         os.dup2(own, other)
         server._watch(other, lambda: heard.append("read too early"))
@@ -60,4 +60,4 @@ def test_a_pipe_that_took_its_number_in_the_same_round_is_not_read_for_it(
     os.write(write_one, b"x")
     os.write(write_other, b"x")
     server._attend()
-    assert heard == ["worker buried"]
+    assert heard == ["worker reaped"]

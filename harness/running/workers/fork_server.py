@@ -1,11 +1,11 @@
-"""The process that has imported what trains and forks a worker for every trial.
+"""The process that imports torch once and forks a worker for every trial.
 
 Started as `python -P -m harness.running.workers.fork_server RUNNER EVENTS PARENT TEMPORARY`: RUNNER is
 `module:function`, EVENTS the file descriptor it reports to, PARENT the process it must not outlive, TEMPORARY
-the folder in which each worker has one for temporary files, removed when it ends. It imports the runner's
-module and calls its `preload()`, where it has one, and before it forks a worker the module's `warm(job)`,
-where it has one, so that what trials share is loaded once; it touches no device and starts no thread. It
-takes requests as JSON lines on standard input:
+the parent of the workers' folders for temporary files, each removed when its worker ends. It imports the
+runner's module and calls its `preload()`, if any. Before it forks a worker it calls the module's `warm(job)`,
+if any, so that data that trials share are loaded once. It touches no device and starts no thread. It takes
+requests as JSON lines on standard input:
 
     {"redact": ["value", ...]}         values to keep out of every log
     {"fork": "/run/trials/0123"}       run the job in that folder
@@ -83,9 +83,9 @@ class ForkServer:
             self._attend()
 
     def _attend(self) -> None:
-        """Wait for something to happen, and do what is to be done about all that has."""
+        """Wait for events, and handle all that have come."""
         for key, _ in self._selector.select():
-            # A worker buried a moment ago may have been about to be read: its pipe is closed, or another's.
+            # A worker reaped a moment ago may have been about to be read: its pipe is closed, or another's.
             if self._selector.get_map().get(key.fd) is key:
                 key.data()
 
@@ -113,9 +113,9 @@ class ForkServer:
             # Until it is done, the end of standard input goes unseen.
             with dying_with(self._parent):
                 self._warm(read_job(folder))
-        except Exception as error:  # of any kind: the trial meets it too, and says so itself
-            said = redact(f"{type(error).__name__}: {error}", self._secrets)
-            sys.stderr.write(f"not loaded beforehand for trial {folder.name}: {said}\n")
+        except Exception as error:  # of any kind: the trial meets it too, and fails with it
+            reason = redact(f"{type(error).__name__}: {error}", self._secrets)
+            sys.stderr.write(f"not loaded beforehand for trial {folder.name}: {reason}\n")
         _settle(f"loading what trial {folder.name} needs")
 
     def _fork(self, folder: Path) -> None:
@@ -144,7 +144,7 @@ class ForkServer:
         return () if fileno is None else (fileno(),)
 
     def _drain(self, child: Child) -> bool:
-        """Read once what a worker printed; False when there is no more for now, or for ever."""
+        """Read once from a worker's output; False when there is no more for now, or for ever."""
         try:
             data = os.read(child.output, _READ_BYTES)
         except BlockingIOError:
@@ -164,12 +164,12 @@ class ForkServer:
         while (ended := _wait_for_any()) is not None:
             pid, status, max_rss_bytes = ended
             if pid in self._children:
-                self._bury(pid, status, max_rss_bytes)
+                self._end_worker(pid, status, max_rss_bytes)
             else:
                 # An adopted process: what it had started is ours now.
                 kill_strays(self._children.keys())
 
-    def _bury(self, pid: int, status: int, max_rss_bytes: int) -> None:
+    def _end_worker(self, pid: int, status: int, max_rss_bytes: int) -> None:
         folder, child = self._children.pop(pid)
         signal_group(pid, signal.SIGKILL)
         kill_strays(self._children.keys())
@@ -216,7 +216,7 @@ def os_threads() -> int:
 
 
 def load_runner(name: str) -> RunTrial:
-    """Import `module:function`, and let the module load what it wants to share with every worker."""
+    """Import `module:function`, and call the module's `preload()`, if any."""
     module_name, _, function = name.partition(":")
     module = importlib.import_module(module_name)
     if preload := getattr(module, "preload", None):
@@ -232,7 +232,7 @@ def load_warm(name: str) -> WarmUp | None:
 
 
 def _settle(after: str) -> None:
-    """Say so if threads run now, and leave what was loaded to the workers as it is."""
+    """Warn if threads run now, and freeze the loaded objects for the workers."""
     if (threads := os_threads()) > 1:
         sys.stderr.write(f"{threads} threads run after {after}: what they do stops in workers\n")
     gc.collect()

@@ -161,7 +161,7 @@ class LocalExecutor(AttemptExecutor[Supervised]):
         words = self._redact(server.last_words())
         if not server.ready:
             self._start_failures += 1
-            self._last_failure = f"what trains could not be imported ({how}): {words}"
+            self._last_failure = f"the runner could not be imported ({how}): {words}"
         lost = f"its fork server {what} ({how}): {words}"
         for attempt in list(self._running):
             if not server.ready and attempt.overrun is None:
