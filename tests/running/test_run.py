@@ -227,6 +227,20 @@ def test_a_trial_that_is_tried_again_counts_its_attempts_in_the_workers_own_resu
     assert read_result(run.directory / "trials" / result.trial.id) == result
 
 
+def test_a_trial_that_is_skipped_has_no_log_of_an_earlier_attempt(tmp_path: Path) -> None:
+    matrix = fake_suite().matrix | {"padding": ("static", "dynamic"), "seed": (104, 112)}
+    suite = fake_suite(matrix=matrix)
+    first = run_fake(suite, tmp_path, "hostile")
+    assert any("rubbish" in result.log_tail for result in first.report.results)
+    again = run_fake(suite, tmp_path, "hostile", rerun="failed", same_error=1)
+    assert again.directory == first.directory
+    skipped = [result for result in again.report.results if result.trial.seed == 112]
+    assert ["not run: all 1 trials" in (result.reason or "") for result in skipped] == [True, True]
+    for result in skipped:
+        assert result.log_tail == ""
+        assert read_result(again.directory / "trials" / result.trial.id) == result
+
+
 def test_failed_trials_stay_unless_they_are_to_run_again(tmp_path: Path) -> None:
     suite = fake_suite([0, 102, 104])
     first = run_fake(suite, tmp_path, "hostile")
