@@ -8,9 +8,10 @@ import click
 
 from harness.cli.printing import allow_unsealed_option, print_report
 from harness.errors import ExitCode, InvalidInputError
+from harness.model.results import UNSEALED
 from harness.output.safe_text import safe_text
 from harness.store.baselines import REPORTS, find_baseline, keep_baseline, kept_baselines
-from harness.store.reading import UNSEALED, load_report
+from harness.store.reading import load_report
 from harness.words import count
 
 _REPORTS = click.option(
