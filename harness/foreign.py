@@ -11,6 +11,9 @@ import stat
 from pathlib import Path
 from typing import Final
 
+TAIL_BYTES: Final = 4096
+TAIL_LINES: Final = 40
+
 _KINDS: Final = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFCHR: "a device",
@@ -72,6 +75,19 @@ def read_tail(path: Path, *, size: int, follow: bool = False) -> tuple[bytes, bo
         length = os.fstat(file.fileno()).st_size
         file.seek(max(length - size, 0))
         return file.read(size), length > size
+
+
+def last_lines(path: Path, *, size: int = TAIL_BYTES, lines: int = TAIL_LINES) -> str:
+    """Return the last whole lines of a text file, at most `lines` and about `size` bytes; "" without one."""
+    try:
+        data, cut = read_tail(path, size=size)
+    except OSError:
+        return ""
+    text = data.decode("utf-8", "replace")
+    if cut:
+        _, newline, rest = text.partition("\n")
+        text = rest if newline else text
+    return "\n".join(text.splitlines()[-lines:])
 
 
 def _shown(size: int) -> str:

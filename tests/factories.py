@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from harness.analysis.noise import Noise, accumulated, noise_of
+from harness.analysis.noise import accumulated, noise_of
+from harness.model.calibration import Noise
 from harness.model.environment import Cpu, Device, Environment
 from harness.model.results import (
     Checkpoint,

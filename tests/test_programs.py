@@ -19,8 +19,7 @@ from harness.programs import ProgramError, child_environment, find_program, kill
 STARTERS = {
     "running/workers/fork_server.py": {"harness.running.workers.forking.fork_worker"},
     "running/workers/forking.py": {"os.fork"},
-    "running/ray/connection.py": {"subprocess"},
-    "running/workers/server_process.py": {"subprocess"},
+    "running/workers/channel.py": {"subprocess"},
     "programs.py": {"subprocess"},
     "training/measuring/added_memory.py": {"subprocess"},
 }

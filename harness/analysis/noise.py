@@ -2,48 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
-from typing import Annotated, Final, Literal
-
-from pydantic import AwareDatetime, Field
+from typing import Final
 
 from harness.analysis.inputs import mixed_inputs
-from harness.analysis.stats.machine_states import MachineState, add_state, values_by_state
+from harness.analysis.stats.machine_states import add_state, run_variance
+from harness.analysis.stats.ratios import RunVariance
 from harness.analysis.summary import quantile
 from harness.errors import InvalidInputError
-from harness.model.frozen import Frozen
+from harness.model.calibration import LEAST_REPEATS, MachineState, Noise, values_by_state
 from harness.model.metrics import METRICS
 from harness.model.results import Report, TrialResult
 from harness.model.suite import Suite
 from harness.model.trial import Trial
 
-NOISE_SCHEMA_VERSION: Final = 1
 # The share of pairs of equal runs whose ratio lies inside the band.
 COVERED: Final = 0.95
-LEAST_REPEATS: Final = 2
+# Stored bands are computed from the same stored numbers.
+_TOLERANCE: Final = 1e-9
 _TIMING_UNITS: Final = frozenset({"s", "samples/s", "tokens/s"})
-
-Band = Annotated[float, Field(ge=0)]
-
-
-class Noise(Frozen):
-    """The bands of one machine, as `harness calibrate` stores them.
-
-    `bands` holds for each timing metric the b for which 95 % of all pairs of equal runs have a ratio (larger
-    over smaller) of at most 1 + b. `values` are the numbers behind, one a run. `states` has the same runs by
-    the state of the machine they ran in; it is empty in files written before states were recorded.
-    """
-
-    schema_version: Literal[1] = NOISE_SCHEMA_VERSION
-    fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
-    created: AwareDatetime
-    suite: str
-    trial: Trial
-    repeats: Annotated[int, Field(ge=LEAST_REPEATS)]
-    bands: dict[str, Band]
-    values: dict[str, tuple[float, ...]] = Field(default_factory=dict)
-    states: Annotated[tuple[MachineState, ...], Field(exclude_if=lambda states: not states)] = ()
 
 
 def band(values: Sequence[float]) -> float:
@@ -149,6 +127,44 @@ def accumulated(kept: Noise | None, new: Noise) -> Noise:
             "states": states,
         }
     )
+
+
+def verified(noise: Noise) -> Noise:
+    """Return a calibration whose bands follow from its values.
+
+    Raises:
+        InvalidInputError: One does not: the file was made by hand.
+    """
+    for metric, stored in noise.bands.items():
+        values = noise.values.get(metric, ())
+        if len(values) != noise.repeats or min(values) <= 0 or abs(band(values) - stored) > _TOLERANCE:
+            raise InvalidInputError(
+                f"calibration of machine {noise.fingerprint}: the band of {metric} does not follow from its "
+                "values",
+                hint="Measure again: `harness calibrate SUITE`, or remove it: `harness calibrate --clear`.",
+            )
+    return noise
+
+
+def bands_of(noise: Noise | None) -> Mapping[str, float]:
+    """Return the bands of a calibration by metric; empty without one.
+
+    Raises:
+        InvalidInputError: A band does not follow from its values.
+    """
+    return {} if noise is None else verified(noise).bands
+
+
+def run_variance_of(noise: Noise | None) -> Mapping[str, RunVariance]:
+    """Return how much each metric varies between separate runs; empty without two states of the machine.
+
+    Raises:
+        InvalidInputError: A band does not follow from its values.
+    """
+    if noise is None:
+        return {}
+    found = {metric: run_variance(values_by_state(noise.states, metric)) for metric in verified(noise).bands}
+    return {metric: each for metric, each in found.items() if each is not None}
 
 
 def _runs(state: MachineState) -> int:

@@ -1,15 +1,20 @@
-"""What a checkpoint's folder must hold before we read it: a config, a tokenizer, safetensors, no code."""
+"""Check a checkpoint's folder before it is read: a config, a tokenizer, whole safetensors files, no code.
+
+A safetensors file begins with the length of its header in eight bytes, little-endian; the header is JSON; the
+tensors fill the file to its last byte (https://huggingface.co/docs/safetensors). So a file that a download
+cut short is found before a trial starts.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from harness.assets.safetensors_header import check_safetensors, unreadable
 from harness.errors import UnavailableError
-from harness.foreign import read_regular
+from harness.foreign import ForeignFileError, open_regular, read_regular
 
 WEIGHTS: Final = "model.safetensors"
 ADAPTER: Final = "adapter_config.json"
@@ -161,3 +166,49 @@ def _read(name: str, file: Path) -> bytes:
         return read_regular(file, limit=LARGEST_TEXT_BYTES)
     except OSError as error:
         raise UnavailableError(f"{name}: {file.name} {unreadable(error)}") from error
+
+
+# The limit of the safetensors library itself.
+LARGEST_HEADER_BYTES: Final = 100_000_000
+_PREFIX: Final = 8
+_NEXT: Final = "Download the checkpoint again, or write it again with save_pretrained."
+
+
+def check_safetensors(name: str, file: Path) -> None:
+    """Refuse a file that the library could not load; its tensors are not read.
+
+    Args:
+        name: the checkpoint, for the message.
+        file: one of its safetensors files.
+
+    Raises:
+        UnavailableError: it is no regular file, has no valid header, or is shorter or longer than that says.
+    """
+    try:
+        with os.fdopen(open_regular(file), "rb") as opened:
+            size = os.fstat(opened.fileno()).st_size
+            length = int.from_bytes(opened.read(_PREFIX), "little")
+            if size < _PREFIX or length > min(size - _PREFIX, LARGEST_HEADER_BYTES):
+                raise ForeignFileError(f"has no safetensors header ({size:,} bytes)")
+            expected = _PREFIX + length + _data_bytes(opened.read(length))
+    except OSError as error:
+        raise UnavailableError(f"{name}: {file.name} {unreadable(error)}", hint=_NEXT) from error
+    if size != expected:
+        raise UnavailableError(
+            f"{name}: {file.name} has {size:,} bytes, its header describes {expected:,}", hint=_NEXT
+        )
+
+
+def unreadable(error: OSError) -> str:
+    """Return why a file cannot be read, as the rest of a sentence that begins with its name."""
+    return str(error) if isinstance(error, ForeignFileError) else f"cannot be read: {error.strerror or error}"
+
+
+def _data_bytes(header: bytes) -> int:
+    """Return how many bytes of tensors a header describes."""
+    try:
+        tensors: dict[str, Any] = json.loads(header)
+        ends = [tensor["data_offsets"][1] for name, tensor in tensors.items() if name != "__metadata__"]
+        return int(max(ends, default=0))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ForeignFileError("has no valid safetensors header") from error

@@ -1,11 +1,16 @@
-"""Recognising a data set's folder by its files: GLUE's and Microsoft's layouts of MRPC, or a file a split."""
+"""Recognise a data set's folder by its files: GLUE's and Microsoft's layouts of MRPC, or files by split.
+
+A split is one file, or numbered parts such as `train-00000-of-00003.parquet`.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from harness.assets.split_files import SplitFiles, split_files
 from harness.errors import InvalidInputError, UnavailableError
 from harness.model.trial import Task
 
@@ -85,3 +90,50 @@ def _present(folder: Path, files: dict[str, str]) -> Files:
 def _listing(folder: Path) -> str:
     names = sorted(file.name for file in folder.iterdir())
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "") or "nothing"
+
+
+# Older versions of `push_to_hub` end the name of a part with 16 digits of its hash.
+_NAME: Final = re.compile(
+    r"(?:.*/)?(?P<split>[^/]+?)(?:-(?P<part>\d{5})-of-(?P<parts>\d{5})(?:-[0-9a-f]{16})?)?\.[a-z]+"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SplitFiles:
+    """`complete` maps a split to its files in order, `incomplete` to the reason why it cannot be read."""
+
+    complete: dict[str, tuple[str, ...]]
+    incomplete: dict[str, str]
+
+    def problems(self, splits: Iterable[str]) -> list[str]:
+        """A sentence for each of these splits that is incomplete."""
+        return [f"split {split!r}: {self.incomplete[split]}" for split in splits if split in self.incomplete]
+
+
+def split_files(names: Iterable[str]) -> SplitFiles:
+    """Group the names of one folder's files by split; all must have the same ending."""
+    found: dict[str, dict[str, tuple[int, int]]] = {}
+    for name in sorted(names):
+        if (match := _NAME.fullmatch(name)) is not None:
+            part, parts = (int(match[key] or default) for key, default in (("part", 0), ("parts", 1)))
+            found.setdefault(match["split"], {})[name] = (part, parts)
+    complete: dict[str, tuple[str, ...]] = {}
+    incomplete: dict[str, str] = {}
+    for split, files in sorted(found.items()):
+        if (reason := _incomplete(files)) is None:
+            complete[split] = tuple(sorted(files, key=files.__getitem__))
+        else:
+            incomplete[split] = reason
+    return SplitFiles(complete, incomplete)
+
+
+def _incomplete(files: dict[str, tuple[int, int]]) -> str | None:
+    """Why these files are not exactly the parts of one split, or None."""
+    total = max(parts for _, parts in files.values())
+    numbers = {part for part, parts in files.values() if parts == total and part < total}
+    if len(numbers) < len(files):
+        return f"{', '.join(Path(name).name for name in files)} are not the parts of one copy; keep one copy"
+    missing = [f"{part:05}-of-{total:05}" for part in range(total) if part not in numbers]
+    if missing:
+        return f"{', '.join(missing[:4])} missing, only {len(files)} of {total} parts are there"
+    return None

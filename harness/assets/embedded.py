@@ -1,10 +1,17 @@
-"""What ships inside the package and works with no network: three small checkpoints and one corpus."""
+"""The files inside the package, which need no network: three small checkpoints and one corpus.
+
+`SHA256SUMS` lists their digests; `python -m harness.assets.embedded` rewrites it after they change.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
+
+from harness.assets.digest import file_sha256
+from harness.errors import UnavailableError
 
 EMBEDDED_DATASET: Final = "embedded/pairs"
 EMBEDDED_CHECKPOINTS: Final = ("embedded/bert-uncased", "embedded/bert-cased", "embedded/distilbert")
@@ -39,3 +46,77 @@ def stand_in_for(name: str) -> str | None:
             if re.search(rf"(^|[-_]){case}([-_]|$)", last):
                 return f"embedded/bert-{case}"
     return None
+
+
+SUMS: Final = "SHA256SUMS"
+_NAMED: Final = 3
+
+
+def damage(folder: Path, sums: Mapping[str, str]) -> str | None:
+    """The first files below `folder` that are missing, unreadable, changed or not in `sums`; None if intact.
+
+    `sums` gives SHA-256 digests by path below `folder`. A file that is not listed is damage because a library
+    may read it: an adapter, a second vocabulary, a chat template. Hidden files are read by none.
+    """
+    differences = (_difference(name, folder / name, expected) for name, expected in sums.items())
+    clauses = [clause for clause in differences if clause]
+    clauses += [
+        f"{name} is not one of its files: remove it" for name in _files_below(folder) if name not in sums
+    ]
+    more = [f"and {len(clauses) - _NAMED} more"] if len(clauses) > _NAMED else []
+    return "; ".join([*clauses[:_NAMED], *more]) or None
+
+
+def embedded_damage(part: str = "", folder: Path = EMBEDDED_FILES) -> str | None:
+    """The damage to the files inside the package, or only to its folder `part`, such as `bert-cased`."""
+    try:
+        lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        return f"{SUMS} cannot be read ({error})"
+    below = f"{part}/" if part else ""
+    listed = {name: total for total, _, name in (line.partition("  ") for line in lines)}
+    sums = {name.removeprefix(below): total for name, total in listed.items() if name.startswith(below)}
+    return damage(folder / part, sums) if sums else f"{SUMS} lists no files of {part or 'the package'}"
+
+
+def require_embedded(name: str) -> None:
+    """Make sure that the packaged files of `embedded/<part>` have the digests they were packed with.
+
+    Raises:
+        UnavailableError: naming each file that differs.
+    """
+    if found := embedded_damage(name.removeprefix("embedded/")):
+        raise UnavailableError(f"{name} is damaged: {found}", hint="Install harness again.")
+
+
+def write_sums(folder: Path = EMBEDDED_FILES) -> None:
+    """Write the digests of all files in `folder`."""
+    lines = [f"{file_sha256(folder / name)}  {name}\n" for name in _files_below(folder)]
+    (folder / SUMS).write_text("".join(lines), encoding="utf-8")
+
+
+def _difference(name: str, file: Path, expected: str) -> str | None:
+    try:
+        found = file_sha256(file)
+    except FileNotFoundError:
+        return f"{name} is missing"
+    except OSError as error:
+        return f"{name} cannot be read ({error.strerror})"
+    return None if found == expected else f"{name} has SHA-256 {found}, expected {expected}"
+
+
+def _files_below(folder: Path) -> list[str]:
+    """The paths below `folder` of everything but directories, hidden files and the list itself, sorted."""
+    return sorted(
+        path.as_posix() for path in _relative(folder) if path.name != SUMS and not path.name.startswith(".")
+    )
+
+
+def _relative(folder: Path) -> Iterable[Path]:
+    for entry in folder.rglob("*"):
+        if entry.is_symlink() or not entry.is_dir():
+            yield entry.relative_to(folder)
+
+
+if __name__ == "__main__":
+    write_sums()

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from harness.assets.checkpoint_folder import check_folder, choose_files
-from harness.assets.embedded import EMBEDDED_CHECKPOINTS, checkpoint_folder, stand_in_for
+from harness.assets.embedded import EMBEDDED_CHECKPOINTS, checkpoint_folder, require_embedded, stand_in_for
 from harness.assets.hub import Hub, HubUnreachableError, default_hub
 from harness.assets.hub_cache import Snapshot, cached_snapshot, check_repo
-from harness.assets.intact import require_embedded
 from harness.assets.packages import PACKAGED, fetch_packaged, packaged_damage, packaged_folder
 from harness.assets.places import Note, writable_hub_cache
 from harness.errors import HarnessError, InvalidInputError, UnavailableError

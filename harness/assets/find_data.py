@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from harness.assets.data_folder import data_folder_files
-from harness.assets.embedded import EMBEDDED_DATASET, corpus_files
+from harness.assets.data_folder import SplitFiles, data_folder_files, split_files
+from harness.assets.embedded import EMBEDDED_DATASET, corpus_files, require_embedded
 from harness.assets.hub import Hub, HubUnreachableError, default_hub
 from harness.assets.hub_cache import Snapshot, cached_snapshot, check_repo
-from harness.assets.intact import require_embedded
 from harness.assets.places import Note, writable_hub_cache
-from harness.assets.split_files import SplitFiles, split_files
 from harness.errors import InvalidInputError, UnavailableError
 from harness.model.assets import AssetsMode, ResolvedData
 from harness.model.trial import Task

@@ -1,4 +1,4 @@
-"""Asking the Hub for a repository's files: what is missing, gated or out of reach is told apart."""
+"""Download a repository's files from the Hub, and tell a missing, a gated and an unreachable one apart."""
 
 from __future__ import annotations
 
@@ -34,14 +34,17 @@ class Hub:
     ) -> Snapshot:
         """Download the files that `choose` picks from a repository's list into the cache `folder`.
 
-        The files of one commit are taken together, and the cache learns which commit `revision` stands
-        at only when the last of them is there.
+        The files of one commit are taken together, and `refs/<revision>` is written only when the last of
+        them is there. `snapshot_download` writes it first, so that a download that was cut short could pass
+        for a whole one, and returns an older snapshot where the Hub does not answer.
 
         Raises:
             HubUnreachableError: offline, no answer in time, or an answer of 429 or 5xx.
-            UnavailableError: no such repository or revision, gated, or what `choose` raises.
+            UnavailableError: no such repository or revision, gated, an error of `choose`, or the Hub's
+                library is not installed.
         """
         self._refuse_if_unreachable(name)
+        _require_library(name)
         try:
             commit, files = self._listing(kind, name, revision)
             folders = [self._download(kind, name, commit, file, folder) for file in choose(files)]
@@ -119,6 +122,17 @@ def hub_at(endpoint: str) -> Hub:
 def default_hub() -> Hub:
     """The Hub of `$HF_ENDPOINT`, or the public one."""
     return hub_at((os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT).rstrip("/"))
+
+
+def _require_library(name: str) -> None:
+    """Make sure that the Hub's library, which comes with the extra `train`, can be imported."""
+    try:
+        import huggingface_hub  # noqa: F401, PLC0415 - as above
+    except ImportError as error:
+        raise UnavailableError(
+            f"{name}: not on this machine, and huggingface-hub, which downloads it, is not installed",
+            hint="Install harness with its extra `train`, or name a folder.",
+        ) from error
 
 
 def _why_unreachable(endpoint: str, error: Exception, status: int | None) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from harness.assets.intact import damage
+from harness.assets.embedded import damage
 from harness.assets.places import cache_root, is_readable, wanted_cache_root
 from harness.errors import InvalidInputError, StorageError, UnavailableError
 from harness.programs import ProgramError, run_program

@@ -20,7 +20,7 @@ import click
 from harness import __version__
 from harness.cli.messages import without_secrets
 from harness.cli.streams import secure_streams
-from harness.errors import HarnessError
+from harness.errors import ExitCode, HarnessError, after_signal
 from harness.output.safe_text import safe_lines
 
 # name -> (what `harness --help` says of it, so that help imports no command)
@@ -98,17 +98,17 @@ def _exit_code(args: list[str] | None) -> int:
         usage = io.StringIO()
         error.show(usage)
         click.echo(without_secrets(usage.getvalue()), err=True, nl=False)
-        return 2
+        return ExitCode.INVALID_INPUT
     except (click.Abort, KeyboardInterrupt):
         _say_error("interrupted")
-        return 130
+        return after_signal(signal.SIGINT)
     except (OSError, SystemExit) as error:
         # click turns the broken pipe of a reader that has gone, and nothing else, into SystemExit.
         return _exit_code_of(error if isinstance(error, OSError) else BrokenPipeError(errno.EPIPE, ""))
     except Exception:
         click.echo(without_secrets(traceback.format_exc()), err=True, nl=False)
         _say_error("this is a bug in harness: please report it with the lines above")
-        return 70
+        return ExitCode.BUG
     return code if isinstance(code, int) else 0
 
 
@@ -117,9 +117,9 @@ def _exit_code_of(error: OSError) -> int:
     if error.errno == errno.EPIPE:
         # Python flushes standard output once more at exit; there is nowhere left to write to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        return ExitCode.READER_GONE
     _say_error(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
-    return 74
+    return ExitCode.STORAGE
 
 
 def _say_error(message: str) -> None:

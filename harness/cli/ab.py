@@ -10,6 +10,7 @@ from typing import Final, Literal
 import click
 
 from harness.analysis.comparison.compare import compare
+from harness.analysis.noise import bands_of
 from harness.api import Run, Side, run_along, run_sides
 from harness.cli.compare import print_comparison
 from harness.cli.messages import print_error, say
@@ -31,13 +32,13 @@ from harness.cli.suite_options import (
     trial_timeout_option,
     wait_option,
 )
-from harness.errors import HarnessError, InvalidInputError, NotComparableError
+from harness.errors import ExitCode, HarnessError, InvalidInputError, NotComparableError
 from harness.model.results import Report
 from harness.model.suite import Suite
 from harness.output.live import view
-from harness.running.calibrations import bands_for, stored_noise
 from harness.running.interrupts import Interrupt
 from harness.running.options import RunOptions
+from harness.store.noise_file import noise_for, stored_noise
 from harness.suite.reading import parse_suite
 from harness.suite.text import read_bytes, shown
 
@@ -138,7 +139,7 @@ def command(
         return _conclude(runs, by, judged=gates, as_json=as_json)
     except Interrupt as interrupt:
         say(f"{interrupt}; run the same command again to go on")
-        return 128 + interrupt.number
+        return interrupt.exit_code
     except HarnessError as error:
         if as_json:
             print_error(error)
@@ -195,29 +196,28 @@ def _conclude(runs: tuple[Run, ...], by: str | None, *, judged: bool, as_json: b
     """Print the comparison and the gates, and return the exit code."""
     for run in runs:
         say(f"report: {run.directory / 'report.json'}")
-    interrupted = runs[0].interrupted
-    if interrupted is not None:
+    code = max(run.exit_code for run in runs)
+    if runs[0].interrupted is not None:
         say("interrupted: run the same command again to go on where it stopped")
-        return 128 + interrupted
-    completed = all(result.status == "completed" for run in runs for result in run.brief.results)
+        return code
     reports = [run.report for run in runs]
     try:
         comparison = compare(
             reports,
             by=by,
             names=None if by else ["base", "candidate"],
-            noise=bands_for(reports, stored_noise()),
+            noise=bands_of(noise_for(reports, stored_noise())),
         )
     except NotComparableError as error:
-        if completed:
+        if code == ExitCode.SUCCESS:
             raise
         if as_json:
-            print_error(error, 1)
+            print_error(error, code)
         say(f"error: {error}")
-        return 1
+        return code
     print_comparison(comparison, "json" if as_json else "table")
     passed = _judge(reports, as_json=as_json) if judged else 0
-    return passed or (0 if completed else 1)
+    return passed or code
 
 
 def _judge(reports: list[Report], *, as_json: bool) -> int:

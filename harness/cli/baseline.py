@@ -7,10 +7,11 @@ from pathlib import Path
 import click
 
 from harness.cli.printing import allow_unsealed_option, print_report
-from harness.errors import InvalidInputError
+from harness.errors import ExitCode, InvalidInputError
+from harness.model.results import UNSEALED
 from harness.output.safe_text import safe_text
 from harness.store.baselines import REPORTS, find_baseline, keep_baseline, kept_baselines
-from harness.store.reading import UNSEALED, load_report
+from harness.store.reading import load_report
 from harness.words import count
 
 _REPORTS = click.option(
@@ -61,7 +62,7 @@ def list_(reports: Path) -> int | None:
         suite, run = safe_text(report.suite.name), safe_text(report.run, 100)
         unsealed = ", unsealed" if UNSEALED in report.notes else ""
         click.echo(f"{safe_text(name)}  {created}  {suite}, {trials}, run {run}{unsealed}")
-    return 2 if damaged else None
+    return ExitCode.INVALID_INPUT if damaged else ExitCode.SUCCESS
 
 
 @command.command("show")

@@ -12,8 +12,8 @@ from typing import Final, Literal
 
 import click
 
-from harness.analysis.noise import LEAST_REPEATS, Noise, accumulated, calibrate, suite_of
-from harness.analysis.stats.machine_states import LEAST_STATES, between_run_band, values_by_state
+from harness.analysis.noise import accumulated, calibrate, suite_of, verified
+from harness.analysis.stats.machine_states import LEAST_STATES, between_run_band
 from harness.api import run_suite
 from harness.assets.places import cache_root
 from harness.cli.messages import say
@@ -23,8 +23,9 @@ from harness.cli.suite_options import (
     reports_option,
     runner_option,
 )
-from harness.errors import InvalidInputError
+from harness.errors import ExitCode, InvalidInputError
 from harness.machine.facts import available_devices
+from harness.model.calibration import LEAST_REPEATS, Noise, values_by_state
 from harness.model.results import Report
 from harness.model.suite import Suite
 from harness.model.trial import Trial
@@ -33,7 +34,9 @@ from harness.output.live import view
 from harness.output.numbers import NOTHING, duration
 from harness.output.safe_text import safe_text
 from harness.output.tables import FittedTable, make_console, safe_column
-from harness.running.calibrations import (
+from harness.running.interrupts import Interrupt
+from harness.running.options import RunOptions
+from harness.store.noise_file import (
     clear_noise,
     noise_file,
     noise_files,
@@ -41,8 +44,6 @@ from harness.running.calibrations import (
     stored_noise,
     write_noise,
 )
-from harness.running.interrupts import Interrupt
-from harness.running.options import RunOptions
 from harness.suite.matrix import expand
 from harness.suite.reading import read_suite
 from harness.words import count
@@ -115,7 +116,7 @@ def command(
             noise = calibrate(suite_of(trial, asked), runs, lambda one: _run(one, options))
         except Interrupt as interrupt:
             say(f"{interrupt}: {count(place, 'state')} of this calibration stored")
-            return 128 + interrupt.number
+            return interrupt.exit_code
         file, noise = _store(noise)
     make_console(sys.stdout).print(_table(noise))
     say(f"kept: {file}")
@@ -137,7 +138,7 @@ def _kept(file: Path) -> Noise | None:
     if not file.exists():
         return None
     try:
-        return read_noise(file)
+        return verified(read_noise(file))
     except InvalidInputError as error:
         say(f"replaced a damaged calibration: {error.message}")
         return None
@@ -158,7 +159,7 @@ def _list(files: Sequence[Path]) -> int | None:
     found, damaged = [], []
     for file in files:
         try:
-            found.append(read_noise(file))
+            found.append(verified(read_noise(file)))
         except InvalidInputError as error:
             damaged.append(f"damaged: {error.message}\n{error.hint}")
     lines = [(noise, metric, band) for noise in found for metric, band in noise.bands.items()]
@@ -181,7 +182,7 @@ def _list(files: Sequence[Path]) -> int | None:
         click.echo(f"no calibration in {safe_text(str(stored_noise()))}: `harness calibrate SUITE` makes one")
     for line in damaged:
         say(line)
-    return 2 if damaged else None
+    return ExitCode.INVALID_INPUT if damaged else ExitCode.SUCCESS
 
 
 def _trial(noise: Noise) -> str:

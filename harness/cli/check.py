@@ -11,6 +11,7 @@ import click
 
 from harness.analysis.gates.check import check
 from harness.analysis.gates.models import GateReport, OnUnsure
+from harness.analysis.noise import bands_of, run_variance_of
 from harness.cli.history import history_option, read_history
 from harness.cli.messages import say
 from harness.cli.printing import allow_unsealed_option, encoded, tell_github
@@ -19,8 +20,8 @@ from harness.output.formats.registry import format_of
 from harness.output.gates import GATE_FORMATS, gate_annotations, gate_table, to_markdown, verdict_line
 from harness.output.gates_failure import failure, failure_line
 from harness.output.tables import make_console
-from harness.running.calibrations import bands_for, run_variance_for, stored_noise
 from harness.store.baselines import REPORTS, find_baseline
+from harness.store.noise_file import noise_for, stored_noise
 from harness.store.reading import load_report
 from harness.store.writing import write_atomic
 from harness.suite.gate_files import parse_gate, read_gates
@@ -114,7 +115,7 @@ def command(
             file = find_baseline(baseline, reports, note=say)
             against = load_report(file, allow_unsealed=allow_unsealed)
         earlier = read_history(history, reports, allow_unsealed=allow_unsealed)
-        on_both = [judged] if against is None else [judged, against]
+        noise = noise_for([judged] if against is None else [judged, against], stored_noise())
         found = check(
             judged,
             baseline=against,
@@ -122,8 +123,8 @@ def command(
             on_unsure=on_unsure,
             allow_mismatch=allow_mismatch,
             allow_degenerate=allow_degenerate,
-            noise=bands_for(on_both, stored_noise()),
-            run_variance=run_variance_for(on_both, stored_noise()),
+            noise=bands_of(noise),
+            run_variance=run_variance_of(noise),
             history=earlier,
         )
     except HarnessError as error:

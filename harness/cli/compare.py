@@ -13,6 +13,7 @@ import click
 from harness.analysis.comparison.compare import compare
 from harness.analysis.comparison.conditions import CONDITIONS, STORED_VALUE
 from harness.analysis.comparison.models import Comparison
+from harness.analysis.noise import bands_of, run_variance_of
 from harness.cli.history import history_option, read_history
 from harness.cli.messages import say
 from harness.cli.printing import allow_unsealed_option, encoded, tell_github
@@ -20,8 +21,8 @@ from harness.errors import InvalidInputError
 from harness.output.comparison import COMPARISON_FORMATS, comparison_table
 from harness.output.formats.registry import format_of
 from harness.output.tables import make_console
-from harness.running.calibrations import bands_for, run_variance_for, stored_noise
 from harness.store.baselines import REPORTS, find_baseline
+from harness.store.noise_file import noise_for, stored_noise
 from harness.store.reading import load_report
 from harness.store.writing import write_atomic
 
@@ -94,6 +95,7 @@ def command(
     paths, place = (list(reports), baseline or 0) if by else _with_baseline(reports, baseline)
     loaded = [load_report(path, allow_unsealed=allow_unsealed) for path in paths]
     earlier = read_history(history, REPORTS, allow_unsealed=allow_unsealed)
+    noise = noise_for(loaded, stored_noise())
     comparison = compare(
         loaded,
         baseline=place,
@@ -101,8 +103,8 @@ def command(
         metrics=metrics or None,
         margin=_margins(margins),
         allow_mismatch=allow_mismatch,
-        noise=bands_for(loaded, stored_noise()),
-        run_variance=run_variance_for(loaded, stored_noise()),
+        noise=bands_of(noise),
+        run_variance=run_variance_of(noise),
         history=earlier,
         names=[_name(path) for path in paths],
         speed_across_devices=speed_across_devices,

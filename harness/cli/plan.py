@@ -10,7 +10,7 @@ from typing import Any, get_args
 import click
 
 from harness.analysis.naming import only_tokenise, short_names
-from harness.assets.resolve import peek_checkpoint
+from harness.assets.find_checkpoint import peek_checkpoint
 from harness.cli.messages import print_error
 from harness.data.checking import plan_data
 from harness.errors import HarnessError

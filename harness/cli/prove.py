@@ -18,6 +18,7 @@ from harness.cli.suite_options import (
     runner_option,
     suite_argument,
 )
+from harness.errors import exit_code
 from harness.output.live import view
 from harness.output.proofs import proofs_table, summary, training_summary, training_table
 from harness.output.tables import make_console, plain
@@ -60,7 +61,7 @@ def command(
             proofs = prove_suite(parsed, options, observer=watching)
     except Interrupt as interrupt:
         say(str(interrupt))
-        return 128 + interrupt.number
+        return interrupt.exit_code
     console = make_console(sys.stdout)
     click.echo(plain(proofs_table(proofs.functions), console.width))
     if proofs.trainings:
@@ -68,4 +69,5 @@ def command(
     click.echo(f"parity: {summary(proofs.functions)}")
     click.echo(f"training: {training_summary(proofs.trainings)}")
     computes = all(verdict_of(proof) in ("exact", "within") for proof in proofs.functions)
-    return 0 if computes and all(training_verdict(proof) == "same" for proof in proofs.trainings) else 1
+    trains = all(training_verdict(proof) == "same" for proof in proofs.trainings)
+    return exit_code(passed=computes and trains)

@@ -13,13 +13,13 @@ from pydantic import ValidationError
 from harness.analysis.rescoring import SCORED, Rescored, Scores, set_beside, to_score, with_scores
 from harness.cli.messages import say
 from harness.errors import UnavailableError
-from harness.model.results import Report
+from harness.model.results import UNSEALED, Report
 from harness.output.cells import Column
 from harness.output.numbers import NOTHING
 from harness.output.safe_text import safe_text
 from harness.output.tables import LONGEST_NOTE, FittedTable, make_console, safe_column
 from harness.running.workers.scoring_process import SCORER, score_again
-from harness.store.reading import UNSEALED, load_report
+from harness.store.reading import load_report
 from harness.store.writing import to_json, write_atomic
 from harness.words import count
 

@@ -141,14 +141,14 @@ def command(
         run = _run(suite, overrides, options)
     except Interrupt as interrupt:
         say(f"{interrupt}; run the same command again to go on")
-        return 128 + interrupt.number
+        return interrupt.exit_code
     except HarnessError as error:
         if as_json:
             print_error(error)
         raise
     _show(run, as_json=as_json)
     judged = _judge(run, against, as_json=as_json) if gates and run.interrupted is None else 0
-    return _exit_code(run) or judged
+    return run.exit_code or judged
 
 
 def _run(path: Path, overrides: tuple[str, ...], options: RunOptions) -> Run:
@@ -180,17 +180,12 @@ def judge(report: Report, baseline: Report | None, *, as_json: bool) -> int:
     """Judge a report by its suite's gates, print the cases and return their exit code."""
     # Most runs have no gates, and these import numpy and scipy.
     from harness.analysis.gates.of_run import judge_run  # noqa: PLC0415
+    from harness.analysis.noise import bands_of, run_variance_of  # noqa: PLC0415
     from harness.output.gates import gate_table, verdict_line  # noqa: PLC0415
-    from harness.running.calibrations import (  # noqa: PLC0415
-        bands_for,
-        run_variance_for,
-        stored_noise,
-    )
+    from harness.store.noise_file import noise_for, stored_noise  # noqa: PLC0415
 
-    reports = [report] if baseline is None else [report, baseline]
-    found, skipped = judge_run(
-        report, baseline, bands_for(reports, stored_noise()), run_variance_for(reports, stored_noise())
-    )
+    noise = noise_for([report] if baseline is None else [report, baseline], stored_noise())
+    found, skipped = judge_run(report, baseline, bands_of(noise), run_variance_of(noise))
     for sentence in skipped:
         say(sentence)
     if found is None:
@@ -199,9 +194,3 @@ def judge(report: Report, baseline: Report | None, *, as_json: bool) -> int:
         make_console(sys.stdout).print("", gate_table(found), sep="\n")
     click.echo(verdict_line(found), err=as_json)
     return found.exit_code
-
-
-def _exit_code(run: Run) -> int:
-    if run.interrupted is not None:
-        return 128 + run.interrupted
-    return 0 if all(result.status == "completed" for result in run.brief.results) else 1

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final, Literal
 
 from harness.assets.find_data import MRPC_VARIABLE
-from harness.errors import UnavailableError
+from harness.errors import ExitCode
 from harness.machine.doctor_facts import Facts, Place
 from harness.machine.redaction import redact, secrets_in
 from harness.machine.requirements import Package, install_hint
@@ -47,7 +47,7 @@ def diagnose(facts: Facts) -> tuple[Finding, ...]:
 def exit_code(findings: tuple[Finding, ...]) -> int:
     """0 if nothing would stop a run, else 69."""
     stopped = any(found.level == "problem" for found in findings)
-    return UnavailableError.exit_code if stopped else 0
+    return ExitCode.UNAVAILABLE if stopped else ExitCode.SUCCESS
 
 
 def _versions(facts: Facts) -> Iterator[Finding]:

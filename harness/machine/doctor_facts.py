@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from harness.assets.embedded import embedded_damage
 from harness.assets.find_data import MRPC_VARIABLE
 from harness.assets.hub import default_hub
-from harness.assets.intact import embedded_damage
 from harness.assets.packages import PACKAGED, packaged_damage, packaged_folder
 from harness.assets.places import hub_cache, wanted_cache_root
 from harness.data.checking import plan_data

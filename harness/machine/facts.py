@@ -1,4 +1,4 @@
-"""What a run happened on: versions, processor, devices, load and git state, by an allow-list.
+"""Describe the machine of a run: versions, processor, devices, load and memory, by an allow-list.
 
 Nothing here imports torch, so that planning and comparing can use it too. No host name, user name, path
 or variable outside the list is ever read into a report.
@@ -12,6 +12,7 @@ import os
 import platform
 import re
 import sys
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -63,7 +64,7 @@ _NVIDIA_MODULE: Final = Path("/proc/driver/nvidia/version")
 def describe_environment(
     device: Device | None = None, threads: int | None = None, *, git: Git | None = None
 ) -> Environment:
-    """Everything that can be known without importing what trains; a worker adds its device and threads."""
+    """Describe all that is known without importing torch; a worker adds its device and threads."""
     return Environment(
         python=platform.python_version(),
         system=f"{platform.system()} {platform.release()}",
@@ -181,3 +182,45 @@ def _output(*command: str) -> str | None:
     except OSError:
         return None
     return done.stdout.decode("utf-8", "replace").strip() if done.code == 0 else None
+
+
+def oom_kills(
+    vmstat: Path = Path("/proc/vmstat"),
+    own_cgroup: Path = Path("/proc/self/cgroup"),
+    cgroups: Path = Path("/sys/fs/cgroup"),
+) -> int:
+    """How many processes the kernel has killed for memory, on this machine and in this control group.
+
+    Only its growth means something. 0 where the system counts none (macOS).
+    """
+    return sum(_counters(vmstat, own_cgroup, cgroups))
+
+
+def _counters(vmstat: Path, own_cgroup: Path, cgroups: Path) -> Iterator[int]:
+    yield _counter(vmstat)
+    for line in _lines(own_cgroup):
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            yield _counter(cgroups / path.lstrip("/") / "memory.events")
+        elif "memory" in controllers.split(","):
+            yield _counter(cgroups / "memory" / path.lstrip("/") / "memory.oom_control")
+
+
+def _counter(path: Path) -> int:
+    for line in _lines(path):
+        name, _, value = line.partition(" ")
+        if name == "oom_kill" and value.isdigit():
+            return int(value)
+    return 0
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def nearly_all_memory(used_bytes: int) -> bool:
+    """Whether a process of that size had taken nine tenths of the machine's memory or more."""
+    return used_bytes >= 0.9 * psutil.virtual_memory().total

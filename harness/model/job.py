@@ -18,8 +18,8 @@ class Job(Frozen):
     """A trial and all it needs on this machine. `cache_dir` holds what trials share: tokenised arrays.
 
     `purpose` is to train it, to prove that its variant computes the plain function, or to prove that its
-    engine trains as the reference does. `concurrent` is how
-    many trials may be under way on its device at once. `allow_weights` is the suite's.
+    engine trains as the reference does. `concurrent` is how many trials may be under way on its device at
+    once. `allow_weights` is the suite's. `failures` has a sentence for each earlier attempt.
     """
 
     trial: Trial
@@ -30,10 +30,21 @@ class Job(Frozen):
     cache_dir: str
     concurrent: int = 1
     allow_weights: tuple[str, ...] = ()
+    failures: tuple[str, ...] = ()
 
     def allows_weight(self, name: str) -> bool:
         """Whether the suite accepts that the checkpoint lacks this weight, or that the model drops it."""
         return any(fnmatchcase(name, pattern) for pattern in self.allow_weights)
+
+    def completed_by(self, result: TrialResult) -> TrialResult:
+        """The result with the fields that the job determines: concurrency and earlier attempts."""
+        return result.model_copy(
+            update={
+                "concurrent": self.concurrent,
+                "attempts": len(self.failures) + 1,
+                "notes": (*result.notes, *self.failures),
+            }
+        )
 
 
 class Progress(Frozen):

@@ -402,6 +402,10 @@ class Session(Frozen):
     positions: tuple[Annotated[int, Field(ge=0)], ...]
 
 
+UNSEALED: Final = "read from a file without a digest: changes to its numbers cannot be detected"
+"""The note of a report that was read from such a file."""
+
+
 class Report(Frozen):
     """What a run found, in one self-contained file. `results` has one entry for each trial of the plan.
 

@@ -24,14 +24,13 @@ from harness.model.job import Observer, Progress
 from harness.model.results import Session, TrialResult
 from harness.model.suite import Suite
 from harness.model.trial import Trial
-from harness.running.executors import seams_of
 from harness.running.interpreter import Interpreter, find_interpreter, this_interpreter
 from harness.running.interrupts import Interrupts, listen
-from harness.running.options import DEFAULT_RUNNER, Render, Run, RunOptions, Seams
-from harness.running.private_data import refuse_secrets
-from harness.running.run import Work, absolute_reports, policy_of
+from harness.running.options import DEFAULT_RUNNER, Render, Run, RunOptions, Seams, seams_of
+from harness.running.preflight import refuse_secrets
 from harness.running.scheduler import run_queue
 from harness.running.turns import Entry, Turn, begun, in_turns, turns_along, turns_of_sides
+from harness.running.work import Work, absolute_reports, policy_of
 from harness.running.workers.environ import worker_environment
 from harness.store.plan import Plan, make_plan
 from harness.suite.matrix import expand
@@ -262,22 +261,24 @@ class _Session:
     def _run_rest(self, options: RunOptions, interrupts: Interrupts) -> None:
         for lane, opened, prepared in zip(self._lanes, self._opened, self._prepared, strict=True):
             lane.work.mark_unavailable(opened.directory, prepared)
-        desks = [
-            lane.work.desk(opened.directory, interrupts)
+        contexts = [
+            lane.work.context(opened.directory, interrupts)
             for lane, opened in zip(self._lanes, self._opened, strict=True)
         ]
         try:
             if options.parity:
-                for lane, opened, prepared, desk in zip(
-                    self._lanes, self._opened, self._prepared, desks, strict=True
+                for lane, opened, prepared, context in zip(
+                    self._lanes, self._opened, self._prepared, contexts, strict=True
                 ):
-                    lane.work.prove(opened.directory, prepared.jobs, desk)
+                    lane.work.prove(opened.directory, prepared.jobs, context)
             queue = [(at, self._prepared[at].jobs[trial.id]) for at, trial in self._left()]
-            for lane, results in zip(self._lanes, run_queue(queue, desks, policy_of(options)), strict=True):
+            for lane, results in zip(
+                self._lanes, run_queue(queue, contexts, policy_of(options)), strict=True
+            ):
                 lane.work.add(results)
         finally:
-            for desk in desks:
-                desk.executor.stop(0.0)
+            for context in contexts:
+                context.executor.stop(0.0)
 
 
 def _refuse_unlike(base: Suite, candidate: Suite, options: RunOptions) -> None:

@@ -9,15 +9,18 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Final
 
+from harness.errors import after_signal
+
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupt(KeyboardInterrupt):
-    """Raised where the run stood when it was interrupted; `number` is the signal's."""
+    """Raised at the step that was interrupted; `number` is the signal's."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"interrupted by {signal.Signals(number).name}")
         self.number = number
+        self.exit_code = after_signal(number)
 
 
 class Interrupts:

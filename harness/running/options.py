@@ -1,20 +1,22 @@
-"""How a suite is run, what a test may put in place of the machine, and what a run ends with."""
+"""How a suite is run, what a cluster or a test puts in place of this machine, and the result of a run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal
 
+from harness.errors import InvalidInputError, exit_code
 from harness.model.assets import AssetsMode
 from harness.model.results import Report
-from harness.running.executor import Executor
+from harness.running.executor import Executor, WorkerSetup
 from harness.running.interpreter import Interpreter
 from harness.running.preflight import Assets, Machine, RealAssets, this_machine
 from harness.running.resume import Rerun
-from harness.running.workers.local import GRACE_SECONDS, LocalExecutor, Place
+from harness.running.workers.local import GRACE_SECONDS, LocalExecutor
 from harness.store.reading import load_report
 
 DEFAULT_RUNNER: Final = "harness.training.run_trial:run_trial"
@@ -68,8 +70,8 @@ class Seams:
 
     assets: Callable[[AssetsMode], Assets] = RealAssets
     machine: Callable[[], Machine] = this_machine
-    executor: Callable[[Place, float], Executor] = lambda place, grace_s: LocalExecutor(
-        place, grace_s=grace_s
+    executor: Callable[[WorkerSetup, float], Executor] = lambda setup, grace_s: LocalExecutor(
+        setup, grace_s=grace_s
     )
     count: Callable[[str, int], int] = lambda _device, _threads: 1
 
@@ -86,6 +88,12 @@ class Run:
     directory: Path
     interrupted: int | None = None
 
+    @property
+    def exit_code(self) -> int:
+        """0 if every trial completed, 1 if not, 130 or 143 after an interrupt."""
+        completed = all(result.status == "completed" for result in self.brief.results)
+        return exit_code(passed=completed, interrupted=self.interrupted)
+
     @cached_property
     def report(self) -> Report:
         """The whole report, read when it is first asked for: of many trials it takes much memory.
@@ -98,3 +106,31 @@ class Run:
 
 
 Render = Callable[[Report], tuple[str, str | None]]
+
+
+@contextmanager
+def seams_of(options: RunOptions, given: Seams | None, note: Callable[[str], None]) -> Iterator[Seams]:
+    """The machine that the options name, for as long as a run needs it; `given` takes its place.
+
+    `note` is told which cluster that is.
+
+    Raises:
+        InvalidInputError: the address of the cluster is none that can be used from here, or not asked for.
+        UnavailableError: there is no such cluster, it refuses the token, or `ray` is not installed.
+    """
+    if options.executor != "ray" and options.ray_address is not None:
+        raise InvalidInputError(
+            "an address of a Ray cluster, and no trial that would run there",
+            hint="Add --executor ray, or leave out --ray-address.",
+        )
+    if given is not None or options.executor == "local":
+        yield given or Seams()
+        return
+    # Most runs need none of this.
+    from harness.machine.requirements import require_extra  # noqa: PLC0415
+    from harness.running.ray.cluster import ray_cluster  # noqa: PLC0415
+
+    require_extra("ray")
+    with ray_cluster(options.ray_address) as cluster:
+        note(cluster.describe())
+        yield Seams(machine=cluster.machine, executor=cluster.executor, count=cluster.count)

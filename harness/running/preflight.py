@@ -1,27 +1,34 @@
-"""Before the first trial: find every checkpoint, data set and device, and say what was chosen."""
+"""Before the first trial: find every checkpoint, data set and device, and refuse what cannot or must not run.
+
+Refused are lengths that a checkpoint cannot take, and suites with a secret, which every file would repeat.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
+from harness.assets.checkpoint_limits import InputLimits, input_limits
 from harness.assets.digest import checkpoint_digests, files_sha256
-from harness.assets.resolve import cache_root, find_checkpoint, find_data
+from harness.assets.find_checkpoint import find_checkpoint
+from harness.assets.find_data import find_data
+from harness.assets.places import cache_root
 from harness.data.checking import check_data
-from harness.errors import UnavailableError
+from harness.errors import InvalidInputError, UnavailableError
 from harness.machine.facts import available_devices, installed_torch
+from harness.machine.redaction import holds_secret
 from harness.model.assets import AssetsMode, ResolvedCheckpoint, ResolvedData
 from harness.model.environment import Torch
 from harness.model.job import Job
 from harness.model.results import TrialResult
-from harness.model.suite import Measure
-from harness.model.trial import Task, Trial
-from harness.running.lengths import refuse_lengths
+from harness.model.suite import Measure, Suite
+from harness.model.trial import Padding, Task, Trial
 
 Note = Callable[[str], None]
 Found = TypeVar("Found")
@@ -201,3 +208,79 @@ def _describe(found: ResolvedCheckpoint | ResolvedData) -> str:
         parts.append("synthetic")
     kind = "checkpoint" if isinstance(found, ResolvedCheckpoint) else "data"
     return f"{kind} {parts[0]}: {', '.join(parts[1:])}"
+
+
+def refuse_lengths(trials: Sequence[Trial], checkpoints: Mapping[str, ResolvedCheckpoint]) -> None:
+    """Make sure that every row of these trials fits into its checkpoint, as far as their files say.
+
+    What only the data can tell, the longest example for instance, is for the worker to refuse.
+
+    Args:
+        trials: what is about to run.
+        checkpoints: what was found for each, by trial id.
+
+    Raises:
+        InvalidInputError: naming each length with the limit it is beyond, and each tokenizer that cannot pad.
+    """
+    limits = {path: input_limits(Path(path)) for path in {found.path for found in checkpoints.values()}}
+    complaints = dict.fromkeys(
+        complaint
+        for trial in trials
+        if (found := checkpoints.get(trial.id)) is not None
+        for complaint in _complaints(trial, _name(found), limits[found.path])
+    )
+    if complaints:
+        raise InvalidInputError(
+            "\n".join(complaints),
+            hint="Change task.max_length or the padding in the suite, or choose another checkpoint.",
+        )
+
+
+def _complaints(trial: Trial, name: str, limits: InputLimits) -> Iterator[str]:
+    if not limits.pads:
+        yield f"{name}: its tokenizer has no padding token, so rows of different length make no batch"
+    if limits.longest is None:
+        return
+    if (wanted := trial.task.max_length) is not None and wanted > limits.longest:
+        yield f"task.max_length: {wanted} is more than the {limits.longest} tokens that {name} takes"
+    if (length := _static_length(trial.padding)) is not None and length > limits.longest:
+        yield f"padding {trial.padding}: {length} tokens are more than the {limits.longest} that {name} takes"
+
+
+def _static_length(padding: Padding) -> int | None:
+    if padding.length is None:
+        return None
+    multiple = padding.multiple_of or 1
+    return -(-padding.length // multiple) * multiple
+
+
+def _name(found: ResolvedCheckpoint) -> str:
+    return f"{found.requested} (stand-in {found.name})" if found.stand_in else found.requested
+
+
+def refuse_secrets(suite: Suite, secrets: Sequence[str]) -> None:
+    """Make sure that no value of the suite is a secret: it would stand in plans, results and reports.
+
+    Raises:
+        InvalidInputError: naming the key, not the value.
+    """
+    document = json.loads(suite.model_dump_json())
+    for key, text in _texts("", document):
+        if holds_secret(text, secrets):
+            raise InvalidInputError(
+                f"{key}: holds what looks like a password or token, which would be written into the report",
+                hint="Take it out; log in by `hf auth login` or HF_TOKEN, which are never written.",
+            )
+
+
+def _texts(key: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Every text in a JSON document, with the dotted key it stands under."""
+    if isinstance(value, str):
+        yield key, value
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield key or "the suite", str(name)
+            yield from _texts(f"{key}.{name}" if key else str(name), inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(key, inner)

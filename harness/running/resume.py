@@ -11,7 +11,7 @@ from harness.model.assets import ResolvedCheckpoint, ResolvedData
 from harness.model.environment import Device, Environment
 from harness.model.job import Job
 from harness.model.results import Checkpoint, Data, Status, TrialResult
-from harness.store.brief import briefly
+from harness.store.report_file import briefly
 from harness.store.run_directory import RunDirectory
 from harness.store.trial_folder import write_result
 
@@ -38,7 +38,7 @@ class Here:
 
 
 def describe_here(threads: int, jobs: int = 1, processors: tuple[str, ...] | None = None) -> Here:
-    """This machine, or a cluster of these processors, as far as known without importing what trains."""
+    """This machine, or a cluster of these processors, as far as known without importing torch."""
     # What GPUs this machine has says nothing about a cluster's.
     gpus = describe_gpus() if processors is None else {}
     return Here(describe_environment(), threads, gpus, jobs, processors)

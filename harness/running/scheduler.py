@@ -1,10 +1,13 @@
-"""Which trial runs when: in the plan's order, so many at once on each device, and what follows a failure."""
+"""Decide which trial runs when: in the plan's order, N at once on each device, and what follows a failure.
+
+After N equal errors of one axis value its remaining trials can be skipped.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -13,9 +16,9 @@ from harness.errors import InvalidInputError
 from harness.model.job import Job, Observer
 from harness.model.results import TrialResult
 from harness.model.trial import Trial
-from harness.running.executor import Ended, Executor
-from harness.running.same_error import SameError
-from harness.store.brief import Shape, as_it_is
+from harness.running.executor import Executor
+from harness.running.workers.judging import Ended
+from harness.store.report_file import Shape, as_it_is
 
 POLL_SECONDS: Final = 0.1
 _LONGEST_ATTEMPT_NOTE: Final = 200
@@ -42,12 +45,12 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class RunContext:
     """Whom the scheduler works with.
 
-    `folder_of` gives a trial's folder by its id, `keep` stores a result that the executor did not and returns
-    it, `interrupted` says that no more may be started, `shape` is what is remembered of a result, and `count`
-    how many such devices there are, each for trials of its own.
+    `folder_of` gives a trial's folder by its id. `keep` stores and returns the result of a trial that was not
+    submitted. `interrupted` tells that no more may be started, `shape` what is remembered of a result, and
+    `count` how many such devices there are, each for separate trials.
     """
 
     executor: Executor
@@ -60,32 +63,32 @@ class Desk:
     count: Callable[[str], int] = only_one
 
 
-def run_jobs(jobs: Sequence[Job], desk: Desk, policy: Policy) -> dict[str, TrialResult]:
+def run_jobs(jobs: Sequence[Job], context: RunContext, policy: Policy) -> dict[str, TrialResult]:
     """Run the jobs, and return a result for each that was started, by trial id.
 
     What runs when this raises is stopped first; the executor itself is for its maker to stop.
     """
-    (results,) = run_queue([(0, job) for job in jobs], [desk], policy)
+    (results,) = run_queue([(0, job) for job in jobs], [context], policy)
     return results
 
 
 def run_queue(
-    queue: Sequence[tuple[int, Job]], desks: Sequence[Desk], policy: Policy
+    queue: Sequence[tuple[int, Job]], contexts: Sequence[RunContext], policy: Policy
 ) -> tuple[dict[str, TrialResult], ...]:
-    """Run jobs of several desks in one order, and return the results of each desk as `run_jobs` does.
+    """Run jobs of several contexts in one order, and return the results of each context as `run_jobs` does.
 
     Args:
-        queue: the position of a desk and a job for it; on each device they start in this order.
-        desks: each with its own executor and folders; two may have trials with the same id.
+        queue: the position of a context and a job for it; on each device they start in this order.
+        contexts: each with its own executor and folders; two may have trials with the same id.
         policy: what holds for all of them together.
     """
-    schedule = _Schedule(queue, desks, policy)
+    schedule = _Schedule(queue, contexts, policy)
     try:
         schedule.run()
     except BaseException:
         # After an error or a second interrupt nothing is waited for.
-        for desk in desks:
-            desk.executor.stop(0.0)
+        for context in contexts:
+            context.executor.stop(0.0)
         raise
     return schedule.results
 
@@ -93,11 +96,13 @@ def run_queue(
 class _Schedule:
     """The queues of the devices and what has become of the trials so far.
 
-    Trials are known by the position of their desk and their id.
+    Trials are known by the position of their context and their id.
     """
 
-    def __init__(self, queue: Sequence[tuple[int, Job]], desks: Sequence[Desk], policy: Policy) -> None:
-        self._desks = desks
+    def __init__(
+        self, queue: Sequence[tuple[int, Job]], contexts: Sequence[RunContext], policy: Policy
+    ) -> None:
+        self._contexts = contexts
         self._policy = policy
         self._queues: dict[str, deque[tuple[int, Job]]] = {}
         self._places: dict[str, int] = {}
@@ -105,17 +110,16 @@ class _Schedule:
             device = job.trial.device
             self._queues.setdefault(device, deque()).append((at, job))
             if device not in self._places:
-                self._places[device] = policy.jobs * desks[at].count(device)
+                self._places[device] = policy.jobs * contexts[at].count(device)
         self._running: dict[tuple[int, str], Job] = {}
-        self._failures: dict[tuple[int, str], list[str]] = {}
         self._errors = [
             SameError((job.trial for of, job in queue if of == at), policy.same_error)
             if policy.same_error
             else None
-            for at in range(len(desks))
+            for at in range(len(contexts))
         ]
         self._ending = False
-        self.results: tuple[dict[str, TrialResult], ...] = tuple({} for _ in desks)
+        self.results: tuple[dict[str, TrialResult], ...] = tuple({} for _ in contexts)
 
     def run(self) -> None:
         """Run until everything has a result, or no more may be started."""
@@ -124,12 +128,12 @@ class _Schedule:
             if not self._running:
                 return
             self._poll()
-        for at, desk in enumerate(self._desks):
-            for result in desk.executor.stop(desk.grace_s):
+        for at, context in enumerate(self._contexts):
+            for result in context.executor.stop(context.grace_s):
                 self._finish(at, result)
 
     def _must_stop(self) -> bool:
-        return self._ending or any(desk.interrupted() for desk in self._desks)
+        return self._ending or any(context.interrupted() for context in self._contexts)
 
     def _start_what_can(self) -> None:
         for device, queue in self._queues.items():
@@ -137,64 +141,57 @@ class _Schedule:
                 self._start(*following)
 
     def _start(self, at: int, job: Job) -> None:
-        desk = self._desks[at]
+        context = self._contexts[at]
         try:
-            folder = desk.folder_of(job.trial.id)
+            folder = context.folder_of(job.trial.id)
         except InvalidInputError as error:
             # Something else has taken its folder's place: the other trials have theirs.
             self._finish(at, not_run(job.trial, str(error)).model_copy(update={"status": "failed"}))
             return
         self._places[job.trial.device] -= 1
         self._running[at, job.trial.id] = job
-        desk.observer.started(job.trial)
-        desk.executor.submit(job, folder)
+        context.observer.started(job.trial)
+        context.executor.submit(job, folder)
 
     def _next(self, queue: deque[tuple[int, Job]]) -> tuple[int, Job] | None:
-        """The next job that is worth running, with its desk; those before it get their rows here."""
+        """The next job that is worth running, with its context; those before it get their rows here."""
         while queue:
             at, job = queue.popleft()
             errors = self._errors[at]
-            reason = errors.hopeless(job.trial) if errors is not None else None
+            reason = errors.skip_reason(job.trial) if errors is not None else None
             if reason is None:
                 return at, job
             spared = not_run(job.trial, reason).model_copy(update={"status": "failed"})
-            self._finish(at, self._desks[at].keep(spared))
+            self._finish(at, self._contexts[at].keep(spared))
         return None
 
     def _poll(self) -> None:
         busy = sorted({at for at, _ in self._running})
         for at in busy:
-            for event in self._desks[at].executor.poll(POLL_SECONDS / len(busy)):
+            for event in self._contexts[at].executor.poll(POLL_SECONDS / len(busy)):
                 if isinstance(event, Ended):
                     self._ended(at, event)
                 else:
-                    self._desks[at].observer.progressed(event.trial, event.progress)
+                    self._contexts[at].observer.progressed(event.trial, event.progress)
 
     def _ended(self, at: int, ended: Ended) -> None:
         trial = ended.result.trial
         job = self._running.pop((at, trial.id))
         self._places[trial.device] += 1
-        failures = self._failures.setdefault((at, trial.id), [])
-        if ended.may_retry and len(failures) < self._policy.retries and not self._must_stop():
-            failures.append(_describe_attempt(len(failures) + 1, ended.result))
-            self._desks[at].observer.note(f"{failures[-1]}; trying again")
-            self._queues[trial.device].appendleft((at, job))
+        if ended.may_retry and len(job.failures) < self._policy.retries and not self._must_stop():
+            failure = _describe_attempt(len(job.failures) + 1, ended.result)
+            self._contexts[at].observer.note(f"{failure}; trying again")
+            again = job.model_copy(update={"failures": (*job.failures, failure)})
+            self._queues[trial.device].appendleft((at, again))
             return
         self._finish(at, ended.result)
 
     def _finish(self, at: int, result: TrialResult) -> None:
-        desk, errors = self._desks[at], self._errors[at]
-        failures = self._failures.pop((at, result.trial.id), [])
-        if failures:
-            result = result.model_copy(
-                update={"attempts": len(failures) + 1, "notes": (*result.notes, *failures)}
-            )
-            if result.status != "interrupted":
-                result = desk.keep(result)
-        self.results[at][result.trial.id] = desk.shape(result)
+        context, errors = self._contexts[at], self._errors[at]
+        self.results[at][result.trial.id] = context.shape(result)
         if errors is not None:
             errors.add(result)
-        desk.observer.finished(result)
+        context.observer.finished(result)
         if self._policy.fail_fast and result.status != "completed":
             self._ending = True
 
@@ -209,3 +206,60 @@ def not_run(trial: Trial, reason: str) -> TrialResult:
     return TrialResult(
         trial=trial, status="pending", phase="start", reason=reason, started=datetime.now(UTC), duration_s=0.0
     )
+
+
+AXES = (
+    *("checkpoint", "padding", "device", "precision", "engine", "attention", "token_type_ids"),
+    *("last_layer", "cuda_graphs"),
+)
+_COMPARED_CHARACTERS = 120
+
+
+@dataclass(slots=True)
+class _Seen:
+    """How the trials with one value of an axis ended: the error of all of them, or None, and how many."""
+
+    error: str | None
+    count: int = 0
+
+
+@dataclass(slots=True)
+class SameError:
+    """Counts errors by axis value, for the axes that have several values in the plan.
+
+    A value is skipped once `limit` trials with it have ended, all of them with the same error.
+    """
+
+    trials: Iterable[Trial]
+    limit: int
+    _axes: tuple[str, ...] = ()
+    _seen: dict[tuple[str, str], _Seen] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        trials = tuple(self.trials)
+        self._axes = tuple(axis for axis in AXES if len({str(getattr(one, axis)) for one in trials}) > 1)
+
+    def add(self, result: TrialResult) -> None:
+        """Count a trial that has ended."""
+        error = _error(result)
+        for place in self._places(result.trial):
+            seen = self._seen.setdefault(place, _Seen(error))
+            seen.error = error if seen.error == error else None
+            seen.count += 1
+
+    def skip_reason(self, trial: Trial) -> str | None:
+        """Why the trial need not be run, or None."""
+        for axis, value in self._places(trial):
+            seen = self._seen.get((axis, value))
+            if seen is not None and seen.error is not None and seen.count >= self.limit:
+                return f"not run: all {seen.count} trials with {axis} {value} ended with {seen.error}"
+        return None
+
+    def _places(self, trial: Trial) -> Iterator[tuple[str, str]]:
+        return ((axis, str(getattr(trial, axis))) for axis in self._axes)
+
+
+def _error(result: TrialResult) -> str | None:
+    if result.status == "completed":
+        return None
+    return f"{result.status} in {result.phase}: {(result.reason or '')[:_COMPARED_CHARACTERS]}"

@@ -13,13 +13,12 @@ from pydantic import ValidationError
 from harness.errors import InvalidInputError
 from harness.foreign import ForeignFileError, read_regular
 from harness.model.frozen import Frozen
-from harness.model.results import SCHEMA_VERSION, Report
+from harness.model.results import SCHEMA_VERSION, UNSEALED, Report
 from harness.store.writing import NO_DIGEST, digest_of, storage_error, unsealed_json
 
 M = TypeVar("M", bound=Frozen)
 
 ERRORS_SHOWN: Final = 5
-UNSEALED: Final = "read from a file without a digest: changes to its numbers cannot be detected"
 # 10,000 trials of MRPC take 0.4 GB; a report is held in memory as a whole.
 LARGEST_REPORT_BYTES: Final = 2**31
 _DIGEST: Final = re.compile(rb'"digest": "(sha256:[0-9a-f]{64})"')

@@ -13,7 +13,6 @@ from typing import Final
 from harness.assets.places import Note
 from harness.errors import InvalidInputError, StorageError
 from harness.model.results import Report, TrialResult
-from harness.store.brief import Shape, as_it_is
 from harness.store.finishing import FINISHED, is_finished, write_ending
 from harness.store.folders import (
     is_real_folder,
@@ -27,7 +26,7 @@ from harness.store.folders import (
 from harness.store.locking import hold_lock
 from harness.store.plan import Plan, make_plan
 from harness.store.reading import NewerSchemaError, parse_strict, read_bytes
-from harness.store.report_file import report_file
+from harness.store.report_file import Shape, as_it_is, report_file
 from harness.store.trial_folder import TRIAL_ID, read_result, write_result
 from harness.store.writing import OS_FILES, TEMPORARY_NAME, Files, to_json, write_atomic
 

@@ -1,19 +1,40 @@
-"""A trial's folder and its `result.json`, the only proof that the trial has ended."""
+"""A trial's folder: `job.json`, `progress.jsonl` and `log` of its worker, and last `result.json`.
+
+`result.json` is written once in an attempt, by the worker, or by the parent where the worker left none. It is
+the only proof that the trial has ended.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Final
 
 from pydantic import Field
 
-from harness.errors import InvalidInputError
+from harness.errors import HarnessError, InvalidInputError
+from harness.foreign import last_lines, read_regular
 from harness.model.frozen import Frozen
+from harness.model.job import Job
 from harness.model.results import TrialResult
 from harness.store.folders import is_real_folder, make_real_folder
 from harness.store.reading import parse_strict, read_bytes
-from harness.store.writing import OS_FILES, Files, canonical_json, digest_of, to_json, write_atomic
+from harness.store.writing import (
+    OS_FILES,
+    Files,
+    canonical_json,
+    digest_of,
+    storage_error,
+    to_json,
+    write_atomic,
+)
+
+JOB: Final = "job.json"
+PROGRESS: Final = "progress.jsonl"
+LOG: Final = "log"
+RESULT: Final = "result.json"
+_LARGEST_JOB_BYTES: Final = 2**24
 
 TRIAL_ID: Final = re.compile(r"[0-9a-f]{16}")
 # Three epochs of MNLI, 150,000 steps and 10,000 predictions, take 8 MB.
@@ -21,10 +42,52 @@ LARGEST_RESULT_BYTES: Final = 2**28
 
 
 class SealedResult(Frozen):
-    """What `result.json` holds: a result and the SHA-256 of its canonical bytes."""
+    """The content of `result.json`: a result and the SHA-256 of its canonical bytes."""
 
     digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
     result: TrialResult
+
+
+def clear_folder(folder: Path) -> None:
+    """Remove the files of an earlier attempt.
+
+    Raises:
+        OSError: The operating system refused a step, or a folder has the name of a file.
+    """
+    for name in (RESULT, PROGRESS, LOG, JOB):
+        (folder / name).unlink(missing_ok=True)
+
+
+def prepare_folder(folder: Path, job: Job) -> str | None:
+    """Remove the files of an earlier attempt and write the job; return why that is impossible, or None.
+
+    The job is not synchronised: it is a message to the worker that is about to read it, and means nothing
+    later.
+
+    Raises:
+        StorageError: The operating system refused a step, as it will for the next trial.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        clear_folder(folder)
+        with os.fdopen(os.open(folder / JOB, flags, 0o666), "wb") as file:
+            file.write(to_json(job))
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, FileExistsError) as error:
+        # Somebody works in this folder: no fault of the disk's.
+        return f"its folder cannot be prepared: {error.strerror}: {error.filename}"
+    except OSError as error:
+        raise storage_error(error, f"cannot write {folder / JOB}") from error
+    return None
+
+
+def read_job(folder: Path) -> Job:
+    """Return the job in the folder.
+
+    Raises:
+        OSError: There is none, or something that is no regular file of the size of a job.
+        ValueError: It is no job.
+    """
+    return Job.model_validate_json(read_regular(folder / JOB, limit=_LARGEST_JOB_BYTES, follow=False))
 
 
 def write_result(folder: Path, result: TrialResult, *, files: Files = OS_FILES) -> None:
@@ -35,9 +98,9 @@ def write_result(folder: Path, result: TrialResult, *, files: Files = OS_FILES) 
         StorageError: The operating system refused a step; the folder then holds no torn file.
     """
     _check_folder(folder)
-    _check_place(result, folder / "result.json")
+    _check_place(result, folder / RESULT)
     sealed = SealedResult(digest=digest_of(canonical_json(result)), result=result)
-    write_atomic(folder / "result.json", to_json(sealed), files=files)
+    write_atomic(folder / RESULT, to_json(sealed), files=files)
 
 
 def keep_result(folder: Path, result: TrialResult, *, files: Files = OS_FILES) -> TrialResult:
@@ -59,14 +122,16 @@ def keep_result(folder: Path, result: TrialResult, *, files: Files = OS_FILES) -
 
 
 def read_result(folder: Path) -> TrialResult:
-    """The result in the trial's folder.
+    """Return the result in the trial's folder; one that did not complete comes with the end of the log.
+
+    A worker cannot write that end: its last lines reach the log after its result.
 
     Raises:
         InvalidInputError: There is none, or it is torn, changed, foreign, or another trial's.
         StorageError: The operating system refused to read it.
     """
     _check_folder(folder)
-    path = folder / "result.json"
+    path = folder / RESULT
     sealed = parse_strict(read_bytes(path, follow=False, limit=LARGEST_RESULT_BYTES), SealedResult, path)
     if sealed.digest != digest_of(canonical_json(sealed.result)):
         raise InvalidInputError(
@@ -74,7 +139,21 @@ def read_result(folder: Path) -> TrialResult:
             hint="It does not count as done; the trial will run again.",
         )
     _check_place(sealed.result, path)
-    return sealed.result
+    if sealed.result.status == "completed" or sealed.result.log_tail:
+        return sealed.result
+    return sealed.result.model_copy(update={"log_tail": last_lines(folder / LOG)})
+
+
+def result_left(folder: Path) -> TrialResult | str:
+    """Return the result in the folder, or a sentence on why there is none that counts."""
+    if not is_real_folder(folder):
+        return "its folder was removed or replaced while it ran"
+    if not (folder / RESULT).exists():
+        return "it left no result"
+    try:
+        return read_result(folder)
+    except HarnessError as error:
+        return f"its result cannot be read: {error.message}"
 
 
 def _check_folder(folder: Path) -> None:

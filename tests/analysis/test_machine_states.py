@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from harness.analysis.stats.components import ALPHA
-from harness.analysis.stats.machine_states import MachineState, add_state, between_run_band, run_variance
+from harness.analysis.stats.machine_states import add_state, between_run_band, run_variance
 from harness.analysis.stats.ratios import Separate, compare_trials
+from harness.model.calibration import MachineState
 
 Floats = NDArray[np.float64]
 Noise = Callable[[np.random.Generator, tuple[int, ...]], Floats]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import combinations, count
 from pathlib import Path
 from typing import Any
@@ -12,19 +12,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.analysis.noise import Noise, accumulated, band, calibrate, noise_of, suite_of
+from harness.analysis.noise import accumulated, band, bands_of, calibrate, noise_of, run_variance_of, suite_of
 from harness.analysis.stats.machine_states import run_variance
+from harness.analysis.stats.ratios import RunVariance
 from harness.errors import InvalidInputError
+from harness.model.calibration import Noise
 from harness.model.results import Report
 from harness.model.suite import Suite
 from harness.model.trial import Padding, Train
-from harness.running.calibrations import (
-    bands_for,
+from harness.store.noise_file import (
     clear_noise,
     noise_file,
     noise_files,
+    noise_for,
     read_noise,
-    run_variance_for,
     write_noise,
 )
 from harness.store.writing import to_json
@@ -32,6 +33,14 @@ from harness.suite.matrix import expand
 from tests.factories import make_environment, make_noise, make_report, make_result, make_suite, make_trial
 
 SPEED = "train_samples_per_second"
+
+
+def bands_at(reports: list[Report], folder: Path) -> Mapping[str, float]:
+    return bands_of(noise_for(reports, folder))
+
+
+def run_variance_at(reports: list[Report], folder: Path) -> Mapping[str, RunVariance]:
+    return run_variance_of(noise_for(reports, folder))
 
 
 def run_at(*speeds: float) -> list[Report]:
@@ -113,27 +122,27 @@ def test_one_run_cannot_differ() -> None:
 
 def test_the_bands_are_used_where_all_trials_ran_on_that_machine(tmp_path: Path) -> None:
     noise = noise_of(run_at(25.0, 26.0))
-    assert bands_for(run_at(25.0), tmp_path / "noise") == {}
+    assert bands_at(run_at(25.0), tmp_path / "noise") == {}
     file = write_noise(tmp_path / "noise", noise)
     assert file == noise_file(tmp_path / "noise", noise.fingerprint)
     assert read_noise(file) == noise
-    assert bands_for(run_at(25.0, 30.0), tmp_path / "noise") == noise.bands
+    assert bands_at(run_at(25.0, 30.0), tmp_path / "noise") == noise.bands
     elsewhere = make_report([make_result(environment=make_environment(threads=9))])
-    assert bands_for([*run_at(25.0), elsewhere], tmp_path / "noise") == {}
-    assert bands_for([make_report([])], tmp_path / "noise") == {}
+    assert bands_at([*run_at(25.0), elsewhere], tmp_path / "noise") == {}
+    assert bands_at([make_report([])], tmp_path / "noise") == {}
 
 
 def test_from_two_states_on_the_variance_between_runs_is_known(tmp_path: Path) -> None:
     write_noise(tmp_path, make_noise([25.0, 26.0]))
-    assert run_variance_for(run_at(25.0), tmp_path) == {}
+    assert run_variance_at(run_at(25.0), tmp_path) == {}
     both = make_noise([25.0, 26.0], [30.0, 31.0])
     read = read_noise(write_noise(tmp_path, both))
     assert (read, read.repeats) == (both, 4)
-    found = run_variance_for(run_at(25.0), tmp_path)
+    found = run_variance_at(run_at(25.0), tmp_path)
     assert found.keys() == both.bands.keys()
     assert found[SPEED] == run_variance([state.values[SPEED] for state in both.states])
     elsewhere = make_report([make_result(environment=make_environment(threads=9))])
-    assert run_variance_for([elsewhere], tmp_path) == {}
+    assert run_variance_at([elsewhere], tmp_path) == {}
 
 
 def test_a_state_that_is_added_again_is_counted_once(tmp_path: Path) -> None:
@@ -143,7 +152,7 @@ def test_a_state_that_is_added_again_is_counted_once(tmp_path: Path) -> None:
     assert read_noise(write_noise(tmp_path, again)) == again
 
 
-def bands_of(document: dict[str, Any], band: float) -> None:
+def edit_bands(document: dict[str, Any], band: float) -> None:
     document["noise"]["bands"][SPEED] = band
 
 
@@ -157,7 +166,7 @@ def unseal(document: dict[str, Any], _: float) -> None:
     document.update(noise)
 
 
-@pytest.mark.parametrize("edit", [bands_of, edit_digest, unseal])
+@pytest.mark.parametrize("edit", [edit_bands, edit_digest, unseal])
 def test_an_edited_calibration_is_refused_with_its_file_and_the_command(
     tmp_path: Path, edit: Callable[[dict[str, Any], float], None]
 ) -> None:
@@ -166,7 +175,7 @@ def test_an_edited_calibration_is_refused_with_its_file_and_the_command(
     edit(document, 0.5)
     file.write_text(json.dumps(document))
     with pytest.raises(InvalidInputError) as caught:
-        bands_for(run_at(25.0), tmp_path)
+        bands_at(run_at(25.0), tmp_path)
     assert caught.value.message.startswith(f"{file}: ")
     assert "harness calibrate SUITE" in str(caught.value.hint)
 
@@ -175,7 +184,7 @@ def test_a_torn_calibration_is_refused(tmp_path: Path) -> None:
     file = write_noise(tmp_path, noise_of(run_at(25.0, 26.0)))
     file.write_bytes(file.read_bytes()[:-9])
     with pytest.raises(InvalidInputError, match="not valid JSON") as caught:
-        bands_for(run_at(25.0), tmp_path)
+        bands_at(run_at(25.0), tmp_path)
     assert "harness calibrate --clear" in str(caught.value.hint)
 
 
@@ -197,7 +206,7 @@ def test_a_sealed_calibration_must_follow_from_its_values(
     forged = write_noise(tmp_path, noise.model_copy(update=change))
     forged.replace(noise_file(tmp_path, noise.fingerprint))
     with pytest.raises(InvalidInputError, match=says):
-        bands_for(run_at(25.0), tmp_path)
+        bands_at(run_at(25.0), tmp_path)
 
 
 def test_calibrations_are_listed_and_removed_damaged_ones_too(tmp_path: Path) -> None:

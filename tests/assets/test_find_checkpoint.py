@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.assets.resolve import find_checkpoint, peek_checkpoint
+from harness.assets.find_checkpoint import find_checkpoint, peek_checkpoint
 from harness.errors import InvalidInputError, UnavailableError
 from harness.model.assets import AssetsMode, ResolvedCheckpoint
 from tests.assets.hub_layout import CHECKPOINT, COMMIT, OTHER_COMMIT, WEIGHTS, FakeHub, cache_repo

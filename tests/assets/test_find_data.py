@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.assets.find_data import local_data, source_of
-from harness.assets.resolve import find_data
+from harness.assets.find_data import find_data, local_data, source_of
 from harness.errors import InvalidInputError, UnavailableError
 from harness.model.assets import AssetsMode, ResolvedData
 from harness.model.trial import Task

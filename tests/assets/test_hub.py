@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
+from harness.assets.find_checkpoint import find_checkpoint
+from harness.assets.find_data import find_data
 from harness.assets.hub import default_hub
-from harness.assets.resolve import find_checkpoint, find_data
 from harness.errors import UnavailableError
 from harness.model.trial import Task
 from tests.assets.hub_layout import CHECKPOINT, COMMIT, FakeHub
@@ -66,6 +68,13 @@ def test_a_repository_without_safetensors_is_refused_before_anything_is_download
     with pytest.raises(UnavailableError, match="no safetensors"):
         find_checkpoint("owner/old", None, "auto", note=quiet)
     assert not any("resolve" in path for path in fake_hub.asked)
+
+
+def test_without_the_hubs_library_the_extra_that_has_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(UnavailableError, match="huggingface-hub") as error:
+        find_checkpoint("owner/one", None, "auto", note=quiet)
+    assert "extra `train`" in (error.value.hint or "")
 
 
 def test_an_unreachable_hub_is_asked_once() -> None:

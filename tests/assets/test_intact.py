@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.assets.intact import SUMS, embedded_damage, write_sums
+from harness.assets.embedded import SUMS, embedded_damage, write_sums
 
 
 def test_the_sums_in_the_package_are_those_of_its_files() -> None:
-    assert embedded_damage() is None, "after a change of the embedded files: python -m harness.assets.intact"
+    assert embedded_damage() is None, (
+        "after a change of the embedded files: python -m harness.assets.embedded"
+    )
 
 
 @pytest.fixture

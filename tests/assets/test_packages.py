@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.assets import packages
+from harness.assets.find_checkpoint import find_checkpoint, peek_checkpoint
 from harness.assets.packages import (
     PACKAGED,
     Download,
@@ -16,7 +17,6 @@ from harness.assets.packages import (
     packaged_damage,
     packaged_folder,
 )
-from harness.assets.resolve import find_checkpoint, peek_checkpoint
 from harness.errors import InvalidInputError, UnavailableError
 from harness.model.assets import AssetsMode
 from tests.assets.hub_layout import WEIGHTS

@@ -14,7 +14,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from transformers import DataCollatorWithPadding
 
 from harness.assets.embedded import checkpoint_folder
-from harness.assets.resolve import find_data
+from harness.assets.find_data import find_data
 from harness.model.trial import Padding, PaddingStrategy, Task
 from harness.training.batching import Batch, plan_epoch
 from harness.training.data import load_corpus

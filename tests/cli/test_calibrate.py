@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.running.calibrations import read_noise
+from harness.store.noise_file import read_noise
 from tests.running.fakes import RUNNERS, environ, write_suite
 
 

@@ -20,7 +20,7 @@ from harness.cli import main
 from harness.cli.run import judge
 from harness.model.environment import Cpu
 from harness.model.results import Report
-from harness.running.calibrations import write_noise
+from harness.store.noise_file import write_noise
 from harness.store.writing import to_json
 from harness.suite.gate_files import parse_gate
 from tests.factories import (

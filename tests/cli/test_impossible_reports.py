@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from harness.cli import main
-from harness.store.reading import UNSEALED, load_report
+from harness.model.results import UNSEALED
+from harness.store.reading import load_report
 from harness.store.writing import to_json
 from tests.factories import make_report, make_result, make_trial
 from tests.store.forging import get, put, sealed

@@ -11,13 +11,12 @@ from pathlib import Path
 from harness.machine.facts import installed_torch
 from harness.model.job import Job, RunTrial
 from harness.model.results import TrialResult
-from harness.running.executor import Ended, Event
+from harness.running.executor import Event
 from harness.running.options import Seams
 from harness.running.preflight import Machine
-from harness.running.workers.judging import Ending, judge
-from harness.running.workers.trial_files import prepare_folder, result_left
+from harness.running.workers.judging import Attempt, Ended, exit_cause, judge, own_result
 from harness.running.workers.worker import work
-from harness.store.trial_folder import keep_result
+from harness.store.trial_folder import keep_result, prepare_folder, result_left
 
 
 class InProcess:
@@ -38,16 +37,13 @@ class InProcess:
                 work(folder, self._runner, str)
             except Exception as error:  # as in a worker, whose exit code is all that is left of it
                 code = getattr(error, "exit_code", 70)
-        judgement = judge(
-            job,
-            result_left(folder),
-            Ending(code=code, refused=refused),
-            phase="start",
-            started=started,
-            duration_s=0.0,
-        )
-        result = judgement.result
-        self._ended.append(Ended(result if code == 0 else keep_result(folder, result)))
+        attempt, left = Attempt(job, folder, since=0.0, started=started), result_left(folder)
+        if (own := own_result(attempt, left)) is not None:
+            self._ended.append(Ended(own))
+            return
+        status, reason = exit_cause(code << 8, memory_ran_out=False)
+        ended = judge(attempt, status, refused or reason, left, duration_s=0.0, started=refused is None)
+        self._ended.append(Ended(keep_result(folder, ended.result)))
 
     def poll(self, timeout_s: float) -> Sequence[Event]:
         ended, self._ended = self._ended, []
@@ -62,5 +58,5 @@ def in_process(runner: RunTrial, handed_over: Callable[[Path], None] = lambda _f
     torch = installed_torch()
     return Seams(
         machine=lambda: Machine(("cpu",), torch),
-        executor=lambda _place, _grace_s: InProcess(runner, handed_over),
+        executor=lambda _setup, _grace_s: InProcess(runner, handed_over),
     )

@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.assets.embedded import EMBEDDED_FILES, checkpoint_folder
-from harness.assets.intact import SUMS, embedded_damage
+from harness.assets.embedded import EMBEDDED_FILES, SUMS, checkpoint_folder, embedded_damage
 from harness.training.data import Corpus, Split
 from tests.factories import STARTED
 from tests.flips.damage import Outcome, damage_each

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InvalidInputError
-from harness.running.calibrations import read_noise, write_noise
 from harness.store.finishing import is_finished
+from harness.store.noise_file import read_noise, write_noise
 from harness.store.reading import load_report
 from harness.store.run_directory import RunDirectory, create_run, open_run
 from harness.store.trial_folder import read_result, write_result

@@ -10,10 +10,11 @@ from typing import Final
 
 import pytest
 
-from harness.analysis.noise import Noise, band
+from harness.analysis.noise import band
 from harness.assets.places import wanted_cache_root
+from harness.model.calibration import Noise
 from harness.model.suite import Gate
-from harness.running.calibrations import write_noise
+from harness.store.noise_file import write_noise
 from harness.store.writing import to_json
 from tests.factories import STARTED, make_report, make_suite, make_trial
 from tests.flips.command_line import Said, harness

@@ -14,7 +14,7 @@ from harness.api import RunOptions, run_suite
 from harness.errors import HarnessError
 from harness.model.results import Report
 from harness.model.suite import Suite
-from harness.running.workers.trial_files import JOB
+from harness.store.trial_folder import JOB
 from tests.flips.damage import Outcome, damage_each, draw_damage
 from tests.flips.in_process import in_process
 from tests.running import runners

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.running.workers.channel import ParentPipe
 from harness.running.workers.fork_server import ForkServer
 from tests.running.runners import good
 
@@ -24,17 +25,17 @@ def pipes() -> Iterator[list[tuple[int, int]]]:
 
 
 def test_a_pipe_closed_by_an_event_of_the_same_round_is_not_read(pipes: list[tuple[int, int]]) -> None:
-    server = ForkServer(good, events=-1, temporary=Path())
+    server = ForkServer(good, ParentPipe(pipes[0][1]), temporary=Path())
     heard: list[int] = []
 
-    def bury(own: int, other: int) -> None:
+    def reap(own: int, other: int) -> None:
         heard.append(own)
         server._selector.unregister(other)
         os.close(other)
 
     (one, write_one), (other, write_other) = pipes
-    server._watch(one, lambda: bury(one, other))
-    server._watch(other, lambda: bury(other, one))
+    server._watch(one, lambda: reap(one, other))
+    server._watch(other, lambda: reap(other, one))
     os.write(write_one, b"x")
     os.write(write_other, b"x")
     server._attend()
@@ -44,11 +45,11 @@ def test_a_pipe_closed_by_an_event_of_the_same_round_is_not_read(pipes: list[tup
 def test_a_pipe_that_took_its_number_in_the_same_round_is_not_read_for_it(
     pipes: list[tuple[int, int]],
 ) -> None:
-    server = ForkServer(good, events=-1, temporary=Path())
+    server = ForkServer(good, ParentPipe(pipes[0][1]), temporary=Path())
     heard: list[str] = []
 
     def replace(own: int, other: int) -> None:
-        heard.append("worker buried")
+        heard.append("worker reaped")
         server._selector.unregister(other)
         os.dup2(own, other)
         server._watch(other, lambda: heard.append("read too early"))
@@ -59,4 +60,4 @@ def test_a_pipe_that_took_its_number_in_the_same_round_is_not_read_for_it(
     os.write(write_one, b"x")
     os.write(write_other, b"x")
     server._attend()
-    assert heard == ["worker buried"]
+    assert heard == ["worker reaped"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.machine.installation import install_command, own_origin
+from harness.machine.requirements import install_command, own_origin
 
 PIP = f"{shlex.quote(sys.executable)} -m pip install"
 NEEDS = ("torch>=2.10", "ray[default]>=2.60")

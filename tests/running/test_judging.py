@@ -1,55 +1,93 @@
-"""What is said of a trial, from what its worker left and how its process ended."""
+"""How a trial ended, from what its worker left and how its process ended."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from harness.model.results import TrialResult
-from harness.running.limits import Limits, overrun
-from harness.running.workers.judging import Ending, judge
+from harness.model.results import Status, TrialResult
+from harness.running.workers.judging import Attempt, Ended, exit_cause, judge, own_result
+from harness.running.workers.supervision import Limits, overrun
 from tests.factories import STARTED, make_result, make_trial
 from tests.running.test_scheduler import job_of
 
+NOTHING = "it left no result"
 
-def said(ending: Ending, left: TrialResult | str = "it left no result") -> tuple[str, str, bool]:
-    judgement = judge(job_of(make_trial()), left, ending, phase="train", started=STARTED, duration_s=1.0)
-    return judgement.result.status, judgement.result.reason or "", judgement.may_retry
+
+def an_attempt(**changes: Any) -> Attempt:
+    job = job_of(make_trial()).model_copy(update=changes)
+    return Attempt(job, Path("/x"), since=0.0, phase="train", started=STARTED)
+
+
+def judged(status: Status, reason: str, left: TrialResult | str = NOTHING, **known: Any) -> Ended:
+    return judge(an_attempt(), status, reason, left, duration_s=1.0, **known)
 
 
 @pytest.mark.parametrize(
-    ("ending", "status", "words", "may_retry"),
+    ("wait_status", "memory_ran_out", "status", "words", "may_retry"),
     [
-        (Ending(code=0), "failed", "exit code 0: it left no result", False),
-        (Ending(code=3), "failed", "exit code 3", False),
-        (Ending(code=74), "killed", "could not write", True),
-        (Ending(signal=11), "killed", "SIGSEGV", True),
-        (Ending(signal=9), "killed", "SIGKILL", True),
-        (Ending(signal=9, memory_ran_out=True), "oom", "batch size 8", True),
-        (Ending(signal=15, memory_ran_out=True), "killed", "SIGTERM", True),
-        (Ending(signal=15, overrun="took longer than 5"), "timeout", "took longer", True),
-        (Ending(signal=9, overrun="took longer than 5", memory_ran_out=True), "timeout", "took", True),
-        (Ending(lost="the fork server ended"), "killed", "fork server", True),
-        (Ending(refused="no processes left"), "failed", "no processes left", True),
-        (Ending(signal=9, interrupted=True), "interrupted", "the run was interrupted", False),
-        (Ending(signal=200), "killed", "signal 200", True),
+        (0 << 8, False, "failed", "exit code 0: it left no result", False),
+        (3 << 8, False, "failed", "exit code 3", False),
+        (74 << 8, False, "killed", "could not write", True),
+        (11, False, "killed", "SIGSEGV", True),
+        (9, False, "killed", "SIGKILL", True),
+        (9, True, "oom", "batch size 8", True),
+        (15, True, "killed", "SIGTERM", True),
+        (33, False, "killed", "signal 33", True),
     ],
 )
-def test_an_end_without_a_result_is_classified(
-    ending: Ending, status: str, words: str, may_retry: bool
+def test_an_exit_without_a_result_is_classified(
+    wait_status: int, memory_ran_out: bool, status: str, words: str, may_retry: bool
 ) -> None:
-    said_status, reason, said_retry = said(ending)
-    assert (said_status, said_retry) == (status, may_retry)
-    assert words in reason
+    found = judged(*exit_cause(wait_status, memory_ran_out=memory_ran_out))
+    assert (found.result.status, found.may_retry) == (status, may_retry)
+    assert words in (found.result.reason or "")
+
+
+@pytest.mark.parametrize(
+    ("status", "started", "words", "may_retry"),
+    [
+        ("timeout", True, "the cause", True),
+        ("killed", True, "the cause", True),
+        ("failed", False, "no worker could be started: the cause", True),
+        ("interrupted", True, "the cause", False),
+    ],
+)
+def test_a_cause_outside_the_worker_is_worth_another_attempt(
+    status: Status, started: bool, words: str, may_retry: bool
+) -> None:
+    found = judged(status, "the cause", started=started)
+    assert (found.result.reason, found.may_retry) == (words, may_retry)
+
+
+def test_a_worker_that_ran_out_of_memory_has_the_size_of_its_process() -> None:
+    assert judged("oom", "it was killed", peak_bytes=2**30).result.value("peak_memory_host_bytes") == 2**30
+    assert judged("oom", "it was killed").result.measurements == ()
+
+
+def test_earlier_attempts_are_counted_and_noted() -> None:
+    attempt = an_attempt(failures=("attempt 1 of trial x: killed",), concurrent=2)
+    result = judge(attempt, "killed", "again", NOTHING, duration_s=1.0).result
+    assert (result.attempts, result.notes, result.concurrent) == (2, ("attempt 1 of trial x: killed",), 2)
 
 
 def test_a_whole_result_of_the_trial_is_taken_at_its_word() -> None:
-    assert said(Ending(signal=11), make_result(make_trial()))[0] == "completed"
+    assert own_result(an_attempt(), make_result(make_trial())) == make_result(make_trial())
+
+
+@pytest.mark.parametrize("status", ["pending", "interrupted"])
+def test_a_result_that_only_a_parent_may_give_is_not(status: Status) -> None:
+    assert own_result(an_attempt(), make_result(make_trial(), status=status)) is None
 
 
 def test_a_result_of_another_trial_is_not() -> None:
-    status, reason, _ = said(Ending(code=0), make_result(make_trial(seed=7)))
-    assert status == "failed"
-    assert "another trial" in reason
+    other = make_result(make_trial(seed=7))
+    assert own_result(an_attempt(), other) is None
+    found = judged(*exit_cause(0, memory_ran_out=False), left=other)
+    assert found.result.status == "failed"
+    assert "another trial" in (found.result.reason or "")
 
 
 LIMITS = Limits(trial_s=100.0, start_s=10.0, stall_s=20.0)

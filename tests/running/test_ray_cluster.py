@@ -87,7 +87,7 @@ class Cluster:
 
     def trials(self) -> list[str]:
         """The processes of trials, and those that speak to Ray for a run."""
-        return self.processes("fork_server", "ray::harness", "ray_driver")
+        return self.processes("fork_server", "ray::harness", "harness.running.ray.driver")
 
     def end(self) -> None:
         assert self._process.stdin is not None
@@ -289,11 +289,11 @@ def test_an_interrupted_run_cancels_its_trials_and_goes_on_later(cluster: Cluste
 
 def test_a_run_interrupted_while_it_connects_leaves_no_process(cluster: Cluster, tmp_path: Path) -> None:
     process = begin(cluster, tmp_path, "good", address="127.0.0.1:1")
-    wait_for(lambda: cluster.processes("ray_driver"))
+    wait_for(lambda: cluster.processes("harness.running.ray.driver"))
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 143, errors
-    wait_for(lambda: not cluster.processes("ray_driver"), 5.0)
+    wait_for(lambda: not cluster.processes("harness.running.ray.driver"), 5.0)
 
 
 def test_a_killed_run_leaves_no_process_on_the_cluster(cluster: Cluster, tmp_path: Path) -> None:
@@ -310,7 +310,7 @@ def test_a_cluster_that_is_lost_is_no_lost_report(cluster: Cluster, tmp_path: Pa
         cluster, tmp_path, "seen_and_held", "-o", "measure.stall_timeout_seconds=60", seeds=(0, 1)
     )
     wait_for(cluster.record.exists)
-    (driver,) = cluster.processes("ray_driver")
+    (driver,) = cluster.processes("harness.running.ray.driver")
     os.kill(int(driver.split()[0]), signal.SIGKILL)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 1, errors

@@ -65,7 +65,7 @@ def surroundings(tmp_path: Path) -> dict[str, str]:
 
 
 def _driver(connection: RayConnection) -> psutil.Process:
-    return psutil.Process(connection._process.pid)
+    return psutil.Process(connection._channel.pid)
 
 
 def test_a_driver_that_responds_is_not_given_up_while_nothing_happens(surroundings: dict[str, str]) -> None:

@@ -15,15 +15,13 @@ from harness.model.assets import ResolvedCheckpoint, ResolvedData
 from harness.model.job import Job, Progress
 from harness.model.results import TrialResult
 from harness.model.suite import Measure
-from harness.running.executor import Ended, Progressed
-from harness.running.executors import seams_of
-from harness.running.options import RunOptions
-from harness.running.ray.cluster import RayCluster
+from harness.running.executor import Progressed, WorkerSetup
+from harness.running.options import RunOptions, seams_of
+from harness.running.ray.cluster import RayCluster, RayExecutor
 from harness.running.ray.connection import checked_address
-from harness.running.ray.executor import RayExecutor
 from harness.running.ray.messages import Heard, Node, Request
 from harness.running.ray.task import run_on_node
-from harness.running.workers.local import Place
+from harness.running.workers.judging import Ended
 from harness.store.trial_folder import read_result, write_result
 from tests.factories import make_result, make_trial
 
@@ -63,8 +61,8 @@ class Setting:
     def __init__(self, folder: Path, nodes: Sequence[Node] = NODES) -> None:
         self.folder = folder
         self.connection = Said(nodes)
-        place = Place("some:runner", folder, {}, threads=2, secrets=("s3cret-value",))
-        self.executor = RayExecutor(place, self.connection, grace_s=1.0)
+        setup = WorkerSetup("some:runner", folder, {}, threads=2, secrets=("s3cret-value",))
+        self.executor = RayExecutor(setup, self.connection, grace_s=1.0)
 
     def submit(self, seed: int = 0, device: str = "cpu") -> Job:
         job = make_job(seed, device)

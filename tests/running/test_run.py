@@ -196,6 +196,51 @@ def test_a_torn_result_is_reported_and_run_again(tmp_path: Path) -> None:
     assert any(note.startswith("not counted as done:") for note in watcher.notes)
 
 
+def test_a_failed_trial_keeps_its_log_reason_and_environment_when_the_run_goes_on(tmp_path: Path) -> None:
+    suite = fake_suite([112, 1])
+    first = run_fake(suite, tmp_path, "hostile")
+    (failed,) = (result for result in first.report.results if result.trial.seed == 112)
+    assert "rubbish" in failed.log_tail
+    (first.directory / "report.json").unlink()
+    second = run_fake(suite, tmp_path, "hostile")
+    assert second.directory == first.directory
+    assert [result for result in second.report.results if result.trial.seed == 112] == [failed]
+
+
+def test_the_result_of_a_worker_is_not_written_again(tmp_path: Path) -> None:
+    run = run_fake(fake_suite([112, 124]), tmp_path, "hostile")
+    for result in run.report.results:
+        folder = run.directory / "trials" / result.trial.id
+        stored = json.loads((folder / "result.json").read_text())["result"]
+        # The end of its log is known after its last act only.
+        assert (stored["log_tail"], bool(result.log_tail)) == ("", True)
+        assert stored["environment"]["threads"] == physical_cores()
+        assert read_result(folder) == result
+
+
+def test_a_trial_that_is_tried_again_counts_its_attempts_in_the_workers_own_result(tmp_path: Path) -> None:
+    watcher = Watcher()
+    run = run_fake(fake_suite([104]), tmp_path, "hostile", watcher=watcher, retries=1)
+    (result,) = run.report.results
+    assert (result.attempts, result.status) == (2, "killed")
+    assert result.notes == (f"attempt 1 of trial {result.trial.id}: killed in train: {result.reason}",)
+    assert read_result(run.directory / "trials" / result.trial.id) == result
+
+
+def test_a_trial_that_is_skipped_has_no_log_of_an_earlier_attempt(tmp_path: Path) -> None:
+    matrix = fake_suite().matrix | {"padding": ("static", "dynamic"), "seed": (104, 112)}
+    suite = fake_suite(matrix=matrix)
+    first = run_fake(suite, tmp_path, "hostile")
+    assert any("rubbish" in result.log_tail for result in first.report.results)
+    again = run_fake(suite, tmp_path, "hostile", rerun="failed", same_error=1)
+    assert again.directory == first.directory
+    skipped = [result for result in again.report.results if result.trial.seed == 112]
+    assert ["not run: all 1 trials" in (result.reason or "") for result in skipped] == [True, True]
+    for result in skipped:
+        assert result.log_tail == ""
+        assert read_result(again.directory / "trials" / result.trial.id) == result
+
+
 def test_failed_trials_stay_unless_they_are_to_run_again(tmp_path: Path) -> None:
     suite = fake_suite([0, 102, 104])
     first = run_fake(suite, tmp_path, "hostile")

@@ -15,9 +15,9 @@ from harness.model.job import Job
 from harness.model.results import Status, TrialResult
 from harness.model.suite import Measure
 from harness.model.trial import Trial
-from harness.running.executor import Ended, Event
-from harness.running.same_error import SameError
-from harness.running.scheduler import Desk, Policy, run_jobs, run_queue
+from harness.running.executor import Event
+from harness.running.scheduler import Policy, RunContext, SameError, run_jobs, run_queue
+from harness.running.workers.judging import Ended
 from tests.factories import make_result, make_trial
 from tests.running.fakes import Watcher
 
@@ -62,7 +62,8 @@ class Instant:
     def _end(self, job: Job) -> Ended:
         fates = self.fate.get(job.trial.seed, [])
         status: Status = fates.pop(0) if fates else "completed"
-        return Ended(make_result(job.trial, status=status, examples=1), may_retry=status == "killed")
+        result = job.completed_by(make_result(job.trial, status=status, examples=1))
+        return Ended(result, may_retry=status == "killed")
 
 
 def run(
@@ -75,7 +76,7 @@ def run(
         kept.append(result)
         return result
 
-    desk = Desk(
+    context = RunContext(
         executor=executor,
         folder_of=Path,
         keep=keep,
@@ -83,7 +84,7 @@ def run(
         interrupted=lambda: stop_after is not None and len(watcher.done) >= stop_after,
         grace_s=0.0,
     )
-    return run_jobs([job_of(trial) for trial in trials], desk, policy or Policy()), kept, watcher
+    return run_jobs([job_of(trial) for trial in trials], context, policy or Policy()), kept, watcher
 
 
 @given(st.lists(st.sampled_from(["cpu", "cuda:0", "cuda:1"]), max_size=30))
@@ -117,7 +118,10 @@ def test_a_trial_that_may_be_retried_is_tried_again_before_the_next_one() -> Non
     results, kept, watcher = run([make_trial(seed=0), make_trial(seed=1)], executor, Policy(retries=1))
     assert [trial.seed for trial in executor.order] == [0, 0, 1]
     assert {result.attempts for result in results.values()} == {1, 2}
-    assert [result.attempts for result in kept] == [2]
+    assert [result.notes for result in results.values() if result.attempts == 2] == [
+        (watcher.notes[0].removesuffix("; trying again"),)
+    ]
+    assert kept == []
     assert "trying again" in watcher.notes[0]
 
 
@@ -157,8 +161,8 @@ def test_a_value_is_hopeless_only_when_all_its_trials_ended_alike(statuses: list
     for trial, status in zip(trials, statuses, strict=False):
         errors.add(make_result(trial, status=status, examples=1))
     alike = len(set(statuses)) == 1 and statuses[0] != "completed" and len(statuses) >= limit
-    assert (errors.hopeless(trials[-1]) is not None) == alike
-    assert errors.hopeless(make_trial("static")) is None
+    assert (errors.skip_reason(trials[-1]) is not None) == alike
+    assert errors.skip_reason(make_trial("static")) is None
 
 
 class Refusing(Instant):
@@ -201,8 +205,8 @@ def test_a_queue_of_two_desks_keeps_its_order_and_the_results_of_equal_trials_ap
 
     trials = [make_trial(seed=seed) for seed in range(2)]
     executors = [Named("a", {}), Named("b", {0: ["killed", "killed"], 1: ["failed"]})]
-    desks = [
-        Desk(
+    contexts = [
+        RunContext(
             executor=executor,
             folder_of=Path,
             keep=lambda result: result,
@@ -213,7 +217,7 @@ def test_a_queue_of_two_desks_keeps_its_order_and_the_results_of_equal_trials_ap
         for executor in executors
     ]
     queue = [(0, trials[0]), (1, trials[0]), (1, trials[1]), (0, trials[1])]
-    results = run_queue([(at, job_of(trial)) for at, trial in queue], desks, Policy(retries=1))
+    results = run_queue([(at, job_of(trial)) for at, trial in queue], contexts, Policy(retries=1))
     assert order == [("a", 0), ("b", 0), ("b", 0), ("b", 1), ("a", 1)]
     found = [[each[trial.id].status for trial in trials] for each in results]
     assert found == [["completed", "completed"], ["killed", "failed"]]

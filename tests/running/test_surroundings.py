@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.machine.host_memory import oom_kills
+from harness.foreign import last_lines
+from harness.machine.facts import oom_kills
 from harness.running.options import DEFAULT_RUNNER
 from harness.running.workers.environ import worker_environment
-from harness.running.workers.log_tail import log_tail
 
 
 def test_workers_get_threads_compiled_modules_and_no_secret(tmp_path: Path) -> None:
@@ -85,13 +85,13 @@ def test_kills_for_memory_are_counted_on_the_machine_and_in_either_kind_of_contr
 
 def test_the_tail_of_a_log_is_its_last_whole_lines(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    assert log_tail(log) == ""
+    assert last_lines(log) == ""
     log.write_bytes(b"first\n" + b"x" * 50 + b"\nlast \xff\n")
-    assert log_tail(log) == "first\n" + "x" * 50 + "\nlast \ufffd"
-    assert log_tail(log, size=30) == "last \ufffd"
-    assert log_tail(log, lines=1) == "last \ufffd"
+    assert last_lines(log) == "first\n" + "x" * 50 + "\nlast \ufffd"
+    assert last_lines(log, size=30) == "last \ufffd"
+    assert last_lines(log, lines=1) == "last \ufffd"
     (tmp_path / "link").symlink_to(log)
-    assert log_tail(tmp_path / "link") == ""
+    assert last_lines(tmp_path / "link") == ""
 
 
 @pytest.mark.heavy

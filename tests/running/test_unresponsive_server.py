@@ -15,7 +15,7 @@ from harness.api import RunOptions, run_suite
 from harness.model.results import TrialResult
 from harness.model.suite import Measure
 from harness.running.options import Seams
-from harness.running.workers.line_pipe import LineReader, LineWriter, ProtocolError
+from harness.running.workers.channel import LineReader, LineWriter, ProtocolError
 from harness.running.workers.local import LocalExecutor
 from tests.running import stopping_runner as seeds
 from tests.running.fakes import fake_suite, fork_run, start, wait_for_none_in, write_suite
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timeout(120)
 def _run(reports: Path, *seeds: int) -> dict[int, TrialResult]:
     """Run trials with these seeds, one after another, with tight limits; each one's row."""
     options = RunOptions(assets="embedded", reports=reports, parity=False, runner=RUNNER, grace_s=0.3)
-    seams = Seams(executor=lambda place, grace_s: LocalExecutor(place, grace_s=grace_s, server_s=1.0))
+    seams = Seams(executor=lambda setup, grace_s: LocalExecutor(setup, grace_s=grace_s, server_s=1.0))
     suite = fake_suite(seeds, measure=Measure(stall_timeout_seconds=2.0))
     return {result.trial.seed: result for result in run_suite(suite, options, seams=seams).report.results}
 

@@ -9,7 +9,7 @@ from harness.model.results import Report, TrialResult
 from harness.output.formats.html import to_html
 from harness.output.formats.markdown import to_markdown
 from harness.output.tables import to_table
-from harness.store.brief import briefly
+from harness.store.report_file import briefly
 from harness.store.writing import to_json
 from tests.factories import make_measurements, make_predictions, make_report, make_result, make_trial
 

@@ -135,7 +135,7 @@ def test_a_checkpoint_without_a_tokenizer_in_python_is_unavailable(
 
 @pytest.mark.mrpc
 def test_both_tokenizers_agree_on_every_real_pair(mrpc_dir: Path, minilm: Path) -> None:
-    from harness.assets.resolve import find_data  # noqa: PLC0415 - only where there is something to find
+    from harness.assets.find_data import find_data  # noqa: PLC0415 - only where there is something to find
 
     corpus = load_corpus(Task(), find_data(Task(data_dir=str(mrpc_dir)), "auto", note=lambda _: None))
     texts = list(zip(*corpus.train.texts, *corpus.evaluation.texts, strict=True))

@@ -29,8 +29,7 @@ from harness.analysis.stats.components import ALPHA
 from harness.analysis.stats.ratios import RunVariance
 from harness.analysis.stats.resampling import RESAMPLES
 from harness.errors import InvalidInputError, NotComparableError
-from harness.model.results import Report
-from harness.store.reading import UNSEALED
+from harness.model.results import UNSEALED, Report
 
 _REASONS_SHOWN: Final = 5
 

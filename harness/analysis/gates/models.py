@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from harness.analysis.comparison.models import Mismatch
+from harness.errors import ExitCode, exit_code
 from harness.model.frozen import Frozen
 from harness.model.metrics import Goal
 
@@ -89,7 +90,9 @@ class GateReport(Frozen):
     @property
     def exit_code(self) -> int:
         """0 if no gate failed, 1 if one did, 3 if there was nothing to compare."""
-        return {"pass": 0, "unsure": 0, "fail": 1, "not comparable": 3}[self.outcome]
+        if self.outcome == "not comparable":
+            return ExitCode.NOT_COMPARABLE
+        return exit_code(passed=self.outcome != "fail")
 
     @property
     def underpowered(self) -> int:

@@ -17,40 +17,20 @@ from collections.abc import Sequence
 from functools import partial
 from operator import mul
 from statistics import fmean, variance
-from typing import Annotated, Final
-
-from pydantic import AwareDatetime, Field
+from typing import Final
 
 from harness.analysis.stats.components import ALPHA, Components, Part
 from harness.analysis.stats.ratios import RunVariance
-from harness.model.frozen import Frozen
+from harness.model.calibration import MachineState
 
 LEAST_STATES: Final = 2
 # Beyond any band that means something.
 _LARGEST_LOGARITHM: Final = 100.0
 
-Positive = Annotated[float, Field(gt=0)]
-
-
-class MachineState(Frozen):
-    """Equal runs in one state of the machine: those of one calibration, or of one of its moments.
-
-    `id` tells states apart. `values` has for each timing metric one number a run.
-    """
-
-    id: Annotated[str, Field(min_length=1, max_length=64)]
-    created: AwareDatetime
-    values: dict[str, tuple[Positive, ...]]
-
 
 def add_state(states: Sequence[MachineState], new: MachineState) -> tuple[MachineState, ...]:
     """The states with the new one at the end; it replaces one of the same id."""
     return (*(state for state in states if state.id != new.id), new)
-
-
-def values_by_state(states: Sequence[MachineState], metric: str) -> list[tuple[float, ...]]:
-    """The values of a metric for each state in which it was measured, as `between_run_band` takes them."""
-    return [state.values[metric] for state in states if metric in state.values]
 
 
 def run_variance(states: Sequence[Sequence[float]]) -> RunVariance | None:

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Final
 
 from pydantic import ValidationError
 
 from harness.errors import InvalidInputError, UnavailableError
 from harness.machine.redaction import redact, secrets_in
-from harness.programs import child_environment, end_program
+from harness.programs import child_environment
 from harness.running.ray.messages import Connected, Heard, Node
-from harness.running.workers.descendants import signal_group
-from harness.running.workers.line_pipe import LineReader, LineWriter, ProtocolError
-from harness.running.workers.log_tail import log_tail
+from harness.running.workers.channel import Channel
 from harness.store.trial_folder import LARGEST_RESULT_BYTES
 
 CONNECT_SECONDS: Final = 20.0
@@ -74,90 +68,54 @@ class RayConnection:
         self.address = checked_address(address)
         self._environ = dict(os.environ if environ is None else environ)
         self._silent_s = silent_s
-        self._problem = ""
+        # Ray has its workers import from the driver's current directory: this one is empty but for the log.
         self._folder = TemporaryDirectory(prefix="harness-ray-")
-        self._log = Path(self._folder.name) / "log"
-        self._process, self._events = self._start()
-        assert self._process.stdin is not None
-        self._orders = LineWriter(self._process.stdin.fileno())
-        # A line may carry a trial's whole result, and its log.
-        self._reader = LineReader(self._events, longest=2 * LARGEST_RESULT_BYTES)
-        self._heard_at = time.monotonic()
         self.nodes: Sequence[Node] = ()
+        self._channel = Channel(
+            "harness.running.ray.driver",
+            self.address,
+            log=Path(self._folder.name) / "log",
+            environ=child_environment(self._environ) | {"RAY_USAGE_STATS_ENABLED": "0"},
+            # A line may carry a trial's whole result, and its log.
+            longest=2 * LARGEST_RESULT_BYTES,
+        )
+        self.send = self._channel.send
+        self.last_words = self._channel.last_words
+        self._heard_at = time.monotonic()
         try:
             self.nodes = self._connected(limit_s)
         except BaseException:
             self.close()
             raise
 
-    def send(self, order: Mapping[str, Any]) -> None:
-        """Give an order; a process that has ended is noticed where its events end."""
-        if self._events >= 0:
-            self._orders.send(order)
-
     def heard(self, timeout_s: float) -> Sequence[Heard] | None:
-        """What was heard of attempts, waiting for at most `timeout_s`; None when the connection has ended.
+        """Return the news of attempts, waiting for at most `timeout_s`; None when the connection has ended.
 
         It has ended, too, when the process has written nothing for so long that it must be stopped or stuck.
         """
-        lines = self._lines(timeout_s)
+        lines = self._channel.lines(timeout_s)
         now = time.monotonic()
         if lines:
             self._heard_at = now
         elif lines is not None and now - self._heard_at > self._silent_s:
-            self._problem = f"the process that speaks to Ray did not respond for {self._silent_s:g} s"
+            self._channel.give_up(f"the process that speaks to Ray did not respond for {self._silent_s:g} s")
             return None
         return None if lines is None else [heard for line in lines if (heard := _parsed(line))]
 
-    def last_words(self) -> str:
-        """Why it was given up, or the last line that Ray said, after the connection has ended."""
-        lines = [line.strip() for line in log_tail(self._log).splitlines() if line.strip()]
-        return self._problem or (lines[-1][:300] if lines else "it said nothing")
-
     def close(self) -> None:
         """End the process, and with it all that it has started on the cluster."""
-        if self._process.poll() is None:
-            with contextlib.suppress(OSError):
-                if self._process.stdin is not None:
-                    self._process.stdin.close()
-        # Before it is connected it listens to nothing, and Ray waits deaf to all but this.
-        end_program(self._process, within_s=_CLOSE_SECONDS if self.nodes and not self._problem else 0.0)
-        signal_group(self._process.pid, signal.SIGKILL)
-        if self._events >= 0:
-            os.close(self._events)
-            self._events = -1
+        # Before it is connected it reads nothing, and Ray ignores every other way to end it.
+        self._channel.stop(within_s=_CLOSE_SECONDS if self.nodes else 0.0)
         self._folder.cleanup()
-
-    def _start(self) -> tuple[subprocess.Popen[bytes], int]:
-        events, report_to = os.pipe()
-        environ = child_environment(self._environ) | {"RAY_USAGE_STATS_ENABLED": "0"}
-        command = [sys.executable, "-P", "-m", "harness.running.ray.driver"]
-        try:
-            with self._log.open("wb") as log:
-                process = subprocess.Popen(  # noqa: S603 -- our own module, under this interpreter
-                    [*command, self.address, str(report_to), str(os.getpid())],
-                    bufsize=0,
-                    stdin=subprocess.PIPE,
-                    stdout=log,
-                    stderr=log,
-                    # Ray has its workers import from the driver's current directory: this one holds nothing.
-                    cwd=self._folder.name,
-                    env=environ,
-                    pass_fds=(report_to,),
-                    start_new_session=True,
-                )
-        finally:
-            os.close(report_to)
-        return process, events
 
     def _connected(self, limit_s: float) -> Sequence[Node]:
         """Wait for the first line, or for a reason not to."""
         deadline = time.monotonic() + limit_s
         while time.monotonic() < deadline:
-            lines = self._lines(_LOOK_SECONDS)
-            said = log_tail(self._log)
+            lines = self._channel.lines(_LOOK_SECONDS)
+            printed = self._channel.printed()
             for words, (why, hint) in _HOPELESS.items():
-                if words in said and not lines:
+                if words in printed and not lines:
                     raise self._unavailable(why, hint)
             if lines is None:
                 raise self._unavailable(self.last_words(), _START_ONE)
@@ -173,16 +131,6 @@ class RayConnection:
         where = "of this machine" if self.address == "auto" else f"at {self.address}"
         message = f"cannot use the Ray cluster {where}: {why}"
         return UnavailableError(redact(message, secrets_in(self._environ)), hint=hint)
-
-    def _lines(self, timeout_s: float) -> list[bytes] | None:
-        if self._events < 0:
-            return None
-        self._orders.flush()
-        try:
-            return self._reader.lines(timeout_s)
-        except ProtocolError as error:
-            self._problem = str(error)
-            return None
 
 
 def checked_address(address: str) -> str:

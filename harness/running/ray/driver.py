@@ -13,9 +13,7 @@ When its standard input ends, it ends all that it started, and itself.
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import select
 import sys
 import time
@@ -29,21 +27,19 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from harness import __version__
 from harness.running.ray.messages import Connected, Heard, Node
 from harness.running.ray.task import describe_node, run_on_node
+from harness.running.workers.channel import ParentPipe
 from harness.running.workers.descendants import die_with_parent
 
-_READ_BYTES: Final = 2**18
 _WAIT_SECONDS: Final = 0.1
 _ASK_SECONDS: Final = 10.0
 _PULSE_SECONDS: Final = 1.0
-_ORDERS: Final = 0
 
 
 class Driver:
     """Gives requests to Ray and passes on what it hears of them."""
 
-    def __init__(self, events: int) -> None:
-        self._events = events
-        self._pending = b""
+    def __init__(self, pipe: ParentPipe) -> None:
+        self._pipe = pipe
         self._pulse_at = 0.0
         self._streams: dict[int, Any] = {}
         # A worker of Ray's runs one trial and ends: nothing of it can reach the next.
@@ -56,30 +52,25 @@ class Driver:
                 self._listen()
             if (now := time.monotonic()) - self._pulse_at >= _PULSE_SECONDS:
                 self._pulse_at = now
-                self._write("")
+                self._pipe.report("")
         for stream in self._streams.values():
             ray.cancel(stream, force=True)
 
     def report(self, message: Connected | Heard) -> None:
         """Write one line."""
-        self._write(message.model_dump_json())
-
-    def _write(self, line: str) -> None:
-        data = memoryview(line.encode() + b"\n")
-        while data:
-            data = data[os.write(self._events, data) :]
+        self._pipe.report(message.model_dump_json())
 
     def _take_orders(self) -> bool:
-        readable, _, _ = select.select([_ORDERS], [], [], 0.0 if self._streams else _PULSE_SECONDS)
+        wait_s = 0.0 if self._streams else _PULSE_SECONDS
+        readable, _, _ = select.select([self._pipe.requests], [], [], wait_s)
         if not readable:
             return True
-        data = os.read(_ORDERS, _READ_BYTES)
-        *lines, self._pending = (self._pending + data).split(b"\n")
-        for line in lines:
-            self._obey(json.loads(line))
-        return bool(data)
+        orders = self._pipe.take()
+        for order in orders or ():
+            self._handle(order)
+        return orders is not None
 
-    def _obey(self, order: dict[str, Any]) -> None:
+    def _handle(self, order: dict[str, Any]) -> None:
         if "cancel" in order:
             if (stream := self._streams.get(order["cancel"])) is not None:
                 ray.cancel(stream)
@@ -99,7 +90,7 @@ class Driver:
 
     def _pass_on(self, number: int, stream: Iterator[Any]) -> None:
         try:
-            self._write(ray.get(next(stream)))
+            self._pipe.report(ray.get(next(stream)))
         except StopIteration:
             del self._streams[number]
             self.report(Heard(number=number, lost="its task ended without a result"))
@@ -171,10 +162,9 @@ def _cause_of(error: RayTaskError) -> str:
 
 def main(arguments: list[str]) -> None:
     """Connect to the cluster named on the command line, and serve."""
-    address, events, parent = arguments[0], int(arguments[1]), int(arguments[2])
-    os.set_inheritable(events, False)
+    address, pipe, parent = arguments[0], ParentPipe(int(arguments[1])), int(arguments[2])
     die_with_parent(parent)
-    driver = Driver(events)
+    driver = Driver(pipe)
     connected = connect(address)
     driver.report(connected)
     if connected.problem is None:

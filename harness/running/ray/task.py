@@ -1,7 +1,7 @@
-"""What a Ray task does with a trial on its node: the same as on a machine alone, in a folder of its own.
+"""Run a trial on a node of a Ray cluster, in a Ray task: with a local executor, in a temporary folder.
 
-Nothing here imports ray. The task's process only watches; the trial runs in a process group of its own, which
-ends when that one does, however it does.
+Nothing here imports ray. The task's process only watches; the trial runs in a separate process group, which
+ends with the task's process, however that ends.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from harness.machine.facts import describe_cpu
 from harness.machine.redaction import secrets_in
 from harness.model.job import Job, Progress
 from harness.model.results import TrialResult
-from harness.running.executor import Ended
+from harness.running.executor import WorkerSetup
 from harness.running.ray.messages import Heard, Request
 from harness.running.workers.environ import worker_environment
-from harness.running.workers.local import LocalExecutor, Place
-from harness.running.workers.trial_files import LOG
+from harness.running.workers.judging import Ended
+from harness.running.workers.local import LocalExecutor
+from harness.store.trial_folder import LOG
 
 PROGRESS_SECONDS: Final = 0.5
 _POLL_SECONDS: Final = 0.1
@@ -36,7 +37,7 @@ _LARGEST_LOG_BYTES: Final = 2**24
 
 
 def run_on_node(version: str, number: int, text: str) -> Iterator[str]:
-    """Run a trial here, and yield what is to be heard of it, each as the JSON of a `Heard`.
+    """Run a trial here, and yield its news, each as the JSON of a `Heard`.
 
     Args:
         version: of the harness that asks.
@@ -50,7 +51,7 @@ def run_on_node(version: str, number: int, text: str) -> Iterator[str]:
         return
     request = Request.model_validate_json(text)
     if missing := missing_files(request.job):
-        result = _unavailable(request.job, node, missing)
+        result = request.job.completed_by(_unavailable(request.job, node, missing))
         yield Heard(number=number, node=node, result=result).model_dump_json()
         return
     try:
@@ -93,22 +94,22 @@ def _unavailable(job: Job, node: str, missing: tuple[str, ...]) -> TrialResult:
 
 
 def _run(request: Request, node: str, folder: Path) -> Iterator[Heard]:
-    """Run it with this node's own environment and limits, and say where it is twice a second."""
+    """Run it with this node's environment and limits, and yield its progress twice a second."""
     job = request.job.model_copy(update={"cache_dir": _cache(request.job)})
     trial_folder = folder / "trials" / job.trial.id
     trial_folder.mkdir(parents=True)
     environ = worker_environment(os.environ, threads=request.threads, run_folder=folder)
-    place = Place(request.runner, folder, environ, request.threads, secrets_in(os.environ))
-    executor = LocalExecutor(place, grace_s=request.grace_s)
+    setup = WorkerSetup(request.runner, folder, environ, request.threads, secrets_in(os.environ))
+    executor = LocalExecutor(setup, grace_s=request.grace_s)
     try:
         executor.submit(job, trial_folder)
-        for said in _watch(executor):
-            if isinstance(said, Progress):
-                yield Heard(number=request.number, node=node, progress=said)
+        for news in _watch(executor):
+            if isinstance(news, Progress):
+                yield Heard(number=request.number, node=node, progress=news)
                 continue
             log = _text(trial_folder / LOG)
             yield Heard(
-                number=request.number, node=node, result=said.result, may_retry=said.may_retry, log=log
+                number=request.number, node=node, result=news.result, may_retry=news.may_retry, log=log
             )
     except KeyboardInterrupt:
         # So Ray cancels a task.
@@ -119,7 +120,7 @@ def _run(request: Request, node: str, folder: Path) -> Iterator[Heard]:
 
 
 def _watch(executor: LocalExecutor) -> Iterator[Progress | Ended]:
-    """Now and then the latest progress, and the end."""
+    """Yield the latest progress now and then, and the end."""
     latest: Progress | None = None
     said_at = -PROGRESS_SECONDS
     while True:

@@ -1,11 +1,11 @@
-"""The process that has imported what trains and forks a worker for every trial.
+"""The process that imports torch once and forks a worker for every trial.
 
 Started as `python -P -m harness.running.workers.fork_server RUNNER EVENTS PARENT TEMPORARY`: RUNNER is
 `module:function`, EVENTS the file descriptor it reports to, PARENT the process it must not outlive, TEMPORARY
-the folder in which each worker has one for temporary files, removed when it ends. It imports the runner's
-module and calls its `preload()`, where it has one, and before it forks a worker the module's `warm(job)`,
-where it has one, so that what trials share is loaded once; it touches no device and starts no thread. It
-takes requests as JSON lines on standard input:
+the parent of the workers' folders for temporary files, each removed when its worker ends. It imports the
+runner's module and calls its `preload()`, if any. Before it forks a worker it calls the module's `warm(job)`,
+if any, so that data that trials share are loaded once. It touches no device and starts no thread. It takes
+requests as JSON lines on standard input:
 
     {"redact": ["value", ...]}         values to keep out of every log
     {"fork": "/run/trials/0123"}       run the job in that folder
@@ -35,6 +35,7 @@ from typing import Any, Final, NoReturn
 from harness.machine.facts import describe_environment
 from harness.machine.redaction import redact
 from harness.model.job import Job, RunTrial
+from harness.running.workers.channel import ParentPipe
 from harness.running.workers.descendants import (
     adopt_orphans,
     die_with_parent,
@@ -44,10 +45,9 @@ from harness.running.workers.descendants import (
     signal_group,
 )
 from harness.running.workers.forking import Child, fork_worker
-from harness.running.workers.trial_files import read_job
+from harness.store.trial_folder import read_job
 
 _READ_BYTES: Final = 2**18
-_REQUESTS: Final = 0
 _DRAIN_READS: Final = 64
 
 WarmUp = Callable[[Job], None]
@@ -56,35 +56,36 @@ WarmUp = Callable[[Job], None]
 class ForkServer:
     """Forks workers, keeps their logs, and reports when they end."""
 
-    def __init__(self, runner: RunTrial, events: int, temporary: Path, warm: WarmUp | None = None) -> None:
+    def __init__(
+        self, runner: RunTrial, pipe: ParentPipe, temporary: Path, warm: WarmUp | None = None
+    ) -> None:
         self._runner = runner
         self._temporary = temporary
         self._forked = 0
         self._warm = warm
         self._parent = os.getppid()
-        self._events = events
+        self._pipe = pipe
         self._secrets: tuple[str, ...] = ()
-        self._pending = b""
         self._children: dict[int, tuple[Path, Child]] = {}
         self._woken, self._wake = os.pipe()
         self._selector = selectors.DefaultSelector()
 
     def serve(self) -> None:
         """Serve requests until they end."""
-        for descriptor in (self._woken, self._wake, _REQUESTS):
+        for descriptor in (self._woken, self._wake, self._pipe.requests):
             os.set_blocking(descriptor, False)
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
-        self._watch(_REQUESTS, self._take_requests)
+        self._watch(self._pipe.requests, self._take_requests)
         self._watch(self._woken, self._reap)
         self._report(event="ready")
         while True:
             self._attend()
 
     def _attend(self) -> None:
-        """Wait for something to happen, and do what is to be done about all that has."""
+        """Wait for events, and handle all that have come."""
         for key, _ in self._selector.select():
-            # A worker buried a moment ago may have been about to be read: its pipe is closed, or another's.
+            # A worker reaped a moment ago may have been about to be read: its pipe is closed, or another's.
             if self._selector.get_map().get(key.fd) is key:
                 key.data()
 
@@ -92,14 +93,12 @@ class ForkServer:
         self._selector.register(descriptor, selectors.EVENT_READ, call)
 
     def _take_requests(self) -> None:
-        data = os.read(_REQUESTS, _READ_BYTES)
-        if not data:
+        if (requests := self._pipe.take()) is None:
             self._end()
-        *lines, self._pending = (self._pending + data).split(b"\n")
-        for line in lines:
-            self._obey(json.loads(line))
+        for request in requests:
+            self._handle(request)
 
-    def _obey(self, request: dict[str, Any]) -> None:
+    def _handle(self, request: dict[str, Any]) -> None:
         if "redact" in request:
             self._secrets = tuple(request["redact"])
         elif "fork" in request:
@@ -114,15 +113,15 @@ class ForkServer:
             # Until it is done, the end of standard input goes unseen.
             with dying_with(self._parent):
                 self._warm(read_job(folder))
-        except Exception as error:  # of any kind: the trial meets it too, and says so itself
-            said = redact(f"{type(error).__name__}: {error}", self._secrets)
-            sys.stderr.write(f"not loaded beforehand for trial {folder.name}: {said}\n")
+        except Exception as error:  # of any kind: the trial meets it too, and fails with it
+            reason = redact(f"{type(error).__name__}: {error}", self._secrets)
+            sys.stderr.write(f"not loaded beforehand for trial {folder.name}: {reason}\n")
         _settle(f"loading what trial {folder.name} needs")
 
     def _fork(self, folder: Path) -> None:
         self._warm_up(folder)
         outputs = [child.output for _, child in self._children.values()]
-        close = (self._events, self._woken, self._wake, *self._selector_file(), *outputs)
+        close = (self._pipe.descriptor, self._woken, self._wake, *self._selector_file(), *outputs)
         self._forked += 1
         try:
             child = fork_worker(
@@ -145,7 +144,7 @@ class ForkServer:
         return () if fileno is None else (fileno(),)
 
     def _drain(self, child: Child) -> bool:
-        """Read once what a worker printed; False when there is no more for now, or for ever."""
+        """Read once from a worker's output; False when there is no more for now, or for ever."""
         try:
             data = os.read(child.output, _READ_BYTES)
         except BlockingIOError:
@@ -165,12 +164,12 @@ class ForkServer:
         while (ended := _wait_for_any()) is not None:
             pid, status, max_rss_bytes = ended
             if pid in self._children:
-                self._bury(pid, status, max_rss_bytes)
+                self._end_worker(pid, status, max_rss_bytes)
             else:
                 # An adopted process: what it had started is ours now.
                 kill_strays(self._children.keys())
 
-    def _bury(self, pid: int, status: int, max_rss_bytes: int) -> None:
+    def _end_worker(self, pid: int, status: int, max_rss_bytes: int) -> None:
         folder, child = self._children.pop(pid)
         signal_group(pid, signal.SIGKILL)
         kill_strays(self._children.keys())
@@ -187,7 +186,7 @@ class ForkServer:
 
     def _report(self, **event: Any) -> None:
         try:
-            os.write(self._events, json.dumps(event).encode() + b"\n")
+            self._pipe.report(json.dumps(event))
         except BrokenPipeError:
             self._end()
 
@@ -217,7 +216,7 @@ def os_threads() -> int:
 
 
 def load_runner(name: str) -> RunTrial:
-    """Import `module:function`, and let the module load what it wants to share with every worker."""
+    """Import `module:function`, and call the module's `preload()`, if any."""
     module_name, _, function = name.partition(":")
     module = importlib.import_module(module_name)
     if preload := getattr(module, "preload", None):
@@ -233,7 +232,7 @@ def load_warm(name: str) -> WarmUp | None:
 
 
 def _settle(after: str) -> None:
-    """Say so if threads run now, and leave what was loaded to the workers as it is."""
+    """Warn if threads run now, and freeze the loaded objects for the workers."""
     if (threads := os_threads()) > 1:
         sys.stderr.write(f"{threads} threads run after {after}: what they do stops in workers\n")
     gc.collect()
@@ -243,8 +242,7 @@ def _settle(after: str) -> None:
 
 def main(arguments: list[str]) -> None:
     """Serve the runner named on the command line."""
-    name, events, parent = arguments[0], int(arguments[1]), int(arguments[2])
-    os.set_inheritable(events, False)
+    name, pipe, parent = arguments[0], ParentPipe(int(arguments[1])), int(arguments[2])
     # While importing, the end of standard input goes unseen: the kernel watches over that time.
     die_with_parent(parent)
     adopt_orphans()
@@ -255,7 +253,7 @@ def main(arguments: list[str]) -> None:
     describe_environment()
     _settle(f"importing {name}")
     gc.enable()
-    server = ForkServer(runner, events, Path(arguments[3]), load_warm(name))
+    server = ForkServer(runner, pipe, Path(arguments[3]), load_warm(name))
     outlive_parent()
     if os.getppid() != parent:
         sys.exit(1)

@@ -16,8 +16,8 @@ from typing import NoReturn
 from harness.model.job import RunTrial
 from harness.running.workers.capped_log import CappedLog
 from harness.running.workers.descendants import die_with_parent
-from harness.running.workers.trial_files import LOG
 from harness.running.workers.worker import work
+from harness.store.trial_folder import LOG
 
 
 @dataclass(slots=True)

@@ -1,105 +1,118 @@
-"""Say what became of a trial, from what its worker left behind and how its process ended."""
+"""Decide how an attempt at a trial ended, from what its worker left behind and how its process ended."""
 
 from __future__ import annotations
 
+import os
 import signal
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
 
 from harness.errors import StorageError
+from harness.model.environment import Environment
 from harness.model.job import Job
-from harness.model.results import Measurement, Phase, Status, TrialResult, measured
+from harness.model.results import Phase, Status, TrialResult, measured
+from harness.running.workers.worker import NOT_OWN
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a worker ended, as its parent saw it.
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """An attempt at a trial that runs somewhere.
 
-    `code` or `signal` is set where the process ended by itself or was killed. `overrun` is the limit it was
-    stopped for. `lost` says why nothing is known of its process, `refused` why none was started.
-    `interrupted` says that the whole run was being ended.
+    `since` is in seconds of the monotonic clock, `started` in UTC; `phase` is the last that was announced.
     """
 
-    code: int | None = None
-    signal: int | None = None
-    max_rss_bytes: int = 0
-    memory_ran_out: bool = False
-    overrun: str | None = None
-    lost: str | None = None
-    refused: str | None = None
-    interrupted: bool = False
+    job: Job
+    folder: Path
+    since: float
+    phase: Phase = "start"
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
-    """A trial's result, and whether another attempt could end otherwise."""
+class Ended:
+    """A trial has ended. `may_retry` tells whether another attempt could end otherwise."""
 
     result: TrialResult
-    may_retry: bool
+    may_retry: bool = False
 
 
-def judge(  # what is known of a trial's end has this many sides
-    job: Job, left: TrialResult | str, ending: Ending, *, phase: Phase, started: datetime, duration_s: float
-) -> Judgement:
-    """Decide on a trial's result.
+def own_result(attempt: Attempt, left: TrialResult | str) -> TrialResult | None:
+    """The worker's own result, which counts however its process ended afterwards: it is its last act."""
+    if isinstance(left, TrialResult) and left.trial == attempt.job.trial and left.status not in NOT_OWN:
+        return left
+    return None
 
-    A whole result of this very trial is taken at its word, however the process ended afterwards: it is the
-    worker's last act.
+
+def exit_cause(wait_status: int, *, memory_ran_out: bool) -> tuple[Status, str]:
+    """Status and reason of a trial whose worker ended by itself without a result of its own.
 
     Args:
-        job: what the worker was given.
-        left: the result it left, or a sentence on why there is none that can be read.
-        ending: how its process ended.
-        phase: the last phase it announced.
-        started: when it was given to a worker, UTC.
-        duration_s: how long it took, in seconds of the monotonic clock.
+        wait_status: as of `os.wait`.
+        memory_ran_out: whether the system was short of memory.
     """
-    if isinstance(left, TrialResult):
-        if left.trial == job.trial and left.status not in ("pending", "interrupted"):
-            return Judgement(left, may_retry=False)
-        left = f"it left the result of another trial, {left.trial.id}"
-    status, reason = _what_became(ending, left)
-    measurements: tuple[Measurement, ...] = ()
-    if status == "oom":
+    if not os.WIFSIGNALED(wait_status):
+        code = os.waitstatus_to_exitcode(wait_status)
+        if code == StorageError.exit_code:
+            # Not the trial's fault: it runs again once there is space.
+            return "killed", "its worker could not write its result"
+        return "failed", f"its worker ended with exit code {code}"
+    name = signal_name(os.WTERMSIG(wait_status))
+    if name == "SIGKILL" and memory_ran_out:
+        return "oom", f"the system killed its worker ({name}) when memory ran out"
+    return "killed", f"its worker was killed by {name}"
+
+
+def judge(  # noqa: PLR0913 - what is known of a trial's end has this many sides
+    attempt: Attempt,
+    status: Status,
+    reason: str,
+    left: TrialResult | str,
+    *,
+    duration_s: float,
+    started: bool = True,
+    peak_bytes: int = 0,
+    environment: Environment | None = None,
+) -> Ended:
+    """Return the row of a trial whose worker left no result of its own.
+
+    Args:
+        attempt: the attempt that has ended.
+        status: why it ended.
+        reason: the same as a sentence.
+        left: a sentence on why no result can be read, or the result of another trial.
+        duration_s: how long it took, in seconds of the monotonic clock.
+        started: whether a worker was started at all.
+        peak_bytes: the largest size of the worker's process; 0 if unknown.
+        environment: where it ran; None if unknown.
+    """
+    job = attempt.job
+    if not started:
+        reason = f"no worker could be started: {reason}"
+    elif status == "failed":
+        reason = f"{reason}: {_unread(left)}"
+    elif status == "oom":
         batch = job.trial.train.per_device_train_batch_size
         reason = f"out of memory on host at batch size {batch}: {reason}"
-        if ending.max_rss_bytes:
-            measurements = (measured("peak_memory_host_bytes", ending.max_rss_bytes),)
+    peak = (measured("peak_memory_host_bytes", peak_bytes),) if status == "oom" and peak_bytes else ()
     result = TrialResult(
         trial=job.trial,
         status=status,
-        phase=phase,
+        phase=attempt.phase,
         reason=reason,
-        measurements=measurements,
-        started=started,
+        measurements=peak,
+        environment=environment,
+        started=attempt.started,
         duration_s=max(duration_s, 0.0),
     )
-    # What the worker could not help may go better next time; what it did itself would happen again.
-    may_retry = status in ("killed", "oom", "timeout") or (status == "failed" and ending.refused is not None)
-    return Judgement(result, may_retry)
+    # Causes outside the worker may be gone next time; a failure of its own code would repeat.
+    return Ended(job.completed_by(result), may_retry=status in ("killed", "oom", "timeout") or not started)
 
 
-def _what_became(ending: Ending, left: str) -> tuple[Status, str]:
-    """Status and reason of a trial whose worker left no result of its own."""
-    known: tuple[tuple[Status, str, str | None], ...] = (
-        ("failed", "no worker could be started: ", ending.refused),
-        ("timeout", "", ending.overrun),
-        ("killed", "", ending.lost),
-    )
-    if ending.interrupted:
-        return "interrupted", "the run was interrupted"
-    for status, before, reason in known:
-        if reason is not None:
-            return status, before + reason
-    if ending.signal is None and ending.code == StorageError.exit_code:
-        # Not the trial's fault: it runs again once there is space.
-        return "killed", "its worker could not write its result"
-    if ending.signal is None:
-        return "failed", f"its worker ended with exit code {ending.code}: {left}"
-    name = signal_name(ending.signal)
-    if ending.signal == signal.SIGKILL and ending.memory_ran_out:
-        return "oom", f"the system killed its worker ({name}) when memory ran out"
-    return "killed", f"its worker was killed by {name}"
+def _unread(left: TrialResult | str) -> str:
+    if isinstance(left, str):
+        return left
+    return f"it left the result of another trial, {left.trial.id}, or one that is {left.status}"
 
 
 def signal_name(number: int) -> str:

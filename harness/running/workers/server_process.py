@@ -1,12 +1,9 @@
-"""The parent's side of the fork server: start it, send requests, read what it reports."""
+"""The parent's side of the fork server: which requests there are, and what it reports."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -16,17 +13,15 @@ from typing import Final, Literal
 from pydantic import ValidationError
 
 from harness.model.frozen import Frozen
-from harness.programs import end_program, is_stopped
+from harness.running.workers.channel import Channel
 from harness.running.workers.descendants import signal_group
-from harness.running.workers.line_pipe import LineReader, LineWriter, ProtocolError
-from harness.running.workers.log_tail import log_tail
 
 _EXIT_SECONDS: Final = 3.0
 _LONGEST_EVENT: Final = 2**20
 
 
 class ServerEvent(Frozen):
-    """What a fork server reports: that it is ready, or what became of the request about a trial's folder.
+    """A report of a fork server: that it is ready, or what became of the request about a trial's folder.
 
     `status` is as of `os.wait`.
     """
@@ -43,7 +38,7 @@ class ServerProcess:
     """A running fork server.
 
     Args:
-        runner: `module:function` of what runs a trial.
+        runner: `module:function` of the runner of trials.
         environ: its whole environment.
         folder: the run directory: its current directory, and where its `server.log` goes.
         secrets: values it keeps out of the workers' logs.
@@ -59,87 +54,59 @@ class ServerProcess:
         *,
         python: str = sys.executable,
     ) -> None:
-        self.log = folder / "server.log"
-        self._problem = ""
         self._leaders: set[int] = set()
         self.ready = False
-        # A pipe in place of the log would block without O_NONBLOCK.
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-        log = os.open(self.log, flags, 0o666)
         # A short path, for some libraries put sockets there.
         self._temporary = tempfile.mkdtemp(prefix="harness-")
-        events, report_to = os.pipe()
-        # -P keeps the current directory out of the import path: a file there must not pass for a library.
-        command = [python, "-P", "-m", "harness.running.workers.fork_server"]
         try:
-            self._process = subprocess.Popen(  # noqa: S603 -- our own module, under this interpreter
-                [*command, runner, str(report_to), str(os.getpid()), self._temporary],
-                bufsize=0,
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                cwd=folder,
-                env=dict(environ),
-                pass_fds=(report_to,),
-                start_new_session=True,
+            self._channel = Channel(
+                "harness.running.workers.fork_server",
+                runner,
+                self._temporary,
+                log=folder / "server.log",
+                environ=environ,
+                longest=_LONGEST_EVENT,
+                python=python,
             )
-        finally:
-            os.close(report_to)
-            os.close(log)
-        assert self._process.stdin is not None
-        self._requests = LineWriter(self._process.stdin.fileno())
-        self._events_descriptor = events
-        self._events = LineReader(events, longest=_LONGEST_EVENT)
-        self._requests.send({"redact": list(secrets)})
+        except BaseException:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+            raise
+        self._channel.send({"redact": list(secrets)})
+        self.is_stopped = self._channel.is_stopped
+        self.last_words = self._channel.last_words
 
     def fork(self, folder: Path) -> None:
         """Have the job in a trial's folder run."""
-        self._requests.send({"fork": str(folder)})
+        self._channel.send({"fork": str(folder)})
 
     def signal(self, pid: int, number: int) -> None:
         """Signal a worker's group, if it still runs."""
-        self._requests.send({"signal": pid, "number": number})
+        self._channel.send({"signal": pid, "number": number})
 
     def events(self, timeout_s: float) -> list[ServerEvent] | None:
-        """What the server has reported, waiting for at most `timeout_s`; None when nothing more will come.
+        """Return its reports, waiting for at most `timeout_s`; None when no more will come.
 
         That is when it has ended, and when it has reported what is no event.
         """
-        self._requests.flush()
+        lines = self._channel.lines(timeout_s)
         try:
-            lines = self._events.lines(timeout_s)
-            events = None if lines is None else [_parsed(line) for line in lines]
-        except ProtocolError as error:
-            self._problem = str(error)
+            events = None if lines is None else [ServerEvent.model_validate_json(line) for line in lines]
+        except ValidationError:
+            self._channel.give_up("it reported what is no event")
             return None
         for event in events or ():
             self._remember(event)
         return events
 
-    def is_stopped(self) -> bool:
-        """Whether it has been stopped, as by SIGSTOP: it will do nothing that it is asked for."""
-        return is_stopped(self._process.pid)
-
-    def last_words(self) -> str:
-        """Why it was given up, or the last line of its log that is not empty, after it has ended."""
-        lines = [line for line in log_tail(self.log).splitlines() if line.strip()]
-        return self._problem or (lines[-1].strip() if lines else "it said nothing")
-
     def stop(self) -> str:
-        """End it with every worker and all they started, at once; how it ended, as words."""
-        with contextlib.suppress(OSError):
-            if self._process.stdin is not None:
-                self._process.stdin.close()
-        in_order = self.ready and not self._problem
-        code = end_program(self._process, within_s=_EXIT_SECONDS if in_order else 0.0)
+        """End it with every worker and all they started, at once, and return how it ended."""
+        how = self._channel.stop(within_s=_EXIT_SECONDS if self.ready else 0.0)
         # A server that was killed took its workers with it, but not what they had started.
         for leader in self._leaders:
             signal_group(leader, signal.SIGKILL)
         self._leaders.clear()
         shutil.rmtree(self._temporary, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            os.close(self._events_descriptor)
-        return f"signal {-code}" if code < 0 else f"exit code {code}"
+        return how
 
     def _remember(self, event: ServerEvent) -> None:
         if event.event == "ready":
@@ -148,10 +115,3 @@ class ServerProcess:
             self._leaders.add(event.pid)
         elif event.event == "exited":
             self._leaders.discard(event.pid)
-
-
-def _parsed(line: bytes) -> ServerEvent:
-    try:
-        return ServerEvent.model_validate_json(line)
-    except ValidationError as error:
-        raise ProtocolError("it reported what is no event") from error

@@ -1,37 +1,62 @@
-"""One trial that runs: its clock, what it has said so far, and when it was told to stop."""
+"""A trial that runs in a worker: its time limits, the progress it has announced, and when it was stopped."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Final
 
 from pydantic import ValidationError
 
 from harness.foreign import open_regular
-from harness.model.job import Job, Progress
-from harness.model.results import Phase
-from harness.running.limits import Limits, limits_of, overrun
-from harness.running.workers.trial_files import PROGRESS
+from harness.model.job import Progress
+from harness.model.suite import Measure
+from harness.running.workers.judging import Attempt
+from harness.store.trial_folder import PROGRESS
 
 _READ_BYTES: Final = 2**20
 _LONGEST_LINE: Final = 2**16
 
 
-@dataclass(slots=True)
-class Running:
-    """A trial in a worker's hands. Times are of the monotonic clock, in seconds."""
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a trial may take, in seconds: in total, until its first progress, and without new progress."""
 
-    job: Job
-    folder: Path
-    since: float
-    oom_kills_before: int
+    trial_s: float | None
+    start_s: float
+    stall_s: float
+
+
+def limits_of(measure: Measure) -> Limits:
+    """The limits that a suite sets."""
+    return Limits(measure.trial_timeout_seconds, measure.start_timeout_seconds, measure.stall_timeout_seconds)
+
+
+def overrun(limits: Limits, *, elapsed_s: float, silent_s: float, heard: bool) -> str | None:
+    """Return the limit that a running trial exceeds, as a sentence; None while it is within all of them.
+
+    Args:
+        limits: the trial's limits.
+        elapsed_s: since it was given to a worker.
+        silent_s: since it last announced progress.
+        heard: whether it has announced any yet.
+    """
+    if limits.trial_s is not None and elapsed_s > limits.trial_s:
+        return f"took longer than trial_timeout_seconds = {limits.trial_s:g}"
+    if not heard and elapsed_s > limits.start_s:
+        return f"showed no progress within start_timeout_seconds = {limits.start_s:g}"
+    if heard and silent_s > limits.stall_s:
+        return f"made no progress for stall_timeout_seconds = {limits.stall_s:g}"
+    return None
+
+
+@dataclass(slots=True, eq=False)
+class Supervised(Attempt):
+    """An attempt in a worker of this machine. Times are of the monotonic clock, in seconds."""
+
+    oom_kills_before: int = 0
     pid: int | None = None
-    phase: Phase = "start"
-    started: datetime = field(default_factory=lambda: datetime.now(UTC))
     overrun: str | None = None
     kill_at: float | None = None
     give_up_at: float | None = None
@@ -51,9 +76,9 @@ class Running:
             yield progress
 
     def over_limit(self, now: float) -> str | None:
-        """The limit that the trial is beyond, as a sentence."""
+        """Return the limit that the trial exceeds, as a sentence."""
         silent_s = now - (self.since if self._heard_at is None else self._heard_at)
-        limits: Limits = limits_of(self.job.measure)
+        limits = limits_of(self.job.measure)
         return overrun(
             limits, elapsed_s=now - self.since, silent_s=silent_s, heard=self._heard_at is not None
         )

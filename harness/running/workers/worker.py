@@ -1,4 +1,4 @@
-"""What a worker does with a trial: run it, say where it is, and write its result as the last act."""
+"""Run a trial in a worker: announce its progress, and write its result as the last act."""
 
 from __future__ import annotations
 
@@ -15,18 +15,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from harness.machine.facts import describe_environment, physical_cores
 from harness.model.job import Job, Progress, RunTrial, TrialStoppedError
 from harness.model.results import Measurement, Phase, Status, TrialResult, measured
-from harness.running.workers.trial_files import PROGRESS, read_job
-from harness.store.trial_folder import write_result
+from harness.store.trial_folder import PROGRESS, read_job, write_result
 
-# What a worker itself gives a trial that stopped for want of space, and nothing else: it runs again later.
+# The status that a worker itself gives only to a trial that found the disk full: it runs again later.
 DISK_FULL: Final[Status] = "killed"
-# Given back when memory has run out, so that there is some left to say so with. Nothing is written to it:
-# what runs out where allocations fail is the right to memory, and touching it would take 2 ms of each trial.
+# Released when memory has run out, so that the result can be written. Nothing is written to it: a limit on
+# address space counts it untouched, and touching it would take 2 ms of each trial.
 _BALLAST_BYTES: Final = 4 * 2**20
 _LONGEST_REASON: Final = 500
 EVERY_SECONDS: Final = 0.05
+# Statuses that only a parent may give a trial.
+NOT_OWN: Final[frozenset[Status]] = frozenset({"pending", "interrupted"})
 
 
 class ProgressFile:
@@ -52,45 +54,58 @@ class ProgressFile:
         if not begins and not ends and now - self._last < EVERY_SECONDS:
             return
         self._last = now
-        # On a full disk the trial goes on: what could not be written is only news.
+        # On a full disk the trial goes on: a lost line is only a missing sign of life.
         with contextlib.suppress(OSError):
             os.write(self._file, progress.model_dump_json().encode() + b"\n")
 
     def close(self) -> None:
-        """Let go of the file; what is announced later goes nowhere, least of all to a reused descriptor."""
+        """Close the file; progress announced later is dropped, and cannot reach a reused descriptor."""
         descriptor, self._file = self._file, -1
         with contextlib.suppress(OSError):  # a trial's own code may have closed it
             os.close(descriptor)
 
 
 def work(folder: Path, runner: RunTrial, redact: Callable[[str], str]) -> None:
-    """Run the job in a trial's folder and write `result.json` there, whatever becomes of it.
+    """Run the job in a trial's folder and write `result.json` there, however the trial ends.
 
     Args:
-        folder: the trial's folder, which holds its `job.json`.
-        runner: what runs a trial.
-        redact: takes secrets out of the text of an exception.
+        folder: the trial's folder, with its `job.json`.
+        runner: runs a trial.
+        redact: takes secrets out of reasons.
     """
     job = read_job(folder)
     progress = ProgressFile(folder / PROGRESS)
     started, clock = datetime.now(UTC), time.monotonic()
     ballast = mmap.mmap(-1, _BALLAST_BYTES, flags=mmap.MAP_PRIVATE)
 
+    # Described before the trial: after it there may be no memory left to do so.
+    environment = describe_environment(threads=job.measure.threads or physical_cores())
+
     def ended(status: Status, reason: str, measurements: tuple[Measurement, ...] = ()) -> TrialResult:
-        return TrialResult(
-            trial=job.trial,
-            status=status,
-            phase=progress.phase,
-            reason=_writable(redact(reason))[:_LONGEST_REASON],
-            measurements=measurements,
-            concurrent=job.concurrent,
-            started=started,
-            duration_s=time.monotonic() - clock,
+        return job.completed_by(
+            TrialResult(
+                trial=job.trial,
+                status=status,
+                phase=progress.phase,
+                reason=readable(reason),
+                measurements=measurements,
+                environment=environment,
+                started=started,
+                duration_s=time.monotonic() - clock,
+            )
         )
 
+    def readable(reason: str) -> str:
+        return _writable(redact(reason))[:_LONGEST_REASON]
+
     try:
-        result = _checked(runner(job, progress.announce), job)
-    except BaseException as error:  # a worker says how it ended whatever ends it
+        result = job.completed_by(_checked(runner(job, progress.announce), job))
+        if result.status != "completed":
+            found = readable(result.reason or "it gave no reason")
+            result = result.model_copy(
+                update={"reason": found, "environment": result.environment or environment}
+            )
+    except BaseException as error:  # every end of a trial becomes a result
         ballast.close()
         traceback.print_exception(error)
         traceback.clear_frames(error.__traceback__)
@@ -110,7 +125,9 @@ def _checked(result: object, job: Job) -> TrialResult:
         raise TrialStoppedError("failed", f"the runner returned {type(result).__name__}, not a result")
     if result.trial != job.trial:
         raise TrialStoppedError("failed", f"the runner returned the result of trial {result.trial.id}")
-    return result.model_copy(update={"concurrent": job.concurrent})
+    if result.status in NOT_OWN:
+        raise TrialStoppedError("failed", f"the runner returned a result that is {result.status}")
+    return result
 
 
 def _what_happened(error: BaseException, job: Job) -> tuple[Status, str, tuple[Measurement, ...]]:

@@ -1,19 +1,17 @@
-"""The calibrations that are stored on this machine, one sealed file for each fingerprint."""
+"""Read and write the calibrations of this machine, one sealed file for each fingerprint."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Final
 
 from pydantic import Field
 
-from harness.analysis.noise import Noise, band
-from harness.analysis.stats.machine_states import run_variance, values_by_state
-from harness.analysis.stats.ratios import RunVariance
 from harness.assets.places import wanted_cache_root
 from harness.errors import InvalidInputError
+from harness.model.calibration import Noise, values_by_state
 from harness.model.frozen import Frozen
 from harness.model.metrics import METRICS
 from harness.model.results import Report
@@ -24,8 +22,6 @@ from harness.store.writing import canonical_json, digest_of, storage_error, to_j
 _AGAIN: Final = (
     "Measure again: `harness calibrate SUITE`, or remove what is stored: `harness calibrate --clear`."
 )
-# Both sides are computed from the same stored numbers.
-_TOLERANCE: Final = 1e-9
 
 
 class SealedNoise(Frozen):
@@ -58,7 +54,7 @@ def write_noise(folder: Path, noise: Noise) -> Path:
 
 
 def read_noise(file: Path) -> Noise:
-    """Return a stored calibration.
+    """Return a stored calibration; whether its bands follow from its values is for `analysis.noise` to check.
 
     Raises:
         InvalidInputError: The file is damaged, was edited, or belongs to another machine; the hint names the
@@ -76,12 +72,6 @@ def read_noise(file: Path) -> Noise:
         raise InvalidInputError(f"{file}: it is of machine {noise.fingerprint}", hint=_AGAIN)
     if unknown := noise.bands.keys() - METRICS.keys():
         raise InvalidInputError(f"{file}: there is no metric {min(unknown)!r}", hint=_AGAIN)
-    for metric, stored in noise.bands.items():
-        values = noise.values.get(metric, ())
-        if len(values) != noise.repeats or min(values) <= 0 or abs(band(values) - stored) > _TOLERANCE:
-            raise InvalidInputError(
-                f"{file}: the band of {metric} does not follow from its values", hint=_AGAIN
-            )
     if noise.states:
         _check_states(file, noise)
     return noise
@@ -99,34 +89,13 @@ def _check_states(file: Path, noise: Noise) -> None:
             )
 
 
-def bands_for(reports: Iterable[Report], folder: Path) -> Mapping[str, float]:
-    """Return the bands for these reports: all their trials must have run on one calibrated machine.
-
-    Empty where they did not, or where that machine has no calibration.
+def noise_for(reports: Iterable[Report], folder: Path) -> Noise | None:
+    """Return the calibration for these reports: all their trials must have run on one calibrated machine.
 
     Raises:
         InvalidInputError: The stored calibration is damaged: without it a verdict on speed would be another.
+        StorageError: The file cannot be read.
     """
-    noise = _noise_for(reports, folder)
-    return {} if noise is None else noise.bands
-
-
-def run_variance_for(reports: Iterable[Report], folder: Path) -> Mapping[str, RunVariance]:
-    """Return how much each metric varies between separate runs, for the same reports as `bands_for`.
-
-    Empty, too, where the calibration has a single state of the machine.
-
-    Raises:
-        InvalidInputError: The stored calibration is damaged.
-    """
-    noise = _noise_for(reports, folder)
-    if noise is None:
-        return {}
-    found = {metric: run_variance(values_by_state(noise.states, metric)) for metric in noise.bands}
-    return {metric: each for metric, each in found.items() if each is not None}
-
-
-def _noise_for(reports: Iterable[Report], folder: Path) -> Noise | None:
     places = {
         result.environment.fingerprint
         for report in reports

@@ -1,0 +1,316 @@
+"""The steps of one run: prepare, take over old results, prove, run what is left, and write the report."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from harness.errors import StorageError
+from harness.machine.facts import physical_cores
+from harness.machine.git_state import describe_git
+from harness.machine.redaction import redact, secrets_in
+from harness.model.environment import Environment
+from harness.model.job import Job, Observer
+from harness.model.results import Report, Session, TrialResult
+from harness.model.suite import Measure, Suite
+from harness.model.trial import Task, Trial
+from harness.running.executor import WorkerSetup
+from harness.running.interpreter import this_interpreter
+from harness.running.interrupts import Interrupts
+from harness.running.opening import Opened, open_directory
+from harness.running.options import Render, RunOptions, Seams
+from harness.running.preflight import Prepared, prepare, require, unavailable_row
+from harness.running.proofs import Proofs, ProofWatch, proof_jobs, training_jobs
+from harness.running.resume import Here, choose, describe_here, take_over_edited
+from harness.running.scheduler import Policy, RunContext, not_run, run_jobs
+from harness.running.workers.environ import worker_environment
+from harness.store.folders import is_there
+from harness.store.plan import Plan, make_plan
+from harness.store.report_file import as_it_is, briefly
+from harness.store.run_directory import RunDirectory, find_unfinished
+from harness.store.trial_folder import clear_folder, keep_result
+
+
+class Work:
+    """The steps of one run, and what has become of its trials so far."""
+
+    def __init__(
+        self,
+        suite: Suite,
+        suite_text: bytes,
+        options: RunOptions,
+        observer: Observer,
+        render: Render,
+        seams: Seams,
+    ) -> None:
+        self._interpreter = options.interpreter or this_interpreter()
+        self.secrets = secrets_in(os.environ)
+        self.machine = seams.machine()
+        self._suite = suite
+        self._suite_text = redact(suite_text.decode("utf-8", "replace"), self.secrets).encode()
+        self._options = options
+        self._observer = observer
+        self._render = render
+        self._seams = seams
+        self._threads = suite.measure.threads or max(1, physical_cores() // options.jobs)
+        self._results: dict[str, TrialResult] = {}
+        self._proofs = Proofs()
+
+    def prepare(self, trials: Sequence[Trial]) -> Prepared:
+        """Find what the trials need, and make sure that something can run."""
+        measure = self._measure()
+        assets = self._seams.assets(self._options.assets)
+        prepared = prepare(trials, measure, assets, self.machine, self._note)
+        reasons = {id_: redact(reason, self.secrets) for id_, reason in prepared.unavailable.items()}
+        settings = {"concurrent": self._options.jobs, "allow_weights": self._suite.allow_weights}
+        jobs = {id_: job.model_copy(update=settings) for id_, job in prepared.jobs.items()}
+        prepared = replace(prepared, jobs=jobs, unavailable=reasons)
+        require(prepared, strict=self._options.strict)
+        return prepared
+
+    def _measure(self) -> Measure:
+        """The suite's, with what the options say of it."""
+        changes: dict[str, object] = {}
+        if self._options.trial_timeout_s is not None:
+            changes["trial_timeout_seconds"] = self._options.trial_timeout_s
+        if self._options.jobs > 1:
+            changes["threads"] = self._threads
+        return self._suite.measure.model_copy(update=changes)
+
+    def _note(self, text: str) -> None:
+        # What the Hub's library says of a failure may hold the address it was given, password and all.
+        self._observer.note(redact(text, self.secrets))
+
+    def plan(self, trials: Sequence[Trial]) -> Plan:
+        """The plan of these trials of its suite."""
+        return make_plan(self._suite, trials, self._options.assets)
+
+    def has_begun(self, trials: Sequence[Trial]) -> bool:
+        """Whether the newest run of these trials is unfinished and has results."""
+        plan = self.plan(trials)
+        found = find_unfinished(absolute_reports(self._options), plan.suite, plan)
+        return found is not None and bool(found.results(briefly(plan.trials))[0])
+
+    def open(self, trials: Sequence[Trial], *, finished_too: bool = False) -> AbstractContextManager[Opened]:
+        """Hold the run's directory; with `finished_too` that of the newest run even if it is finished."""
+        options = self._options
+        return open_directory(
+            absolute_reports(options),
+            self.plan(trials),
+            self._suite_text,
+            fresh=options.fresh,
+            rerun=options.rerun or ("failed" if finished_too else None),
+            wait=options.wait,
+        )
+
+    def take_over(self, opened: Opened, prepared: Prepared) -> None:
+        """Keep the finished results that still hold."""
+        say, directory, here = self._observer.note, opened.directory, self._here()
+        for problem in opened.problems:
+            say(f"not counted as done: {problem}")
+        if opened.edited is not None:
+            reuse = take_over_edited(opened.edited, directory, prepared.jobs, here)
+        else:
+            reuse = choose(opened.found, prepared.jobs, here, self._options.rerun)
+        for note in reuse.notes:
+            say(note)
+        planned = directory.plan.trials
+        self._results = dict(reuse.results)
+        if opened.resumed:
+            say(f"resuming {directory.path.name}: {len(self._results)} of {len(planned)} trials are done")
+
+    def _here(self) -> Here:
+        here = describe_here(self._threads, self._options.jobs, self.machine.processors)
+        return replace(here, environment=self._interpreter.environment)
+
+    @property
+    def done(self) -> tuple[TrialResult, ...]:
+        """The results so far."""
+        return tuple(self._results.values())
+
+    def left(self, directory: RunDirectory) -> list[Trial]:
+        """The trials of the plan without a result, in its order."""
+        return [trial for trial in directory.plan.trials if trial.id not in self._results]
+
+    def forget(self, trial_ids: Collection[str]) -> None:
+        """Drop these results: their trials run again."""
+        for trial_id in trial_ids:
+            self._results.pop(trial_id, None)
+
+    def add(self, results: Mapping[str, TrialResult]) -> None:
+        """Take in results by trial id."""
+        self._results |= results
+
+    def run_rest(self, directory: RunDirectory, prepared: Prepared, interrupts: Interrupts) -> None:
+        """Prove what has no proof yet, then run what has no result yet."""
+        self.mark_unavailable(directory, prepared)
+        jobs = [prepared.jobs[trial.id] for trial in self.left(directory)]
+        context = self.context(directory, interrupts)
+        try:
+            if self._options.parity:
+                self.prove(directory, prepared.jobs, context)
+            self.add(run_jobs(jobs, context, policy_of(self._options)))
+        finally:
+            context.executor.stop(0.0)
+
+    def mark_unavailable(self, directory: RunDirectory, prepared: Prepared) -> None:
+        """Give the trials that lack something here their rows."""
+        for trial in directory.plan.trials:
+            if trial.id in prepared.unavailable and trial.id not in self._results:
+                self._results[trial.id] = unavailable_row(trial, prepared.unavailable[trial.id])
+                self._observer.finished(self._results[trial.id])
+
+    def context(self, directory: RunDirectory, interrupts: Interrupts) -> RunContext:
+        """Whom the scheduler works with: one executor for the proofs and the trials."""
+        options = self._options
+        environ = worker_environment(os.environ, threads=self._threads, run_folder=directory.path)
+        interpreter = self._interpreter
+        setup = WorkerSetup(
+            runner=options.runner,
+            folder=directory.path,
+            environ=interpreter.environ(environ),
+            threads=self._threads,
+            secrets=self.secrets,
+            python=interpreter.python,
+        )
+        return RunContext(
+            executor=self._seams.executor(setup, options.grace_s),
+            folder_of=directory.trial_folder,
+            keep=_keep(directory.path / "trials"),
+            observer=self._observer,
+            interrupted=lambda: interrupts.first is not None,
+            grace_s=options.grace_s,
+            shape=briefly(directory.plan.trials),
+            count=lambda device: self._seams.count(device, self._threads),
+        )
+
+    def prove(self, directory: RunDirectory, jobs: Mapping[str, Job], context: RunContext) -> Proofs:
+        """Prove every distinct function and training that has no proof in this environment yet."""
+        functions, trainings = proof_jobs(jobs.values()), training_jobs(jobs.values())
+        wanted = functions | trainings
+        found = choose(directory.proofs(wanted), wanted, self._here(), self._options.rerun).results
+        rest = [job for id_, job in wanted.items() if id_ not in found]
+        watch = ProofWatch(self._observer)
+        watch.announce(*(sum(job.trial.id in kind for job in rest) for kind in (functions, trainings)))
+        context = replace(
+            context,
+            folder_of=directory.proof_folder,
+            keep=_keep(directory.path / "proofs"),
+            observer=watch,
+            shape=as_it_is,
+        )
+        found |= run_jobs(rest, context, Policy(self._options.retries, jobs=self._options.jobs))
+        self._proofs = Proofs(
+            *(tuple(found[id_] for id_ in kind if id_ in found) for kind in (functions, trainings))
+        )
+        return self._proofs
+
+    def _kept(self, directory: RunDirectory, trial_id: str) -> TrialResult | None:
+        """The trial's result, if it has one; of a completed one the report needs the file too."""
+        result = self._results.get(trial_id)
+        file = directory.path / "trials" / trial_id / "result.json"
+        if result is None or result.status != "completed" or is_there(file):
+            return result
+        self._note(f"{file} was removed during the run; run the same command again to run its trial again")
+        return not_run(result.trial, "its result was removed before the report was written")
+
+    def write_report(
+        self,
+        directory: RunDirectory,
+        prepared: Prepared,
+        *,
+        interrupted: bool,
+        session: Session | None = None,
+    ) -> Report:
+        """Write the report, with a row for every trial of the plan, and return it in brief."""
+        why = "the run was interrupted" if interrupted else "an earlier trial did not complete (--fail-fast)"
+        results = [
+            self._kept(directory, trial.id) or not_run(trial, f"not started: {why}")
+            for trial in directory.plan.trials
+        ]
+        report = without_home(
+            Report(
+                harness_version=self._interpreter.version,
+                run=directory.path.name,
+                created=datetime.now(UTC),
+                suite=self._suite,
+                environment=self._environment(),
+                notes=prepared.chosen,
+                proofs=self._proofs.functions,
+                training_proofs=self._proofs.trainings,
+                session=session,
+                results=tuple(results),
+            )
+        )
+        directory.write_report(report, *self._render(report), results=_in_full(report, directory))
+        return report
+
+    def _environment(self) -> Environment:
+        interpreter = self._interpreter
+        git = describe_git(interpreter.checkout or Path())
+        return interpreter.environment.model_copy(update={"git": git})
+
+
+def policy_of(options: RunOptions) -> Policy:
+    """What the options tell about starts, retries and the end of a run."""
+    return Policy(options.retries, options.fail_fast, options.same_error, options.jobs)
+
+
+def _keep(folder: Path) -> Callable[[TrialResult], TrialResult]:
+    """Return the function that stores the result of a trial without a worker, inside `folder`."""
+
+    def keep(result: TrialResult) -> TrialResult:
+        # The log of an earlier attempt is not this result's.
+        with suppress(OSError):
+            clear_folder(folder / result.trial.id)
+        return keep_result(folder / result.trial.id, result)
+
+    return keep
+
+
+def absolute_reports(options: RunOptions) -> Path:
+    """The folder of the reports as an absolute path.
+
+    Raises:
+        StorageError: it is relative to a current directory that was removed.
+    """
+    try:
+        return options.reports.absolute()
+    except FileNotFoundError as error:
+        raise StorageError(
+            f"{options.reports}: the current directory does not exist any more",
+            hint="Change to another one, or give --reports an absolute path.",
+        ) from error
+
+
+def _in_full(report: Report, directory: RunDirectory) -> Iterator[TrialResult]:
+    """The results of a report in brief, those that completed with all that their files hold."""
+    for result in report.results:
+        if result.status == "completed":
+            yield directory.stored(result.trial.id).model_copy(update={"trial": result.trial})
+        else:
+            yield result
+
+
+def without_home(report: Report) -> Report:
+    """The report with the user's home folder written as `~` where it says where data was read."""
+    suite = report.suite.model_copy(update={"task": _shortened(report.suite.task)})
+    if suite == report.suite and not any(result.trial.task.data_dir for result in report.results):
+        return report
+    results = tuple(
+        result.model_copy(
+            update={"trial": result.trial.model_copy(update={"task": _shortened(result.trial.task)})}
+        )
+        for result in report.results
+    )
+    return report.model_copy(update={"suite": suite, "results": results})
+
+
+def _shortened(task: Task) -> Task:
+    if task.data_dir is None:
+        return task
+    return task.model_copy(update={"data_dir": redact(task.data_dir)})
