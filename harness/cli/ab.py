@@ -11,8 +11,7 @@ import click
 
 from harness.analysis.comparison.compare import compare
 from harness.api import Run, Side, run_along, run_sides
-from harness.cli.compare import print_comparison
-from harness.cli.messages import print_error, say
+from harness.cli.messages import say
 from harness.cli.run import judge
 from harness.cli.suite_options import (
     assets_option,
@@ -31,9 +30,11 @@ from harness.cli.suite_options import (
     trial_timeout_option,
     wait_option,
 )
-from harness.errors import HarnessError, InvalidInputError, NotComparableError
+from harness.cli.writing import Target, failing_as_json, write, write_failure
+from harness.errors import InvalidInputError, NotComparableError
 from harness.model.results import Report
 from harness.model.suite import Suite
+from harness.output.builders.comparison import comparison_document
 from harness.output.live import view
 from harness.running.calibrations import bands_for, stored_noise
 from harness.running.interrupts import Interrupt
@@ -130,19 +131,16 @@ def command(
     )
     sources = _Sources(suite, candidate_suite or suite, overrides)
     try:
-        _check_sides(by, candidate_suite, (base_python, python, base, candidate))
-        if by is not None:
-            runs = _along(sources, by, options)
-        else:
-            runs = _sides(sources, ((base_python, base), (python, candidate)), options)
-        return _conclude(runs, by, judged=gates, as_json=as_json)
+        with failing_as_json("comparison", "ab", Target("json" if as_json else "table")):
+            _check_sides(by, candidate_suite, (base_python, python, base, candidate))
+            if by is not None:
+                runs = _along(sources, by, options)
+            else:
+                runs = _sides(sources, ((base_python, base), (python, candidate)), options)
+            return _conclude(runs, by, judged=gates, as_json=as_json)
     except Interrupt as interrupt:
         say(f"{interrupt}; run the same command again to go on")
         return 128 + interrupt.number
-    except HarnessError as error:
-        if as_json:
-            print_error(error)
-        raise
 
 
 def _check_sides(by: str | None, candidate_suite: Path | None, code: tuple[Path | None, ...]) -> None:
@@ -212,10 +210,10 @@ def _conclude(runs: tuple[Run, ...], by: str | None, *, judged: bool, as_json: b
         if completed:
             raise
         if as_json:
-            print_error(error, 1)
+            write_failure(error, "comparison", "ab", Target("json"), exit_code=1)
         say(f"error: {error}")
         return 1
-    print_comparison(comparison, "json" if as_json else "table")
+    write(comparison_document(comparison), Target("json" if as_json else "table"))
     passed = _judge(reports, as_json=as_json) if judged else 0
     return passed or (0 if completed else 1)
 

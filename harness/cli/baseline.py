@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from harness.cli.printing import allow_unsealed_option, print_report
+from harness.cli.writing import allow_unsealed_option, output_options, target_of, write
 from harness.errors import InvalidInputError
+from harness.output.builders.report import report_document
 from harness.output.safe_text import safe_text
 from harness.store.baselines import REPORTS, find_baseline, keep_baseline, kept_baselines
 from harness.store.reading import UNSEALED, load_report
@@ -67,6 +68,9 @@ def list_(reports: Path) -> int | None:
 @command.command("show")
 @click.argument("name")
 @_REPORTS
-def show(name: str, reports: Path) -> None:
-    """Print the table of the baseline NAME."""
-    print_report(load_report(find_baseline(name, reports), allow_unsealed=True))
+@output_options("report", "-o")
+def show(name: str, reports: Path, wanted: str | None, output: Path | None) -> None:
+    """Print the table of the baseline NAME, or write it in another format."""
+    target = target_of("report", wanted, output)
+    report = load_report(find_baseline(name, reports), allow_unsealed=True)
+    write(report_document(report), target)

@@ -10,8 +10,7 @@ from typing import Literal
 import click
 
 from harness.api import Run, run_suite
-from harness.cli.messages import print_error, say
-from harness.cli.printing import print_report, print_stored
+from harness.cli.messages import say
 from harness.cli.suite_options import (
     assets_option,
     fail_fast_option,
@@ -29,10 +28,10 @@ from harness.cli.suite_options import (
     trial_timeout_option,
     wait_option,
 )
-from harness.errors import HarnessError
+from harness.cli.writing import Target, failing_as_json, write, write_stored
 from harness.model.results import Report
+from harness.output.builders.report import report_document
 from harness.output.live import view
-from harness.output.tables import make_console
 from harness.running.interrupts import Interrupt
 from harness.running.options import ExecutorName, RunOptions
 from harness.store.baselines import find_baseline
@@ -137,15 +136,12 @@ def command(
         grace_s=grace_s,
     )
     try:
-        against = None if baseline is None else load_report(find_baseline(baseline, reports, note=say))
-        run = _run(suite, overrides, options)
+        with failing_as_json("report", "run", Target("json" if as_json else "table")):
+            against = None if baseline is None else load_report(find_baseline(baseline, reports, note=say))
+            run = _run(suite, overrides, options)
     except Interrupt as interrupt:
         say(f"{interrupt}; run the same command again to go on")
         return 128 + interrupt.number
-    except HarnessError as error:
-        if as_json:
-            print_error(error)
-        raise
     _show(run, as_json=as_json)
     judged = _judge(run, against, as_json=as_json) if gates and run.interrupted is None else 0
     return _exit_code(run) or judged
@@ -160,10 +156,11 @@ def _run(path: Path, overrides: tuple[str, ...], options: RunOptions) -> Run:
 
 
 def _show(run: Run, *, as_json: bool) -> None:
+    document = report_document(run.brief)
     if as_json:
-        print_stored(run.directory / "report.json", run.brief)
+        write_stored(run.directory / "report.json", document)
     else:
-        print_report(run.brief)
+        write(document, Target("table"))
     say(f"report: {run.directory / 'report.json'}")
     if run.interrupted is not None:
         say("interrupted: run the same command again to go on where it stopped")
@@ -180,7 +177,7 @@ def judge(report: Report, baseline: Report | None, *, as_json: bool) -> int:
     """Judge a report by its suite's gates, print the cases and return their exit code."""
     # Most runs have no gates, and these import numpy and scipy.
     from harness.analysis.gates.of_run import judge_run  # noqa: PLC0415
-    from harness.output.gates import gate_table, verdict_line  # noqa: PLC0415
+    from harness.output.builders.gates import gates_document  # noqa: PLC0415
     from harness.running.calibrations import (  # noqa: PLC0415
         bands_for,
         run_variance_for,
@@ -195,9 +192,12 @@ def judge(report: Report, baseline: Report | None, *, as_json: bool) -> int:
         say(sentence)
     if found is None:
         return 0
-    if not as_json:
-        make_console(sys.stdout).print("", gate_table(found), sep="\n")
-    click.echo(verdict_line(found), err=as_json)
+    document = gates_document(found)
+    if as_json:
+        click.echo(document.verdict[0], err=True)
+    else:
+        click.echo()
+        write(document, Target("table"))
     return found.exit_code
 
 

@@ -14,8 +14,8 @@ from harness.analysis.training import failed_checks, training_proofs
 from harness.data.corpus import DuplicateRows
 from harness.data.remarks import data_remarks
 from harness.model.results import Data, Phase, Report, Status
+from harness.output.builders.remarks import farthest
 from harness.output.numbers import points
-from harness.output.remarks import farthest
 from harness.output.safe_text import one_line
 from harness.words import count
 
