@@ -30,7 +30,7 @@ from harness.cli.suite_options import (
     trial_timeout_option,
     wait_option,
 )
-from harness.cli.writing import Target, failing_as_json, write, write_failure
+from harness.cli.writing import Target, failing_as_json, output_options, target_of, write, write_failure
 from harness.errors import InvalidInputError, NotComparableError
 from harness.model.results import Report
 from harness.model.suite import Suite
@@ -72,7 +72,8 @@ _FILE: Final = click.Path(path_type=Path)
 @parity_option
 @gates_option
 @wait_option
-@click.option("--json/--no-json", "as_json", help="Print the comparison as JSON instead of the table.")
+@click.option("--json/--no-json", "as_json", help="The same as --format json.")
+@output_options("comparison")
 @runner_option
 @grace_option
 def command(
@@ -97,6 +98,8 @@ def command(
     gates: bool,
     wait: bool,
     as_json: bool,
+    wanted: str | None,
+    output: Path | None,
     runner: str,
     grace_s: float,
 ) -> int:
@@ -115,6 +118,7 @@ def command(
 
     For example:  harness ab suites/padding.yaml --base ../main --candidate .
     """
+    target = target_of("comparison", wanted, output, as_json=as_json)
     options = RunOptions(
         assets=assets,
         reports=reports,
@@ -131,13 +135,13 @@ def command(
     )
     sources = _Sources(suite, candidate_suite or suite, overrides)
     try:
-        with failing_as_json("comparison", "ab", Target("json" if as_json else "table")):
+        with failing_as_json("comparison", "ab", target):
             _check_sides(by, candidate_suite, (base_python, python, base, candidate))
             if by is not None:
                 runs = _along(sources, by, options)
             else:
                 runs = _sides(sources, ((base_python, base), (python, candidate)), options)
-            return _conclude(runs, by, judged=gates, as_json=as_json)
+            return _conclude(runs, by, target, judged=gates)
     except Interrupt as interrupt:
         say(f"{interrupt}; run the same command again to go on")
         return 128 + interrupt.number
@@ -189,7 +193,7 @@ def _sides(
         return run_sides(first, second, options, observer=watching)
 
 
-def _conclude(runs: tuple[Run, ...], by: str | None, *, judged: bool, as_json: bool) -> int:
+def _conclude(runs: tuple[Run, ...], by: str | None, target: Target, *, judged: bool) -> int:
     """Print the comparison and the gates, and return the exit code."""
     for run in runs:
         say(f"report: {run.directory / 'report.json'}")
@@ -209,20 +213,20 @@ def _conclude(runs: tuple[Run, ...], by: str | None, *, judged: bool, as_json: b
     except NotComparableError as error:
         if completed:
             raise
-        if as_json:
-            write_failure(error, "comparison", "ab", Target("json"), exit_code=1)
+        if target.name == "json":
+            write_failure(error, "comparison", "ab", target, exit_code=1)
         say(f"error: {error}")
         return 1
-    write(comparison_document(comparison), Target("json" if as_json else "table"))
-    passed = _judge(reports, as_json=as_json) if judged else 0
+    write(comparison_document(comparison), target)
+    passed = _judge(reports, target) if judged else 0
     return passed or (0 if completed else 1)
 
 
-def _judge(reports: list[Report], *, as_json: bool) -> int:
+def _judge(reports: list[Report], target: Target) -> int:
     """Judge the last side by the gates of the first, which is its baseline where there are two."""
     first, last = reports[0], reports[-1]
     if not first.suite.gates:
         return 0
     suite = last.suite.model_copy(update={"gates": first.suite.gates})
     judged = last.model_copy(update={"suite": suite})
-    return judge(judged, first if len(reports) > 1 else None, as_json=as_json)
+    return judge(judged, first if len(reports) > 1 else None, target)

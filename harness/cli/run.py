@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import click
 
@@ -28,7 +28,7 @@ from harness.cli.suite_options import (
     trial_timeout_option,
     wait_option,
 )
-from harness.cli.writing import Target, failing_as_json, write, write_stored
+from harness.cli.writing import Target, failing_as_json, output_options, target_of, write, write_stored
 from harness.model.results import Report
 from harness.output.builders.report import report_document
 from harness.output.live import view
@@ -38,6 +38,9 @@ from harness.store.baselines import find_baseline
 from harness.store.reading import load_report
 from harness.suite.reading import parse_suite
 from harness.suite.text import read_bytes, shown
+
+# A run keeps its results without raw values in memory, which is all that these formats show.
+_SHOW_NO_RAW_VALUES: Final = frozenset({"table", "markdown", "html", "junit", "github"})
 
 
 @click.command("run", short_help="Fine-tune and evaluate every trial of a suite.")
@@ -71,7 +74,8 @@ from harness.suite.text import read_bytes, shown
 @gates_option
 @click.option("--baseline", help="What the gates measure drops against: a report, or a kept baseline's name.")
 @wait_option
-@click.option("--json/--no-json", "as_json", help="Print the report as JSON instead of the table.")
+@click.option("--json/--no-json", "as_json", help="The same as --format json.")
+@output_options("report")
 @click.option(
     "--executor",
     type=click.Choice(["local", "ray"]),
@@ -105,6 +109,8 @@ def command(
     baseline: str | None,
     wait: bool,
     as_json: bool,
+    wanted: str | None,
+    output: Path | None,
     executor: ExecutorName,
     ray_address: str | None,
     runner: str,
@@ -117,6 +123,7 @@ def command(
 
     For example:  harness run suites/padding.yaml -o 'matrix.seed=[0]'
     """
+    target = target_of("report", wanted, output, as_json=as_json)
     options = RunOptions(
         assets=assets,
         reports=reports,
@@ -136,14 +143,14 @@ def command(
         grace_s=grace_s,
     )
     try:
-        with failing_as_json("report", "run", Target("json" if as_json else "table")):
+        with failing_as_json("report", "run", target):
             against = None if baseline is None else load_report(find_baseline(baseline, reports, note=say))
             run = _run(suite, overrides, options)
     except Interrupt as interrupt:
         say(f"{interrupt}; run the same command again to go on")
         return 128 + interrupt.number
-    _show(run, as_json=as_json)
-    judged = _judge(run, against, as_json=as_json) if gates and run.interrupted is None else 0
+    _show(run, target)
+    judged = _judge(run, against, target) if gates and run.interrupted is None else 0
     return _exit_code(run) or judged
 
 
@@ -155,26 +162,29 @@ def _run(path: Path, overrides: tuple[str, ...], options: RunOptions) -> Run:
         return run_suite(suite, options, suite_text=text, observer=watching)
 
 
-def _show(run: Run, *, as_json: bool) -> None:
-    document = report_document(run.brief)
-    if as_json:
-        write_stored(run.directory / "report.json", document)
+def _show(run: Run, target: Target) -> None:
+    if target == Target("json"):
+        write_stored(run.directory / "report.json", report_document(run.brief))
     else:
-        write(document, Target("table"))
+        brief = target.name in _SHOW_NO_RAW_VALUES
+        write(report_document(run.brief if brief else run.report), target)
     say(f"report: {run.directory / 'report.json'}")
     if run.interrupted is not None:
         say("interrupted: run the same command again to go on where it stopped")
 
 
-def _judge(run: Run, baseline: Report | None, *, as_json: bool) -> int:
-    """Print what the suite's gates say, and give their exit code; 0 where there is none to judge."""
+def _judge(run: Run, baseline: Report | None, target: Target) -> int:
+    """Judge the run by its suite's gates and return their exit code; 0 where there is none to judge."""
     if not run.brief.suite.gates and baseline is None:
         return 0
-    return judge(run.report, baseline, as_json=as_json)
+    return judge(run.report, baseline, target)
 
 
-def judge(report: Report, baseline: Report | None, *, as_json: bool) -> int:
-    """Judge a report by its suite's gates, print the cases and return their exit code."""
+def judge(report: Report, baseline: Report | None, target: Target) -> int:
+    """Judge a report by its suite's gates and return their exit code; `target` got the result before.
+
+    The cases follow a table; where standard output is not for a person, standard error gets the verdict.
+    """
     # Most runs have no gates, and these import numpy and scipy.
     from harness.analysis.gates.of_run import judge_run  # noqa: PLC0415
     from harness.output.builders.gates import gates_document  # noqa: PLC0415
@@ -193,11 +203,11 @@ def judge(report: Report, baseline: Report | None, *, as_json: bool) -> int:
     if found is None:
         return 0
     document = gates_document(found)
-    if as_json:
-        click.echo(document.verdict[0], err=True)
-    else:
+    if target == Target("table"):
         click.echo()
-        write(document, Target("table"))
+        write(document, target)
+    else:
+        click.echo("\n".join(document.verdict), err=True)
     return found.exit_code
 
 

@@ -12,7 +12,8 @@ from harness.model.job import Progress
 from harness.model.results import TrialResult
 from harness.model.trial import Trial
 from harness.output.numbers import duration, percent, rate
-from harness.output.safe_text import one_line, safe_text
+from harness.output.safe_text import safe_text
+from harness.words import one_line
 
 LONGEST_NAME: Final = 120
 
