@@ -8,11 +8,11 @@ import click
 
 from harness.cli.writing import allow_unsealed_option, output_options, target_of, write
 from harness.errors import InvalidInputError
+from harness.output.builders.baselines import Kept, baselines_document, kept
 from harness.output.builders.report import report_document
 from harness.output.safe_text import safe_text
 from harness.store.baselines import REPORTS, find_baseline, keep_baseline, kept_baselines
-from harness.store.reading import UNSEALED, load_report
-from harness.words import count
+from harness.store.reading import load_report
 
 _REPORTS = click.option(
     "--reports",
@@ -40,29 +40,27 @@ def command() -> None:
 @allow_unsealed_option
 def set_(report: Path, name: str, reports: Path, *, force: bool, allow_unsealed: bool) -> None:
     """Keep REPORT as the baseline NAME, in the place of an earlier one."""
-    kept = keep_baseline(load_report(report, allow_unsealed=allow_unsealed), name, reports, force=force)
-    replaced = "" if kept.replaced is None else f", in the place of {safe_text(kept.replaced, 200)}"
-    click.echo(f"kept {safe_text(str(kept.file))}{replaced}")
+    new = keep_baseline(load_report(report, allow_unsealed=allow_unsealed), name, reports, force=force)
+    replaced = "" if new.replaced is None else f", in the place of {safe_text(new.replaced, 200)}"
+    click.echo(f"kept {safe_text(str(new.file))}{replaced}")
 
 
 @command.command("list")
 @_REPORTS
-def list_(reports: Path) -> int | None:
-    """List the baselines that are kept; one that cannot be read is told and makes the exit code 2."""
-    damaged = False
-    for name, path in kept_baselines(reports).items():
-        try:
-            report = load_report(path, allow_unsealed=True)
-        except InvalidInputError as error:
-            damaged = True
-            click.echo(f"{safe_text(name)}  damaged: {safe_text(error.message, 500)}")
-            continue
-        created = report.created.strftime("%Y-%m-%d")
-        trials = count(len(report.results), "trial")
-        suite, run = safe_text(report.suite.name), safe_text(report.run, 100)
-        unsealed = ", unsealed" if UNSEALED in report.notes else ""
-        click.echo(f"{safe_text(name)}  {created}  {suite}, {trials}, run {run}{unsealed}")
-    return 2 if damaged else None
+@output_options("list of baselines", "-o")
+def list_(reports: Path, wanted: str | None, output: Path | None) -> int | None:
+    """List the baselines that are kept; one that cannot be read is listed too and makes the exit code 2."""
+    target = target_of("list of baselines", wanted, output)
+    found = [_read(name, path) for name, path in kept_baselines(reports).items()]
+    write(baselines_document(found), target)
+    return 2 if any(one.damaged for one in found) else None
+
+
+def _read(name: str, path: Path) -> Kept:
+    try:
+        return kept(name, load_report(path, allow_unsealed=True))
+    except InvalidInputError as error:
+        return Kept(name, damaged=error.message)
 
 
 @command.command("show")

@@ -13,7 +13,15 @@ from typing import Final, Generic, Literal, TypeVar
 from harness.model.frozen import Frozen
 
 Kind = Literal[
-    "report", "comparison", "check", "list of proofs", "calibration", "rescoring", "plan", "diagnosis"
+    "report",
+    "comparison",
+    "check",
+    "list of proofs",
+    "list of baselines",
+    "calibration",
+    "rescoring",
+    "plan",
+    "diagnosis",
 ]
 Part = Literal["cases", "benchmarks"]
 Layout = Literal["table", "lines", "rows"]
@@ -27,6 +35,7 @@ PARTS: Final[dict[Kind, frozenset[Part]]] = {
     "comparison": frozenset({"cases"}),
     "check": frozenset({"cases"}),
     "list of proofs": frozenset({"cases"}),
+    "list of baselines": frozenset(),
     "calibration": frozenset(),
     "rescoring": frozenset({"cases"}),
     "plan": frozenset(),

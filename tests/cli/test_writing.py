@@ -37,6 +37,7 @@ COMMANDS: dict[Kind, tuple[str, ...]] = {
     "plan": ("plan", "suite.yaml", "--assets", "embedded"),
     "diagnosis": ("doctor", "--offline"),
     "calibration": ("calibrate", "--list"),
+    "list of baselines": ("baseline", "list"),
 }
 
 

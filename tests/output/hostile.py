@@ -20,6 +20,7 @@ from harness.model.results import (
     unmeasured,
 )
 from harness.model.trial import Task
+from harness.output.builders.baselines import Kept, baselines_document
 from harness.output.builders.comparison import comparison_document
 from harness.output.builders.doctor import diagnosis_document
 from harness.output.builders.failure import failure_document
@@ -155,6 +156,7 @@ def hostile_documents(text: str) -> dict[str, Document]:
         noise_document(noise.model_copy(update={"trial": done.trial})),
         rescoring_document(report, [rescored], text),
         plan_document(plan),
+        baselines_document([Kept(text, text, text), Kept(text, damaged=text)]),
         diagnosis_document((finding,)),
     ]
     return {
