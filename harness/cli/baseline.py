@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.writing import allow_unsealed_option, output_options, target_of, write
+from harness.cli.writing import allow_unsealed_option, failing_as_json, output_options, target_of, write
 from harness.errors import InvalidInputError
 from harness.output.builders.baselines import Kept, baselines_document, kept
 from harness.output.builders.report import report_document
@@ -70,5 +70,6 @@ def _read(name: str, path: Path) -> Kept:
 def show(name: str, reports: Path, wanted: str | None, output: Path | None) -> None:
     """Print the table of the baseline NAME, or write it in another format."""
     target = target_of("report", wanted, output)
-    report = load_report(find_baseline(name, reports), allow_unsealed=True)
+    with failing_as_json("report", "baseline", target):
+        report = load_report(find_baseline(name, reports), allow_unsealed=True)
     write(report_document(report), target)

@@ -22,7 +22,7 @@ from harness.cli.suite_options import (
     reports_option,
     runner_option,
 )
-from harness.cli.writing import Target, output_options, target_of, write
+from harness.cli.writing import Target, failing_as_json, output_options, target_of, write
 from harness.errors import InvalidInputError
 from harness.machine.facts import available_devices
 from harness.model.results import Report
@@ -103,21 +103,22 @@ def command(
         click.echo(f"removed {count(len(removed), 'calibration')} from {safe_text(str(stored_noise()))}")
         return None
     assert suite is not None
-    pause_s = None if spread is None else _seconds(spread)
-    asked = read_suite(suite, overrides)
-    trial = _chosen(expand(asked, available_devices()), variant)
-    options = RunOptions(assets=assets, reports=reports, fresh=True, parity=False, runner=runner)
-    states, runs = (1, repeats) if pause_s is None else (repeats, LEAST_REPEATS)
-    for place in range(states):
-        if place and pause_s:
-            say(f"{place} of {states} states are stored; the next one starts in {duration(pause_s)}")
-            time.sleep(pause_s)
-        try:
-            noise = calibrate(suite_of(trial, asked), runs, lambda one: _run(one, options))
-        except Interrupt as interrupt:
-            say(f"{interrupt}: {count(place, 'state')} of this calibration stored")
-            return 128 + interrupt.number
-        file, noise = _store(noise)
+    with failing_as_json("calibration", "calibrate", target):
+        pause_s = None if spread is None else _seconds(spread)
+        asked = read_suite(suite, overrides)
+        trial = _chosen(expand(asked, available_devices()), variant)
+        options = RunOptions(assets=assets, reports=reports, fresh=True, parity=False, runner=runner)
+        states, runs = (1, repeats) if pause_s is None else (repeats, LEAST_REPEATS)
+        for place in range(states):
+            if place and pause_s:
+                say(f"{place} of {states} states are stored; the next one starts in {duration(pause_s)}")
+                time.sleep(pause_s)
+            try:
+                noise = calibrate(suite_of(trial, asked), runs, lambda one: _run(one, options))
+            except Interrupt as interrupt:
+                say(f"{interrupt}: {count(place, 'state')} of this calibration stored")
+                return 128 + interrupt.number
+            file, noise = _store(noise)
     write(noise_document(noise), target)
     say(f"kept: {file}")
     return None

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from harness.analysis.rescoring import Scores, set_beside, to_score, with_scores
 from harness.cli.messages import say
-from harness.cli.writing import format_option, target_of, write
+from harness.cli.writing import failing_as_json, format_option, target_of, write
 from harness.errors import UnavailableError
 from harness.output.builders.rescoring import rescoring_document
 from harness.output.safe_text import safe_text
@@ -35,18 +35,22 @@ def command(report: Path, wanted: str | None, output: Path | None, scorer: str) 
     values it follows from: the report was changed, or comes from another version of the metrics.
     """
     target = target_of("rescoring", wanted, None)
-    stored = load_report(report, allow_unsealed=True)
-    answer = score_again(to_score(stored), scorer)
-    try:
-        scores = Scores.model_validate_json(answer)
-    except ValidationError as error:
-        raise UnavailableError(
-            f"what scores the logits gave no scores: {safe_text(answer, 200)}",
-            hint="Check the installation: `harness run suites/quickstart.yaml`.",
-        ) from error
-    trials = set_beside(stored, scores)
+    with failing_as_json("rescoring", "rescore", target):
+        stored = load_report(report, allow_unsealed=True)
+        scores = _scores(score_again(to_score(stored), scorer))
+        trials = set_beside(stored, scores)
     write(rescoring_document(stored, trials, scores.metric_version), target)
     if output is not None:
         write_atomic(output, to_json(with_scores(stored, scores)))
         say(f"wrote {output}")
     return int(any(trial.differs for trial in trials))
+
+
+def _scores(answer: str) -> Scores:
+    try:
+        return Scores.model_validate_json(answer)
+    except ValidationError as error:
+        raise UnavailableError(
+            f"what scores the logits gave no scores: {safe_text(answer, 200)}",
+            hint="Check the installation: `harness run suites/quickstart.yaml`.",
+        ) from error

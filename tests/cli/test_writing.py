@@ -91,3 +91,29 @@ def test_each_kind_of_document_has_the_parts_that_its_formats_need(kind: Kind) -
         assert needs is None or [*getattr(document, needs)]
         assert isinstance(render(document, name), str)
     assert document.name or "cases" not in PARTS[kind]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("show", "none.json"),
+        ("compare", "none.json", "none.json"),
+        ("check", "none.json"),
+        ("rescore", "none.json"),
+        ("run", "none.yaml"),
+        ("plan", "none.yaml"),
+        ("prove", "none.yaml"),
+        ("ab", "none.yaml", "none.yaml"),
+        ("calibrate", "none.yaml"),
+        ("baseline", "show", "none"),
+    ],
+    ids=" ".join,
+)
+def test_json_is_valid_when_any_command_fails(
+    folder: Path, capfd: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    code = run(*arguments, "--format", "json")
+    told = capfd.readouterr()
+    found = json.loads(told.out)
+    assert code == found["exit_code"] != 0
+    assert found["error"] in told.err
