@@ -8,6 +8,7 @@ from harness.model.job import Observer, Progress
 from harness.model.results import Report, TrialResult
 from harness.model.suite import Suite
 from harness.model.trial import Trial
+from harness.output.builders.report import report_document
 from harness.output.formats.html import to_html
 from harness.output.formats.markdown import to_markdown
 from harness.running import ab
@@ -135,4 +136,5 @@ def run_along(
 
 
 def _render(report: Report) -> tuple[str, str | None]:
-    return to_markdown(report), to_html(report)
+    document = report_document(report)
+    return to_markdown(document), to_html(document)

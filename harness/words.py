@@ -62,3 +62,12 @@ def count(number: int, noun: str) -> str:
     ('1 trial', '3,668 examples')
     """
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def one_line(text: str) -> str:
+    r"""Return the lines of a reason and its hint joined into one.
+
+    >>> one_line("no such file\nRun `harness plan`.")
+    'no such file; Run `harness plan`.'
+    """
+    return text.replace("\n", "; ")

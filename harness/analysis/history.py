@@ -16,6 +16,7 @@ it is from run to run.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -25,7 +26,6 @@ from harness.analysis.comparison.alignment import Pair
 from harness.analysis.comparison.conditions import CONDITIONS, concerns, mismatches
 from harness.analysis.verification import contradictions
 from harness.model.results import Report, TrialResult
-from harness.store.writing import canonical_json, digest_of
 
 STATE_GAP: Final = timedelta(minutes=1)
 """Runs that are less than this apart found the machine in the same state."""
@@ -193,7 +193,7 @@ def _window(report: Report) -> tuple[datetime, datetime]:
 
 
 def _identity(result: TrialResult) -> str:
-    return digest_of(canonical_json(result))
+    return hashlib.sha256(result.model_dump_json().encode()).hexdigest()
 
 
 def _flaw(result: TrialResult, report: Report) -> str | None:

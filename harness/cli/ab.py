@@ -12,8 +12,7 @@ import click
 from harness.analysis.comparison.compare import compare
 from harness.analysis.noise import bands_of
 from harness.api import Run, Side, run_along, run_sides
-from harness.cli.compare import print_comparison
-from harness.cli.messages import print_error, say
+from harness.cli.messages import say
 from harness.cli.run import judge
 from harness.cli.suite_options import (
     assets_option,
@@ -32,9 +31,11 @@ from harness.cli.suite_options import (
     trial_timeout_option,
     wait_option,
 )
-from harness.errors import ExitCode, HarnessError, InvalidInputError, NotComparableError
+from harness.cli.writing import Target, failing_as_json, output_options, target_of, write, write_failure
+from harness.errors import ExitCode, InvalidInputError, NotComparableError
 from harness.model.results import Report
 from harness.model.suite import Suite
+from harness.output.builders.comparison import comparison_document
 from harness.output.live import view
 from harness.running.interrupts import Interrupt
 from harness.running.options import RunOptions
@@ -72,7 +73,8 @@ _FILE: Final = click.Path(path_type=Path)
 @parity_option
 @gates_option
 @wait_option
-@click.option("--json/--no-json", "as_json", help="Print the comparison as JSON instead of the table.")
+@click.option("--json/--no-json", "as_json", help="The same as --format json.")
+@output_options("comparison")
 @runner_option
 @grace_option
 def command(
@@ -97,6 +99,8 @@ def command(
     gates: bool,
     wait: bool,
     as_json: bool,
+    wanted: str | None,
+    output: Path | None,
     runner: str,
     grace_s: float,
 ) -> int:
@@ -115,6 +119,7 @@ def command(
 
     For example:  harness ab suites/padding.yaml --base ../main --candidate .
     """
+    target = target_of("comparison", wanted, output, as_json=as_json)
     options = RunOptions(
         assets=assets,
         reports=reports,
@@ -131,19 +136,16 @@ def command(
     )
     sources = _Sources(suite, candidate_suite or suite, overrides)
     try:
-        _check_sides(by, candidate_suite, (base_python, python, base, candidate))
-        if by is not None:
-            runs = _along(sources, by, options)
-        else:
-            runs = _sides(sources, ((base_python, base), (python, candidate)), options)
-        return _conclude(runs, by, judged=gates, as_json=as_json)
+        with failing_as_json("comparison", "ab", target):
+            _check_sides(by, candidate_suite, (base_python, python, base, candidate))
+            if by is not None:
+                runs = _along(sources, by, options)
+            else:
+                runs = _sides(sources, ((base_python, base), (python, candidate)), options)
+            return _conclude(runs, by, target, judged=gates)
     except Interrupt as interrupt:
         say(f"{interrupt}; run the same command again to go on")
         return interrupt.exit_code
-    except HarnessError as error:
-        if as_json:
-            print_error(error)
-        raise
 
 
 def _check_sides(by: str | None, candidate_suite: Path | None, code: tuple[Path | None, ...]) -> None:
@@ -192,7 +194,7 @@ def _sides(
         return run_sides(first, second, options, observer=watching)
 
 
-def _conclude(runs: tuple[Run, ...], by: str | None, *, judged: bool, as_json: bool) -> int:
+def _conclude(runs: tuple[Run, ...], by: str | None, target: Target, *, judged: bool) -> int:
     """Print the comparison and the gates, and return the exit code."""
     for run in runs:
         say(f"report: {run.directory / 'report.json'}")
@@ -211,20 +213,20 @@ def _conclude(runs: tuple[Run, ...], by: str | None, *, judged: bool, as_json: b
     except NotComparableError as error:
         if code == ExitCode.SUCCESS:
             raise
-        if as_json:
-            print_error(error, code)
+        if target.name == "json":
+            write_failure(error, "comparison", "ab", target, exit_code=1)
         say(f"error: {error}")
         return code
-    print_comparison(comparison, "json" if as_json else "table")
-    passed = _judge(reports, as_json=as_json) if judged else 0
+    write(comparison_document(comparison), target)
+    passed = _judge(reports, target) if judged else 0
     return passed or code
 
 
-def _judge(reports: list[Report], *, as_json: bool) -> int:
+def _judge(reports: list[Report], target: Target) -> int:
     """Judge the last side by the gates of the first, which is its baseline where there are two."""
     first, last = reports[0], reports[-1]
     if not first.suite.gates:
         return 0
     suite = last.suite.model_copy(update={"gates": first.suite.gates})
     judged = last.model_copy(update={"suite": suite})
-    return judge(judged, first if len(reports) > 1 else None, as_json=as_json)
+    return judge(judged, first if len(reports) > 1 else None, target)

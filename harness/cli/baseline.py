@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from harness.cli.printing import allow_unsealed_option, print_report
+from harness.cli.writing import allow_unsealed_option, failing_as_json, output_options, target_of, write
 from harness.errors import ExitCode, InvalidInputError
-from harness.model.results import UNSEALED
+from harness.output.builders.baselines import Kept, baselines_document, kept
+from harness.output.builders.report import report_document
 from harness.output.safe_text import safe_text
 from harness.store.baselines import REPORTS, find_baseline, keep_baseline, kept_baselines
 from harness.store.reading import load_report
-from harness.words import count
 
 _REPORTS = click.option(
     "--reports",
@@ -40,34 +40,36 @@ def command() -> None:
 @allow_unsealed_option
 def set_(report: Path, name: str, reports: Path, *, force: bool, allow_unsealed: bool) -> None:
     """Keep REPORT as the baseline NAME, in the place of an earlier one."""
-    kept = keep_baseline(load_report(report, allow_unsealed=allow_unsealed), name, reports, force=force)
-    replaced = "" if kept.replaced is None else f", in the place of {safe_text(kept.replaced, 200)}"
-    click.echo(f"kept {safe_text(str(kept.file))}{replaced}")
+    new = keep_baseline(load_report(report, allow_unsealed=allow_unsealed), name, reports, force=force)
+    replaced = "" if new.replaced is None else f", in the place of {safe_text(new.replaced, 200)}"
+    click.echo(f"kept {safe_text(str(new.file))}{replaced}")
 
 
 @command.command("list")
 @_REPORTS
-def list_(reports: Path) -> int | None:
-    """List the baselines that are kept; one that cannot be read is told and makes the exit code 2."""
-    damaged = False
-    for name, path in kept_baselines(reports).items():
-        try:
-            report = load_report(path, allow_unsealed=True)
-        except InvalidInputError as error:
-            damaged = True
-            click.echo(f"{safe_text(name)}  damaged: {safe_text(error.message, 500)}")
-            continue
-        created = report.created.strftime("%Y-%m-%d")
-        trials = count(len(report.results), "trial")
-        suite, run = safe_text(report.suite.name), safe_text(report.run, 100)
-        unsealed = ", unsealed" if UNSEALED in report.notes else ""
-        click.echo(f"{safe_text(name)}  {created}  {suite}, {trials}, run {run}{unsealed}")
-    return ExitCode.INVALID_INPUT if damaged else ExitCode.SUCCESS
+@output_options("list of baselines", "-o")
+def list_(reports: Path, wanted: str | None, output: Path | None) -> int | None:
+    """List the baselines that are kept; one that cannot be read is listed too and makes the exit code 2."""
+    target = target_of("list of baselines", wanted, output)
+    found = [_read(name, path) for name, path in kept_baselines(reports).items()]
+    write(baselines_document(found), target)
+    return ExitCode.INVALID_INPUT if any(one.damaged for one in found) else ExitCode.SUCCESS
+
+
+def _read(name: str, path: Path) -> Kept:
+    try:
+        return kept(name, load_report(path, allow_unsealed=True))
+    except InvalidInputError as error:
+        return Kept(name, damaged=error.message)
 
 
 @command.command("show")
 @click.argument("name")
 @_REPORTS
-def show(name: str, reports: Path) -> None:
-    """Print the table of the baseline NAME."""
-    print_report(load_report(find_baseline(name, reports), allow_unsealed=True))
+@output_options("report", "-o")
+def show(name: str, reports: Path, wanted: str | None, output: Path | None) -> None:
+    """Print the table of the baseline NAME, or write it in another format."""
+    target = target_of("report", wanted, output)
+    with failing_as_json("report", "baseline", target):
+        report = load_report(find_baseline(name, reports), allow_unsealed=True)
+    write(report_document(report), target)

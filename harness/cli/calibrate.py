@@ -8,12 +8,11 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 import click
 
 from harness.analysis.noise import accumulated, calibrate, suite_of, verified
-from harness.analysis.stats.machine_states import LEAST_STATES, between_run_band
 from harness.api import run_suite
 from harness.assets.places import cache_root
 from harness.cli.messages import say
@@ -23,17 +22,17 @@ from harness.cli.suite_options import (
     reports_option,
     runner_option,
 )
+from harness.cli.writing import Target, failing_as_json, output_options, target_of, write
 from harness.errors import ExitCode, InvalidInputError
 from harness.machine.facts import available_devices
-from harness.model.calibration import LEAST_REPEATS, Noise, values_by_state
+from harness.model.calibration import LEAST_REPEATS, Noise
 from harness.model.results import Report
 from harness.model.suite import Suite
 from harness.model.trial import Trial
-from harness.output.cells import Column
+from harness.output.builders.noise import described, noise_document, stored_document
 from harness.output.live import view
-from harness.output.numbers import NOTHING, duration
+from harness.output.numbers import duration
 from harness.output.safe_text import safe_text
-from harness.output.tables import FittedTable, make_console, safe_column
 from harness.running.interrupts import Interrupt
 from harness.running.options import RunOptions
 from harness.store.noise_file import (
@@ -47,8 +46,6 @@ from harness.store.noise_file import (
 from harness.suite.matrix import expand
 from harness.suite.reading import read_suite
 from harness.words import count
-
-_BUSY: Final = 0.2
 
 
 @click.command(epilog="For example:  harness calibrate suites/quickstart.yaml --repeats 5")
@@ -72,6 +69,7 @@ _BUSY: Final = 0.2
 @assets_option
 @reports_option
 @runner_option
+@output_options("calibration")
 def command(
     *,
     suite: Path | None,
@@ -84,6 +82,8 @@ def command(
     assets: Literal["auto", "hub", "embedded"],
     reports: Path,
     runner: str,
+    wanted: str | None,
+    output: Path | None,
 ) -> int | None:
     """Run one trial of SUITE repeatedly and store this machine's timing noise.
 
@@ -96,29 +96,31 @@ def command(
     """
     if sum((suite is not None, listed, clear)) != 1:
         raise click.UsageError("Give one of SUITE, --list and --clear.")
+    target = target_of("calibration", wanted, output)
     if listed:
-        return _list(noise_files(stored_noise()))
+        return _list(target)
     if clear:
         removed = clear_noise(stored_noise())
         click.echo(f"removed {count(len(removed), 'calibration')} from {safe_text(str(stored_noise()))}")
         return None
     assert suite is not None
-    pause_s = None if spread is None else _seconds(spread)
-    asked = read_suite(suite, overrides)
-    trial = _chosen(expand(asked, available_devices()), variant)
-    options = RunOptions(assets=assets, reports=reports, fresh=True, parity=False, runner=runner)
-    states, runs = (1, repeats) if pause_s is None else (repeats, LEAST_REPEATS)
-    for place in range(states):
-        if place and pause_s:
-            say(f"{place} of {states} states are stored; the next one starts in {duration(pause_s)}")
-            time.sleep(pause_s)
-        try:
-            noise = calibrate(suite_of(trial, asked), runs, lambda one: _run(one, options))
-        except Interrupt as interrupt:
-            say(f"{interrupt}: {count(place, 'state')} of this calibration stored")
-            return interrupt.exit_code
-        file, noise = _store(noise)
-    make_console(sys.stdout).print(_table(noise))
+    with failing_as_json("calibration", "calibrate", target):
+        pause_s = None if spread is None else _seconds(spread)
+        asked = read_suite(suite, overrides)
+        trial = _chosen(expand(asked, available_devices()), variant)
+        options = RunOptions(assets=assets, reports=reports, fresh=True, parity=False, runner=runner)
+        states, runs = (1, repeats) if pause_s is None else (repeats, LEAST_REPEATS)
+        for place in range(states):
+            if place and pause_s:
+                say(f"{place} of {states} states are stored; the next one starts in {duration(pause_s)}")
+                time.sleep(pause_s)
+            try:
+                noise = calibrate(suite_of(trial, asked), runs, lambda one: _run(one, options))
+            except Interrupt as interrupt:
+                say(f"{interrupt}: {count(place, 'state')} of this calibration stored")
+                return interrupt.exit_code
+            file, noise = _store(noise)
+    write(noise_document(noise), target)
     say(f"kept: {file}")
     return None
 
@@ -129,7 +131,7 @@ def _store(new: Noise) -> tuple[Path, Noise]:
     kept = _kept(noise_file(folder, new.fingerprint))
     noise = accumulated(kept, new)
     if kept is not None and noise is new:
-        say(f"replaced the calibration of another trial, {safe_text(_trial(kept), 500)}")
+        say(f"replaced the calibration of another trial, {described(kept)}")
     return write_noise(folder, noise), noise
 
 
@@ -154,39 +156,18 @@ def _seconds(text: str) -> float:
     return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
 
 
-def _list(files: Sequence[Path]) -> int | None:
-    """Print a line for each band of each calibration; a file that cannot be read makes the exit code 2."""
+def _list(target: Target) -> int | None:
+    """Write the stored calibrations; a file that cannot be read makes the exit code 2."""
     found, damaged = [], []
-    for file in files:
+    for file in noise_files(stored_noise()):
         try:
             found.append(verified(read_noise(file)))
         except InvalidInputError as error:
             damaged.append(f"damaged: {error.message}\n{error.hint}")
-    lines = [(noise, metric, band) for noise in found for metric, band in noise.bands.items()]
-    if lines:
-        columns = (
-            Column("machine", tuple(noise.fingerprint for noise, _, _ in lines), numeric=False),
-            Column(
-                "measured", tuple(f"{noise.created:%Y-%m-%d %H:%M}" for noise, _, _ in lines), numeric=False
-            ),
-            Column("trial", tuple(_trial(noise) for noise, _, _ in lines), numeric=False),
-            Column("metric", tuple(metric for _, metric, _ in lines), numeric=False),
-            Column("band", tuple(f"±{100 * band:.2g} %" for _, _, band in lines)),
-            Column("runs", tuple(str(noise.repeats) for noise, _, _ in lines)),
-            Column("states", tuple(str(len(noise.states)) for noise, _, _ in lines)),
-        )
-        title = f"noise: {count(len(found), 'calibration')} in {safe_text(str(stored_noise()))}"
-        table = FittedTable(title, [], [safe_column(column) for column in columns], [])
-        make_console(sys.stdout).print(table)
-    elif not damaged:
-        click.echo(f"no calibration in {safe_text(str(stored_noise()))}: `harness calibrate SUITE` makes one")
+    write(stored_document(found, str(stored_noise()), damaged=bool(damaged)), target)
     for line in damaged:
         say(line)
     return ExitCode.INVALID_INPUT if damaged else ExitCode.SUCCESS
-
-
-def _trial(noise: Noise) -> str:
-    return f"{noise.trial.checkpoint}, {noise.trial.padding}, {noise.trial.device}"
 
 
 def _chosen(trials: Sequence[Trial], wanted: str | None) -> Trial:
@@ -208,38 +189,3 @@ def _run(suite: Suite, options: RunOptions) -> Report:
     if run.interrupted is not None:
         raise Interrupt(run.interrupted)
     return run.report
-
-
-def _table(noise: Noise) -> FittedTable:
-    bands = list(noise.bands.items())
-    busy = [metric for metric, band in bands if band > _BUSY and metric.startswith("train_")]
-    between = {metric: between_run_band(values_by_state(noise.states, metric)) for metric, _ in bands}
-    states = count(len(noise.states), "state")
-    return FittedTable(
-        title=f"noise of machine {noise.fingerprint}, {count(noise.repeats, 'equal run')} in {states}",
-        subtitles=[safe_text(_trial(noise), 500)],
-        columns=[
-            safe_column(column)
-            for column in (
-                Column("metric", tuple(metric for metric, _ in bands), numeric=False),
-                Column("band", tuple(f"±{100 * band:.2g} %" for _, band in bands)),
-                Column("between runs", tuple(_between(between[metric]) for metric, _ in bands)),
-                Column("smallest", tuple(f"{min(noise.values[metric]):.4g}" for metric, _ in bands)),
-                Column("largest", tuple(f"{max(noise.values[metric]):.4g}" for metric, _ in bands)),
-            )
-        ],
-        notes=[
-            *_advice(len(noise.states)),
-            *(["is the machine busy? training should vary by a few percent"] if busy else []),
-        ],
-    )
-
-
-def _between(band: float | None) -> str:
-    return NOTHING if band is None else f"±{100 * band:.2g} %"
-
-
-def _advice(states: int) -> list[str]:
-    if states >= LEAST_STATES:
-        return [f"between runs: two runs of one trial each, at 95 %, from {states} states of the machine"]
-    return ["one state of the machine: calibrate again later, or with --spread 10m, for a band between runs"]

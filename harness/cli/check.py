@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import io
-import sys
-from functools import partial
 from pathlib import Path
 
 import click
 
 from harness.analysis.gates.check import check
-from harness.analysis.gates.models import GateReport, OnUnsure
+from harness.analysis.gates.models import OnUnsure
 from harness.analysis.noise import bands_of, run_variance_of
 from harness.cli.history import history_option, read_history
 from harness.cli.messages import say
-from harness.cli.printing import allow_unsealed_option, encoded, tell_github
-from harness.errors import HarnessError, InvalidInputError
-from harness.output.formats.registry import format_of
-from harness.output.gates import GATE_FORMATS, gate_annotations, gate_table, to_markdown, verdict_line
-from harness.output.gates_failure import failure, failure_line
-from harness.output.tables import make_console
+from harness.cli.writing import allow_unsealed_option, output_options, target_of, write, write_failure
+from harness.errors import HarnessError
+from harness.output.builders.gates import gates_document
 from harness.store.baselines import REPORTS, find_baseline
 from harness.store.noise_file import noise_for, stored_noise
 from harness.store.reading import load_report
-from harness.store.writing import write_atomic
 from harness.suite.gate_files import parse_gate, read_gates
 
 
@@ -67,15 +60,7 @@ from harness.suite.gate_files import parse_gate, read_gates
     show_default=True,
     help="Where baselines are kept.",
 )
-@click.option(
-    "--format",
-    "wanted",
-    type=click.Choice(list(GATE_FORMATS)),
-    help="How to write it. [default: table]",
-)
-@click.option(
-    "--output", "-o", type=click.Path(path_type=Path), help="Write to this file, in the format of its ending."
-)
+@output_options("check", "-o")
 def command(
     *,
     report: Path,
@@ -106,7 +91,7 @@ def command(
     The last line reads `harness check: PASS 7 gates, 0 failed, 0 unsure`, or UNSURE, or FAIL. In a step of
     GitHub Actions annotations and the step's summary are written, too.
     """
-    name = _format(wanted, output)
+    target = target_of("check", wanted, output)
     try:
         asked = [*map(parse_gate, typed), *(read_gates(gates_file) if gates_file is not None else ())]
         judged = load_report(report, allow_unsealed=allow_unsealed)
@@ -128,46 +113,9 @@ def command(
             history=earlier,
         )
     except HarnessError as error:
-        _write(failure(error, name), output)
-        tell_github(failure(error, "github"), partial(failure, error, "markdown"), name)
-        _end(failure_line(error), name, output)
+        write_failure(error, "check", "check", target)
         raise
-    if name == "table" and output is None and sys.stdout.isatty():
-        _draw(found)
-    else:
-        _write(GATE_FORMATS[name](found), output)
-    tell_github(gate_annotations(found), partial(to_markdown, found), name)
+    write(gates_document(found), target)
     if on_unsure == "more" and found.seeds_wanted is not None:
         click.echo(f"add seeds: {found.seeds_wanted} a side decide the gates that are unsure", err=True)
-    _end(verdict_line(found), name, output)
     return found.exit_code
-
-
-def _format(wanted: str | None, output: Path | None) -> str:
-    name = wanted or (format_of(output) if output is not None else "table")
-    if name not in GATE_FORMATS:
-        raise InvalidInputError(
-            f"a check cannot be written as {name}", hint=f"Use one of {', '.join(GATE_FORMATS)}."
-        )
-    return name
-
-
-def _draw(found: GateReport) -> None:
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
-    make_console(sys.stdout).print(gate_table(found))
-
-
-def _write(text: str, output: Path | None) -> None:
-    if output is not None:
-        write_atomic(output, encoded(text))
-        say(f"wrote {output}")
-        return
-    sys.stdout.flush()
-    sys.stdout.buffer.write(encoded(text))
-    sys.stdout.buffer.flush()
-
-
-def _end(line: str, name: str, output: Path | None) -> None:
-    """The verdict as the last line: below a table, and beside what a program reads."""
-    click.echo(line, err=name != "table" and output is None)

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import io
-import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import click
 
 from harness.analysis.comparison.compare import compare
 from harness.analysis.comparison.conditions import CONDITIONS, STORED_VALUE
-from harness.analysis.comparison.models import Comparison
 from harness.analysis.noise import bands_of, run_variance_of
 from harness.cli.history import history_option, read_history
 from harness.cli.messages import say
-from harness.cli.printing import allow_unsealed_option, encoded, tell_github
+from harness.cli.writing import allow_unsealed_option, failing_as_json, output_options, target_of, write
 from harness.errors import InvalidInputError
-from harness.output.comparison import COMPARISON_FORMATS, comparison_table
-from harness.output.formats.registry import format_of
-from harness.output.tables import make_console
+from harness.output.builders.comparison import comparison_document
 from harness.store.baselines import REPORTS, find_baseline
 from harness.store.noise_file import noise_for, stored_noise
 from harness.store.reading import load_report
-from harness.store.writing import write_atomic
 
 
 @click.command(epilog="For example:  harness compare reports/padding/RUN --by padding --baseline dynamic")
@@ -62,15 +55,7 @@ from harness.store.writing import write_atomic
 @history_option
 @allow_unsealed_option
 @click.option("--explain", is_flag=True, help="Tell what differs, and which examples flipped.")
-@click.option(
-    "--format",
-    "wanted",
-    type=click.Choice(list(COMPARISON_FORMATS)),
-    help="How to write it. [default: table]",
-)
-@click.option(
-    "--output", "-o", type=click.Path(path_type=Path), help="Write to this file, in the format of its ending."
-)
+@output_options("comparison", "-o")
 def command(
     *,
     reports: tuple[Path, ...],
@@ -91,30 +76,27 @@ def command(
     Quality is compared example by example, speed by the ratio of medians. Each row gets one word: better,
     worse, same, unsure, not comparable, missing or failed.
     """
-    name = _format(wanted, output)
-    paths, place = (list(reports), baseline or 0) if by else _with_baseline(reports, baseline)
-    loaded = [load_report(path, allow_unsealed=allow_unsealed) for path in paths]
-    earlier = read_history(history, REPORTS, allow_unsealed=allow_unsealed)
-    noise = noise_for(loaded, stored_noise())
-    comparison = compare(
-        loaded,
-        baseline=place,
-        by=by,
-        metrics=metrics or None,
-        margin=_margins(margins),
-        allow_mismatch=allow_mismatch,
-        noise=bands_of(noise),
-        run_variance=run_variance_of(noise),
-        history=earlier,
-        names=[_name(path) for path in paths],
-        speed_across_devices=speed_across_devices,
-        explain=explain,
-    )
-    if output is not None:
-        write_atomic(output, encoded(COMPARISON_FORMATS[name](comparison)))
-        say(f"wrote {output}")
-    else:
-        print_comparison(comparison, name)
+    target = target_of("comparison", wanted, output)
+    with failing_as_json("comparison", "compare", target):
+        paths, place = (list(reports), baseline or 0) if by else _with_baseline(reports, baseline)
+        loaded = [load_report(path, allow_unsealed=allow_unsealed) for path in paths]
+        earlier = read_history(history, REPORTS, allow_unsealed=allow_unsealed)
+        noise = noise_for(loaded, stored_noise())
+        comparison = compare(
+            loaded,
+            baseline=place,
+            by=by,
+            metrics=metrics or None,
+            margin=_margins(margins),
+            allow_mismatch=allow_mismatch,
+            noise=bands_of(noise),
+            run_variance=run_variance_of(noise),
+            history=earlier,
+            names=[_name(path) for path in paths],
+            speed_across_devices=speed_across_devices,
+            explain=explain,
+        )
+    write(comparison_document(comparison), target)
 
 
 def _with_baseline(reports: Sequence[Path], baseline: str | None) -> tuple[list[Path], int]:
@@ -156,26 +138,3 @@ def _share(text: str) -> float:
         raise InvalidInputError(
             f"the margin {text!r} is no number", hint="Write a share or a percentage: 0.02 or 2%."
         ) from None
-
-
-def _format(wanted: str | None, output: Path | None) -> str:
-    name = wanted or (format_of(output) if output is not None else "table")
-    if name not in COMPARISON_FORMATS:
-        raise InvalidInputError(
-            f"a comparison cannot be written as {name}", hint=f"Use one of {', '.join(COMPARISON_FORMATS)}."
-        )
-    return name
-
-
-def print_comparison(comparison: Comparison, name: str) -> None:
-    """Print a comparison in the format of that name; in a GitHub step its annotations and summary too."""
-    if name == "table" and sys.stdout.isatty():
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="backslashreplace")
-        make_console(sys.stdout).print(comparison_table(comparison))
-    else:
-        sys.stdout.flush()
-        sys.stdout.buffer.write(encoded(COMPARISON_FORMATS[name](comparison)))
-        sys.stdout.buffer.flush()
-    annotations = COMPARISON_FORMATS["github"](comparison)
-    tell_github(annotations, partial(COMPARISON_FORMATS["markdown"], comparison), name)

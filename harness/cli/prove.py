@@ -18,10 +18,10 @@ from harness.cli.suite_options import (
     runner_option,
     suite_argument,
 )
+from harness.cli.writing import failing_as_json, output_options, target_of, write
 from harness.errors import exit_code
+from harness.output.builders.proofs import proofs_document
 from harness.output.live import view
-from harness.output.proofs import proofs_table, summary, training_summary, training_table
-from harness.output.tables import make_console, plain
 from harness.running.interrupts import Interrupt
 from harness.running.options import RunOptions
 from harness.running.run import prove_suite
@@ -36,8 +36,17 @@ from harness.suite.text import read_bytes, shown
 @overrides_option
 @assets_option
 @runner_option
+@click.option("--json/--no-json", "as_json", help="The same as --format json.")
+@output_options("list of proofs")
 def command(
-    *, suite: Path, overrides: tuple[str, ...], assets: Literal["auto", "hub", "embedded"], runner: str
+    *,
+    suite: Path,
+    overrides: tuple[str, ...],
+    assets: Literal["auto", "hub", "embedded"],
+    runner: str,
+    as_json: bool,
+    wanted: str | None,
+    output: Path | None,
 ) -> int:
     """Compare each distinct variant of SUITE with the plain model, on the same weights with dropout off.
 
@@ -52,22 +61,16 @@ def command(
     The exit code is 0 if every variant computes the plain function and trains as the reference, and 1 if one
     does not, or cannot be proved.
     """
-    text = read_bytes(suite)
-    parsed = parse_suite(text, shown(suite), overrides)
-    options = RunOptions(assets=assets, runner=runner)
+    target = target_of("list of proofs", wanted, output, as_json=as_json)
     try:
-        with ExitStack() as screen:
+        with failing_as_json("list of proofs", "prove", target), ExitStack() as screen:
+            parsed = parse_suite(read_bytes(suite), shown(suite), overrides)
             watching = screen.enter_context(view(sys.stderr, sys.stderr.isatty()))
-            proofs = prove_suite(parsed, options, observer=watching)
+            proofs = prove_suite(parsed, RunOptions(assets=assets, runner=runner), observer=watching)
     except Interrupt as interrupt:
         say(str(interrupt))
         return interrupt.exit_code
-    console = make_console(sys.stdout)
-    click.echo(plain(proofs_table(proofs.functions), console.width))
-    if proofs.trainings:
-        click.echo(plain(training_table(proofs.trainings), console.width))
-    click.echo(f"parity: {summary(proofs.functions)}")
-    click.echo(f"training: {training_summary(proofs.trainings)}")
+    write(proofs_document(proofs.functions, proofs.trainings), target)
     computes = all(verdict_of(proof) in ("exact", "within") for proof in proofs.functions)
     trains = all(training_verdict(proof) == "same" for proof in proofs.trainings)
     return exit_code(passed=computes and trains)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import click
 
 from harness.api import Run, run_suite
-from harness.cli.messages import print_error, say
-from harness.cli.printing import print_report, print_stored
+from harness.cli.messages import say
 from harness.cli.suite_options import (
     assets_option,
     fail_fast_option,
@@ -29,16 +28,19 @@ from harness.cli.suite_options import (
     trial_timeout_option,
     wait_option,
 )
-from harness.errors import HarnessError
+from harness.cli.writing import Target, failing_as_json, output_options, target_of, write, write_stored
 from harness.model.results import Report
+from harness.output.builders.report import report_document
 from harness.output.live import view
-from harness.output.tables import make_console
 from harness.running.interrupts import Interrupt
 from harness.running.options import ExecutorName, RunOptions
 from harness.store.baselines import find_baseline
 from harness.store.reading import load_report
 from harness.suite.reading import parse_suite
 from harness.suite.text import read_bytes, shown
+
+# A run keeps its results without raw values in memory, which is all that these formats show.
+_SHOW_NO_RAW_VALUES: Final = frozenset({"table", "markdown", "html", "junit", "github"})
 
 
 @click.command("run", short_help="Fine-tune and evaluate every trial of a suite.")
@@ -72,7 +74,8 @@ from harness.suite.text import read_bytes, shown
 @gates_option
 @click.option("--baseline", help="What the gates measure drops against: a report, or a kept baseline's name.")
 @wait_option
-@click.option("--json/--no-json", "as_json", help="Print the report as JSON instead of the table.")
+@click.option("--json/--no-json", "as_json", help="The same as --format json.")
+@output_options("report")
 @click.option(
     "--executor",
     type=click.Choice(["local", "ray"]),
@@ -106,6 +109,8 @@ def command(
     baseline: str | None,
     wait: bool,
     as_json: bool,
+    wanted: str | None,
+    output: Path | None,
     executor: ExecutorName,
     ray_address: str | None,
     runner: str,
@@ -118,6 +123,7 @@ def command(
 
     For example:  harness run suites/padding.yaml -o 'matrix.seed=[0]'
     """
+    target = target_of("report", wanted, output, as_json=as_json)
     options = RunOptions(
         assets=assets,
         reports=reports,
@@ -137,17 +143,14 @@ def command(
         grace_s=grace_s,
     )
     try:
-        against = None if baseline is None else load_report(find_baseline(baseline, reports, note=say))
-        run = _run(suite, overrides, options)
+        with failing_as_json("report", "run", target):
+            against = None if baseline is None else load_report(find_baseline(baseline, reports, note=say))
+            run = _run(suite, overrides, options)
     except Interrupt as interrupt:
         say(f"{interrupt}; run the same command again to go on")
         return interrupt.exit_code
-    except HarnessError as error:
-        if as_json:
-            print_error(error)
-        raise
-    _show(run, as_json=as_json)
-    judged = _judge(run, against, as_json=as_json) if gates and run.interrupted is None else 0
+    _show(run, target)
+    judged = _judge(run, against, target) if gates and run.interrupted is None else 0
     return run.exit_code or judged
 
 
@@ -159,29 +162,33 @@ def _run(path: Path, overrides: tuple[str, ...], options: RunOptions) -> Run:
         return run_suite(suite, options, suite_text=text, observer=watching)
 
 
-def _show(run: Run, *, as_json: bool) -> None:
-    if as_json:
-        print_stored(run.directory / "report.json", run.brief)
+def _show(run: Run, target: Target) -> None:
+    if target == Target("json"):
+        write_stored(run.directory / "report.json", report_document(run.brief))
     else:
-        print_report(run.brief)
+        brief = target.name in _SHOW_NO_RAW_VALUES
+        write(report_document(run.brief if brief else run.report), target)
     say(f"report: {run.directory / 'report.json'}")
     if run.interrupted is not None:
         say("interrupted: run the same command again to go on where it stopped")
 
 
-def _judge(run: Run, baseline: Report | None, *, as_json: bool) -> int:
-    """Print what the suite's gates say, and give their exit code; 0 where there is none to judge."""
+def _judge(run: Run, baseline: Report | None, target: Target) -> int:
+    """Judge the run by its suite's gates and return their exit code; 0 where there is none to judge."""
     if not run.brief.suite.gates and baseline is None:
         return 0
-    return judge(run.report, baseline, as_json=as_json)
+    return judge(run.report, baseline, target)
 
 
-def judge(report: Report, baseline: Report | None, *, as_json: bool) -> int:
-    """Judge a report by its suite's gates, print the cases and return their exit code."""
+def judge(report: Report, baseline: Report | None, target: Target) -> int:
+    """Judge a report by its suite's gates and return their exit code; `target` got the result before.
+
+    The cases follow a table; where standard output is not for a person, standard error gets the verdict.
+    """
     # Most runs have no gates, and these import numpy and scipy.
     from harness.analysis.gates.of_run import judge_run  # noqa: PLC0415
     from harness.analysis.noise import bands_of, run_variance_of  # noqa: PLC0415
-    from harness.output.gates import gate_table, verdict_line  # noqa: PLC0415
+    from harness.output.builders.gates import gates_document  # noqa: PLC0415
     from harness.store.noise_file import noise_for, stored_noise  # noqa: PLC0415
 
     noise = noise_for([report] if baseline is None else [report, baseline], stored_noise())
@@ -190,7 +197,10 @@ def judge(report: Report, baseline: Report | None, *, as_json: bool) -> int:
         say(sentence)
     if found is None:
         return 0
-    if not as_json:
-        make_console(sys.stdout).print("", gate_table(found), sep="\n")
-    click.echo(verdict_line(found), err=as_json)
+    document = gates_document(found)
+    if target == Target("table"):
+        click.echo()
+        write(document, target)
+    else:
+        click.echo("\n".join(document.verdict), err=True)
     return found.exit_code

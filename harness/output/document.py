@@ -1,230 +1,195 @@
-"""What a document about a report holds beside its table: the epochs, the environment, how to run it again."""
+"""Document: the one neutral form of every result, from which each format is written.
+
+All texts are raw. A format makes them safe and escapes its own signs, so a builder does neither.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import UTC
-from statistics import fmean
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Generic, Literal, TypeVar
 
-from harness.analysis.naming import labels
-from harness.analysis.parity import judge, limit_of, verdict_of
-from harness.analysis.rows import Row
-from harness.analysis.summary import estimate
-from harness.analysis.training import failed_checks, training_verdict
-from harness.model.environment import Environment
-from harness.model.results import Epoch, Report, TrialResult
-from harness.output.cells import Column
-from harness.output.numbers import NOTHING, percent, size
-from harness.words import count
+from harness.model.frozen import Frozen
 
+Kind = Literal[
+    "report",
+    "comparison",
+    "check",
+    "list of proofs",
+    "list of baselines",
+    "calibration",
+    "rescoring",
+    "plan",
+    "diagnosis",
+]
+Part = Literal["cases", "benchmarks"]
+Layout = Literal["table", "lines", "rows"]
+Tone = Literal["", "good", "bad"]
+CaseStatus = Literal["passed", "failed", "error", "skipped"]
+Value = str | float | int | bool | None
 
-def history(report: Report, rows: Sequence[Row]) -> list[Column]:
-    """Each variant's epochs, mean over its sound completed trials; empty where no trial finished an epoch."""
-    epochs: dict[tuple[str, int], list[Epoch]] = {}
-    for result in report.results:
-        if result.status == "completed" and not result.degenerate:
-            for epoch in result.epochs:
-                epochs.setdefault((result.trial.variant_id, epoch.epoch), []).append(epoch)
-    labelled = {row.variant: row.label for row in rows}
-    found = list(epochs.items())
-    if not found:
-        return []
-    names = [labelled[variant] for (variant, _), _ in found]
-    return [
-        Column("variant", tuple(names), numeric=False),
-        Column("epoch", tuple(str(number) for (_, number), _ in found)),
-        Column("seeds", tuple(str(len(alike)) for _, alike in found)),
-        Column("training loss", tuple(_loss(one.train_loss for one in alike) for _, alike in found)),
-        Column("validation loss", tuple(_loss(one.eval_loss for one in alike) for _, alike in found)),
-        Column("accuracy", tuple(_share(one.eval_accuracy for one in alike) for _, alike in found)),
-        Column("F1", tuple(_share(one.eval_f1 for one in alike) for _, alike in found)),
-        Column("MCC", tuple(f"{fmean(one.eval_mcc for one in alike):.3f}" for _, alike in found)),
-    ]
+# The parts that a kind of document has and some formats need; the others are in every document.
+PARTS: Final[dict[Kind, frozenset[Part]]] = {
+    "report": frozenset({"cases", "benchmarks"}),
+    "comparison": frozenset({"cases"}),
+    "check": frozenset({"cases"}),
+    "list of proofs": frozenset({"cases"}),
+    "list of baselines": frozenset(),
+    "calibration": frozenset(),
+    "rescoring": frozenset({"cases"}),
+    "plan": frozenset(),
+    "diagnosis": frozenset({"cases"}),
+}
 
-
-def environment(report: Report) -> list[tuple[str, str]]:
-    """Where the run happened, as pairs of a name and a text."""
-    of_run = report.environment
-    of_trials = [result.environment for result in report.results if result.environment is not None]
-    first = of_trials[0] if of_trials else of_run
-    pairs = [
-        ("processor", f"{of_run.cpu.model}, {of_run.cpu.architecture}, {_cores(of_run)}"),
-        ("memory", size(of_run.memory_bytes)),
-        *dict.fromkeys(("device", _device(one)) for one in of_trials if one.device is not None),
-        ("threads", "" if first.threads is None else str(first.threads)),
-        ("system", f"{of_run.system}, Python {of_run.python}"),
-        ("packages", ", ".join(f"{name} {version}" for name, version in sorted(first.packages.items()))),
-        ("variables", ", ".join(f"{name}={value}" for name, value in sorted(of_run.variables.items()))),
-        ("commit", _commit(of_run)),
-        *dict.fromkeys(("data", text) for text in _data(report)),
-        *dict.fromkeys(("checkpoint", text) for text in _checkpoints(report)),
-    ]
-    return [(name, text) for name, text in pairs if text]
+Item = TypeVar("Item")
+Source = TypeVar("Source")
 
 
-def created(report: Report) -> str:
-    """When the report was written: `2026-01-02 03:04:05 UTC`."""
-    return f"{report.created.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column; `title` carries the unit that its cells leave out.
+
+    A cell whose tone is `good` or `bad` is emphasized; an empty `tones` emphasizes none. A narrow terminal
+    leaves out `dispensable` columns first. A list shows a column that is `below` on a line below its row.
+    """
+
+    title: str
+    cells: tuple[str, ...]
+    numeric: bool = True
+    dispensable: bool = False
+    tones: tuple[Tone, ...] = ()
+    below: bool = False
+
+    def tone(self, row: int) -> Tone:
+        """The tone of the cell in that row."""
+        return self.tones[row] if self.tones else ""
 
 
-def reproduce(report: Report) -> list[str]:
-    """What to type to see this report again and to run its suite again."""
-    return [
-        "the table again: harness show report.json",
-        "the same suite again: harness run suite.yaml --fresh, with the suite.yaml beside this file",
-        f"the same code: harness {report.harness_version}" + _at_commit(report.environment),
-    ]
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A titled part of a document: columns, or pairs of a name and a text, with notes below them.
+
+    A terminal leaves out a `detail`, which a page and Markdown show.
+    """
+
+    title: str
+    columns: tuple[Column, ...] = ()
+    pairs: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+    detail: bool = False
 
 
-def _at_commit(of_run: Environment) -> str:
-    return f" at commit {_commit(of_run)}" if of_run.git else ""
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One bar of a chart, with the words at its end."""
+
+    label: str
+    value: float
+    words: str
 
 
-def _commit(of_run: Environment) -> str:
-    if of_run.git is None:
-        return ""
-    return of_run.git.commit + (", with uncommitted changes" if of_run.git.dirty else "")
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """Bars from zero; `name` is unique in its document, `description` is for a screen reader."""
+
+    name: str
+    title: str
+    description: str
+    bars: tuple[Bar, ...]
 
 
-def _cores(of_run: Environment) -> str:
-    flags = f", {' '.join(of_run.cpu.flags)}" if of_run.cpu.flags else ""
-    return f"{count(of_run.cpu.physical_cores, 'physical core')}, {of_run.cpu.logical_cores} logical{flags}"
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One thing that was checked: a gate, a trial, a row. `seconds` is how long it took."""
+
+    name: str
+    classname: str
+    status: CaseStatus
+    message: str = ""
+    details: str = ""
+    seconds: float = 0.0
 
 
-def _device(of_trial: Environment) -> str:
-    device = of_trial.device
-    if device is None:
-        return ""
-    index = "" if device.index is None else f":{device.index}"
-    memory = "" if device.memory_bytes is None else f", {size(device.memory_bytes)}"
-    driver = "" if device.driver is None else f", driver {device.driver}"
-    return f"{device.kind}{index} {device.name}{memory}{driver}"
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """One variant as a benchmark.
+
+    `timed` is the metric of `seconds`, one number a round; `measures` has mean, smallest and largest value by
+    metric. `marks` end the name, so that a stand-in has a line of its own in a tracker.
+    """
+
+    name: str
+    marks: tuple[str, ...]
+    timed: str
+    seconds: tuple[float, ...]
+    params: Mapping[str, str]
+    extra: Mapping[str, object]
+    measures: Mapping[str, tuple[float, float, float]]
 
 
-def _data(report: Report) -> list[str]:
-    return [
-        f"{data.name} from {data.source}{f' at {data.revision}' if data.revision else ''}, "
-        f"{count(data.train_examples, 'training pair')}, {count(data.eval_examples, 'validation pair')}, "
-        f"content {data.content_sha256[:12]}{', synthetic' if data.synthetic else ''}"
-        for result in report.results
-        if (data := result.data) is not None
-    ]
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The computer and the code that benchmarks were measured with; `commit` is None outside of git."""
+
+    processor: str
+    architecture: str
+    logical_cores: int
+    python: str
+    system: str
+    commit: str | None
+    dirty: bool
+    measured: datetime
+    warmup_steps: int
 
 
-def _checkpoints(report: Report) -> list[str]:
-    return [
-        f"{found.name} from {found.source}{f' at {found.revision}' if found.revision else ''}, "
-        f"{found.model_type}, {count(found.parameters, 'parameter')}, weights {found.weights_sha256[:12]}"
-        f"{f', stand-in for {found.requested}' if found.stand_in else ''}"
-        f"{f'; {found.columns_note}' if found.columns_note else ''}"
-        for result in report.results
-        if (found := result.checkpoint) is not None
-    ]
+@dataclass(frozen=True, slots=True)
+class Each(Iterable[Item], Generic[Source, Item]):
+    """Items that are made from their sources as they are read: a run can have 10,000 trials."""
+
+    make: Callable[[Source], Item]
+    sources: Sequence[Source]
+
+    def __iter__(self) -> Iterator[Item]:
+        return map(self.make, self.sources)
 
 
-def _loss(values: Iterable[float]) -> str:
-    return f"{fmean(values):.3f}"
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A result in words, tables, rows and cases.
 
+    Args:
+        kind: of which result.
+        title: one line; `outcome` (PASS, FAIL) comes before it where only a heading is read.
+        model: what the JSON format writes.
+        summary: the lines below the title.
+        tables: the main table first; its title is a caption, and the notes follow it.
+        layout: how a terminal shows the tables: fitted to its width, as lines of any length, or as the bare
+            rows of such lines.
+        name: of the suite of cases.
+        records: the lines of CSV, numbers in base units; the main table's cells where there are none.
+        verdict: the last lines, which a script looks for.
+        footer: where a page comes from.
+    """
 
-def _share(values: Iterable[float]) -> str:
-    found = estimate(values)
-    return "" if found is None else percent(found.mean, found.spread)
+    kind: Kind
+    title: str
+    model: Frozen | Mapping[str, object]
+    summary: tuple[str, ...] = ()
+    tables: tuple[Table, ...] = ()
+    charts: tuple[Chart, ...] = ()
+    notes: tuple[str, ...] = ()
+    layout: Layout = "table"
+    outcome: str = ""
+    name: str = ""
+    records: Iterable[Mapping[str, Value]] = ()
+    cases: Iterable[Case] = ()
+    benchmarks: Iterable[Benchmark] = ()
+    machine: Machine | None = None
+    verdict: tuple[str, ...] = ()
+    footer: str = ""
 
-
-def proved(proofs: Sequence[TrialResult]) -> list[Column]:
-    """What each proof found, every difference beside its limit."""
-    if not proofs:
-        return []
-    names = labels(proof.trial for proof in proofs)
-    return [
-        Column("variant", tuple(names[proof.trial.variant_id] for proof in proofs), numeric=False),
-        Column("logit difference", tuple(map(_logit, proofs))),
-        Column("gradient error", tuple(map(_gradient, proofs))),
-        *_of_newer_proofs(proofs),
-        Column("flipped", tuple(map(_flipped, proofs))),
-        Column("parity", tuple(verdict_of(proof) for proof in proofs), numeric=False),
-    ]
-
-
-def _of_newer_proofs(proofs: Sequence[TrialResult]) -> list[Column]:
-    """What older reports lack: errors by tensor, and the proof in fp32 of a reduced precision."""
-    columns = [
-        Column("worst tensor", tuple(map(_tensor, proofs))),
-        Column("in fp32", tuple(map(_in_fp32, proofs)), numeric=False),
-    ]
-    return [column for column in columns if set(column.cells) != {NOTHING}]
-
-
-def _logit(proof: TrialResult) -> str:
-    if proof.parity is None:
-        return NOTHING
-    limit = limit_of(proof.parity, proof.trial.precision)
-    return _beside(proof.parity.largest_logit_difference, limit.logit)
-
-
-def _gradient(proof: TrialResult) -> str:
-    if proof.parity is None:
-        return NOTHING
-    limit = limit_of(proof.parity, proof.trial.precision)
-    return _beside(proof.parity.relative_gradient_error, limit.gradient)
-
-
-def _tensor(proof: TrialResult) -> str:
-    """The largest error of one parameter's gradient; older reports have none."""
-    if proof.parity is None or proof.parity.tensor_gradient_error is None:
-        return NOTHING
-    limit = limit_of(proof.parity, proof.trial.precision)
-    return _beside(proof.parity.tensor_gradient_error, limit.tensor)
-
-
-def _in_fp32(proof: TrialResult) -> str:
-    """The verdict on the same variant in fp32, for a reduced precision."""
-    if proof.parity is None or proof.parity.fp32 is None:
-        return NOTHING
-    return judge(proof.parity.fp32, "fp32")
-
-
-def _flipped(proof: TrialResult) -> str:
-    parity = proof.parity
-    return NOTHING if parity is None else f"{parity.flipped_predictions} of {parity.examples}"
-
-
-def _beside(value: float, limit: float) -> str:
-    return f"{value:.1e} (limit {limit:.0e})"
-
-
-def proved_training(proofs: Sequence[TrialResult]) -> list[Column]:
-    """What each proof of training found: how many checks passed, and those that did not."""
-    if not proofs:
-        return []
-    names = labels(proof.trial for proof in proofs)
-    return [
-        Column("trained", tuple(names[proof.trial.variant_id] for proof in proofs), numeric=False),
-        Column("passed", tuple(map(_passed, proofs))),
-        Column("nearest limit", tuple(map(_nearest, proofs)), numeric=False),
-        Column("training", tuple(map(training_verdict, proofs)), numeric=False),
-        Column("failed", tuple(_failed(proof) for proof in proofs), numeric=False),
-    ]
-
-
-def _passed(proof: TrialResult) -> str:
-    if proof.training is None:
-        return NOTHING
-    checks = proof.training.checks
-    return f"{sum(check.passed for check in checks)} of {len(checks)}"
-
-
-def _nearest(proof: TrialResult) -> str:
-    """The check that used most of its limit, and how much: `parameters 4 %`."""
-    if proof.training is None:
-        return NOTHING
-    shares = [
-        (check.measured / check.limit, check.name)
-        for check in proof.training.checks
-        if check.measured is not None and check.limit
-    ]
-    return f"{max(shares)[1]} {max(shares)[0]:.0%}" if shares else NOTHING
-
-
-def _failed(proof: TrialResult) -> str:
-    return ", ".join(check.name for check in failed_checks(proof)) or "none"
+    @property
+    def heading(self) -> str:
+        """The title, after the outcome if there is one."""
+        return f"{self.outcome}: {self.title}" if self.outcome else self.title

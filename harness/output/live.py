@@ -29,6 +29,7 @@ from harness.words import count
 Clock = Callable[[], float]
 
 _SHOWN_AT_ONCE: Final = 8
+_LONGEST_RESULT: Final = 300
 
 
 class View(Observer, Protocol):
@@ -99,7 +100,7 @@ class PlainView:
         """Say what the trial ended with."""
         name = self._state.name(result.trial)
         self._state.finished(result)
-        self._say(f"{self._position()} {name}: {describe_result(result)}")
+        self._say(f"{self._position()} {name}: {safe_text(describe_result(result), _LONGEST_RESULT)}")
 
     def _position(self, begun: int = 0) -> str:
         return f"[{self._state.done + begun}/{self._state.total}]"
@@ -161,7 +162,9 @@ class LiveView:
         good = result.status == "completed" and not result.degenerate
         mark = "done" if result.status == "completed" else "not completed"
         row = Text(f"{mark} {self._state.done}/{self._state.total} ", style="green" if good else "red")
-        self._print(row.append(f"{name}: {describe_result(result)}", style="default"))
+        self._print(
+            row.append(f"{name}: {safe_text(describe_result(result), _LONGEST_RESULT)}", style="default")
+        )
 
     def _print(self, row: Text) -> None:
         with contextlib.suppress(OSError):

@@ -12,10 +12,10 @@ from harness.model.job import Progress
 from harness.model.results import TrialResult
 from harness.model.trial import Trial
 from harness.output.numbers import duration, percent, rate
-from harness.output.safe_text import one_line, safe_text
+from harness.output.safe_text import safe_text
+from harness.words import one_line
 
 LONGEST_NAME: Final = 120
-LONGEST_REASON: Final = 300
 
 
 @dataclass(slots=True)
@@ -45,14 +45,15 @@ class RunState:
 
     def planned(self, trials: Sequence[Trial], reused: Sequence[TrialResult]) -> None:
         """Take in the plan and what is taken over from an earlier run."""
-        self._names = trial_names([*(result.trial for result in reused), *trials])
+        names = trial_names([*(result.trial for result in reused), *trials])
+        self._names = {trial: safe_text(name, LONGEST_NAME) for trial, name in names.items()}
         self._done = {result.trial.id for result in reused}
         self.total = len(self._names)
 
     def name(self, trial: Trial) -> str:
-        """What the trial is called, safe to show."""
+        """The trial's name, safe to show."""
         known = self._names.get(trial.id)
-        return trial_names([trial])[trial.id] if known is None else known
+        return safe_text(trial_names([trial])[trial.id], LONGEST_NAME) if known is None else known
 
     def started(self, trial: Trial) -> Running:
         """A worker has the trial."""
@@ -88,14 +89,12 @@ class RunState:
 
 
 def trial_names(trials: Iterable[Trial]) -> dict[str, str]:
-    """A safe name for each trial id: its variant's label, and its seed where there are several."""
+    """A name for each trial id: its variant's label, and its seed where there are several."""
     trials = list(trials)
     variants = labels(trials)
     several = len({trial.seed for trial in trials}) > 1
     return {
-        trial.id: safe_text(variants[trial.variant_id], LONGEST_NAME)
-        + (f" seed {trial.seed}" if several else "")
-        for trial in trials
+        trial.id: variants[trial.variant_id] + (f" seed {trial.seed}" if several else "") for trial in trials
     }
 
 
@@ -141,7 +140,7 @@ def describe_progress(progress: Progress) -> str:
 def describe_result(result: TrialResult) -> str:
     """A finished trial's key numbers, or its status, phase and reason."""
     if result.status != "completed":
-        reason = safe_text(one_line(result.reason or "no reason given"), LONGEST_REASON)
+        reason = one_line(result.reason or "no reason given")
         return f"{result.status} in {result.phase.replace('_', ' ')}: {reason}"
     parts = ["degenerate: one class predicted"] if result.degenerate else []
     for metric, word in (("eval_accuracy", "accuracy"), ("eval_f1", "F1")):

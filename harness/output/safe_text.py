@@ -42,11 +42,6 @@ def safe_text(text: str, limit: int | None = None) -> str:
     )
 
 
-def one_line(reason: str) -> str:
-    """A reason and its hint, which are separate lines, joined into one."""
-    return reason.replace("\n", "; ")
-
-
 def safe_lines(text: str) -> list[str]:
     """The lines of a log, each safe; tabs become spaces, and a carriage return ends a line too."""
     return [safe_text(line.expandtabs(4)) for line in re.split("\r\n|\n|\r", text.strip("\r\n"))]

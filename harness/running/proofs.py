@@ -14,7 +14,7 @@ from harness.analysis.training import failed_checks, training_of, training_verdi
 from harness.model.job import Job, Observer, Progress
 from harness.model.results import TrialResult
 from harness.model.trial import Trial
-from harness.output.safe_text import one_line
+from harness.words import one_line
 
 
 @dataclass(frozen=True, slots=True)

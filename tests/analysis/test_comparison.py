@@ -17,7 +17,7 @@ from harness.model.environment import Device, Environment
 from harness.model.results import Measurement, Parity, Predictions, Report, TrialResult, measured
 from harness.model.suite import Measure
 from harness.model.trial import PaddingStrategy, Task, Train, Trial
-from harness.output.comparison_notes import subtitles
+from harness.output.builders.comparison import subtitles
 from tests.factories import (
     EFFICIENCY,
     make_checkpoint,

@@ -17,9 +17,9 @@ from harness.analysis.summary import summarize
 from harness.errors import InvalidInputError, NotComparableError
 from harness.model.results import Report, TrialResult, measured
 from harness.model.trial import Task
-from harness.output.formats.registry import render
 from harness.suite.gate_files import parse_gate
 from tests.factories import make_checkpoint, make_data, make_predictions, make_report, make_result, make_trial
+from tests.output.written import written
 
 Change = Callable[[], dict[str, Any]]
 # What one of three seeds was given instead, by condition.
@@ -63,7 +63,7 @@ def test_a_variant_with_mixed_inputs_has_no_averages_and_a_remark(name: str) -> 
     assert (dynamic.step_seconds_median, dynamic.padding_efficiency, dynamic.peak_memory_bytes) == (None,) * 3
     assert dynamic.completed == 3
     assert (static.rank, dynamic.rank) == (None, None)
-    table = " ".join(render(mixture(name), "table").split())
+    table = " ".join(written(mixture(name), "table").split())
     assert "mixed inputs: dynamic: not averaged, its trials differ in" in table
     assert "seed 0, 1" in table
 
@@ -87,8 +87,8 @@ def test_it_is_not_comparable_and_fails_a_check(name: str) -> None:
 
 def test_documents_for_other_tools_leave_it_out() -> None:
     report = mixture("weights")
-    assert [*json.loads(render(report, "bmf"))] == ["padding/static"]
-    names = [each["name"] for each in json.loads(render(report, "pytest-benchmark"))["benchmarks"]]
+    assert [*json.loads(written(report, "bmf"))] == ["padding/static"]
+    names = [each["name"] for each in json.loads(written(report, "pytest-benchmark"))["benchmarks"]]
     assert names == ["padding/static"]
 
 
@@ -125,7 +125,7 @@ def test_variants_of_one_task_and_checkpoint_read_the_same_files(change: dict[st
     assert "in static" in told
     assert "in dynamic" in told
     assert [row.accuracy is None for row in summarize(report)] == [False, False]
-    assert "different inputs: " in " ".join(render(report, "table").split())
+    assert "different inputs: " in " ".join(written(report, "table").split())
     (case,) = [each for each in check(report, gates=[]).cases if each.kind == "inputs"]
     assert (case.verdict, case.variant) == ("failed", "several variants")
 

@@ -13,8 +13,8 @@ from harness.analysis.summary import summarize
 from harness.analysis.training import training_of, training_proofs, training_verdicts
 from harness.model.results import Observed, Report, TrainingCheck, TrainingProof, TrialResult
 from harness.model.trial import Padding, SchedulerType, Train
-from harness.output.tables import to_table
 from tests.factories import make_data, make_report, make_result, make_trial
+from tests.output.written import to_table
 
 
 def observed(**changes: Any) -> Observed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -88,15 +89,19 @@ def test_baselines_are_listed_and_shown(run: Run) -> None:
     run("set", write("b.json", "second"), "gpu-a100")
     assert run("list")[1].splitlines() == [
         "gpu-a100  2026-01-02  padding, 6 trials, run second",
-        "main  2026-01-02  padding, 6 trials, run first",
+        "main      2026-01-02  padding, 6 trials, run first",
     ]
     assert run("show", "main")[1].startswith("padding: 2 variants, 6 trials")
     assert run("show", "nothing")[0] == 3
     MAIN.write_bytes(b"{")
     code, output, _ = run("list")
     assert code == 2
-    assert "main  damaged: " in output
+    assert "main      damaged:    " in output
     assert "gpu-a100  2026" in output
+    code, output, _ = run("list", "--format", "json")
+    first, second = json.loads(output)["baselines"]
+    assert (code, first["name"], first["content"]) == (2, "gpu-a100", "padding, 6 trials, run second")
+    assert "main.json" in second["damaged"]
 
 
 def test_baselines_can_lie_elsewhere(run: Run) -> None:

@@ -18,8 +18,10 @@ import pytest
 from harness.analysis.gates.models import GateReport
 from harness.cli import main
 from harness.cli.run import judge
+from harness.cli.writing import Target
 from harness.model.environment import Cpu
 from harness.model.results import Report
+from harness.output.formats.registry import formats_of
 from harness.store.noise_file import write_noise
 from harness.store.writing import to_json
 from harness.suite.gate_files import parse_gate
@@ -178,7 +180,7 @@ def test_a_drop_of_speed_fails_once_the_machine_is_calibrated_over_several_state
     slow, fast = made(speed=10.0), made(speed=25.0)
     base, report = write("a.json", fast), write("b.json", slow)
     assert check(report, "--baseline", base)[0] == code
-    assert judge(slow, fast, as_json=False) == code
+    assert judge(slow, fast, Target("table")) == code
 
 
 def test_more_ends_with_the_number_of_seeds_that_decide(check: Check) -> None:
@@ -208,7 +210,8 @@ def test_more_ends_with_the_number_of_seeds_that_decide(check: Check) -> None:
         ("--allow-mismatch", "everything"),
         ("--format", "xml"),
         ("--on-unsure", "hope"),
-        ("--output", "out.html"),
+        ("--output", "out.pdf"),
+        ("--format", "bmf"),
     ],
 )
 def test_a_term_that_is_wrong_ends_with_2(check: Check, arguments: tuple[str, ...]) -> None:
@@ -263,6 +266,7 @@ def test_json_is_valid_even_on_failure(check: Check) -> None:
         ("json", json.loads),
         ("xml", ET.fromstring),
         ("md", lambda text: text.startswith("# FAIL") or pytest.fail(text)),
+        ("html", lambda text: "<h1>FAIL: " in text or pytest.fail(text)),
         ("csv", lambda text: text.startswith('"') or pytest.fail(text)),
         ("txt", str.splitlines),
     ],
@@ -306,7 +310,7 @@ def test_in_a_step_of_github_actions_annotations_and_summary_are_written(
     assert Path("summary.md").read_text().count("# FAIL") == 2
 
 
-@pytest.mark.parametrize("name", ["table", "markdown", "csv", "json", "junit", "github"])
+@pytest.mark.parametrize("name", formats_of("check"))
 def test_hostile_text_reaches_no_output_unescaped(check: Check, name: str) -> None:
     for text in HOSTILE:
         if "\ud800" in text:
@@ -323,7 +327,7 @@ def test_hostile_text_reaches_no_output_unescaped(check: Check, name: str) -> No
             _, output, errors = check(report, *arguments, "--format", name)
             for written in (output, errors):
                 assert all(character.isprintable() or character in "\r\n" for character in written)
-                assert name not in ("markdown", "junit") or not re.search(r"(?<!\\)<script", written)
+                assert name not in ("markdown", "junit", "html") or not re.search(r"(?<!\\)<script", written)
                 for line in written.splitlines():
                     assert not line.startswith("::error") or name == "github"
 
@@ -338,7 +342,7 @@ def test_no_secret_of_the_environment_is_in_any_byte_written(
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", "summary.md")
     base, worse, bad = write("a.json", made()), write("b.json", made(0.8)), write("c.json", b"{")
     for report in (base, worse, bad):
-        for name in ("table", "markdown", "csv", "json", "junit", "github"):
+        for name in formats_of("check"):
             _, output, errors = check(report, "--baseline", base, "--format", name)
             assert canary not in output + errors
     written = [path.read_bytes() for path in Path().rglob("*") if path.is_file()]

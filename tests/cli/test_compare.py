@@ -152,8 +152,26 @@ def test_an_output_file_gets_the_format_of_its_ending(write: Write, tmp_path: Pa
     assert (tmp_path / "c.md").read_text().startswith("# b against a\n")
     assert _harness(one, two, "--output", tmp_path / "c.xml").returncode == 0
     assert (tmp_path / "c.xml").read_text().startswith("<?xml")
-    assert _harness(one, two, "--output", tmp_path / "c.html").returncode == 2
+    assert _harness(one, two, "--output", tmp_path / "c.html").returncode == 0
+    assert "<h1>b against a</h1>" in (tmp_path / "c.html").read_text()
     assert _harness(one, two, "--output", tmp_path / "c.what").returncode == 2
+
+
+def test_a_format_that_cannot_carry_a_comparison_is_refused_and_those_that_can_are_named(
+    write: Write,
+) -> None:
+    done = _harness(write("a.json"), write("b.json"), "--format", "pytest-benchmark")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "a comparison cannot be written as pytest-benchmark; use one of table, markdown," in done.stderr
+
+
+def test_an_error_is_json_where_json_was_asked_for(write: Write, tmp_path: Path) -> None:
+    one, bad = write("a.json"), write("bad.json", b"{")
+    done = _harness(one, bad, "--format", "json")
+    assert (done.returncode, json.loads(done.stdout)["exit_code"]) == (2, 2)
+    out = tmp_path / "c.json"
+    assert _harness(one, bad, "-o", out).returncode == 2
+    assert "bad.json" in json.loads(out.read_text())["error"]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import shutil
@@ -15,6 +17,7 @@ import pytest
 
 from harness.model.results import Report
 from harness.store.writing import to_json
+from tests.output.written import written
 from tests.running.fakes import command, environ, only_report, start, write_suite
 
 
@@ -46,6 +49,15 @@ def test_json_is_the_report_alone(tmp_path: Path) -> None:
         tmp_path / "reports"
     )
     assert output.encode() == to_json(only_report(tmp_path / "reports"))
+
+
+def test_a_run_is_written_with_its_raw_values_in_the_format_asked_for(tmp_path: Path) -> None:
+    code, output, errors = run("--output", "trials.csv", write_suite(tmp_path), cwd=tmp_path)
+    assert (code, output) == (0, "")
+    assert "wrote trials.csv" in errors
+    rows = list(csv.DictReader((tmp_path / "trials.csv").open(newline="")))
+    expected = written(only_report(tmp_path / "reports"), "csv")
+    assert rows == list(csv.DictReader(io.StringIO(expected, newline="")))
 
 
 def test_jobs_marks_the_trials_and_they_run_again_when_their_times_are_to_count(tmp_path: Path) -> None:

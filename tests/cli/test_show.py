@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.output.tables import to_table
 from harness.store.reading import load_report
 from harness.store.writing import to_json
 from tests.factories import make_report
+from tests.output.written import to_table
 
 REPORT = make_report()
 

@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Final
 
+from harness.analysis.comparison.compare import compare
+from harness.analysis.gates.check import check
+from harness.analysis.gates.models import GateCase, GateReport
+from harness.analysis.rescoring import SCORED, Rescored
+from harness.machine.doctor import Finding
 from harness.model.environment import Cpu, Device, Git
-from harness.model.results import Report, TrialResult, measured, unmeasured
+from harness.model.results import (
+    Report,
+    TrainingCheck,
+    TrainingProof,
+    TrialResult,
+    measured,
+    unmeasured,
+)
 from harness.model.trial import Task
+from harness.output.builders.baselines import Kept, baselines_document
+from harness.output.builders.comparison import comparison_document
+from harness.output.builders.doctor import diagnosis_document
+from harness.output.builders.failure import failure_document
+from harness.output.builders.gates import gates_document
+from harness.output.builders.noise import noise_document
+from harness.output.builders.plan import Planned, plan_document
+from harness.output.builders.proofs import proofs_document
+from harness.output.builders.report import report_document
+from harness.output.builders.rescoring import rescoring_document
+from harness.output.document import Document
 from tests.factories import (
     make_checkpoint,
     make_data,
     make_environment,
+    make_noise,
     make_report,
     make_result,
     make_suite,
@@ -102,6 +127,56 @@ def hostile_report(text: str) -> Report:
             "harness_version": text,
             "notes": (text,),
             "environment": environment,
+        }
+    )
+
+
+@cache
+def hostile_documents(text: str) -> dict[str, Document]:
+    """A document of every kind, and of a failure, with `text` wherever text from outside is shown."""
+    report = hostile_report(text)
+    names = [f"a {text}", f"b {text}"]
+    done, failed = report.results
+    one = TrainingCheck(name="x", passed=False, found="x").model_copy(update={"name": text, "found": text})
+    trained = TrainingProof(checks=()).model_copy(update={"checks": (one,), "unproved": (text,)})
+    proofs = [
+        done.model_copy(update={"training": trained}),
+        failed.model_copy(update={"log_tail": text}),
+    ]
+    noise = make_noise((25.0, 26.0))
+    rescored = Rescored(text, dict.fromkeys(SCORED, (0.5, None)), (text,))
+    finding = Finding(level="problem", what="x").model_copy(update={"what": text, "advice": text})
+    trials = [done.trial, failed.trial]
+    plan = Planned(text, text, trials, [(text, text, text)], text, [(text, False)], text, [text])
+    found = [
+        report_document(report, roofline=True),
+        comparison_document(compare([report, report], names=names, explain=True)),
+        gates_document(_judged(text)),
+        proofs_document(proofs, proofs),
+        noise_document(noise.model_copy(update={"trial": done.trial})),
+        rescoring_document(report, [rescored], text),
+        plan_document(plan),
+        baselines_document([Kept(text, text, text), Kept(text, damaged=text)]),
+        diagnosis_document((finding,)),
+    ]
+    return {
+        **{document.kind: document for document in found},
+        "failure": failure_document(text, text, 2, "check", "check"),
+    }
+
+
+def _judged(text: str) -> GateReport:
+    """A check in which every text was given from outside."""
+    case = GateCase(rule="x", kind="drop", variant="x", verdict="failed", reason="x")
+    texts = dict.fromkeys(("rule", "variant", "reason", "metric", "unit", "next_step"), text)
+    found = check(make_report(), gates=[])
+    return found.model_copy(
+        update={
+            **dict.fromkeys(("suite", "report", "baseline"), text),
+            "cases": (case.model_copy(update=texts | {"notes": (text,)}),),
+            "noise": {text: 0.1},
+            "allowed_mismatches": (text,),
+            "notes": (text,),
         }
     )
 

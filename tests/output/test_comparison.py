@@ -2,27 +2,19 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-import unicodedata
 from xml.etree import ElementTree as ET
-
-import pytest
-from markdown_it import MarkdownIt
 
 from harness.analysis.comparison.compare import compare
 from harness.analysis.comparison.models import Comparison
 from harness.analysis.stats.ratios import RunVariance
 from harness.model.results import Report
 from harness.model.trial import Train
-from harness.output.comparison import COMPARISON_FORMATS, comparison_table
-from harness.output.comparison_notes import MOST_NOTES
-from harness.output.tables import plain
+from harness.output.builders.comparison import MOST_NOTES, comparison_document
+from harness.output.formats.registry import render
+from harness.output.formats.terminal import to_table
 from tests.factories import make_report, make_result, make_trial
-from tests.output.hostile import HOSTILE, hostile_report
 
 CALIBRATED = {"train_real_tokens_per_second": RunVariance(0.001**2, 9)}
-ALLOWED = ("data", "stand_in", "metric_version", "weights", "precision", "device", "torch", "libraries")
-TEXT_FORMATS = [name for name in COMPARISON_FORMATS if name != "json"]
 
 
 def _report(run: str, accuracy: float, speed: float) -> Report:
@@ -44,7 +36,7 @@ def _compared() -> Comparison:
 def test_a_person_reads_the_words_first_and_then_what_they_rest_on() -> None:
     reports = [_report("old", 0.90, 100.0), _report("new", 0.80, 200.0)]
     compared = compare(reports, run_variance=CALIBRATED)
-    assert plain(comparison_table(compared)) == (
+    assert to_table(comparison_document(compared)) == (
         "new against old\n"
         "verdicts at 5 %, adjusted by Holm over 6 tests; quality variances from 10,000 resamples\n"
         "same: inside accuracy ±2 points, F1 ±2 points, by two one-sided tests at 5 %\n"
@@ -71,11 +63,11 @@ def test_a_person_reads_the_words_first_and_then_what_they_rest_on() -> None:
 
 def test_what_is_worse_fails_as_a_test_case_and_as_an_annotation() -> None:
     compared = _compared()
-    suite = ET.fromstring(COMPARISON_FORMATS["junit"](compared))[0]
+    suite = ET.fromstring(render(comparison_document(compared), "junit"))[0]
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("6", "4", "0")
     failed = [case.get("name") for case in suite if case.find("failure") is not None]
     assert failed[0] == "static eval_accuracy, new against old"
-    annotations = COMPARISON_FORMATS["github"](compared).splitlines()
+    annotations = render(comparison_document(compared), "github").splitlines()
     assert len(annotations) == 4
     assert annotations[0].startswith(
         "::error title=static eval_accuracy%2C new against old::worse: -8.7 points"
@@ -83,7 +75,7 @@ def test_what_is_worse_fails_as_a_test_case_and_as_an_annotation() -> None:
 
 
 def test_at_eighty_columns_no_number_is_broken() -> None:
-    shown = plain(comparison_table(_compared()), 80)
+    shown = to_table(comparison_document(_compared()), 80)
     assert all(len(line) <= 80 for line in shown.splitlines())
     for column in ("worse", "2.00 x", "-11.9 to -5.4 (97.5 %)"):
         assert column in shown
@@ -99,13 +91,15 @@ def test_too_many_notes_say_how_many_are_left_out() -> None:
         make_result(one.trial, status="failed", reason=f"reason {at}") if at else one
         for at, one in enumerate(made)
     ]
-    shown = plain(comparison_table(compare([make_report(made, run="old"), make_report(lost, run="new")])))
+    shown = to_table(
+        comparison_document(compare([make_report(made, run="old"), make_report(lost, run="new")]))
+    )
     assert "lines more: `--format json` has all" in shown
 
 
 def test_csv_holds_raw_numbers_and_every_row() -> None:
     compared = _compared()
-    rows = list(csv.DictReader(io.StringIO(COMPARISON_FORMATS["csv"](compared))))
+    rows = list(csv.DictReader(io.StringIO(render(comparison_document(compared), "csv"))))
     assert [row["verdict"] for row in rows] == [each.verdict for each in compared.rows]
     assert float(rows[0]["effect"]) == compared.rows[0].effect
     assert rows[0]["p"] != ""
@@ -113,45 +107,20 @@ def test_csv_holds_raw_numbers_and_every_row() -> None:
 
 def test_json_is_the_comparison_itself() -> None:
     compared = _compared()
-    assert Comparison.model_validate_json(COMPARISON_FORMATS["json"](compared)) == compared
+    assert Comparison.model_validate_json(render(comparison_document(compared), "json")) == compared
 
 
 def test_markdown_holds_the_table_and_what_differs() -> None:
-    shown = COMPARISON_FORMATS["markdown"](_compared())
+    shown = render(comparison_document(_compared()), "markdown")
     assert "| variant | metric | verdict | change |" in shown
     assert "## What differs" in shown
     assert "flipped, static, new, seed 0" in shown
 
 
-def _unseen(shown: str) -> set[str]:
-    bad = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-    return {one for one in shown if one not in "\n\r" and unicodedata.category(one) in bad}
-
-
-def _hostile(text: str) -> Comparison:
-    good = make_report([make_result(), make_result(make_trial(seed=1))])
-    names = [f"a {text}", f"b {text}"]
-    attacked = hostile_report(text)
-    return compare([attacked, attacked], names=names, explain=True) if text else compare([good, good])
-
-
-@pytest.mark.parametrize("text", HOSTILE, ids=[repr(text)[:24] for text in HOSTILE])
-@pytest.mark.parametrize("name", TEXT_FORMATS)
-def test_no_format_lets_a_hostile_name_through(name: str, text: str) -> None:
-    shown = COMPARISON_FORMATS[name](_hostile(text))
-    assert _unseen(shown) == set()
-    assert "::error::" not in shown
-    assert "##[error]" not in shown
-    if name == "markdown":
-        page = MarkdownIt("commonmark", {"html": True}).enable("table").render(shown)
-        assert not any(tag in page for tag in ("<script", "<img", "<a ", "<strong"))
-    if name == "csv":
-        cells = [cell for row in csv.reader(io.StringIO(shown)) for cell in row]
-        assert not any(cell.startswith(("=", "@")) for cell in cells)
-
-
-@pytest.mark.parametrize("text", [one for one in HOSTILE if "\ud800" not in one])
-def test_json_escapes_what_a_terminal_would_obey(text: str) -> None:
-    shown = COMPARISON_FORMATS["json"](_hostile(text))
-    assert _unseen(shown) == set()
-    assert json.loads(shown)["baseline"] == f"a {text}"
+def test_a_comparison_is_a_page_with_its_table_and_what_differs() -> None:
+    shown = render(comparison_document(_compared()), "html")
+    assert "<h1>new against old</h1>" in shown
+    assert '<td class="bad">worse</td>' in shown
+    assert '<td class="good">better</td>' in shown
+    assert "<h2>What differs</h2>" in shown
+    assert "<script" not in shown

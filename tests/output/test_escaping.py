@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from harness.output.cases import Case
+from harness.output.document import Case, Document
 from harness.output.formats.github import command_message, command_property
 from harness.output.formats.html import html_text
 from harness.output.formats.json_text import safe_json
@@ -62,7 +62,9 @@ def test_html_gives_any_text_back(text: str) -> None:
 
 @given(ANY_TEXT)
 def test_xml_gives_any_text_back(text: str) -> None:
-    case = ET.fromstring(to_junit(text, [Case(text, text, "error", text, text)]))[0][0]
+    cases = (Case(text, text, "error", text, text),)
+    document = Document(kind="check", title="x", model={}, name=text, cases=cases)
+    case = ET.fromstring(to_junit(document))[0][0]
     assert case.attrib["name"] == safe_text(text)
     assert case[0].attrib["message"] == safe_text(text)
 

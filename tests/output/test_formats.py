@@ -17,16 +17,13 @@ from harness.analysis.summary import summarize
 from harness.errors import InvalidInputError
 from harness.model.metrics import METRICS
 from harness.model.results import Report
-from harness.output.cases import Case
-from harness.output.document import history
+from harness.output.builders.report import epochs
+from harness.output.document import Case, Document
 from harness.output.formats.github import to_annotations
-from harness.output.formats.html import to_html
 from harness.output.formats.junit import to_junit
-from harness.output.formats.markdown import to_markdown
-from harness.output.formats.pytest_benchmark import to_pytest_benchmark
-from harness.output.formats.registry import ENDINGS, FORMATS, format_of, render
-from harness.output.formats.spreadsheet import to_csv
+from harness.output.formats.registry import ENDINGS, FORMATS, format_of
 from tests.factories import make_checkpoint, make_report, make_result, make_trial
+from tests.output.written import written
 
 
 def _mixed() -> Report:
@@ -44,7 +41,7 @@ def _mixed() -> Report:
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_writes_every_kind_of_report(name: str) -> None:
     for report in (_mixed(), make_report(), make_report([]), make_report([make_result(status="pending")])):
-        assert isinstance(render(report, name), str)
+        assert isinstance(written(report, name), str)
 
 
 def test_a_files_ending_chooses_its_format() -> None:
@@ -59,7 +56,7 @@ def test_pytest_benchmark_reads_its_json(tmp_path: Path) -> None:
     for name, rate in (("a", 25.0), ("b", 50.0)):
         report = make_report([make_result(make_trial(padding), samples_per_second=rate)
                               for padding in ("static", "dynamic")])  # fmt: skip
-        (tmp_path / f"{name}.json").write_text(to_pytest_benchmark(report), encoding="utf-8")
+        (tmp_path / f"{name}.json").write_text(written(report, "pytest-benchmark"), encoding="utf-8")
     command = [sys.executable, "-m", "pytest_benchmark", "compare", "a.json", "b.json", "--csv=out.csv"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
@@ -75,7 +72,7 @@ def test_pytest_benchmark_reads_its_json(tmp_path: Path) -> None:
 
 def test_the_statistics_for_pytest_benchmark_are_its_own() -> None:
     stats_module = pytest.importorskip("pytest_benchmark.stats")
-    document = json.loads(to_pytest_benchmark(make_report([make_result()])))
+    document = json.loads(written(make_report([make_result()]), "pytest-benchmark"))
     ours = document["benchmarks"][0]["stats"]
     theirs = stats_module.Stats()
     for second in ours["data"]:
@@ -85,7 +82,7 @@ def test_the_statistics_for_pytest_benchmark_are_its_own() -> None:
 
 
 def test_bencher_gets_each_measure_with_its_bounds() -> None:
-    document = json.loads(render(_mixed(), "bmf"))
+    document = json.loads(written(_mixed(), "bmf"))
     assert list(document) == ["padding/static", "padding/dynamic"]
     speed = document["padding/dynamic"]["train_samples_per_second"]
     assert speed["lower_value"] < speed["value"] < speed["upper_value"]
@@ -101,14 +98,14 @@ def test_bencher_gets_each_measure_with_its_bounds() -> None:
 
 def test_a_stand_in_has_a_line_of_its_own_in_a_tracker() -> None:
     stand_in = make_result(checkpoint=make_checkpoint(stand_in=True))
-    assert list(json.loads(render(make_report([stand_in]), "bmf"))) == [
+    assert list(json.loads(written(make_report([stand_in]), "bmf"))) == [
         "padding/tiny-uncased dynamic (stand-in)"
     ]
 
 
 def test_csv_has_a_line_a_trial_with_raw_numbers() -> None:
     report = _mixed()
-    records = list(csv.DictReader(io.StringIO(to_csv(report), newline="")))
+    records = list(csv.DictReader(io.StringIO(written(report, "csv"), newline="")))
     assert [record["padding"] for record in records] == ["static", "dynamic", "dynamic", "unpadded"]
     assert [record["degenerate"] for record in records] == ["no", "no", "yes", "no"]
     assert float(records[0]["eval_accuracy"]) == report.results[0].value("eval_accuracy")
@@ -118,7 +115,7 @@ def test_csv_has_a_line_a_trial_with_raw_numbers() -> None:
 
 
 def test_markdown_is_one_document_with_all_its_parts() -> None:
-    shown = to_markdown(_mixed())
+    shown = written(_mixed(), "markdown")
     headings = re.findall(r"^#+ .*", shown, re.MULTILINE)
     assert headings == [
         "# padding: 3 variants, 4 trials of glue/mrpc",
@@ -134,13 +131,13 @@ def test_markdown_is_one_document_with_all_its_parts() -> None:
 
 def test_the_epochs_leave_out_degenerate_trials() -> None:
     report = _mixed()
-    shown = {column.title: column.cells for column in history(report, summarize(report))}
+    shown = {column.title: column.cells for column in epochs(report, summarize(report))}
     assert shown["variant"] == ("static", "dynamic")
     assert shown["seeds"] == ("1", "1")
 
 
 def test_the_page_stands_alone_and_can_be_read_by_everyone() -> None:
-    shown = to_html(_mixed())
+    shown = written(_mixed(), "html")
     assert shown.startswith('<!DOCTYPE html>\n<html lang="en">')
     assert "<script" not in shown
     assert not re.search(r"(src|href|url\()\s*=?\s*[\"']?(https?:)?//", shown)
@@ -160,8 +157,12 @@ CASES = (
 )
 
 
+def of_cases(*cases: Case, name: str = "x") -> Document:
+    return Document(kind="check", title="x", model={}, name=name, cases=cases)
+
+
 def test_junit_has_one_case_each_and_counts_them() -> None:
-    suite = ET.fromstring(to_junit("gates", CASES))[0]
+    suite = ET.fromstring(to_junit(of_cases(*CASES, name="gates")))[0]
     assert suite.attrib == {
         "name": "gates",
         "time": "1.500",
@@ -177,13 +178,13 @@ def test_junit_has_one_case_each_and_counts_them() -> None:
 
 def test_junit_keeps_the_end_of_a_long_log() -> None:
     case = Case("x", "x", "failed", details="\n".join(f"line {at}" for at in range(2_000)))
-    text = ET.fromstring(to_junit("x", [case]))[0][0][0].text or ""
+    text = ET.fromstring(to_junit(of_cases(case)))[0][0][0].text or ""
     assert text.startswith("(1,500 earlier lines are left out)\nline 1500\n")
     assert text.endswith("line 1999")
 
 
 def test_annotations_are_errors_then_warnings() -> None:
-    assert to_annotations(CASES) == (
+    assert to_annotations(of_cases(*CASES)) == (
         "::error title=accuracy dropped::by 3 points\n"
         "::error title=speed::no baseline\n"
         "::warning title=mcc::50%25 done\n"
@@ -191,12 +192,14 @@ def test_annotations_are_errors_then_warnings() -> None:
 
 
 def test_annotations_stay_inside_the_limit_and_say_how_many_more() -> None:
-    lines = to_annotations([Case(f"gate {at}", "gates", "failed", "m") for at in range(25)]).splitlines()
+    lines = to_annotations(
+        of_cases(*(Case(f"gate {at}", "gates", "failed", "m") for at in range(25)))
+    ).splitlines()
     assert len(lines) == 10
     assert lines[-1] == "::error title=harness::16 more are in the report"
 
 
 def test_a_reports_trials_are_cases() -> None:
-    suite = ET.fromstring(render(_mixed(), "junit"))[0]
+    suite = ET.fromstring(written(_mixed(), "junit"))[0]
     assert [[child.tag for child in case] for case in suite] == [[], [], ["failure"], ["error"]]
     assert suite[3][0].attrib == {"message": "failed in train: no safetensors"}

@@ -9,10 +9,10 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from harness.analysis.gates.models import CaseKind, CaseVerdict, GateCase, GateReport, OnUnsure, Outcome
-from harness.errors import InvalidInputError, NotComparableError
+from harness.output.builders.failure import failure_document
+from harness.output.builders.gates import gates_document
 from harness.output.formats.github import MOST_OF_A_KIND
-from harness.output.gates import GATE_FORMATS, verdict_line
-from harness.output.gates_failure import failure, failure_line
+from harness.output.formats.registry import formats_of, render
 
 
 def case(
@@ -48,7 +48,7 @@ MIXED = found(
 
 
 def test_the_table_names_what_is_wrong_first_and_counts_what_is_right() -> None:
-    assert GATE_FORMATS["table"](MIXED) == (
+    assert render(gates_document(MIXED), "table") == (
         "gates of padding, run run-2, against run run-1\n"
         "what the statistics cannot settle is unsure, and passes with a warning\n"
         "noise of the machine: train_seconds ±3.1 %\n"
@@ -78,41 +78,48 @@ def test_the_table_names_what_is_wrong_first_and_counts_what_is_right() -> None:
     ],
 )
 def test_the_last_line_can_be_searched_for(report: GateReport, line: str) -> None:
-    assert verdict_line(report) == line
+    assert gates_document(report).verdict == (line,)
 
 
 @pytest.mark.parametrize(("on_unsure", "failures", "skipped"), [("warn", "1", "1"), ("fail", "2", "0")])
 def test_junit_has_one_case_a_gate(on_unsure: OnUnsure, failures: str, skipped: str) -> None:
-    suite = ET.fromstring(GATE_FORMATS["junit"](MIXED.model_copy(update={"on_unsure": on_unsure})))[0]
+    suite = ET.fromstring(render(gates_document(MIXED.model_copy(update={"on_unsure": on_unsure})), "junit"))[
+        0
+    ]
     counts = {name: suite.attrib[name] for name in ("tests", "failures", "errors", "skipped")}
     assert counts == {"tests": "6", "failures": failures, "errors": "1", "skipped": skipped}
 
 
 def test_csv_has_a_line_for_each_gate() -> None:
-    rows = list(csv.DictReader(io.StringIO(GATE_FORMATS["csv"](MIXED))))
+    rows = list(csv.DictReader(io.StringIO(render(gates_document(MIXED), "csv"))))
     assert [row["verdict"] for row in rows] == [each.verdict for each in MIXED.cases]
     assert {row["value"] for row in rows} == {""}
 
 
 def test_annotations_stay_inside_their_limit() -> None:
     many = found(*(case(f"gate {number}", "failed") for number in range(50)))
-    lines = GATE_FORMATS["github"](many).splitlines()
+    lines = render(gates_document(many), "github").splitlines()
     assert len(lines) == MOST_OF_A_KIND
     assert lines[-1].endswith("41 more are in the report")
 
 
-@pytest.mark.parametrize("name", list(GATE_FORMATS))
+@pytest.mark.parametrize("name", formats_of("check"))
 def test_a_check_that_could_not_be_made_is_written_in_every_format(name: str) -> None:
-    text = failure(NotComparableError('say "no"\nreason', hint="do this"), name)
+    document = failure_document('say "no"\nreason', "do this", 3, "check", "check")
+    text = render(document, name)
     assert text.endswith("\n")
     assert "no" in text
     if name == "junit":
         assert ET.fromstring(text)[0].attrib["errors"] == "1"
     if name == "csv":
         assert list(csv.reader(io.StringIO(text))) == [["error"], ['say "no"\\nreason']]
+    assert document.verdict == ("harness check: FAIL nothing could be judged (exit code 3)",)
 
 
-def test_a_check_that_could_not_be_made_fails_in_its_last_line() -> None:
-    assert failure_line(InvalidInputError("x")) == (
-        "harness check: FAIL nothing could be judged (exit code 2)"
-    )
+def test_a_check_is_a_page_that_begins_with_its_outcome() -> None:
+    shown = render(gates_document(MIXED), "html")
+    assert "<h1>FAIL: gates of padding, run run-2, against run run-1</h1>" in shown
+    assert "<li>allowed to differ: torch</li>" not in shown
+    assert "<p>allowed to differ: torch</p>" in shown
+    assert '<td class="bad">failed</td>' in shown
+    assert "harness check: FAIL 6 gates" in shown

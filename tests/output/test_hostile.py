@@ -13,6 +13,7 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 
 from harness.model.results import Report
+from harness.output.document import PARTS, Document
 from harness.output.formats.github import (
     active,
     command_message,
@@ -21,15 +22,19 @@ from harness.output.formats.github import (
     to_annotations,
 )
 from harness.output.formats.html import html_text
-from harness.output.formats.json_text import safe_json, to_json_text
+from harness.output.formats.json_text import safe_json
 from harness.output.formats.markdown import markdown_text
-from harness.output.formats.registry import FORMATS, render
+from harness.output.formats.registry import formats_of, render
 from harness.output.formats.spreadsheet import csv_cell
+from harness.output.formats.terminal import drawn, make_console
 from harness.output.safe_text import safe_text
-from harness.output.tables import make_console, report_table
-from tests.output.hostile import HOSTILE, hostile_report
+from tests.output.hostile import HOSTILE, hostile_documents, hostile_report
+from tests.output.written import written
 
-TEXT_FORMATS = [name for name in FORMATS if name != "json"]
+WRITTEN = [
+    *((kind, name) for kind in PARTS for name in formats_of(kind)),
+    *(("failure", name) for name in formats_of("check")),
+]
 NAMES = [repr(text)[:24] for text in HOSTILE]
 
 
@@ -40,9 +45,11 @@ def _unseen(shown: str) -> set[str]:
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=NAMES)
-@pytest.mark.parametrize("name", TEXT_FORMATS)
-def test_no_format_lets_a_hostile_text_through(name: str, text: str) -> None:
-    shown = render(hostile_report(text), name)
+@pytest.mark.parametrize(("kind", "name"), WRITTEN)
+def test_no_format_of_any_document_lets_a_hostile_text_through(kind: str, name: str, text: str) -> None:
+    if name == "json" and "\ud800" in text:
+        pytest.skip("a model with a lone surrogate is refused before it is written")
+    shown = render(hostile_documents(text)[kind], name)
     assert _unseen(shown) == set()
     shown.encode("utf-8")
     if name != "github":
@@ -51,12 +58,17 @@ def test_no_format_lets_a_hostile_text_through(name: str, text: str) -> None:
     CHECKS.get(name, lambda _: None)(shown)
 
 
+def test_there_is_a_hostile_document_of_every_kind() -> None:
+    assert {*PARTS, "failure"} == {*hostile_documents("x")}
+
+
 @pytest.mark.parametrize("text", HOSTILE, ids=NAMES)
 @pytest.mark.parametrize("width", [40, 80, 120, 200])
-def test_a_terminal_of_any_width_gets_only_our_own_escapes(text: str, width: int) -> None:
+@pytest.mark.parametrize("kind", [*PARTS, "failure"])
+def test_a_terminal_of_any_width_gets_only_our_own_escapes(kind: str, width: int, text: str) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=width, markup=False, emoji=False)
     with console.capture() as capture:
-        console.print(report_table(hostile_report(text), roofline=True))
+        console.print(drawn(hostile_documents(text)[kind]))
     without_style = re.sub(r"\x1b\[[0-9;]*m", "", capture.get())
     assert _unseen(without_style) == set()
     assert not re.search(r"^\s*::[a-z-]+( [^\n]*)?::", without_style, re.MULTILINE)
@@ -67,10 +79,8 @@ def test_the_same_json_comes_back_and_none_of_it_acts(text: str) -> None:
     report = hostile_report(text)
     # A suite's name and a trial's device are all that validation refuses.
     report = report.model_copy(update={"suite": report.suite.model_copy(update={"name": "padding"})})
-    shown = to_json_text(report)
-    assert _unseen(shown) == set()
+    shown = written(report, "json")
     assert "::" not in shown
-    assert "##[" not in shown
     assert Report.model_validate_json(shown).model_copy(update={"digest": None}) == report
 
 
@@ -88,7 +98,7 @@ def _check_markdown(shown: str) -> None:
 
 def _check_csv(shown: str) -> None:
     records = list(csv.reader(io.StringIO(shown, newline="")))
-    assert len(records) == 3
+    assert len(records) > 1
     assert len({len(record) for record in records}) == 1
     for cell in (cell for record in records for cell in record):
         assert not cell.startswith(("=", "+", "@", "\t", "\r"))
@@ -123,7 +133,7 @@ class _Page(html.parser.HTMLParser):
 def _check_html(shown: str) -> None:
     page = _Page()
     page.feed(shown)
-    assert page.found == OUR_TAGS
+    assert page.found <= OUR_TAGS
 
 
 def _check_annotations(shown: str) -> None:
@@ -194,7 +204,7 @@ def test_html_escapes_attributes_too() -> None:
 def test_workflow_commands_escape_their_own_signs() -> None:
     assert command_message("50%: a,b") == "50%25: a,b"
     assert command_property("50%: a,b") == "50%25%3A a%2Cb"
-    assert to_annotations([]) == ""
+    assert to_annotations(Document(kind="check", title="x", model={})) == ""
     assert active({"GITHUB_ACTIONS": "true"})
     assert not active({})
 

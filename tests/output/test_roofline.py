@@ -7,9 +7,8 @@ import pytest
 
 from harness.analysis.roofline import rooflines
 from harness.model.results import Measurement, Report, TrialResult, measured, unmeasured
-from harness.output.formats.registry import render
-from harness.output.tables import plain, report_table, to_table, to_table_with_roofline
 from tests.factories import make_report, make_result, make_trial
+from tests.output.written import to_table, written
 
 PEAKS = (
     measured("matmul_peak_flops_per_second", 859.1e9),
@@ -55,7 +54,7 @@ def report(*shares: float) -> Report:
 
 
 def test_below_the_table_each_variant_is_held_against_the_peaks() -> None:
-    shown = to_table_with_roofline(report(0.125, 0.5))
+    shown = to_table(report(0.125, 0.5), roofline=True)
     assert shown == f"{to_table(report(0.125, 0.5))}\n{TABLE}"
 
 
@@ -65,7 +64,7 @@ def test_the_usual_table_is_not_wider_for_it() -> None:
 
 
 def test_a_narrow_terminal_loses_columns_and_is_told_which() -> None:
-    shown = plain(report_table(report(0.125, 0.5), roofline=True), 50)
+    shown = to_table(report(0.125, 0.5), 50, roofline=True)
     assert "left out at this width: copied bytes/s" in " ".join(shown.split())
     assert "50.0 %" in shown
 
@@ -77,20 +76,20 @@ def test_a_share_is_the_median_over_the_seeds() -> None:
 
 
 def test_more_than_the_peak_is_shown_and_doubted() -> None:
-    shown = to_table_with_roofline(report(0.5, 1.25))
+    shown = to_table(report(0.5, 1.25), roofline=True)
     assert "125.0 %" in shown
     assert "- dynamic: more than the peak, which was measured on a busy machine" in shown
 
 
 def test_where_nothing_was_measured_one_line_says_why() -> None:
-    assert to_table_with_roofline(make_report([off("static"), off("dynamic")])).endswith(
+    assert to_table(make_report([off("static"), off("dynamic")]), roofline=True).endswith(
         "\nno roofline: the suite has measure.roofline: false\n"
     )
-    assert to_table_with_roofline(make_report()).endswith(
+    assert to_table(make_report(), roofline=True).endswith(
         "\nno roofline: no trial of this report measured the machine's peaks\n"
     )
     failed = make_report([make_result(make_trial(), status="oom")])
-    assert "no roofline: no trial of this report" in to_table_with_roofline(failed)
+    assert "no roofline: no trial of this report" in to_table(failed, roofline=True)
 
 
 def test_a_variant_without_a_share_says_why_beside_those_that_have_one() -> None:
@@ -101,14 +100,14 @@ def test_a_variant_without_a_share_says_why_beside_those_that_have_one() -> None
             "measurements": (*bare.measurements, unmeasured("matmul_peak_share", why), *PEAKS[1:]),
         }
     )
-    shown = to_table_with_roofline(make_report([result("static", 0.5), lacking]))
+    shown = to_table(make_report([result("static", 0.5), lacking]), roofline=True)
     assert f"- share of the peak not measured (dynamic): {why}" in shown
 
 
 @pytest.mark.parametrize("name", ["markdown", "html"])
 def test_documents_hold_it_wherever_it_was_measured(name: str) -> None:
-    shown = render(report(0.125, 0.5), name)
+    shown = written(report(0.125, 0.5), name)
     assert "Roofline" in shown
     assert "50.0 %" in shown
-    assert "Roofline" not in render(make_report(), name)
-    assert render(report(0.5), name, roofline=True) == render(report(0.5), name)
+    assert "Roofline" not in written(make_report(), name)
+    assert written(report(0.5), name, roofline=True) == written(report(0.5), name)

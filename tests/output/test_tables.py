@@ -12,11 +12,9 @@ from rich.console import Console
 from harness.model.environment import Device
 from harness.model.results import Duplicates, Report, Session, TrialResult, measured
 from harness.model.trial import PaddingStrategy
-from harness.output.formats.html import to_html
-from harness.output.formats.markdown import to_markdown
-from harness.output.formats.registry import render
-from harness.output.remarks import constants
-from harness.output.tables import plain, report_table, to_table
+from harness.output.builders.remarks import constants
+from harness.output.builders.report import report_document
+from harness.output.formats.terminal import drawn
 from harness.store.writing import to_json
 from tests.factories import (
     make_checkpoint,
@@ -28,6 +26,7 @@ from tests.factories import (
     make_suite,
     make_trial,
 )
+from tests.output.written import to_table, written
 
 PADDINGS: Final[tuple[PaddingStrategy, ...]] = ("static", "dynamic")
 
@@ -218,18 +217,18 @@ def test_weights_that_only_the_suite_accepts_are_named_below_every_table(form: s
         "allowed weights: tiny-uncased: random or unused, as allow_weights accepts: "
         f"{', '.join(names[:3])} and 2 more"
     )
-    text = " ".join(html.unescape(render(make_report(results), form)).replace("\\", "").split())
+    text = " ".join(html.unescape(written(make_report(results), form)).replace("\\", "").split())
     assert text.count(line) == 1
-    assert "allowed weights" not in render(make_report(), form)
+    assert "allowed weights" not in written(make_report(), form)
 
 
 def test_a_narrow_terminal_loses_columns_and_is_told_which() -> None:
     report = _report(suite=make_suite(reference={"eval_accuracy": 0.8578}))
-    assert plain(report_table(report), 84) == NARROW
+    assert to_table(report, 84) == NARROW
 
 
 def test_a_very_narrow_terminal_gets_a_list_with_everything() -> None:
-    assert plain(report_table(_report()), 60) == BLOCKS
+    assert to_table(_report(), 60) == BLOCKS
 
 
 def test_the_real_thing_is_held_against_the_reference() -> None:
@@ -247,7 +246,7 @@ def test_a_report_of_nothing_says_so() -> None:
 
 @pytest.mark.parametrize("width", [20, 40, 60, 70, 80, 90, 100, 120, 160])
 def test_no_number_is_broken_at_any_width(width: int) -> None:
-    shown = plain(report_table(_report()), width)
+    shown = to_table(_report(), width)
     assert all(cell_len(line) <= width for line in shown.splitlines())
     if width >= 70:
         assert all(number in shown for number in ("85.5 ±0.7 %", "89.7 ±0.6 %", "6.20k", "12.4k"))
@@ -260,7 +259,7 @@ def test_colour_is_left_out_where_it_is_not_wanted(variable: str, monkeypatch: p
     monkeypatch.setenv(variable, "1")
     console = Console(file=io.StringIO(), force_terminal=True, width=160)
     with console.capture() as capture:
-        console.print(report_table(_report()))
+        console.print(drawn(report_document(_report())))
     assert ("\x1b[32m" in capture.get()) == (variable != "NO_COLOR")
 
 
@@ -354,7 +353,11 @@ def test_a_reason_that_variants_share_is_written_once_with_their_names() -> None
         failed("dynamic", 1),
         make_result(make_trial("unpadded")),
     ]
-    for text in (to_table(make_report(two), 300), to_markdown(make_report(two)), to_html(make_report(two))):
+    for text in (
+        to_table(make_report(two), 300),
+        written(make_report(two), "markdown"),
+        written(make_report(two), "html"),
+    ):
         assert (
             text.count("MPNet has no SDPA attention in transformers 5.23; use attention: auto or eager") == 1
         )
@@ -379,7 +382,7 @@ def test_what_auto_attention_became_is_told_once_or_for_each_variant() -> None:
     assert "eager attention" not in to_table(one)
     two = make_report([_ran("eager", checkpoint="mpnet"), _ran("sdpa", checkpoint="bert")])
     assert ", trainer, attention auto, " in constants(two)
-    for text in (to_table(two), to_markdown(two), to_html(two)):
+    for text in (to_table(two), written(two, "markdown"), written(two, "html")):
         assert "eager attention" in text
         assert "sdpa attention" in text
     axis = make_report([_ran("sdpa"), _ran("eager", attention="eager")])

@@ -15,11 +15,10 @@ from harness.analysis.summary import summarize
 from harness.model.results import Report, TrialResult, measured, unmeasured
 from harness.model.suite import Gate
 from harness.model.trial import Tokenization, Tokenizer
-from harness.output.formats.registry import render
+from harness.output.builders.proofs import summary
 from harness.output.progress import describe_result
-from harness.output.proofs import summary
-from harness.output.tables import to_table
 from tests.factories import make_data, make_report, make_result, make_suite, make_trial
+from tests.output.written import to_table, written
 
 MIB = 2**20
 WHOLE = Tokenization(method="whole")
@@ -82,7 +81,7 @@ def test_a_table_shows_time_rates_and_memory_and_nothing_of_training() -> None:
 
 
 def test_markdown_has_the_same_columns() -> None:
-    lines = render(report_of(), "markdown").splitlines()
+    lines = written(report_of(), "markdown").splitlines()
     assert "| variant | time | examples/s | real tokens/s | added memory | status | remarks |" in lines
     assert "| whole fast | 500 ms | 8.15k | 434k | 11.0 MiB | 2 completed | tied fastest |" in lines
     assert (
@@ -93,7 +92,7 @@ def test_markdown_has_the_same_columns() -> None:
 
 
 def test_a_page_has_the_table_and_bars_of_speed() -> None:
-    page = render(report_of(), "html")
+    page = written(report_of(), "html")
     for text in ("added memory", '<td class="number">11.0 MiB</td>', "434k, tied fastest"):
         assert text in page
     assert page.count("<rect") == 3
@@ -114,7 +113,7 @@ def test_what_could_not_be_measured_is_a_dash() -> None:
 
 
 def test_a_line_of_csv_has_the_way_and_its_numbers() -> None:
-    first, *_ = csv.DictReader(io.StringIO(render(report_of(), "csv")))
+    first, *_ = csv.DictReader(io.StringIO(written(report_of(), "csv")))
     assert (first["tokenization"], first["tokenizer"]) == ("whole", "fast")
     assert float(first["tokenize_seconds"]) == 0.6
     assert float(first["tokenize_memory_bytes"]) == 10 * MIB
@@ -122,7 +121,7 @@ def test_a_line_of_csv_has_the_way_and_its_numbers() -> None:
 
 
 def test_pytest_benchmark_gets_the_passes() -> None:
-    benchmarks = json.loads(render(report_of(), "pytest-benchmark"))["benchmarks"]
+    benchmarks = json.loads(written(report_of(), "pytest-benchmark"))["benchmarks"]
     assert [found["fullname"] for found in benchmarks] == [
         "tokenize_seconds::tokenization/whole fast",
         "tokenize_seconds::tokenization/whole slow",
@@ -134,7 +133,7 @@ def test_pytest_benchmark_gets_the_passes() -> None:
 
 def test_every_format_draws_it() -> None:
     for name in ("json", "junit", "github", "bmf"):
-        assert render(report_of(), name)
+        assert written(report_of(), name)
 
 
 def test_a_finished_trial_is_told_with_its_rate() -> None:

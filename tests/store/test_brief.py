@@ -6,12 +6,10 @@ import sys
 from typing import Any
 
 from harness.model.results import Report, TrialResult
-from harness.output.formats.html import to_html
-from harness.output.formats.markdown import to_markdown
-from harness.output.tables import to_table
 from harness.store.report_file import briefly
 from harness.store.writing import to_json
 from tests.factories import make_measurements, make_predictions, make_report, make_result, make_trial
+from tests.output.written import written
 
 
 def read(result: TrialResult) -> TrialResult:
@@ -40,8 +38,8 @@ def test_a_brief_report_is_shown_as_the_whole_one() -> None:
     failed = make_result(make_trial("unpadded", 7), status="oom")
     report = make_report([*make_report().results, failed])
     brief = in_brief(report)
-    for show in (to_table, to_markdown, to_html):
-        assert show(brief) == show(report)
+    for name in ("table", "markdown", "html"):
+        assert written(brief, name) == written(report, name)
 
 
 def test_equal_parts_are_held_once() -> None:

@@ -10,9 +10,10 @@ import pytest
 from harness.analysis.summary import summarize
 from harness.errors import InvalidInputError
 from harness.model.results import SCHEMA_VERSION
-from harness.output.formats.registry import FORMATS, render
+from harness.output.formats.registry import FORMATS
 from harness.store.reading import load_report
 from harness.store.writing import to_json
+from tests.output.written import written
 
 KEPT = sorted((Path(__file__).parent / "data").glob("report-*.json"))
 
@@ -31,7 +32,7 @@ def test_it_is_read_summarized_and_written_in_every_format(path: Path) -> None:
     assert report.proofs[0].parity is not None
     for name in FORMATS:
         # Annotations are of what went wrong, and nothing did.
-        assert bool(render(report, name)) == (name != "github")
+        assert bool(written(report, name)) == (name != "github")
 
 
 def test_the_newest_is_written_as_it_was_read() -> None:

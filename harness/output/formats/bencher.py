@@ -1,4 +1,4 @@
-"""A report as Bencher Metric Format, for tracking over time.
+"""A document's benchmarks as Bencher Metric Format, for tracking over time.
 
 Format: https://bencher.dev/docs/reference/bencher-metric-format/ (a benchmark's name takes 1,024 characters).
 """
@@ -6,51 +6,28 @@ Format: https://bencher.dev/docs/reference/bencher-metric-format/ (a benchmark's
 from __future__ import annotations
 
 import json
-from statistics import fmean
 from typing import Final
 
-from harness.analysis.rows import Row
-from harness.analysis.summary import QUALITY, summarize
-from harness.model.metrics import METRICS
-from harness.model.results import Report, TrialResult
+from harness.output.document import Benchmark, Document
 from harness.output.safe_text import safe_text
 
 LONGEST_NAME: Final = 900
 
 
-def to_bmf(report: Report) -> str:
-    """One benchmark a variant with a completed trial; value is the mean over seeds, bounds are extremes.
-
-    Quality leaves degenerate trials out, and a variant whose trials have different inputs is left out. The
-    name of a stand-in is marked, so that its line is its own.
-    """
-    by_variant: dict[str, list[TrialResult]] = {}
-    for result in report.results:
-        if result.status == "completed":
-            by_variant.setdefault(result.trial.variant_id, []).append(result)
-    document = {
-        benchmark_name(report, row): measures
-        for row in summarize(report)
-        if not row.mixed and (measures := _measures(by_variant.get(row.variant, [])))
+def to_bmf(document: Document) -> str:
+    """One benchmark for each variant that measured anything: the mean over seeds, bounded by the extremes."""
+    found = {
+        benchmark_name(one): {
+            metric: {"value": mean, "lower_value": smallest, "upper_value": largest}
+            for metric, (mean, smallest, largest) in one.measures.items()
+        }
+        for one in document.benchmarks
+        if one.measures
     }
-    return json.dumps(document, indent=2, allow_nan=False) + "\n"
+    return json.dumps(found, indent=2, allow_nan=False) + "\n"
 
 
-def benchmark_name(report: Report, row: Row) -> str:
+def benchmark_name(benchmark: Benchmark) -> str:
     """`padding/dynamic`, or `padding/dynamic (stand-in, synthetic)`: safe to print."""
-    marks = [mark for mark, holds in (("stand-in", row.stand_in), ("synthetic", row.synthetic)) if holds]
-    name = safe_text(f"{report.suite.name}/{row.label}", LONGEST_NAME)
-    return f"{name} ({', '.join(marks)})" if marks else name
-
-
-def _measures(results: list[TrialResult]) -> dict[str, dict[str, float]]:
-    measures = {}
-    for metric in METRICS:
-        found = [
-            value
-            for result in results
-            if not (metric in QUALITY and result.degenerate) and (value := result.value(metric)) is not None
-        ]
-        if found:
-            measures[metric] = {"value": fmean(found), "lower_value": min(found), "upper_value": max(found)}
-    return measures
+    name = safe_text(benchmark.name, LONGEST_NAME)
+    return f"{name} ({', '.join(benchmark.marks)})" if benchmark.marks else name

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from harness.model.results import Report
-from harness.output.cases import Case, trial_cases
+from harness.output.document import Case, Document
 from harness.output.safe_text import safe_text
 
 MOST_OF_A_KIND: Final = 10
@@ -25,19 +24,15 @@ def active(environment: Mapping[str, str]) -> bool:
     return environment.get("GITHUB_ACTIONS") == "true"
 
 
-def to_annotations(cases: Sequence[Case]) -> str:
+def to_annotations(document: Document) -> str:
     """A line for each case that did not pass: failed and error as errors, skipped as warnings.
 
-    Where there are more of a kind than a step may show, the last line says how many.
+    Where there are more of a kind than a step may show, the last line tells how many.
     """
+    cases = list(document.cases)
     bad = [case for case in cases if case.status in ("failed", "error")]
     skipped = [case for case in cases if case.status == "skipped"]
     return "".join(f"{line}\n" for line in (*_commands("error", bad), *_commands("warning", skipped)))
-
-
-def report_annotations(report: Report) -> str:
-    """The report's trials that did not complete, as annotations."""
-    return to_annotations(trial_cases(report))
 
 
 def step_summary(markdown: str) -> str:

@@ -5,19 +5,24 @@ JSON may spell any character of a string as `\uXXXX`, so what would be obeyed or
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Final
 
 from harness.model.frozen import Frozen
+from harness.output.document import Document
 from harness.store.writing import to_json
 
 # Azure's and GitHub's older runner commands are obeyed in the middle of a line.
 _RUNNER_COMMAND: Final = re.compile(r"#(?=#\[|#vso\[)|:(?=:)")
 
 
-def to_json_text(model: Frozen) -> str:
-    """The model as JSON with every unseen or obeyed character of its strings escaped."""
-    return safe_json(to_json(model).decode("utf-8"))
+def to_json_text(document: Document) -> str:
+    """The document's model as JSON with every unseen or obeyed character of its strings escaped."""
+    model = document.model
+    if isinstance(model, Frozen):
+        return safe_json(to_json(model).decode("utf-8"))
+    return safe_json(json.dumps(model, indent=2, allow_nan=False)) + "\n"
 
 
 def safe_json(text: str) -> str:

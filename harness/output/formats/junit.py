@@ -1,13 +1,11 @@
-"""JUnit XML, as CI systems read it: one test case for each gate or trial."""
+"""A document as JUnit XML, which CI systems read: its cases as test cases."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 from xml.etree import ElementTree as ET
 
-from harness.model.results import Report
-from harness.output.cases import Case, trial_cases
+from harness.output.document import Case, Document
 from harness.output.safe_text import safe_lines, safe_text
 
 LONGEST_TEXT: Final = 2_000
@@ -16,12 +14,13 @@ _ELEMENTS: Final = {"failed": "failure", "error": "error", "skipped": "skipped"}
 
 
 def xml_text(text: str) -> str:
-    """Text in which every character may stand in XML; the writer escapes its signs."""
+    """Return the text with only characters that XML allows; the writer escapes its signs."""
     return safe_text(text, LONGEST_TEXT)
 
 
-def to_junit(suite_name: str, cases: Sequence[Case]) -> str:
-    """A `testsuites` document with one suite; times are in seconds."""
+def to_junit(document: Document) -> str:
+    """A `testsuites` element with one suite; times are in seconds."""
+    cases = list(document.cases)
     root = ET.Element("testsuites")
     counts = {
         "tests": len(cases),
@@ -29,18 +28,13 @@ def to_junit(suite_name: str, cases: Sequence[Case]) -> str:
         "errors": sum(case.status == "error" for case in cases),
         "skipped": sum(case.status == "skipped" for case in cases),
     }
-    attributes = {"name": xml_text(suite_name), "time": f"{sum(case.seconds for case in cases):.3f}"}
+    attributes = {"name": xml_text(document.name), "time": f"{sum(case.seconds for case in cases):.3f}"}
     attributes |= {name: str(number) for name, number in counts.items()}
     suite = ET.SubElement(root, "testsuite", attributes)
     for case in cases:
         _add(suite, case)
     ET.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
-
-
-def report_junit(report: Report) -> str:
-    """The report's trials as test cases."""
-    return to_junit(report.suite.name, trial_cases(report))
 
 
 def _add(suite: ET.Element, case: Case) -> None:

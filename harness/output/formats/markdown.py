@@ -1,19 +1,12 @@
-"""A report as GitHub-flavoured Markdown, and the escaping that keeps text from becoming markup."""
+"""A document as GitHub-flavoured Markdown, and the escaping that keeps text from becoming markup."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
-from harness.analysis.summary import summarize
-from harness.model.results import Report
-from harness.output.cells import Column, columns
-from harness.output.document import created, environment, history, proved, proved_training, reproduce
-from harness.output.notes import notes
-from harness.output.remarks import constants, parity, place, title
-from harness.output.roofline import HEADING as ROOFLINE
-from harness.output.roofline import roofline_columns, roofline_notes
+from harness.output.document import Column, Document, Table
 from harness.output.safe_text import safe_text
 
 LONGEST_TEXT: Final = 2_000
@@ -26,7 +19,7 @@ _MENTION: Final = re.compile(r"@(?=\w)")
 
 
 def markdown_text(text: str) -> str:
-    """Text that Markdown shows as it stands: no markup, link, mention or table cell begins in it."""
+    """Escape a text so that no markup, link, mention or table cell begins in it."""
     escaped = _MARKUP.sub(lambda found: "\\" + found[0], safe_text(text.strip(), LONGEST_TEXT))
     escaped = _LIST_OR_RULE.sub(
         lambda found: f"{found[1]}\\{found[2]}" if found[1] else f"\\{found[3]}", escaped
@@ -35,39 +28,27 @@ def markdown_text(text: str) -> str:
     return _MENTION.sub("@<!-- -->", escaped)
 
 
-def to_markdown(report: Report) -> str:
-    """The whole report: table, notes, the epochs, the environment, how to run it again."""
-    rows = summarize(report)
+def to_markdown(document: Document) -> str:
+    """The whole document: summary, main table and notes, then every other part under its heading."""
+    main, *others = document.tables or (Table(""),)
     sections = [
-        f"# {markdown_text(title(report))}",
-        _list(line for line in (constants(report), place(report), *parity(report, rows)) if line),
-        markdown_table(columns(report, rows)),
-        _list(notes(report, rows)),
-        f"Run {markdown_text(report.run)}, {created(report)}, "
-        f"harness {markdown_text(report.harness_version)}.",
+        f"# {markdown_text(document.heading)}",
+        _list(document.summary),
+        _table(main.columns),
+        _list([*document.notes, *main.notes]),
     ]
-    if report.proofs:
-        sections += ["## Parity with the plain model", markdown_table(proved(report.proofs))]
-    if report.training_proofs:
+    for table in others:
         sections += [
-            "## Training against the reference",
-            markdown_table(proved_training(report.training_proofs)),
+            f"## {markdown_text(table.title)}",
+            _table(table.columns),
+            _list([*(f"{name}: {text}" for name, text in table.pairs), *table.notes]),
         ]
-    if peaks := roofline_columns(report, rows):
-        sections += [f"## {ROOFLINE}", markdown_table(peaks), _list(roofline_notes(report, rows))]
-    if epochs := history(report, rows):
-        sections += ["## Epochs", "Means over the seeds.", markdown_table(epochs)]
-    sections += [
-        "## Environment",
-        _list(f"{name}: {value}" for name, value in environment(report)),
-        "## Run it again",
-        _list(reproduce(report)),
-    ]
+    sections += map(markdown_text, (*document.verdict, document.footer))
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def markdown_table(shown: Sequence[Column]) -> str:
-    """The columns as a table; numbers stand to the right."""
+def _table(shown: Sequence[Column]) -> str:
+    """The columns as a table, numbers aligned to the right."""
     if not shown:
         return ""
     head = [markdown_text(column.title) for column in shown]
@@ -79,5 +60,5 @@ def markdown_table(shown: Sequence[Column]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *body))
 
 
-def _list(lines: Iterable[str]) -> str:
+def _list(lines: Sequence[str]) -> str:
     return "\n".join(f"- {markdown_text(line)}" for line in lines)

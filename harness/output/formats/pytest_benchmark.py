@@ -1,7 +1,6 @@
-"""A report as pytest-benchmark's JSON, so that `pytest-benchmark compare` reads it: one benchmark a variant.
+"""A document's benchmarks as pytest-benchmark's JSON, which `pytest-benchmark compare` reads.
 
-What is timed is an optimizer step after warm-up, or a pass over the data set where a trial only tokenises, of
-all the variant's completed trials.
+What is timed is an optimizer step after warm-up, or a pass over the data set where a trial only tokenises.
 """
 
 from __future__ import annotations
@@ -11,11 +10,8 @@ from collections.abc import Sequence
 from statistics import fmean, median, stdev
 from typing import Any, Final
 
-from harness.analysis.naming import axes
-from harness.analysis.rows import Row
-from harness.analysis.summary import quantile, summarize
-from harness.model.results import Report
-from harness.model.trial import Trial
+from harness.analysis.summary import quantile
+from harness.output.document import Benchmark, Document, Machine
 from harness.output.formats.bencher import benchmark_name
 from harness.output.safe_text import safe_text
 
@@ -23,75 +19,44 @@ from harness.output.safe_text import safe_text
 LAYOUT: Final = "5.1.0"
 
 
-def to_pytest_benchmark(report: Report) -> str:
-    """The document; variants without a step time are left out, as are those with mixed inputs."""
-    seconds: dict[str, list[float]] = {}
-    for result in report.results:
-        steps = result.measurement(_timed(result.trial))
-        if result.status == "completed" and steps is not None:
-            seconds.setdefault(result.trial.variant_id, []).extend(steps.values)
-    document = {
-        "machine_info": _machine(report),
-        "commit_info": _commit(report),
-        "benchmarks": [
-            _benchmark(report, row, seconds[row.variant])
-            for row in summarize(report)
-            if seconds.get(row.variant) and not row.mixed
-        ],
-        "datetime": report.created.isoformat(),
+def to_pytest_benchmark(document: Document) -> str:
+    """The benchmarks that have times, and the machine they were measured on."""
+    machine = document.machine
+    if machine is None:
+        raise ValueError("the document has no machine")
+    found = {
+        "machine_info": _machine(machine),
+        "commit_info": {"id": safe_text(machine.commit), "dirty": machine.dirty} if machine.commit else {},
+        "benchmarks": [_benchmark(one, machine) for one in document.benchmarks if one.seconds],
+        "datetime": machine.measured.isoformat(),
         "version": LAYOUT,
     }
-    return json.dumps(document, indent=2, allow_nan=False) + "\n"
+    return json.dumps(found, indent=2, allow_nan=False) + "\n"
 
 
-def _timed(trial: Trial) -> str:
-    return "train_step_seconds" if trial.tokenization is None else "tokenize_seconds"
-
-
-def _machine(report: Report) -> dict[str, Any]:
-    where = report.environment
+def _machine(machine: Machine) -> dict[str, Any]:
     return {
         "node": "",
-        "processor": safe_text(where.cpu.model),
-        "machine": safe_text(where.cpu.architecture),
+        "processor": safe_text(machine.processor),
+        "machine": safe_text(machine.architecture),
         "python_implementation": "CPython",
-        "python_version": safe_text(where.python),
-        "system": safe_text(where.system),
-        "cpu": {"brand_raw": safe_text(where.cpu.model), "count": where.cpu.logical_cores},
+        "python_version": safe_text(machine.python),
+        "system": safe_text(machine.system),
+        "cpu": {"brand_raw": safe_text(machine.processor), "count": machine.logical_cores},
     }
 
 
-def _commit(report: Report) -> dict[str, Any]:
-    git = report.environment.git
-    if git is None:
-        return {}
-    return {"id": safe_text(git.commit), "dirty": git.dirty}
-
-
-def _benchmark(report: Report, row: Row, seconds: Sequence[float]) -> dict[str, Any]:
-    name = benchmark_name(report, row)
+def _benchmark(one: Benchmark, machine: Machine) -> dict[str, Any]:
+    name = benchmark_name(one)
     return {
         "group": None,
         "name": name,
-        "fullname": f"{_timed(row.trial)}::{name}",
-        "params": {axis: safe_text(value) for axis, value in axes(row.trial).items()},
+        "fullname": f"{one.timed}::{name}",
+        "params": {axis: safe_text(value) for axis, value in one.params.items()},
         "param": None,
-        "extra_info": _extra(row),
-        "options": {"timer": "perf_counter", "warmup": report.suite.measure.warmup_steps},
-        "stats": _stats(seconds),
-    }
-
-
-def _extra(row: Row) -> dict[str, Any]:
-    return {
-        "seeds": list(row.seeds),
-        "eval_accuracy": row.accuracy and row.accuracy.mean,
-        "eval_f1": row.f1 and row.f1.mean,
-        "train_real_tokens_per_second": row.real_tokens_per_second,
-        **({"tokenize_tokens_per_second": row.speed} if row.tokenizing else {}),
-        "degenerate": row.degenerate,
-        "stand_in": row.stand_in is not None,
-        "synthetic_data": row.synthetic,
+        "extra_info": dict(one.extra),
+        "options": {"timer": "perf_counter", "warmup": machine.warmup_steps},
+        "stats": _stats(one.seconds),
     }
 
 

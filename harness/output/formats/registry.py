@@ -1,52 +1,65 @@
-"""The formats a report can be written in, by name and by a file's ending."""
+"""The formats that a document can be written in, by name and by a file's ending."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import PurePath
 from typing import Final, cast
 
 from harness.errors import InvalidInputError
-from harness.model.results import Report
+from harness.output.document import PARTS, Document, Kind, Part
 
-Render = Callable[[Report], str]
 
-# name -> the function that renders it, so that showing one format imports no other.
-FORMATS: Final[dict[str, str]] = {
-    "table": "harness.output.tables:to_table",
-    "markdown": "harness.output.formats.markdown:to_markdown",
-    "csv": "harness.output.formats.spreadsheet:to_csv",
-    "json": "harness.output.formats.json_text:to_json_text",
-    "html": "harness.output.formats.html:to_html",
-    "junit": "harness.output.formats.junit:report_junit",
-    "github": "harness.output.formats.github:report_annotations",
-    "pytest-benchmark": "harness.output.formats.pytest_benchmark:to_pytest_benchmark",
-    "bmf": "harness.output.formats.bencher:to_bmf",
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One format: the function that writes it, as `module:function`, and the part of a document it needs.
+
+    The function is imported when it is called, so that writing one format imports no other.
+    """
+
+    function: str
+    needs: Part | None = None
+    endings: tuple[str, ...] = ()
+
+
+FORMATS: Final[dict[str, Format]] = {
+    "table": Format("terminal:to_table", endings=(".txt",)),
+    "markdown": Format("markdown:to_markdown", endings=(".md",)),
+    "csv": Format("spreadsheet:to_csv", endings=(".csv",)),
+    "json": Format("json_text:to_json_text", endings=(".json",)),
+    "html": Format("html:to_html", endings=(".html", ".htm")),
+    "junit": Format("junit:to_junit", needs="cases", endings=(".xml",)),
+    "github": Format("github:to_annotations", needs="cases"),
+    "pytest-benchmark": Format("pytest_benchmark:to_pytest_benchmark", needs="benchmarks"),
+    "bmf": Format("bencher:to_bmf", needs="benchmarks"),
 }
 
-_TABLE_WITH_ROOFLINE: Final = "harness.output.tables:to_table_with_roofline"
-
-ENDINGS: Final[dict[str, str]] = {
-    ".txt": "table",
-    ".md": "markdown",
-    ".csv": "csv",
-    ".json": "json",
-    ".html": "html",
-    ".htm": "html",
-    ".xml": "junit",
-}
+ENDINGS: Final[dict[str, str]] = {ending: name for name, form in FORMATS.items() for ending in form.endings}
 
 
-def render(report: Report, name: str, *, roofline: bool = False) -> str:
-    """The report in the format of that name; `roofline` adds the peaks to the table: documents have them."""
-    place = _TABLE_WITH_ROOFLINE if roofline and name == "table" else FORMATS[name]
-    module, _, function = place.partition(":")
-    return cast("Render", getattr(import_module(module), function))(report)
+def formats_of(kind: Kind) -> list[str]:
+    """Return the names of the formats that can carry this kind of document."""
+    return [name for name, form in FORMATS.items() if form.needs is None or form.needs in PARTS[kind]]
+
+
+def require(kind: Kind, name: str) -> str:
+    """Return the name of a format that can carry this kind of document.
+
+    Raises:
+        InvalidInputError: It cannot; the message names those that can.
+    """
+    able = formats_of(kind)
+    if name not in able:
+        raise InvalidInputError(
+            f"a {kind} cannot be written as {name}", hint=f"Use one of {', '.join(able)}."
+        )
+    return name
 
 
 def format_of(path: PurePath) -> str:
-    """The format a file's ending asks for.
+    """Return the format that a file's ending asks for.
 
     Raises:
         InvalidInputError: No format has that ending; the message lists those that do.
@@ -56,5 +69,18 @@ def format_of(path: PurePath) -> str:
     except KeyError:
         raise InvalidInputError(
             f"{path}: no format is known by the ending {path.suffix or '(none)'!r}",
-            hint=f"Use one of {', '.join(ENDINGS)}, or say `--format {'|'.join(FORMATS)}`.",
+            hint=f"Use one of {', '.join(ENDINGS)}, or add `--format {'|'.join(FORMATS)}`.",
         ) from None
+
+
+def render(document: Document, name: str) -> str:
+    """Write a document in the format of that name.
+
+    Raises:
+        InvalidInputError: The format cannot carry this kind of document.
+    """
+    form = FORMATS[require(document.kind, name)]
+    place = form.function if name != "table" or document.layout == "table" else "lines:to_lines"
+    module, _, function = place.partition(":")
+    write = getattr(import_module(f"harness.output.formats.{module}"), function)
+    return cast("Callable[[Document], str]", write)(document)

@@ -1,32 +1,24 @@
-"""The columns of a report's table as text, which the terminal, Markdown and HTML draw each in their way."""
+"""The columns of a report's main table."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 from harness.analysis.naming import only_tokenise
+from harness.analysis.observed import UNMOVED
 from harness.analysis.rows import Estimate, Row, Tokenizing
 from harness.model.results import Report
+from harness.output.builders.remarks import attention_remarks, remarks, status
+from harness.output.document import Column, Tone
 from harness.output.numbers import NOTHING, duration, percent, rate, size
-from harness.output.remarks import attention_remarks, remarks, status
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column; `title` carries the unit that its cells leave out. Cells are raw text."""
-
-    title: str
-    cells: tuple[str, ...]
-    numeric: bool = True
-    dispensable: bool = False
-
 
 _LESS_NEEDED: Final = frozenset(
     {"padding efficiency", "train time", "device memory", "host memory", "FLOPs use"}
 )
+
+_BAD: Final = ("failed", "degenerate", "fails parity", "fails training proof", UNMOVED)
 
 
 def columns(report: Report, rows: Sequence[Row]) -> list[Column]:
@@ -48,8 +40,18 @@ def columns(report: Report, rows: Sequence[Row]) -> list[Column]:
             Column(name, _cells(rows, text, last, name), dispensable=name in _LESS_NEEDED)
             for name, text in numbers.items()
         ),
-        *(Column(name, _cells(rows, text, last, name), numeric=False) for name, text in words.items()),
+        *(
+            Column(name, cells, numeric=False, tones=tuple(map(_tone, cells)))
+            for name, cells in ((name, _cells(rows, text, last, name)) for name, text in words.items())
+        ),
     ]
+
+
+def _tone(words: str) -> Tone:
+    """The tone of a status or of remarks."""
+    if "fastest" in words:
+        return "good"
+    return "bad" if any(word in words for word in _BAD) else ""
 
 
 def _of_training(rows: Sequence[Row]) -> dict[str, Callable[[Row], str]]:

@@ -14,10 +14,9 @@ from harness.analysis.training import failed_checks, training_proofs
 from harness.data.corpus import DuplicateRows
 from harness.data.remarks import data_remarks
 from harness.model.results import Data, Phase, Report, Status
+from harness.output.builders.remarks import farthest
 from harness.output.numbers import points
-from harness.output.remarks import farthest
-from harness.output.safe_text import one_line
-from harness.words import count
+from harness.words import count, one_line
 
 QUALITY_NAMES: Final = {"eval_accuracy": "accuracy", "eval_f1": "F1", "eval_mcc": "MCC"}
 MOST_FAILURES: Final = 20

@@ -8,20 +8,20 @@ from typing import Final
 from harness.analysis.roofline import Roofline, rooflines
 from harness.analysis.rows import Row
 from harness.model.results import Report
-from harness.output.cells import Column
+from harness.output.document import Column
 from harness.output.numbers import percent, rate
 
 HEADING: Final = "Roofline"
 
 
-def roofline_columns(report: Report, rows: Sequence[Row]) -> list[Column]:
+def roofline_columns(report: Report, rows: Sequence[Row]) -> tuple[Column, ...]:
     """One line for each variant that trained; empty where no trial measured a peak."""
     found = rooflines(report)
     if not any(line.peak is not None or line.square_peak is not None for line in found.values()):
-        return []
+        return ()
     shown = [(row.label, found[row.variant]) for row in rows if row.variant in found]
     lines = [line for _, line in shown]
-    return [
+    return (
         Column("variant", tuple(label for label, _ in shown), numeric=False),
         Column("real FLOPs", tuple(rate(line.flops) for line in lines), dispensable=True),
         Column("real FLOP/s", tuple(rate(line.per_second) for line in lines)),
@@ -29,7 +29,7 @@ def roofline_columns(report: Report, rows: Sequence[Row]) -> list[Column]:
         Column("of peak", tuple(percent(line.share) for line in lines)),
         Column("square FLOP/s", tuple(rate(line.square_peak) for line in lines), dispensable=True),
         Column("copied bytes/s", tuple(rate(line.copy_peak) for line in lines), dispensable=True),
-    ]
+    )
 
 
 def roofline_notes(report: Report, rows: Sequence[Row]) -> list[str]:
@@ -45,11 +45,11 @@ def roofline_notes(report: Report, rows: Sequence[Row]) -> list[str]:
 
 
 def _unmeasured(found: Mapping[str, Roofline], rows: Sequence[Row]) -> Iterable[str]:
-    alike: dict[str, list[str]] = {}
+    equal: dict[str, list[str]] = {}
     for row in rows:
         if row.variant in found and (reason := found[row.variant].reason) is not None:
-            alike.setdefault(reason, []).append(row.label)
-    for reason, labels in alike.items():
+            equal.setdefault(reason, []).append(row.label)
+    for reason, labels in equal.items():
         where = "" if len(labels) == len(found) else f" ({', '.join(labels)})"
         yield f"share of the peak not measured{where}: {reason}"
 

@@ -1,24 +1,144 @@
-"""What stands around a comparison's table in words; the texts are raw, and each format makes them safe."""
+"""A comparison as a document: words first, then what they rest on."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Final
 
-from harness.analysis.comparison.models import Comparison, FieldChange, Flip, Flips, Mismatch
-from harness.output.comparison_cells import margin_text, metric_name
+from harness.analysis.comparison.models import (
+    Comparison,
+    ComparisonRow,
+    FieldChange,
+    Flip,
+    Flips,
+    Mismatch,
+    Verdict,
+)
+from harness.output.builders.effects import (
+    amount,
+    bounds,
+    change,
+    detectable,
+    margin_text,
+    metric_name,
+    p_value,
+)
+from harness.output.document import Case, CaseStatus, Column, Document, Table, Tone, Value
 from harness.output.numbers import NOTHING
 from harness.words import count
 
 MOST_NOTES: Final = 40
 _MOST_EXAMPLES: Final = 20
 _MOST_VARIANTS: Final = 6
+_CASE_OF: Final[dict[Verdict, CaseStatus]] = {
+    "better": "passed",
+    "same": "passed",
+    "unsure": "passed",
+    "worse": "failed",
+    "missing": "error",
+    "failed": "error",
+    "not comparable": "skipped",
+}
+_TONES: Final[dict[Verdict, Tone]] = {"better": "good", "worse": "bad", "failed": "bad"}
 
 
-def title(comparison: Comparison) -> str:
-    """`gpu-b, gpu-c against gpu-a`, `padding: dynamic, unpadded against static`."""
+def comparison_document(comparison: Comparison) -> Document:
+    """The rows, the terms of their verdicts, and what differs if that was asked for."""
     axis = f"{comparison.by}: " if comparison.by else ""
-    return f"{axis}{', '.join(comparison.candidates)} against {comparison.baseline}"
+    title = f"{axis}{', '.join(comparison.candidates)} against {comparison.baseline}"
+    differences = explanation_lines(comparison)
+    return Document(
+        kind="comparison",
+        title=title,
+        model=comparison,
+        summary=tuple(subtitles(comparison)),
+        tables=(
+            Table("Verdicts", _columns(comparison)),
+            *([Table("What differs", notes=tuple(differences))] if differences else []),
+        ),
+        notes=tuple(notes(comparison)),
+        name=title,
+        records=[_record(row) for row in comparison.rows],
+        cases=_cases(comparison),
+    )
+
+
+def _columns(comparison: Comparison) -> tuple[Column, ...]:
+    """The columns in reading order, verdict before its reasons."""
+    rows = comparison.rows
+    devices = any(row.across_devices for row in rows)
+    tones = tuple(_TONES.get(row.verdict, "") for row in rows)
+    candidates = Column(
+        comparison.by or "report", tuple(_candidate(row, devices) for row in rows), numeric=False
+    )
+    return (
+        Column("variant", tuple(row.variant for row in rows), numeric=False),
+        # Of a single candidate the title speaks already.
+        *([candidates] if devices or len(comparison.candidates) > 1 else []),
+        Column("metric", tuple(metric_name(row.metric) for row in rows), numeric=False),
+        Column("verdict", tuple(row.verdict for row in rows), numeric=False, tones=tones),
+        Column("change", tuple(change(row) for row in rows)),
+        Column("interval", tuple(bounds(row) for row in rows)),
+        Column("p (Holm)", tuple(p_value(row.p_holm) for row in rows), dispensable=True),
+        Column("min. detectable", tuple(detectable(row) for row in rows)),
+        Column("baseline", tuple(amount(row, row.baseline.value) for row in rows), dispensable=True),
+        Column("candidate", tuple(amount(row, row.candidate.value) for row in rows), dispensable=True),
+    )
+
+
+def _candidate(row: ComparisonRow, with_device: bool) -> str:
+    device = row.candidate.device
+    return f"{row.candidate.name} ({device})" if with_device and device else row.candidate.name
+
+
+def _record(row: ComparisonRow) -> dict[str, Value]:
+    """The row as a line of CSV: raw numbers in base units."""
+    low, high = row.interval or (None, None)
+    lost, gained = row.discordant or (None, None)
+    return {
+        "variant": row.variant,
+        "baseline": row.baseline.name,
+        "candidate": row.candidate.name,
+        "baseline_device": row.baseline.device or "",
+        "candidate_device": row.candidate.device or "",
+        "metric": row.metric,
+        "unit": row.unit,
+        "verdict": row.verdict,
+        "kind": row.kind,
+        "baseline_value": row.baseline.value,
+        "candidate_value": row.candidate.value,
+        "effect": row.effect,
+        "low": low,
+        "high": high,
+        "coverage": row.coverage,
+        "test": row.test or "",
+        "p": row.p,
+        "p_holm": row.p_holm,
+        "pair_p": row.pair_p,
+        "detectable": row.detectable,
+        "only_baseline_right": lost,
+        "only_candidate_right": gained,
+        "across_devices": row.across_devices,
+        "seeds": len(row.seeds),
+        "dropped_seeds": len(row.dropped_seeds),
+        "mismatches": ", ".join(row.mismatches),
+        "notes": "; ".join(row.notes),
+        "next_step": row.next_step or "",
+    }
+
+
+def _cases(comparison: Comparison) -> list[Case]:
+    """One case a row: worse failed, a lost trial is an error, what is not comparable was skipped."""
+    return [
+        Case(
+            name=f"{row.variant} {row.metric}, {row.candidate.name} against {row.baseline.name}",
+            classname="harness.compare",
+            status=_CASE_OF[row.verdict],
+            message=f"{row.verdict}: {change(row)}, interval {bounds(row)}",
+            details="\n".join([*row.notes, *([row.next_step] if row.next_step else [])]),
+        )
+        for row in comparison.rows
+    ]
 
 
 def subtitles(comparison: Comparison) -> list[str]:

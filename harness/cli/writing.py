@@ -1,0 +1,167 @@
+"""The one way a command writes its result: drawn for a terminal, plain UTF-8 for a file or a pipe."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from harness.cli.messages import say, without_secrets
+from harness.errors import HarnessError
+from harness.output.builders.failure import failure_document
+from harness.output.document import PARTS, Document, Kind
+from harness.output.formats.github import active, step_summary
+from harness.output.formats.json_text import safe_json
+from harness.output.formats.registry import FORMATS, format_of, formats_of, render, require
+from harness.store.writing import write_atomic
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+allow_unsealed_option: Final = click.option(
+    "--allow-unsealed/--no-allow-unsealed",
+    help="Accept a report whose digest is null, as one edited by hand.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The format that a command writes, and the file; None is standard output."""
+
+    name: str
+    output: Path | None = None
+
+
+class _FormatName(click.Choice[str]):
+    """The name of a format that can carry a kind of document."""
+
+    def __init__(self, kind: Kind) -> None:
+        super().__init__(formats_of(kind))
+        self._kind: Kind = kind
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Refuse a format that exists but cannot carry this kind, naming those that can."""
+        if value in FORMATS and value not in self.choices:
+            self.fail(
+                f"a {self._kind} cannot be written as {value}; use one of {', '.join(self.choices)}.", param
+            )
+        return super().convert(value, param, ctx)
+
+
+def format_option(kind: Kind) -> Callable[[Command], Command]:
+    """Add `--format` to a command that writes a document of this kind."""
+    return click.option(
+        "--format", "wanted", type=_FormatName(kind), help="How to write it. [default: table]"
+    )
+
+
+def output_options(kind: Kind, *names: str) -> Callable[[Command], Command]:
+    """Add `--format` and `--output`, or also `names`, to a command that writes a document of this kind."""
+    output = click.option(
+        "--output",
+        *names,
+        type=click.Path(path_type=Path),
+        help="Write to this file, in the format of its ending.",
+    )
+    return lambda command: format_option(kind)(output(command))
+
+
+def target_of(kind: Kind, wanted: str | None, output: Path | None, *, as_json: bool = False) -> Target:
+    """Return where and how to write, from the options; called before the work.
+
+    Raises:
+        InvalidInputError: The format of the file's ending cannot carry this kind of document.
+    """
+    if as_json and wanted not in (None, "json"):
+        raise click.UsageError(f"--json and --format {wanted} exclude each other.")
+    name = "json" if as_json else wanted
+    return Target(require(kind, name or (format_of(output) if output else "table")), output)
+
+
+def write(document: Document, target: Target) -> None:
+    """Write a document, then its verdict as the last lines.
+
+    Its cases are annotations and its Markdown is the summary in a step of GitHub Actions.
+
+    Raises:
+        StorageError: The file cannot be written.
+    """
+    on_screen = target.name == "table" and target.output is None
+    if target.output is not None:
+        write_atomic(target.output, encoded(render(document, target.name)))
+        say(f"wrote {target.output}")
+    elif on_screen and document.layout == "table" and sys.stdout.isatty():
+        _draw(document)
+    else:
+        _print([encoded(render(document, target.name))])
+    _tell_github(document, target)
+    if on_screen and document.layout == "table" and document.verdict:
+        click.echo()
+    for line in document.verdict:
+        click.echo(line, err=not on_screen and target.output is None)
+
+
+def write_stored(file: Path, document: Document) -> None:
+    """Print a stored report as JSON, line by line; `document` is of the same report."""
+    # No character of a string is a raw newline in JSON, so each line is as safe as the whole.
+    with file.open(encoding="utf-8", newline="\n") as lines:
+        _print(encoded(safe_json(line)) for line in lines)
+    _tell_github(document, Target("json"))
+
+
+def write_failure(
+    error: HarnessError, kind: Kind, command: str, target: Target, exit_code: int | None = None
+) -> None:
+    """Write an error in the place of the document; `exit_code` is the command's if it is not the error's."""
+    hint = None if error.hint is None else without_secrets(error.hint)
+    code = error.exit_code if exit_code is None else exit_code
+    write(failure_document(without_secrets(error.message), hint, code, kind, command), target)
+
+
+@contextmanager
+def failing_as_json(kind: Kind, command: str, target: Target) -> Iterator[None]:
+    """Write an error in the place of the document where the format is JSON, and raise it again."""
+    try:
+        yield
+    except HarnessError as error:
+        if target.name == "json":
+            write_failure(error, kind, command, target)
+        raise
+
+
+def encoded(text: str) -> bytes:
+    """UTF-8. Every format's text is safe already; an oversight must not end in a traceback."""
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _print(parts: Iterable[bytes]) -> None:
+    sys.stdout.flush()
+    sys.stdout.buffer.writelines(parts)
+    sys.stdout.buffer.flush()
+
+
+def _draw(document: Document) -> None:
+    # rich takes longer to import than a plan takes to print.
+    from harness.output.formats.terminal import drawn, make_console  # noqa: PLC0415
+
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal that cannot show a sign gets it spelt out, not a traceback.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    make_console(sys.stdout).print(drawn(document))
+
+
+def _tell_github(document: Document, target: Target) -> None:
+    if not active(os.environ) or "cases" not in PARTS[document.kind]:
+        return
+    if target != Target("github"):
+        # Its runner reads both streams, and standard output belongs to the result.
+        click.echo(render(document, "github"), err=True, nl=False)
+    if file := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(file).open("a", encoding="utf-8") as stream:
+            stream.write(step_summary(render(document, "markdown")))

@@ -1,0 +1,188 @@
+"""A report as a document: the variants, what was proved of them, the epochs, and where the run happened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC
+from functools import partial
+from statistics import fmean
+
+from harness.analysis.rows import Row
+from harness.analysis.summary import estimate, summarize
+from harness.model.environment import Environment
+from harness.model.results import Epoch, Report
+from harness.output.builders.cells import columns
+from harness.output.builders.notes import notes
+from harness.output.builders.proofs import proved, proved_training
+from harness.output.builders.remarks import constants, parity, place, remarks, title
+from harness.output.builders.roofline import HEADING as ROOFLINE
+from harness.output.builders.roofline import no_roofline, roofline_columns, roofline_notes
+from harness.output.builders.trials import benchmarks, machine_of, trial_cases, trial_record
+from harness.output.document import Bar, Chart, Column, Document, Each, Table
+from harness.output.numbers import percent, rate, size
+from harness.words import count
+
+
+def report_document(report: Report, *, roofline: bool = False) -> Document:
+    """The variants and all that belongs to them; `roofline` shows the machine's peaks on a terminal, too."""
+    rows = summarize(report)
+    heading = title(report) if rows else f"{title(report)}: nothing has run"
+    return Document(
+        kind="report",
+        title=heading,
+        model=report,
+        summary=tuple(_summary(report, rows)) if rows else (),
+        tables=tuple(_tables(report, rows, roofline=roofline)) if rows else (),
+        charts=(_speeds(rows),),
+        notes=tuple(notes(report, rows)) if rows else (),
+        name=report.suite.name,
+        records=Each(partial(trial_record, report), report.results),
+        cases=trial_cases(report),
+        benchmarks=benchmarks(report, rows),
+        machine=machine_of(report),
+        footer=f"Run {report.run}, {report.created.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, "
+        f"harness {report.harness_version}.",
+    )
+
+
+def _summary(report: Report, rows: Sequence[Row]) -> Iterator[str]:
+    yield from filter(None, (constants(report), place(report)))
+    yield from parity(report, rows)
+
+
+def _tables(report: Report, rows: Sequence[Row], *, roofline: bool) -> Iterator[Table]:
+    yield Table("Variants", tuple(columns(report, rows)))
+    if report.proofs:
+        yield Table("Parity with the plain model", proved(report.proofs), detail=True)
+    if report.training_proofs:
+        yield Table("Training against the reference", proved_training(report.training_proofs), detail=True)
+    if peaks := roofline_columns(report, rows):
+        yield Table(ROOFLINE, peaks, notes=tuple(roofline_notes(report, rows)), detail=not roofline)
+    elif roofline:
+        yield Table(no_roofline(report))
+    if found := epochs(report, rows):
+        yield Table("Epochs", found, notes=("means over the seeds",), detail=True)
+    yield Table("Environment", pairs=tuple(environment(report)), detail=True)
+    yield Table("Run it again", notes=tuple(reproduce(report)), detail=True)
+
+
+def _speeds(rows: Sequence[Row]) -> Chart:
+    devices = len({row.trial.device for row in rows})
+    return Chart(
+        name="speed",
+        title="Real tokens per second",
+        description="Real tokens per second by variant, longer is faster",
+        bars=tuple(
+            Bar(row.label, row.speed, ", ".join([rate(row.speed), *remarks(row, devices)]))
+            for row in rows
+            if row.speed
+        ),
+    )
+
+
+def epochs(report: Report, rows: Sequence[Row]) -> tuple[Column, ...]:
+    """Each variant's epochs, mean over its sound completed trials; empty where no trial finished an epoch."""
+    by_epoch: dict[tuple[str, int], list[Epoch]] = {}
+    for result in report.results:
+        if result.status == "completed" and not result.degenerate:
+            for epoch in result.epochs:
+                by_epoch.setdefault((result.trial.variant_id, epoch.epoch), []).append(epoch)
+    labelled = {row.variant: row.label for row in rows}
+    found = list(by_epoch.items())
+    if not found:
+        return ()
+    names = [labelled[variant] for (variant, _), _ in found]
+    return (
+        Column("variant", tuple(names), numeric=False),
+        Column("epoch", tuple(str(number) for (_, number), _ in found)),
+        Column("seeds", tuple(str(len(equal)) for _, equal in found)),
+        Column("training loss", tuple(_loss(one.train_loss for one in equal) for _, equal in found)),
+        Column("validation loss", tuple(_loss(one.eval_loss for one in equal) for _, equal in found)),
+        Column("accuracy", tuple(_share(one.eval_accuracy for one in equal) for _, equal in found)),
+        Column("F1", tuple(_share(one.eval_f1 for one in equal) for _, equal in found)),
+        Column("MCC", tuple(f"{fmean(one.eval_mcc for one in equal):.3f}" for _, equal in found)),
+    )
+
+
+def environment(report: Report) -> list[tuple[str, str]]:
+    """Where the run happened, as pairs of a name and a text."""
+    of_run = report.environment
+    of_trials = [result.environment for result in report.results if result.environment is not None]
+    first = of_trials[0] if of_trials else of_run
+    pairs = [
+        ("processor", f"{of_run.cpu.model}, {of_run.cpu.architecture}, {_cores(of_run)}"),
+        ("memory", size(of_run.memory_bytes)),
+        *dict.fromkeys(("device", _device(one)) for one in of_trials if one.device is not None),
+        ("threads", "" if first.threads is None else str(first.threads)),
+        ("system", f"{of_run.system}, Python {of_run.python}"),
+        ("packages", ", ".join(f"{name} {version}" for name, version in sorted(first.packages.items()))),
+        ("variables", ", ".join(f"{name}={value}" for name, value in sorted(of_run.variables.items()))),
+        ("commit", _commit(of_run)),
+        *dict.fromkeys(("data", text) for text in _data(report)),
+        *dict.fromkeys(("checkpoint", text) for text in _checkpoints(report)),
+    ]
+    return [(name, text) for name, text in pairs if text]
+
+
+def reproduce(report: Report) -> list[str]:
+    """What to type to see this report again and to run its suite again."""
+    return [
+        "the table again: harness show report.json",
+        "the same suite again: harness run suite.yaml --fresh, with the suite.yaml beside this file",
+        f"the same code: harness {report.harness_version}" + _at_commit(report.environment),
+    ]
+
+
+def _at_commit(of_run: Environment) -> str:
+    return f" at commit {_commit(of_run)}" if of_run.git else ""
+
+
+def _commit(of_run: Environment) -> str:
+    if of_run.git is None:
+        return ""
+    return of_run.git.commit + (", with uncommitted changes" if of_run.git.dirty else "")
+
+
+def _cores(of_run: Environment) -> str:
+    flags = f", {' '.join(of_run.cpu.flags)}" if of_run.cpu.flags else ""
+    return f"{count(of_run.cpu.physical_cores, 'physical core')}, {of_run.cpu.logical_cores} logical{flags}"
+
+
+def _device(of_trial: Environment) -> str:
+    device = of_trial.device
+    if device is None:
+        return ""
+    index = "" if device.index is None else f":{device.index}"
+    memory = "" if device.memory_bytes is None else f", {size(device.memory_bytes)}"
+    driver = "" if device.driver is None else f", driver {device.driver}"
+    return f"{device.kind}{index} {device.name}{memory}{driver}"
+
+
+def _data(report: Report) -> list[str]:
+    return [
+        f"{data.name} from {data.source}{f' at {data.revision}' if data.revision else ''}, "
+        f"{count(data.train_examples, 'training pair')}, {count(data.eval_examples, 'validation pair')}, "
+        f"content {data.content_sha256[:12]}{', synthetic' if data.synthetic else ''}"
+        for result in report.results
+        if (data := result.data) is not None
+    ]
+
+
+def _checkpoints(report: Report) -> list[str]:
+    return [
+        f"{found.name} from {found.source}{f' at {found.revision}' if found.revision else ''}, "
+        f"{found.model_type}, {count(found.parameters, 'parameter')}, weights {found.weights_sha256[:12]}"
+        f"{f', stand-in for {found.requested}' if found.stand_in else ''}"
+        f"{f'; {found.columns_note}' if found.columns_note else ''}"
+        for result in report.results
+        if (found := result.checkpoint) is not None
+    ]
+
+
+def _loss(values: Iterable[float]) -> str:
+    return f"{fmean(values):.3f}"
+
+
+def _share(values: Iterable[float]) -> str:
+    found = estimate(values)
+    return "" if found is None else percent(found.mean, found.spread)

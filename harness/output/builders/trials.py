@@ -1,0 +1,130 @@
+"""What programs read of a report: its trials as cases and as records, its variants as benchmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from statistics import fmean
+from typing import Final
+
+from harness.analysis.naming import axes
+from harness.analysis.rows import Row
+from harness.analysis.summary import QUALITY, quantile
+from harness.model.metrics import METRICS
+from harness.model.results import Report, Status, TrialResult
+from harness.output.document import Benchmark, Case, CaseStatus, Each, Machine, Value
+from harness.output.progress import describe_result, trial_names
+
+_OF_STATUS: Final[dict[Status, CaseStatus]] = {
+    "completed": "passed",
+    "unavailable": "skipped",
+    "interrupted": "skipped",
+    "pending": "skipped",
+}
+
+
+def trial_cases(report: Report) -> Iterable[Case]:
+    """One case a trial: a degenerate one failed, what could not or did not yet run is skipped."""
+    names = trial_names(result.trial for result in report.results)
+
+    def case(result: TrialResult) -> Case:
+        status: CaseStatus = "failed" if result.degenerate else _OF_STATUS.get(result.status, "error")
+        return Case(
+            name=names[result.trial.id],
+            classname=f"harness.{report.suite.name}",
+            status=status,
+            message=describe_result(result),
+            details=result.log_tail,
+            seconds=result.duration_s,
+        )
+
+    return Each(case, report.results)
+
+
+def trial_record(report: Report, result: TrialResult) -> dict[str, Value]:
+    """One trial as a line of CSV: raw numbers in base units, None where not measured."""
+    steps = result.measurement("train_step_seconds")
+    return {
+        "suite": report.suite.name,
+        "run": report.run,
+        "trial": result.trial.id,
+        "variant": result.trial.variant_id,
+        **axes(result.trial),
+        "seed": result.trial.seed,
+        "status": result.status,
+        "phase": result.phase,
+        "reason": result.reason or "",
+        "degenerate": result.degenerate,
+        "stand_in": result.checkpoint is not None and result.checkpoint.stand_in,
+        "synthetic_data": result.data is not None and result.data.synthetic,
+        "attempts": result.attempts,
+        "started": result.started.isoformat(),
+        "duration_s": result.duration_s,
+        **{metric: result.value(metric) for metric in METRICS},
+        "train_step_seconds_p95": quantile(sorted(steps.values), 0.95) if steps and steps.values else None,
+    }
+
+
+def benchmarks(report: Report, rows: Sequence[Row]) -> Iterable[Benchmark]:
+    """One benchmark a variant; a variant whose trials have different inputs is left out."""
+    completed: dict[str, list[TrialResult]] = {}
+    for result in report.results:
+        if result.status == "completed":
+            completed.setdefault(result.trial.variant_id, []).append(result)
+
+    def benchmark(row: Row) -> Benchmark:
+        results = completed.get(row.variant, [])
+        timed = "train_step_seconds" if row.trial.tokenization is None else "tokenize_seconds"
+        found = [result.measurement(timed) for result in results]
+        marks = {"stand-in": row.stand_in is not None, "synthetic": row.synthetic}
+        return Benchmark(
+            name=f"{report.suite.name}/{row.label}",
+            marks=tuple(mark for mark, applies in marks.items() if applies),
+            timed=timed,
+            seconds=tuple(second for one in found if one is not None for second in one.values),
+            params=axes(row.trial),
+            extra=_extra(row),
+            measures=dict(_measures(results)),
+        )
+
+    return Each(benchmark, [row for row in rows if not row.mixed])
+
+
+def machine_of(report: Report) -> Machine:
+    """The machine and the code of a run."""
+    where = report.environment
+    return Machine(
+        processor=where.cpu.model,
+        architecture=where.cpu.architecture,
+        logical_cores=where.cpu.logical_cores,
+        python=where.python,
+        system=where.system,
+        commit=where.git.commit if where.git else None,
+        dirty=where.git is not None and where.git.dirty,
+        measured=report.created,
+        warmup_steps=report.suite.measure.warmup_steps,
+    )
+
+
+def _extra(row: Row) -> dict[str, object]:
+    return {
+        "seeds": list(row.seeds),
+        "eval_accuracy": row.accuracy and row.accuracy.mean,
+        "eval_f1": row.f1 and row.f1.mean,
+        "train_real_tokens_per_second": row.real_tokens_per_second,
+        **({"tokenize_tokens_per_second": row.speed} if row.tokenizing else {}),
+        "degenerate": row.degenerate,
+        "stand_in": row.stand_in is not None,
+        "synthetic_data": row.synthetic,
+    }
+
+
+def _measures(results: Sequence[TrialResult]) -> Iterator[tuple[str, tuple[float, float, float]]]:
+    """Mean over seeds, smallest and largest by metric; quality leaves degenerate trials out."""
+    for metric in METRICS:
+        found = [
+            value
+            for result in results
+            if not (metric in QUALITY and result.degenerate) and (value := result.value(metric)) is not None
+        ]
+        if found:
+            yield metric, (fmean(found), min(found), max(found))
