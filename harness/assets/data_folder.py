@@ -1,4 +1,4 @@
-"""Recognising a data set's folder by its files: GLUE's and Microsoft's layouts of MRPC, or a file a split."""
+"""Recognize a data set folder by its files: GLUE's or Microsoft's layout of MRPC, or a file per split."""
 
 from __future__ import annotations
 
@@ -22,15 +22,20 @@ Files = dict[str, tuple[str, ...]]
 
 
 def data_folder_files(folder: Path, named_by: str, task: Task) -> tuple[FolderLayout, Files]:
-    """The layout of `folder` and its files by split.
+    """Return the layout of `folder` and its files by split.
 
-    For MRPC, GLUE's layout is looked for first, then Microsoft's; Microsoft's `dev_ids` names the training
-    pairs that are the validation split. Any other folder has `<split>.<parquet|jsonl|csv|tsv>`; the reader
-    reports a split that is not there, with everything else that is wrong.
+    For MRPC, try GLUE's layout first, then Microsoft's, whose `dev_ids` lists the training pairs that form
+    the validation split. Any other folder has `<split>.<parquet|jsonl|csv|tsv>`; the reader reports a missing
+    split together with all other problems.
+
+    Args:
+        folder: the folder to inspect.
+        named_by: the option or variable that named the folder, for messages.
+        task: the data set and its splits.
 
     Raises:
-        InvalidInputError: a file in place of a folder, or a folder that lacks a part of a split.
-        UnavailableError: no such folder, or none of the layouts; `named_by` says who named it.
+        InvalidInputError: `folder` is a file, or lacks a part of a split.
+        UnavailableError: the folder does not exist, or has none of the layouts.
     """
     if folder.is_file():
         raise InvalidInputError(
@@ -52,18 +57,18 @@ def data_folder_files(folder: Path, named_by: str, task: Task) -> tuple[FolderLa
             f"{task.name}: {folder}: {'; '.join(problems)}", hint="Copy the whole data set again."
         )
     has_both = {task.train_split, task.eval_split} <= splits.complete.keys()
-    # A part of GLUE's or Microsoft's files must not be read by the rules of other TSV files.
+    # GLUE's and Microsoft's files differ from other TSV files: an incomplete set must not be read as those.
     if has_both or (splits.complete and not mrpc):
         return "files", splits.complete
     raise UnavailableError(
-        f"{task.name}: {folder}, named by {named_by}, has no layout known here; found {_listing(folder)}",
+        f"{task.name}: {folder}, named by {named_by}, has no known layout; found {_listing(folder)}",
         hint=f"MRPC: {', '.join(GLUE_FILES.values())}, or {', '.join(MICROSOFT_FILES.values())}. "
-        f"Anything: {task.train_split} and {task.eval_split}, each as .{', .'.join(ENDINGS)}.",
+        f"Other data sets: {task.train_split} and {task.eval_split}, each as .{', .'.join(ENDINGS)}.",
     )
 
 
 def _by_split(folder: Path) -> SplitFiles:
-    """The files of each split; of a split in several formats those of the first in `ENDINGS`."""
+    """Return the files of each split; if a split has several formats, the first in `ENDINGS` wins."""
     complete: Files = {}
     incomplete: dict[str, str] = {}
     for ending in ENDINGS:

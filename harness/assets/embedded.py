@@ -1,4 +1,4 @@
-"""What ships inside the package and works with no network: three small checkpoints and one corpus."""
+"""The assets inside the package, which need no network: three small checkpoints and one corpus."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ EMBEDDED_FILES: Final = Path(__file__).parent / "embedded_files"
 
 
 def checkpoint_folder(name: str) -> Path:
-    """The folder of an embedded checkpoint, by a name from `EMBEDDED_CHECKPOINTS`."""
+    """Return the folder of an embedded checkpoint, by a name from `EMBEDDED_CHECKPOINTS`."""
     return EMBEDDED_FILES / name.removeprefix("embedded/")
 
 
 def corpus_files() -> dict[str, tuple[str, ...]]:
-    """The Parquet files of the embedded corpus, by split."""
+    """Return the Parquet files of the embedded corpus, by split."""
     return {split: (str(EMBEDDED_FILES / "pairs" / f"{split}.parquet"),) for split in CORPUS_SPLITS}
 
 
 def stand_in_for(name: str) -> str | None:
-    """The embedded checkpoint of the same family, judged by the name alone; None where we have none.
+    """Return the embedded checkpoint of the same family, judged by the name alone, or None.
 
-    The families are BERT with an uncased vocabulary, BERT with a cased one, and DistilBERT. RoBERTa,
-    ALBERT, DeBERTa and whatever has a name that says neither get none.
+    The families are BERT with an uncased vocabulary, BERT with a cased one, and DistilBERT. RoBERTa, ALBERT,
+    DeBERTa and names of no known family have no stand-in.
     """
     last = name.rstrip("/").rsplit("/", 1)[-1].lower()
     if last == "minilm":

@@ -1,6 +1,6 @@
-"""Whether pinned files have the digests they were pinned with: those in the package, and fetched ones.
+"""Compare embedded and fetched files with their pinned SHA-256 digests.
 
-`SHA256SUMS` lists the package's own files; `python -m harness.assets.intact` rewrites it after they change.
+`SHA256SUMS` lists the embedded files; run `python -m harness.assets.intact` to rewrite it after a change.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ _NAMED: Final = 3
 
 
 def damage(folder: Path, sums: Mapping[str, str]) -> str | None:
-    """The first files below `folder` that are missing, unreadable, changed or not in `sums`; None if intact.
+    """Describe the first missing, unreadable, changed or unlisted files below `folder`; None if intact.
 
-    `sums` gives SHA-256 digests by path below `folder`. A file that is not listed is damage because a library
-    may read it: an adapter, a second vocabulary, a chat template. Hidden files are read by none.
+    `sums` maps paths below `folder` to SHA-256 digests. An unlisted file is damage because a library may read
+    it: an adapter, a second vocabulary, a chat template. Hidden files are ignored, as libraries ignore them.
     """
     differences = (_difference(name, folder / name, expected) for name, expected in sums.items())
     clauses = [clause for clause in differences if clause]
     clauses += [
-        f"{name} is not one of its files: remove it" for name in _files_below(folder) if name not in sums
+        f"{name} is an unexpected file: remove it" for name in _files_below(folder) if name not in sums
     ]
     more = [f"and {len(clauses) - _NAMED} more"] if len(clauses) > _NAMED else []
     return "; ".join([*clauses[:_NAMED], *more]) or None
 
 
 def embedded_damage(part: str = "", folder: Path = EMBEDDED_FILES) -> str | None:
-    """The damage to the files inside the package, or only to its folder `part`, such as `bert-cased`."""
+    """Describe the damage to the embedded files, or only to their folder `part`, such as `bert-cased`."""
     try:
         lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
@@ -45,10 +45,10 @@ def embedded_damage(part: str = "", folder: Path = EMBEDDED_FILES) -> str | None
 
 
 def require_embedded(name: str) -> None:
-    """Make sure that the packaged files of `embedded/<part>` have the digests they were packed with.
+    """Check that the files of `embedded/<part>` have their pinned digests.
 
     Raises:
-        UnavailableError: naming each file that differs.
+        UnavailableError: files differ; the message names the first of them.
     """
     if found := embedded_damage(name.removeprefix("embedded/")):
         raise UnavailableError(f"{name} is damaged: {found}", hint="Install harness again.")
@@ -71,7 +71,7 @@ def _difference(name: str, file: Path, expected: str) -> str | None:
 
 
 def _files_below(folder: Path) -> list[str]:
-    """The paths below `folder` of everything but directories, hidden files and the list itself, sorted."""
+    """Return the sorted paths of all files below `folder`, without hidden files and `SHA256SUMS`."""
     return sorted(
         path.as_posix() for path in _relative(folder) if path.name != SUMS and not path.name.startswith(".")
     )

@@ -1,4 +1,4 @@
-"""Where a suite's checkpoints and data are found on this machine; imports no torch."""
+"""Find a suite's checkpoints and data; the names that other packages import."""
 
 from __future__ import annotations
 

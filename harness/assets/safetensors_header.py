@@ -1,7 +1,7 @@
 """Check a safetensors file by its header: https://huggingface.co/docs/safetensors describes the format.
 
-Eight bytes give the length of the header, little-endian; the header is JSON; the tensors follow, and fill
-the file to its last byte. So a file that a download cut short is found before a trial starts.
+Eight bytes give the length of the header, little-endian; the header is JSON; the tensors follow and fill the
+file to its last byte. The check detects a truncated download before a trial starts.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from typing import Any, Final
 from harness.errors import UnavailableError
 from harness.foreign import ForeignFileError, open_regular
 
-# The limit of the safetensors library itself.
+# The limit of the safetensors library.
 LARGEST_HEADER_BYTES: Final = 100_000_000
 _PREFIX: Final = 8
 _NEXT: Final = "Download the checkpoint again, or write it again with save_pretrained."
 
 
 def check_safetensors(name: str, file: Path) -> None:
-    """Refuse a file that the library could not load; its tensors are not read.
+    """Refuse a file that the library could not load, without reading its tensors.
 
     Args:
         name: the checkpoint, for the message.
         file: one of its safetensors files.
 
     Raises:
-        UnavailableError: it is no regular file, has no valid header, or is shorter or longer than that says.
+        UnavailableError: not a regular file, an invalid header, or a size that differs from the header's.
     """
     try:
         with os.fdopen(open_regular(file), "rb") as opened:
@@ -46,7 +46,7 @@ def check_safetensors(name: str, file: Path) -> None:
 
 
 def unreadable(error: OSError) -> str:
-    """Return why a file cannot be read, as the rest of a sentence that begins with its name."""
+    """Return why a file cannot be read, to follow its name in a sentence."""
     return str(error) if isinstance(error, ForeignFileError) else f"cannot be read: {error.strerror or error}"
 
 

@@ -1,4 +1,4 @@
-"""The files of each split of a data set: one, or numbered parts `train-00000-of-00003.parquet` in order."""
+"""Group a data set's files by split: one file, or numbered parts such as `train-00000-of-00003.parquet`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-# Older versions of `push_to_hub` end the name of a part with 16 digits of its hash.
+# Older versions of `push_to_hub` append 16 digits of a hash to the name of a part.
 _NAME: Final = re.compile(
     r"(?:.*/)?(?P<split>[^/]+?)(?:-(?P<part>\d{5})-of-(?P<parts>\d{5})(?:-[0-9a-f]{16})?)?\.[a-z]+"
 )
@@ -22,12 +22,12 @@ class SplitFiles:
     incomplete: dict[str, str]
 
     def problems(self, splits: Iterable[str]) -> list[str]:
-        """A sentence for each of these splits that is incomplete."""
+        """Return a sentence for each of these splits that is incomplete."""
         return [f"split {split!r}: {self.incomplete[split]}" for split in splits if split in self.incomplete]
 
 
 def split_files(names: Iterable[str]) -> SplitFiles:
-    """Group the names of one folder's files by split; all must have the same ending."""
+    """Group the file names of one folder by split; all must have the same extension."""
     found: dict[str, dict[str, tuple[int, int]]] = {}
     for name in sorted(names):
         if (match := _NAME.fullmatch(name)) is not None:
@@ -44,7 +44,7 @@ def split_files(names: Iterable[str]) -> SplitFiles:
 
 
 def _incomplete(files: dict[str, tuple[int, int]]) -> str | None:
-    """Why these files are not exactly the parts of one split, or None."""
+    """Return why these files are not exactly the parts of one split, or None if they are."""
     total = max(parts for _, parts in files.values())
     numbers = {part for part, parts in files.values() if parts == total and part < total}
     if len(numbers) < len(files):
