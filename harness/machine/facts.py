@@ -1,7 +1,7 @@
-"""What a run happened on: versions, processor, devices, load and git state, by an allow-list.
+"""Describe the environment of a run: versions, processor, devices, load and git state.
 
-Nothing here imports torch, so that planning and comparing can use it too. No host name, user name, path
-or variable outside the list is ever read into a report.
+The module imports no torch, so that planning and comparing can use it. Facts come from an allow-list: reports
+contain no host name, user name, path or other environment variable.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _NVIDIA_MODULE: Final = Path("/proc/driver/nvidia/version")
 def describe_environment(
     device: Device | None = None, threads: int | None = None, *, git: Git | None = None
 ) -> Environment:
-    """Everything that can be known without importing what trains; a worker adds its device and threads."""
+    """Describe this machine without importing torch; a worker adds its device and threads."""
     return Environment(
         python=platform.python_version(),
         system=f"{platform.system()} {platform.release()}",
@@ -88,8 +88,8 @@ def _version(name: str) -> str | None:
 
 @cache
 def describe_cpu() -> Cpu:
-    """The processor of this machine, from /proc/cpuinfo on Linux and sysctl on macOS."""
-    # Not platform.processor(), which runs `uname` wherever PATH finds one.
+    """Return the processor of this machine, from /proc/cpuinfo on Linux and sysctl on macOS."""
+    # platform.processor() would run the first `uname` in PATH.
     model = platform.machine()
     flags: tuple[str, ...] = ()
     if sys.platform == "darwin":
@@ -113,7 +113,7 @@ def describe_cpu() -> Cpu:
 
 
 def physical_cores() -> int:
-    """Physical cores this process may use; hyper-threads and cores outside its affinity do not count."""
+    """Return how many physical cores this process may use, without hyper-threads, within its CPU affinity."""
     usable = _usable_cores()
     return min(psutil.cpu_count(logical=False) or usable, usable)
 
@@ -123,9 +123,9 @@ def _usable_cores() -> int:
 
 
 def installed_torch() -> Torch:
-    """Whether torch is installed and for which CUDA version it was built, read without importing it.
+    """Return whether torch is installed and the CUDA version it was built for, without importing it.
 
-    A folder that an uninstallation left behind does not count.
+    A folder left behind by an uninstallation does not count.
     """
     spec = importlib.util.find_spec("torch")
     try:
@@ -140,7 +140,7 @@ def installed_torch() -> Torch:
 
 @cache
 def available_devices() -> tuple[str, ...]:
-    """The devices torch can use here, best first, ending with `cpu`; found without importing torch."""
+    """Return the devices that torch can use, best first, ending with `cpu`, without importing torch."""
     if gpus := describe_gpus():
         return (*gpus, "cpu")
     if sys.platform == "darwin" and platform.machine() == "arm64":
@@ -150,7 +150,7 @@ def available_devices() -> tuple[str, ...]:
 
 @cache
 def describe_gpus() -> dict[str, Device]:
-    """The CUDA devices that torch can use here, by the name a suite gives them: `cuda:0` and on."""
+    """Return the CUDA devices that torch can use, by their names in a suite: `cuda:0`, `cuda:1`, ..."""
     if installed_torch().cuda is None:
         return {}
     driver = nvidia_driver()
@@ -161,7 +161,7 @@ def describe_gpus() -> dict[str, Device]:
 
 
 def nvidia_driver(module: Path = _NVIDIA_MODULE) -> str | None:
-    """The version of the NVIDIA driver that the Linux kernel has loaded; None without one."""
+    """Return the version of the NVIDIA driver that the Linux kernel has loaded, or None."""
     try:
         found = re.search(r"Kernel Module.*?\s(\d+(?:\.\d+)+)", module.read_text(errors="replace"))
     except OSError:
@@ -170,8 +170,8 @@ def nvidia_driver(module: Path = _NVIDIA_MODULE) -> str | None:
 
 
 def _cuda_device_names() -> list[str]:
-    """Visible NVIDIA devices by the driver itself, which obeys CUDA_VISIBLE_DEVICES."""
-    # In a process of its own: a driver that was touched cannot be used after a fork. It needs ctypes alone.
+    """Ask the driver for the NVIDIA devices that CUDA_VISIBLE_DEVICES allows."""
+    # In a separate process that needs only ctypes: an initialized driver cannot be used after a fork.
     return (_output(sys.executable, "-I", "-c", _NAME_CUDA_DEVICES) or "").splitlines()
 
 

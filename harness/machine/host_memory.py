@@ -1,4 +1,4 @@
-"""Whether the system has killed processes because memory ran out."""
+"""Detect processes that the kernel killed because memory ran out."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ def oom_kills(
     own_cgroup: Path = Path("/proc/self/cgroup"),
     cgroups: Path = Path("/sys/fs/cgroup"),
 ) -> int:
-    """How many processes the kernel has killed for memory, on this machine and in this control group.
+    """Return how many processes the kernel has killed for memory, on this machine and in this control group.
 
-    Only its growth means something. 0 where the system counts none (macOS).
+    Only differences between two calls are meaningful. Return 0 on systems without such a counter (macOS).
     """
     return sum(_counters(vmstat, own_cgroup, cgroups))
 
@@ -46,5 +46,5 @@ def _lines(path: Path) -> list[str]:
 
 
 def nearly_all_memory(used_bytes: int) -> bool:
-    """Whether a process of that size had taken nine tenths of the machine's memory or more."""
+    """Return whether a process of that size used at least 90 % of the machine's memory."""
     return used_bytes >= 0.9 * psutil.virtual_memory().total

@@ -1,4 +1,4 @@
-"""Where harness was installed from, and the command that installs it there with one of its extras.
+"""Determine where harness was installed from, and the command that installs it with one of its extras.
 
 Installers record the source in `direct_url.json` (PEP 610): a checkout, an archive, or a repository.
 """
@@ -17,11 +17,11 @@ from typing import Any
 
 
 def install_command(extra: str | None, needs: Sequence[str], origin: Mapping[str, Any] | None) -> str:
-    """A shell command that installs what is missing into the environment of this interpreter.
+    """Return a shell command that installs an extra into the environment of this interpreter.
 
     Args:
-        extra: the extra that is needed, None for harness itself.
-        needs: the requirements that are not met, for an `origin` that does not tell where harness came from.
+        extra: the required extra, None for harness without extras.
+        needs: the unmet requirements, named in the command if `origin` does not identify harness' source.
         origin: the content of `direct_url.json`, None without one.
     """
     pip = f"{shlex.quote(sys.executable)} -m pip install"
@@ -37,7 +37,7 @@ def install_command(extra: str | None, needs: Sequence[str], origin: Mapping[str
 
 
 def own_origin() -> Mapping[str, Any] | None:
-    """The `direct_url.json` of the installed harness; without one, the checkout that this code lies in."""
+    """Return the `direct_url.json` of the installed harness, or else one for the checkout of this file."""
     try:
         text = importlib.metadata.distribution("harness").read_text("direct_url.json")
     except importlib.metadata.PackageNotFoundError:
@@ -64,7 +64,7 @@ def _local(url: str) -> Path | None:
 
 
 def _pinned(url: str, origin: Mapping[str, Any]) -> str:
-    """The address as a requirement names it: a repository with its kind and commit."""
+    """Return the address in the form of a requirement: a repository has its kind and commit."""
     repository = origin.get("vcs_info")
     if repository is not None:
         url = f"{repository['vcs']}+{url}@{repository['commit_id']}"
