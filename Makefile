@@ -9,7 +9,7 @@ ASSETS ?= $(if $(filter %quickstart.yaml,$(SUITE)),embedded,auto)
 # Compiled modules make every later start several times faster.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test check bench clean
+.PHONY: run test check coverage bench clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.installed
@@ -23,6 +23,16 @@ check: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/codespell
+
+# Tests that run no heavy code, without those that only repeat, kill or simulate for minutes.
+SLOW   := tests/training tests/flips tests/benchmarks tests/tools tests/guards tests/running/test_ray_cluster.py \
+  tests/store/test_killing.py tests/store/test_crashes.py tests/analysis/test_error_rates.py \
+  tests/cli/test_hostile_suites.py tests/suite/test_tree.py tests/cli/test_calibrate.py tests/cli/test_ab.py \
+  tests/running/test_killed_parent.py tests/running/test_hostile_workers.py tests/cli/test_broken_surroundings.py
+
+coverage: $(VENV)/.installed
+	$(BIN)/python -m pytest -m 'not heavy' $(addprefix --ignore=,$(SLOW)) --cov $(ARGS)
 
 # Each file in a process of its own, and its figures in a JSON file of its own; one file only: BENCH=tests/benchmarks/...
 BENCH  ?= $(wildcard tests/benchmarks/test_*.py)

@@ -83,9 +83,10 @@ def shown_axes(variants: Iterable[Mapping[str, str]]) -> list[Mapping[str, str]]
 
 
 def short_names(checkpoints: Iterable[str]) -> dict[str, str]:
-    """A short name for each checkpoint: of a path its last part, or as many as tell it from all others.
+    """Return a short name for each checkpoint: for a path its last part, or as many as make it unique.
 
-    `~/runs/a/best`, `/data/b/best` and `/data/tiny` are shown as `a/best`, `b/best` and `tiny`.
+    >>> list(short_names(["~/runs/a/best", "/data/b/best", "/data/tiny", "bert-base-uncased"]).values())
+    ['a/best', 'b/best', 'tiny', 'bert-base-uncased']
     """
     names = list(dict.fromkeys(checkpoints))
     return {name: _short(name, [other for other in names if other != name]) for name in names}
@@ -107,7 +108,11 @@ def _parts(name: str) -> tuple[str, ...]:
 
 
 def varying_axes(variants: Iterable[Mapping[str, str]]) -> tuple[str, ...]:
-    """The names of the axes that take more than one value among these variants."""
+    """Return the names of the axes that take more than one value among these variants.
+
+    >>> varying_axes([{"padding": "static", "device": "cpu"}, {"padding": "dynamic", "device": "cpu"}])
+    ('padding',)
+    """
     seen: dict[str, set[str]] = {}
     for values in variants:
         for name, value in values.items():
@@ -116,7 +121,11 @@ def varying_axes(variants: Iterable[Mapping[str, str]]) -> tuple[str, ...]:
 
 
 def label(values: Mapping[str, str], varying: Iterable[str]) -> str:
-    """The values of these axes in one line, with their names where they do not explain themselves."""
+    """Return the values of these axes in one line, with their names where a value alone is unclear.
+
+    >>> label({"padding": "unpadded", "attention": "auto", "train.seed": "1"}, ["padding", "attention"])
+    'unpadded attention=auto'
+    """
     return " ".join(
         values[name]
         if name in _BARE and values[name] not in _UNCLEAR

@@ -1,1 +1,1 @@
-"""What works with no network: a small corpus and small checkpoints of our own; and finding the real ones."""
+"""Find checkpoints and data sets, locally or on the Hub, and the embedded ones that need no network."""

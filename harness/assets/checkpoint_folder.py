@@ -31,7 +31,7 @@ TOKENIZER_FILES: Final = (
     "sentencepiece.bpe.model",
     "tokenizer.model",
 )
-# The key by which transformers reads another file in place of the one of that name.
+# For each file, the key by which transformers reads another file instead.
 _ELSEWHERE: Final = {"config.json": "configuration_files", "tokenizer_config.json": "fast_tokenizer_files"}
 _VOCABULARIES: Final = (
     "tokenizer.json",
@@ -47,10 +47,10 @@ _PICKLES: Final = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
 
 
 def choose_files(name: str, files: Sequence[str]) -> list[str]:
-    """Of a repository's files those we need: config, tokenizer and safetensors, and nothing else.
+    """Select the config, tokenizer and safetensors files from the paths in a repository.
 
     Raises:
-        UnavailableError: there is no config, no vocabulary, or no safetensors.
+        UnavailableError: the config, the vocabulary or the safetensors are missing.
     """
     top = {file for file in files if "/" not in file}
     _check_names(name, top)
@@ -59,7 +59,7 @@ def choose_files(name: str, files: Sequence[str]) -> list[str]:
 
 
 def weight_files(folder: Path) -> tuple[Path, ...]:
-    """The safetensors files of a checked folder that are loaded: one file, or the shards of its index."""
+    """Return the safetensors files that a checked folder loads: a single file, or the shards of its index."""
     if (folder / WEIGHTS).exists():
         return (folder / WEIGHTS,)
     shards = set(_read_json(folder.name, folder / INDEX)["weight_map"].values())
@@ -67,23 +67,23 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
 
 
 def check_folder(name: str, folder: Path) -> None:
-    """Refuse a folder that cannot be used; nothing in it is executed.
+    """Refuse a folder that cannot be used. No code in it is executed.
 
     Raises:
-        UnavailableError: something is missing, is only there as a pickle, needs code of its own, or would
-            make transformers load another model or code from elsewhere.
+        UnavailableError: a file is missing or exists only as a pickle, the model needs custom code, or
+            transformers would load another model or code from elsewhere.
     """
     present = {file.name for file in folder.iterdir() if file.exists()}
     _check_names(name, present)
-    # Every file that is hashed or opened by a library later: a pipe among them would hang a trial.
+    # Read every file that is hashed or opened later: a named pipe among them would hang a trial.
     for file in sorted(present.intersection(TOKENIZER_FILES)):
         _read(name, folder / file)
     for config, elsewhere in _ELSEWHERE.items():
         content = _read_json(name, folder / config) if config in present else {}
         if "auto_map" in content:
             raise UnavailableError(
-                f"{name}: its {config} names code of its own (auto_map), which is never run here",
-                hint="There is no --trust-remote-code: use an architecture that transformers itself has.",
+                f"{name}: its {config} names custom code (auto_map), which harness never runs",
+                hint="There is no --trust-remote-code: use an architecture that transformers includes.",
             )
         if elsewhere in content:
             raise UnavailableError(
@@ -98,7 +98,7 @@ def check_folder(name: str, folder: Path) -> None:
 
 
 def _refuse_redirections(name: str, folder: Path) -> None:
-    """Refuse what makes transformers load the model of an adapter, or attention kernels from the Hub."""
+    """Refuse an adapter's config, and attention kernels that transformers would load from the Hub."""
     if (folder / ADAPTER).exists():
         raise UnavailableError(
             f"{name}: {ADAPTER} makes it an adapter to another model, which transformers would load instead",
@@ -113,11 +113,11 @@ def _refuse_redirections(name: str, folder: Path) -> None:
 
 
 def _check_shards(name: str, folder: Path) -> None:
-    """Check that the index names at least one shard, and that each of them is in the folder."""
+    """Check that the index names at least one shard, and that the folder contains every shard."""
     shards = _read_json(name, folder / INDEX).get("weight_map", {})
     if not isinstance(shards, dict) or not all(isinstance(shard, str) for shard in shards.values()):
         raise UnavailableError(
-            f"{name}: {INDEX}: its weight_map does not map names of tensors to names of files",
+            f"{name}: {INDEX}: weight_map does not map tensor names to file names",
             hint="Download the checkpoint again, or write it again with save_pretrained.",
         )
     missing = sorted(shard for shard in set(shards.values()) if not _is_file_in(folder, shard))
@@ -155,9 +155,9 @@ def _read_json(name: str, file: Path) -> dict[str, Any]:
     try:
         content = json.loads(_read(name, file))
     except (ValueError, RecursionError) as error:
-        raise UnavailableError(f"{name}: {file.name} is no JSON ({error})") from error
+        raise UnavailableError(f"{name}: {file.name} is not valid JSON ({error})") from error
     if not isinstance(content, dict):
-        raise UnavailableError(f"{name}: {file.name} holds no mapping")
+        raise UnavailableError(f"{name}: {file.name} is not a JSON object")
     return content
 
 
@@ -168,21 +168,21 @@ def _read(name: str, file: Path) -> bytes:
         raise UnavailableError(f"{name}: {file.name} {unreadable(error)}") from error
 
 
-# The limit of the safetensors library itself.
+# The limit of the safetensors library.
 LARGEST_HEADER_BYTES: Final = 100_000_000
 _PREFIX: Final = 8
 _NEXT: Final = "Download the checkpoint again, or write it again with save_pretrained."
 
 
 def check_safetensors(name: str, file: Path) -> None:
-    """Refuse a file that the library could not load; its tensors are not read.
+    """Refuse a file that the library could not load, without reading its tensors.
 
     Args:
         name: the checkpoint, for the message.
         file: one of its safetensors files.
 
     Raises:
-        UnavailableError: it is no regular file, has no valid header, or is shorter or longer than that says.
+        UnavailableError: not a regular file, an invalid header, or a size that differs from the header's.
     """
     try:
         with os.fdopen(open_regular(file), "rb") as opened:
@@ -200,7 +200,7 @@ def check_safetensors(name: str, file: Path) -> None:
 
 
 def unreadable(error: OSError) -> str:
-    """Return why a file cannot be read, as the rest of a sentence that begins with its name."""
+    """Return why a file cannot be read, to follow its name in a sentence."""
     return str(error) if isinstance(error, ForeignFileError) else f"cannot be read: {error.strerror or error}"
 
 

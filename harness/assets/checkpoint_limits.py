@@ -1,4 +1,4 @@
-"""What a checkpoint's files say of its input: the longest row, and whether rows can be padded."""
+"""Read a checkpoint's input limits from its files: the longest row, and whether rows can be padded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final
 from harness.assets.checkpoint_folder import LARGEST_TEXT_BYTES
 from harness.foreign import read_regular
 
-# RoBERTa and its kin count positions from the padding id on.
+# RoBERTa and its descendants count positions from the padding id on.
 OFFSET_POSITIONS: Final = {"roberta", "xlm-roberta", "camembert", "mpnet"}
 
 _POSITIONS: Final = ("max_position_embeddings", "n_positions")
@@ -19,9 +19,10 @@ _PADDING_TOKENS: Final = (b"[PAD]", b"<pad>")
 
 @dataclass(frozen=True, slots=True)
 class InputLimits:
-    """`longest` is the most tokens in one row, None where the files do not say.
+    """Limits on the rows of a batch.
 
-    `pads` says whether its tokenizer has a padding token.
+    `longest` is the maximum number of tokens in one row, None if the files give none. `pads` is whether the
+    tokenizer has a padding token.
     """
 
     longest: int | None
@@ -29,9 +30,9 @@ class InputLimits:
 
 
 def input_limits(folder: Path) -> InputLimits:
-    """Read them from `config.json`, `tokenizer_config.json` and, last, the vocabulary.
+    """Read the limits from `config.json`, `tokenizer_config.json` and, last, the vocabulary.
 
-    What is missing or unreadable says nothing here: whoever loads the checkpoint will say what is wrong.
+    Missing and unreadable files are ignored: loading the checkpoint reports them.
     """
     config, tokenizer = _mapping(folder / "config.json"), _mapping(folder / "tokenizer_config.json")
     limits = (_positions(config), _count(tokenizer.get("model_max_length")))
@@ -48,12 +49,12 @@ def _positions(config: dict[str, Any]) -> int | None:
 
 
 def _pads(folder: Path, config: dict[str, Any], tokenizer: dict[str, Any]) -> bool:
-    for said in (tokenizer, _mapping(folder / "special_tokens_map.json")):
-        if "pad_token" in said:
-            return said["pad_token"] is not None
+    for tokens in (tokenizer, _mapping(folder / "special_tokens_map.json")):
+        if "pad_token" in tokens:
+            return tokens["pad_token"] is not None
     if isinstance(config.get("pad_token_id"), int):
         return True
-    # A tokenizer's class may have a token that no configuration names, as BERT's has.
+    # A tokenizer class may define a padding token that no configuration names, as BERT's does.
     vocabularies = [folder / name for name in ("vocab.txt", "vocab.json", "tokenizer.json")]
     present = [text for file in vocabularies if (text := _read(file)) is not None]
     return not present or any(token in text for text in present for token in _PADDING_TOKENS)

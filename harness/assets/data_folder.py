@@ -27,15 +27,20 @@ Files = dict[str, tuple[str, ...]]
 
 
 def data_folder_files(folder: Path, named_by: str, task: Task) -> tuple[FolderLayout, Files]:
-    """The layout of `folder` and its files by split.
+    """Return the layout of `folder` and its files by split.
 
-    For MRPC, GLUE's layout is looked for first, then Microsoft's; Microsoft's `dev_ids` names the training
-    pairs that are the validation split. Any other folder has `<split>.<parquet|jsonl|csv|tsv>`; the reader
-    reports a split that is not there, with everything else that is wrong.
+    For MRPC, try GLUE's layout first, then Microsoft's, whose `dev_ids` lists the training pairs that form
+    the validation split. Any other folder has `<split>.<parquet|jsonl|csv|tsv>`; the reader reports a missing
+    split together with all other problems.
+
+    Args:
+        folder: the folder to inspect.
+        named_by: the option or variable that named the folder, for messages.
+        task: the data set and its splits.
 
     Raises:
-        InvalidInputError: a file in place of a folder, or a folder that lacks a part of a split.
-        UnavailableError: no such folder, or none of the layouts; `named_by` says who named it.
+        InvalidInputError: `folder` is a file, or lacks a part of a split.
+        UnavailableError: the folder does not exist, or has none of the layouts.
     """
     if folder.is_file():
         raise InvalidInputError(
@@ -57,18 +62,18 @@ def data_folder_files(folder: Path, named_by: str, task: Task) -> tuple[FolderLa
             f"{task.name}: {folder}: {'; '.join(problems)}", hint="Copy the whole data set again."
         )
     has_both = {task.train_split, task.eval_split} <= splits.complete.keys()
-    # A part of GLUE's or Microsoft's files must not be read by the rules of other TSV files.
+    # GLUE's and Microsoft's files differ from other TSV files: an incomplete set must not be read as those.
     if has_both or (splits.complete and not mrpc):
         return "files", splits.complete
     raise UnavailableError(
-        f"{task.name}: {folder}, named by {named_by}, has no layout known here; found {_listing(folder)}",
+        f"{task.name}: {folder}, named by {named_by}, has no known layout; found {_listing(folder)}",
         hint=f"MRPC: {', '.join(GLUE_FILES.values())}, or {', '.join(MICROSOFT_FILES.values())}. "
-        f"Anything: {task.train_split} and {task.eval_split}, each as .{', .'.join(ENDINGS)}.",
+        f"Other data sets: {task.train_split} and {task.eval_split}, each as .{', .'.join(ENDINGS)}.",
     )
 
 
 def _by_split(folder: Path) -> SplitFiles:
-    """The files of each split; of a split in several formats those of the first in `ENDINGS`."""
+    """Return the files of each split; if a split has several formats, the first in `ENDINGS` wins."""
     complete: Files = {}
     incomplete: dict[str, str] = {}
     for ending in ENDINGS:
@@ -92,7 +97,7 @@ def _listing(folder: Path) -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "") or "nothing"
 
 
-# Older versions of `push_to_hub` end the name of a part with 16 digits of its hash.
+# Older versions of `push_to_hub` append 16 digits of a hash to the name of a part.
 _NAME: Final = re.compile(
     r"(?:.*/)?(?P<split>[^/]+?)(?:-(?P<part>\d{5})-of-(?P<parts>\d{5})(?:-[0-9a-f]{16})?)?\.[a-z]+"
 )
@@ -106,12 +111,12 @@ class SplitFiles:
     incomplete: dict[str, str]
 
     def problems(self, splits: Iterable[str]) -> list[str]:
-        """A sentence for each of these splits that is incomplete."""
+        """Return a sentence for each of these splits that is incomplete."""
         return [f"split {split!r}: {self.incomplete[split]}" for split in splits if split in self.incomplete]
 
 
 def split_files(names: Iterable[str]) -> SplitFiles:
-    """Group the names of one folder's files by split; all must have the same ending."""
+    """Group the file names of one folder by split; all must have the same extension."""
     found: dict[str, dict[str, tuple[int, int]]] = {}
     for name in sorted(names):
         if (match := _NAME.fullmatch(name)) is not None:
@@ -128,7 +133,7 @@ def split_files(names: Iterable[str]) -> SplitFiles:
 
 
 def _incomplete(files: dict[str, tuple[int, int]]) -> str | None:
-    """Why these files are not exactly the parts of one split, or None."""
+    """Return why these files are not exactly the parts of one split, or None if they are."""
     total = max(parts for _, parts in files.values())
     numbers = {part for part, parts in files.values() if parts == total and part < total}
     if len(numbers) < len(files):

@@ -1,4 +1,4 @@
-"""What a checkpoint's weights or a data set's files are, as one number that a report can hold."""
+"""SHA-256 digests of checkpoints and data sets, which identify them in a report."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from harness.foreign import open_regular
 from harness.model.assets import CheckpointDigests
 
 _REMEMBERED: Final = 256
-# Several times the longest tick of the clocks that file systems stamp with, 10 ms.
+# Several times the coarsest resolution of file system timestamps, 10 ms.
 _TICK_NS: Final = 50_000_000
 
 
 def weights_sha256(folder: Path) -> str:
-    """SHA-256 over the names and bytes of a folder's safetensors files, in the order of their names.
+    """Return the SHA-256 over the names and bytes of a folder's safetensors files, sorted by name.
 
-    A folder with one file called `model.safetensors` gives that file's own sum, the one the Hub shows. Where
-    there is none of that name, the index that lists the shards counts too.
+    For a single `model.safetensors` it is the digest of that file, which the Hub shows. For shards, their
+    index is included.
     """
     sums = {file.name: file_sha256(file) for file in sorted(folder.glob("*.safetensors"))}
     if WEIGHTS not in sums and (folder / INDEX).is_file():
@@ -32,33 +32,34 @@ def weights_sha256(folder: Path) -> str:
 
 
 def config_sha256(folder: Path) -> str:
-    """SHA-256 of a checkpoint's `config.json`."""
+    """Return the SHA-256 of a checkpoint's `config.json`."""
     return file_sha256(folder / "config.json")
 
 
 def tokenizer_sha256(folder: Path) -> str:
-    """SHA-256 over the names and bytes of a checkpoint's tokenizer files, those that are there."""
+    """Return the SHA-256 over the names and bytes of the tokenizer files that a checkpoint has."""
     present = [name for name in TOKENIZER_FILES if (folder / name).is_file()]
     return _together((name, file_sha256(folder / name)) for name in present)
 
 
 def checkpoint_digests(folder: Path) -> CheckpointDigests:
-    """The digests of everything in a checkpoint's folder that changes a result."""
+    """Return the digests of all files in a checkpoint's folder that affect a result."""
     return CheckpointDigests(
         weights=weights_sha256(folder), config=config_sha256(folder), tokenizer=tokenizer_sha256(folder)
     )
 
 
 def files_sha256(files: Mapping[str, Sequence[str]]) -> str:
-    """SHA-256 over the split names and bytes of a data set's files; `files` has the parts of each split."""
+    """Return the SHA-256 over the split names and bytes of a data set; `files` maps a split to its parts."""
     return _together((split, file_sha256(Path(part))) for split in sorted(files) for part in files[split])
 
 
 def file_sha256(file: Path) -> str:
-    """SHA-256 of one file, taken again only when the file is another or was touched since.
+    """Return the SHA-256 of one file, from a cache unless the file changed.
 
-    Its inode, size and both of its times tell; the time of change cannot be set back by who writes. The sum
-    of a file that changed a moment ago is not remembered: a second change could get the same time.
+    A change shows in the inode, the size, the modification time or the change time; a writer cannot set the
+    change time back. The digest of a file that changed within the last 50 ms is not cached: a second change
+    could get the same timestamp.
     """
     now = file.stat()
     identity = (now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns)

@@ -21,20 +21,20 @@ EMBEDDED_FILES: Final = Path(__file__).parent / "embedded_files"
 
 
 def checkpoint_folder(name: str) -> Path:
-    """The folder of an embedded checkpoint, by a name from `EMBEDDED_CHECKPOINTS`."""
+    """Return the folder of an embedded checkpoint, by a name from `EMBEDDED_CHECKPOINTS`."""
     return EMBEDDED_FILES / name.removeprefix("embedded/")
 
 
 def corpus_files() -> dict[str, tuple[str, ...]]:
-    """The Parquet files of the embedded corpus, by split."""
+    """Return the Parquet files of the embedded corpus, by split."""
     return {split: (str(EMBEDDED_FILES / "pairs" / f"{split}.parquet"),) for split in CORPUS_SPLITS}
 
 
 def stand_in_for(name: str) -> str | None:
-    """The embedded checkpoint of the same family, judged by the name alone; None where we have none.
+    """Return the embedded checkpoint of the same family, judged by the name alone, or None.
 
-    The families are BERT with an uncased vocabulary, BERT with a cased one, and DistilBERT. RoBERTa,
-    ALBERT, DeBERTa and whatever has a name that says neither get none.
+    The families are BERT with an uncased vocabulary, BERT with a cased one, and DistilBERT. RoBERTa, ALBERT,
+    DeBERTa and names of no known family have no stand-in.
     """
     last = name.rstrip("/").rsplit("/", 1)[-1].lower()
     if last == "minilm":
@@ -53,22 +53,22 @@ _NAMED: Final = 3
 
 
 def damage(folder: Path, sums: Mapping[str, str]) -> str | None:
-    """The first files below `folder` that are missing, unreadable, changed or not in `sums`; None if intact.
+    """Describe the first missing, unreadable, changed or unlisted files below `folder`; None if intact.
 
-    `sums` gives SHA-256 digests by path below `folder`. A file that is not listed is damage because a library
-    may read it: an adapter, a second vocabulary, a chat template. Hidden files are read by none.
+    `sums` maps paths below `folder` to SHA-256 digests. An unlisted file is damage because a library may read
+    it: an adapter, a second vocabulary, a chat template. Hidden files are ignored, as libraries ignore them.
     """
     differences = (_difference(name, folder / name, expected) for name, expected in sums.items())
     clauses = [clause for clause in differences if clause]
     clauses += [
-        f"{name} is not one of its files: remove it" for name in _files_below(folder) if name not in sums
+        f"{name} is an unexpected file: remove it" for name in _files_below(folder) if name not in sums
     ]
     more = [f"and {len(clauses) - _NAMED} more"] if len(clauses) > _NAMED else []
     return "; ".join([*clauses[:_NAMED], *more]) or None
 
 
 def embedded_damage(part: str = "", folder: Path = EMBEDDED_FILES) -> str | None:
-    """The damage to the files inside the package, or only to its folder `part`, such as `bert-cased`."""
+    """Describe the damage to the embedded files, or only to their folder `part`, such as `bert-cased`."""
     try:
         lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
@@ -80,10 +80,10 @@ def embedded_damage(part: str = "", folder: Path = EMBEDDED_FILES) -> str | None
 
 
 def require_embedded(name: str) -> None:
-    """Make sure that the packaged files of `embedded/<part>` have the digests they were packed with.
+    """Check that the files of `embedded/<part>` have their pinned digests.
 
     Raises:
-        UnavailableError: naming each file that differs.
+        UnavailableError: files differ; the message names the first of them.
     """
     if found := embedded_damage(name.removeprefix("embedded/")):
         raise UnavailableError(f"{name} is damaged: {found}", hint="Install harness again.")
@@ -106,7 +106,7 @@ def _difference(name: str, file: Path, expected: str) -> str | None:
 
 
 def _files_below(folder: Path) -> list[str]:
-    """The paths below `folder` of everything but directories, hidden files and the list itself, sorted."""
+    """Return the sorted paths of all files below `folder`, without hidden files and `SHA256SUMS`."""
     return sorted(
         path.as_posix() for path in _relative(folder) if path.name != SUMS and not path.name.startswith(".")
     )

@@ -1,4 +1,4 @@
-"""Finding a checkpoint's files: a local folder, our package cache, the Hub's cache, the Hub, a stand-in."""
+"""Find a checkpoint's files: a local folder, the package cache, the Hub's cache, the Hub, a stand-in."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.errors import HarnessError, InvalidInputError, UnavailableError
 from harness.model.assets import AssetsMode, ResolvedCheckpoint
 
 _NEXT: Final = (
-    "Run once where the Hub can be reached, set HF_HOME to a cache that holds it, "
+    "Run once where the Hub can be reached, set HF_HOME to a cache that contains it, "
     "or name a folder that starts with ./ or /."
 )
 
@@ -24,14 +24,18 @@ _NEXT: Final = (
 def find_checkpoint(
     name: str, revision: str | None, mode: AssetsMode, *, note: Note, hub: Hub | None = None
 ) -> ResolvedCheckpoint:
-    """The files of the checkpoint called `name`, downloaded if need be.
+    """Return the files of the checkpoint called `name`; download them if necessary.
 
-    `revision` pins a branch, tag or commit of the Hub. `note` is told, in a sentence, of a download, a
-    stand-in, or a cache that cannot be written. `hub` is asked instead of `$HF_ENDPOINT` when given.
+    Args:
+        name: a name on the Hub, a folder, or a packaged or embedded checkpoint.
+        revision: a branch, tag or commit of the Hub.
+        mode: `hub` refuses stand-ins, `embedded` uses only embedded checkpoints.
+        note: receives a sentence about a download, a stand-in, or a cache that cannot be written.
+        hub: the Hub to use instead of `$HF_ENDPOINT`.
 
     Raises:
-        InvalidInputError: a name or revision that can be none, or a revision where there are no revisions.
-        UnavailableError: not to be had in this mode; the message says what is missing and why.
+        InvalidInputError: the name or the revision is malformed, or the checkpoint has no revisions.
+        UnavailableError: unavailable in this mode; the message names the missing files and the reason.
     """
     if name.startswith("embedded/"):
         return _embedded(name, revision, mode)
@@ -48,7 +52,7 @@ def find_checkpoint(
 
 
 def peek_checkpoint(name: str, revision: str | None, mode: AssetsMode) -> str:
-    """What `find_checkpoint` would use, in one short sentence, without network or any change on disk."""
+    """Describe the source that `find_checkpoint` would use, without network access or changes on disk."""
     try:
         if (here := _peek_here(name, revision, mode)) is not None:
             return here
@@ -78,9 +82,9 @@ def _peek_here(name: str, revision: str | None, mode: AssetsMode) -> str | None:
 
 
 def is_path(name: str) -> bool:
-    """Whether a checkpoint's name means a folder: it starts like a path, or has a separator and exists.
+    """Return whether a checkpoint's name is a folder: it starts like a path, or has a separator and exists.
 
-    A bare name never does, whatever lies in the current directory.
+    A bare name is never a folder, even if the current directory contains one of that name.
     """
     if name.startswith((".", "/", "~")) or Path(name).is_absolute():
         return True
@@ -93,7 +97,7 @@ def _embedded(name: str, revision: str | None, mode: AssetsMode) -> ResolvedChec
             f"{name}: no such embedded checkpoint", hint=f"There are {', '.join(EMBEDDED_CHECKPOINTS)}."
         )
     if mode == "hub":
-        raise UnavailableError(f"{name}: --assets hub takes nothing embedded", hint="Use --assets auto.")
+        raise UnavailableError(f"{name}: --assets hub accepts nothing embedded", hint="Use --assets auto.")
     _refuse_revision(name, revision)
     require_embedded(name)
     return ResolvedCheckpoint(requested=name, name=name, source="embedded", path=str(checkpoint_folder(name)))
@@ -101,7 +105,7 @@ def _embedded(name: str, revision: str | None, mode: AssetsMode) -> ResolvedChec
 
 def _local(name: str, revision: str | None, mode: AssetsMode) -> ResolvedCheckpoint:
     if mode == "embedded":
-        raise UnavailableError(f"{name}: --assets embedded takes no folder", hint="Use --assets auto.")
+        raise UnavailableError(f"{name}: --assets embedded accepts no folder", hint="Use --assets auto.")
     _refuse_revision(name, revision)
     try:
         folder = Path(name).expanduser().resolve()
@@ -160,14 +164,14 @@ def _stand_in(name: str, reason: str, note: Note) -> ResolvedCheckpoint:
             hint=f"There are {', '.join(EMBEDDED_CHECKPOINTS)}, for BERT and DistilBERT.",
         )
     require_embedded(stand_in)
-    note(f"{name}: using the stand-in {stand_in} ({reason}); its figures say nothing about {name}")
+    note(f"{name}: using the stand-in {stand_in} ({reason}); its scores are not those of {name}")
     return ResolvedCheckpoint(
         requested=name, name=stand_in, source="embedded", path=str(checkpoint_folder(stand_in)), stand_in=True
     )
 
 
 def _cached(name: str, revision: str | None) -> Snapshot | None:
-    """The cached snapshot if it is whole; a partial one counts as not there, and the Hub is asked."""
+    """Return the cached snapshot if it is complete; a partial one is ignored and downloaded again."""
     snapshot = cached_snapshot("model", name, revision)
     if snapshot is None or _missing_files(name, snapshot.path):
         return None
@@ -205,5 +209,5 @@ def _from_hub(name: str, found: Snapshot, source: str) -> ResolvedCheckpoint:
 def _refuse_revision(name: str, revision: str | None) -> None:
     if revision is not None:
         raise InvalidInputError(
-            f"{name}: revision {revision!r} pins a commit on the Hub, and this checkpoint is not from there"
+            f"{name}: revision {revision!r} pins a commit on the Hub, but this checkpoint is not from the Hub"
         )

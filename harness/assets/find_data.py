@@ -1,4 +1,4 @@
-"""Finding a data set's files: a folder, the Hub's cache, the Hub, the embedded corpus."""
+"""Find a data set's files: a folder, the Hub's cache, the Hub, the embedded corpus."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ MRPC_VARIABLE: Final = "HARNESS_MRPC_DIR"
 
 
 def find_data(task: Task, mode: AssetsMode, *, note: Note, hub: Hub | None = None) -> ResolvedData:
-    """The files of the task's data set, downloaded if need be.
+    """Return the files of the task's data set; download them if necessary.
 
-    In order: `task.data_dir`; for MRPC the folder in `$HARNESS_MRPC_DIR`; the Hub's cache; the Hub; and for
-    MRPC, where the Hub cannot be reached and `mode` is `auto`, the embedded corpus. `note` and `hub` as in
-    `find_checkpoint`.
+    The order is `task.data_dir`; for MRPC the folder in `$HARNESS_MRPC_DIR`; the Hub's cache; the Hub; and
+    for MRPC, if the Hub is unreachable and `mode` is `auto`, the embedded corpus. `note` and `hub` are those
+    of `find_checkpoint`.
 
     Raises:
-        InvalidInputError: a name that can be no data set.
-        UnavailableError: not to be had in this mode; the message says what is missing and why.
+        InvalidInputError: the data set's name is malformed.
+        UnavailableError: unavailable in this mode; the message names the missing files and the reason.
     """
     if (local := local_data(task, mode)) is not None:
         if local.name != local.requested and not _is_embedded(task):
@@ -50,7 +50,7 @@ def find_data(task: Task, mode: AssetsMode, *, note: Note, hub: Hub | None = Non
             return _embedded(task, mode)
         raise UnavailableError(
             cached,
-            hint="Run once where the Hub can be reached, set HF_HOME to a cache that holds it, or give a "
+            hint="Run once where the Hub can be reached, set HF_HOME to a cache that contains it, or give a "
             + (
                 f"folder by task.data_dir or {MRPC_VARIABLE}."
                 if is_mrpc(task)
@@ -61,11 +61,11 @@ def find_data(task: Task, mode: AssetsMode, *, note: Note, hub: Hub | None = Non
 
 
 def local_data(task: Task, mode: AssetsMode) -> ResolvedData | None:
-    """Find the data set on this machine, without network or any change on disk; None: ask the Hub.
+    """Find the data set on this machine without network access or changes on disk; None if it is not here.
 
     Raises:
-        InvalidInputError: an invalid name, a file in place of a folder, or a split that lacks a part.
-        UnavailableError: no such folder, or nothing embedded for it.
+        InvalidInputError: an invalid name, a file instead of a folder, or a split that lacks a part.
+        UnavailableError: the folder does not exist, or the data set has no embedded corpus.
     """
     if _is_embedded(task):
         return _embedded(task, mode)
@@ -95,7 +95,7 @@ def source_of(task: Task, found: ResolvedData | None, mode: AssetsMode) -> str:
 
 
 def is_mrpc(task: Task) -> bool:
-    """Whether the task is GLUE's MRPC, the one data set with layouts and a corpus of its own here."""
+    """Return whether the task is GLUE's MRPC, which has special layouts and an embedded corpus."""
     return task.dataset in {"nyu-mll/glue", "glue"} and task.config == "mrpc"
 
 
@@ -104,7 +104,7 @@ def _is_embedded(task: Task) -> bool:
 
 
 def _folder(task: Task) -> tuple[Path, str] | None:
-    """The folder to read and who named it, or None."""
+    """Return the folder to read and the option or variable that names it, or None."""
     named = task.data_dir
     if named is None and is_mrpc(task):
         named = os.environ.get(MRPC_VARIABLE) or None
@@ -114,8 +114,8 @@ def _folder(task: Task) -> tuple[Path, str] | None:
         return Path(named).expanduser(), _named_by(task)
     except RuntimeError as error:
         raise InvalidInputError(
-            f"{task.name}: {_named_by(task)}: no home folder is known for {named}",
-            hint="Write the whole path of the folder.",
+            f"{task.name}: {_named_by(task)}: the home folder of {named} is unknown",
+            hint="Write the full path of the folder.",
         ) from error
 
 
@@ -127,7 +127,7 @@ def _check_name(task: Task) -> None:
     check_repo(task.dataset, task.revision)
     if "/" not in task.dataset:
         raise InvalidInputError(
-            f"{task.dataset!r} is no data set on the Hub: it wants owner/name",
+            f"{task.dataset!r} is not the name of a data set on the Hub: write owner/name",
             hint="MRPC is nyu-mll/glue with config mrpc; to read a folder, give task.data_dir.",
         )
 
@@ -135,7 +135,7 @@ def _check_name(task: Task) -> None:
 def _embedded(task: Task, mode: AssetsMode) -> ResolvedData:
     if mode == "hub":
         raise UnavailableError(
-            f"{EMBEDDED_DATASET}: --assets hub takes nothing embedded", hint="Use --assets auto."
+            f"{EMBEDDED_DATASET}: --assets hub accepts no embedded corpus", hint="Use --assets auto."
         )
     require_embedded(EMBEDDED_DATASET)
     return ResolvedData(
@@ -151,13 +151,13 @@ def _embedded(task: Task, mode: AssetsMode) -> ResolvedData:
 def _stand_in(task: Task, reason: str) -> ResolvedData:
     if not is_mrpc(task):
         raise UnavailableError(
-            f"{task.name}: nothing embedded stands in for it ({reason})", hint="Only MRPC has a stand-in."
+            f"{task.name}: no embedded stand-in ({reason})", hint="Only MRPC has a stand-in."
         )
     return _embedded(task, "embedded")
 
 
 def _note_stand_in(task: Task, reason: str, note: Note) -> None:
-    note(f"{task.name}: using the embedded synthetic corpus ({reason}); its scores say nothing about MRPC")
+    note(f"{task.name}: using the embedded synthetic corpus ({reason}); its scores are not those of MRPC")
 
 
 def _from_hub(
@@ -190,7 +190,7 @@ def _choose(task: Task, names: Sequence[str]) -> list[str]:
 
 
 def _splits(task: Task, names: Sequence[str]) -> SplitFiles:
-    """The Parquet files of each split, from a repository's paths: those of the first folder that has any."""
+    """Return the Parquet files of each split from the first folder of a repository that has any."""
     parents = (task.config,) if task.config is not None else ("data", ".")
     parquet = [PurePosixPath(name) for name in names if name.endswith(".parquet")]
     inside = ([str(file) for file in parquet if str(file.parent) == parent] for parent in parents)
@@ -198,7 +198,7 @@ def _splits(task: Task, names: Sequence[str]) -> SplitFiles:
 
 
 def _cache_problems(task: Task) -> list[str]:
-    """The parts that a copy in the Hub's cache lacks, or that there is no copy."""
+    """Describe the parts that the copy in the Hub's cache lacks, or that there is no copy."""
     found = cached_snapshot("dataset", task.dataset, task.revision)
     splits = SplitFiles({}, {}) if found is None else _splits(task, _relative_files(found.path))
     return splits.problems((task.train_split, task.eval_split)) or ["not in its cache"]

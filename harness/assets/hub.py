@@ -19,12 +19,12 @@ Choose = Callable[[Sequence[str]], Sequence[str]]
 
 
 class HubUnreachableError(UnavailableError):
-    """The Hub did not answer, or answered that it is down: the name may well exist."""
+    """The Hub did not answer, or answered that it is down: the repository may still exist."""
 
 
 @dataclass
 class Hub:
-    """One endpoint. It remembers that it could not be reached, so that a second name does not wait again."""
+    """One endpoint. After it could not be reached, later requests fail at once instead of waiting again."""
 
     endpoint: str
     unreachable: str | None = field(default=None)
@@ -57,13 +57,13 @@ class Hub:
         return Snapshot(snapshot, commit)
 
     def _listing(self, kind: RepoKind, name: str, revision: str | None) -> tuple[str, list[str]]:
-        from huggingface_hub import HfApi  # noqa: PLC0415 - a fifth of a second that cached names do not pay
+        from huggingface_hub import HfApi  # noqa: PLC0415 - takes 0.2 s, which cached names need not wait for
 
         api = HfApi(endpoint=self.endpoint)
         ask = api.model_info if kind == "model" else api.dataset_info
         info = ask(name, revision=revision, timeout=ANSWER_TIMEOUT_SECONDS)
         if info.sha is None:
-            raise UnavailableError(f"{name}: the Hub names no commit for it")
+            raise UnavailableError(f"{name}: the Hub did not return a commit for it")
         return info.sha, [sibling.rfilename for sibling in info.siblings or ()]
 
     def _download(self, kind: RepoKind, name: str, commit: str, file: str, folder: Path) -> Path:
@@ -93,11 +93,11 @@ class Hub:
         status = getattr(getattr(error, "response", None), "status_code", None)
         if isinstance(error, errors.GatedRepoError):
             return UnavailableError(
-                f"{name}: gated; its owner wants terms accepted before it is downloaded",
+                f"{name}: gated; its owner requires that you accept terms before downloading it",
                 hint=f"Accept them at {self.endpoint}/{name}, then set HF_TOKEN to your token.",
             )
         if isinstance(error, errors.RevisionNotFoundError):
-            return UnavailableError(f"{name}: the Hub has it, but no revision {revision or 'main'}")
+            return UnavailableError(f"{name}: the Hub has no revision {revision or 'main'} of it")
         if isinstance(error, errors.RepositoryNotFoundError):
             return UnavailableError(
                 f"{name}: the Hub has no such repository, or it is private (HTTP {status})",
@@ -115,12 +115,12 @@ class Hub:
 
 @cache
 def hub_at(endpoint: str) -> Hub:
-    """The one Hub object of this process for an endpoint."""
+    """Return this process's `Hub` for an endpoint; equal endpoints share one object."""
     return Hub(endpoint)
 
 
 def default_hub() -> Hub:
-    """The Hub of `$HF_ENDPOINT`, or the public one."""
+    """Return the Hub of `$HF_ENDPOINT`, or the public one."""
     return hub_at((os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT).rstrip("/"))
 
 

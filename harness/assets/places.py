@@ -1,4 +1,4 @@
-"""Where assets are kept: our own cache and the Hub's, found in the environment without importing anything."""
+"""Locate the caches of assets, ours and the Hub's, from environment variables."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ import platformdirs
 Note = Callable[[str], None]
 
 TRIAL_PARTS: Final = ("tokens", "peaks")
-"""The folders of our cache that trials write."""
+"""The folders of the cache that trials write to."""
 
 
 def cache_root(note: Note | None = None, parts: Sequence[str] = TRIAL_PARTS) -> Path:
-    """Our own cache folder, made if need be: `$HARNESS_CACHE_DIR`, or the user's cache folder.
+    """Return the cache folder, created if missing: `$HARNESS_CACHE_DIR`, or the user's cache folder.
 
-    Where that cannot be written, or another user's folder in it, a temporary folder of this process takes its
-    place, and `note` is told.
+    If it or one of `parts` cannot be written, for example because another user owns it, return a temporary
+    folder of this process and report that to `note`.
 
     Args:
-        note: told in a sentence.
-        parts: the folders in it that will be written.
+        note: receives a sentence.
+        parts: the folders in the cache that will be written.
     """
     wanted = wanted_cache_root()
     if (blocked := blocked_part(wanted, parts)) is None:
@@ -35,25 +35,25 @@ def cache_root(note: Note | None = None, parts: Sequence[str] = TRIAL_PARTS) -> 
     fallback = _temporary_root()
     if note is not None:
         note(
-            f"{blocked} cannot be written: using {fallback}, which later runs will not find; "
+            f"{blocked} cannot be written: using {fallback}, which later runs do not see; "
             "set HARNESS_CACHE_DIR to a writable folder"
         )
     return fallback
 
 
 def blocked_part(root: Path, parts: Sequence[str] = TRIAL_PARTS) -> Path | None:
-    """Return which of a cache's folder and its parts, as far as they are there, cannot be written."""
+    """Return the cache folder or the first of its existing parts that cannot be written; None if all can."""
     there = (root / part for part in parts if os.path.lexists(root / part))
     return next((folder for folder in (root, *there) if not _writable(folder)), None)
 
 
 def is_readable(folder: Path) -> bool:
-    """Whether the folder is there, and this user may list it and open what is in it."""
+    """Return whether the folder exists and this user may list it and open its files."""
     return os.path.isdir(folder) and os.access(folder, os.R_OK | os.X_OK)  # noqa: PTH112 - False for any error
 
 
 def wanted_cache_root() -> Path:
-    """The folder `cache_root` would like to use, whether or not it can be written; nothing is made."""
+    """Return the folder that `cache_root` tries first, without checking or creating it."""
     named = os.environ.get("HARNESS_CACHE_DIR")
     return (
         Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("harness", appauthor=False))
@@ -61,7 +61,7 @@ def wanted_cache_root() -> Path:
 
 
 def hub_cache() -> Path:
-    """The Hub's cache folder, by the variables that `huggingface_hub` reads, in its order."""
+    """Return the Hub's cache folder from the variables that `huggingface_hub` reads, in the same order."""
     for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         if folder := os.environ.get(variable):
             return _expanded(folder)
@@ -71,7 +71,7 @@ def hub_cache() -> Path:
 
 
 def writable_hub_cache(note: Note) -> Path:
-    """Where a download from the Hub goes: its cache, or a folder in ours when that cannot be written."""
+    """Return the folder for downloads from the Hub: its cache, or a folder in ours if it is not writable."""
     wanted = hub_cache()
     if _writable(wanted):
         return wanted
@@ -82,7 +82,7 @@ def writable_hub_cache(note: Note) -> Path:
 
 
 def _expanded(folder: str) -> Path:
-    """The folder with `~` replaced; for a user without a home, one of this process instead."""
+    """Return the folder with `~` expanded; a temporary one for a user without a home folder."""
     try:
         return Path(folder).expanduser().absolute()
     except RuntimeError:
@@ -101,6 +101,6 @@ def _writable(folder: Path) -> bool:
 @cache
 def _temporary_root() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="harness-"))
-    # A forked worker, which uses it too, ends without this.
+    # Forked workers use the folder too and exit without running this.
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder

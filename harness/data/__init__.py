@@ -1,4 +1,4 @@
-"""Reading and checking a data set's files without torch or datasets.
+"""Read and check a data set's files without torch or datasets.
 
-The plan, the preflight and the worker use the same reader: what was checked is what a trial trains on.
+Plan, preflight and worker share one reader, so trials train on exactly the rows that were checked.
 """

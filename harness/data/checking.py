@@ -1,4 +1,4 @@
-"""Check a data set before any trial starts, by reading it as the trials will."""
+"""Check a data set before any trial starts, with the reader that trials use."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from harness.model.trial import Task
 
 
 def check_data(task: Task, data: ResolvedData, *, note: Note) -> None:
-    """Read a data set and note the remarks on it.
+    """Read a data set and pass the remarks on it to `note`.
 
     Raises:
-        InvalidDataError: with everything that is wrong.
+        InvalidDataError: the data set is invalid; the error lists all problems.
     """
     if _is_known(task, data):
         return
@@ -32,10 +32,10 @@ def check_data(task: Task, data: ResolvedData, *, note: Note) -> None:
 
 
 def plan_data(task: Task, mode: AssetsMode) -> str:
-    """Describe the source of a plan's data, and its contents where it is on this machine.
+    """Describe the source of a plan's data, and its contents if it is on this machine.
 
     Raises:
-        InvalidInputError: with everything that is wrong with a folder or a copy on this machine.
+        InvalidInputError: the local folder or copy is invalid; the error lists all problems.
     """
     try:
         found = local_data(task, mode)
@@ -56,7 +56,7 @@ def plan_data(task: Task, mode: AssetsMode) -> str:
 
 
 def _is_known(task: Task, data: ResolvedData) -> bool:
-    """Whether it is the embedded corpus with its own columns and splits, which the package's tests check."""
+    """Return whether this is the embedded corpus with its standard columns and splits, checked by tests."""
     known = Task()
     return data.source == "embedded" and (task.text, task.label, task.train_split, task.eval_split) == (
         known.text,
@@ -67,7 +67,7 @@ def _is_known(task: Task, data: ResolvedData) -> bool:
 
 
 def remarks_of(task: Task, corpus: Corpus) -> list[str]:
-    """The remarks on a corpus that was read."""
+    """Return the remarks on a corpus."""
     duplicates = count_duplicates(corpus)
     published = is_published(task, corpus)
     return list(data_remarks(published, duplicates, len(corpus.train), len(corpus.evaluation)))

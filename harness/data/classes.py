@@ -1,4 +1,4 @@
-"""The classes of a data set, from the labels of both splits or from the names that its files declare."""
+"""Determine the classes of a data set from the labels of both splits or from names declared in its files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Labels = Mapping[Label, Seen]
 
 @dataclass(frozen=True, slots=True)
 class Classes:
-    """The names of the classes, and the class from 0 of each label."""
+    """The names of the classes, and the class index, from 0, of each label."""
 
     names: tuple[str, ...]
     ids: Mapping[Label, int]
@@ -23,17 +23,17 @@ class Classes:
 def classes_of(
     column: str, train: Labels, evaluation: Labels, declared: Sequence[str], most: int
 ) -> tuple[Classes, list[str]]:
-    """The classes of a data set, and their problems.
+    """Return the classes of a data set, and their problems.
 
-    Without declared names the classes are the labels of the training split, in order: class ids without
-    gaps, so that 1 to 5 are five classes, or names.
+    Without declared names the classes are the sorted labels of the training split: class ids without gaps, so
+    that 1 to 5 are five classes, or names.
 
     Args:
         column: the label column, for messages.
         train: the distinct labels of the training split, at least one.
-        evaluation: those of the evaluation split.
+        evaluation: the distinct labels of the evaluation split.
         declared: the names of the classes from 0, or none.
-        most: the largest number of classes that is accepted.
+        most: the maximum number of classes.
     """
     if (mixed := _mixed(column, [*train.items(), *evaluation.items()])) is not None:
         return Classes((), {}), [mixed]
@@ -112,5 +112,5 @@ def _unseen(column: str, train: Labels, evaluation: Labels) -> list[str]:
     for label, one in evaluation.items():
         if label not in train:
             what = f"the label {shown(label)} is not in the training split"
-            found.add("unseen", one.place, f"{what}; add training rows of it, or remove these rows", one.rows)
+            found.add("unseen", one.place, f"{what}; add training rows with it, or remove these", one.rows)
     return list(found)

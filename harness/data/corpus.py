@@ -9,19 +9,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """One split: `texts` has one tuple of one or two texts an example, `labels` its class from 0."""
+    """One split: `texts` has a tuple of one or two texts per example, `labels` its class, from 0."""
 
     texts: list[tuple[str, ...]]
     labels: list[int]
 
     def __len__(self) -> int:
-        """Number of examples."""
+        """Return the number of examples."""
         return len(self.labels)
 
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """The training and the evaluation split, their label names, and the SHA-256 over all of it."""
+    """The training and the evaluation split, their label names, and the SHA-256 over all of these."""
 
     train: Split
     evaluation: Split
@@ -30,12 +30,12 @@ class Corpus:
 
     @property
     def majority_share(self) -> float:
-        """Share of the most frequent label in the evaluation split: what a constant answer scores."""
+        """The share of the most frequent label in the evaluation split: the accuracy of a constant answer."""
         return Counter(self.evaluation.labels).most_common(1)[0][1] / len(self.evaluation)
 
 
 def make_corpus(train: Split, evaluation: Split, label_names: tuple[str, ...]) -> Corpus:
-    """The corpus of two splits, hashed in their order."""
+    """Return the corpus of two splits, hashed in row order."""
     digest = hashlib.sha256()
     for split in (train, evaluation):
         for texts, label in zip(split.texts, split.labels, strict=True):
@@ -44,7 +44,7 @@ def make_corpus(train: Split, evaluation: Split, label_names: tuple[str, ...]) -
 
 
 def unordered_sha256(split: Split) -> str:
-    """SHA-256 of a split's rows in any order: over the sorted digests of its rows."""
+    """Return a SHA-256 of a split that does not depend on the order of rows: over the sorted row digests."""
     rows = (
         hashlib.sha256(_framed(texts, label)).digest()
         for texts, label in zip(split.texts, split.labels, strict=True)
@@ -72,6 +72,6 @@ def count_duplicates(corpus: Corpus) -> DuplicateRows:
 
 
 def _framed(texts: tuple[str, ...], label: int) -> bytes:
-    """The texts and the label of a row, each after its length in 8 bytes: different rows stay different."""
+    """Encode a row: texts and label, each after its length in 8 bytes, so that no two rows share a code."""
     fields = [text.encode() for text in (*texts, str(label))]
     return b"".join(len(one).to_bytes(8, "little") + one for one in fields)

@@ -1,4 +1,4 @@
-"""CSV and TSV files, parsed strictly: RFC 4180's quoting, one header, every row as wide as the header."""
+"""Parse CSV and TSV files strictly: RFC 4180 quoting, one header, as many cells in every row."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Row = list[str | Cell]
 def read_delimited(path: Path, wanted: Sequence[str]) -> Table:
     """Read the wanted columns of a CSV or TSV file.
 
-    Every cell is text: `NA`, `null` and `nan` too. An empty cell is missing, unless it is written with
-    quotes: `""` is an empty text.
+    Every cell is text, including `NA`, `null` and `nan`. An empty cell is missing, but a quoted one, `""`, is
+    an empty text.
 
     Raises:
-        UnreadableError: naming the file and the line of the first row that cannot be parsed.
+        UnreadableError: a row cannot be parsed; the message names the file and the line.
     """
     rows = _rows(decoded(path), DELIMITERS[path.suffix], path.name)
     line, header = next(rows, (1, [MISSING]))
@@ -45,7 +45,7 @@ def read_delimited(path: Path, wanted: Sequence[str]) -> Table:
 
 
 def _rows(text: str, delimiter: str, file: str) -> Iterator[tuple[int, Row]]:
-    """Each row that is not blank, with the line where it starts."""
+    """Yield each row that is not blank, with the line where it starts."""
     cell = re.compile(
         rf'(?:"(?P<quoted>[^"]*+(?:""[^"]*+)*+)"|(?P<plain>[^"{delimiter}\r\n][^{delimiter}\r\n]*+)?+)'
         rf"(?P<end>{delimiter}|\r\n|\n|\r|\Z)"

@@ -1,4 +1,4 @@
-"""JSON Lines: one object a line."""
+"""Read JSON Lines files, with one object per line."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from harness.data.tables import MISSING, Table, UnreadableError, decoded
 
 
 def read_jsonl(path: Path, wanted: Sequence[str]) -> Table:
-    """Read the wanted keys of every object; blank lines are no rows.
+    """Read the wanted keys of every object; skip blank lines.
 
     Raises:
-        UnreadableError: naming the file and the line of the first row that is no JSON object.
+        UnreadableError: a row is not a JSON object; the message names the file and the line.
     """
     names: dict[str, None] = {}
     columns: dict[str, list[object]] = {name: [] for name in wanted}
     lines: list[int] = []
-    # Only "\n" ends a line: a JSON text may contain Unicode's other line ends as they are.
+    # Only "\n" ends a line: a JSON string may contain Unicode's other line separators unescaped.
     for number, line in enumerate(decoded(path).split("\n"), start=1):
         if not line.strip():
             continue

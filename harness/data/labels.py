@@ -1,4 +1,4 @@
-"""The label column of a split: every cell must be a class id, an integer from 0, or the name of a class."""
+"""Read the label column of a split: every cell is a class id, an integer from 0, or a class name."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Seen:
 
 
 def read_labels(tables: Sequence[Table], column: str, problems: list[str]) -> list[Label]:
-    """The labels of a split; each that is neither a class id nor a name is added to `problems` instead."""
+    """Return the labels of a split; add cells that are neither a class id nor a name to `problems`."""
     labels: list[Label] = []
     found = Findings(column)
     for table in tables:
@@ -42,7 +42,7 @@ def read_labels(tables: Sequence[Table], column: str, problems: list[str]) -> li
 
 
 def distinct(tables: Sequence[Table], labels: Sequence[Label]) -> dict[Label, Seen]:
-    """Each distinct label of a split; `labels` has one for each row of the tables."""
+    """Return each distinct label of a split; `labels` has one entry for each row of the tables."""
     places = ((table, at) for table in tables for at in range(len(table.rows)))
     first: dict[Label, tuple[Table, int]] = {}
     rows: dict[Label, int] = {}
@@ -60,7 +60,7 @@ def _is_label(value: object) -> TypeGuard[Label]:
 
 
 def _typed(value: object) -> object:
-    """A cell of an untyped file: a class id where it is written as one, and a float where it is a number."""
+    """Convert a cell of an untyped file to a class id or a float if it is written as one."""
     if not isinstance(value, str):
         return value
     if _INTEGER.fullmatch(value):
@@ -69,7 +69,7 @@ def _typed(value: object) -> object:
 
 
 def _rejected(label: object, written: object) -> tuple[str, str]:
-    """The kind of problem with a label, and a sentence."""
+    """Return the kind of problem with a label, and a sentence about it."""
     if type(label) is int:
         return "negative", f"the label {label} is negative; {_FIX}, and -1 often marks rows without a label"
     if isinstance(label, float):

@@ -1,4 +1,4 @@
-"""MRPC: GLUE's and Microsoft's tab-separated files, and the digests of the published splits."""
+"""Read GLUE's and Microsoft's tab-separated files of MRPC, and recognize the published splits."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from harness.model.trial import Task
 
 MRPC_LABELS: Final = ("not_equivalent", "equivalent")
 MRPC_EXAMPLES: Final = {"train": 3_668, "validation": 408, "test": 1_725}
-# `unordered_sha256` of GLUE's and Microsoft's files: a copy with its rows in another order is published too.
+# `unordered_sha256` of GLUE's and Microsoft's files: a copy with reordered rows counts as published.
 PUBLISHED: Final = {
     "train": "7a7a11f1be6d9d2d856a8e6e745829d1ea8f50c951d35ff9ac386e089f8105a9",
     "validation": "3c7b3cc72d2dfe125848fa07d116746ab0f833457c5eb39a39c1f2ef5e64148d",
     "test": "456b5c86864a5a6fda9be6a9f0e1d4898a8f67023d970291f378f949390fc776",
 }
 
-# The files' own names of the columns, and those of the published data set.
+# The column names in the files, and in the published data set.
 _COLUMNS: Final = {"Quality": "label", "#1 String": "sentence1", "#2 String": "sentence2"}
 
 
 def read_glue(path: Path) -> Table:
-    """Read one of GLUE's files, or Microsoft's: five columns, no quoting, a byte order mark or none.
+    """Read a file of GLUE or Microsoft: five columns, no quoting, an optional byte order mark.
 
     Raises:
-        UnreadableError: naming the line of a row that is not as in the official files.
+        UnreadableError: a row differs from the official format; the message names its line.
     """
     lines, rows = _tab_separated(path, columns=5)
     return _table(path, lines[1:], rows[0], rows[1:])
@@ -37,7 +37,7 @@ def read_microsoft(path: Path, dev_ids: Path, split: str) -> Table:
     """Read a split from Microsoft's training file: `dev_ids` lists the sentence ids of the validation pairs.
 
     Raises:
-        UnreadableError: as `read_glue`.
+        UnreadableError: as in `read_glue`.
     """
     held_out = {tuple(row) for row in _tab_separated(dev_ids, columns=2)[1]}
     lines, rows = _tab_separated(path, columns=5)
@@ -50,7 +50,7 @@ def read_microsoft(path: Path, dev_ids: Path, split: str) -> Table:
 
 
 def mrpc_problems(files: Mapping[str, str], found: Mapping[str, int]) -> list[str]:
-    """A sentence for each split of MRPC that has not its published number of examples."""
+    """Return a sentence for each split of MRPC whose number of examples is not the published one."""
     return [
         f"{files[split]}: MRPC's {split} split has {MRPC_EXAMPLES[split]:,} examples, here are {examples:,}; "
         "get the file again"
@@ -60,9 +60,9 @@ def mrpc_problems(files: Mapping[str, str], found: Mapping[str, int]) -> list[st
 
 
 def is_published(task: Task, corpus: Corpus) -> bool | None:
-    """Whether both splits have exactly the rows of the published MRPC, in any order.
+    """Return whether both splits have exactly the rows of the published MRPC, in any order.
 
-    None where that cannot be told: another data set, other columns, or a split that is not published.
+    Return None if that is unknown: another data set, other columns, or a split without a published digest.
     """
     if task.name != "glue/mrpc" or task.text != Task().text or task.label != Task().label:
         return None
@@ -88,10 +88,10 @@ def _table(path: Path, lines: Sequence[int], header: Sequence[str], rows: Sequen
 
 
 def _tab_separated(path: Path, *, columns: int) -> tuple[list[int], list[list[str]]]:
-    """The line numbers and the cells of every row, the header included."""
+    """Return the line numbers and the cells of all rows, including the header."""
     lines: list[int] = []
     rows: list[list[str]] = []
-    # Only "\n" ends a row: a sentence may contain any other of Unicode's line ends, and quotes mean nothing.
+    # Only "\n" ends a row: a sentence may contain Unicode's other line separators. Quotes are plain text.
     for number, line in enumerate(decoded(path).split("\n"), start=1):
         if not line.strip("\r"):
             continue

@@ -1,4 +1,4 @@
-"""Parquet files, read by pyarrow where it is installed."""
+"""Read Parquet files with pyarrow, if it is installed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def read_parquet(path: Path, wanted: Sequence[str]) -> Table:
 
     Raises:
         NotCheckedError: pyarrow is not installed.
-        UnreadableError: naming the file and why it cannot be read.
+        UnreadableError: the file cannot be read; the message gives the reason.
     """
     try:
         import pyarrow as pa  # noqa: PLC0415 - only Parquet needs it, and a laptop may lack it
@@ -25,7 +25,7 @@ def read_parquet(path: Path, wanted: Sequence[str]) -> Table:
     except ImportError as error:
         raise NotCheckedError(f"{path.name}: pyarrow is not installed") from error
     try:
-        # A library that opens a named pipe by its path would wait for a writer.
+        # Given a path, pyarrow would open a named pipe and wait for a writer.
         with os.fdopen(open_regular(path), "rb") as opened, pq.ParquetFile(opened) as file:
             names = tuple(file.schema_arrow.names)
             present = [name for name in wanted if name in names]
@@ -48,7 +48,7 @@ def read_parquet(path: Path, wanted: Sequence[str]) -> Table:
 
 
 def _class_names(metadata: dict[bytes, bytes], columns: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """The names of `ClassLabel` columns, from the features that `datasets` writes into a file's metadata."""
+    """Return the class names of `ClassLabel` columns from the features that `datasets` stores as metadata."""
     try:
         features: Any = json.loads(metadata[b"huggingface"])["info"]["features"]
         declared = {name: features.get(name) for name in columns}

@@ -1,4 +1,4 @@
-"""Problems of a data set: one sentence for each kind of problem, at the first row that has it."""
+"""Collect the problems of a data set: one sentence for each kind, with the first row that has it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _KINDS: Final[dict[type, str]] = {list: "a list", dict: "an object", bytes: "byt
 
 
 class InvalidDataError(InvalidInputError):
-    """A data set that no trial can use; `problems` has one sentence for each thing to correct."""
+    """A data set that no trial can use; `problems` has one sentence for each correction."""
 
     def __init__(self, data: ResolvedData, problems: Sequence[str]) -> None:
         title = f"data set {data.name} ({data.source})"
@@ -39,7 +39,7 @@ class Findings:
     _rows: dict[str, int] = field(default_factory=dict)
 
     def add(self, kind: str, place: str, what: str, rows: int = 1) -> None:
-        """Record a problem: `place` and `what` are shown for the first of its kind."""
+        """Record a problem; only the first of each kind is shown with its `place` and `what`."""
         self._first.setdefault(kind, f"{place}: column {self.column!r}: {what}")
         self._rows[kind] = self._rows.get(kind, 0) + rows
 
@@ -51,12 +51,12 @@ class Findings:
 
 
 def place(table: Table, at: int) -> str:
-    """`train.csv:7`: the file and the number of the table's row `at`."""
+    """Return the file and the number of the table's row `at`, such as `train.csv:7`."""
     return f"{table.file}:{table.rows[at]}"
 
 
 def kind_of(value: object) -> str:
-    """Name a value in words: `null`, `a list`, `the float 0.5`."""
+    """Describe a value in words: `null`, `a list`, `the float 0.5`."""
     if value is MISSING:
         return "missing"
     if value is None:
@@ -73,13 +73,13 @@ def kind_of(value: object) -> str:
 
 
 def shown(value: object) -> str:
-    """A value for a message, shortened."""
+    """Return a value as text for a message, shortened."""
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def encodable(text: str) -> bool:
-    r"""Whether UTF-8 can encode the text: half a surrogate pair, such as JSON's `"\ud800"`, cannot be."""
+    r"""Return whether UTF-8 can encode the text; it cannot encode a lone surrogate, such as `"\ud800"`."""
     try:
         text.encode()
     except UnicodeEncodeError:

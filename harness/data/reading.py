@@ -1,4 +1,4 @@
-"""Read and check a data set: both splits, or one error that names everything wrong with them."""
+"""Read and check both splits of a data set; one error lists all problems."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def read_corpus(task: Task, data: ResolvedData) -> Corpus:
     """Read the training and the evaluation split of a task.
 
     Raises:
-        InvalidDataError: with every problem of both splits: files, columns, texts, labels, counts.
-        NotCheckedError: a Parquet file, and pyarrow is not installed.
+        InvalidDataError: invalid files, columns, texts, labels or counts; the error lists all problems.
+        NotCheckedError: the files are Parquet and pyarrow is not installed.
     """
     problems: list[str] = []
     if task.label in task.text:
@@ -60,7 +60,7 @@ def read_corpus(task: Task, data: ResolvedData) -> Corpus:
 
 
 def _tables(task: Task, data: ResolvedData, split: str, problems: list[str]) -> Tables:
-    """The files of a split, each with all columns of the task; none where any cannot be used."""
+    """Return the tables of a split with all columns of the task; none if any of its files is unusable."""
     files = _files(data)
     if split not in files:
         problems.append(
@@ -85,7 +85,7 @@ def _tables(task: Task, data: ResolvedData, split: str, problems: list[str]) -> 
 
 
 def _files(data: ResolvedData) -> dict[str, tuple[str, ...]]:
-    """The files of each split; Microsoft's validation split is in its training file."""
+    """Return the files of each split; Microsoft's validation split is part of its training file."""
     if data.layout != "microsoft":
         return data.files
     return {
@@ -116,7 +116,11 @@ def _table_problems(task: Task, table: Table) -> list[str]:
 def _classes(
     task: Task, data: ResolvedData, tables: Mapping[str, Tables], labels: Mapping[str, list[Label]]
 ) -> Classes:
-    """Raises InvalidDataError: with what is wrong with the classes."""
+    """Return the classes.
+
+    Raises:
+        InvalidDataError: the classes are invalid; the error lists all problems.
+    """
     declared = {table.class_names.get(task.label, ()) for parts in tables.values() for table in parts}
     if len(declared) > 1:
         lists = " and ".join(f"({', '.join(names[:8])})" for names in sorted(declared))

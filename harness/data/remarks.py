@@ -10,10 +10,10 @@ from harness.data.corpus import DuplicateRows
 def data_remarks(
     published: bool | None, duplicates: DuplicateRows, train: int, evaluation: int
 ) -> Iterator[str]:
-    """A sentence for each of: other rows than published, repeated rows, leaked rows.
+    """Yield a sentence about unpublished rows, leaked rows and repeated rows, if there are any.
 
     Args:
-        published: whether the splits are the published ones, None where that is not known.
+        published: whether the splits are the published ones, None if unknown.
         duplicates: the repeated rows.
         train: number of training examples.
         evaluation: number of evaluation examples.

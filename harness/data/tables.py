@@ -1,4 +1,4 @@
-"""One file of a data set as a table: the columns that a task needs, and where each row is in the file."""
+"""A file of a data set as a table: the columns that a task needs, and the position of each row."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Final
 
 from harness.foreign import read_regular
 
-# The whole text is in memory while it is read; Parquet files are not limited by this.
+# Reading keeps the whole text in memory. Parquet files have no such limit.
 LARGEST_TEXT_BYTES: Final = 2**32
 
 
 class Cell(Enum):
-    """A cell that has no value: a key that a JSON object lacks, or an empty CSV cell without quotes."""
+    """A cell without a value: a missing key of a JSON object, or an empty CSV cell without quotes."""
 
     MISSING = "missing"
 
@@ -27,10 +27,10 @@ MISSING: Final = Cell.MISSING
 class Table:
     """The rows of one file.
 
-    `names` lists all columns of the file, `columns` has the values of those that were asked for and exist.
-    `rows` numbers the rows as an editor does: the line where a row of a text file starts, or the row of a
-    Parquet file from 1. `untyped` marks formats whose cells are all text, so that `0` may be a class id.
-    `class_names` has the names of the classes of a column, where the file declares them.
+    `names` lists all columns of the file, `columns` has the values of the requested columns that exist.
+    `rows` has the position of each row: the line where it starts in a text file, or its number from 1 in a
+    Parquet file. `untyped` marks formats whose cells are all text, so that `0` may be a class id.
+    `class_names` has the class names of a column, if the file declares them.
     """
 
     file: str
@@ -42,7 +42,7 @@ class Table:
 
 
 class UnreadableError(Exception):
-    """A file that is no table in its format; the message names the file, and the row where there is one."""
+    """A file that is not a valid table; the message names the file, and the row if there is one."""
 
 
 class NotCheckedError(Exception):
@@ -50,10 +50,10 @@ class NotCheckedError(Exception):
 
 
 def decoded(path: Path) -> str:
-    """The text of a UTF-8 file, with or without a byte order mark.
+    """Return the text of a UTF-8 file, without its byte order mark.
 
     Raises:
-        UnreadableError: cannot be opened, empty, or not UTF-8; the latter with its line.
+        UnreadableError: the file cannot be opened, is empty, or has a line that is not UTF-8.
     """
     try:
         content = read_regular(path, limit=LARGEST_TEXT_BYTES)

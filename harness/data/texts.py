@@ -1,4 +1,4 @@
-"""The text columns of a split: every cell must be a text that UTF-8 can encode."""
+"""Read the text columns of a split: every cell is a text that UTF-8 can encode."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FIX: Final = "give every row a text, or remove the row"
 
 
 def read_texts(tables: Sequence[Table], columns: Sequence[str], problems: list[str]) -> list[tuple[str, ...]]:
-    """One tuple of texts for each row of these tables; cells that are no text are added to `problems`."""
+    """Return a tuple of texts for each row of these tables; add cells that are not text to `problems`."""
     for column in columns:
         found = Findings(column)
         for table in tables:

@@ -1,1 +1,1 @@
-"""This computer: its hardware, software, requirements, and what must not leave it."""
+"""This computer: its hardware, software and requirements, and redaction of its secrets."""

@@ -1,4 +1,4 @@
-"""What would stop a run on this machine, what would slow or change it, and what to do about each."""
+"""Diagnose a machine: problems that would stop a run, warnings that would slow or change it, and advice."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from harness.model.suite import Measure
 
 Level = Literal["ok", "warning", "problem"]
 
-# A run's own files: a plan, logs of a few megabytes a trial, and a report.
+# The files of a run: a plan, logs of a few megabytes per trial, and a report.
 _LEAST_BYTES: Final = 50_000_000
-# What a BERT and its tokenised data take in the caches.
+# The size of a BERT checkpoint and its tokenized data in the caches.
 _CACHE_BYTES: Final = 2_000_000_000
 
 
 class Finding(Frozen):
-    """One line of the doctor's: how bad it is, what was found, and what to do unless it is fine."""
+    """One line of a diagnosis: its severity, the fact, and advice unless the severity is `ok`."""
 
     level: Level
     what: str
@@ -30,7 +30,7 @@ class Finding(Frozen):
 
 
 def diagnose(facts: Facts) -> tuple[Finding, ...]:
-    """Judge a machine. No secret and no home folder is in what is said."""
+    """Judge a machine; the findings contain no secrets and no home folder."""
     secrets = secrets_in(facts.environ)
     checks = (_versions, _devices, _reports, _caches, _hub, _assets, _surroundings)
     return tuple(
@@ -45,7 +45,7 @@ def diagnose(facts: Facts) -> tuple[Finding, ...]:
 
 
 def exit_code(findings: tuple[Finding, ...]) -> int:
-    """0 if nothing would stop a run, else 69."""
+    """Return 0 if no finding would stop a run, else 69."""
     stopped = any(found.level == "problem" for found in findings)
     return ExitCode.UNAVAILABLE if stopped else ExitCode.SUCCESS
 
@@ -75,13 +75,13 @@ def _devices(facts: Facts) -> Iterator[Finding]:
     if facts.torch.installed and facts.torch.cuda is None and facts.driver is not None:
         yield _warning(
             f"there is an NVIDIA driver {facts.driver}, but {facts.torch}",
-            "Trials on cuda would be unavailable; install a CUDA build of torch (pytorch.org says how).",
+            "Trials on cuda would be unavailable; install a CUDA build of torch (see pytorch.org).",
         )
     if facts.torch.cuda is not None and not facts.gpus:
         yield _warning(
             f"{facts.torch}, but there is no GPU that it can use",
-            "Trials on cuda would be unavailable. With a GPU here: check the driver with nvidia-smi, and "
-            "CUDA_VISIBLE_DEVICES; without one, a CPU build of torch spares 3 GB.",
+            "Trials on cuda would be unavailable. If this machine has a GPU, check the driver with "
+            "nvidia-smi, and CUDA_VISIBLE_DEVICES; if not, a CPU build of torch takes 3 GB less.",
         )
 
 
@@ -101,25 +101,25 @@ def _reports(facts: Facts) -> Iterator[Finding]:
         )
     if place.locks is False:
         yield _problem(
-            f"the file system of {place.path} keeps no locks, by which one process holds a run",
+            f"the file system of {place.path} does not enforce locks: two processes could write one run",
             "Choose a folder on a local file system: --reports FOLDER",
         )
 
 
 def _caches(facts: Facts) -> Iterator[Finding]:
     for what, place, variable in (
-        ("tokenised data and fetched checkpoints", facts.cache, "HARNESS_CACHE_DIR"),
+        ("tokenized data and fetched checkpoints", facts.cache, "HARNESS_CACHE_DIR"),
         ("the Hub's files", facts.hub_cache, "HF_HOME"),
     ):
         if place.error is not None:
             yield _warning(
                 f"the cache for {what}, {place.path}, cannot be written: {place.error}",
-                f"A temporary folder takes its place, which later runs do not find. Set {variable}.",
+                f"Runs use a temporary folder instead, which later runs do not see. Set {variable}.",
             )
         elif place.free_bytes is not None and place.free_bytes < _CACHE_BYTES:
             yield _warning(
                 f"the cache for {what}: {place.path}{_free(place)}",
-                f"That may be too little for large checkpoints. Free some, or set {variable}.",
+                f"That may be too little for large checkpoints. Free some space, or set {variable}.",
             )
         else:
             yield _ok(f"the cache for {what}: {place.path}{_free(place)}")
@@ -133,7 +133,8 @@ def _hub(facts: Facts) -> Iterator[Finding]:
     else:
         yield _warning(
             f"the Hub at {facts.hub_endpoint}: {facts.hub}",
-            "What is not in its cache is replaced by a labelled stand-in, or with --assets hub unavailable.",
+            "Assets missing from its cache are replaced by labelled stand-ins; with --assets hub they are "
+            "unavailable.",
         )
 
 
@@ -144,7 +145,7 @@ def _assets(facts: Facts) -> Iterator[Finding]:
             "Install harness again.",
         )
     else:
-        yield _ok("the embedded checkpoints and corpus are as they were packed")
+        yield _ok("the embedded checkpoints and corpus have their pinned digests")
     for name, damaged in facts.fetched.items():
         if damaged is None:
             yield _ok(f"the fetched checkpoint {name} has its pinned digests")
@@ -155,7 +156,7 @@ def _assets(facts: Facts) -> Iterator[Finding]:
     if facts.mrpc.startswith("unavailable: "):
         yield _problem(
             f"{MRPC_VARIABLE}: {facts.mrpc.removeprefix('unavailable: ')}",
-            "Let it name a folder with GLUE's or Microsoft's files of MRPC, or unset it.",
+            "Set it to a folder with GLUE's or Microsoft's files of MRPC, or unset it.",
         )
     else:
         yield _ok(f"MRPC: {facts.mrpc}")
@@ -164,18 +165,18 @@ def _assets(facts: Facts) -> Iterator[Finding]:
 def _surroundings(facts: Facts) -> Iterator[Finding]:
     if facts.environ.get("PYTHONDONTWRITEBYTECODE"):
         yield _warning(
-            "PYTHONDONTWRITEBYTECODE is set, so that every start of Python compiles its modules anew",
-            "Unset it: workers do without, but each command starts several times slower.",
+            "PYTHONDONTWRITEBYTECODE is set, so that every start of Python compiles its modules again",
+            "Unset it: workers are not affected, but each command starts several times slower.",
         )
     for name, limit in facts.limits.items():
         yield _warning(
-            f"a limit of {limit:,} {name} is set for this process and all it starts",
-            "Trials that reach it are killed. Raise it with ulimit, or where your jobs are scheduled.",
+            f"a limit of {limit:,} {name} is set for this process and its children",
+            "Trials that reach it are killed. Raise it with ulimit or in your job scheduler.",
         )
     measure = Measure()
     yield _ok(
-        f"a trial may take {measure.start_timeout_seconds:g} s until it first says something and "
-        f"{measure.stall_timeout_seconds:g} s between two signs of life; a suite's measure: changes that"
+        f"a trial may take {measure.start_timeout_seconds:g} s until its first progress message and "
+        f"{measure.stall_timeout_seconds:g} s between two; set other limits in a suite's measure:"
     )
 
 

@@ -1,4 +1,4 @@
-"""What there is to know of a machine before a run: gathered here, judged in `doctor`. Imports no torch."""
+"""Gather the facts of a machine that `doctor` judges. Imports no torch."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from harness.model.environment import Torch
 from harness.model.trial import Task
 
 HUB_SECONDS: Final = 3.0
-# Below Linux's way of saying "without a limit".
+# Linux reports larger numbers for "no limit".
 _UNLIMITED: Final = 2**62
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A folder that a run writes to, or would make: `error` says why it cannot be written, None where it can.
+    """A folder that a run writes to or would create.
 
-    `free_bytes` is the space left there, None where the system does not tell. `locks` says whether its file
-    system keeps a second process out of a locked file, None where that was not tried.
+    `error` is the reason why it cannot be written, None if it can. `free_bytes` is the space left, None if
+    unknown. `locks` is whether its file system enforces file locks between processes, None if not tested.
     """
 
     path: Path
@@ -50,13 +50,13 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything the doctor judges.
+    """The facts that `doctor` judges.
 
-    `gpus` are their names by `cuda:0` and on; `driver` is the NVIDIA driver's version, None without one.
-    `hub` is None where it answered, else why it was not asked or did not. `mrpc` is what became of the
-    folder that HARNESS_MRPC_DIR names, None where it names none. `limits` are the finite resource limits of
-    this process, by name. `damaged` tells which embedded files are not as they were packed, None if all
-    are; `fetched` gives the damage of each fetched checkpoint, None for an intact one.
+    `gpus` maps `cuda:0` and so on to names; `driver` is the NVIDIA driver's version, None without one. `hub`
+    is None if the Hub answered, else why it was not asked or did not answer. `mrpc` describes the folder in
+    HARNESS_MRPC_DIR, None if that is unset. `limits` maps names to the finite resource limits of this
+    process. `damaged` describes embedded files that differ from their pinned digests, None if all agree;
+    `fetched` describes the damage of each fetched checkpoint, None for an intact one.
     """
 
     python: str
@@ -79,7 +79,7 @@ class Facts:
 
 
 def gather(reports: Path, *, offline: bool) -> Facts:
-    """Look at this machine; with `offline` the Hub is not asked. Nothing is left on disk."""
+    """Gather the facts of this machine without leaving files; with `offline` do not ask the Hub."""
     lines, endpoint = own_requirements(), default_hub().endpoint
     return Facts(
         python=platform.python_version(),
@@ -103,7 +103,7 @@ def gather(reports: Path, *, offline: bool) -> Facts:
 
 
 def _mrpc() -> str:
-    """Describe the folder that HARNESS_MRPC_DIR names, or its problems."""
+    """Describe the folder in HARNESS_MRPC_DIR, or its problems."""
     try:
         return plan_data(Task(), "auto")
     except InvalidInputError as error:
@@ -111,14 +111,14 @@ def _mrpc() -> str:
 
 
 def _limits() -> dict[str, int]:
-    """Resource limits that can end a run."""
+    """Return the resource limits that can end a run."""
     kinds = {"CPU seconds": resource.RLIMIT_CPU, "bytes in one file": resource.RLIMIT_FSIZE}
     found = {name: resource.getrlimit(kind)[0] for name, kind in kinds.items()}
     return {name: limit for name, limit in found.items() if 0 <= limit < _UNLIMITED}
 
 
 def look_at(path: Path, *, try_lock: bool = False) -> Place:
-    """Whether a folder can be written to, or made, without making it."""
+    """Test whether a folder can be written or created, without creating it."""
     place = path.absolute()
     try:
         while not os.path.lexists(place) and place != place.parent:
@@ -133,7 +133,7 @@ def look_at(path: Path, *, try_lock: bool = False) -> Place:
 
 
 def _keeps_locks(file: Path) -> bool:
-    """Whether a file locked once cannot be locked again; some network file systems only pretend."""
+    """Return whether a second lock on a file fails; some network file systems ignore locks."""
     try:
         with file.open("rb") as first, file.open("rb") as second:
             fcntl.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -147,27 +147,27 @@ def _keeps_locks(file: Path) -> bool:
 
 
 def ask_hub(endpoint: str, *, seconds: float = HUB_SECONDS) -> str | None:
-    """None where the Hub answers within the time, else why not; it is asked once."""
+    """Return None if the Hub answers one request within the time, else the reason."""
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
         return "not asked: HF_HUB_OFFLINE is set"
     answers: list[str | None] = []
     asking = threading.Thread(target=lambda: answers.append(_answer(endpoint, seconds)), daemon=True)
     asking.start()
-    # Finding the address has no time limit of its own.
+    # Resolving the host name has no timeout.
     asking.join(seconds + 1)
     return answers[0] if answers else f"no answer within {seconds:g} s"
 
 
 def _answer(endpoint: str, seconds: float) -> str | None:
     try:
-        # A password in the address is for whoever downloads; being refused without it is an answer too.
+        # The password in the address is for downloads; a refusal without it also shows that the Hub is up.
         parts = urllib.parse.urlsplit(endpoint)
         address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         question = urllib.request.Request(address, method="HEAD")  # noqa: S310 -- the user's own endpoint
         with urllib.request.urlopen(question, timeout=seconds):  # noqa: S310 -- as above
             return None
     except urllib.error.HTTPError as error:
-        # Whatever it says to this question, it is there; unless it says that it is down.
+        # Any answer shows that the Hub is up, except a server error.
         return f"it answered HTTP {error.code}" if error.code >= 500 else None
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)

@@ -89,8 +89,8 @@ def _version(name: str) -> str | None:
 
 @cache
 def describe_cpu() -> Cpu:
-    """The processor of this machine, from /proc/cpuinfo on Linux and sysctl on macOS."""
-    # Not platform.processor(), which runs `uname` wherever PATH finds one.
+    """Return the processor of this machine, from /proc/cpuinfo on Linux and sysctl on macOS."""
+    # platform.processor() would run the first `uname` in PATH.
     model = platform.machine()
     flags: tuple[str, ...] = ()
     if sys.platform == "darwin":
@@ -114,7 +114,7 @@ def describe_cpu() -> Cpu:
 
 
 def physical_cores() -> int:
-    """Physical cores this process may use; hyper-threads and cores outside its affinity do not count."""
+    """Return how many physical cores this process may use, without hyper-threads, within its CPU affinity."""
     usable = _usable_cores()
     return min(psutil.cpu_count(logical=False) or usable, usable)
 
@@ -124,9 +124,9 @@ def _usable_cores() -> int:
 
 
 def installed_torch() -> Torch:
-    """Whether torch is installed and for which CUDA version it was built, read without importing it.
+    """Return whether torch is installed and the CUDA version it was built for, without importing it.
 
-    A folder that an uninstallation left behind does not count.
+    A folder left behind by an uninstallation does not count.
     """
     spec = importlib.util.find_spec("torch")
     try:
@@ -141,7 +141,7 @@ def installed_torch() -> Torch:
 
 @cache
 def available_devices() -> tuple[str, ...]:
-    """The devices torch can use here, best first, ending with `cpu`; found without importing torch."""
+    """Return the devices that torch can use, best first, ending with `cpu`, without importing torch."""
     if gpus := describe_gpus():
         return (*gpus, "cpu")
     if sys.platform == "darwin" and platform.machine() == "arm64":
@@ -151,7 +151,7 @@ def available_devices() -> tuple[str, ...]:
 
 @cache
 def describe_gpus() -> dict[str, Device]:
-    """The CUDA devices that torch can use here, by the name a suite gives them: `cuda:0` and on."""
+    """Return the CUDA devices that torch can use, by their names in a suite: `cuda:0`, `cuda:1`, ..."""
     if installed_torch().cuda is None:
         return {}
     driver = nvidia_driver()
@@ -162,7 +162,7 @@ def describe_gpus() -> dict[str, Device]:
 
 
 def nvidia_driver(module: Path = _NVIDIA_MODULE) -> str | None:
-    """The version of the NVIDIA driver that the Linux kernel has loaded; None without one."""
+    """Return the version of the NVIDIA driver that the Linux kernel has loaded, or None."""
     try:
         found = re.search(r"Kernel Module.*?\s(\d+(?:\.\d+)+)", module.read_text(errors="replace"))
     except OSError:
@@ -171,8 +171,8 @@ def nvidia_driver(module: Path = _NVIDIA_MODULE) -> str | None:
 
 
 def _cuda_device_names() -> list[str]:
-    """Visible NVIDIA devices by the driver itself, which obeys CUDA_VISIBLE_DEVICES."""
-    # In a process of its own: a driver that was touched cannot be used after a fork. It needs ctypes alone.
+    """Ask the driver for the NVIDIA devices that CUDA_VISIBLE_DEVICES allows."""
+    # In a separate process that needs only ctypes: an initialized driver cannot be used after a fork.
     return (_output(sys.executable, "-I", "-c", _NAME_CUDA_DEVICES) or "").splitlines()
 
 
@@ -189,9 +189,9 @@ def oom_kills(
     own_cgroup: Path = Path("/proc/self/cgroup"),
     cgroups: Path = Path("/sys/fs/cgroup"),
 ) -> int:
-    """How many processes the kernel has killed for memory, on this machine and in this control group.
+    """Return how many processes the kernel has killed for memory, on this machine and in this control group.
 
-    Only its growth means something. 0 where the system counts none (macOS).
+    Only differences between two calls are meaningful. Return 0 on systems without such a counter (macOS).
     """
     return sum(_counters(vmstat, own_cgroup, cgroups))
 
@@ -222,5 +222,5 @@ def _lines(path: Path) -> list[str]:
 
 
 def nearly_all_memory(used_bytes: int) -> bool:
-    """Whether a process of that size had taken nine tenths of the machine's memory or more."""
+    """Return whether a process of that size used at least 90 % of the machine's memory."""
     return used_bytes >= 0.9 * psutil.virtual_memory().total

@@ -1,7 +1,7 @@
-"""The commit of a folder's repository and whether its files differ, without running the repository's code.
+"""Read the commit of a folder's repository and whether its files differ, without running code from it.
 
-A repository's own configuration can name programs: a file monitor, hooks, content filters, a transport for
-objects that are missing. All of them are turned off. The configurations of the system and the user count.
+A repository's configuration can name programs: a file monitor, hooks, content filters, a transport for
+missing objects. All of them are turned off. The configurations of the system and the user are respected.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LIST_FILTERS: Final = (
     *("config", "--null", "--show-scope", "--name-only", "--includes"),
     *("--get-regexp", r"^filter\..*\.(clean|smudge|process|required)$"),
 )
-# The other variables of git name another repository, or programs.
+# Git's other variables name another repository, or programs.
 _KEPT: Final = (
     "GIT_CEILING_DIRECTORIES",
     "GIT_CONFIG_COUNT",
@@ -33,14 +33,14 @@ _KEPT: Final = (
 _SETTINGS: Final = (
     "core.fsmonitor=false",
     f"core.hooksPath={os.devnull}",
-    # A folder that is itself laid out as a repository is data, not a repository.
+    # Treat a folder with the layout of a bare repository as data.
     "safe.bareRepository=explicit",
 )
 _STATUS: Final = ("status", "--porcelain", "--untracked-files=no", "--ignore-submodules=dirty")
 
 
 def describe_git(folder: Path) -> Git | None:
-    """Return the commit of `folder`, or None outside a repository, or without git.
+    """Return the commit of `folder`, or None outside a repository or without git.
 
     A repository whose state cannot be determined counts as dirty.
     """
@@ -62,7 +62,7 @@ def _environment(environ: Mapping[str, str]) -> dict[str, str]:
         for name, value in child_environment(environ).items()
         if not name.startswith("GIT_") or name.startswith(_KEPT)
     }
-    # No protocol at all: an object that is missing would be fetched by a program that the repository names.
+    # Allow no protocol: git would fetch a missing object with a program that the repository names.
     return kept | {
         "GIT_ALLOW_PROTOCOL": "none",
         "GIT_NO_LAZY_FETCH": "1",
@@ -73,9 +73,9 @@ def _environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _without_filters(command: tuple[str, ...], environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment in which each content filter that the repository itself configures is empty.
+    """Return an environment that disables each content filter in the repository's configuration.
 
-    A file that only such a filter makes equal to its commit then counts as changed.
+    A file that equals its commit only after such a filter then counts as changed.
     """
     listed = _output(command, *_LIST_FILTERS, environ=environ, strip=False)
     fields = (listed or b"").split(b"\0")

@@ -1,4 +1,4 @@
-"""Keep secrets and home folders out of everything that is written: reasons, tracebacks, logs."""
+"""Redact secrets and home folders from all output: reasons, tracebacks, logs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 REDACTED: Final = "[redacted]"
-# Shorter values ("1", "true", "none") would blot out ordinary words and protect nothing.
+# Redacting shorter values ("1", "true", "none") would remove ordinary words and protect nothing.
 SHORTEST_SECRET: Final = 6
 
 _SECRET_NAME: Final = re.compile(
@@ -22,7 +22,7 @@ _NOT_SECRET: Final = frozenset({"TOKENIZERS_PARALLELISM", "SSH_AUTH_SOCK"})
 _URL_PASSWORD: Final = re.compile(
     r"(?P<before>\b[a-z][a-z0-9+.-]*://)(?P<secret>[^\s/@'\"]+)@", re.IGNORECASE
 )
-# Published formats of tokens: Hugging Face, GitHub, GitLab, OpenAI-like, AWS, Slack, Google, PyPI, JWT.
+# Published token formats: Hugging Face, GitHub, GitLab, OpenAI-like, AWS, Slack, Google, PyPI, JWT.
 _TOKENS: Final = re.compile(
     r"\b(?:hf_[A-Za-z0-9]{16,}|gh[opsur]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}"
     r"|sk-[\w-]{16,}|A[KS]IA[A-Z0-9]{16}|xox[abeprs]-[\w-]{10,}|AIza[\w-]{30,}|pypi-[\w-]{16,}"
@@ -40,12 +40,12 @@ _PEM: Final = re.compile(
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether an environment variable of this name is likely to hold a secret."""
+    """Return whether the name suggests an environment variable with a secret."""
     return name.upper() not in _NOT_SECRET and _SECRET_NAME.search(name) is not None
 
 
 def secrets_in(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """The secret values among environment variables, longest first, in every spelling they may take."""
+    """Return the secret values of environment variables in every spelling, longest first."""
     found: set[str] = set()
     for name, value in environ.items():
         if is_secret_name(name):
@@ -64,12 +64,12 @@ def _spellings(value: str) -> set[str]:
 
 
 def redact(text: str, secrets: Sequence[str] = (), *, home: str | None = None) -> str:
-    """The text without secrets and without the home folder.
+    """Return the text without secrets and without the home folder.
 
     Args:
-        text: what is about to be written.
-        secrets: values to take out wherever they stand, longest first, as `secrets_in` gives them.
-        home: a folder written as `~`; None takes that of the current user.
+        text: the text to redact.
+        secrets: values to replace, longest first, as `secrets_in` returns them.
+        home: the folder to replace by `~`; None for the current user's home folder.
     """
     for secret in secrets:
         if secret in text:
@@ -82,7 +82,7 @@ def redact(text: str, secrets: Sequence[str] = (), *, home: str | None = None) -
 
 
 def holds_secret(text: str, secrets: Sequence[str] = ()) -> bool:
-    """Whether the text holds one of the values, a token of a published format, or a password in a URL."""
+    """Return whether the text contains one of the values, a token in a known format, or a URL's password."""
     return (
         any(secret in text for secret in secrets)
         or _TOKENS.search(text) is not None
@@ -92,7 +92,7 @@ def holds_secret(text: str, secrets: Sequence[str] = ()) -> bool:
 
 
 def home_folder() -> str:
-    """The current user's home folder, or nothing where it is unknown or the root folder."""
+    """Return the current user's home folder, or an empty text if it is unknown or the root folder."""
     try:
         home = str(Path.home())
     except RuntimeError:
@@ -102,7 +102,7 @@ def home_folder() -> str:
 
 def _hide_assigned(found: re.Match[str]) -> str:
     secret = found["secret"]
-    # A tokenizer's special tokens are said often and hide nothing.
+    # A tokenizer's special tokens occur often and are not secret.
     harmless = secret.startswith(REDACTED) or _SPECIAL_TOKEN.match(found["before"]) is not None
     return found[0] if harmless else found["before"] + REDACTED
 

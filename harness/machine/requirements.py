@@ -1,4 +1,4 @@
-"""Check that the packages of an extra are installed in fitting versions, before a process is started for it.
+"""Check that the packages of an extra are installed in accepted versions, before a process needs them.
 
 The requirements are those of harness' own metadata, so that they are written down once. The command that
 installs what is missing depends on where harness was installed from: installers record a checkout, an archive
@@ -29,7 +29,7 @@ _NEEDED_BY: Final = {"train": "training", "ray": "a Ray cluster"}
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A required package: `needs` as a requirement line, `found` its version here, None if it is missing."""
+    """A required package: its requirement line `needs`, and its installed version `found` (None: missing)."""
 
     name: str
     needs: str
@@ -45,15 +45,15 @@ def require_extra(
     requirements: Iterable[str] | None = None,
     installed: Callable[[str], str | None] | None = None,
 ) -> None:
-    """Make sure that every package of an extra is installed in a version that harness accepts.
+    """Check that every package of an extra is installed in an accepted version.
 
     Args:
-        extra: its name.
-        requirements: requirement lines; None takes those of the installed `harness`.
-        installed: the version of a package, or None where it is missing.
+        extra: the name of the extra.
+        requirements: requirement lines; None for those of the installed `harness`.
+        installed: returns the version of a package, or None if it is missing.
 
     Raises:
-        UnavailableError: naming each package that is missing or does not fit, and how to install them.
+        UnavailableError: packages are missing or too old or new; the hint has the command that installs them.
     """
     lines = own_requirements() if requirements is None else requirements
     wrong = [package for package in required(lines, extra, installed) if not package.satisfied]
@@ -64,14 +64,14 @@ def require_extra(
 
 
 def install_hint(extra: str | None, wrong: Iterable[Package]) -> str:
-    """How to install these packages from where harness itself was installed."""
+    """Return the hint to install these packages from the source of the installed harness."""
     return f"Install it: {install_command(extra, [package.needs for package in wrong], own_origin())}"
 
 
 def required(
     lines: Iterable[str], extra: str | None, installed: Callable[[str], str | None] | None = None
 ) -> tuple[Package, ...]:
-    """The packages that requirement lines ask for in an extra; those of harness itself for None.
+    """Return the packages that requirement lines list for an extra, or for harness without extras if None.
 
     Lines whose markers exclude this Python or system are left out.
     """
@@ -81,7 +81,7 @@ def required(
 
 
 def own_requirements() -> list[str]:
-    """The requirement lines of the installed `harness`; none where it runs without being installed."""
+    """Return the requirement lines of the installed `harness`; none if it is not installed."""
     try:
         return importlib.metadata.requires("harness") or []
     except importlib.metadata.PackageNotFoundError:
@@ -89,7 +89,7 @@ def own_requirements() -> list[str]:
 
 
 def installed_version(name: str) -> str | None:
-    """The version of an installed package, or None where it is missing."""
+    """Return the version of an installed package, or None if it is missing."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
@@ -97,9 +97,9 @@ def installed_version(name: str) -> str | None:
 
 
 def satisfies(found: str, specifier: SpecifierSet) -> bool:
-    """Whether an installed version fits.
+    """Return whether an installed version satisfies a specifier.
 
-    A pre-release or local version fits where its release does: 2.13.0+cpu and 5.3.0rc1 like 2.13.0 and 5.3.0.
+    Pre-releases and local versions count as their release: 5.3.0rc1 as 5.3.0, 2.13.0+cpu as 2.13.0.
     """
     try:
         version = Version(found)
@@ -130,11 +130,11 @@ def _package(requirement: Requirement, found: str | None) -> Package:
 
 
 def install_command(extra: str | None, needs: Sequence[str], origin: Mapping[str, Any] | None) -> str:
-    """A shell command that installs what is missing into the environment of this interpreter.
+    """Return a shell command that installs an extra into the environment of this interpreter.
 
     Args:
-        extra: the extra that is needed, None for harness itself.
-        needs: the requirements that are not met, for an `origin` that does not tell where harness came from.
+        extra: the required extra, None for harness without extras.
+        needs: the unmet requirements, named in the command if `origin` does not identify harness' source.
         origin: the content of `direct_url.json`, None without one.
     """
     pip = f"{shlex.quote(sys.executable)} -m pip install"
@@ -150,7 +150,7 @@ def install_command(extra: str | None, needs: Sequence[str], origin: Mapping[str
 
 
 def own_origin() -> Mapping[str, Any] | None:
-    """The `direct_url.json` of the installed harness; without one, the checkout that this code lies in."""
+    """Return the `direct_url.json` of the installed harness, or else one for the checkout of this file."""
     try:
         text = importlib.metadata.distribution("harness").read_text("direct_url.json")
     except importlib.metadata.PackageNotFoundError:
@@ -177,7 +177,7 @@ def _local(url: str) -> Path | None:
 
 
 def _pinned(url: str, origin: Mapping[str, Any]) -> str:
-    """The address as a requirement names it: a repository with its kind and commit."""
+    """Return the address in the form of a requirement: a repository has its kind and commit."""
     repository = origin.get("vcs_info")
     if repository is not None:
         url = f"{repository['vcs']}+{url}@{repository['commit_id']}"

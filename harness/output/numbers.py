@@ -1,4 +1,4 @@
-"""Numbers as people read them: with their unit, and with no more digits than they deserve."""
+"""Format numbers for tables and texts: with a unit and three significant digits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ _THOUSANDS: Final = ("", "k", "M", "G", "T")
 
 
 def percent(share: float | None, spread: float | None = None) -> str:
-    """A share of one in percent: `85.8 ±0.6 %`."""
+    """Return a share of one in percent, with its spread if given.
+
+    >>> percent(0.8578), percent(0.8578, 0.006)
+    ('85.8 %', '85.8 ±0.6 %')
+    """
     if share is None:
         return NOTHING
     around = "" if spread is None else f" ±{100 * spread:.1f}"
@@ -20,12 +24,20 @@ def percent(share: float | None, spread: float | None = None) -> str:
 
 
 def points(difference: float) -> str:
-    """A difference of two shares, in percentage points: `+0.4 points`."""
+    """Return a difference of two shares in percentage points.
+
+    >>> points(0.004)
+    '+0.4 points'
+    """
     return f"{100 * difference:+.1f} points"
 
 
 def significant(value: float, digits: int = 3) -> str:
-    """Three significant digits without an exponent: `0.0123`, `8.14`, `412`."""
+    """Return a number with significant digits and without an exponent.
+
+    >>> significant(0.012345), significant(8.1415), significant(9.996), significant(12345.6)
+    ('0.0123', '8.14', '10.0', '12300')
+    """
     if value == 0:
         return "0"
     decimals = digits - 1 - math.floor(math.log10(abs(value)))
@@ -35,7 +47,11 @@ def significant(value: float, digits: int = 3) -> str:
 
 
 def rate(value: float | None, unit: str = "") -> str:
-    """A rate: `12.3k tokens/s`; above a thousand with k, M, G, T."""
+    """Return a rate; above a thousand with the prefix k, M, G or T.
+
+    >>> rate(12345.6, "tokens/s"), rate(999.9)
+    ('12.3k tokens/s', '1.00k')
+    """
     if value is None:
         return NOTHING
     power = 0
@@ -46,7 +62,11 @@ def rate(value: float | None, unit: str = "") -> str:
 
 
 def size(count: float | None) -> str:
-    """Bytes in binary units: `1.2 GiB`."""
+    """Return a number of bytes in binary units.
+
+    >>> size(512), size(1.2 * 2**30)
+    ('512 B', '1.2 GiB')
+    """
     if count is None:
         return NOTHING
     power = 0
@@ -57,7 +77,11 @@ def size(count: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """A time: `12.3 ms`, `4.2 s`, `48 s`, `3 min 05 s`, `2 h 07 min`."""
+    """Return a duration in the largest unit that fits.
+
+    >>> [duration(seconds) for seconds in (0.0123, 4.2, 48, 185, 7620)]
+    ['12.3 ms', '4.2 s', '48 s', '3 min 05 s', '2 h 07 min']
+    """
     if seconds is None:
         return NOTHING
     if seconds < 0.9995:

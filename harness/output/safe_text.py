@@ -28,8 +28,15 @@ _RUNNER_COMMAND: Final = re.compile(
 def safe_text(text: str, limit: int | None = None) -> str:
     r"""One line of text with every control, bidirectional, zero-width and surrogate character spelt out.
 
-    An escape becomes `\x1b`, a right-to-left override `\u202e`, a new line `\n`. Of what is longer than
-    `limit` characters the rest is left out, and the text says how much.
+    An escape becomes `\x1b`, a right-to-left override `\u202e`, a new line `\n`. Text beyond `limit`
+    characters is replaced by the number of characters left out.
+
+    >>> print(safe_text("\x1b[31mred\n"))
+    \x1b[31mred\n
+    >>> print(safe_text("::error::not a command"))
+    \x3a:error::not a command
+    >>> safe_text("a long reason", limit=6)
+    'a long… (7 more characters)'
     """
     if limit is not None and len(text) > limit:
         return f"{safe_text(text[:limit])}… ({len(text) - limit:,} more characters)"
@@ -43,7 +50,11 @@ def safe_text(text: str, limit: int | None = None) -> str:
 
 
 def safe_lines(text: str) -> list[str]:
-    """The lines of a log, each safe; tabs become spaces, and a carriage return ends a line too."""
+    r"""Split a log into safe lines; expand tabs, and end a line at a carriage return too.
+
+    >>> safe_lines("50 %\r100 %\nloss\t0.5\n")
+    ['50 %', '100 %', 'loss    0.5']
+    """
     return [safe_text(line.expandtabs(4)) for line in re.split("\r\n|\n|\r", text.strip("\r\n"))]
 
 

@@ -1,1 +1,1 @@
-"""From a YAML file to the list of trials it asks for; nothing but the file is touched while it is read."""
+"""Read a suite's YAML file and expand it to trials, without access to network, devices or environment."""

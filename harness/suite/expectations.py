@@ -1,4 +1,4 @@
-"""What a JSON Schema wants of a value, in words, and what would mend a value that is something else."""
+"""Describe in words the values that a JSON Schema accepts, and the fix for a value that it rejects."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Schema = dict[str, Any]
 
 
 def below(schema: Schema, path: Loc) -> Schema:
-    """The schema of what stands at `path`, or an empty one."""
+    """Return the schema of the value at `path`, or an empty one."""
     here = _resolved(schema, schema)
     for part in path:
         inner = here.get("items") if isinstance(part, int) else here.get("properties", {}).get(part)
@@ -37,7 +37,7 @@ def _alternatives(wanted: Schema, schema: Schema) -> Iterator[Schema]:
 
 
 def expectations(wanted: Schema, schema: Schema) -> Iterator[str]:
-    """What may stand there, in words, one for each alternative."""
+    """Yield a description of each alternative that the schema accepts."""
     for part in _alternatives(wanted, schema):
         match part:
             case {"enum": list(names)}:
@@ -70,7 +70,7 @@ def _number(kind: str, part: Schema) -> str:
 
 
 def remedy(found: Node, wanted: Schema, schema: Schema) -> str:
-    """What would mend it, where that can be told from the value."""
+    """Return advice on how to correct the value, or an empty text if none can be derived from it."""
     if not isinstance(found, Scalar):
         return ""
     parts = list(_alternatives(wanted, schema))

@@ -1,4 +1,4 @@
-"""Gates from a command line or a file: `eval_f1>=0.86`, or a YAML list as in a suite, errors with lines."""
+"""Parse gates of the command line, such as `eval_f1>=0.86`, and YAML files with a list of gates."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class _GateFile(Frozen):
 
 
 def parse_gate(text: str) -> Gate:
-    """The gate written as `METRIC>=NUMBER`, `METRIC<=NUMBER`, `METRIC drop<=NUMBER` or `... drop<=NUMBER%`.
+    """Parse a gate: `METRIC>=NUMBER`, `METRIC<=NUMBER`, `METRIC drop<=NUMBER` or `METRIC drop<=NUMBER%`.
 
     Raises:
-        InvalidInputError: It is none of these, or the metric or the limit cannot be.
+        InvalidInputError: another form, an unknown metric or an invalid limit.
     """
     found = _GATE.fullmatch(text.strip())
     if found is None:
@@ -48,7 +48,7 @@ def parse_gate(text: str) -> Gate:
         raise _wrong(text, f"there is no metric {quoted(metric)}{did_you_mean(metric, list(METRICS))}")
     number = _LIMIT.fullmatch(found["limit"])
     if number is None:
-        raise _wrong(text, f"{quoted(found['limit'])} is no number")
+        raise _wrong(text, f"{quoted(found['limit'])} is not a number")
     if number["percent"] and key != "max_drop":
         raise _wrong(text, "a percentage is of the baseline and belongs to a drop; 86 % is written 0.86")
     limit = found["limit"].removeprefix("+") if number["percent"] else float(found["limit"])
@@ -60,10 +60,10 @@ def parse_gate(text: str) -> Gate:
 
 
 def read_gates(path: Path) -> tuple[Gate, ...]:
-    """The gates of a YAML file: a list as under a suite's `gates:`, or a mapping that holds nothing else.
+    """Read the gates of a YAML file: a list as in a suite's `gates:`, or a mapping with only that key.
 
     Raises:
-        InvalidInputError: with one line for each thing that is wrong, as `file:line:column: what`.
+        InvalidInputError: one line for each problem, as `file:line:column: problem`.
     """
     name = shown(path)
     problems: list[Problem] = []
@@ -95,7 +95,7 @@ _FILE_EXAMPLE: Final = "A file of gates is a list: [{metric: eval_f1, min: 0.86}
 
 def _key(text: str, *, drop: bool, relation: str) -> str:
     if relation not in (">=", "<="):
-        raise _wrong(text, f"{relation} is no relation of a gate; use >= or <=")
+        raise _wrong(text, f"{relation} is not a relation of a gate; use >= or <=")
     if drop and relation != "<=":
         raise _wrong(text, "a gate bounds a drop from above: drop<=")
     return "max_drop" if drop else "min" if relation == ">=" else "max"

@@ -1,4 +1,4 @@
-"""From a suite to its trials: the product of the axes, less `exclude`, plus `include`."""
+"""Expand a suite to trials: the product of the axes, without `exclude`, plus `include`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from harness.words import quoted
 
 MOST_TRIALS: Final = 100_000
 
-# From the outermost to the innermost: what is compared most often runs closest together.
+# From the outermost to the innermost loop: variants that are compared most often run closest together.
 ORDER: Final = ("seed", *(axis for axis in AXES if axis != "seed"))
 
 Condition = dict[str, Hashable]
@@ -27,7 +27,7 @@ Condition = dict[str, Hashable]
 
 
 def count_trials(suite: Suite, devices: int) -> int:
-    """How many trials the matrix and `include` give on so many devices, before `exclude` and unexpanded."""
+    """Return the number of trials before `exclude` on so many devices, without expanding the matrix."""
     counts = {axis: _count(axis, values, devices) for axis, values in suite.matrix.items()}
     added = (
         math.prod(count for axis, count in counts.items() if axis not in entry)
@@ -42,24 +42,24 @@ def _count(axis: str, values: Sequence[object], devices: int) -> int:
 
 
 def too_many(count: int, most: int) -> str:
-    """The sentence for a plan beyond its limit, with how to raise it."""
+    """Return the message for a plan that exceeds its limit, with the way to raise it."""
     how = f"; max_trials raises the limit, up to {MOST_TRIALS:,}" if most < MOST_TRIALS else ""
     return f"{count:,} trials > max {most:,} (counted before exclude){how}"
 
 
 def expand(suite: Suite, devices: Sequence[str]) -> tuple[Trial, ...]:
-    """The trials of a suite on a machine, seeds outermost, the variants of every second seed in reverse.
+    """Return the trials of a suite on a machine: seeds outermost, every second seed in reverse order.
 
-    A machine that slows down or speeds up during a run is then noise: over two seeds every variant has the
-    same mean position in the queue of its device. With one order it would be bias for the last variants.
+    The reversal turns a drift of the machine's speed into noise: over two seeds every variant has the same
+    mean position in the queue of its device. In a constant order the drift would bias the last variants.
 
     Args:
-        suite: What was asked for.
-        devices: The devices that are there, best first: `auto` is the first and `all` each of them. A device
-            that was asked for by name and is not there stays as it was written.
+        suite: The suite to expand.
+        devices: The available devices, best first: `auto` is the first and `all` each of them. An unavailable
+            device that the suite names is kept.
 
     Raises:
-        InvalidInputError: too many trials, the same one twice, none left, or one that cannot be.
+        InvalidInputError: too many trials, duplicates, an impossible combination, or no trial at all.
     """
     count = count_trials(suite, len(devices))
     if count > suite.max_trials:
@@ -84,9 +84,9 @@ def expand(suite: Suite, devices: Sequence[str]) -> tuple[Trial, ...]:
 
 
 def _conditions(suite: Suite, devices: Sequence[str]) -> Iterator[Condition]:
-    """The matrix without what is excluded, then what is included, which nothing excludes."""
+    """Yield the matrix without excluded conditions, then the included ones, which `exclude` ignores."""
     axes: dict[str, tuple[Hashable, ...]] = {axis: (value,) for axis, value in _defaults(suite).items()}
-    # Tokenising happens on the CPU, whatever else is here.
+    # Tokenizing runs on the CPU on every machine.
     axes["device"] = ("cpu",) if "tokenization" in suite.matrix else tuple(devices[:1])
     axes |= {axis: _canonical(suite, axis, values, devices) for axis, values in suite.matrix.items()}
     if missing := [axis for axis in REQUIRED if axis not in axes]:
@@ -106,7 +106,7 @@ def _conditions(suite: Suite, devices: Sequence[str]) -> Iterator[Condition]:
 
 
 def _defaults(suite: Suite) -> Condition:
-    """The value of every axis that some entry of the suite uses and the matrix need not hold."""
+    """Return the default of every axis that some entry of the suite uses and the matrix may omit."""
     used = {axis for entry in (suite.matrix, *suite.include, *suite.exclude) for axis in entry}
     defaults: Condition = {"seed": 0}
     for axis, known in AXES.items():
@@ -120,7 +120,7 @@ def _defaults(suite: Suite) -> Condition:
 def _canonical(
     suite: Suite, axis: str, values: Sequence[object], devices: Sequence[str]
 ) -> tuple[Hashable, ...]:
-    """The values of an axis in the form that is compared, `auto` and `all` replaced by devices."""
+    """Return the canonical values of an axis, with `auto` and `all` replaced by devices."""
     if axis not in AXES:
         raise InvalidInputError(
             f"suite {suite.name}: unknown axis {quoted(axis)}", hint=f"Axes: {', '.join(AXES)}"

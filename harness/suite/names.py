@@ -1,4 +1,4 @@
-"""The keys a suite may hold, and what people who come from elsewhere call them."""
+"""The keys of a suite, and their names in other tools."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _ELSEWHERE: Final[dict[str, tuple[str, ...]]] = {
 
 @cache
 def known_paths() -> tuple[str, ...]:
-    """Every path that an override may name, `train.learning_rate` for instance."""
+    """Return every path that an override may set, such as `train.learning_rate`."""
     sections: dict[str, Iterable[str]] = {
         "task": Task.model_fields,
         "train": Train.model_fields,
@@ -66,7 +66,7 @@ def known_paths() -> tuple[str, ...]:
 
 
 def suggestion(key: str, here: Sequence[str]) -> str:
-    """` (did you mean X?)` for a key that is none of those known here, or the list of them."""
+    """Return ` (did you mean X?)` for an unknown key, or the list of the known keys."""
     elsewhere = (path for path in known_paths() if _means(key, path.partition(".")[2]))
     found = _same(key, here) or nearest(key, here) or next(elsewhere, None)
     if found is not None:
@@ -75,7 +75,7 @@ def suggestion(key: str, here: Sequence[str]) -> str:
 
 
 def nearest_path(path: str) -> str:
-    """` (did you mean X?)` for the path of an override, or the list of what there is at that place."""
+    """Return ` (did you mean X?)` for the path of an override, or the list of the keys at that level."""
     section, _, leaf = path.partition(".")
     inside = [known.partition(".")[2] for known in known_paths() if known.startswith(f"{section}.")]
     if inside and leaf:
@@ -89,7 +89,7 @@ def nearest_path(path: str) -> str:
 
 
 def _same(key: str, names: Sequence[str]) -> str | None:
-    """The name that says the same as the key, or whose last part does."""
+    """Return the name that is a synonym of the key, or whose last part is one."""
     found = [name for name in names if _means(key, name)]
     return found[0] if found else next((name for name in names if _means(key, name.rpartition(".")[2])), None)
 

@@ -1,4 +1,4 @@
-"""The tree of a suite file: scalars, lists and mappings, each with its place."""
+"""Nodes of a YAML tree: scalars, lists and mappings, each with its position in the file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.words import quoted
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """One value. `quoted` tells `"5"` from `5`; a broken one has been complained about already."""
+    """One value. `quoted` distinguishes `"5"` from `5`; a broken value has been reported already."""
 
     place: Place
     value: ScalarValue
@@ -34,7 +34,7 @@ class Sequence:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One key of a mapping, with the key's place, and its value."""
+    """One key of a mapping, its position, and its value."""
 
     place: Place
     node: Node
@@ -42,7 +42,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """A mapping with text keys, each of them once."""
+    """A mapping with unique text keys."""
 
     place: Place
     entries: dict[str, Entry]
@@ -54,7 +54,7 @@ Node = Scalar | Sequence | Mapping
 
 
 def plain(node: Node) -> Any:
-    """The node as text, numbers, tuples and dictionaries, as pydantic's strict mode wants them."""
+    """Convert a node to text, numbers, tuples and dictionaries for pydantic's strict mode."""
     match node:
         case Scalar():
             return None if node.value is BROKEN else node.value
@@ -65,7 +65,7 @@ def plain(node: Node) -> Any:
 
 
 def described(node: Node) -> str:
-    """What a node is, for `found ...` in a message."""
+    """Describe a node, to follow `found` in a message."""
     match node:
         case Sequence():
             return "a list"

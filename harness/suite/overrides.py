@@ -1,4 +1,4 @@
-"""`-o key=value`: one place of a suite written anew, through the same parser as the file."""
+"""Apply overrides, `-o key=value`, to a suite's tree, with the parser that reads the file."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from harness.suite.text import decode
 from harness.suite.tree import parse
 from harness.words import quoted
 
-# The short forms of a task, and what each stands for.
+# The short forms of a task, and their mappings.
 TASKS: Final[dict[str, dict[str, str]]] = {"glue/mrpc": {"dataset": "nyu-mll/glue", "config": "mrpc"}}
 
 
 def override(root: Mapping, overrides: Iterable[str], problems: list[Problem]) -> Mapping:
-    """The tree with every override in its place; one that cannot be applied goes to `problems`."""
+    """Return the tree with every override applied; add those that cannot be applied to `problems`."""
     seen: set[str] = set()
     for text in overrides:
         place = Place(f"-o {text}" if text.isprintable() and len(text) <= 200 else f"-o {quoted(text, 200)}")
@@ -46,7 +46,7 @@ def _parsed(value: str, place: Place, problems: list[Problem]) -> Node:
 
 
 def _set(root: Mapping, path: str, node: Node, problems: list[Problem]) -> Mapping:
-    # An axis may hold a dot of its own (train.learning_rate), so that a path has two parts at most.
+    # An axis may contain a dot (matrix.train.learning_rate), so split a path only once.
     section, dot, key = path.partition(".")
     if not dot:
         return _with(root, section, node)
@@ -67,7 +67,7 @@ def _with(mapping: Mapping, key: str, node: Node) -> Mapping:
 
 
 def task_in_full(short: Scalar) -> Mapping:
-    """The mapping that a task's short form stands for."""
+    """Return the mapping that a task's short form abbreviates."""
     full = TASKS[str(short.value)]
     return Mapping(
         short.place, {key: Entry(short.place, Scalar(short.place, value)) for key, value in full.items()}

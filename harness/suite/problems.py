@@ -1,4 +1,4 @@
-"""What is wrong with a suite and where: places, near misses, and one error that names them all."""
+"""Problems of a suite with their positions, and the error that lists them all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_SHOWN: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where something was written: a file's line and column, both from 1, or an override, which has none."""
+    """A position in a file, with line and column from 1, or an override, which has neither."""
 
     source: str
     line: int = 0
@@ -25,7 +25,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that cannot be accepted: its place and a sentence."""
+    """A sentence about something invalid, and its position."""
 
     place: Place
     what: str
@@ -35,7 +35,7 @@ class Problem:
 
 
 class UnreadableError(Exception):
-    """The text ends here for a reader: nothing after this problem can be understood."""
+    """A problem after which the rest of the text cannot be parsed."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(str(problem))
@@ -43,7 +43,7 @@ class UnreadableError(Exception):
 
 
 def invalid(problems: Iterable[Problem]) -> InvalidInputError:
-    """One error with a line for each problem, in the order of the file, overrides last."""
+    """Return an error with a line for each problem, in the order of the file, overrides last."""
     lines = list(dict.fromkeys(map(str, sorted(problems, key=_position))))
     shown = lines[:MAX_SHOWN]
     if len(lines) > MAX_SHOWN:

@@ -1,6 +1,6 @@
-"""From a suite file to a Suite, or to one error that names everything wrong with it, each with its place.
+"""Read a suite file to a `Suite`, or raise one error that lists all problems with their positions.
 
-Nothing but the file is touched: no network, device, environment variable or other file.
+Reading accesses no network, device, environment variable or other file.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def read_suite(path: Path, overrides: Sequence[str] = ()) -> Suite:
         overrides: `key=value` texts, `train.learning_rate=3e-5` for instance, applied in order.
 
     Raises:
-        InvalidInputError: with one line for each thing that is wrong, as `file:line:column: what`.
+        InvalidInputError: one line for each problem, as `file:line:column: problem`.
     """
     return parse_suite(read_bytes(path), shown(path), overrides)
 
@@ -52,7 +52,7 @@ def load_suite(path: Path | str, overrides: Sequence[str] = ()) -> Suite:
 
 
 def parse_suite(text: bytes | str, name: str, overrides: Sequence[str] = ()) -> Suite:
-    """Like `read_suite`, for a text that is at hand; `name` stands for the file in messages."""
+    """Parse the text of a suite like `read_suite`; messages use `name` as the file's name."""
     problems: list[Problem] = []
     try:
         root = parse(decode(text, name), name, problems)
@@ -76,7 +76,7 @@ def _validated(root: Mapping, problems: list[Problem], *, axes_overridden: bool)
     root = _task_in_full(root, found)
     selection = read_selection(root, found)
     found += tokenizing_problems(root)
-    # The selection has been judged, value by value: what is wrong there need not be said again.
+    # The selection was checked value by value: do not report its problems again.
     values = _values(root)
     if found:
         values |= {key: empty for key, empty in EMPTY_SELECTION.items() if key in values}
@@ -87,7 +87,7 @@ def _validated(root: Mapping, problems: list[Problem], *, axes_overridden: bool)
         found += problems_of(error, root, _schema(), "the suite")
     if not found and suite is not None and selection is not None:
         found += _plan_problems(suite, selection, axes_overridden=axes_overridden)
-    # What could not even be read has been complained about; that it does not validate is no news.
+    # Values that could not be parsed were reported already.
     problems.extend(problem for problem in found if problem.place not in complained)
     return suite
 
@@ -101,7 +101,7 @@ def _values(root: Mapping) -> dict[str, Any]:
     values: dict[str, Any] = plain(root)
     task = values.get("task")
     if isinstance(task, dict) and task.get("dataset", Task().dataset) != Task().dataset:
-        # The default configuration is MRPC's; another data set has none unless it says so.
+        # The default configuration is MRPC's; other data sets have none by default.
         values["task"] = {"config": None, **task}
     return values
 
@@ -126,7 +126,7 @@ def _plan_problems(suite: Suite, selection: Selection, *, axes_overridden: bool)
         known = AXES[axis].default
         return canonical(axis, known[0]) if known else getattr(suite.train, axis.removeprefix("train."))
 
-    # A rule of the file may be left without effect by an override of what it was written for.
+    # An override of an axis may legitimately leave the file's include and exclude without effect.
     found = [] if axes_overridden else without_effect(selection, default)
     if (count := count_trials(suite, 1)) > suite.max_trials:
         found.append(Problem(selection.place, too_many(count, suite.max_trials)))

@@ -1,4 +1,4 @@
-"""What one YAML scalar means: the core schema of YAML 1.2, with the traps of older versions closed."""
+"""Resolve YAML scalars by the core schema of YAML 1.2, without the surprises of older versions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MAX_DIGITS: Final = 100
 
 
 class _Broken(Enum):
-    """The value of a scalar that could not be understood and has been complained about."""
+    """The value of an invalid scalar that has been reported already."""
 
     BROKEN = "broken"
 
@@ -31,12 +31,12 @@ _INTEGER: Final = re.compile(r"[-+]?[0-9]+")
 _LEADING_ZERO: Final = re.compile(r"[-+]?0[0-9]+")
 _FLOAT: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _OTHER_BASE: Final = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
-# A NUL ends a path early for the system, and a lone surrogate cannot be written to any file.
+# A NUL truncates a path in system calls, and a lone surrogate cannot be written to a file.
 _UNWRITABLE: Final = re.compile("[\0\ud800-\udfff]")
 
 
 def resolve(text: str, *, in_quotes: bool) -> tuple[ScalarValue, str | None]:
-    """The scalar's value, and a complaint if it has none; `in_quotes` makes anything text."""
+    """Return the scalar's value, and a message if it is invalid; with `in_quotes` it is always text."""
     if len(text) > MAX_SCALAR_LENGTH:
         return BROKEN, f"a value of {len(text):,} characters, the limit is {MAX_SCALAR_LENGTH:,}"
     if found := _UNWRITABLE.search(text):

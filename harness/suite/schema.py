@@ -1,4 +1,4 @@
-"""The JSON Schema of a suite file, for editors: what the YAML may say, short forms included."""
+"""The JSON Schema of a suite file, including short forms, for completion and checks in editors."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Schema = dict[str, Any]
 
 
 def suite_schema() -> Schema:
-    """The schema (JSON Schema 2020-12) of what a suite file may hold.
+    """Return the JSON Schema (2020-12) of a suite file.
 
-    It says a little less than the reader checks: not that a metric has a direction, for instance.
+    The reader checks a little more than the schema, for example that a metric has a direction.
     """
     own = Suite.model_json_schema()["properties"]
     definitions: Schema = models_json_schema(

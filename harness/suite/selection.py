@@ -1,4 +1,4 @@
-"""The matrix, `include` and `exclude` of a suite as they stand in the file: is each value one of its axis?"""
+"""Read the matrix, `include` and `exclude` of a suite, and check each value against its axis."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Chosen = dict[str, Hashable]
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which trials a suite asks for, in canonical form; each entry with its place."""
+    """The trials that a suite selects, in canonical form; each entry has its position."""
 
     place: Place
     axes: Axes
@@ -34,7 +34,7 @@ class Selection:
 
 
 def read_selection(root: Mapping, problems: list[Problem]) -> Selection | None:
-    """What the suite's matrix, include and exclude say; None without a matrix."""
+    """Read the suite's matrix, include and exclude; return None without a matrix."""
     nodes = {key: root.entries[key].node for key in EMPTY_SELECTION if key in root.entries}
     include, exclude = (_entries(key, nodes.get(key), problems) for key in ("include", "exclude"))
     if "matrix" not in nodes:
@@ -81,7 +81,7 @@ def _values(axis: str, node: Node, problems: list[Problem]) -> tuple[Hashable, .
 
 
 def _value(axis: str, node: Node, problems: list[Problem]) -> Hashable | None:
-    """The canonical value, or None after a complaint."""
+    """Return the canonical value, or None after adding a problem."""
     mapping = mapping_type(axis)
     written = plain(node)
     try:
@@ -91,9 +91,7 @@ def _value(axis: str, node: Node, problems: list[Problem]) -> Hashable | None:
         schema = (as_mapping or short_type(axis)).json_schema()
         found = problems_of(error, node, schema, axis)
     if as_mapping is None and mapping is not None:
-        found = [
-            Problem(problem.place, f"{problem.what} (a mapping may stand there too)") for problem in found
-        ]
+        found = [Problem(problem.place, f"{problem.what} (a mapping is possible too)") for problem in found]
     problems.extend(found)
     return None
 
@@ -134,11 +132,11 @@ def _entry(key: str, node: Mapping, problems: list[Problem]) -> Chosen | None:
 
 
 def without_effect(selection: Selection, default: Callable[[str], Hashable]) -> list[Problem]:
-    """Entries that change nothing, whatever machine the suite runs on.
+    """Return a problem for each entry that has no effect on any machine.
 
     Args:
-        selection: What the suite asks for.
-        default: The canonical value that an axis has when the matrix leaves it out.
+        selection: The trials that the suite selects.
+        default: Returns the canonical value of an axis that the matrix omits.
     """
 
     def values(axis: str) -> tuple[Hashable, ...]:
@@ -157,10 +155,12 @@ def without_effect(selection: Selection, default: Callable[[str], Hashable]) -> 
     for place, included in selection.include:
         known = all(value in values(axis) for axis, value in included.items())
         if known and not any(_overlap(included, excluded) for _, excluded in selection.exclude):
-            found.append(Problem(place, "this include adds nothing: the matrix holds these trials already"))
+            found.append(
+                Problem(place, "this include adds nothing: the matrix already contains these trials")
+            )
     return found
 
 
 def _overlap(included: Chosen, excluded: Chosen) -> bool:
-    """Whether some trial may be both: then the include may bring back what was excluded."""
+    """Return whether some trial may match both: then the include may restore an excluded trial."""
     return all(included[axis] == value for axis, value in excluded.items() if axis in included)

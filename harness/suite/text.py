@@ -1,4 +1,4 @@
-"""The bytes of a suite file as text: a regular file of bounded size, in UTF-8."""
+"""Read a suite file as text: a regular file of bounded size, in UTF-8."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from harness.words import nearest, quoted
 MAX_BYTES: Final = 1_000_000
 MAX_LINE_LENGTH: Final = 20_000
 
-# YAML 1.2, production 1 (c-printable), turned round.
+# The complement of YAML 1.2, production 1 (c-printable).
 _UNPRINTABLE: Final = re.compile(
     "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufeff\uff00-\ufffd\U00010000-\U0010ffff]|\ufeff"
 )
 
 
 def read_bytes(path: Path) -> bytes:
-    """The content of a suite file, at most one byte beyond the limit.
+    """Return the content of a suite file, at most one byte beyond the limit.
 
     Raises:
-        InvalidInputError: it is missing, no regular file, or cannot be read.
+        InvalidInputError: the file is missing, not a regular file, or cannot be read.
     """
     try:
         if path.is_dir():
@@ -44,7 +44,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def shown(path: Path) -> str:
-    """The path as written, quoted and escaped where it holds what a terminal might obey."""
+    """Return the path as written; quote and escape it if it contains control characters."""
     return str(path) if str(path).isprintable() else quoted(str(path), 200)
 
 
@@ -65,10 +65,10 @@ def _suites_in(folder: Path) -> list[Path]:
 
 
 def decode(content: bytes | str, source: str) -> str:
-    """Text with line feeds alone; a byte order mark is dropped.
+    """Decode a suite's content, normalize line ends to line feeds and remove a byte order mark.
 
     Raises:
-        UnreadableError: too large, not UTF-8, a control character, or a line without end.
+        UnreadableError: too large, not UTF-8, a control character, or a line beyond the limit.
     """
     encoded = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
     if len(encoded) > MAX_BYTES:

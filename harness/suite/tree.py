@@ -1,8 +1,8 @@
-"""YAML text as a tree in which every node knows its place; within limits, and with no surprise in a scalar.
+"""Parse YAML to a tree of nodes with positions, within limits of depth, aliases and size.
 
-The tree is built from ruamel.yaml's events, so that depth, aliases and size are counted while the text is
-read, before anything is expanded. Scalars follow the core schema of YAML 1.2 and nothing else: no dates,
-no sexagesimal or octal numbers, no `yes` and `no`, and no tags.
+The tree is built from ruamel.yaml's events, so that the limits apply while the text is read, before aliases
+are expanded. Scalars follow only the core schema of YAML 1.2: no dates, no sexagesimal or octal numbers, no
+`yes` and `no`, and no tags.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ MAX_ALIASES: Final = 100
 
 
 def parse(text: str, source: str, problems: list[Problem], *, one_line: bool = False) -> Node | None:
-    """The tree of a text, or None for an empty one; what can be read past is added to `problems`.
+    """Return the tree of a text, or None for an empty one; add recoverable problems to `problems`.
 
     Args:
         text: YAML, already decoded.
-        source: What to call it in messages.
-        problems: Receives duplicate keys, tags and the like, after which reading goes on.
-        one_line: Leave lines and columns out, as for an override.
+        source: Its name in messages.
+        problems: Receives duplicate keys, tags and other problems after which parsing continues.
+        one_line: Omit lines and columns, as for an override.
 
     Raises:
         UnreadableError: broken syntax, a second document, or a limit.
@@ -51,7 +51,7 @@ def parse(text: str, source: str, problems: list[Problem], *, one_line: bool = F
 
 @dataclass
 class _Tree:
-    """Builds one tree; `nodes` and `aliases` count towards the limits, `anchors` holds finished nodes."""
+    """Builder of one tree; `nodes` and `aliases` count towards the limits, `anchors` maps names to nodes."""
 
     text: str
     source: str
@@ -76,7 +76,7 @@ class _Tree:
         return None if isinstance(root, Scalar) and root.value is None and not root.quoted else root
 
     def _events(self) -> Iterator[Event]:
-        """The parser's events, with whatever it raises turned into a sentence with a place."""
+        """Yield the parser's events; convert its errors to problems with a position."""
         try:
             for event in YAML(typ="safe", pure=True).parse(self.text):
                 self.last = self._place(event.start_mark)
@@ -85,7 +85,7 @@ class _Tree:
             mark = error.problem_mark or error.context_mark
             raise self._unreadable(mark, self._syntax(error, mark)) from None
         except (YAMLError, ValueError, OverflowError, LookupError, AssertionError, AttributeError, TypeError):
-            # ruamel.yaml lets some bare errors out of its scanner, for escapes beyond Unicode for instance.
+            # ruamel.yaml's scanner raises some bare errors, for example for escapes beyond Unicode.
             place = self.last or Place(self.source)
             raise UnreadableError(Problem(place, "not YAML from here on")) from None
 
@@ -109,7 +109,7 @@ class _Tree:
         if event.anchor is not None:
             self.anchors[event.anchor] = None
         if event.ctag is not None:
-            self._refuse(place, f"the tag {quoted(str(event.ctag))}; tags have no place in a suite")
+            self._refuse(place, f"the tag {quoted(str(event.ctag))}; a suite cannot contain tags")
         node: Node
         if isinstance(event, ScalarEvent):
             node = self._scalar(event, place)
@@ -146,7 +146,7 @@ class _Tree:
                     self._refuse(key_place, f"a key is text, found {described(key)}")
             elif key.value in entries:
                 line = entries[key.value].place.line
-                before = f"it is in line {line} already" if line else "each key goes once"
+                before = f"it is in line {line} already" if line else "each key is allowed once"
                 self._refuse(key_place, f"the key {quoted(key.value)} again; {before}")
             else:
                 entries[key.value] = Entry(key_place, value)
@@ -185,5 +185,5 @@ class _Tree:
 
 
 def _extent(children: list[Node]) -> tuple[int, int]:
-    """Size and height of a node with these children."""
+    """Return the size and height of a node with these children."""
     return 1 + sum(child.size for child in children), 1 + max((child.height for child in children), default=0)

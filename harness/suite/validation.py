@@ -1,4 +1,4 @@
-"""What pydantic has against a value, said in sentences with the place of each in the file."""
+"""Convert pydantic's validation errors to sentences with positions in the file."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from harness.words import quoted
 
 
 def problems_of(error: ValidationError, node: Node, schema: Schema, label: str) -> list[Problem]:
-    """Each complaint once, at its place below `node`.
+    """Return each validation error once, at its position below `node`.
 
     Args:
-        error: Of validating what `node` holds.
-        node: Where the value was written.
-        schema: The JSON Schema of what was expected there.
-        label: What to call the value itself where a complaint is about the whole of it.
+        error: The error from validating the value of `node`.
+        node: The invalid node.
+        schema: The JSON Schema of the expected value.
+        label: The name of the value in messages about all of it.
     """
     seen: dict[tuple[Place, str], Problem] = {}
     for details in error.errors(include_url=False):
@@ -51,7 +51,7 @@ def _problem(details: ErrorDetails, node: Node, schema: Schema, label: str) -> P
 
 
 def _walk(node: Node, loc: Loc) -> tuple[Loc, Node, Place | None]:
-    """As far along `loc` as the file goes: that part of it, the node there, and the place of its key."""
+    """Follow `loc` as far as nodes exist; return that part, its last node, and the position of its key."""
     path: list[int | str] = []
     key_place = None
     for part in loc:

@@ -102,7 +102,7 @@ def test_a_family_without_a_stand_in_gets_none(name: str, mode: AssetsMode) -> N
 
 
 def test_hub_mode_refuses_what_is_embedded() -> None:
-    with pytest.raises(UnavailableError, match="takes nothing embedded"):
+    with pytest.raises(UnavailableError, match="accepts nothing embedded"):
         find("embedded/bert-uncased", "hub")
     assert find("embedded/bert-uncased").stand_in is False
 
@@ -146,7 +146,7 @@ def test_a_checkpoint_that_needs_code_of_its_own_is_refused(hub_cache: Path, fil
     remote = json.dumps({"auto_map": {"AutoModel": "modeling.Custom"}}).encode()
     planted = b"raise SystemExit('ran')"
     cache_repo(hub_cache, "models--a--b", {**CHECKPOINT, file: remote, "modeling.py": planted})
-    with pytest.raises(UnavailableError, match="code of its own"):
+    with pytest.raises(UnavailableError, match="custom code"):
         find("a/b")
     assert peek_checkpoint("roberta-base", None, "auto") == "download from the Hub"
 
@@ -204,7 +204,7 @@ def test_a_malformed_index_makes_its_checkpoint_unavailable(tmp_path: Path, weig
     files = {name: content for name, content in CHECKPOINT.items() if name != "model.safetensors"}
     index = json.dumps({"weight_map": weight_map}).encode()
     folder = write(tmp_path / "sharded", files | {"model.safetensors.index.json": index})
-    with pytest.raises(UnavailableError, match=r"index\.json: its weight_map does not map"):
+    with pytest.raises(UnavailableError, match=r"index\.json: weight_map does not map"):
         find(str(folder))
 
 
@@ -288,7 +288,7 @@ def test_what_can_be_no_name_is_refused_and_becomes_no_path(name: str) -> None:
 
 def test_a_revision_cannot_leave_the_cache(hub_cache: Path) -> None:
     cache_repo(hub_cache, "models--a--b", CHECKPOINT)
-    with pytest.raises(InvalidInputError, match="no revision"):
+    with pytest.raises(InvalidInputError, match="is not a revision of"):
         find("a/b", revision="../../../etc/passwd")
 
 

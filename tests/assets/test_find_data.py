@@ -79,7 +79,7 @@ def test_only_mrpc_has_a_stand_in() -> None:
 def test_the_embedded_corpus_can_be_named_but_not_in_hub_mode() -> None:
     for task in (Task(dataset="embedded/pairs", config=None), Task(dataset="embedded", config="pairs")):
         assert find(task).synthetic
-        with pytest.raises(UnavailableError, match="nothing embedded"):
+        with pytest.raises(UnavailableError, match="accepts no embedded corpus"):
             find(task, "hub")
 
 
@@ -114,13 +114,13 @@ def test_a_folder_that_was_named_and_is_wrong_is_never_replaced(
     with pytest.raises(UnavailableError, match=r"task\.data_dir does not exist"):
         find(Task(data_dir=str(tmp_path / "nowhere")))
     monkeypatch.setenv("HARNESS_MRPC_DIR", str(folder_of(tmp_path / "odd", "notes.txt")))
-    with pytest.raises(UnavailableError, match=r"no layout known here; found notes\.txt") as error:
+    with pytest.raises(UnavailableError, match=r"no known layout; found notes\.txt") as error:
         find()
     assert "train.tsv" in (error.value.hint or "")
 
 
 def test_half_of_a_layout_of_mrpc_is_not_read_as_other_files(tmp_path: Path) -> None:
-    with pytest.raises(UnavailableError, match=r"no layout known here; found train\.tsv"):
+    with pytest.raises(UnavailableError, match=r"no known layout; found train\.tsv"):
         find(Task(data_dir=str(folder_of(tmp_path / "half", "train.tsv"))))
 
 
@@ -131,9 +131,7 @@ def test_a_file_in_place_of_a_folder_is_named_as_one(tmp_path: Path) -> None:
 
 
 def test_the_home_of_an_unknown_user_is_named() -> None:
-    with pytest.raises(
-        InvalidInputError, match=r"task\.data_dir: no home folder is known for ~no-such-user/x"
-    ):
+    with pytest.raises(InvalidInputError, match=r"task\.data_dir: the home folder of ~no-such-user/x"):
         find(Task(data_dir="~no-such-user/x"))
 
 

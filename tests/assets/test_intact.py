@@ -42,7 +42,7 @@ def test_of_many_damaged_files_the_first_are_named(folder: Path) -> None:
         (folder / name).touch()
     found = embedded_damage(folder=folder)
     assert found is not None
-    assert found.count("is not one of its files") == 3
+    assert found.count("is an unexpected file") == 3
     assert found.endswith("; and 2 more")
 
 
@@ -55,7 +55,7 @@ def test_a_file_that_is_not_listed_is_damage(folder: Path, extra: str) -> None:
         (folder / "inside" / extra).symlink_to(folder)
     else:
         (folder / "inside" / extra).write_text("{}")
-    assert embedded_damage(folder=folder) == f"inside/{extra} is not one of its files: remove it"
+    assert embedded_damage(folder=folder) == f"inside/{extra} is an unexpected file: remove it"
 
 
 def test_writing_the_sums_twice_gives_the_same(folder: Path) -> None:

@@ -36,7 +36,11 @@ def harness(*line: str, cwd: Path, packed: Path, **changes: str) -> tuple[int, s
 
 DAMAGES = [
     ("bert-uncased/vocab.txt", "embedded/bert-uncased", "vocab.txt has SHA-256 "),
-    ("bert-uncased/adapter_config.json", "embedded/bert-uncased", "adapter_config.json is not one of its"),
+    (
+        "bert-uncased/adapter_config.json",
+        "embedded/bert-uncased",
+        "adapter_config.json is an unexpected file",
+    ),
     ("pairs/validation.parquet", "embedded/pairs", "validation.parquet has SHA-256 "),
 ]
 

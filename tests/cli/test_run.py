@@ -176,7 +176,7 @@ def test_what_is_not_here_is_a_row_and_the_others_run(tmp_path: Path) -> None:
         ({"pytorch_model.bin": ""}, "no safetensors; found pytorch_model.bin"),
         (
             {"model.safetensors": "", "config.json": '{"auto_map": {"AutoModel": "own.Own"}}'},
-            "never run here",
+            "names custom code",
         ),
     ],
     ids=["pickled weights", "code of its own"],

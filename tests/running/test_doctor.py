@@ -71,7 +71,7 @@ PROBLEMS: list[tuple[dict[str, Any], str]] = [
         "/ro, which cannot be written: Read-only file",
     ),
     ({"reports": Place(Path("/full"), None, 1_000_000, True)}, "0.0 GB free, less than a run needs"),
-    ({"reports": Place(Path("/nfs"), None, PLENTY, False)}, "file system of /nfs keeps no locks"),
+    ({"reports": Place(Path("/nfs"), None, PLENTY, False)}, "file system of /nfs does not enforce locks"),
     ({"damaged": "bert-cased/vocab.txt is missing"}, "are damaged: bert-cased/vocab.txt is missing"),
     (
         {"fetched": {"minilm": "the copy in /cache/minilm is damaged: vocab.txt is missing"}},

@@ -69,7 +69,7 @@ def test_the_value_may_hold_an_equals_sign() -> None:
         ("train.learning_rate=fast", "found the text 'fast'"),
         ("train={lr: 1}", "unknown key 'lr' (did you mean learning_rate?)"),
         ("name=010", "the number 010 has a leading zero"),
-        ("train={max_steps: 1, max_steps: 2}", "the key 'max_steps' again; each key goes once"),
+        ("train={max_steps: 1, max_steps: 2}", "the key 'max_steps' again; each key is allowed once"),
         ("measure.foo=1", "(one of: measure.warmup_steps, measure.threads, "),
         ("train.optim=!x y", "the tag"),
     ],

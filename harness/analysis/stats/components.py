@@ -67,7 +67,11 @@ class Components:
         return sum(part.variance for part in self.added)
 
     def half_width(self, alpha: float) -> float:
-        """Half the width of the two-sided confidence interval at `1 - alpha`."""
+        """Return half the width of the two-sided confidence interval at `1 - alpha`.
+
+        >>> round(Components(Part(variance=0.0001, freedom=4)).half_width(0.05), 4)
+        0.0278
+        """
         return float(self._half_widths(np.asarray(self.between.variance), alpha))
 
     def p_value(self, distance: float) -> float:

@@ -95,6 +95,10 @@ def between_run_band(states: Sequence[Sequence[float]]) -> float | None:
 
     Raises:
         ValueError: A state is empty, or a value is not above zero.
+
+    >>> between_run_band([[100.0, 101.0]])
+    >>> round(between_run_band([[100.0, 101.0], [104.0, 103.0], [99.0, 100.0]]), 3)
+    0.137
     """
     known = run_variance(states)
     if known is None:

@@ -68,6 +68,10 @@ def compare_trials(
         band: the relative noise of single runs on this machine: 95 % of the ratios of two equal runs are at
             most `1 + band`. An effect counts only beyond the noise of as many trials as are compared.
         separate: given where the two sides are separate runs.
+
+    >>> effect = compare_trials([1.00, 1.02, 0.98], [0.80, 0.81, 0.79], paired=True)
+    >>> effect.value, effect.p < 0.05
+    (0.8, True)
     """
     before, after = np.asarray(baseline, dtype=np.float64), np.asarray(candidate, dtype=np.float64)
     if min(before.min(), after.min()) <= 0:

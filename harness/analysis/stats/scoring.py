@@ -90,14 +90,23 @@ SCORINGS: Final[dict[str, Scoring]] = {
 
 
 def scores(metric: str, labels: Numbers, columns: Numbers) -> Floats:
-    """The score of every column: labels (N,), columns (P, N), scores (P,)."""
+    """Return the score of every column: labels (N,), columns (P, N), scores (P,).
+
+    >>> labels, predicted = np.array([1, 1, 0, 1]), np.array([[1, 0, 0, 1], [1, 1, 1, 1]])
+    >>> scores("eval_f1", labels, predicted).round(3).tolist()
+    [0.8, 0.857]
+    """
     scoring = SCORINGS[metric]
     sums = scoring.features(labels, columns).sum(axis=2, dtype=np.float64)
     return scoring.combine(sums[:, :, None], labels.size)[:, 0]
 
 
 def cross_entropies(labels: Numbers, logits: Floats) -> Floats:
-    """The loss of each example in nats: labels (N,), logits (N, C), losses (N,)."""
+    """Return the loss of each example in nats: labels (N,), logits (N, C), losses (N,).
+
+    >>> cross_entropies(np.array([1]), np.array([[0.0, 0.0]])).round(4).tolist()
+    [0.6931]
+    """
     highest = logits.max(axis=1, keepdims=True)
     with np.errstate(over="ignore"):
         lowered = logits - highest
