@@ -23,7 +23,7 @@ LONGEST_NOTE: Final = 1_000
 _NARROWEST_NAME: Final = 16
 _NARROWEST_TEXT: Final = 12
 _GAP: Final = 2
-# Colour repeats what a word already tells.
+# Colour repeats a word of the cell and adds nothing to it.
 _STYLES: Final[dict[Tone, str]] = {"": "", "good": "green", "bad": "red"}
 
 
