@@ -9,8 +9,7 @@ from harness.model.results import Report, TrialResult
 from harness.model.suite import Suite
 from harness.model.trial import Trial
 from harness.output.builders.report import report_document
-from harness.output.formats.html import to_html
-from harness.output.formats.markdown import to_markdown
+from harness.output.formats.registry import render
 from harness.running import ab
 from harness.running import run as execution
 from harness.running.ab import Side
@@ -137,4 +136,4 @@ def run_along(
 
 def _render(report: Report) -> tuple[str, str | None]:
     document = report_document(report)
-    return to_markdown(document), to_html(document)
+    return render(document, "markdown"), render(document, "html")

@@ -115,7 +115,7 @@ def command(
     except HarnessError as error:
         write_failure(error, "check", "check", target)
         raise
-    write(gates_document(found), target)
     if on_unsure == "more" and found.seeds_wanted is not None:
         click.echo(f"add seeds: {found.seeds_wanted} a side decide the gates that are unsure", err=True)
+    write(gates_document(found), target)
     return found.exit_code

@@ -116,7 +116,7 @@ class Benchmark:
     """One variant as a benchmark.
 
     `timed` is the metric of `seconds`, one number a round; `measures` has mean, smallest and largest value by
-    metric. `marks` end the name, so that a stand-in has a line of its own in a tracker.
+    metric. `marks` end the name, so that a tracker draws a stand-in as a separate line.
     """
 
     name: str

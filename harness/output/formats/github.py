@@ -36,7 +36,7 @@ def to_annotations(document: Document) -> str:
 
 
 def step_summary(markdown: str) -> str:
-    """The Markdown, cut at a line inside the limit, with a sentence that says so."""
+    """Return the Markdown, cut at a line inside the limit, with a note about the cut."""
     data = markdown.encode("utf-8", "backslashreplace")
     if len(data) <= LARGEST_SUMMARY:
         return data.decode("utf-8")

@@ -23,13 +23,18 @@ LONGEST_NOTE: Final = 1_000
 _NARROWEST_NAME: Final = 16
 _NARROWEST_TEXT: Final = 12
 _GAP: Final = 2
-# Colour repeats what a word already tells.
+# Colour repeats a word of the cell and adds nothing to it.
 _STYLES: Final[dict[Tone, str]] = {"": "", "good": "green", "bad": "red"}
 
 
 def to_table(document: Document, width: int = OFF_TERMINAL_WIDTH) -> str:
-    """The document as plain text, for a file or a pipe; `width` is in columns."""
-    return plain(drawn(document), width)
+    """The document as text without colour, for a file or a pipe; `width` is in columns."""
+    console = Console(
+        file=io.StringIO(), width=width, color_system=None, markup=False, highlight=False, emoji=False
+    )
+    with console.capture() as capture:
+        console.print(drawn(document))
+    return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
 
 
 def drawn(document: Document) -> RenderableType:
@@ -42,16 +47,6 @@ def drawn(document: Document) -> RenderableType:
         if not table.detail:
             parts += [Text(), _Fitted(table)]
     return Group(*parts)
-
-
-def plain(drawn: RenderableType, width: int = OFF_TERMINAL_WIDTH) -> str:
-    """What rich draws, as text without colour and without spaces at the ends of lines."""
-    console = Console(
-        file=io.StringIO(), width=width, color_system=None, markup=False, highlight=False, emoji=False
-    )
-    with console.capture() as capture:
-        console.print(drawn)
-    return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
 
 
 def make_console(stream: TextIO) -> Console:
