@@ -9,22 +9,20 @@ from typing import Any, get_args
 
 import click
 
-from harness.analysis.naming import only_tokenise, short_names
+from harness.analysis.naming import axes as axes_as_text
+from harness.analysis.naming import only_tokenise, short_names, varying_axes
 from harness.assets.resolve import peek_checkpoint
 from harness.cli.messages import print_error
 from harness.data.checking import plan_data
 from harness.errors import HarnessError
 from harness.machine.facts import available_devices, installed_torch
 from harness.model.assets import AssetsMode
+from harness.model.axis import axes_of, text, used_axes
 from harness.model.suite import Suite
-from harness.model.trial import Train, Trial
+from harness.model.trial import Trial
 from harness.output.safe_text import safe_text
 from harness.suite.matrix import expand
 from harness.suite.reading import read_suite
-
-ALWAYS_SHOWN = ("checkpoint", "padding", "device", "precision", "seed")
-SHOWN_OF_TOKENIZING = ("checkpoint", "tokenization", "tokenizer", "seed")
-SHOWN_IF_SEVERAL = ("revision", "engine", "attention", "token_type_ids", "last_layer", "cuda_graphs")
 
 
 @click.command
@@ -113,7 +111,7 @@ def _lines(plan: dict[str, Any]) -> list[str]:
     return [
         f"{plan['suite']}: {count} of {safe_text(plan['task'])}",
         "",
-        *_aligned(_table(trials)),
+        *_aligned(trial_table(trials)),
         "",
         "uses",
         *(f"  {line}" for line in _aligned(used)),
@@ -122,23 +120,18 @@ def _lines(plan: dict[str, Any]) -> list[str]:
     ]
 
 
-def _table(trials: Sequence[Trial]) -> list[list[str]]:
-    several = [name for name in SHOWN_IF_SEVERAL if len({getattr(trial, name) for trial in trials}) > 1]
-    varied = [key for key in Train.model_fields if len({getattr(trial.train, key) for trial in trials}) > 1]
-    always = SHOWN_OF_TOKENIZING if only_tokenise(trials) else ALWAYS_SHOWN
-    columns = [*always, *several]
-    rows = [["id", *columns, *varied]]
+def trial_table(trials: Sequence[Trial]) -> list[list[str]]:
+    """Return the rows of the table of trials: the columns that every plan has, then the axes that vary."""
+    axes = used_axes(axes_of(type(trials[0])), tokenizing=only_tokenise(trials))
+    values = [{**axes_as_text(trial), "seed": text(trial.seed)} for trial in trials]
+    always = [name for name, axis in axes.items() if axis.shown == "column"]
+    columns = [*always, *(name for name in varying_axes(values) if name not in always)]
     names = short_names(trial.checkpoint for trial in trials)
-    for trial in trials:
-        named = {"checkpoint": names[trial.checkpoint]}
-        values = [named.get(name, getattr(trial, name)) for name in columns]
-        values += [getattr(trial.train, key) for key in varied]
-        rows.append([trial.id, *(safe_text(_as_in_yaml(value)) for value in values)])
+    rows = [["id", *(name.rpartition(".")[2] for name in columns)]]
+    for trial, each in zip(trials, values, strict=True):
+        shown = {**each, "checkpoint": names[trial.checkpoint]}
+        rows.append([trial.id, *(safe_text(shown[name]) for name in columns)])
     return rows
-
-
-def _as_in_yaml(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _called(name: str, revision: str | None) -> str:

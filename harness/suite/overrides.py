@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
+from harness.model.trial import Trial
 from harness.suite.names import known_paths, nearest_path
 from harness.suite.nodes import Entry, Mapping, Node, Scalar, described
 from harness.suite.problems import Place, Problem, UnreadableError
@@ -17,17 +18,19 @@ from harness.words import quoted
 TASKS: Final[dict[str, dict[str, str]]] = {"glue/mrpc": {"dataset": "nyu-mll/glue", "config": "mrpc"}}
 
 
-def override(root: Mapping, overrides: Iterable[str], problems: list[Problem]) -> Mapping:
-    """The tree with every override in its place; one that cannot be applied goes to `problems`."""
+def override(
+    root: Mapping, overrides: Iterable[str], problems: list[Problem], trial: type[Trial] = Trial
+) -> Mapping:
+    """Return the tree with every override in its place; one that cannot be applied goes to `problems`."""
     seen: set[str] = set()
     for text in overrides:
         place = Place(f"-o {text}" if text.isprintable() and len(text) <= 200 else f"-o {quoted(text, 200)}")
         path, equals, value = text.partition("=")
         path = path.strip()
         if not equals:
-            problems.append(Problem(place, f"expected key=value{nearest_path(path)}"))
-        elif path not in known_paths():
-            problems.append(Problem(place, f"there is no key {quoted(path)}{nearest_path(path)}"))
+            problems.append(Problem(place, f"expected key=value{nearest_path(path, trial)}"))
+        elif path not in known_paths(trial):
+            problems.append(Problem(place, f"there is no key {quoted(path)}{nearest_path(path, trial)}"))
         elif path in seen:
             problems.append(Problem(place, f"{path} is given twice; give it once"))
         else:
