@@ -261,16 +261,6 @@ def breaks(rule: Needs, value: object, other: object) -> bool:
     return word(value) == rule.value and word(other) not in rule.among
 
 
-def broken_rule(trial: BaseModel) -> Needs | None:
-    """Return the first rule between axes that a trial breaks."""
-    axes = axes_of(type(trial))
-    rules = ((axis, rule) for axis in axes.values() for rule in axis.rules)
-    broken = (
-        rule for axis, rule in rules if breaks(rule, value_of(trial, axis), value_of(trial, axes[rule.axis]))
-    )
-    return next(broken, None)
-
-
 def names_of_values(axis: Axis) -> tuple[str, ...]:
     """Return the values of an axis that has a fixed set of them, as text, or nothing."""
     form = _model(axis).model_fields[axis.short].annotation if axis.short is not None else axis.form

@@ -56,7 +56,7 @@ def test_one_trial_is_run_as_often_as_asked_and_its_bands_are_kept(tmp_path: Pat
 def test_a_suite_that_tokenizes_is_calibrated_by_tokenizing(tmp_path: Path) -> None:
     path = tmp_path / "ways.yaml"
     path.write_text(
-        "name: ways\nmatrix: {checkpoint: [tiny-uncased], tokenization: [{method: map, num_proc: 2}]}\n"
+        "name: ways\nmatrix: {checkpoint: [bert-base-uncased], tokenization: [{method: map, num_proc: 2}]}\n"
     )
     done = calibrate(path, "--repeats", "2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
