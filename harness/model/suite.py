@@ -6,10 +6,10 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, Field, PlainSerializer, ValidationError, field_validator, model_validator
 
-from harness.model.axis import Aka, axes_of, canonical, written
+from harness.model.axis import Aka, canonical, written
 from harness.model.frozen import Frozen
 from harness.model.metrics import METRICS
-from harness.model.trial import Task, Train, Trial
+from harness.model.trial import AXES, Task, Train
 from harness.words import did_you_mean, quoted
 
 # Windows takes these for devices whatever the ending, and a suite's name becomes a folder's.
@@ -141,7 +141,7 @@ class Suite(Frozen):
 
 
 def _canonical(name: str, value: Any) -> Any:
-    axis = axes_of(Trial).get(name)
+    axis = AXES.get(name)
     try:
         return value if axis is None else canonical(axis, value)
     except ValidationError:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field
 
-from harness.model.axis import Aka, Axis, Needs
+from harness.model.axis import Aka, Axis, Needs, axes_of
 from harness.model.frozen import Frozen
 from harness.words import count
 
@@ -446,3 +446,7 @@ class Trial(Frozen):
 def _digest(identity: dict[str, Any]) -> str:
     canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(f"{IDENTITY_VERSION}:{canonical}".encode()).hexdigest()[:16]
+
+
+AXES: Final = axes_of(Trial)
+"""Every axis of a suite by name, in the order of the fields."""
