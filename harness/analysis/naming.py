@@ -1,79 +1,93 @@
-"""Naming variants: a label says only what differs between the variants that stand beside each other."""
+"""Names of variants: a label contains only the values that differ between the variants of one table."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Final
 
+from harness.model.axis import axes_of, text, used_axes, value_of
+from harness.model.axis import label as label_of
 from harness.model.results import TrialResult
-from harness.model.trial import Trial
+from harness.model.trial import Train, Trial
 
-# What these axes hold explains itself; every other value is written as `name=value`.
-_BARE: Final = frozenset(
-    {"checkpoint", "padding", "device", "precision", "engine", "attention", "tokenization", "tokenizer"}
-)
-# Of those axes, values that need the name too.
-_UNCLEAR: Final = frozenset({"auto"})
+# Fields of a task that its name contains, or that do not identify its data.
+_IN_NAME_OF_TASK = frozenset({"dataset", "config", "data_dir"})
 
 
 def axes(trial: Trial) -> dict[str, str]:
-    """Everything that makes a variant, by the names of a suite's matrix, as text and in reading order."""
-    return {
-        "checkpoint": trial.checkpoint,
-        "revision": trial.revision or "default",
-        "task": trial.task.name,
-        **{
-            f"task.{name}": str(value)
-            for name, value in trial.task
-            if name not in {"dataset", "config", "data_dir"}
-        },
-        "padding": str(trial.padding),
-        "device": trial.device,
-        "precision": trial.precision,
-        "engine": trial.engine,
-        "attention": trial.attention,
-        "token_type_ids": trial.token_type_ids,
-        "last_layer": trial.last_layer,
-        "cuda_graphs": str(trial.cuda_graphs).lower(),
-        "tokenization": str(trial.tokenization or "none"),
-        "tokenizer": trial.tokenizer,
-        **{f"train.{name}": _plain(value) for name, value in trial.train},
-    }
+    """Return everything that makes a variant as text, by the names of a suite's matrix, in reading order."""
+    found: dict[str, str] = {}
+    for name in type(trial).model_fields:
+        value = getattr(trial, name)
+        if name == "task":
+            found[name] = trial.task.name
+            found |= {f"task.{key}": str(each) for key, each in trial.task if key not in _IN_NAME_OF_TASK}
+        elif isinstance(value, Train):
+            found |= {f"{name}.{key}": text(each) for key, each in value}
+        elif name == "revision":
+            found[name] = trial.revision or "default"
+        elif name != "seed":
+            found[name] = text(value)
+    return found
+
+
+def describe(trial: Trial, **known: str) -> str:
+    """Return a trial in one line, its settings of training and its seed left out.
+
+    Args:
+        trial: Any trial.
+        known: The text of axes whose value is known better than the trial does: `attention="eager"`.
+    """
+    values = {**axes(trial), **known}
+    values["checkpoint"] = short_names((trial.checkpoint,))[trial.checkpoint]
+    of_trial = [name for name in notable(trial) if "." not in name and name in values]
+    return label(values, of_trial, trial)
+
+
+def notable(trial: Trial) -> list[str]:
+    """Return the axes of a trial whose value is always mentioned, or is not the default."""
+    declared = used_axes(axes_of(type(trial)), tokenizing=trial.tokenization is not None)
+    return [
+        name
+        for name, axis in declared.items()
+        if axis.shown != "varying" or value_of(trial, axis) != axis.default
+    ]
 
 
 def attention_of(result: TrialResult) -> str:
-    """The implementation of attention that ran; the one asked for where none was recorded."""
+    """Return the implementation of attention that ran, or the configured one where none was recorded."""
     recorded = result.checkpoint.attention if result.checkpoint is not None else None
     return recorded or result.trial.attention
 
 
 def only_tokenise(trials: Iterable[Trial]) -> bool:
-    """Whether there are trials, and none of them trains."""
+    """Return whether there are trials and none of them trains."""
     trains = {trial.tokenization is None for trial in trials}
     return trains == {False}
 
 
 def shared_axes(trials: Iterable[Trial]) -> dict[str, str]:
-    """The axes on which all these trials agree, with their value."""
+    """Return the axes on which all trials agree, with their value."""
     variants = shown_axes({trial.variant_id: axes(trial) for trial in trials}.values())
     varying = varying_axes(variants)
     return {name: value for name, value in variants[0].items() if name not in varying} if variants else {}
 
 
 def labels(trials: Iterable[Trial]) -> dict[str, str]:
-    """A label by variant id, in the order met: the axes that vary; checkpoint and padding if none do."""
-    variants: dict[str, Mapping[str, str]] = {}
+    """Return a label by variant id, in the order of trials: the axes that vary, or checkpoint and padding."""
+    variants: dict[str, Trial] = {}
     for trial in trials:
-        if trial.variant_id not in variants:
-            variants[trial.variant_id] = axes(trial)
-    shown = shown_axes(variants.values())
+        variants.setdefault(trial.variant_id, trial)
+    shown = shown_axes(map(axes, variants.values()))
     varying = varying_axes(shown) or ("checkpoint", "padding")
-    return {variant: label(values, varying) for variant, values in zip(variants, shown, strict=True)}
+    return {
+        variant: label(values, varying, trial)
+        for (variant, trial), values in zip(variants.items(), shown, strict=True)
+    }
 
 
 def shown_axes(variants: Iterable[Mapping[str, str]]) -> list[Mapping[str, str]]:
-    """The axes of variants as a table shows them: checkpoints by `short_names`."""
+    """Return the axes of variants as a table shows them: checkpoints by `short_names`."""
     found = list(variants)
     names = short_names(values["checkpoint"] for values in found if "checkpoint" in values)
     return [
@@ -120,19 +134,13 @@ def varying_axes(variants: Iterable[Mapping[str, str]]) -> tuple[str, ...]:
     return tuple(name for name, values in seen.items() if len(values) > 1)
 
 
-def label(values: Mapping[str, str], varying: Iterable[str]) -> str:
-    """Return the values of these axes in one line, with their names where a value alone is unclear.
+def label(values: Mapping[str, str], names: Iterable[str], trial: Trial | None = None) -> str:
+    """Return the values of these axes in one line, with their names where a value does not explain itself.
 
-    >>> label({"padding": "unpadded", "attention": "auto", "train.seed": "1"}, ["padding", "attention"])
-    'unpadded attention=auto'
+    Args:
+        values: The text of each axis.
+        names: The axes to write.
+        trial: A trial whose model declares the axes, where it is not `Trial` itself.
     """
-    return " ".join(
-        values[name]
-        if name in _BARE and values[name] not in _UNCLEAR
-        else f"{name.rpartition('.')[2]}={values[name]}"
-        for name in varying
-    )
-
-
-def _plain(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    declared = axes_of(Trial if trial is None else type(trial))
+    return " ".join(label_of(declared, name, values[name]) for name in names)

@@ -11,6 +11,7 @@ from harness.analysis.stats.machine_states import add_state, run_variance
 from harness.analysis.stats.ratios import RunVariance
 from harness.analysis.summary import quantile
 from harness.errors import InvalidInputError
+from harness.model.axis import axes_of, used_axes, value_of
 from harness.model.calibration import LEAST_REPEATS, MachineState, Noise, values_by_state
 from harness.model.metrics import METRICS
 from harness.model.results import Report, TrialResult
@@ -31,22 +32,13 @@ def band(values: Sequence[float]) -> float:
 
 
 def suite_of(trial: Trial, suite: Suite) -> Suite:
-    """A suite with this one trial, measured as in `suite`, under a name of its own."""
+    """Return the calibration suite: one trial, measured as in `suite`, under another name."""
+    axes = used_axes(axes_of(type(trial)), tokenizing=trial.tokenization is not None)
     return Suite(
         name=f"noise-{suite.name}"[:64],
         task=trial.task,
-        matrix={
-            "checkpoint": ({"name": trial.checkpoint, "revision": trial.revision},),
-            "padding": (trial.padding.model_dump(exclude_none=True),),
-            "device": (trial.device,),
-            "precision": (trial.precision,),
-            "engine": (trial.engine,),
-            "attention": (trial.attention,),
-            "token_type_ids": (trial.token_type_ids,),
-            "last_layer": (trial.last_layer,),
-            "cuda_graphs": (trial.cuda_graphs,),
-            "seed": (trial.seed,),
-        },
+        # The settings of training are the suite's own.
+        matrix={name: (value_of(trial, axis),) for name, axis in axes.items() if "." not in name},
         train=trial.train,
         measure=suite.measure,
     )

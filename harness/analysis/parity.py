@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from harness.model.axis import plain
 from harness.model.results import Parity, Report, TrialResult
-from harness.model.trial import Precision, Train, Trial
+from harness.model.trial import Precision, Trial
 
 ParityVerdict = Literal["exact", "within", "differs", "unproven"]
 
@@ -40,19 +41,10 @@ EXACT: Final = Threshold(logit=5e-6, gradient=1e-5, tensor=1e-3)
 
 
 def function_of(trial: Trial) -> Trial:
-    """The trial without what changes the training but not the function: its seed and most of its settings.
-
-    Batch sizes and accumulation stay: the proof evaluates and trains in the trial's own batches.
-    """
-    batches = {
-        name: getattr(trial.train, name)
-        for name in (
-            "per_device_train_batch_size",
-            "per_device_eval_batch_size",
-            "gradient_accumulation_steps",
-        )
-    }
-    return trial.model_copy(update={"seed": 0, "train": Train(**batches)})
+    """Return the trial with the default on every axis that changes its training, or nothing but its speed."""
+    defaults = plain(type(trial), "training", "nothing")
+    train = trial.train.model_copy(update=defaults.pop("train"))
+    return trial.model_copy(update=defaults | {"train": train})
 
 
 def judge(parity: Parity, precision: Precision) -> ParityVerdict:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, PlainSerializer, ValidationError, field_validator, model_validator
 
+from harness.model.axis import Aka, canonical, written
 from harness.model.frozen import Frozen
 from harness.model.metrics import METRICS
-from harness.model.trial import Task, Train
+from harness.model.trial import AXES, Task, Train
 from harness.words import did_you_mean, quoted
 
 # Windows takes these for devices whatever the ending, and a suite's name becomes a folder's.
@@ -56,7 +57,7 @@ class Measure(Frozen):
 
     warmup_steps: Annotated[int, Field(ge=0, le=1_000_000)] = 10
     threads: Annotated[int, Field(ge=1, le=4_096)] | None = None
-    trial_timeout_seconds: Seconds | None = None
+    trial_timeout_seconds: Annotated[Seconds | None, Aka(("timeout", "trial_timeout"))] = None
     start_timeout_seconds: Seconds = 300.0
     stall_timeout_seconds: Seconds = 900.0
     # Not written where it is the default: plans and reports from before it stay what they were.
@@ -93,8 +94,17 @@ class Gate(Frozen):
         return self
 
 
+Value = Annotated[Any, PlainSerializer(written)]
+Chosen = dict[str, Value]
+"""A canonical value for some axes, by the names of the axes."""
+
+
 class Suite(Frozen):
-    """One suite file, validated. `matrix`, `include` and `exclude` hold values as they were written.
+    """One suite file, validated.
+
+    `matrix`, `include` and `exclude` contain canonical values and are dumped as a suite file writes them. A
+    value that belongs on no axis of this version stays as it is, so that reports of other versions can be
+    read; `expand` refuses it.
 
     `allow_weights` names weights, with `*` as a wildcard, that may be newly initialised in a checkpoint, or
     unused, besides its classification head. `max_trials` is the largest plan that is accepted, counted
@@ -102,14 +112,37 @@ class Suite(Frozen):
     """
 
     name: Name
-    task: Task = Task()
-    matrix: dict[str, tuple[Any, ...]]
-    include: tuple[dict[str, Any], ...] = ()
-    exclude: tuple[dict[str, Any], ...] = ()
-    train: Train = Train()
-    measure: Measure = Measure()
+    task: Annotated[Task, Aka(("data", "dataset", "tasks"))] = Task()
+    matrix: Annotated[
+        dict[str, tuple[Value, ...]],
+        Aka(("axes", "grid", "parameters", "params", "search_space", "sweep")),
+    ]
+    include: tuple[Chosen, ...] = ()
+    exclude: tuple[Chosen, ...] = ()
+    train: Annotated[
+        Train, Aka(("hyperparameters", "trainer", "training", "training_args", "training_arguments"))
+    ] = Train()
+    measure: Annotated[Measure, Aka(("measurement", "timing"))] = Measure()
     # Not written where it is the default: reports from before it stay what they were.
     allow_weights: Annotated[tuple[WeightName, ...], Field(exclude_if=lambda names: not names)] = ()
     reference: dict[MetricName, float] = Field(default_factory=dict)
-    gates: tuple[Gate, ...] = ()
+    gates: Annotated[tuple[Gate, ...], Aka(("checks", "thresholds", "rules"))] = ()
     max_trials: Annotated[int, Field(ge=1, le=100_000)] = 1_000
+
+    @field_validator("matrix")
+    @classmethod
+    def _canonical_axes(cls, matrix: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+        return {axis: tuple(_canonical(axis, value) for value in values) for axis, values in matrix.items()}
+
+    @field_validator("include", "exclude")
+    @classmethod
+    def _canonical_choices(cls, entries: tuple[Chosen, ...]) -> tuple[Chosen, ...]:
+        return tuple({axis: _canonical(axis, value) for axis, value in entry.items()} for entry in entries)
+
+
+def _canonical(name: str, value: Any) -> Any:
+    axis = AXES.get(name)
+    try:
+        return value if axis is None else canonical(axis, value)
+    except ValidationError:
+        return value

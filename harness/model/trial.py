@@ -1,4 +1,7 @@
-"""Trial: one condition and one seed, the unit that runs, resumes and is stored; and its identity."""
+"""Trial: one condition and one seed, the unit that runs, resumes and is stored; and its identity.
+
+A field of `Trial` or `Train` with an `Axis` in its `Annotated` metadata is an axis of a suite's matrix.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,11 @@ import json
 from functools import cached_property
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, ConfigDict, Field
 
+from harness.model.axis import Aka, Axis, Needs, axes_of
 from harness.model.frozen import Frozen
+from harness.words import count
 
 IDENTITY_VERSION: Final = "v1"
 
@@ -24,6 +29,34 @@ Tokenizer = Literal["fast", "slow"]
 SchedulerType = Literal["linear", "cosine", "constant", "constant_with_warmup"]
 Optimizer = Literal["adamw_torch", "adamw_torch_fused"]
 
+CheckpointText = Annotated[str, Field(min_length=1, max_length=512)]
+
+
+def _indexed(device: str) -> str:
+    return "cuda:0" if device == "cuda" else device
+
+
+DeviceText = Annotated[
+    str,
+    Field(
+        pattern=r"^(cpu|cuda(:[0-9]{1,3})?|mps|auto|all)$",
+        description="cpu, cuda, cuda:1, mps, auto (the best one here) or all (one variant a device)",
+    ),
+    AfterValidator(_indexed),
+]
+
+
+class ChosenCheckpoint(Frozen):
+    """A checkpoint by its name on the Hub, as a local folder, or as one of ours; `revision` is the Hub's."""
+
+    model_config = ConfigDict(title="Checkpoint")
+
+    name: CheckpointText
+    revision: CheckpointText | None = None
+
+    def __str__(self) -> str:
+        return self.name if self.revision is None else f"{self.name}@{self.revision}"
+
 
 class Padding(Frozen):
     """How the rows of a batch are brought to one length.
@@ -37,12 +70,13 @@ class Padding(Frozen):
     multiple_of: Annotated[int, Field(ge=1, le=1_024)] | None = None
 
     def __str__(self) -> str:
-        extras = [
-            f"{name}={value}"
-            for name, value in (("length", self.length), ("multiple_of", self.multiple_of))
-            if value is not None
-        ]
-        return f"{self.strategy}({', '.join(extras)})" if extras else self.strategy
+        return _with_options(self)
+
+
+def _length_is_for_static(padding: Padding) -> Padding:
+    if padding.length is not None and padding.strategy != "static":
+        raise ValueError(f"length belongs to static padding alone, not to {padding.strategy}")
+    return padding
 
 
 class Tokenization(Frozen):
@@ -57,12 +91,22 @@ class Tokenization(Frozen):
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
 
     def __str__(self) -> str:
-        extras = [
-            f"{name}={value}"
-            for name, value in (("num_proc", self.num_proc), ("batch_size", self.batch_size))
-            if value is not None
-        ]
-        return f"{self.method}({', '.join(extras)})" if extras else self.method
+        return _with_options(self)
+
+
+def _options_are_for_map(tokenization: Tokenization) -> Tokenization:
+    if tokenization.num_proc is not None and tokenization.method == "whole":
+        raise ValueError("num_proc belongs to map and map_batched, not to whole")
+    if tokenization.batch_size is not None and tokenization.method != "map_batched":
+        raise ValueError(f"batch_size belongs to map_batched alone, not to {tokenization.method}")
+    return tokenization
+
+
+def _with_options(choice: Frozen) -> str:
+    """The text of a choice: its first field, and the options that are set in parentheses."""
+    (_, chosen), *options = choice
+    given = [f"{name}={value}" for name, value in options if value is not None]
+    return f"{chosen}({', '.join(given)})" if given else str(chosen)
 
 
 class Task(Frozen):
@@ -74,8 +118,8 @@ class Task(Frozen):
     distinct labels is refused as the wrong column, which changes no result either.
     """
 
-    dataset: str = "nyu-mll/glue"
-    config: str | None = "mrpc"
+    dataset: Annotated[str, Aka(("dataset_name", "path"))] = "nyu-mll/glue"
+    config: Annotated[str | None, Aka(("dataset_config", "dataset_config_name", "subset"))] = "mrpc"
     revision: str | None = None
     data_dir: str | None = None
     text: Annotated[tuple[str, ...], Field(min_length=1, max_length=2, strict=False)] = (
@@ -85,7 +129,10 @@ class Task(Frozen):
     label: str = "label"
     train_split: str = "train"
     eval_split: str = "validation"
-    max_length: Annotated[int, Field(ge=8, le=65_536)] | None = None
+    max_length: Annotated[
+        Annotated[int, Field(ge=8, le=65_536)] | None,
+        Aka(("max_len", "max_seq_len", "max_seq_length", "truncation_length")),
+    ] = None
     # Not written where it is the default: plans and reports from before it stay what they were.
     max_classes: Annotated[int, Field(ge=2, le=1_000_000, exclude_if=lambda most: most == 1_000)] = 1_000
 
@@ -96,8 +143,11 @@ class Task(Frozen):
         return dataset if self.config is None else f"{dataset}/{self.config}"
 
 
-PositiveInt = Annotated[int, Field(ge=1, le=1_000_000)]
-Beta = Annotated[float, Field(ge=0, lt=1)]
+_ARGUMENT: Final = "{name} of transformers.TrainingArguments"
+
+
+def _argument(*aka: str) -> Axis:
+    return Axis(_ARGUMENT, changes="training", aka=aka)
 
 
 class Train(Frozen):
@@ -107,20 +157,63 @@ class Train(Frozen):
     changes its speed and none of its results.
     """
 
-    num_train_epochs: Annotated[int, Field(ge=1, le=1_000)] = 3
-    max_steps: Annotated[int, Field(ge=-1, le=100_000_000)] = -1
-    per_device_train_batch_size: Annotated[int, Field(ge=1, le=65_536)] = 8
-    per_device_eval_batch_size: Annotated[int, Field(ge=1, le=65_536)] = 64
-    gradient_accumulation_steps: Annotated[int, Field(ge=1, le=65_536)] = 1
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 5e-5
-    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
-    adam_beta1: Beta = 0.9
-    adam_beta2: Beta = 0.999
-    adam_epsilon: Annotated[float, Field(gt=0, le=1)] = 1e-8
-    max_grad_norm: Annotated[float, Field(ge=0, le=1e6)] = 1.0
-    lr_scheduler_type: SchedulerType = "linear"
-    warmup_steps: Annotated[float, Field(ge=0, le=100_000_000)] = 0.0
-    optim: Optimizer = "adamw_torch_fused"
+    # The proof of function evaluates and trains in a trial's own batches: their sizes belong to the function.
+
+    num_train_epochs: Annotated[
+        int,
+        Field(ge=1, le=1_000),
+        Axis(
+            _ARGUMENT,
+            changes="training",
+            label=lambda value: count(int(value), "epoch"),
+            shown="setting",
+            aka=("epoch", "epochs", "num_epochs", "n_epochs"),
+        ),
+    ] = 3
+    max_steps: Annotated[
+        int, Field(ge=-1, le=100_000_000), _argument("steps", "num_train_steps", "total_steps")
+    ] = -1
+    per_device_train_batch_size: Annotated[
+        int,
+        Field(ge=1, le=65_536),
+        Axis(
+            _ARGUMENT,
+            label="batch {}".format,
+            shown="setting",
+            aka=("batch", "batch_size", "bs", "train_batch_size", "per_gpu_train_batch_size"),
+        ),
+    ] = 8
+    per_device_eval_batch_size: Annotated[
+        int, Field(ge=1, le=65_536), Axis(_ARGUMENT, aka=("eval_batch_size", "per_gpu_eval_batch_size"))
+    ] = 64
+    gradient_accumulation_steps: Annotated[
+        int,
+        Field(ge=1, le=65_536),
+        Axis(_ARGUMENT, aka=("grad_accum", "accumulation_steps", "gradient_accumulation")),
+    ] = 1
+    learning_rate: Annotated[
+        float,
+        Field(gt=0, le=1),
+        Axis(
+            _ARGUMENT,
+            changes="training",
+            label="learning rate {}".format,
+            shown="setting",
+            aka=("lr", "learn_rate"),
+        ),
+    ] = 5e-5
+    weight_decay: Annotated[float, Field(ge=0, le=1), _argument("wd", "decay")] = 0.0
+    adam_beta1: Annotated[float, Field(ge=0, lt=1), _argument()] = 0.9
+    adam_beta2: Annotated[float, Field(ge=0, lt=1), _argument()] = 0.999
+    adam_epsilon: Annotated[float, Field(gt=0, le=1), _argument()] = 1e-8
+    max_grad_norm: Annotated[
+        float, Field(ge=0, le=1e6), _argument("clip", "grad_clip", "gradient_clipping", "max_norm")
+    ] = 1.0
+    lr_scheduler_type: Annotated[SchedulerType, _argument("scheduler", "lr_scheduler", "schedule")] = "linear"
+    warmup_steps: Annotated[
+        float, Field(ge=0, le=100_000_000), _argument("warmup", "warm_up", "warmup_ratio")
+    ] = 0.0
+    optim: Annotated[Optimizer, _argument("optimizer", "optimiser")] = "adamw_torch_fused"
 
 
 class Trial(Frozen):
@@ -133,22 +226,201 @@ class Trial(Frozen):
     `tokenizer` is the library's in Rust (`fast`) or the one in Python (`slow`), which trains nothing.
     """
 
-    checkpoint: str
+    checkpoint: Annotated[
+        str,
+        Axis(
+            "a name on the Hub, a folder, or one of ours",
+            label=str,
+            shown="column",
+            everywhere=True,
+            form=ChosenCheckpoint,
+            short="name",
+            fields=("checkpoint", "revision"),
+            aka=("model", "models", "model_name", "model_name_or_path", "checkpoints"),
+        ),
+    ]
     revision: str | None = None
     task: Task = Task()
-    padding: Padding
-    device: str
-    precision: Precision = "fp32"
-    engine: Engine = "trainer"
-    attention: Attention = "auto"
-    token_type_ids: TokenTypeIds = "auto"
-    last_layer: Annotated[LastLayer, Field(exclude_if=lambda given: given == "all")] = "all"
-    cuda_graphs: Annotated[bool, Field(exclude_if=lambda given: not given)] = False
-    # Left out where they say nothing, so that the ids and files of trials that train are as they were.
-    tokenization: Annotated[Tokenization | None, Field(exclude_if=lambda given: given is None)] = None
-    tokenizer: Annotated[Tokenizer, Field(exclude_if=lambda given: given == "fast")] = "fast"
+    padding: Annotated[
+        Padding,
+        Axis(
+            "how the rows of a batch are brought to one length",
+            values={
+                "static": "pad every row to `length`, or to the longest example of the data set",
+                "dynamic": "pad each batch to its longest row",
+                "bucketed": "as dynamic, in batches of rows of similar length",
+                "unpadded": "lay the rows of a batch end to end, so that no layer computes padding",
+            },
+            label=str,
+            shown="column",
+            form=Annotated[Padding, AfterValidator(_length_is_for_static)],
+            short="strategy",
+            default="dynamic",
+            aka=("collator", "padding_strategy", "paddings", "strategy"),
+        ),
+    ]
+    device: Annotated[
+        str,
+        Axis(
+            "what a trial computes on",
+            label=str,
+            shown="column",
+            form=DeviceText,
+            default="auto",
+            aka=("gpu", "accelerator", "devices"),
+        ),
+    ]
+    precision: Annotated[
+        Precision,
+        Axis(
+            "what the forward pass computes in",
+            values={
+                "fp32": "32-bit floating point throughout",
+                "bf16": "autocast to bfloat16; weights and optimizer stay in fp32",
+                "fp16": "autocast to float16 with a gradient scaler, on CUDA only",
+            },
+            label=str,
+            shown="column",
+            aka=("dtype", "torch_dtype", "fp16", "bf16", "amp", "mixed_precision"),
+            rules=(Needs("fp16", "device", ("cuda",), why="fp16 needs CUDA", instead="precision: bf16"),),
+        ),
+    ] = "fp32"
+    engine: Annotated[
+        Engine,
+        Axis(
+            "which training loop runs",
+            values={
+                "trainer": "the `Trainer` of transformers",
+                "loop": "the same training step by step, without the bookkeeping of `Trainer`",
+            },
+            label=str,
+            shown="setting",
+        ),
+    ] = "trainer"
+    attention: Annotated[
+        Attention,
+        Axis(
+            "the implementation of attention: auto takes sdpa where the model supports it, else eager; "
+            "jagged is for unpadded batches alone",
+            values={
+                "auto": "sdpa where the model supports it, else eager",
+                "eager": "the plain implementation of transformers",
+                "sdpa": "`torch.nn.functional.scaled_dot_product_attention`",
+                "jagged": "variable-length kernels over nested tensors, for unpadded batches only",
+            },
+            label=str,
+            shown="setting",
+            aka=("attn", "attn_implementation"),
+            rules=(
+                Needs(
+                    "jagged",
+                    "padding",
+                    ("unpadded",),
+                    why="jagged attention is for unpadded batches",
+                    instead="attention: auto",
+                ),
+            ),
+        ),
+    ] = "auto"
+    token_type_ids: Annotated[
+        TokenTypeIds,
+        Axis(
+            "auto gives a model those its signature takes, drop none",
+            values={
+                "auto": "pass them to every model whose forward takes them",
+                "drop": "pass them to no model",
+            },
+        ),
+    ] = "auto"
+    last_layer: Annotated[
+        LastLayer,
+        Field(exclude_if=lambda given: given == "all"),
+        Axis(
+            "the positions its last layer computes: all, or cls, the one a classifier reads",
+            values={
+                "all": "compute every position",
+                "cls": "compute only the first position, which the classification head reads",
+            },
+            aka=("cls_only", "pooled_only"),
+        ),
+    ] = "all"
+    cuda_graphs: Annotated[
+        bool,
+        Field(exclude_if=lambda given: not given),
+        Axis(
+            "whether the loop engine captures its passes on CUDA and replays them",
+            values={
+                "false": "launch every kernel of a pass",
+                "true": "capture the passes over batches of one shape as CUDA graphs and replay them",
+            },
+            aka=("cudagraphs", "graphs", "use_cuda_graphs"),
+            rules=(
+                Needs(
+                    "true",
+                    "device",
+                    ("cuda",),
+                    why="CUDA graphs need CUDA",
+                    instead="cuda_graphs: false",
+                ),
+                Needs(
+                    "true",
+                    "engine",
+                    ("loop",),
+                    why="the loop engine alone captures graphs",
+                    instead="engine: loop",
+                ),
+                Needs(
+                    "true",
+                    "padding",
+                    ("static", "dynamic", "bucketed"),
+                    why="a graph needs batches of one shape, and unpadded batches have none",
+                    instead="padding: bucketed or static",
+                ),
+            ),
+        ),
+    ] = False
+    # Defaults of later axes are left out of dumps, so that ids and files of earlier trials do not change.
+    tokenization: Annotated[
+        Tokenization | None,
+        Field(exclude_if=lambda given: given is None),
+        Axis(
+            "how the data set is tokenised, by trials that measure that and train nothing",
+            changes="tokenizing",
+            values={
+                "whole": "give the tokenizer all texts in one call",
+                "map": "`Dataset.map`, one example at a time",
+                "map_batched": "`Dataset.map`, `batch_size` examples at a time",
+            },
+            label=str,
+            shown="column",
+            form=Annotated[Tokenization, AfterValidator(_options_are_for_map)],
+            short="method",
+            aka=("tokenisation", "tokenize", "tokenizing"),
+        ),
+    ] = None
+    tokenizer: Annotated[
+        Tokenizer,
+        Field(exclude_if=lambda given: given == "fast"),
+        Axis(
+            "the one in Rust (fast) or in Python (slow)",
+            changes="tokenizing",
+            values={"fast": "the tokenizer in Rust", "slow": "the tokenizer in Python"},
+            label=str,
+            shown="column",
+        ),
+    ] = "fast"
     train: Train = Train()
-    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
+    seed: Annotated[
+        int,
+        Field(ge=0, le=2**32 - 1),
+        Axis(
+            "of weights, order and dropout",
+            changes="training",
+            shown="column",
+            everywhere=True,
+            aka=("seeds", "random_seed"),
+        ),
+    ] = 0
 
     @cached_property
     def id(self) -> str:
@@ -174,3 +446,7 @@ class Trial(Frozen):
 def _digest(identity: dict[str, Any]) -> str:
     canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(f"{IDENTITY_VERSION}:{canonical}".encode()).hexdigest()[:16]
+
+
+AXES: Final = axes_of(Trial)
+"""Every axis of a suite by name, in the order of the fields."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from harness.analysis.naming import attention_of, short_names
+from harness.analysis.naming import attention_of, describe
 from harness.analysis.parity import function_of, limits, verdict_of
 from harness.analysis.training import failed_checks, training_of, training_verdict
 from harness.model.job import Job, Observer, Progress
@@ -98,26 +98,13 @@ class ProofWatch:
 
 
 def describe_proof(proof: TrialResult) -> str:
-    """`parity of minilm unpadded bf16 sdpa trainer on cpu: within: largest logit difference 4e-04 (...)`."""
-    kind = "training" if proof.training is not None else "parity"
-    name = f"{kind} of {_name(proof)}"
+    """Return `parity of minilm unpadded cpu bf16 trainer sdpa: within: largest logit difference 4e-04`."""
+    name = describe(proof.trial, attention=attention_of(proof))
     if proof.training is not None:
         found = [f"{check.name}: {check.found}" for check in failed_checks(proof)]
         passed = f"{len(proof.training.checks)} checks against the independent reference passed"
-        return f"{name}: {training_verdict(proof)}: {'; '.join(found) or passed}"
+        return f"training of {name}: {training_verdict(proof)}: {'; '.join(found) or passed}"
     if proof.parity is None:
         reason = one_line(proof.reason or "")
-        return f"proof of {_name(proof)}: unproven: {proof.status} in {proof.phase}: {reason}"
-    return f"{name}: {verdict_of(proof)}: {limits(proof.parity, proof.trial.precision)}"
-
-
-def _name(proof: TrialResult) -> str:
-    trial, ran = proof.trial, attention_of(proof)
-    attention = "attention=auto" if ran == "auto" else ran
-    kept = "" if trial.token_type_ids == "auto" else ", token types dropped"
-    kept += "" if trial.last_layer == "all" else f", last layer {trial.last_layer} only"
-    kept += ", CUDA graphs" if trial.cuda_graphs else ""
-    checkpoint = short_names((trial.checkpoint,))[trial.checkpoint]
-    return (
-        f"{checkpoint} {trial.padding} {trial.precision} {attention} {trial.engine} on {trial.device}{kept}"
-    )
+        return f"proof of {name}: unproven: {proof.status} in {proof.phase}: {reason}"
+    return f"parity of {name}: {verdict_of(proof)}: {limits(proof.parity, proof.trial.precision)}"

@@ -6,12 +6,13 @@ After N equal errors of one axis value its remaining trials can be skipped.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from harness.analysis.naming import axes, varying_axes
 from harness.errors import InvalidInputError
 from harness.model.job import Job, Observer
 from harness.model.results import TrialResult
@@ -208,16 +209,12 @@ def not_run(trial: Trial, reason: str) -> TrialResult:
     )
 
 
-AXES = (
-    *("checkpoint", "padding", "device", "precision", "engine", "attention", "token_type_ids"),
-    *("last_layer", "cuda_graphs"),
-)
 _COMPARED_CHARACTERS = 120
 
 
 @dataclass(slots=True)
 class _Seen:
-    """How the trials with one value of an axis ended: the error of all of them, or None, and how many."""
+    """The ended trials with one value of an axis: the error of all of them, or None, and their number."""
 
     error: str | None
     count: int = 0
@@ -227,36 +224,36 @@ class _Seen:
 class SameError:
     """Counts errors by axis value, for the axes that have several values in the plan.
 
-    A value is skipped once `limit` trials with it have ended, all of them with the same error.
+    The other trials with a value are skipped once `limit` trials with it have ended, all with the same error.
     """
 
     trials: Iterable[Trial]
     limit: int
-    _axes: tuple[str, ...] = ()
+    _values: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
     _seen: dict[tuple[str, str], _Seen] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        trials = tuple(self.trials)
-        self._axes = tuple(axis for axis in AXES if len({str(getattr(one, axis)) for one in trials}) > 1)
+        variants = {trial.variant_id: axes(trial) for trial in self.trials}
+        varying = varying_axes(variants.values())
+        self._values = {
+            variant: tuple((name, values[name]) for name in varying) for variant, values in variants.items()
+        }
 
     def add(self, result: TrialResult) -> None:
         """Count a trial that has ended."""
         error = _error(result)
-        for place in self._places(result.trial):
-            seen = self._seen.setdefault(place, _Seen(error))
+        for value in self._values.get(result.trial.variant_id, ()):
+            seen = self._seen.setdefault(value, _Seen(error))
             seen.error = error if seen.error == error else None
             seen.count += 1
 
     def skip_reason(self, trial: Trial) -> str | None:
-        """Why the trial need not be run, or None."""
-        for axis, value in self._places(trial):
+        """Return the reason to skip a trial, or None."""
+        for axis, value in self._values.get(trial.variant_id, ()):
             seen = self._seen.get((axis, value))
             if seen is not None and seen.error is not None and seen.count >= self.limit:
                 return f"not run: all {seen.count} trials with {axis} {value} ended with {seen.error}"
         return None
-
-    def _places(self, trial: Trial) -> Iterator[tuple[str, str]]:
-        return ((axis, str(getattr(trial, axis))) for axis in self._axes)
 
 
 def _error(result: TrialResult) -> str | None:

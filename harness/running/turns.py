@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from harness.analysis.comparison.alignment import axes_apart
-from harness.analysis.naming import axes
+from harness.analysis.naming import axes, describe
 from harness.errors import InvalidInputError
 from harness.model.trial import Trial
 
@@ -139,5 +139,4 @@ def _key(trial: Trial, apart: Collection[str]) -> tuple[object, ...]:
 
 
 def _described(trial: Trial) -> str:
-    variant = f"{trial.checkpoint} {trial.padding} {trial.engine} {trial.precision}"
-    return f"{variant} {trial.device} seed {trial.seed}"
+    return f"{describe(trial)} seed={trial.seed}"

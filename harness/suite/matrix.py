@@ -1,4 +1,4 @@
-"""Expand a suite to trials: the product of the axes, without `exclude`, plus `include`."""
+"""From a suite to its trials: the product of the axes without `exclude`, and the products of `include`."""
 
 from __future__ import annotations
 
@@ -11,23 +11,20 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from harness.errors import InvalidInputError
+from harness.model.axis import Axis, axes_of, canonical, label, text, trial_fields
 from harness.model.suite import Suite
 from harness.model.trial import Train, Trial
-from harness.suite.axes import AXES, REQUIRED, Checkpoint, canonical
-from harness.suite.impossible import refuse_impossible
+from harness.suite.rules import TOKENIZATION, refuse_broken_rules
 from harness.words import quoted
 
 MOST_TRIALS: Final = 100_000
 
-# From the outermost to the innermost loop: variants that are compared most often run closest together.
-ORDER: Final = ("seed", *(axis for axis in AXES if axis != "seed"))
-
 Condition = dict[str, Hashable]
-"""A value for each axis in use, in canonical form; always in the same order of axes, the seed first."""
+"""A canonical value for each axis in use, always in the same order of axes, the seed first."""
 
 
 def count_trials(suite: Suite, devices: int) -> int:
-    """Return the number of trials before `exclude` on so many devices, without expanding the matrix."""
+    """Return how many trials the matrix and `include` give on a number of devices, before `exclude`."""
     counts = {axis: _count(axis, values, devices) for axis, values in suite.matrix.items()}
     added = (
         math.prod(count for axis, count in counts.items() if axis not in entry)
@@ -42,24 +39,25 @@ def _count(axis: str, values: Sequence[object], devices: int) -> int:
 
 
 def too_many(count: int, most: int) -> str:
-    """Return the message for a plan that exceeds its limit, with the way to raise it."""
+    """Return the sentence for a plan beyond its limit, with how to raise it."""
     how = f"; max_trials raises the limit, up to {MOST_TRIALS:,}" if most < MOST_TRIALS else ""
     return f"{count:,} trials > max {most:,} (counted before exclude){how}"
 
 
-def expand(suite: Suite, devices: Sequence[str]) -> tuple[Trial, ...]:
-    """Return the trials of a suite on a machine: seeds outermost, every second seed in reverse order.
+def expand(suite: Suite, devices: Sequence[str], trial: type[Trial] = Trial) -> tuple[Trial, ...]:
+    """Return the trials of a suite on a machine: seeds outermost, every second seed's variants in reverse.
 
-    The reversal turns a drift of the machine's speed into noise: over two seeds every variant has the same
-    mean position in the queue of its device. In a constant order the drift would bias the last variants.
+    A machine that slows down or speeds up during a run then adds noise: over two seeds every variant has the
+    same mean position in the queue of its device. With one order it would bias the last variants.
 
     Args:
-        suite: The suite to expand.
-        devices: The available devices, best first: `auto` is the first and `all` each of them. An unavailable
-            device that the suite names is kept.
+        suite: The suite, with canonical values.
+        devices: The devices of the machine, best first: `auto` is the first and `all` each of them. A missing
+            device that the suite names stays in the plan.
+        trial: The model whose fields declare the axes.
 
     Raises:
-        InvalidInputError: too many trials, duplicates, an impossible combination, or no trial at all.
+        InvalidInputError: Too many trials, the same one twice, none left, or an impossible one.
     """
     count = count_trials(suite, len(devices))
     if count > suite.max_trials:
@@ -67,85 +65,108 @@ def expand(suite: Suite, devices: Sequence[str]) -> tuple[Trial, ...]:
             f"suite {suite.name}: {too_many(count, suite.max_trials)}",
             hint="Or shorten an axis of the matrix.",
         )
-    conditions = list(_conditions(suite, devices))
+    axes = axes_of(trial)
+    _refuse_foreign(suite, axes)
+    conditions = list(_conditions(suite, axes, devices))
     if not conditions:
         raise InvalidInputError(f"suite {suite.name}: exclude leaves no trial", hint="Remove an exclude.")
-    _refuse_duplicates(suite, conditions)
-    refuse_impossible(suite, conditions)
-    seeds = {
-        seed: position for position, seed in enumerate(dict.fromkeys(each["seed"] for each in conditions))
-    }
-    by_seed: list[list[Condition]] = [[] for _ in seeds]
+    _refuse_duplicates(suite, axes, conditions)
+    refuse_broken_rules(suite.name, conditions, axes)
+    return tuple(_trials(suite, axes, _in_turns(conditions), trial))
+
+
+def _in_turns(conditions: Sequence[Condition]) -> Iterator[Condition]:
+    """The conditions by seed, those of every second seed in reverse."""
+    by_seed: dict[Hashable, list[Condition]] = {}
     for condition in conditions:
-        by_seed[seeds[condition["seed"]]].append(condition)
-    for group in by_seed[1::2]:
-        group.reverse()
-    return tuple(_trials(suite, itertools.chain.from_iterable(by_seed)))
+        by_seed.setdefault(condition["seed"], []).append(condition)
+    for place, group in enumerate(by_seed.values()):
+        yield from reversed(group) if place % 2 else group
 
 
-def _conditions(suite: Suite, devices: Sequence[str]) -> Iterator[Condition]:
-    """Yield the matrix without excluded conditions, then the included ones, which `exclude` ignores."""
-    axes: dict[str, tuple[Hashable, ...]] = {axis: (value,) for axis, value in _defaults(suite).items()}
+def _refuse_foreign(suite: Suite, axes: Mapping[str, Axis]) -> None:
+    """Refuse axes and values of a suite that was not read from a file of this version."""
+    chosen = [(name, value) for entry in (*suite.include, *suite.exclude) for name, value in entry.items()]
+    chosen += [(name, value) for name, values in suite.matrix.items() for value in values]
+    for name, value in chosen:
+        if name not in axes:
+            raise InvalidInputError(
+                f"suite {suite.name}: unknown axis {quoted(name)}", hint=f"Axes: {', '.join(axes)}"
+            )
+        try:
+            canonical(axes[name], value)
+        except ValidationError as error:
+            what = error.errors(include_url=False)[0]["msg"]
+            raise InvalidInputError(
+                f"suite {suite.name}: the axis {name}: {what}",
+                hint="Write the suite as a file: the error then names its line.",
+            ) from None
+    if missing := [name for name, axis in axes.items() if axis.required and name not in suite.matrix]:
+        raise InvalidInputError(
+            f"suite {suite.name}: the axis {missing[0]} is missing in matrix",
+            hint=f"Add it: matrix: {{{missing[0]}: [...]}}",
+        )
+
+
+def _conditions(suite: Suite, axes: Mapping[str, Axis], devices: Sequence[str]) -> Iterator[Condition]:
+    """The product of the matrix without `exclude`, then the product of each include."""
+    values: dict[str, tuple[Hashable, ...]] = {name: (each,) for name, each in _defaults(suite, axes).items()}
     # Tokenizing runs on the CPU on every machine.
-    axes["device"] = ("cpu",) if "tokenization" in suite.matrix else tuple(devices[:1])
-    axes |= {axis: _canonical(suite, axis, values, devices) for axis, values in suite.matrix.items()}
-    if missing := [axis for axis in REQUIRED if axis not in axes]:
-        raise InvalidInputError(f"suite {suite.name}: the axis {missing[0]} is missing in matrix")
+    values["device"] = ("cpu",) if TOKENIZATION in suite.matrix else tuple(devices[:1])
+    values |= {name: _on_devices(name, each, devices) for name, each in suite.matrix.items()}
+    # From the outermost to the innermost axis: trials that are compared most often run closest together.
+    values = {name: values[name] for name in ("seed", *axes) if name in values}
     excluded = [
-        {axis: _canonical(suite, axis, (value,), devices) for axis, value in entry.items()}
+        {name: _on_devices(name, (value,), devices) for name, value in entry.items()}
         for entry in suite.exclude
     ]
-    axes = {axis: axes[axis] for axis in ORDER if axis in axes}
-    for condition in _product(axes):
-        if not any(all(condition.get(a) in values for a, values in entry.items()) for entry in excluded):
+    for condition in _product(values):
+        if not any(all(condition.get(a) in each for a, each in entry.items()) for entry in excluded):
             yield condition
     for entry in suite.include:
         yield from _product(
-            axes | {axis: _canonical(suite, axis, (value,), devices) for axis, value in entry.items()}
+            values | {name: _on_devices(name, (value,), devices) for name, value in entry.items()}
         )
 
 
-def _defaults(suite: Suite) -> Condition:
-    """Return the default of every axis that some entry of the suite uses and the matrix may omit."""
-    used = {axis for entry in (suite.matrix, *suite.include, *suite.exclude) for axis in entry}
-    defaults: Condition = {"seed": 0}
-    for axis, known in AXES.items():
-        if axis in used and axis.startswith("train."):
-            defaults[axis] = getattr(suite.train, axis.removeprefix("train."))
-        elif known.default is not None and axis not in ("device", "seed"):
-            defaults[axis] = canonical(axis, known.default[0])
-    return defaults
+def _defaults(suite: Suite, axes: Mapping[str, Axis]) -> Condition:
+    """The value of every axis that the matrix can leave out; of the settings of `train` only those in use."""
+    used = {name for entry in (suite.matrix, *suite.include, *suite.exclude) for name in entry}
+    return {
+        name: value
+        for name, axis in axes.items()
+        if not axis.required and ("." not in name or name in used)
+        if (value := default_of(axis, suite.train)) is not None
+    }
 
 
-def _canonical(
-    suite: Suite, axis: str, values: Sequence[object], devices: Sequence[str]
-) -> tuple[Hashable, ...]:
-    """Return the canonical values of an axis, with `auto` and `all` replaced by devices."""
-    if axis not in AXES:
-        raise InvalidInputError(
-            f"suite {suite.name}: unknown axis {quoted(axis)}", hint=f"Axes: {', '.join(AXES)}"
-        )
-    try:
-        found = [canonical(axis, value) for value in values]
-    except ValidationError as error:
-        what = error.errors(include_url=False)[0]["msg"]
-        raise InvalidInputError(f"suite {suite.name}: the axis {axis}: {what}") from None
-    if axis != "device":
-        return tuple(found)
+def default_of(axis: Axis, train: Train) -> Hashable:
+    """Return the canonical value of an axis that the matrix leaves out; None for one that stays unset."""
+    section, _, key = axis.name.rpartition(".")
+    if section:
+        found: Hashable = getattr(train, key)
+        return found
+    return None if axis.required or axis.default is None else canonical(axis, axis.default)
+
+
+def _on_devices(name: str, values: Sequence[Hashable], devices: Sequence[str]) -> tuple[Hashable, ...]:
+    """The values of an axis, `auto` and `all` replaced by devices."""
+    if name != "device":
+        return tuple(values)
     chosen = {"auto": devices[:1], "all": devices}
-    return tuple(device for value in found for device in chosen.get(str(value), (value,)))
+    return tuple(device for value in values for device in chosen.get(str(value), (value,)))
 
 
-def _product(axes: Mapping[str, tuple[Hashable, ...]]) -> Iterator[Condition]:
-    for values in itertools.product(*axes.values()):
-        yield dict(zip(axes, values, strict=True))
+def _product(values: Mapping[str, tuple[Hashable, ...]]) -> Iterator[Condition]:
+    for each in itertools.product(*values.values()):
+        yield dict(zip(values, each, strict=True))
 
 
-def _refuse_duplicates(suite: Suite, conditions: list[Condition]) -> None:
+def _refuse_duplicates(suite: Suite, axes: Mapping[str, Axis], conditions: Sequence[Condition]) -> None:
     counts = Counter(tuple(sorted(each.items(), key=lambda item: item[0])) for each in conditions)
-    twice = [described for described, count in counts.items() if count > 1]
+    twice = [dict(each) for each, count in counts.items() if count > 1]
     if twice:
-        named = "; ".join(_described(dict(each)) for each in twice[:5])
+        named = "; ".join(_described(each, axes) for each in twice[:5])
         more = f"; and {len(twice) - 5:,} more" if len(twice) > 5 else ""
         raise InvalidInputError(
             f"suite {suite.name}: the same trial more than once: {named}{more}",
@@ -153,21 +174,18 @@ def _refuse_duplicates(suite: Suite, conditions: list[Condition]) -> None:
         )
 
 
-def _described(condition: Condition) -> str:
-    return ", ".join(f"{axis} {quoted(str(value))}" for axis, value in condition.items())
+def _described(condition: Condition, axes: Mapping[str, Axis]) -> str:
+    return " ".join(label(axes, name, text(condition[name])) for name in axes if name in condition)
 
 
-def _trials(suite: Suite, conditions: Iterable[Condition]) -> Iterator[Trial]:
-    trains: dict[tuple[tuple[str, Hashable], ...], Train] = {}
+def _trials(
+    suite: Suite, axes: Mapping[str, Axis], conditions: Iterable[Condition], trial: type[Trial]
+) -> Iterator[Trial]:
+    trains: dict[tuple[tuple[str, Any], ...], Train] = {}
     for condition in conditions:
-        of_train = tuple(item for item in condition.items() if item[0].startswith("train."))
+        fields = trial_fields(condition, axes)
+        of_train = tuple((name, fields.pop(name)) for name in condition if "." in name)
         if of_train not in trains:
-            changed = {axis.removeprefix("train."): value for axis, value in of_train}
+            changed = {name.partition(".")[2]: value for name, value in of_train}
             trains[of_train] = Train.model_validate({**suite.train.model_dump(), **changed})
-        checkpoint = condition["checkpoint"]
-        assert isinstance(checkpoint, Checkpoint)
-        fields: dict[str, Any] = {
-            axis: value for axis, value in condition.items() if not axis.startswith("train.")
-        }
-        fields |= {"checkpoint": checkpoint.name, "revision": checkpoint.revision}
-        yield Trial(**fields, task=suite.task, train=trains[of_train])
+        yield trial(**fields, task=suite.task, train=trains[of_train])

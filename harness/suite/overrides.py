@@ -1,4 +1,4 @@
-"""Apply overrides, `-o key=value`, to a suite's tree, with the parser that reads the file."""
+"""`-o key=value`: one place of a suite written anew, through the same parser as the file."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
+from harness.model.trial import Trial
 from harness.suite.names import known_paths, nearest_path
 from harness.suite.nodes import Entry, Mapping, Node, Scalar, described
 from harness.suite.problems import Place, Problem, UnreadableError
@@ -13,21 +14,23 @@ from harness.suite.text import decode
 from harness.suite.tree import parse
 from harness.words import quoted
 
-# The short forms of a task, and their mappings.
+# The short forms of a task, and what each stands for.
 TASKS: Final[dict[str, dict[str, str]]] = {"glue/mrpc": {"dataset": "nyu-mll/glue", "config": "mrpc"}}
 
 
-def override(root: Mapping, overrides: Iterable[str], problems: list[Problem]) -> Mapping:
-    """Return the tree with every override applied; add those that cannot be applied to `problems`."""
+def override(
+    root: Mapping, overrides: Iterable[str], problems: list[Problem], trial: type[Trial] = Trial
+) -> Mapping:
+    """Return the tree with every override in its place; one that cannot be applied goes to `problems`."""
     seen: set[str] = set()
     for text in overrides:
         place = Place(f"-o {text}" if text.isprintable() and len(text) <= 200 else f"-o {quoted(text, 200)}")
         path, equals, value = text.partition("=")
         path = path.strip()
         if not equals:
-            problems.append(Problem(place, f"expected key=value{nearest_path(path)}"))
-        elif path not in known_paths():
-            problems.append(Problem(place, f"there is no key {quoted(path)}{nearest_path(path)}"))
+            problems.append(Problem(place, f"expected key=value{nearest_path(path, trial)}"))
+        elif path not in known_paths(trial):
+            problems.append(Problem(place, f"there is no key {quoted(path)}{nearest_path(path, trial)}"))
         elif path in seen:
             problems.append(Problem(place, f"{path} is given twice; give it once"))
         else:
@@ -46,7 +49,7 @@ def _parsed(value: str, place: Place, problems: list[Problem]) -> Node:
 
 
 def _set(root: Mapping, path: str, node: Node, problems: list[Problem]) -> Mapping:
-    # An axis may contain a dot (matrix.train.learning_rate), so split a path only once.
+    # An axis may hold a dot of its own (train.learning_rate), so that a path has two parts at most.
     section, dot, key = path.partition(".")
     if not dot:
         return _with(root, section, node)
@@ -67,7 +70,7 @@ def _with(mapping: Mapping, key: str, node: Node) -> Mapping:
 
 
 def task_in_full(short: Scalar) -> Mapping:
-    """Return the mapping that a task's short form abbreviates."""
+    """The mapping that a task's short form stands for."""
     full = TASKS[str(short.value)]
     return Mapping(
         short.place, {key: Entry(short.place, Scalar(short.place, value)) for key, value in full.items()}

@@ -1,11 +1,11 @@
-"""Read a suite file to a `Suite`, or raise one error that lists all problems with their positions.
+"""From a suite file to a Suite, or to one error that names everything wrong with it, each with its place.
 
-Reading accesses no network, device, environment variable or other file.
+Nothing but the file is touched: no network, device, environment variable or other file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -13,16 +13,16 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from harness.errors import InvalidInputError
+from harness.model.axis import axes_of
 from harness.model.suite import Suite
-from harness.model.trial import Task
-from harness.suite.axes import AXES, canonical
-from harness.suite.matrix import count_trials, too_many
+from harness.model.trial import Task, Trial
+from harness.suite.matrix import count_trials, default_of, too_many
 from harness.suite.nodes import Entry, Mapping, Scalar, described, plain
 from harness.suite.overrides import TASKS, override, task_in_full
 from harness.suite.problems import Problem, UnreadableError, invalid
-from harness.suite.selection import EMPTY_SELECTION, Selection, read_selection, without_effect
+from harness.suite.rules import unused_axes
+from harness.suite.selection import Selection, read_selection, without_effect
 from harness.suite.text import decode, read_bytes, shown
-from harness.suite.tokenizing import tokenizing_problems
 from harness.suite.tree import parse
 from harness.suite.validation import problems_of
 from harness.words import did_you_mean, quoted
@@ -33,17 +33,18 @@ EXAMPLE: Final = """A small suite is:
   matrix: {checkpoint: [bert-base-uncased], padding: [static, dynamic], device: [auto], seed: [0]}"""
 
 
-def read_suite(path: Path, overrides: Sequence[str] = ()) -> Suite:
+def read_suite(path: Path, overrides: Sequence[str] = (), trial: type[Trial] = Trial) -> Suite:
     """Read a suite file.
 
     Args:
         path: A YAML file.
         overrides: `key=value` texts, `train.learning_rate=3e-5` for instance, applied in order.
+        trial: The model whose fields declare the axes.
 
     Raises:
-        InvalidInputError: one line for each problem, as `file:line:column: problem`.
+        InvalidInputError: with one line for each thing that is wrong, as `file:line:column: what`.
     """
-    return parse_suite(read_bytes(path), shown(path), overrides)
+    return parse_suite(read_bytes(path), shown(path), overrides, trial)
 
 
 def load_suite(path: Path | str, overrides: Sequence[str] = ()) -> Suite:
@@ -51,8 +52,10 @@ def load_suite(path: Path | str, overrides: Sequence[str] = ()) -> Suite:
     return read_suite(Path(path), overrides)
 
 
-def parse_suite(text: bytes | str, name: str, overrides: Sequence[str] = ()) -> Suite:
-    """Parse the text of a suite like `read_suite`; messages use `name` as the file's name."""
+def parse_suite(
+    text: bytes | str, name: str, overrides: Sequence[str] = (), trial: type[Trial] = Trial
+) -> Suite:
+    """Parse the text of a suite; `name` is the file in messages. See `read_suite`."""
     problems: list[Problem] = []
     try:
         root = parse(decode(text, name), name, problems)
@@ -63,31 +66,33 @@ def parse_suite(text: bytes | str, name: str, overrides: Sequence[str] = ()) -> 
     if not isinstance(root, Mapping):
         what = f"expected a mapping with keys such as name, task and matrix; found {described(root)}"
         raise invalid([*problems, Problem(root.place, what)])
-    root = override(root, overrides, problems)
-    suite = _validated(root, problems, axes_overridden=any(text.startswith("matrix") for text in overrides))
+    root = override(root, overrides, problems, trial)
+    axes_overridden = any(text.startswith("matrix") for text in overrides)
+    suite = _validated(root, problems, trial, axes_overridden=axes_overridden)
     if suite is None or problems:
         raise invalid(problems)
     return suite
 
 
-def _validated(root: Mapping, problems: list[Problem], *, axes_overridden: bool) -> Suite | None:
+def _validated(
+    root: Mapping, problems: list[Problem], trial: type[Trial], *, axes_overridden: bool
+) -> Suite | None:
     complained = {problem.place for problem in problems}
     found: list[Problem] = []
     root = _task_in_full(root, found)
-    selection = read_selection(root, found)
-    found += tokenizing_problems(root)
-    # The selection was checked value by value: do not report its problems again.
-    values = _values(root)
-    if found:
-        values |= {key: empty for key, empty in EMPTY_SELECTION.items() if key in values}
+    selection = read_selection(root, trial, found)
+    found += unused_axes(root, axes_of(trial))
+    # Each value of the selection was checked already, and an invalid one reported.
+    selected = selection.values if selection is not None else {"include": (), "exclude": ()}
+    values = _values(root) | {key: each for key, each in selected.items() if key in root.entries}
     suite = None
     try:
         suite = Suite.model_validate(values, strict=True)
     except ValidationError as error:
         found += problems_of(error, root, _schema(), "the suite")
     if not found and suite is not None and selection is not None:
-        found += _plan_problems(suite, selection, axes_overridden=axes_overridden)
-    # Values that could not be parsed were reported already.
+        found += _plan_problems(suite, selection, trial, axes_overridden=axes_overridden)
+    # A value that could not be read was reported; that it is invalid too is not.
     problems.extend(problem for problem in found if problem.place not in complained)
     return suite
 
@@ -101,7 +106,7 @@ def _values(root: Mapping) -> dict[str, Any]:
     values: dict[str, Any] = plain(root)
     task = values.get("task")
     if isinstance(task, dict) and task.get("dataset", Task().dataset) != Task().dataset:
-        # The default configuration is MRPC's; other data sets have none by default.
+        # The default configuration is MRPC's; another data set has none unless it says so.
         values["task"] = {"config": None, **task}
     return values
 
@@ -121,13 +126,14 @@ def _task_in_full(root: Mapping, problems: list[Problem]) -> Mapping:
     return Mapping(root.place, entries)
 
 
-def _plan_problems(suite: Suite, selection: Selection, *, axes_overridden: bool) -> list[Problem]:
-    def default(axis: str) -> Hashable:
-        known = AXES[axis].default
-        return canonical(axis, known[0]) if known else getattr(suite.train, axis.removeprefix("train."))
-
-    # An override of an axis may legitimately leave the file's include and exclude without effect.
-    found = [] if axes_overridden else without_effect(selection, default)
+def _plan_problems(
+    suite: Suite, selection: Selection, trial: type[Trial], *, axes_overridden: bool
+) -> list[Problem]:
+    axes = axes_of(trial)
+    # An override of the axes can leave a rule of the file without effect.
+    found = (
+        [] if axes_overridden else without_effect(selection, lambda name: default_of(axes[name], suite.train))
+    )
     if (count := count_trials(suite, 1)) > suite.max_trials:
         found.append(Problem(selection.place, too_many(count, suite.max_trials)))
     return found

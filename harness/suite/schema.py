@@ -1,15 +1,16 @@
-"""The JSON Schema of a suite file, including short forms, for completion and checks in editors."""
+"""The JSON Schema of a suite file, for editors, short forms of values included."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from pydantic.json_schema import models_json_schema
 
+from harness.model.axis import Axis, axes_of, mapping_type, short_type
 from harness.model.metrics import METRICS
 from harness.model.suite import Gate, Measure, Suite
-from harness.model.trial import Task, Train
-from harness.suite.axes import AXES, mapping_type, short_type
+from harness.model.trial import Task, Train, Trial
 from harness.suite.overrides import TASKS
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -17,17 +18,18 @@ DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 Schema = dict[str, Any]
 
 
-def suite_schema() -> Schema:
+def suite_schema(trial: type[Trial] = Trial) -> Schema:
     """Return the JSON Schema (2020-12) of a suite file.
 
-    The reader checks a little more than the schema, for example that a metric has a direction.
+    The reader checks more than a schema can express: that a metric has a direction, for instance.
     """
+    axes = axes_of(trial)
     own = Suite.model_json_schema()["properties"]
     definitions: Schema = models_json_schema(
         [(model, "validation") for model in (Task, Train, Measure, Gate)],
     )[1]["$defs"]
     definitions["Gate"]["properties"]["metric"] = {"enum": list(METRICS)}
-    definitions |= {axis: _axis_value(axis) for axis in AXES}
+    definitions |= {name: _axis_value(axis) for name, axis in axes.items()}
     return {
         "$schema": DIALECT,
         "title": "A suite of harness",
@@ -37,9 +39,11 @@ def suite_schema() -> Schema:
         "properties": {
             "name": own["name"],
             "task": {"anyOf": [{"enum": list(TASKS)}, _reference("Task")]},
-            "matrix": _matrix(),
-            "include": _entries("trials in addition; axes left out take all their values of the matrix"),
-            "exclude": _entries("trials to leave out: those that equal every value given"),
+            "matrix": _matrix(axes),
+            "include": _entries(
+                axes, "trials in addition; axes left out take all their values of the matrix"
+            ),
+            "exclude": _entries(axes, "trials to leave out: those that equal every value given"),
             "train": _reference("Train"),
             "measure": _reference("Measure"),
             "reference": {
@@ -60,37 +64,37 @@ def _reference(name: str) -> Schema:
     return {"$ref": f"#/$defs/{name}"}
 
 
-def _axis_value(axis: str) -> Schema:
+def _axis_value(axis: Axis) -> Schema:
     mapping = mapping_type(axis)
     forms = [form.json_schema() for form in (short_type(axis), mapping) if form is not None]
-    meaning = {"description": AXES[axis].meaning}
+    meaning = {"description": axis.meaning}
     return forms[0] | meaning if len(forms) == 1 else meaning | {"anyOf": forms}
 
 
-def _matrix() -> Schema:
+def _matrix(axes: Mapping[str, Axis]) -> Schema:
     return {
         "description": "the axes whose every combination becomes a trial",
         "type": "object",
         "additionalProperties": False,
-        "required": ["checkpoint"],
+        "required": [name for name, axis in axes.items() if axis.required],
         "properties": {
-            axis: {
-                "description": known.meaning,
+            name: {
+                "description": axis.meaning,
                 "type": "array",
                 "minItems": 1,
                 "uniqueItems": True,
-                "items": _reference(axis),
+                "items": _reference(name),
             }
-            for axis, known in AXES.items()
+            for name, axis in axes.items()
         },
     }
 
 
-def _entries(description: str) -> Schema:
+def _entries(axes: Mapping[str, Axis], description: str) -> Schema:
     entry = {
         "type": "object",
         "additionalProperties": False,
         "minProperties": 1,
-        "properties": {axis: _reference(axis) for axis in AXES},
+        "properties": {name: _reference(name) for name in axes},
     }
     return {"description": description, "type": "array", "items": entry}

@@ -13,10 +13,8 @@ from harness.model.job import Job, TrialStoppedError
 from harness.training.batching import padded_length
 from harness.training.checkpoints import LoadedModel, load_model
 from harness.training.data import Corpus
-from harness.training.engines.registry import ENGINES
 from harness.training.tokenizing.tokens import Tokenized, tokenize
-from harness.training.variants.last_layer import compute_first_rows
-from harness.training.variants.unpadding import unpad
+from harness.training.variants.registry import variants_of
 
 
 def prepare_tokens(job: Job, corpus: Corpus) -> Tokenized:
@@ -77,21 +75,19 @@ def prepare_model(job: Job, corpus: Corpus, tokens: Tokenized, device: torch.dev
         raise TrialStoppedError(
             "failed", "jagged attention is for unpadded batches", hint="set attention: sdpa"
         )
+    loads_as = next((each.loads_as for each in variants_of(trial) if each.loads_as is not None), None)
     set_seed(trial.seed)
     loaded = load_model(
         Path(job.checkpoint.path),
         labels=corpus.label_names,
-        # The library does not know `jagged`, which replaces its own.
-        attention="auto" if trial.attention == "jagged" else trial.attention,
+        attention=loads_as or trial.attention,
         token_type_ids=trial.token_type_ids,
         allows=job.allows_weight,
     )
     if trial.attention == "auto":
         trial = trial.model_copy(update={"attention": loaded.attention})
     loaded.model.to(device)  # type: ignore[arg-type] # transformers wraps nn.Module.to
-    if trial.padding.strategy == "unpadded":
-        unpad(loaded.model, trial.attention)
-    ENGINES[trial.engine].prepare(trial, loaded.model, tokens)
-    if trial.last_layer == "cls":
-        compute_first_rows(loaded.model)
+    for variant in variants_of(trial):
+        if variant.prepare is not None:
+            variant.prepare(trial, loaded.model, tokens)
     return replace(loaded, attention=trial.attention)

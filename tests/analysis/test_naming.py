@@ -33,8 +33,8 @@ def test_values_that_do_not_explain_themselves_carry_their_name() -> None:
         }
     )
     assert list(labels([DYNAMIC, other]).values()) == [
-        "max_length=None fp32 token_type_ids=auto learning_rate=5e-05",
-        "max_length=64 bf16 token_type_ids=drop learning_rate=3e-05",
+        "max_length=None fp32 token_type_ids=auto learning rate 5e-05",
+        "max_length=64 bf16 token_type_ids=drop learning rate 3e-05",
     ]
 
 

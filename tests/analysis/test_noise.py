@@ -19,7 +19,7 @@ from harness.errors import InvalidInputError
 from harness.model.calibration import Noise
 from harness.model.results import Report
 from harness.model.suite import Suite
-from harness.model.trial import Padding, Train
+from harness.model.trial import Padding, Tokenization, Train
 from harness.store.noise_file import (
     clear_noise,
     noise_file,
@@ -30,9 +30,11 @@ from harness.store.noise_file import (
 )
 from harness.store.writing import to_json
 from harness.suite.matrix import expand
+from harness.suite.reading import load_suite
 from tests.factories import make_environment, make_noise, make_report, make_result, make_suite, make_trial
 
 SPEED = "train_samples_per_second"
+SUITES = Path(__file__).parents[2] / "suites"
 
 
 def bands_at(reports: list[Report], folder: Path) -> Mapping[str, float]:
@@ -90,6 +92,20 @@ def test_the_suite_of_a_trial_gives_that_trial_back() -> None:
             train=Train(learning_rate=3e-5),
         )
         assert expand(suite_of(trial, suite), ["cpu"]) == (trial,)
+
+
+def test_the_calibration_suite_of_a_trial_that_tokenizes_tokenizes() -> None:
+    trial = make_trial(
+        tokenization=Tokenization(method="map_batched", num_proc=2, batch_size=100), tokenizer="slow"
+    )
+    assert expand(suite_of(trial, make_suite()), ["cuda:0", "cpu"]) == (trial,)
+
+
+@pytest.mark.parametrize("path", sorted(SUITES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_calibration_suite_of_every_shipped_trial_gives_that_trial(path: Path) -> None:
+    suite = load_suite(path)
+    for trial in expand(suite, ["cuda:0", "cpu"]):
+        assert [each.id for each in expand(suite_of(trial, suite), ["cuda:0", "cpu"])] == [trial.id]
 
 
 def test_a_band_may_be_wider_than_the_value_itself() -> None:

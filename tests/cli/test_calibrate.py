@@ -53,6 +53,17 @@ def test_one_trial_is_run_as_often_as_asked_and_its_bands_are_kept(tmp_path: Pat
     assert "no calibration in" in calibrate("--list", cwd=tmp_path).stdout
 
 
+def test_a_suite_that_tokenizes_is_calibrated_by_tokenizing(tmp_path: Path) -> None:
+    path = tmp_path / "ways.yaml"
+    path.write_text(
+        "name: ways\nmatrix: {checkpoint: [bert-base-uncased], tokenization: [{method: map, num_proc: 2}]}\n"
+    )
+    done = calibrate(path, "--repeats", "2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (file,) = (tmp_path / "cache" / "noise").iterdir()
+    assert str(read_noise(file).trial.tokenization) == "map(num_proc=2)"
+
+
 @pytest.mark.parametrize("arguments", [(), ("--list", "--clear"), ("suite.yaml", "--list")], ids=" ".join)
 def test_it_measures_lists_or_clears(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     done = calibrate(*arguments, cwd=tmp_path)

@@ -381,7 +381,7 @@ def test_what_auto_attention_became_is_told_once_or_for_each_variant() -> None:
     assert ", trainer, eager, " in constants(one)
     assert "eager attention" not in to_table(one)
     two = make_report([_ran("eager", checkpoint="mpnet"), _ran("sdpa", checkpoint="bert")])
-    assert ", trainer, attention auto, " in constants(two)
+    assert ", trainer, attention=auto, " in constants(two)
     for text in (to_table(two), written(two, "markdown"), written(two, "html")):
         assert "eager attention" in text
         assert "sdpa attention" in text
@@ -389,7 +389,7 @@ def test_what_auto_attention_became_is_told_once_or_for_each_variant() -> None:
     assert "attention" not in constants(axis)
     assert "sdpa attention" in to_table(axis)
     assert "eager attention" not in to_table(axis)
-    assert ", attention auto, " in constants(make_report([_ran(None)]))
+    assert ", attention=auto, " in constants(make_report([_ran(None)]))
 
 
 def test_a_checkpoint_given_by_path_is_shown_by_its_folder_and_stored_whole() -> None:
@@ -406,7 +406,7 @@ def test_what_all_trials_share_beyond_the_usual_is_said_above_the_table() -> Non
         for changes in (dict[str, Any](), {"last_layer": "cls", "cuda_graphs": True})
     )
     assert "graphs" not in usual
-    assert ", last layer: cls only, CUDA graphs, " in unusual
+    assert ", last_layer=cls, cuda_graphs=true, " in unusual
 
 
 def _probed(**slow: float) -> str:

@@ -35,16 +35,12 @@ def test_each_function_is_proved_once_before_the_first_trial(tmp_path: Path) -> 
         "proving that 3 ways of training follow the independent reference; --no-parity leaves it out",
     ]
     said = watcher.notes[-6:]
-    assert (
-        "static fp32 attention=auto trainer on cpu: unproven: failed in start: it cannot be proved" in said[0]
-    )
-    assert (
-        "dynamic fp32 sdpa trainer on cpu: exact: largest logit difference 0.0e+00 (limit 1e-04)" in said[1]
-    )
-    assert "bucketed fp32 sdpa trainer on cpu: differs: largest logit difference 1.0e+00" in said[2]
-    assert "proof of bert static fp32 attention=auto trainer on cpu: unproven" in said[3]
-    assert said[4].endswith("on cpu: same: 1 checks against the independent reference passed")
-    assert said[5].endswith("on cpu: differs: losses: largest difference 1.0e+00 (limit 1e-05)")
+    assert "static cpu fp32 trainer attention=auto: unproven: failed in start: it cannot be proved" in said[0]
+    assert "dynamic cpu fp32 trainer sdpa: exact: largest logit difference 0.0e+00 (limit 1e-04)" in said[1]
+    assert "bucketed cpu fp32 trainer sdpa: differs: largest logit difference 1.0e+00" in said[2]
+    assert "proof of bert static cpu fp32 trainer attention=auto: unproven" in said[3]
+    assert said[4].endswith(": same: 1 checks against the independent reference passed")
+    assert said[5].endswith(": differs: losses: largest difference 1.0e+00 (limit 1e-05)")
     assert [str(proof.trial.padding) for proof in report.training_proofs] == ["static", "dynamic", "bucketed"]
     assert [proof.trial.checkpoint for proof in report.training_proofs] == ["bert"] * 3
     assert len(watcher.done) == 9
@@ -107,5 +103,5 @@ def test_a_proof_names_what_is_not_the_usual_way() -> None:
         describe_proof(make_result(make_trial("dynamic", 0, **changes), status="failed", reason="no"))
         for changes in ({}, {"last_layer": "cls", "cuda_graphs": True, "engine": "loop"})
     )
-    assert "fp32 attention=auto trainer on cpu: unproven" in plain
-    assert "attention=auto loop on cpu, last layer cls only, CUDA graphs: unproven" in unusual
+    assert "cpu fp32 trainer attention=auto: unproven" in plain
+    assert "cpu fp32 loop attention=auto last_layer=cls cuda_graphs=true: unproven" in unusual

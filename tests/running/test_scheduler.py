@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from harness.model.assets import ResolvedCheckpoint, ResolvedData
 from harness.model.job import Job
 from harness.model.results import Status, TrialResult
 from harness.model.suite import Measure
-from harness.model.trial import Trial
+from harness.model.trial import Tokenization, Train, Trial
 from harness.running.executor import Event
 from harness.running.scheduler import Policy, RunContext, SameError, run_jobs, run_queue
 from harness.running.workers.judging import Ended
@@ -152,6 +153,28 @@ def test_after_equal_errors_the_rest_of_that_value_is_spared_and_marked() -> Non
     assert "all 3 trials with padding static ended with failed in train" in (static[3].reason or "")
     assert kept == [static[3]]
     assert all(results[one.id].status == "completed" for one in trials if one.padding.strategy == "dynamic")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"tokenization": Tokenization(method="map"), "tokenizer": "slow"}, "tokenizer slow"),
+        ({"tokenization": Tokenization(method="map", num_proc=2)}, "tokenization map(num_proc=2)"),
+        ({"train": Train(per_device_train_batch_size=4_096)}, "train.per_device_train_batch_size 4096"),
+        ({"train": Train(learning_rate=0.5)}, "train.learning_rate 0.5"),
+        ({"last_layer": "cls"}, "last_layer cls"),
+        ({"checkpoint": "tiny-uncased", "revision": "abc"}, "revision abc"),
+    ],
+)
+def test_equal_errors_are_counted_on_every_axis(change: dict[str, Any], reason: str) -> None:
+    failing = [make_trial(seed=seed, **change) for seed in range(3)]
+    kind: dict[str, Any] = {"tokenization": Tokenization(method="map")} if "tokenization" in change else {}
+    plain = make_trial(**kind)
+    errors = SameError([*failing, plain], 2)
+    for trial in failing[:2]:
+        errors.add(make_result(trial, status="oom", examples=1))
+    assert f"all 2 trials with {reason} ended with oom" in (errors.skip_reason(failing[2]) or "")
+    assert errors.skip_reason(plain) is None
 
 
 @given(st.lists(st.sampled_from(["completed", "failed", "oom"]), min_size=1, max_size=12), st.integers(1, 4))

@@ -146,9 +146,8 @@ def test_include_may_bring_back_what_was_excluded() -> None:
 def test_the_same_trial_twice_is_refused_by_name() -> None:
     found = refused(suite_of("device: [auto, cpu], seed: [7]"))
     assert "the same trial more than once: " in found
-    assert "checkpoint 'a'" in found
-    assert "device 'cpu'" in found
-    assert "seed '7'" in found
+    assert "a dynamic cpu fp32" in found
+    assert "seed=7" in found
 
 
 def test_an_include_of_what_is_there_already_is_refused() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from harness.model.suite import Suite
-from harness.model.trial import Task
+from harness.model.trial import ChosenCheckpoint, Padding, Task
 from tests.suite.suite_texts import SMALL, refusal_with, refusals, suite_with
 
 
@@ -23,7 +23,7 @@ def test_the_roofline_can_be_switched_off_and_is_written_only_then() -> None:
 
 def test_an_override_replaces_or_adds_an_axis() -> None:
     suite = suite_with("", ["matrix.checkpoint=[minilm]", "matrix.precision=[bf16]", "matrix.seed=[0, 1]"])
-    assert suite.matrix["checkpoint"] == ("minilm",)
+    assert suite.matrix["checkpoint"] == (ChosenCheckpoint(name="minilm"),)
     assert suite.matrix["precision"] == ("bf16",)
     assert suite.matrix["seed"] == (0, 1)
 
@@ -105,4 +105,6 @@ def test_an_override_that_holds_control_characters_is_shown_escaped() -> None:
 def test_a_rule_of_the_file_may_lose_its_effect_by_an_override_of_the_matrix() -> None:
     rest = "include: [{padding: static}]\nexclude: [{checkpoint: bert-base-uncased, padding: dynamic}]"
     overrides = ["matrix.checkpoint=[minilm]", "matrix.padding=[dynamic]"]
-    assert suite_with(rest, overrides).exclude == ({"checkpoint": "bert-base-uncased", "padding": "dynamic"},)
+    assert suite_with(rest, overrides).exclude == (
+        {"checkpoint": ChosenCheckpoint(name="bert-base-uncased"), "padding": Padding(strategy="dynamic")},
+    )

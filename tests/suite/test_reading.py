@@ -4,7 +4,7 @@ import pytest
 
 from harness.errors import InvalidInputError
 from harness.model.suite import Gate
-from harness.model.trial import Task, Train
+from harness.model.trial import ChosenCheckpoint, Padding, Task, Train
 from harness.suite.reading import parse_suite
 from tests.suite.suite_texts import MATRIX, SMALL, refusal, refusal_with, refusals, suite_with
 
@@ -14,7 +14,11 @@ def test_a_small_suite_takes_the_defaults() -> None:
     assert suite.name == "small"
     assert suite.task == Task()
     assert suite.train == Train()
-    assert suite.matrix == {"checkpoint": ("bert-base-uncased",), "padding": ("dynamic",), "device": ("cpu",)}
+    assert suite.matrix == {
+        "checkpoint": (ChosenCheckpoint(name="bert-base-uncased"),),
+        "padding": (Padding(strategy="dynamic"),),
+        "device": ("cpu",),
+    }
     assert suite.max_trials == 1_000
 
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
-from harness.analysis.naming import only_tokenise, short_names
-from harness.model.trial import Train, Trial
+from harness.analysis.naming import axes as axes_as_text
+from harness.analysis.naming import only_tokenise, short_names, varying_axes
+from harness.model.axis import axes_of, text, used_axes
+from harness.model.trial import Trial
 from harness.output.document import Column, Document, Table
 from harness.words import count
-
-_ALWAYS: Final = ("checkpoint", "padding", "device", "precision", "seed")
-_ALWAYS_TOKENIZING: Final = ("checkpoint", "tokenization", "tokenizer", "seed")
-_IF_SEVERAL: Final = ("revision", "engine", "attention", "token_type_ids", "last_layer", "cuda_graphs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +38,7 @@ def plan_document(plan: Planned) -> Document:
         title=f"{plan.suite}: {count(len(plan.trials), 'trial')} of {plan.task}",
         model=_model(plan),
         tables=(
-            Table("Trials", _columns(plan.trials)),
+            Table("Trials", trial_columns(plan.trials)),
             Table("uses", pairs=tuple(_uses(plan))),
             *([Table("gates", notes=tuple(plan.warnings))] if plan.warnings else []),
         ),
@@ -78,21 +75,19 @@ def _uses(plan: Planned) -> list[tuple[str, str]]:
     ]
 
 
-def _columns(trials: Sequence[Trial]) -> tuple[Column, ...]:
-    several = [name for name in _IF_SEVERAL if len({getattr(trial, name) for trial in trials}) > 1]
-    varied = [key for key in Train.model_fields if len({getattr(trial.train, key) for trial in trials}) > 1]
-    always = _ALWAYS_TOKENIZING if only_tokenise(trials) else _ALWAYS
+def trial_columns(trials: Sequence[Trial]) -> tuple[Column, ...]:
+    """Return the columns that every plan has, then those of the axes that vary."""
+    axes = used_axes(axes_of(type(trials[0])), tokenizing=only_tokenise(trials))
+    values = [{**axes_as_text(trial), "seed": text(trial.seed)} for trial in trials]
+    always = [name for name, axis in axes.items() if axis.shown == "column"]
     names = short_names(trial.checkpoint for trial in trials)
-    cells = {
-        name: tuple(_as_in_yaml(getattr(trial, name)) for trial in trials) for name in (*always, *several)
-    }
-    cells |= {key: tuple(_as_in_yaml(getattr(trial.train, key)) for trial in trials) for key in varied}
-    cells["checkpoint"] = tuple(names[trial.checkpoint] for trial in trials)
+    rows = [
+        each | {"checkpoint": names[trial.checkpoint]} for each, trial in zip(values, trials, strict=True)
+    ]
     return (
         Column("id", tuple(trial.id for trial in trials), numeric=False),
-        *(Column(name, shown, numeric=False) for name, shown in cells.items()),
+        *(
+            Column(name.rpartition(".")[2], tuple(row[name] for row in rows), numeric=False)
+            for name in (*always, *(name for name in varying_axes(values) if name not in always))
+        ),
     )
-
-
-def _as_in_yaml(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from harness.analysis.comparison.conditions import at_once
-from harness.analysis.naming import attention_of, only_tokenise, shared_axes
+from harness.analysis.naming import attention_of, label, notable, only_tokenise, shared_axes
 from harness.analysis.observed import UNMOVED
 from harness.analysis.parity import ParityVerdict, verdicts
 from harness.analysis.probes import Deviation
@@ -15,13 +15,6 @@ from harness.analysis.training import TrainingVerdict, training_verdicts
 from harness.model.results import Report, TrialResult
 from harness.words import count
 
-_SHARED: Final = ("checkpoint", "padding", "device", "precision", "engine", "attention")
-_SHARED_TOKENIZING: Final = ("checkpoint", "tokenization", "tokenizer")
-_SHARED_TRAIN: Final[dict[str, Callable[[str], str]]] = {
-    "train.num_train_epochs": lambda value: count(int(value), "epoch"),
-    "train.per_device_train_batch_size": "batch {}".format,
-    "train.learning_rate": "learning rate {}".format,
-}
 _PARITY: Final[dict[ParityVerdict, str]] = {
     "exact": "computes the plain padded fp32 model's function exactly",
     "within": "computes the plain padded fp32 model's function within the limits of its precision",
@@ -55,18 +48,16 @@ def place(report: Report) -> str:
 
 
 def constants(report: Report) -> str:
-    """What all variants share and no label says: `in all: bert-base-uncased, cpu, fp32, 3 epochs, ...`."""
-    shared = shared_axes(result.trial for result in report.results)
-    if only_tokenise(result.trial for result in report.results):
-        words = [shared[name] for name in _SHARED_TOKENIZING if name in shared]
-        return f"in all: {', '.join([*words, 'no training'])}"
-    if shared.get("attention") == "auto":
-        ran = _attentions(report.results)
-        shared["attention"] = ran.pop() if len(ran) == 1 else "attention auto"
-    words = [shared[name] for name in _SHARED if name in shared]
-    words += ["last layer: cls only"] if shared.get("last_layer") == "cls" else []
-    words += ["CUDA graphs"] if shared.get("cuda_graphs") == "true" else []
-    words += [text(shared[name]) for name, text in _SHARED_TRAIN.items() if name in shared]
+    """Return the settings that all variants share: `in all: bert-base-uncased, cpu, fp32, 3 epochs, ...`."""
+    trials = [result.trial for result in report.results]
+    shared = shared_axes(trials)
+    ran = _attentions(report.results)
+    if shared.get("attention") == "auto" and len(ran) == 1:
+        shared["attention"] = ran.pop()
+    names = notable(trials[0]) if trials else []
+    words = [label(shared, [name], trials[0]) for name in names if name in shared]
+    if only_tokenise(trials):
+        words.append("no training")
     return f"in all: {', '.join(words)}" if words else ""
 
 
