@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from harness.analysis.stats.components import Components, Part
+from harness.analysis.stats.interaction import Interaction
 
 VARIANCES = st.floats(1e-6, 1e3)
 
@@ -60,6 +63,52 @@ def test_experiments_repeated_at_the_printed_effect_find_it_four_times_in_five(f
     statistic = (printed + random.normal(size=2_000)) / np.sqrt(again)
     power = (np.abs(statistic) > stats.t.ppf(0.975, freedom)).mean()
     assert 0.74 <= power <= 0.86
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.05 / 6, 0.05 / 24])
+@pytest.mark.parametrize("freedom", [2, 3, 4, 6, 9])
+@pytest.mark.parametrize("ratio", [1.0, 1.5, 3.0, 10.0, 100.0])
+def test_the_power_at_the_printed_effect_is_80_percent_for_every_true_scatter_above_the_floor(
+    freedom: int, alpha: float, ratio: float
+) -> None:
+    """`ratio` is the true variance between trials over a floor that is its least value."""
+    estimates = ratio * stats.chi2.ppf((np.arange(100) + 0.5) / 100, freedom) / freedom
+    widths = np.maximum(stats.t.isf(alpha / 2, freedom) * np.sqrt(estimates), stats.norm.isf(alpha / 2))
+    found = []
+    for estimate in estimates[::2]:
+        printed = Components(Part(estimate, freedom), floor=1.0, least=1.0).detectable(alpha)
+        assert printed is not None
+        found.append(stats.norm.sf((widths - printed) / np.sqrt(ratio)).mean())
+    assert np.mean(found) == pytest.approx(0.8, abs=0.025)
+
+
+def test_an_interaction_raises_the_floor_and_not_beyond_what_was_observed() -> None:
+    interaction = Interaction(0.04, 1.0, 408)
+    # With fewer trials the interaction's many degrees of freedom also lower the critical value.
+    plain = Components(Part(1e-4, 30), floor=3e-5, least=3e-5)
+    printed = plain.detectable(0.05)
+    raised = replace(plain, interaction=interaction).detectable(0.05)
+    assert printed is not None
+    assert raised is not None
+    assert 1.05 * printed < raised < 1.5 * printed
+    known = replace(plain, added=(Part(1e-3, 407.0),), floor=1.03e-3)
+    assert replace(known, interaction=interaction).detectable(0.05) == known.detectable(0.05)
+
+
+def test_an_effect_beyond_the_largest_possible_one_is_printed_as_that_one() -> None:
+    found = Components(Part(1.0, 2), floor=0.2, least=0.2)
+    free = found.detectable(0.05)
+    assert free is not None
+    assert found.detectable(0.05, reach=0.9 * free) == 0.9 * free
+    assert found.detectable(0.05, reach=0.3 * free) is None
+
+
+def test_no_possible_effect_is_detectable_where_the_scatter_may_well_be_too_large_for_it() -> None:
+    lucky = Components(Part(1e-4, 2), floor=1.0, least=1.0)
+    assert lucky.detectable(0.05, reach=30.0) is not None
+    assert lucky.detectable(0.05, reach=8.0) is None
+    # The critical value is 11 standard errors.
+    assert lucky.detectable(0.05 / 6, reach=1e6) is None
 
 
 def test_a_known_error_needs_the_textbook_s_effect() -> None:

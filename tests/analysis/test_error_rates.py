@@ -11,7 +11,14 @@ import pytest
 from scipy import stats
 
 from harness.analysis.stats.components import ALPHA
-from tools.simulate.rates import SpeedCase, false_alarms, power_as_printed, speed_alarms, wrongly_same
+from tools.simulate.rates import (
+    SpeedCase,
+    false_alarms,
+    power_as_printed,
+    quality_effects,
+    speed_alarms,
+    wrongly_same,
+)
 from tools.simulate.worlds import QualityWorld, SpeedWorld
 
 REPLICATES = 2_000
@@ -36,15 +43,47 @@ def test_one_seed_never_tells_recipes_apart() -> None:
     assert false_alarms(world, "eval_accuracy", 1, 100, np.random.default_rng(2)) == 0
 
 
-@pytest.mark.parametrize(("seeds", "tests"), [(5, 1), (10, 6)])
-def test_the_printed_effect_is_found_four_times_in_five(seeds: int, tests: int) -> None:
-    found = power_as_printed(QualityWorld(), "eval_accuracy", seeds, tests, 1_000, np.random.default_rng(3))
+@pytest.mark.parametrize("metric", ["eval_f1", "eval_mcc"])
+@pytest.mark.parametrize("effect", [0.04, -0.08])
+def test_a_simulated_effect_has_the_wanted_size(metric: str, effect: float) -> None:
+    world = QualityWorld()
+    shifts = [world.shift(world.change(metric, effect))] * 300
+    found = quality_effects(world, metric, 3, shifts, np.random.default_rng(10))
+    assert np.mean([each.value for each in found]) == pytest.approx(effect, abs=0.006)
+
+
+@pytest.mark.parametrize(
+    ("metric", "discordance", "seeds", "tests"),
+    [
+        ("eval_accuracy", 0.04, 3, 1),
+        ("eval_accuracy", 0.12, 5, 6),
+        ("eval_f1", 0.08, 3, 1),
+        ("eval_f1", 0.04, 10, 1),
+        ("eval_mcc", 0.12, 5, 1),
+        ("eval_mcc", 0.08, 10, 6),
+    ],
+)
+def test_the_printed_effect_is_found_four_times_in_five(
+    metric: str, discordance: float, seeds: int, tests: int
+) -> None:
+    random = np.random.default_rng([3, seeds])
+    found = power_as_printed(QualityWorld(discordance=discordance), metric, seeds, tests, 400, random)
     assert found is not None
-    assert 0.75 <= (found.gain + found.drop) / 2 <= 0.85
+    power, comparisons = (found.gain + found.drop) / 2, 2 * round(400 * found.printed)
+    assert _at_most(power, 0.85, comparisons)
+    assert _at_most(1 - power, 0.25, comparisons)
 
 
-def test_two_seeds_print_no_effect() -> None:
-    assert power_as_printed(QualityWorld(), "eval_accuracy", 2, 1, 100, np.random.default_rng(4)) is None
+def test_nearly_every_comparison_of_three_seeds_prints_its_effect() -> None:
+    found = power_as_printed(QualityWorld(), "eval_accuracy", 3, 1, 100, np.random.default_rng(9))
+    assert found is not None
+    assert found.printed > 0.9
+
+
+@pytest.mark.parametrize(("seeds", "tests"), [(2, 1), (3, 6)])
+def test_too_few_seeds_print_no_effect(seeds: int, tests: int) -> None:
+    random = np.random.default_rng(4)
+    assert power_as_printed(QualityWorld(), "eval_accuracy", seeds, tests, 100, random) is None
 
 
 @pytest.mark.parametrize("seeds", [2, 5])

@@ -16,8 +16,6 @@ from tools.simulate.worlds import LABELS, Draw, QualityWorld, SpeedWorld, altern
 
 # More resamples change a standard error by less than 3 %.
 RESAMPLES: Final = 500
-# A drop may be larger, but a gain from 84 % cannot.
-LARGEST_GAIN: Final = 0.155
 
 
 @dataclass(frozen=True)
@@ -53,16 +51,15 @@ def power_as_printed(
     alpha = ALPHA / tests
     null = quality_effects(world, metric, seeds, [0.0] * replicates, random)
     printed = [found for effect in null if (found := effect.detectable(alpha)) is not None]
-    scale = 1.0 if metric == "eval_accuracy" else _accuracy_of(world, metric, random)
-    changes = [found * scale for found in printed if found * scale < LARGEST_GAIN]
-    if len(changes) < replicates / 20:
+    if len(printed) < replicates / 20:
         return None
+    gains, drops = ([world.change(metric, sign * found) for found in printed] for sign in (1, -1))
     sides = [
-        quality_effects(world, metric, seeds, [world.shift(sign * each) for each in changes], random)
-        for sign in (1, -1)
+        quality_effects(world, metric, seeds, [world.shift(each) for each in changes], random)
+        for changes in (gains, drops)
     ]
     gain, drop = (fmean(_significant(effect, alpha) for effect in effects) for effects in sides)
-    return Power(gain, drop, len(changes) / replicates)
+    return Power(gain, drop, len(printed) / replicates)
 
 
 def wrongly_same(world: QualityWorld, margin: float, seeds: int, replicates: int, random: Draw) -> float:
@@ -118,9 +115,3 @@ def _calibrated(world: SpeedWorld, runs: int, random: Draw) -> RunVariance | Non
 
 def _significant(effect: Effect, alpha: float) -> bool:
     return effect.p is not None and effect.p <= alpha
-
-
-def _accuracy_of(world: QualityWorld, metric: str, random: Draw) -> float:
-    """How much accuracy changes for a unit of the metric, near equality."""
-    effects = quality_effects(world, metric, 3, [world.shift(-0.03)] * 60, random)
-    return -0.03 / fmean(effect.value for effect in effects)

@@ -20,6 +20,10 @@ LABELS: Final = np.concatenate(
 _GRID: Final = 20_000
 _SMALLEST: Final = 1e-12
 
+# From 84 % no gain can be larger, and after a larger drop a classifier does not work any more.
+LARGEST_GAIN: Final = 0.155
+LARGEST_DROP: Final = 0.34
+
 Integers = NDArray[np.integer[Any]]
 Draw = np.random.Generator
 
@@ -45,21 +49,35 @@ class QualityWorld:
         return self.accuracy * total, (1 - self.accuracy) * total
 
     @cached_property
-    def _scores(self) -> NDArray[np.float64]:
+    def scores(self) -> NDArray[np.float64]:
+        """Quantiles of the examples' probits of being classified right."""
         shares = (np.arange(_GRID) + 0.5) / _GRID
         right = special.betaincinv(*self._shape, shares)
         return np.asarray(special.ndtri(np.clip(right, _SMALLEST, 1 - _SMALLEST)))
 
     @cached_property
     def _luck_sd(self) -> float:
-        slope = np.exp(-(self._scores**2) / 2).mean() / np.sqrt(2 * np.pi)
+        slope = np.exp(-(self.scores**2) / 2).mean() / np.sqrt(2 * np.pi)
         return float(self.seed_sd / slope)
 
     def shift(self, change: float) -> float:
         """The shift of every example that changes the expected accuracy by this much."""
-        base = special.ndtr(self._scores).mean()
+        base = special.ndtr(self.scores).mean()
+        return float(optimize.brentq(lambda by: special.ndtr(self.scores + by).mean() - base - change, -9, 9))
+
+    def change(self, metric: str, effect: float) -> float:
+        """The change of accuracy that changes the expected score of a metric by this effect.
+
+        An effect beyond `LARGEST_GAIN` or `LARGEST_DROP` becomes that gain or drop.
+        """
+        base = expected_score(metric, self.accuracy)
+        most = LARGEST_GAIN if effect > 0 else -LARGEST_DROP
+        if abs(expected_score(metric, self.accuracy + most) - base) <= abs(effect):
+            return most
         return float(
-            optimize.brentq(lambda by: special.ndtr(self._scores + by).mean() - base - change, -9, 9)
+            optimize.brentq(
+                lambda by: expected_score(metric, self.accuracy + by) - base - effect, *sorted((0.0, most))
+            )
         )
 
     def draw(self, random: Draw, before: int, after: int, shift: float = 0.0) -> tuple[Integers, Integers]:
@@ -72,6 +90,22 @@ class QualityWorld:
         luck = random.normal(0, self._luck_sd, (seeds, 1))
         right = random.normal(size=(seeds, EXAMPLES)) < scores + luck
         return np.where(right, LABELS, 1 - LABELS)
+
+
+def expected_score(metric: str, accuracy: float) -> float:
+    """The score of expected counts, where both classes are classified with this accuracy."""
+    negative = EXAMPLES - POSITIVE
+    hits, rejected = POSITIVE * accuracy, negative * accuracy
+    missed, alarms = POSITIVE - hits, negative - rejected
+    match metric:
+        case "eval_accuracy":
+            return accuracy
+        case "eval_f1":
+            return 2 * hits / (2 * hits + missed + alarms)
+        case "eval_mcc":
+            spread = (hits + alarms) * POSITIVE * negative * (missed + rejected)
+            return float((hits * rejected - missed * alarms) / np.sqrt(spread))
+    raise ValueError(f"no expected score of {metric}")
 
 
 @dataclass(frozen=True)

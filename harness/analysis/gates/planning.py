@@ -9,6 +9,7 @@ from harness.analysis.comparison.matching import seed_option
 from harness.analysis.gates.drops import MOST_EXCESS, ONE_SIDED, allowed_drop
 from harness.analysis.gates.rules import drop_rule
 from harness.analysis.stats.components import Components, Part
+from harness.analysis.stats.interaction import Interaction
 from harness.analysis.stats.scoring import SCORINGS
 from harness.model.metrics import METRICS
 from harness.model.suite import Gate
@@ -38,7 +39,12 @@ def usual_components(seeds: int) -> Components:
     """The variance components of a difference in accuracy over so many paired seeds on MRPC."""
     sampling = DISCORDANCE / EXAMPLES / seeds
     between = 2 * SEED_SD**2 / seeds + sampling
-    return Components(Part(between, max(seeds - 1.0, 1.0)), floor=sampling, least=sampling)
+    return Components(
+        Part(between, max(seeds - 1.0, 1.0)),
+        floor=sampling,
+        least=sampling,
+        interaction=Interaction(DISCORDANCE, 1.0, EXAMPLES),
+    )
 
 
 def _warning(gate: Gate, seeds: int, tests: int) -> str | None:

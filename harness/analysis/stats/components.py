@@ -12,6 +12,7 @@ error rate stays at its nominal level from two trials on.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
@@ -20,13 +21,21 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from harness.analysis.stats.interaction import Interaction
+
 ALPHA: Final = 0.05
 POWER: Final = 0.80
 MOST_TRIALS: Final = 200
 
-_NODES: Final = 24
+_NODES: Final = 64
 _DIGITS: Final = 3
 _LARGEST: Final = 1e6
+# The variance of a mean over seeds is rarely more than this multiple of its least value.
+_USUAL: Final = 5.0
+# In standard errors: with 3 paired seeds the critical value of four tests together is larger.
+_MOST_CRITICAL: Final = 8.0
+# No error is below this share of the estimated variance, so that a scatter of zero divides by none.
+_TINY: Final = 1e-6
 
 Floats = NDArray[np.floating[Any]]
 
@@ -48,7 +57,7 @@ class Components:
     differs from run to run. `floor` bounds the total from below; `least` is the part of it that is also in
     `between`, and shrinks with more trials. `most_freedom` bounds the degrees of freedom of the total, for an
     added source that is known from two or three values: Satterthwaite's would be too many where these happen
-    to be close to each other.
+    to be close to each other. `interaction` is what an effect adds that is larger than the one observed.
     """
 
     between: Part
@@ -56,6 +65,7 @@ class Components:
     floor: float = 0.0
     least: float = 0.0
     most_freedom: float = math.inf
+    interaction: Interaction | None = None
 
     @property
     def error(self) -> float:
@@ -88,30 +98,34 @@ class Components:
             found.append(float(special.ndtr(-distance / np.sqrt(self.floor))))
         return max(found)
 
-    def detectable(self, alpha: float) -> float | None:
+    def detectable(self, alpha: float, reach: float = math.inf) -> float | None:
         """The effect that as many new trials find with a power of 80 % in a two-sided test at `alpha`.
 
-        The scatter is an estimate: power is averaged over the variances that are compatible with it, weighted
-        so that the average over repeated experiments is 80 % (`tools/simulate`). None with one degree of
-        freedom, where a variance may be off by any factor, and where no effect would be found.
+        The scatter of a few trials may be far too small by chance, so it is enlarged (`_caution`) such that
+        the power, averaged over repeated experiments, is 80 %. None with less than two degrees of freedom,
+        where a variance may be off by any factor, and where no effect up to `reach` would be found
+        (`_within`). An effect beyond `reach`, the largest possible one, is printed as that one: left out,
+        the estimates that are too small by luck would be the only ones to print an effect.
         """
-        if self.between.freedom < 2:
+        if self.between.freedom < 2 or self.error == 0 or not self._within(reach, alpha):
             return None
-        scale = self.error
-        if scale == 0:
-            return None
-        found = _detectable(self._in_units_of(scale**2), _rounded(alpha))
-        return None if found is None else found * scale
+        variance = self.between.variance * _caution(_rounded(self.between.freedom), _rounded(alpha))
+        found = _effect_with_power(lambda effect: self.power(effect, variance, alpha), self.error)
+        return None if found is None else min(found, reach)
 
-    def _in_units_of(self, unit: float) -> Components:
-        """The components over a variance, rounded so that equal situations share one computation."""
-        return Components(
-            Part(_rounded(self.between.variance / unit), _rounded(self.between.freedom)),
-            tuple(Part(_rounded(part.variance / unit), _rounded(part.freedom)) for part in self.added),
-            floor=_rounded(self.floor / unit),
-            least=_rounded(min(self.least, self.floor) / unit),
-            most_freedom=self.most_freedom,
-        )
+    def _within(self, reach: float, alpha: float) -> bool:
+        """Whether an effect of at most `reach` is found with a power of 80 %.
+
+        The estimated scatter alone cannot show that: in two or three trials it is often far too small. So
+        the effect must also be found at `_USUAL` times the least variance, and the critical value of the test
+        must not be so large (`_MOST_CRITICAL`) that a verdict is a matter of luck.
+        """
+        if reach == math.inf:
+            return True
+        if special.stdtrit(self.between.freedom, 1 - alpha / 2) > _MOST_CRITICAL:
+            return False
+        variances = (self.between.variance, _USUAL * self.least)
+        return all(self.power(reach, variance, alpha) >= POWER for variance in variances)
 
     def trials_for(self, effect: float, trials: int, alpha: float) -> int | None:
         """How many trials a side find this effect with a power of 80 %, with the variances as estimated.
@@ -121,7 +135,7 @@ class Components:
         for wanted in range(3, MOST_TRIALS + 1):
             planned = self.scaled(trials, wanted)
             variance = max(planned.between.variance, planned.least)
-            if planned.power(effect, np.asarray([variance]), alpha) >= POWER:
+            if planned.power(effect, variance, alpha) >= POWER:
                 return wanted
         return None
 
@@ -137,13 +151,24 @@ class Components:
             least=self.least * share,
         )
 
-    def power(self, effect: float, variances: Floats, alpha: float) -> float:
-        """The power at an effect, averaged over true variances between trials of shape (V,)."""
-        estimates = variances[:, None] * _scatter(self.between.freedom)[None, :]
-        widths = self._half_widths(estimates, alpha)
-        errors = np.sqrt(np.maximum(variances + self._added_variance, self.floor))[:, None]
-        found = special.ndtr((effect - widths) / errors) + special.ndtr((-effect - widths) / errors)
+    def power(self, effect: float, variance: float, alpha: float) -> float:
+        """The power at an effect if the true variance between trials is `variance`."""
+        uneven = self._at(effect)
+        if uneven is not self:
+            return uneven.power(effect, variance, alpha)
+        widths = self._half_widths(variance * _scatter(self.between.freedom), alpha)
+        error = np.sqrt(max(variance + self._added_variance, _TINY * self.error**2))
+        found = special.ndtr((effect - widths) / error) + special.ndtr((-effect - widths) / error)
         return float(found.mean())
+
+    def _at(self, effect: float) -> Components:
+        """The components with at least the interaction that an effect of this size brings."""
+        known = self._added_variance
+        expected = 0.0 if self.interaction is None else self.interaction.variance(effect)
+        if self.interaction is None or expected <= known:
+            return self
+        added = Part(expected, self.interaction.examples - 1.0)
+        return replace(self, added=(added,), floor=self.floor + expected - known)
 
     def _totals(self, between: Floats) -> tuple[Floats, Floats]:
         """The total variance and its degrees of freedom (Satterthwaite), for estimates of `between`."""
@@ -161,40 +186,39 @@ class Components:
         return np.asarray(np.maximum(by_trials, by_floor))
 
 
-@lru_cache(maxsize=1 << 16)
-def _detectable(components: Components, alpha: float) -> float | None:
-    """`Components.detectable` in units of the standard error."""
-    between, least = components.between, components.least
-    variances = _plausible(between.variance, least, between.freedom)
-    low, high = 0.0, 4.0
-    while components.power(high, variances, alpha) < POWER:
+def _effect_with_power(power: Callable[[float], float], error: float) -> float | None:
+    """The effect with a power of 80 %, None where it is beyond any multiple of the standard error."""
+    low, high = 0.0, 4.0 * error
+    while power(high) < POWER:
         low, high = high, 2 * high
-        if high > _LARGEST:
+        if high > _LARGEST * error:
             return None
     while high - low > 1e-3 * high:
         middle = (low + high) / 2
-        enough = components.power(middle, variances, alpha) >= POWER
-        low, high = (low, middle) if enough else (middle, high)
+        low, high = (low, middle) if power(middle) >= POWER else (middle, high)
     return high
 
 
-def _plausible(estimate: float, least: float, freedom: float) -> Floats:
-    """True variances compatible with an estimate and not below `least`: quantiles of their distribution.
+@lru_cache(maxsize=4096)
+def _caution(freedom: float, alpha: float) -> float:
+    """By what to multiply an estimated variance to find the effect that has 80 % power on average.
 
-    The precision (one over the variance) given the estimate follows a gamma distribution with shape
-    `freedom / 2`, cut off at `1 / least`. The cut makes variances look larger than they are, the more the
-    closer the estimate is to it. An addition to the shape offsets that: it brings the power at the printed
-    effect from 90 % to 80 %, for 3 to 10 seeds (`docs/error-rates.md`).
+    An effect that is a multiple of the estimated standard error has a power that depends on the estimate. The
+    multiple whose power is 80 % on average over the estimates is compared with the effect whose power is 80 %
+    at the true variance. A floor makes the average power larger, by at most two points.
     """
-    shape, rate = freedom / 2, freedom * estimate / 2
-    if least > 0:
-        shape += 4 / freedom * min(least / max(estimate, least), 1.0)
-    shares = (np.arange(_NODES) + 0.5) / _NODES
-    least = max(least, 1e-9)
-    if rate / least < 1e-9:
-        return np.asarray(least / shares ** (1 / shape))
-    within = special.gammainc(shape, rate / least)
-    return np.asarray(rate / special.gammaincinv(shape, shares * within))
+    scatter = _scatter(freedom)
+    widths = special.stdtrit(freedom, 1 - alpha / 2) * np.sqrt(scatter)
+
+    def power(effects: Floats) -> float:
+        found = special.ndtr(effects[:, None] - widths) + special.ndtr(-effects[:, None] - widths)
+        return float(found.mean())
+
+    known = _effect_with_power(lambda effect: power(np.asarray([effect])), 1.0)
+    estimated = _effect_with_power(lambda effect: power(effect * np.sqrt(scatter)), 1.0)
+    if known is None or estimated is None:
+        return 1.0
+    return (estimated / known) ** 2
 
 
 @lru_cache(maxsize=4096)

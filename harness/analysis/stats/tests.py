@@ -60,10 +60,12 @@ class Effect:
 
         None where no possible effect would be found.
         """
-        found = None if self.components is None else self.components.detectable(alpha)
-        if found is None or found > (math.log(self.reach) if self.ratio else self.reach):
+        if self.components is None:
             return None
-        return self._shown(found)
+        if not self.ratio:
+            return self.components.detectable(alpha, self.reach)
+        found = self.components.detectable(alpha)
+        return None if found is None or found > math.log(self.reach) else self._shown(found)
 
     def trials_for(self, effect: float, alpha: float) -> int | None:
         """How many trials a side would detect this difference, or ratio above 1, at `alpha`."""
