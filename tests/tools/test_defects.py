@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.running.fakes import REPOSITORY, environ
-from tools.defects.catalogue import Defect
-from tools.defects.run import DEFECTS, FAST, SURVIVORS, plant
+from tools.defects.catalogue import DEFECTS, Defect
+from tools.defects.run import FAST, SURVIVORS, plant
 
 
 @pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.name)

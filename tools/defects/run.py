@@ -21,9 +21,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from tools.defects import catalogue
-from tools.defects.catalogue import Defect, Variant
-from tools.defects.subtle import SUBTLE
+from tools.defects.catalogue import DEFECTS, Defect, Variant
 
 ROOT: Final = Path(__file__).parents[2]
 REPORT: Final = ROOT / "reports" / "proofs" / "defects.json"
@@ -36,8 +34,6 @@ _HEAVY: Final = (
     "scipy.stats",
     "pyarrow.parquet",
 )
-
-DEFECTS: Final = (*catalogue.DEFECTS, *SUBTLE)
 
 # A few of all kinds, for a test.
 FAST: Final = frozenset(

@@ -1,0 +1,30 @@
+"""Realistic defects of training code, one file for each kind."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tools.defects.catalogue.accumulation import ACCUMULATION
+from tools.defects.catalogue.batches import BATCHES
+from tools.defects.catalogue.counts import COUNTS
+from tools.defects.catalogue.defect import Defect, Kind, Variant
+from tools.defects.catalogue.dropout import DROPOUT
+from tools.defects.catalogue.evaluation import EVALUATION
+from tools.defects.catalogue.model import MODEL
+from tools.defects.catalogue.optimizer import OPTIMIZER
+from tools.defects.catalogue.precision import PRECISION
+from tools.defects.catalogue.schedule import SCHEDULE
+
+__all__ = ["DEFECTS", "Defect", "Kind", "Variant"]
+
+DEFECTS: Final[tuple[Defect, ...]] = (
+    *OPTIMIZER,
+    *SCHEDULE,
+    *ACCUMULATION,
+    *BATCHES,
+    *DROPOUT,
+    *MODEL,
+    *PRECISION,
+    *EVALUATION,
+    *COUNTS,
+)

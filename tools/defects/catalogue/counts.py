@@ -1,0 +1,104 @@
+"""Defects of counts and times."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tools.defects.catalogue.defect import LOOP, TRAINER, Defect
+
+COUNTS: Final = (
+    Defect(
+        "unpadded computes a row of double length",
+        "counts",
+        "variants/unpadding.py",
+        "        filling = positions[:1].expand(-len(positions) % UNPADDED_MULTIPLE)\n",
+        "        filling = positions[:1].expand(-len(positions) % 16 + mask.numel())\n",
+        ("loop unpadded",),
+    ),
+    Defect(
+        "dynamic pads to the longest example",
+        "counts",
+        "padding.py",
+        "        width = padded_length(int(lengths.max()), self.padding, self.longest)\n",
+        "        width = self.longest\n",
+    ),
+    Defect(
+        "rate over computed tokens",
+        "counts",
+        "measuring/steps.py",
+        '            measured("train_real_tokens_per_second", real / seconds),\n',
+        '            measured("train_real_tokens_per_second", computed / seconds),\n',
+    ),
+    Defect(
+        "warm-up counted",
+        "counts",
+        "measuring/steps.py",
+        "        steady = self.step_seconds[self.warmup_steps :]\n",
+        "        steady = self.step_seconds\n",
+    ),
+    Defect(
+        "batches of warm-up counted",
+        "counts",
+        "measuring/steps.py",
+        "for step in self._batches[self.warmup_steps :] for batch in step]\n",
+        "for step in self._batches for batch in step]\n",
+    ),
+    Defect(
+        "padding counted as real",
+        "counts",
+        "batching.py",
+        "    real = int(lengths.sum())\n",
+        "    real = len(rows) * int(lengths.max())\n",
+    ),
+    Defect(
+        "unpadded called free of filling",
+        "counts",
+        "batching.py",
+        "return Batch(rows, real, -(-real // UNPADDED_MULTIPLE) * UNPADDED_MULTIPLE)",
+        "return Batch(rows, real, real)",
+        ("loop unpadded",),
+    ),
+    Defect(
+        "training loss of the last batch",
+        "counts",
+        LOOP,
+        "total.item() / sum(map(len, steps))",
+        "self._loss.item()",
+    ),
+    Defect(
+        "training loss over steps",
+        "counts",
+        LOOP,
+        "total.item() / sum(map(len, steps))",
+        "total.item() / len(steps)",
+    ),
+    Defect(
+        "one step too few",
+        "counts",
+        "fitting.py",
+        "return trial.train.max_steps\n    return sum(",
+        "return trial.train.max_steps\n    return -1 + sum(",
+    ),
+    Defect(
+        "one epoch too few",
+        "counts",
+        "fitting.py",
+        "else train.num_train_epochs\n",
+        "else max(1, train.num_train_epochs - 1)\n",
+    ),
+    Defect(
+        "Trainer's loss not scaled back",
+        "counts",
+        TRAINER,
+        "loss * self.current_gradient_accumulation_steps",
+        "loss",
+        ("trainer",),
+    ),
+    Defect(
+        "step times halved",
+        "counts",
+        "measuring/steps.py",
+        "        self.step_seconds += [between(*pair) for pair in itertools.pairwise(self._marks)]\n",
+        "        self.step_seconds += [between(*pair) / 2 for pair in itertools.pairwise(self._marks)]\n",
+    ),
+)

@@ -1,0 +1,40 @@
+"""A planted defect: a small change of one source file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Kind = Literal[
+    "optimizer",
+    "schedule",
+    "accumulation",
+    "batches",
+    "dropout",
+    "model",
+    "precision",
+    "evaluation",
+    "counts",
+]
+Variant = Literal[
+    "trainer", "loop", "loop unpadded", "loop bf16", "trainer bf16", "loop bucketed", "loop cls"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Defect:
+    """In `path` below `harness/training`, `before` occurs once and becomes `after`.
+
+    `on` are the variants on which a proof can see it, the cheapest first.
+    """
+
+    name: str
+    kind: Kind
+    path: str
+    before: str
+    after: str
+    on: tuple[Variant, ...] = ("loop",)
+
+
+LOOP: Final = "engines/loop.py"
+TRAINER: Final = "engines/trainer.py"
