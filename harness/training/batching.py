@@ -40,7 +40,7 @@ def plan_epoch(
 
     Args:
         lengths: tokens of every example, shape (N,).
-        batch_size: examples a batch; the last batch holds the rest.
+        batch_size: examples a batch; the last batch may be smaller.
         padding: the strategy; only `bucketed` changes which rows meet in a batch.
         longest: tokens of the longest example of the data set, the length of `static` without one.
         seed: of the trial; `epoch` counts from 0, and both together fix the order.

@@ -56,7 +56,7 @@ def load_model(
     if not any(folder.glob("*.safetensors")):
         raise TrialStoppedError(
             "failed",
-            f"{folder.name} holds no safetensors",
+            f"{folder.name} has no safetensors",
             hint="convert it once with model.save_pretrained(FOLDER): pickled weights can run code",
         )
     stored = stored_types(weight_files(folder))

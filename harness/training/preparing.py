@@ -30,7 +30,7 @@ def prepare_tokens(job: Job, corpus: Corpus) -> Tokenized:
         raise TrialStoppedError(
             "failed",
             f"static length {padding.length} is shorter than the longest example, {tokens.longest} tokens",
-            hint=f"lengthen it, or set task.max_length: {padding.length} to cut every variant alike",
+            hint=f"lengthen it, or set task.max_length: {padding.length} for every variant",
         )
     if limit is not None and padded_length(tokens.longest, padding, tokens.longest) > limit:
         raise TrialStoppedError(
@@ -45,14 +45,14 @@ def truncation_length(job: Job) -> int:
     """The length in tokens at which an example is cut.
 
     Raises:
-        TrialStoppedError: `failed`, where the checkpoint does not say, or does not take as many.
+        TrialStoppedError: `failed`, where the checkpoint has no limit, or a lower one.
     """
     limit = input_limits(Path(job.checkpoint.path)).longest
     wanted = job.trial.task.max_length or limit
     if wanted is None:
         raise TrialStoppedError(
             "failed",
-            f"{job.checkpoint.name} does not say how many tokens it takes",
+            f"{job.checkpoint.name} has no limit of tokens in its files",
             hint="set task.max_length",
         )
     if limit is not None and wanted > limit:

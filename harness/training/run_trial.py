@@ -107,7 +107,7 @@ def _train(
     clock: PhaseClock,
     found: TrialResult,
 ) -> TrialResult:
-    """What was found so far, and what a training finds."""
+    """Return the findings so far, completed by those of a training."""
     environment, data = found.environment, found.data
     assert environment is not None
     assert environment.device is not None
@@ -154,7 +154,7 @@ def _train(
 def _notes(loaded: LoadedModel, last: Score, *, single_class: bool) -> tuple[str, ...]:
     notes = [loaded.columns_note] if loaded.columns_note else []
     if single_class:
-        notes.append("the evaluation split has a single class: accuracy and F1 say nothing")
+        notes.append("the evaluation split has a single class: accuracy and F1 are meaningless")
     if last.degenerate:
         notes.append("the model predicts a single class")
     return tuple(notes)

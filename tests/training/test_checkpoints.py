@@ -115,7 +115,7 @@ def test_a_checkpoint_saved_in_half_precision_is_trained_in_fp32(
 def test_pickled_weights_are_refused(checkpoints: dict[str, Path], tmp_path: Path) -> None:
     folder = shutil.copytree(checkpoints["bert"], tmp_path / "pickled")
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    with pytest.raises(TrialStoppedError, match="pickled holds no safetensors"):
+    with pytest.raises(TrialStoppedError, match="pickled has no safetensors"):
         load_model(folder, labels=LABELS, attention="sdpa", token_type_ids="auto")
 
 

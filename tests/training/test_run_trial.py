@@ -223,7 +223,7 @@ def test_scores_on_a_single_class_are_degenerate_and_said_to_say_nothing(
     files = job.data.files | {"validation": (str(single),)}
     result = run_trial(job.model_copy(update={"data": job.data.model_copy(update={"files": files})}), quietly)
     assert result.degenerate
-    assert "the evaluation split has a single class: accuracy and F1 say nothing" in result.notes
+    assert "the evaluation split has a single class: accuracy and F1 are meaningless" in result.notes
 
 
 def test_max_steps_ends_a_training_early(make_job: MakeJob) -> None:

@@ -146,10 +146,10 @@ class GraphedPasses:
     def capture(self, examples: Mapping[Shape, Callable[[], Inputs]]) -> None:
         """Capture a pass of each shape, in this order, with inputs like those that will come.
 
-        What was added to gradients by this is left there. Random numbers go on as if nothing had happened.
+        Gradients added by the passes remain. The state of the random number generator is restored.
 
         Raises:
-            TrialStoppedError: `failed`, where a pass cannot be captured: nothing else is done instead.
+            TrialStoppedError: `failed`, where a pass cannot be captured; there is no fallback.
         """
         with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
             for shape, example in examples.items():
@@ -176,7 +176,7 @@ class GraphedPasses:
             ) from error
 
     def __call__(self, inputs: Inputs, batches: int) -> torch.Tensor:
-        """The loss, a scalar that the next pass may overwrite; gradients are added to what is there."""
+        """Return the loss, a scalar that the next pass may overwrite; gradients are accumulated."""
         rows, width = inputs["input_ids"].shape
         shape = Shape(rows, width, batches)
         if shape not in self._captured:

@@ -13,7 +13,7 @@ from harness.model.trial import LastLayer
 
 @dataclass(frozen=True, slots=True)
 class EncoderShape:
-    """What the FLOPs of a BERT-like encoder depend on; `last_layer` as in a trial."""
+    """The sizes that determine the FLOPs of a BERT-like encoder; `last_layer` as in a trial."""
 
     layers: int
     hidden: int
@@ -23,7 +23,7 @@ class EncoderShape:
 
     @classmethod
     def of(cls, config: Any, last_layer: LastLayer = "all") -> Self | None:
-        """The shape in a transformers config; None for one that does not say."""
+        """Return the shape from a transformers config; None if sizes are missing."""
         intermediate = getattr(config, "intermediate_size", None) or getattr(config, "hidden_dim", None)
         layers, hidden = getattr(config, "num_hidden_layers", None), getattr(config, "hidden_size", None)
         if not (intermediate and layers and hidden):

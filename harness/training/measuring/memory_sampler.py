@@ -1,4 +1,4 @@
-"""Samples the memory of a process and all below it: a program of its own, which needs nothing but Python.
+"""Samples the memory of a process and all below it: a separate program that needs only Python.
 
 Started as `python -I -S memory_sampler.py PID`, it writes the bytes in use now as a line, then samples until
 its standard input ends, takes one last sample, and writes the most it saw. Bytes are proportional set sizes,

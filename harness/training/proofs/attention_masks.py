@@ -2,7 +2,7 @@
 
 With as few keys as a head has numbers, the weights that a kernel gave the values follow from its result:
 result times the pseudo-inverse of the values. Over the softmax of the scores they are the mask. With the mask
-known, the plain formula gives what the result and the gradients have to be.
+known, the plain formula gives the expected result and gradients.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from harness.model.job import TrialStoppedError
 
 Refuse = Callable[[str], TrialStoppedError]
-"""Makes the error that says why a model cannot be served."""
+"""Makes the error with the reason why a model cannot be served."""
 
 # Names under which transformers' encoders keep the stack of layers.
 _ENCODERS: Final = ("encoder", "transformer")

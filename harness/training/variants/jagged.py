@@ -1,4 +1,4 @@
-"""Attention over rows of different length that stand one after the other, with nothing padded.
+"""Attention over rows of different length, concatenated, with nothing padded.
 
 torch's nested tensors of layout jagged take the variable-length kernels on CUDA: flash attention in bf16 and
 fp16, the memory-efficient one in fp32, both with dropout inside. On the CPU they compute the same, slowly.
@@ -30,7 +30,7 @@ class Rows:
 
     def nest(self, flat: torch.Tensor) -> torch.Tensor:
         """(T, heads, head size) to a nested (B, heads, rows' lengths, head size)."""
-        # The bounds spare a look at the offsets, which would wait for the device.
+        # Given bounds avoid reading the offsets, which would synchronize with the device.
         nested = torch.nested.nested_tensor_from_jagged(
             flat.contiguous(), self.offsets, min_seqlen=1, max_seqlen=self.longest
         )

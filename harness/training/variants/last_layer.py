@@ -6,7 +6,7 @@ encoder whose layers call the attention interface once:
 
 1. A hook before the last layer hands on the first rows, so that its queries and its residual are theirs.
 2. Hooks around its projections of keys and values give these all rows, and keep what they make of them.
-3. The attention function takes what was kept instead of what it is handed.
+3. The attention function uses these keys and values instead of its arguments.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Rows laid end to end from the first encoder layer to the last: the linear layers see no padding.
 
 The idea is that of "unpadding" in NVIDIA's MLPerf BERT, MosaicBERT (Portes et al. 2023, arXiv:2312.17482) and
-ModernBERT (Warner et al. 2024, arXiv:2412.13663). Here it needs no modelling code of its own: transformers'
+ModernBERT (Warner et al. 2024, arXiv:2412.13663). Here it needs no modelling code: transformers'
 attention and mask interfaces and two hooks on the encoder serve any encoder that is built on them.
 
 1. The mask interface hands the 2-D padding mask on as it is.
@@ -39,11 +39,11 @@ _INTERFACES: Final[dict[Attention, str]] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layout:
-    """Where the real tokens of a padded batch stand.
+    """The positions of the real tokens in a padded batch.
 
     `positions` (T,) are their places in the batch laid out flat, row by row; `filled` (F,) repeats the first
-    behind them up to the next multiple of `UNPADDED_MULTIPLE`: nothing reads what is computed there. `mask`
-    is (B, L), true at real tokens; `offsets` (B + 1,) say where in (T, ...) rows begin, and the last ends.
+    behind them up to the next multiple of `UNPADDED_MULTIPLE`: results there are unused. `mask`
+    is (B, L), true at real tokens; `offsets` (B + 1,) are the row boundaries in (T, ...).
     """
 
     positions: torch.Tensor
@@ -198,7 +198,7 @@ def _jagged_attention(
 def plain_attention(
     module: nn.Module, *tensors: torch.Tensor, **options: Any
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """The plain attention that stands beside the module's class in transformers."""
+    """Return the eager attention that transformers defines next to the module's class."""
     plain = sys.modules[type(module).__module__].eager_attention_forward
     result: tuple[torch.Tensor, torch.Tensor | None] = plain(module, *tensors, **options)
     return result
@@ -209,7 +209,7 @@ def _boolean(mask: torch.Tensor, _dtype: torch.dtype) -> torch.Tensor:
 
 
 def additive(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """What is added to scores: nothing where the mask is true, the lowest number elsewhere."""
+    """Return the bias of scores: zero where the mask is true, the lowest number elsewhere."""
     return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, torch.finfo(dtype).min)
 
 
