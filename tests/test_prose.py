@@ -31,7 +31,7 @@ REMAINING: Final[dict[str, int]] = {
     ".": 53,
     "analysis": 88,
     "cli": 85,
-    "model": 60,
+    "model": 15,
     "output": 141,
     "running": 134,
     "store": 148,
