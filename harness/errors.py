@@ -1,6 +1,6 @@
-"""The errors a user can meet, and every exit code of the program.
+"""Errors shown to the user, and the exit codes of the program.
 
-The codes below 64 are ours; 69, 70, 74 and 75 are those of BSD's `sysexits.h`.
+Codes below 64 are defined by this project; 69, 70, 74 and 75 are those of BSD's `sysexits.h`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import ClassVar
 
 
 class ExitCode(IntEnum):
-    """What a command ends with; after a signal it is 128 and the signal's number (`after_signal`)."""
+    """Exit codes of the commands; after a signal, `after_signal` gives 128 plus the signal number."""
 
     SUCCESS = 0
     NOT_PASSED = 1
@@ -32,8 +32,8 @@ def exit_code(*, passed: bool, interrupted: int | None = None) -> int:
     """Return the exit code of a command that did its work.
 
     Args:
-        passed: whether every trial completed, every gate passed, or every proof held.
-        interrupted: the signal that ended it early, or None.
+        passed: whether every trial completed, every gate passed, or every proof passed.
+        interrupted: the number of the signal that interrupted it, or None.
     """
     if interrupted is not None:
         return after_signal(interrupted)
@@ -41,7 +41,7 @@ def exit_code(*, passed: bool, interrupted: int | None = None) -> int:
 
 
 class HarnessError(Exception):
-    """Something a user can act on: what happened, where and why, and in `hint` what to do next."""
+    """An error a user can act on: `message` states problem, place and cause, `hint` the next step."""
 
     exit_code: ClassVar[int] = ExitCode.BUG
 
@@ -55,7 +55,7 @@ class HarnessError(Exception):
 
     @property
     def one_line(self) -> str:
-        """The message and the hint on one line, for the row of a table or a log."""
+        """Message and hint on one line, for a table row or a log."""
         return "; ".join(line.strip() for line in str(self).splitlines())
 
 
@@ -66,7 +66,7 @@ class InvalidInputError(HarnessError):
 
 
 class NotComparableError(HarnessError):
-    """Two reports share nothing that may be compared."""
+    """Two reports have nothing comparable in common."""
 
     exit_code = ExitCode.NOT_COMPARABLE
 
@@ -84,6 +84,6 @@ class StorageError(HarnessError):
 
 
 class LockedError(HarnessError):
-    """Another process works in the run directory."""
+    """Another process is using the run directory."""
 
     exit_code = ExitCode.LOCKED

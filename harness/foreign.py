@@ -1,7 +1,8 @@
-"""Read a file that another program wrote: a regular file of bounded size, or an error, and never a hang.
+"""Read files written by other programs: only regular files of bounded size, without blocking.
 
-Opening a named pipe blocks until somebody writes into it, a device never ends, and a sparse file of 40 GB
-takes no disk but all of the memory. Every file that is not the harness's own goes through here.
+Opening a named pipe blocks until another process writes to it, reading a device may never end, and a
+sparse file of 40 GB uses no disk space but exhausts memory. Use this module for every file that the harness
+did not write.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _KINDS: Final = {
 
 
 class ForeignFileError(OSError):
-    """The path is no regular file, or the file is larger than its reader accepts."""
+    """The path is not a regular file, or the file is larger than its reader accepts."""
 
 
 def open_regular(path: Path, *, follow: bool = True) -> int:
@@ -32,13 +33,13 @@ def open_regular(path: Path, *, follow: bool = True) -> int:
 
     Args:
         path: the file.
-        follow: follow a symbolic link, as the Hub's cache needs, to what must be a regular file too.
+        follow: follow a symbolic link to a regular file, as the Hub's cache requires.
 
     Raises:
         ForeignFileError: the path is a pipe, a device, a socket or a folder.
-        OSError: the operating system refused, also a symbolic link without `follow`.
+        OSError: the file cannot be opened, or is a symbolic link and `follow` is false.
     """
-    # Without O_NONBLOCK a pipe without a writer would block here, before it can be recognised.
+    # Without O_NONBLOCK a pipe without a writer would block here, before its type can be checked.
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY | (0 if follow else os.O_NOFOLLOW)
     descriptor = os.open(path, flags)
     mode = os.fstat(descriptor).st_mode
@@ -52,23 +53,23 @@ def read_regular(path: Path, *, limit: int, follow: bool = True) -> bytes:
     """Return the content of a regular file of at most `limit` bytes.
 
     Raises:
-        ForeignFileError: it is no regular file, or larger.
+        ForeignFileError: it is not a regular file, or is larger.
         OSError: as `open_regular`.
     """
     with os.fdopen(open_regular(path, follow=follow), "rb") as file:
-        # The size first: a sparse file must not be read to learn that it is too large.
+        # Check the size first, so that a large sparse file is rejected without reading it.
         if os.fstat(file.fileno()).st_size <= limit:
             content = file.read(limit + 1)
             if len(content) <= limit:
                 return content
-    raise ForeignFileError(f"is larger than {_shown(limit)}, the limit for such a file")
+    raise ForeignFileError(f"is larger than {_shown(limit)}, the limit for this file")
 
 
 def read_tail(path: Path, *, size: int, follow: bool = False) -> tuple[bytes, bool]:
-    """Return the last `size` bytes of a regular file, and whether there are more before them.
+    """Return the last `size` bytes of a regular file, and whether the file is longer.
 
     Raises:
-        ForeignFileError: it is no regular file.
+        ForeignFileError: it is not a regular file.
         OSError: as `open_regular`.
     """
     with os.fdopen(open_regular(path, follow=follow), "rb") as file:
@@ -78,7 +79,7 @@ def read_tail(path: Path, *, size: int, follow: bool = False) -> tuple[bytes, bo
 
 
 def last_lines(path: Path, *, size: int = TAIL_BYTES, lines: int = TAIL_LINES) -> str:
-    """Return the last whole lines of a text file, at most `lines` and about `size` bytes; "" without one."""
+    """Return the last whole lines of a text file, up to `lines` and about `size` bytes; may be ""."""
     try:
         data, cut = read_tail(path, size=size)
     except OSError:

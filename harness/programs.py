@@ -1,8 +1,7 @@
-"""Run another program so that nothing of the current directory is executed, and so that it ends.
+"""Run another program without executing code from the current directory, with limits on time and output.
 
-The current directory may hold a stranger's checkout. A child gets no relative entry of PATH and none of the
-variables that change how Python runs code, a time limit, a limit on its output, and its own session, whose
-processes are killed when it ends.
+The current directory may be an untrusted checkout. A child process gets no relative entries in PATH and no
+variables that change how Python runs code. It runs in a new session, whose processes are killed when it ends.
 """
 
 from __future__ import annotations
@@ -28,10 +27,10 @@ _LOOK_SECONDS: Final = 0.1
 _KILL_ROUNDS: Final = 5
 _KILL_SECONDS: Final = 10.0
 
-# Search paths of executables and shared libraries. An empty or relative entry is the current directory.
+# Search paths of executables and shared libraries. Empty or relative entries depend on the current directory.
 _SEARCH_PATHS: Final = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH")
-# The interpreter's variables that name where modules are. Others change what a worker computes, or how fast
-# (PYTHONOPTIMIZE, PYTHONTRACEMALLOC, PYTHONMALLOC), or run code (PYTHONSTARTUP, PYTHONWARNINGS).
+# Interpreter variables that locate modules. Others change results or speed (PYTHONOPTIMIZE, PYTHONMALLOC,
+# PYTHONTRACEMALLOC), or run code (PYTHONSTARTUP, PYTHONWARNINGS).
 _KEPT_PYTHON: Final = frozenset(
     {
         "PYTHONEXECUTABLE",
@@ -43,19 +42,19 @@ _KEPT_PYTHON: Final = frozenset(
         "PYTHONPYCACHEPREFIX",
         "PYTHONSAFEPATH",
         "PYTHONUSERBASE",
-        # Of the library that pip asks for a password, not of the interpreter.
+        # Used by the keyring library of pip, not by the interpreter.
         "PYTHON_KEYRING_BACKEND",
     }
 )
 
 
 class ProgramError(OSError):
-    """A program that took too long or printed too much; it has been killed."""
+    """A program exceeded its time or output limit and was killed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """How a program ended: its exit code, negative for a signal, and what it printed."""
+    """The exit code of a program (negative for a signal) and its output."""
 
     code: int
     stdout: bytes
@@ -63,11 +62,12 @@ class Finished:
 
 
 def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment for a child, with absolute search paths alone.
+    """Return the environment for a child, with absolute search paths only.
 
     Variables that change how Python runs code are left out: see `_KEPT_PYTHON`.
 
-    Relative entries of PYTHONPATH are made absolute, for a child runs elsewhere; empty ones are left out.
+    Relative entries of PYTHONPATH are made absolute, since a child may run in another directory; empty
+    ones are left out.
     """
     kept = {
         name: value
@@ -92,7 +92,7 @@ def _set(environ: dict[str, str], name: str, entries: Sequence[str]) -> None:
 
 
 def find_program(name: str, environ: Mapping[str, str] | None = None) -> str | None:
-    """Return the absolute path of an executable on PATH, of whose entries only absolute ones count."""
+    """Return the absolute path of an executable on PATH, searching absolute entries only."""
     path = child_environment(os.environ if environ is None else environ).get("PATH", os.defpath)
     return shutil.which(name, path=path)
 
@@ -106,15 +106,15 @@ def run_program(
     cwd: Path | None = None,
     limit: int = OUTPUT_BYTES,
 ) -> Finished:
-    """Run a program to its end; what it left running in its session is killed.
+    """Run a program to completion, then kill the processes left in its session.
 
     Args:
         command: an absolute path and its arguments.
-        timeout_s: how long it may take.
-        environ: its environment as `child_environment` returns it; None takes this process's.
+        timeout_s: the time limit in seconds.
+        environ: its environment, from `child_environment`; None uses that of this process.
         given: its standard input.
-        cwd: where it runs; None takes the current directory.
-        limit: the most bytes that either of its streams may carry.
+        cwd: its working directory; None uses the current directory.
+        limit: the maximum number of bytes on stdout or stderr.
 
     Raises:
         ProgramError: it took too long, or printed more than `limit`.
@@ -152,7 +152,7 @@ def run_program(
 def _read(
     process: subprocess.Popen[bytes], streams: tuple[IO[bytes], IO[bytes]], deadline: float, limit: int
 ) -> tuple[bytes, bytes]:
-    """Read both streams until the process has ended; what a child of it keeps open is not waited for."""
+    """Read both streams until the process ends, even if its children keep them open."""
     found = {stream.fileno(): bytearray() for stream in streams}
     with selectors.DefaultSelector() as selector:
         for descriptor in found:
@@ -160,7 +160,7 @@ def _read(
             selector.register(descriptor, selectors.EVENT_READ)
         ended = False
         while not ended:
-            # The last round begins after the end, when all that it printed is in the pipes.
+            # The last round starts after the process ended, when all of its output is in the pipes.
             ended = process.poll() is not None
             for descriptor, data in _ready(selector, 0.0 if ended else _LOOK_SECONDS):
                 found[descriptor] += data
@@ -185,9 +185,9 @@ def _ready(selector: selectors.BaseSelector, timeout_s: float) -> Iterator[tuple
 
 
 def end_program(process: subprocess.Popen[bytes], *, within_s: float) -> int:
-    """Wait for a process that was asked to end, then kill it with all descendants; return its exit code.
+    """Wait for a terminating process, kill it with all descendants after `within_s`, return its exit code.
 
-    One that has been stopped, as by SIGSTOP, cannot end in order and is not waited for.
+    A stopped process (SIGSTOP) cannot terminate normally and is killed without waiting.
     """
     deadline = time.monotonic() + within_s
     while process.poll() is None and time.monotonic() < deadline and not is_stopped(process.pid):
@@ -195,7 +195,7 @@ def end_program(process: subprocess.Popen[bytes], *, within_s: float) -> int:
             process.wait(_LOOK_SECONDS)
     if process.poll() is None:
         kill_tree(process.pid)
-        # A process in the kernel's hands, as on a file system that hangs, ends when these let go of it.
+        # A process blocked in a system call, as on a hanging file system, dies only when the call returns.
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_KILL_SECONDS)
     code: int | None = process.poll()
@@ -203,7 +203,7 @@ def end_program(process: subprocess.Popen[bytes], *, within_s: float) -> int:
 
 
 def is_stopped(process: int) -> bool:
-    """Whether a process has been stopped, as by SIGSTOP, and does nothing until it is continued."""
+    """Return whether a process is stopped, for example by SIGSTOP."""
     with contextlib.suppress(psutil.Error):
         return psutil.Process(process).status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
     return False
@@ -212,7 +212,7 @@ def is_stopped(process: int) -> bool:
 def kill_tree(leader: int) -> None:
     """Kill a process that leads a group, its group, and all descendants, whatever groups they are in.
 
-    The process is stopped first, so that it starts no more of them while they are looked for.
+    The process is stopped first, so that it cannot start more while its descendants are listed.
     """
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(leader, signal.SIGSTOP)

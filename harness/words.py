@@ -1,4 +1,4 @@
-"""Words of messages: quoted text, near misses and plurals."""
+"""Text for messages: quoted values, suggestions for typing mistakes, and plurals."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Sequence
 from typing import Final
 
-# Longer text is no typing mistake, and difflib takes quadratic time over it.
+# Longer text is not a typing mistake, and difflib takes quadratic time over it.
 _LONGEST_NAME: Final = 100
 
 
@@ -44,7 +44,7 @@ def nearest(wanted: str, known: Sequence[str]) -> str | None:
 
 
 def did_you_mean(wanted: str, known: Sequence[str]) -> str:
-    """Return ` (did you mean X?)`, all known names where none is close, or nothing if none is known.
+    """Return ` (did you mean X?)`, all known names if none is close, or "" if there are no known names.
 
     >>> did_you_mean("eval_acc", ["eval_accuracy", "eval_mcc"])
     ' (did you mean eval_accuracy?)'
@@ -65,7 +65,7 @@ def count(number: int, noun: str) -> str:
 
 
 def one_line(text: str) -> str:
-    r"""Return the lines of a reason and its hint joined into one.
+    r"""Return a message of several lines, such as a reason and its hint, as one line.
 
     >>> one_line("no such file\nRun `harness plan`.")
     'no such file; Run `harness plan`.'

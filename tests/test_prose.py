@@ -28,14 +28,14 @@ TOLERATED: Final = 1
 
 # Occurrences of all phrases together per 10,000 words, in folders that do not meet the limits yet.
 REMAINING: Final[dict[str, int]] = {
-    ".": 79,
+    ".": 53,
     "analysis": 88,
     "cli": 85,
-    "model": 60,
+    "model": 15,
     "output": 141,
     "running": 134,
     "store": 148,
-    "suite": 39,
+    "suite": 22,
 }
 
 PACKAGE: Final = Path(__file__).parents[1] / "harness"

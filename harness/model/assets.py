@@ -1,4 +1,4 @@
-"""Where a checkpoint or a data set was found: what resolution hands to a trial."""
+"""Resolved assets: the files of a checkpoint or a data set on this machine."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class CheckpointDigests(Frozen):
 class ResolvedCheckpoint(Frozen):
     """A checkpoint's files on this machine.
 
-    `requested` is the name in the suite, `name` what is used in fact: they differ for a stand-in.
-    `path` is a folder with `config.json`, the tokenizer's files and `model.safetensors`; it is for this
-    machine only and never enters a report. `revision` is the Hub's commit, where there is one. `digests`
-    are those of the files when the run resolved them: a trial that reads other files must fail.
+    `requested` is the name in the suite and `name` the checkpoint in use; they differ for a stand-in.
+    `path` is a folder with `config.json`, the tokenizer's files and `model.safetensors`; it
+    applies to this machine only and is never written to a report. `revision` is the commit on the Hub, if
+    any. `digests` were computed when the run resolved the files: a trial that reads other files must fail.
     """
 
     requested: str
@@ -40,12 +40,12 @@ class ResolvedCheckpoint(Frozen):
 class ResolvedData(Frozen):
     """A data set's files on this machine, by split name: `train`, `validation`, and mostly `test`.
 
-    A split has one file, or several parts that are read in this order.
+    A split consists of one file, or of several parts in reading order.
 
-    `layout` says how to read them: the embedded corpus and the Hub are Parquet files by split, `glue` and
+    `layout` is the file format: the embedded corpus and the Hub are Parquet files by split, `glue` and
     `microsoft` are the two tab-separated layouts of MRPC, `files` are `<split>.<parquet|jsonl|csv|tsv>`.
-    Microsoft's has no validation file: its `dev_ids` lists the pairs of `train` that are that split.
-    `files_sha256` covers the files when the run resolved them: a trial that reads other files must fail.
+    The `microsoft` layout has no validation file: `dev_ids` lists the pairs of `train` in that split.
+    `files_sha256` was computed when the run resolved the files: a trial that reads other files must fail.
     """
 
     requested: str

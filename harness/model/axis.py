@@ -1,6 +1,6 @@
-"""Axis: what a suite can vary, declared once in the `Annotated` metadata of a field of `Trial`.
+"""Axis: a setting that a suite can vary, declared once in the `Annotated` metadata of a field of `Trial`.
 
-Everything else about an axis is derived here from the fields of the model: the values a suite may write,
+This module derives the rest from the fields of the model: the values that a suite may contain,
 their canonical form, labels, rules between axes, and the axes that a proof or a calibration must cover.
 """
 
@@ -48,20 +48,20 @@ class Axis:
 
     Attributes:
         meaning: One phrase for the JSON Schema and the reference page; `{name}` is the field.
-        changes: What the axis can change: `function` (the values of a forward or backward pass, covered by
+        changes: The effect of the axis: `function` (the values of a forward or backward pass, covered by
             the proof of function), `training` (the optimizer's path, covered by the proof of training),
             `tokenizing` (only trials that tokenize) or `nothing` (speed alone).
         values: One phrase for each value that has a name.
-        label: The text of a value in tables and names; None writes `name=value`.
+        label: Returns the text of a value in tables and names; None for `name=value`.
         shown: `column` in every plan, `setting` in every summary, `varying` only where values differ or where
             the value is not the default.
-        everywhere: Trials that only tokenize depend on the axis too.
-        form: The type of a value in a suite where it is not the field's.
-        short: The key of `form` that a bare word or number stands for.
+        everywhere: Whether the axis also applies to trials that only tokenize.
+        form: The type of a value in a suite, if it differs from the type of the field.
+        short: The key of `form` that a bare word or number sets.
         fields: The fields of a trial that the keys of `form` fill, in order; empty for the field itself.
-        default: The value as written, for an axis whose field has no default.
+        default: The default in a suite, for an axis whose field has none.
         aka: Names of the axis in other tools, for suggestions.
-        rules: The values that need a value of another axis.
+        rules: Values that require a value of another axis.
         name: Filled in from the field: `padding`, `train.learning_rate`.
     """
 
@@ -87,7 +87,7 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Aka:
-    """Names of a field that is no axis in other tools, for suggestions."""
+    """Names, in other tools, of a field that is not an axis, for suggestions."""
 
     names: tuple[str, ...]
 
@@ -123,7 +123,7 @@ def _completed(declared: Axis, name: str, info: FieldInfo) -> Axis:
 
 
 def synonyms_of(model: type[BaseModel]) -> dict[str, tuple[str, ...]]:
-    """Return the other names of the fields of a model that have some."""
+    """Return the names in other tools by field, for the fields of a model that have any."""
     found: dict[str, tuple[str, ...]] = {}
     for name, info in model.model_fields.items():
         for each in info.metadata:
@@ -136,7 +136,7 @@ def synonyms_of(model: type[BaseModel]) -> dict[str, tuple[str, ...]]:
 
 @cache
 def short_type(axis: Axis) -> TypeAdapter[Any]:
-    """Return the type of a value that is written as one word or number."""
+    """Return the type of a value written as one word or number."""
     if axis.short is None:
         return TypeAdapter(axis.form)
     return TypeAdapter(_model(axis).model_fields[axis.short].rebuild_annotation())
@@ -144,21 +144,21 @@ def short_type(axis: Axis) -> TypeAdapter[Any]:
 
 @cache
 def mapping_type(axis: Axis) -> TypeAdapter[Any] | None:
-    """Return the type of a value that is written as a mapping, or None for an axis without mappings."""
+    """Return the type of a value written as a mapping, or None for an axis without mappings."""
     return None if axis.short is None else TypeAdapter(axis.form)
 
 
 def _model(axis: Axis) -> type[BaseModel]:
-    """The model of a form, without the validators around it."""
+    """Return the model of a form, without its validators."""
     forms = (axis.form, *get_args(axis.form))
     model: type[BaseModel] = next(each for each in forms if isinstance(each, type))
     return model
 
 
 def canonical(axis: Axis, value: object) -> Hashable:
-    """Return the one form of a written value: `static` and `{strategy: static}` are the same padding.
+    """Return the canonical form of a value: `static` and `{strategy: static}` are the same padding.
 
-    A value in canonical form is returned as it is.
+    A value in canonical form is returned unchanged.
 
     Raises:
         pydantic.ValidationError: The value does not belong on this axis.
@@ -177,7 +177,7 @@ def canonical(axis: Axis, value: object) -> Hashable:
 
 
 def written(value: object) -> Any:
-    """Return a value as a suite writes it: a bare word where only the first key of a mapping is set."""
+    """Return a value in suite syntax: a bare word if only the first key of a mapping is set."""
     if not isinstance(value, BaseModel):
         return value
     given = value.model_dump(exclude_none=True)
@@ -200,7 +200,7 @@ def text(value: object) -> str:
 def label(axes: Mapping[str, Axis], name: str, value: str) -> str:
     """Return the label of a value, given as text: `name=value` unless the axis declares another one.
 
-    `auto` explains itself on no axis.
+    `auto` always includes the name of the axis.
     """
     axis = axes.get(name)
     if axis is None or axis.label is None or value == "auto":
@@ -232,7 +232,7 @@ def trial_fields(condition: Mapping[str, Hashable], axes: Mapping[str, Axis]) ->
 
 
 def used_axes(axes: Mapping[str, Axis], *, tokenizing: bool) -> dict[str, Axis]:
-    """Return the axes that trials depend on which only tokenize, or which train."""
+    """Return the axes that affect trials that only tokenize, or trials that train."""
     return {
         name: axis
         for name, axis in axes.items()
@@ -241,7 +241,7 @@ def used_axes(axes: Mapping[str, Axis], *, tokenizing: bool) -> dict[str, Axis]:
 
 
 def plain(model: type[BaseModel], *changes: Changes) -> dict[str, Any]:
-    """Return the default of each field that changes one of these, those of `train` in a dictionary below."""
+    """Return the default of each axis with one of these effects; those of `train` are nested."""
     found: dict[str, Any] = {}
     for name, axis in axes_of(model).items():
         if axis.changes in changes:
@@ -251,18 +251,18 @@ def plain(model: type[BaseModel], *changes: Changes) -> dict[str, Any]:
 
 
 def word(value: object) -> str:
-    """Return the short form of a value, which rules between axes name."""
+    """Return the short form of a value, as used in rules between axes."""
     short = next(iter(value))[1] if isinstance(value, BaseModel) else value
     return text(short).partition(":")[0]
 
 
 def breaks(rule: Needs, value: object, other: object) -> bool:
-    """Return whether a value of the rule's own axis cannot be combined with this one of the other axis."""
+    """Return whether a value of the rule's axis cannot be combined with this value of the other axis."""
     return word(value) == rule.value and word(other) not in rule.among
 
 
 def names_of_values(axis: Axis) -> tuple[str, ...]:
-    """Return the values of an axis that has a fixed set of them, as text, or nothing."""
+    """Return the values of an axis with a fixed set of values, as text; empty for other axes."""
     form = _model(axis).model_fields[axis.short].annotation if axis.short is not None else axis.form
     return tuple(map(text, _options(form)))
 

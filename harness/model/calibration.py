@@ -18,9 +18,9 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 class MachineState(Frozen):
-    """Equal runs in one state of the machine: those of one calibration, or of one of its moments.
+    """Equal runs in one state of the machine: a whole calibration, or one of its spread repetitions.
 
-    `id` tells states apart. `values` has for each timing metric one number a run.
+    `id` identifies the state. `values` maps each timing metric to one number per run.
     """
 
     id: Annotated[str, Field(min_length=1, max_length=64)]
@@ -31,9 +31,9 @@ class MachineState(Frozen):
 class Noise(Frozen):
     """The bands of one machine, as `harness calibrate` stores them.
 
-    `bands` has for each timing metric the b for which 95 % of all pairs of equal runs have a ratio (larger
-    over smaller) of at most 1 + b. `values` are the measured numbers, one a run. `states` has the same runs
-    by the state of the machine they ran in; it is empty in files written before states were recorded.
+    `bands` maps each timing metric to the b for which 95 % of all pairs of equal runs have a ratio (larger
+    over smaller) of at most 1 + b. `values` are the measured numbers, one per run. `states` groups the same
+    runs by the state of the machine; it is empty in files written before states were recorded.
     """
 
     schema_version: Literal[1] = NOISE_SCHEMA_VERSION

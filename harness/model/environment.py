@@ -12,7 +12,7 @@ DeviceKind = Literal["cpu", "cuda", "mps"]
 
 
 class Cpu(Frozen):
-    """The processor; `flags` are those instruction sets that change how fast a model trains."""
+    """The processor; `flags` are the instruction sets that affect training speed."""
 
     model: str
     architecture: str
@@ -22,7 +22,7 @@ class Cpu(Frozen):
 
 
 class Device(Frozen):
-    """What a trial computed on. `clock_mhz` is the one read when it started, where it can be read."""
+    """The device of a trial. `clock_mhz` was read when the trial started; None if unreadable."""
 
     kind: DeviceKind
     index: int | None = None
@@ -34,7 +34,7 @@ class Device(Frozen):
 
 
 class Torch(Frozen):
-    """The installed torch; `cuda` is the CUDA version it was built for, None for a CPU build."""
+    """The installed torch; `cuda` is the CUDA version of its build, None for a CPU build."""
 
     installed: bool
     cuda: str | None = None
@@ -53,7 +53,7 @@ class Git(Frozen):
 
 
 class Environment(Frozen):
-    """Where something ran. `device`, `threads` and `load_average` are a trial's; a run itself has none."""
+    """The environment of a run or a trial. `device`, `threads` and `load_average` are set for trials only."""
 
     python: str
     system: str
@@ -68,7 +68,7 @@ class Environment(Frozen):
 
     @property
     def fingerprint(self) -> str:
-        """12 hexadecimal digits that agree where times may be compared: processor, device, threads, torch."""
+        """12 hexadecimal digits, equal if times are comparable: same processor, device, threads, torch."""
         device = self.device and self.device.model_dump(exclude={"clock_mhz", "index"})
         parts = [self.cpu.model_dump(), device, self.threads, self.packages.get("torch")]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]

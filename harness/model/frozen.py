@@ -1,4 +1,4 @@
-"""Frozen: what every stored and validated piece of data in the project is made of."""
+"""Frozen: the base model of all stored and validated data."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Frozen(BaseModel):
-    """Plain data that never changes: unknown keys, loose types, NaN and infinity are refused."""
+    """Immutable plain data; reject unknown keys, implicit conversions, NaN and infinity."""
 
-    # Written as they are, so that the store sees and refuses them: the default writes null without a word.
+    # Dump NaN and infinity as constants, so that the store rejects them; by default they become null.
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, ser_json_inf_nan="constants"
     )

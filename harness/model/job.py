@@ -1,4 +1,4 @@
-"""What passes between the parent, a worker and whoever watches."""
+"""Data exchanged between the parent process, a worker and an observer of the run."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from harness.model.trial import Trial
 
 
 class Job(Frozen):
-    """A trial and all it needs on this machine. `cache_dir` holds what trials share: tokenised arrays.
+    """A trial with its assets and settings. `cache_dir` contains tokenized arrays shared by trials.
 
-    `purpose` is to train it, to prove that its variant computes the plain function, or to prove that its
-    engine trains as the reference does. `concurrent` is how many trials may be under way on its device at
-    once. `allow_weights` is the suite's. `failures` has a sentence for each earlier attempt.
+    `purpose` is `train`, `prove` (the variant computes the plain function) or `prove_training` (the engine
+    trains as the reference does). `concurrent` is the number of trials that may run on the device at the
+    same time. `allow_weights` is the setting of the suite. `failures` describes each earlier attempt.
     """
 
     trial: Trial
@@ -33,11 +33,11 @@ class Job(Frozen):
     failures: tuple[str, ...] = ()
 
     def allows_weight(self, name: str) -> bool:
-        """Whether the suite accepts that the checkpoint lacks this weight, or that the model drops it."""
+        """Return whether the suite allows the checkpoint to lack this weight, or the model to drop it."""
         return any(fnmatchcase(name, pattern) for pattern in self.allow_weights)
 
     def completed_by(self, result: TrialResult) -> TrialResult:
-        """The result with the fields that the job determines: concurrency and earlier attempts."""
+        """Return the result with the fields set by the job: concurrency and earlier attempts."""
         return result.model_copy(
             update={
                 "concurrent": self.concurrent,
@@ -62,17 +62,17 @@ Announce = Callable[[Progress], None]
 
 
 class RunTrial(Protocol):
-    """What a worker calls to run a trial.
+    """The function that runs a trial in a worker.
 
-    The one that trains is `harness.training.run_trial:run_trial`; tests name another.
+    `harness.training.run_trial:run_trial` trains; tests use other implementations.
     """
 
     def __call__(self, job: Job, announce: Announce) -> TrialResult:
-        """Run the trial, announcing each phase as it begins and progress every few steps."""
+        """Run the trial; announce each phase when it begins, and progress every few steps."""
 
 
 class TrialStoppedError(HarnessError):
-    """A trial that ended in a status of its own: `unavailable`, `diverged`, `oom` or `failed`."""
+    """A trial stopped with status `unavailable`, `diverged`, `oom` or `failed`."""
 
     def __init__(self, status: Status, reason: str, *, hint: str | None = None) -> None:
         super().__init__(reason, hint=hint)
@@ -80,19 +80,19 @@ class TrialStoppedError(HarnessError):
 
 
 class Observer(Protocol):
-    """Whoever watches a run: a live view, plain lines, or nobody."""
+    """Receiver of the events of a run, such as a live view or a log."""
 
     def planned(self, trials: Sequence[Trial], reused: Sequence[TrialResult]) -> None:
-        """The trials in the order they will run, and the results that are taken over from before."""
+        """Receive the trials in execution order, and the results reused from an earlier run."""
 
     def note(self, text: str) -> None:
-        """Something a person should know: an asset chosen, a run resumed, a field that differs."""
+        """Receive a message for the user, such as a chosen asset or a resumed run."""
 
     def started(self, trial: Trial) -> None:
-        """The trial has been given to a worker."""
+        """A worker has started the trial."""
 
     def progressed(self, trial: Trial, progress: Progress) -> None:
-        """The trial's worker has said where it is."""
+        """The worker of the trial has reported progress."""
 
     def finished(self, result: TrialResult) -> None:
-        """The trial has a result, of whatever status."""
+        """The trial has a result, with any status."""

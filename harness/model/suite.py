@@ -1,4 +1,4 @@
-"""What a suite file may say, as frozen models; `reading` fills them, `matrix` expands them into trials."""
+"""Models of a suite file; `reading` creates them from YAML, `matrix` expands them into trials."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.model.metrics import METRICS
 from harness.model.trial import AXES, Task, Train
 from harness.words import did_you_mean, quoted
 
-# Windows takes these for devices whatever the ending, and a suite's name becomes a folder's.
+# Windows treats these as devices with any extension, and the name of a suite is used for a folder.
 _DEVICE_FILES: Final = frozenset(
     ["con", "prn", "aux", "nul", *(f"{port}{digit}" for port in ("com", "lpt") for digit in range(10))]
 )
@@ -51,8 +51,8 @@ class Measure(Frozen):
 
     `warmup_steps` training steps at the start of a trial are left out of every rate and step time.
     `threads` is the number of CPU threads inside a trial; None means one for each physical core.
-    `roofline` has the machine's own peaks measured, for a second or two, before a training that finds none
-    of the last minutes.
+    `roofline` measures the peak rates of the machine, in one to two seconds, before a training if no
+    measurement of the last minutes exists.
     """
 
     warmup_steps: Annotated[int, Field(ge=0, le=1_000_000)] = 10
@@ -60,15 +60,15 @@ class Measure(Frozen):
     trial_timeout_seconds: Annotated[Seconds | None, Aka(("timeout", "trial_timeout"))] = None
     start_timeout_seconds: Seconds = 300.0
     stall_timeout_seconds: Seconds = 900.0
-    # Not written where it is the default: plans and reports from before it stay what they were.
+    # Omit the default, so that earlier plans and reports stay unchanged.
     roofline: Annotated[bool, Field(exclude_if=bool)] = True
 
 
 class Gate(Frozen):
     """A rule that a report must pass: bounds on a metric, or its largest drop against a baseline.
 
-    `max_drop` is in the metric's own unit (`0.02`) or relative to the baseline (`10%`), and in the metric's
-    own direction. A percentage is accepted there and nowhere else.
+    `max_drop` is in the unit of the metric (`0.02`) or relative to the baseline (`10%`); a drop is a change
+    for the worse. Only `max_drop` accepts a percentage.
     """
 
     metric: MetricName
@@ -96,19 +96,19 @@ class Gate(Frozen):
 
 Value = Annotated[Any, PlainSerializer(written)]
 Chosen = dict[str, Value]
-"""A canonical value for some axes, by the names of the axes."""
+"""Canonical values by axis name, for some of the axes."""
 
 
 class Suite(Frozen):
     """One suite file, validated.
 
-    `matrix`, `include` and `exclude` contain canonical values and are dumped as a suite file writes them. A
-    value that belongs on no axis of this version stays as it is, so that reports of other versions can be
-    read; `expand` refuses it.
+    `matrix`, `include` and `exclude` contain canonical values and are dumped in suite syntax. Values that
+    no axis of this version accepts stay unchanged, so that reports of other versions can be read; `expand`
+    rejects them.
 
-    `allow_weights` names weights, with `*` as a wildcard, that may be newly initialised in a checkpoint, or
-    unused, besides its classification head. `max_trials` is the largest plan that is accepted, counted
-    before anything is expanded.
+    `allow_weights` names weights, with `*` as a wildcard, that may be missing from a checkpoint (and are then
+    newly initialised) or unused, in addition to its classification head. `max_trials` is the size limit of a
+    plan, checked before expansion.
     """
 
     name: Name
@@ -123,7 +123,7 @@ class Suite(Frozen):
         Train, Aka(("hyperparameters", "trainer", "training", "training_args", "training_arguments"))
     ] = Train()
     measure: Annotated[Measure, Aka(("measurement", "timing"))] = Measure()
-    # Not written where it is the default: reports from before it stay what they were.
+    # Omit the default, so that earlier reports stay unchanged.
     allow_weights: Annotated[tuple[WeightName, ...], Field(exclude_if=lambda names: not names)] = ()
     reference: dict[MetricName, float] = Field(default_factory=dict)
     gates: Annotated[tuple[Gate, ...], Aka(("checks", "thresholds", "rules"))] = ()

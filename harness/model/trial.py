@@ -1,4 +1,4 @@
-"""Trial: one condition and one seed, the unit that runs, resumes and is stored; and its identity.
+"""Trial: one condition and one seed, the unit of running, resuming and storing; and its identity.
 
 A field of `Trial` or `Train` with an `Axis` in its `Annotated` metadata is an axis of a suite's matrix.
 """
@@ -47,7 +47,7 @@ DeviceText = Annotated[
 
 
 class ChosenCheckpoint(Frozen):
-    """A checkpoint by its name on the Hub, as a local folder, or as one of ours; `revision` is the Hub's."""
+    """A checkpoint: a Hub name, a local folder, or a packaged or embedded one; `revision` is for the Hub."""
 
     model_config = ConfigDict(title="Checkpoint")
 
@@ -59,7 +59,7 @@ class ChosenCheckpoint(Frozen):
 
 
 class Padding(Frozen):
-    """How the rows of a batch are brought to one length.
+    """How the rows of a batch are padded to one length.
 
     `length` is the fixed row length of `static` (None: the longest example of the data set).
     `multiple_of` rounds the padded length up, as `pad_to_multiple_of` does in transformers.
@@ -80,10 +80,11 @@ def _length_is_for_static(padding: Padding) -> Padding:
 
 
 class Tokenization(Frozen):
-    """How a data set is tokenised, for a trial that measures that and trains nothing.
+    """How a data set is tokenised, for a trial that measures tokenization without training.
 
-    `whole` gives the tokenizer all texts at once, `map` is `Dataset.map` one example at a time, `map_batched`
-    gives it `batch_size` examples at a time. `num_proc` is the number of processes of `Dataset.map`.
+    `whole` passes all texts to the tokenizer in one call, `map` is `Dataset.map` one example at a time,
+    `map_batched` passes `batch_size` examples at a time. `num_proc` is the number of processes of
+    `Dataset.map`.
     """
 
     method: TokenizationMethod
@@ -103,7 +104,7 @@ def _options_are_for_map(tokenization: Tokenization) -> Tokenization:
 
 
 def _with_options(choice: Frozen) -> str:
-    """The text of a choice: its first field, and the options that are set in parentheses."""
+    """Return the text of a choice: its first field, then the given options in parentheses."""
     (_, chosen), *options = choice
     given = [f"{name}={value}" for name, value in options if value is not None]
     return f"{chosen}({', '.join(given)})" if given else str(chosen)
@@ -113,9 +114,9 @@ class Task(Frozen):
     """A text classification data set: where it comes from and which columns matter.
 
     The defaults are GLUE MRPC. `max_length` is the one truncation length of all variants of a suite,
-    in tokens; None takes the model's own limit. `data_dir` says where to read, not what, and is no part
-    of a trial's identity: the content's hash in the result is. A label column with more than `max_classes`
-    distinct labels is refused as the wrong column, which changes no result either.
+    in tokens; None uses the limit of the model. `data_dir` is the location of the files; the identity of a
+    trial does not include it, since the result records a hash of the content. A label column with more than
+    `max_classes` distinct labels is rejected as the wrong column; this limit is not in the identity either.
     """
 
     dataset: Annotated[str, Aka(("dataset_name", "path"))] = "nyu-mll/glue"
@@ -133,12 +134,12 @@ class Task(Frozen):
         Annotated[int, Field(ge=8, le=65_536)] | None,
         Aka(("max_len", "max_seq_len", "max_seq_length", "truncation_length")),
     ] = None
-    # Not written where it is the default: plans and reports from before it stay what they were.
+    # Omit the default, so that earlier plans and reports stay unchanged.
     max_classes: Annotated[int, Field(ge=2, le=1_000_000, exclude_if=lambda most: most == 1_000)] = 1_000
 
     @property
     def name(self) -> str:
-        """The name people use: `glue/mrpc`."""
+        """The common name of the data set: `glue/mrpc`."""
         dataset = "glue" if self.dataset == "nyu-mll/glue" else self.dataset
         return dataset if self.config is None else f"{dataset}/{self.config}"
 
@@ -153,11 +154,11 @@ def _argument(*aka: str) -> Axis:
 class Train(Frozen):
     """How to fine-tune, in the names and with the defaults of `transformers.TrainingArguments`.
 
-    One default differs: evaluation sorts its rows by length and takes 64 a batch instead of 8, which
-    changes its speed and none of its results.
+    One default differs: evaluation sorts rows by length and uses batches of 64 instead of 8, which changes
+    its speed but not its results.
     """
 
-    # The proof of function evaluates and trains in a trial's own batches: their sizes belong to the function.
+    # The proof of function uses the batches of the trial: their sizes can change its function.
 
     num_train_epochs: Annotated[
         int,
@@ -217,19 +218,19 @@ class Train(Frozen):
 
 
 class Trial(Frozen):
-    """One condition and one seed. `device` is concrete here: `cpu`, `cuda:0`, `mps`.
+    """One condition and one seed. `device` is resolved: `cpu`, `cuda:0`, `mps`.
 
     `attention` is `auto` for `sdpa` where the model supports it and `eager` elsewhere.
-    `last_layer` is what the encoder's last one computes: all positions, or the one that a classifier reads.
+    `last_layer` selects the positions that the last encoder layer computes: all, or the first one only.
     With `cuda_graphs` the passes over padded batches are captured once and replayed.
-    With `tokenization` the trial only tokenises its data, and all that is about training has no effect.
-    `tokenizer` is the library's in Rust (`fast`) or the one in Python (`slow`), which trains nothing.
+    With `tokenization` the trial only tokenises its data, and training settings have no effect.
+    `tokenizer` is the Rust implementation (`fast`) or the Python one (`slow`, tokenization only).
     """
 
     checkpoint: Annotated[
         str,
         Axis(
-            "a name on the Hub, a folder, or one of ours",
+            "a name on the Hub, a folder, or a packaged or embedded checkpoint",
             label=str,
             shown="column",
             everywhere=True,
@@ -244,7 +245,7 @@ class Trial(Frozen):
     padding: Annotated[
         Padding,
         Axis(
-            "how the rows of a batch are brought to one length",
+            "how the rows of a batch are padded to one length",
             values={
                 "static": "pad every row to `length`, or to the longest example of the data set",
                 "dynamic": "pad each batch to its longest row",
@@ -262,7 +263,7 @@ class Trial(Frozen):
     device: Annotated[
         str,
         Axis(
-            "what a trial computes on",
+            "the device that runs a trial",
             label=str,
             shown="column",
             form=DeviceText,
@@ -273,7 +274,7 @@ class Trial(Frozen):
     precision: Annotated[
         Precision,
         Axis(
-            "what the forward pass computes in",
+            "the number format of the forward pass",
             values={
                 "fp32": "32-bit floating point throughout",
                 "bf16": "autocast to bfloat16; weights and optimizer stay in fp32",
@@ -325,9 +326,9 @@ class Trial(Frozen):
     token_type_ids: Annotated[
         TokenTypeIds,
         Axis(
-            "auto gives a model those its signature takes, drop none",
+            "the `token_type_ids` input: auto passes it to models whose forward accepts it, drop never",
             values={
-                "auto": "pass them to every model whose forward takes them",
+                "auto": "pass them to every model whose forward accepts them",
                 "drop": "pass them to no model",
             },
         ),
@@ -336,7 +337,7 @@ class Trial(Frozen):
         LastLayer,
         Field(exclude_if=lambda given: given == "all"),
         Axis(
-            "the positions its last layer computes: all, or cls, the one a classifier reads",
+            "the positions that the last layer computes: all, or cls, the one that the classifier reads",
             values={
                 "all": "compute every position",
                 "cls": "compute only the first position, which the classification head reads",
@@ -379,12 +380,12 @@ class Trial(Frozen):
             ),
         ),
     ] = False
-    # Defaults of later axes are left out of dumps, so that ids and files of earlier trials do not change.
+    # Dumps omit the defaults of later axes, so that ids and files of earlier trials do not change.
     tokenization: Annotated[
         Tokenization | None,
         Field(exclude_if=lambda given: given is None),
         Axis(
-            "how the data set is tokenised, by trials that measure that and train nothing",
+            "how the data set is tokenised, for trials that measure tokenization without training",
             changes="tokenizing",
             values={
                 "whole": "give the tokenizer all texts in one call",
@@ -402,7 +403,7 @@ class Trial(Frozen):
         Tokenizer,
         Field(exclude_if=lambda given: given == "fast"),
         Axis(
-            "the one in Rust (fast) or in Python (slow)",
+            "the tokenizer in Rust (fast) or in Python (slow)",
             changes="tokenizing",
             values={"fast": "the tokenizer in Rust", "slow": "the tokenizer in Python"},
             label=str,
@@ -414,7 +415,7 @@ class Trial(Frozen):
         int,
         Field(ge=0, le=2**32 - 1),
         Axis(
-            "of weights, order and dropout",
+            "the seed of weights, order and dropout",
             changes="training",
             shown="column",
             everywhere=True,
@@ -424,16 +425,16 @@ class Trial(Frozen):
 
     @cached_property
     def id(self) -> str:
-        """16 hexadecimal digits of the SHA-256 over everything that changes a result, and nothing else."""
+        """16 hexadecimal digits of the SHA-256 over the settings that can change a result."""
         return _digest(self._identity())
 
     @cached_property
     def variant_id(self) -> str:
-        """Like `id`, without the seed: what the seeds of one condition share."""
+        """Like `id`, without the seed: equal for all seeds of one condition."""
         return _digest({key: value for key, value in self._identity().items() if key != "seed"})
 
     def __copy__(self) -> Self:
-        """A copy without the digests already computed: `model_copy` may change what they cover."""
+        """Return a copy without cached digests, since `model_copy` may change the fields they cover."""
         copied = super().__copy__()
         for digest in ("id", "variant_id"):
             copied.__dict__.pop(digest, None)

@@ -1,4 +1,4 @@
-"""From a suite to its trials: the product of the axes without `exclude`, and the products of `include`."""
+"""Expand a suite to trials: the product of the axes without `exclude`, plus the products of `include`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _count(axis: str, values: Sequence[object], devices: int) -> int:
 
 
 def too_many(count: int, most: int) -> str:
-    """Return the sentence for a plan beyond its limit, with how to raise it."""
+    """Return the message for a plan that exceeds its limit, with how to raise the limit."""
     how = f"; max_trials raises the limit, up to {MOST_TRIALS:,}" if most < MOST_TRIALS else ""
     return f"{count:,} trials > max {most:,} (counted before exclude){how}"
 
@@ -47,17 +47,17 @@ def too_many(count: int, most: int) -> str:
 def expand(suite: Suite, devices: Sequence[str], trial: type[Trial] = Trial) -> tuple[Trial, ...]:
     """Return the trials of a suite on a machine: seeds outermost, every second seed's variants in reverse.
 
-    A machine that slows down or speeds up during a run then adds noise: over two seeds every variant has the
-    same mean position in the queue of its device. With one order it would bias the last variants.
+    Over two seeds every variant has the same mean position in the queue of its device, so that drift of the
+    machine during a run adds noise but no bias. A fixed order would bias the last variants.
 
     Args:
         suite: The suite, with canonical values.
-        devices: The devices of the machine, best first: `auto` is the first and `all` each of them. A missing
-            device that the suite names stays in the plan.
+        devices: The devices of the machine, best first: `auto` is the first and `all` each of them. A device
+            that the suite names stays in the plan even if the machine lacks it.
         trial: The model whose fields declare the axes.
 
     Raises:
-        InvalidInputError: Too many trials, the same one twice, none left, or an impossible one.
+        InvalidInputError: Too many trials, a duplicate, no trial left, or an impossible combination.
     """
     count = count_trials(suite, len(devices))
     if count > suite.max_trials:
@@ -76,7 +76,7 @@ def expand(suite: Suite, devices: Sequence[str], trial: type[Trial] = Trial) -> 
 
 
 def _in_turns(conditions: Sequence[Condition]) -> Iterator[Condition]:
-    """The conditions by seed, those of every second seed in reverse."""
+    """Yield the conditions by seed, those of every second seed in reverse."""
     by_seed: dict[Hashable, list[Condition]] = {}
     for condition in conditions:
         by_seed.setdefault(condition["seed"], []).append(condition)
@@ -85,7 +85,7 @@ def _in_turns(conditions: Sequence[Condition]) -> Iterator[Condition]:
 
 
 def _refuse_foreign(suite: Suite, axes: Mapping[str, Axis]) -> None:
-    """Refuse axes and values of a suite that was not read from a file of this version."""
+    """Reject unknown axes and values in a suite that was not read from a file of this version."""
     chosen = [(name, value) for entry in (*suite.include, *suite.exclude) for name, value in entry.items()]
     chosen += [(name, value) for name, values in suite.matrix.items() for value in values]
     for name, value in chosen:
@@ -109,7 +109,7 @@ def _refuse_foreign(suite: Suite, axes: Mapping[str, Axis]) -> None:
 
 
 def _conditions(suite: Suite, axes: Mapping[str, Axis], devices: Sequence[str]) -> Iterator[Condition]:
-    """The product of the matrix without `exclude`, then the product of each include."""
+    """Yield the product of the matrix without `exclude`, then the product of each include."""
     values: dict[str, tuple[Hashable, ...]] = {name: (each,) for name, each in _defaults(suite, axes).items()}
     # Tokenizing runs on the CPU on every machine.
     values["device"] = ("cpu",) if TOKENIZATION in suite.matrix else tuple(devices[:1])
@@ -130,7 +130,7 @@ def _conditions(suite: Suite, axes: Mapping[str, Axis], devices: Sequence[str]) 
 
 
 def _defaults(suite: Suite, axes: Mapping[str, Axis]) -> Condition:
-    """The value of every axis that the matrix can leave out; of the settings of `train` only those in use."""
+    """Return the value of each optional axis; of the settings of `train`, only those in use."""
     used = {name for entry in (suite.matrix, *suite.include, *suite.exclude) for name in entry}
     return {
         name: value
@@ -141,7 +141,7 @@ def _defaults(suite: Suite, axes: Mapping[str, Axis]) -> Condition:
 
 
 def default_of(axis: Axis, train: Train) -> Hashable:
-    """Return the canonical value of an axis that the matrix leaves out; None for one that stays unset."""
+    """Return the canonical value of an axis that the matrix leaves out; None if it stays unset."""
     section, _, key = axis.name.rpartition(".")
     if section:
         found: Hashable = getattr(train, key)
@@ -150,7 +150,7 @@ def default_of(axis: Axis, train: Train) -> Hashable:
 
 
 def _on_devices(name: str, values: Sequence[Hashable], devices: Sequence[str]) -> tuple[Hashable, ...]:
-    """The values of an axis, `auto` and `all` replaced by devices."""
+    """Return the values of an axis, with `auto` and `all` replaced by devices."""
     if name != "device":
         return tuple(values)
     chosen = {"auto": devices[:1], "all": devices}

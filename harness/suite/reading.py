@@ -1,6 +1,6 @@
-"""From a suite file to a Suite, or to one error that names everything wrong with it, each with its place.
+"""Read a suite file to a `Suite`, or raise one error that lists every problem with its position.
 
-Nothing but the file is touched: no network, device, environment variable or other file.
+Only the suite file is accessed: no network, device, environment variable or other file.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ def read_suite(path: Path, overrides: Sequence[str] = (), trial: type[Trial] = T
 
     Args:
         path: A YAML file.
-        overrides: `key=value` texts, `train.learning_rate=3e-5` for instance, applied in order.
+        overrides: `key=value` texts such as `train.learning_rate=3e-5`, applied in order.
         trial: The model whose fields declare the axes.
 
     Raises:
-        InvalidInputError: with one line for each thing that is wrong, as `file:line:column: what`.
+        InvalidInputError: with one line for each problem, as `file:line:column: problem`.
     """
     return parse_suite(read_bytes(path), shown(path), overrides, trial)
 
 
 def load_suite(path: Path | str, overrides: Sequence[str] = ()) -> Suite:
-    """`read_suite` under its public name, for a path in any form."""
+    """Read a suite file given as a `Path` or a string; see `read_suite`."""
     return read_suite(Path(path), overrides)
 
 
@@ -82,7 +82,7 @@ def _validated(
     root = _task_in_full(root, found)
     selection = read_selection(root, trial, found)
     found += unused_axes(root, axes_of(trial))
-    # Each value of the selection was checked already, and an invalid one reported.
+    # The values of the selection are validated already, and invalid ones reported.
     selected = selection.values if selection is not None else {"include": (), "exclude": ()}
     values = _values(root) | {key: each for key, each in selected.items() if key in root.entries}
     suite = None
@@ -92,7 +92,7 @@ def _validated(
         found += problems_of(error, root, _schema(), "the suite")
     if not found and suite is not None and selection is not None:
         found += _plan_problems(suite, selection, trial, axes_overridden=axes_overridden)
-    # A value that could not be read was reported; that it is invalid too is not.
+    # Report an unreadable value once, not also as invalid.
     problems.extend(problem for problem in found if problem.place not in complained)
     return suite
 
@@ -106,7 +106,7 @@ def _values(root: Mapping) -> dict[str, Any]:
     values: dict[str, Any] = plain(root)
     task = values.get("task")
     if isinstance(task, dict) and task.get("dataset", Task().dataset) != Task().dataset:
-        # The default configuration is MRPC's; another data set has none unless it says so.
+        # The default configuration is that of MRPC; other data sets have none unless the suite sets it.
         values["task"] = {"config": None, **task}
     return values
 
@@ -130,7 +130,7 @@ def _plan_problems(
     suite: Suite, selection: Selection, trial: type[Trial], *, axes_overridden: bool
 ) -> list[Problem]:
     axes = axes_of(trial)
-    # An override of the axes can leave a rule of the file without effect.
+    # After an override of the axes, an include or exclude of the file may have no effect.
     found = (
         [] if axes_overridden else without_effect(selection, lambda name: default_of(axes[name], suite.train))
     )

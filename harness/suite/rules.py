@@ -28,7 +28,7 @@ def unused_axes(root: Tree, axes: Mapping[str, Axis]) -> list[Problem]:
             for name, entry in _mentioned(root)
             if name in axes and name not in training
         ]
-    why = f"has no effect beside {TOKENIZATION}, which trains nothing (axes: {', '.join(tokenizing)})"
+    why = f"has no effect with {TOKENIZATION}, which trains nothing (axes: {', '.join(tokenizing)})"
     found = [
         Problem(entry.place, f"{name} {why}")
         for name, entry in _mentioned(root)
@@ -40,7 +40,7 @@ def unused_axes(root: Tree, axes: Mapping[str, Axis]) -> list[Problem]:
 
 
 def _mentioned(root: Tree) -> Iterator[tuple[str, Entry]]:
-    """Every axis in the matrix, an include or an exclude, with its place."""
+    """Yield each axis in the matrix, an include or an exclude, with its position."""
     yield from _axes_in(root, "matrix").items()
     for key in ("include", "exclude"):
         if key in root.entries and isinstance(entries := root.entries[key].node, Sequence):
@@ -57,7 +57,7 @@ def _axes_in(root: Tree, key: str) -> dict[str, Entry]:
 def refuse_broken_rules(
     name: str, conditions: Many[Mapping[str, Hashable]], axes: Mapping[str, Axis]
 ) -> None:
-    """Refuse the first declared rule that a condition breaks.
+    """Raise for the first declared rule that a condition violates.
 
     Args:
         name: The name of the suite, for the error message.
@@ -84,7 +84,7 @@ def refuse_broken_rules(
 
 
 def _in_flow_style(value: Hashable) -> str:
-    """The value as YAML writes it inside of braces."""
+    """Return the value in YAML flow style, as inside braces."""
     given = written(value)
     if isinstance(given, bool):
         return str(given).lower()

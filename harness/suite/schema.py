@@ -1,4 +1,4 @@
-"""The JSON Schema of a suite file, for editors, short forms of values included."""
+"""Build the JSON Schema of a suite file for editors, including short forms of values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Schema = dict[str, Any]
 def suite_schema(trial: type[Trial] = Trial) -> Schema:
     """Return the JSON Schema (2020-12) of a suite file.
 
-    The reader checks more than a schema can express: that a metric has a direction, for instance.
+    The reader checks more than a schema can express, for example that a metric has a direction.
     """
     axes = axes_of(trial)
     own = Suite.model_json_schema()["properties"]

@@ -1,4 +1,4 @@
-"""Read the matrix, `include` and `exclude` of a suite into canonical values, with the place of each."""
+"""Read the matrix, `include` and `exclude` of a suite into canonical values with positions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Chosen = dict[str, Hashable]
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The trials that a suite asks for, in canonical form; each entry with its place."""
+    """The matrix, includes and excludes of a suite in canonical form, each entry with its position."""
 
     place: Place
     axes: Axes
@@ -33,7 +33,7 @@ class Selection:
 
     @property
     def values(self) -> dict[str, Any]:
-        """The keys of a suite that this selection was read from, with canonical values."""
+        """The selection as keys of a suite, with canonical values."""
         return {
             "matrix": self.axes,
             "include": tuple(chosen for _, chosen in self.include),
@@ -52,7 +52,7 @@ def read_selection(root: Mapping, trial: type[Trial], problems: list[Problem]) -
 
 
 class _Reader:
-    """Reads values of the axes of a trial model, and adds what is wrong with them to `problems`."""
+    """Read values of the axes of a trial model; add invalid ones to `problems`."""
 
     def __init__(self, trial: type[Trial], problems: list[Problem]) -> None:
         self._trial, self._axes, self._problems = trial, axes_of(trial), problems
@@ -95,7 +95,7 @@ class _Reader:
         return tuple(seen)
 
     def _value(self, axis: Axis, node: Node) -> Hashable | None:
-        """Return the canonical value, or None after a complaint."""
+        """Return the canonical value, or None after reporting a problem."""
         mapping = mapping_type(axis)
         try:
             return canonical(axis, plain(node))
@@ -151,11 +151,11 @@ class _Reader:
 
 
 def without_effect(selection: Selection, default: Callable[[str], Hashable]) -> list[Problem]:
-    """Return the entries that change nothing on any machine.
+    """Return the includes and excludes that have no effect on any machine.
 
     Args:
-        selection: The trials that the suite asks for.
-        default: The canonical value that an axis has when the matrix leaves it out.
+        selection: The matrix, includes and excludes of the suite.
+        default: Returns the canonical value of an axis that the matrix leaves out.
     """
 
     def values(axis: str) -> tuple[Hashable, ...]:
@@ -174,10 +174,12 @@ def without_effect(selection: Selection, default: Callable[[str], Hashable]) -> 
     for place, included in selection.include:
         known = all(value in values(axis) for axis, value in included.items())
         if known and not any(_overlap(included, excluded) for _, excluded in selection.exclude):
-            found.append(Problem(place, "this include adds nothing: the matrix holds these trials already"))
+            found.append(
+                Problem(place, "this include adds nothing: the matrix contains these trials already")
+            )
     return found
 
 
 def _overlap(included: Chosen, excluded: Chosen) -> bool:
-    """Whether a trial can match both: then the include can add excluded trials again."""
+    """Return whether a trial can match both, so that the include can add excluded trials again."""
     return all(included[axis] == value for axis, value in excluded.items() if axis in included)

@@ -62,7 +62,7 @@ def test_include_and_exclude_choose_among_the_ways() -> None:
 )
 def test_what_is_about_training_is_refused_beside_tokenization(rest: str, place: str, name: str) -> None:
     assert refusal(SMALL.format(rest=rest)) == (
-        f"{place}: {name} has no effect beside tokenization, which trains nothing "
+        f"{place}: {name} has no effect with tokenization, which trains nothing "
         "(axes: checkpoint, tokenization, tokenizer, seed)"
     )
 
@@ -74,7 +74,7 @@ def test_everything_about_training_is_named_at_once() -> None:
 
 def test_an_override_that_is_about_training_is_refused_too() -> None:
     found = refusal(SMALL.format(rest="}"), ["matrix.padding=[static]"])
-    assert found.startswith("-o matrix.padding=[static]: padding has no effect beside tokenization")
+    assert found.startswith("-o matrix.padding=[static]: padding has no effect with tokenization")
 
 
 @pytest.mark.parametrize(
