@@ -10,20 +10,12 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from harness.analysis.noise import Noise, accumulated, noise_of
+from harness.model.assets import Checkpoint, Data
 from harness.model.environment import Cpu, Device, Environment
-from harness.model.results import (
-    Checkpoint,
-    Data,
-    Epoch,
-    Measurement,
-    Predictions,
-    Probe,
-    ProbeReading,
-    Report,
-    TrialResult,
-    measured,
-    unmeasured,
-)
+from harness.model.measurements import Measurement, measured, unmeasured
+from harness.model.observations import Probe, ProbeReading
+from harness.model.quality import Epoch, Predictions
+from harness.model.results import Report, TrialResult
 from harness.model.suite import Suite
 from harness.model.trial import Padding, PaddingStrategy, Trial
 

@@ -7,7 +7,8 @@ from typing import Final
 
 from harness.analysis.comparison.conditions import CONDITIONS
 from harness.analysis.naming import labels
-from harness.model.results import Checkpoint, Data, Report, TrialResult
+from harness.model.assets import Checkpoint, Data
+from harness.model.results import Report, TrialResult
 from harness.model.trial import Trial
 
 # Conditions that the seeds of one variant share, wherever they ran.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from harness.model.results import Parity, Report, TrialResult
+from harness.model.proof import Parity
+from harness.model.results import Report, TrialResult
 from harness.model.trial import Precision, Train, Trial
 
 ParityVerdict = Literal["exact", "within", "differs", "unproven"]

@@ -10,7 +10,9 @@ from harness.analysis.naming import labels
 from harness.analysis.verification import Contradiction, beyond_scores
 from harness.errors import InvalidInputError
 from harness.model.frozen import Frozen
-from harness.model.results import Predictions, Report, TrialResult, measured
+from harness.model.measurements import measured
+from harness.model.quality import Predictions
+from harness.model.results import Report, TrialResult
 
 # Both are computed in double precision from the same logits: what differs by more was changed.
 TOLERANCE: Final = 1e-9

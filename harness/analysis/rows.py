@@ -8,7 +8,7 @@ from typing import Literal
 
 from harness.analysis.probes import Deviation
 from harness.analysis.ranking import Rank
-from harness.model.results import Phase, Status
+from harness.model.status import Phase, StatusName
 from harness.model.trial import Trial
 
 
@@ -25,7 +25,7 @@ class Estimate:
 class Failure:
     """What ended the trials with these seeds short of completion."""
 
-    status: Status
+    status: StatusName
     phase: Phase
     reason: str
     seeds: tuple[int, ...]
@@ -63,7 +63,7 @@ class Row:
     variant: str
     label: str
     trial: Trial
-    statuses: Mapping[Status, int]
+    statuses: Mapping[StatusName, int]
     seeds: tuple[int, ...]
     failures: tuple[Failure, ...]
     degenerate: int

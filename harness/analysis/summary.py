@@ -15,7 +15,8 @@ from harness.analysis.probes import Deviation, noisy
 from harness.analysis.ranking import Rank, groups_of, ranks
 from harness.analysis.rows import Estimate, Failure, Row, Tokenizing
 from harness.analysis.training import training_otherwise
-from harness.model.results import Phase, Report, Status, TrialResult
+from harness.model.results import Report, TrialResult
+from harness.model.status import Phase, StatusName
 
 QUALITY: Final = ("eval_accuracy", "eval_f1", "eval_mcc")
 SPEED: Final = "train_real_tokens_per_second"
@@ -136,8 +137,8 @@ def _over(seconds: float | None, results: Sequence[TrialResult], metric: str) ->
     return None
 
 
-def _statuses(results: Sequence[TrialResult]) -> dict[Status, int]:
-    counts: dict[Status, int] = {}
+def _statuses(results: Sequence[TrialResult]) -> dict[StatusName, int]:
+    counts: dict[StatusName, int] = {}
     for result in results:
         counts[result.status] = counts.get(result.status, 0) + 1
     return counts
@@ -145,7 +146,7 @@ def _statuses(results: Sequence[TrialResult]) -> dict[Status, int]:
 
 def _failures(results: Sequence[TrialResult]) -> tuple[Failure, ...]:
     """The trials that did not complete, those that ended alike together."""
-    alike: dict[tuple[Status, Phase, str], list[int]] = {}
+    alike: dict[tuple[StatusName, Phase, str], list[int]] = {}
     for result in results:
         if result.status != "completed":
             key = (result.status, result.phase, result.reason or "no reason given")

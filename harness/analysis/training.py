@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from harness.model.results import Report, TrainingCheck, TrialResult
+from harness.model.proof import TrainingCheck
+from harness.model.results import Report, TrialResult
 from harness.model.trial import Padding, Task, Train, Trial
 
 TrainingVerdict = Literal["same", "differs", "unproven"]

@@ -17,7 +17,8 @@ import numpy as np
 from harness.analysis.expected_work import ExpectedWork, expected_work
 from harness.analysis.stats.scoring import SCORINGS
 from harness.analysis.stats.sheets import Sheet, read_sheet
-from harness.model.results import EPOCH_METRICS, TrialResult
+from harness.model.quality import EPOCH_METRICS
+from harness.model.results import TrialResult
 
 # Older reports may store scores in single precision.
 SCORE_TOLERANCE: Final = 1e-6

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.model.results import Report, Status, TrialResult
+from harness.model.results import Report, TrialResult
+from harness.model.status import StatusName
 from harness.output.progress import describe_result, trial_names
 
 CaseStatus = Literal["passed", "failed", "error", "skipped"]
 
-_OF_STATUS: dict[Status, CaseStatus] = {
+_OF_STATUS: dict[StatusName, CaseStatus] = {
     "completed": "passed",
     "unavailable": "skipped",
     "interrupted": "skipped",

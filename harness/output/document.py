@@ -12,7 +12,8 @@ from harness.analysis.rows import Row
 from harness.analysis.summary import estimate
 from harness.analysis.training import failed_checks, training_verdict
 from harness.model.environment import Environment
-from harness.model.results import Epoch, Report, TrialResult
+from harness.model.quality import Epoch
+from harness.model.results import Report, TrialResult
 from harness.output.cells import Column
 from harness.output.numbers import NOTHING, percent, size
 from harness.words import count

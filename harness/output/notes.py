@@ -13,7 +13,9 @@ from harness.analysis.rows import Failure, Row
 from harness.analysis.training import failed_checks, training_proofs
 from harness.data.corpus import DuplicateRows
 from harness.data.remarks import data_remarks
-from harness.model.results import Data, Phase, Report, Status
+from harness.model.assets import Data
+from harness.model.results import Report
+from harness.model.status import Phase, StatusName
 from harness.output.numbers import points
 from harness.output.remarks import farthest
 from harness.output.safe_text import one_line
@@ -205,7 +207,7 @@ def _conditions(rows: Sequence[Row]) -> Iterable[str]:
 
 def _failures(rows: Sequence[Row]) -> Iterable[str]:
     """Each reason once, with the variants that share it."""
-    alike: dict[tuple[Status, Phase, str], list[tuple[Row, Failure]]] = {}
+    alike: dict[tuple[StatusName, Phase, str], list[tuple[Row, Failure]]] = {}
     for row in rows:
         for failure in row.failures:
             alike.setdefault((failure.status, failure.phase, failure.reason), []).append((row, failure))

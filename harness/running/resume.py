@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from harness.machine.facts import describe_environment, describe_gpus
-from harness.model.assets import ResolvedCheckpoint, ResolvedData
+from harness.model.assets import Checkpoint, Data, ResolvedCheckpoint, ResolvedData
 from harness.model.environment import Device, Environment
 from harness.model.job import Job
-from harness.model.results import Checkpoint, Data, Status, TrialResult
+from harness.model.results import TrialResult
+from harness.model.status import StatusName
 from harness.store.brief import briefly
 from harness.store.run_directory import RunDirectory
 from harness.store.trial_folder import write_result
@@ -19,7 +20,7 @@ Rerun = Literal["failed", "all"]
 
 _LISTED: Final = 12
 # A worker that was killed says nothing about its trial: it runs again by itself.
-_RUNS_AGAIN: Final[frozenset[Status]] = frozenset({"killed", "interrupted", "pending"})
+_RUNS_AGAIN: Final[frozenset[StatusName]] = frozenset({"killed", "interrupted", "pending"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from typing import TypeVar, cast
 import pydantic_core
 
 from harness.model.frozen import Frozen
-from harness.model.results import Measurement, TrialResult
+from harness.model.measurements import Measurement
+from harness.model.results import TrialResult
 from harness.model.trial import Trial
 
 M = TypeVar("M", bound=Frozen)

@@ -16,13 +16,14 @@ from harness.assets.digest import file_sha256
 from harness.assets.places import Note
 from harness.errors import InvalidInputError, StorageError
 from harness.model.frozen import Frozen
-from harness.model.results import Report, Status
+from harness.model.results import Report
+from harness.model.status import StatusName
 from harness.store.folders import is_there
 from harness.store.plan import Plan
 from harness.store.reading import NewerSchemaError, load_report, parse_strict, read_bytes
 from harness.store.writing import Files, to_json, write_atomic
 
-FINISHED: Final[frozenset[Status]] = frozenset(
+FINISHED: Final[frozenset[StatusName]] = frozenset(
     {"completed", "failed", "oom", "diverged", "timeout", "unavailable", "killed"}
 )
 

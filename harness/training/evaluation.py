@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
 from harness.model.job import TrialStoppedError
-from harness.model.results import Predictions
+from harness.model.quality import Predictions
 from harness.model.trial import Precision
 from harness.training.devices import autocast
 from harness.training.metrics.classification import Classification

@@ -8,7 +8,8 @@ import torch
 
 from harness.model.environment import Device
 from harness.model.job import Job
-from harness.model.results import Epoch, Measurement, measured
+from harness.model.measurements import Measurement, measured
+from harness.model.quality import Epoch
 from harness.model.trial import Trial
 from harness.training.batching import Batch, plan_epoch
 from harness.training.checkpoints import LoadedModel

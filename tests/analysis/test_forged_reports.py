@@ -14,7 +14,9 @@ from harness.analysis.comparison.compare import compare
 from harness.analysis.gates.check import check
 from harness.analysis.verification import beyond_scores
 from harness.errors import InvalidInputError, NotComparableError
-from harness.model.results import Parity, Report, measured
+from harness.model.measurements import measured
+from harness.model.proof import Parity
+from harness.model.results import Report
 from harness.store.reading import load_report
 from harness.store.writing import to_json
 from harness.suite.gate_files import parse_gate

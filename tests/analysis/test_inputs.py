@@ -15,7 +15,8 @@ from harness.analysis.noise import noise_of
 from harness.analysis.roofline import rooflines
 from harness.analysis.summary import summarize
 from harness.errors import InvalidInputError, NotComparableError
-from harness.model.results import Report, TrialResult, measured
+from harness.model.measurements import measured
+from harness.model.results import Report, TrialResult
 from harness.model.trial import Task
 from harness.output.formats.registry import render
 from harness.suite.gate_files import parse_gate

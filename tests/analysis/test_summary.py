@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from harness.analysis.rows import Failure
 from harness.analysis.summary import estimate, quantile, summarize
 from harness.model.environment import Device
-from harness.model.results import Parity, TrialResult, measured
+from harness.model.measurements import measured
+from harness.model.proof import Parity
+from harness.model.results import TrialResult
 from harness.model.trial import PaddingStrategy
 from tests.factories import (
     make_checkpoint,

@@ -10,7 +10,8 @@ import pytest
 
 from harness.analysis.rescoring import SCORED, Score, Scores, set_beside, to_score, with_scores
 from harness.errors import InvalidInputError
-from harness.model.results import Report, TrialResult, measured
+from harness.model.measurements import measured
+from harness.model.results import Report, TrialResult
 from harness.store.reading import load_report
 from harness.store.writing import to_json
 from tests.factories import make_report, make_result, make_trial

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from harness.model.environment import Cpu, Device, Git
-from harness.model.results import Report, TrialResult, measured, unmeasured
+from harness.model.measurements import measured, unmeasured
+from harness.model.results import Report, TrialResult
 from harness.model.trial import Task
 from tests.factories import (
     make_checkpoint,

@@ -9,8 +9,10 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from harness.model.assets import Duplicates
 from harness.model.environment import Device
-from harness.model.results import Duplicates, Report, Session, TrialResult, measured
+from harness.model.measurements import measured
+from harness.model.results import Report, Session, TrialResult
 from harness.model.trial import PaddingStrategy
 from harness.output.formats.html import to_html
 from harness.output.formats.markdown import to_markdown

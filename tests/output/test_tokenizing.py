@@ -12,7 +12,8 @@ import pytest
 from harness.analysis.comparison.compare import compare
 from harness.analysis.gates.check import check
 from harness.analysis.summary import summarize
-from harness.model.results import Report, TrialResult, measured, unmeasured
+from harness.model.measurements import measured, unmeasured
+from harness.model.results import Report, TrialResult
 from harness.model.suite import Gate
 from harness.model.trial import Tokenization, Tokenizer
 from harness.output.formats.registry import render

@@ -14,7 +14,8 @@ from transformers import AutoConfig, AutoModel
 
 from harness.analysis.training import failed_checks, training_of, training_verdict
 from harness.model.job import Job
-from harness.model.results import TrainingProof, TrialResult
+from harness.model.proof import TrainingProof
+from harness.model.results import TrialResult
 from harness.model.trial import Padding
 from harness.training.engines import loop as loop_engine
 from harness.training.engines.attention import WeightedSum

@@ -10,10 +10,11 @@ from harness.analysis.comparison.alignment import Pair, Variant
 from harness.analysis.comparison.conditions import mismatches
 from harness.analysis.comparison.models import Verdict
 from harness.analysis.inputs import mixed_inputs
-from harness.model.results import Status, TrialResult
+from harness.model.results import TrialResult
+from harness.model.status import StatusName
 
 # These never ran to an end of their own; the other statuses but `completed` are failures.
-_NOT_RUN: Final[frozenset[Status]] = frozenset({"pending", "interrupted", "unavailable"})
+_NOT_RUN: Final[frozenset[StatusName]] = frozenset({"pending", "interrupted", "unavailable"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ from typing import Any, Final, Protocol
 from harness.errors import UnavailableError
 from harness.machine.redaction import redact
 from harness.model.job import Job
-from harness.model.results import Phase, TrialResult
+from harness.model.results import TrialResult
+from harness.model.status import Phase
 from harness.running.executor import Ended, Event, Progressed
 from harness.running.ray.messages import Heard, Node, Request
 from harness.running.workers.judging import Ending, Judgement, judge

@@ -8,7 +8,9 @@ from datetime import datetime
 
 from harness.errors import StorageError
 from harness.model.job import Job
-from harness.model.results import Measurement, Phase, Status, TrialResult, measured
+from harness.model.measurements import Measurement, measured
+from harness.model.results import TrialResult
+from harness.model.status import Phase, StatusName
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +81,9 @@ def judge(  # what is known of a trial's end has this many sides
     return Judgement(result, may_retry)
 
 
-def _what_became(ending: Ending, left: str) -> tuple[Status, str]:
-    """Status and reason of a trial whose worker left no result of its own."""
-    known: tuple[tuple[Status, str, str | None], ...] = (
+def _what_became(ending: Ending, left: str) -> tuple[StatusName, str]:
+    """Return status and reason of a trial whose worker left no result of its own."""
+    known: tuple[tuple[StatusName, str, str | None], ...] = (
         ("failed", "no worker could be started: ", ending.refused),
         ("timeout", "", ending.overrun),
         ("killed", "", ending.lost),

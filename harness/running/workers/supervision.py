@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from harness.foreign import open_regular
 from harness.model.job import Job, Progress
-from harness.model.results import Phase
+from harness.model.status import Phase
 from harness.running.limits import Limits, limits_of, overrun
 from harness.running.workers.trial_files import PROGRESS
 

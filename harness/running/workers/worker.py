@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Final
 
 from harness.model.job import Job, Progress, RunTrial, TrialStoppedError
-from harness.model.results import Measurement, Phase, Status, TrialResult, measured
+from harness.model.measurements import Measurement, measured
+from harness.model.results import TrialResult
+from harness.model.status import Phase, StatusName
 from harness.running.workers.trial_files import PROGRESS, read_job
 from harness.store.trial_folder import write_result
 
 # What a worker itself gives a trial that stopped for want of space, and nothing else: it runs again later.
-DISK_FULL: Final[Status] = "killed"
+DISK_FULL: Final[StatusName] = "killed"
 # Given back when memory has run out, so that there is some left to say so with. Nothing is written to it:
 # what runs out where allocations fail is the right to memory, and touching it would take 2 ms of each trial.
 _BALLAST_BYTES: Final = 4 * 2**20
@@ -76,7 +78,7 @@ def work(folder: Path, runner: RunTrial, redact: Callable[[str], str]) -> None:
     started, clock = datetime.now(UTC), time.monotonic()
     ballast = mmap.mmap(-1, _BALLAST_BYTES, flags=mmap.MAP_PRIVATE)
 
-    def ended(status: Status, reason: str, measurements: tuple[Measurement, ...] = ()) -> TrialResult:
+    def ended(status: StatusName, reason: str, measurements: tuple[Measurement, ...] = ()) -> TrialResult:
         return TrialResult(
             trial=job.trial,
             status=status,
@@ -113,8 +115,8 @@ def _checked(result: object, job: Job) -> TrialResult:
     return result.model_copy(update={"concurrent": job.concurrent})
 
 
-def _what_happened(error: BaseException, job: Job) -> tuple[Status, str, tuple[Measurement, ...]]:
-    """Status, reason and what can still be measured of a trial that raised."""
+def _what_happened(error: BaseException, job: Job) -> tuple[StatusName, str, tuple[Measurement, ...]]:
+    """Return status, reason and what can still be measured of a trial that raised."""
     if isinstance(error, TrialStoppedError):
         return error.status, error.one_line, ()
     if _is_disk_full(error):

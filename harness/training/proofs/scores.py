@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from harness.model.results import TrainingCheck
+from harness.model.proof import TrainingCheck
 from harness.model.trial import Padding
 from harness.training.evaluation import Score, score
 from harness.training.proofs.findings import largest, none_of, within
