@@ -138,7 +138,7 @@ def verdicts(report: Report) -> dict[str, ParityVerdict]:
     proved = proofs(report)
     return {
         variant: verdict_of(proved[variant]) if variant in proved else "unproven"
-        for variant in dict.fromkeys(result.trial.variant_id for result in report.results)
+        for variant in report.variants()
     }
 
 

@@ -32,9 +32,7 @@ def summarize(report: Report) -> tuple[Row, ...]:
     """
     failed_parity, failed_training = failing(report), training_otherwise(report)
     mixed = mixed_variants(report)
-    variants: dict[str, list[TrialResult]] = {}
-    for result in report.results:
-        variants.setdefault(result.trial.variant_id, []).append(result)
+    variants = report.variants()
     names = labels(result.trial for result in report.results)
     rows = [
         replace(
@@ -76,7 +74,7 @@ def _row(
     label: str, results: Sequence[TrialResult], reference: Mapping[str, float], *, averaged: bool
 ) -> Row:
     completed = [result for result in results if result.status == "completed" and averaged]
-    sound = [result for result in completed if not result.degenerate]
+    sound = [result for result in completed if result.sound]
     quality = {metric: estimate(result.value(metric) for result in sound) for metric in QUALITY}
     steps = sorted(step for result in completed for step in _values(result, "train_step_seconds"))
     memory_of, memory = _peak_memory(completed)

@@ -88,7 +88,7 @@ def training_verdicts(report: Report) -> dict[str, TrainingVerdict]:
     proved = training_proofs(report)
     return {
         variant: training_verdict(proved[variant]) if variant in proved else "unproven"
-        for variant in dict.fromkeys(result.trial.variant_id for result in report.results)
+        for variant in report.variants()
     }
 
 

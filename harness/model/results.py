@@ -69,12 +69,17 @@ class TrialResult(Frozen):
             raise ValueError("epochs: they are not numbered 1, 2, 3 and so on")
         return self
 
+    @property
+    def sound(self) -> bool:
+        """Whether the trial completed and its scores count: a degenerate one predicts a single class."""
+        return self.status == "completed" and not self.degenerate
+
     def measurement(self, metric: str) -> Measurement | None:
-        """The measurement of that name, if the trial has one."""
+        """Return the measurement of that metric, or None if the trial has none."""
         return next((found for found in self.measurements if found.metric == metric), None)
 
     def value(self, metric: str) -> float | None:
-        """The median of that metric's values, or None where it was not measured."""
+        """Return the median of that metric's values, or None where it was not measured."""
         found = self.measurement(metric)
         return None if found is None else found.median
 
@@ -134,3 +139,10 @@ class Report(Frozen):
                 trial, times = counts.most_common(1)[0]
                 raise ValueError(f"{kind}: trial {trial} occurs {times} times")
         return self
+
+    def variants(self) -> dict[str, tuple[TrialResult, ...]]:
+        """Return the results by variant id, in the order of the plan."""
+        found: dict[str, list[TrialResult]] = {}
+        for result in self.results:
+            found.setdefault(result.trial.variant_id, []).append(result)
+        return {variant: tuple(results) for variant, results in found.items()}

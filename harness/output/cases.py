@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from harness.model.results import Report, TrialResult
-from harness.model.status import StatusName
+from harness.model.status import STATUSES, CaseStatus
 from harness.output.progress import describe_result, trial_names
-
-CaseStatus = Literal["passed", "failed", "error", "skipped"]
-
-_OF_STATUS: dict[StatusName, CaseStatus] = {
-    "completed": "passed",
-    "unavailable": "skipped",
-    "interrupted": "skipped",
-    "pending": "skipped",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +28,7 @@ def trial_cases(report: Report) -> list[Case]:
 
 
 def _case(suite: str, name: str, result: TrialResult) -> Case:
-    status: CaseStatus = "failed" if result.degenerate else _OF_STATUS.get(result.status, "error")
+    status: CaseStatus = "failed" if result.degenerate else STATUSES[result.status].junit
     return Case(
         name=name,
         classname=f"harness.{suite}",

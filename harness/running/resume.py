@@ -11,7 +11,7 @@ from harness.model.assets import Checkpoint, Data, ResolvedCheckpoint, ResolvedD
 from harness.model.environment import Device, Environment
 from harness.model.job import Job
 from harness.model.results import TrialResult
-from harness.model.status import StatusName
+from harness.model.status import STATUSES
 from harness.store.brief import briefly
 from harness.store.run_directory import RunDirectory
 from harness.store.trial_folder import write_result
@@ -19,8 +19,6 @@ from harness.store.trial_folder import write_result
 Rerun = Literal["failed", "all"]
 
 _LISTED: Final = 12
-# A worker that was killed says nothing about its trial: it runs again by itself.
-_RUNS_AGAIN: Final[frozenset[StatusName]] = frozenset({"killed", "interrupted", "pending"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +67,8 @@ def choose(
     kept: dict[str, TrialResult] = {}
     differing: dict[str, list[str]] = {}
     for trial_id, result in found.items():
-        if result.status in _RUNS_AGAIN or rerun == "all" or (rerun and result.status != "completed"):
+        again = rerun == "all" or (rerun == "failed" and result.status != "completed")
+        if again or STATUSES[result.status].rerun:
             continue
         difference = next(_differences(result, jobs.get(trial_id), here), None)
         if difference is None:

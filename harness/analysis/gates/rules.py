@@ -30,30 +30,25 @@ class Group:
     @property
     def sound(self) -> tuple[TrialResult, ...]:
         """Those that completed and tell more than one class apart."""
-        return tuple(
-            result for result in self.results if result.status == "completed" and not result.degenerate
-        )
+        return tuple(result for result in self.results if result.sound)
 
 
 def groups(report: Report) -> list[Group]:
     """The variants of a report in the order of its plan."""
     names = labels(result.trial for result in report.results)
-    found: dict[str, list[TrialResult]] = {}
-    for result in report.results:
-        found.setdefault(result.trial.variant_id, []).append(result)
     warmup_steps = report.suite.measure.warmup_steps
     mixed = mixed_variants(report)
     return [
         Group(
             variant=variant,
             label=names[variant],
-            results=tuple(results),
+            results=results,
             contradictions=tuple(
                 (one.trial.id, each) for one in results for each in contradictions(one, warmup_steps)
             ),
             mixed=mixed.get(variant, {}),
         )
-        for variant, results in found.items()
+        for variant, results in report.variants().items()
     ]
 
 

@@ -6,6 +6,7 @@ Format: https://bencher.dev/docs/reference/bencher-metric-format/ (a benchmark's
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from statistics import fmean
 from typing import Final
 
@@ -24,14 +25,11 @@ def to_bmf(report: Report) -> str:
     Quality leaves degenerate trials out, and a variant whose trials have different inputs is left out. The
     name of a stand-in is marked, so that its line is its own.
     """
-    by_variant: dict[str, list[TrialResult]] = {}
-    for result in report.results:
-        if result.status == "completed":
-            by_variant.setdefault(result.trial.variant_id, []).append(result)
+    variants = report.variants()
     document = {
         benchmark_name(report, row): measures
         for row in summarize(report)
-        if not row.mixed and (measures := _measures(by_variant.get(row.variant, [])))
+        if not row.mixed and (measures := _measures(variants[row.variant]))
     }
     return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
@@ -43,12 +41,13 @@ def benchmark_name(report: Report, row: Row) -> str:
     return f"{name} ({', '.join(marks)})" if marks else name
 
 
-def _measures(results: list[TrialResult]) -> dict[str, dict[str, float]]:
+def _measures(results: Sequence[TrialResult]) -> dict[str, dict[str, float]]:
     measures = {}
+    completed = [result for result in results if result.status == "completed"]
     for metric in METRICS:
         found = [
             value
-            for result in results
+            for result in completed
             if not (metric in QUALITY and result.degenerate) and (value := result.value(metric)) is not None
         ]
         if found:

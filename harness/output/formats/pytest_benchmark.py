@@ -14,7 +14,7 @@ from typing import Any, Final
 from harness.analysis.naming import axes
 from harness.analysis.rows import Row
 from harness.analysis.summary import quantile, summarize
-from harness.model.results import Report
+from harness.model.results import Report, TrialResult
 from harness.model.trial import Trial
 from harness.output.formats.bencher import benchmark_name
 from harness.output.safe_text import safe_text
@@ -25,18 +25,14 @@ LAYOUT: Final = "5.1.0"
 
 def to_pytest_benchmark(report: Report) -> str:
     """The document; variants without a step time are left out, as are those with mixed inputs."""
-    seconds: dict[str, list[float]] = {}
-    for result in report.results:
-        steps = result.measurement(_timed(result.trial))
-        if result.status == "completed" and steps is not None:
-            seconds.setdefault(result.trial.variant_id, []).extend(steps.values)
+    seconds = {variant: _seconds(results) for variant, results in report.variants().items()}
     document = {
         "machine_info": _machine(report),
         "commit_info": _commit(report),
         "benchmarks": [
             _benchmark(report, row, seconds[row.variant])
             for row in summarize(report)
-            if seconds.get(row.variant) and not row.mixed
+            if seconds[row.variant] and not row.mixed
         ],
         "datetime": report.created.isoformat(),
         "version": LAYOUT,
@@ -46,6 +42,15 @@ def to_pytest_benchmark(report: Report) -> str:
 
 def _timed(trial: Trial) -> str:
     return "train_step_seconds" if trial.tokenization is None else "tokenize_seconds"
+
+
+def _seconds(results: Sequence[TrialResult]) -> list[float]:
+    return [
+        value
+        for result in results
+        if result.status == "completed" and (timed := result.measurement(_timed(result.trial))) is not None
+        for value in timed.values
+    ]
 
 
 def _machine(report: Report) -> dict[str, Any]:

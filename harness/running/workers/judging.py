@@ -10,7 +10,7 @@ from harness.errors import StorageError
 from harness.model.job import Job
 from harness.model.measurements import Measurement, measured
 from harness.model.results import TrialResult
-from harness.model.status import Phase, StatusName
+from harness.model.status import STATUSES, Phase, StatusName
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def judge(  # what is known of a trial's end has this many sides
         duration_s: how long it took, in seconds of the monotonic clock.
     """
     if isinstance(left, TrialResult):
-        if left.trial == job.trial and left.status not in ("pending", "interrupted"):
+        if left.trial == job.trial and STATUSES[left.status].final:
             return Judgement(left, may_retry=False)
         left = f"it left the result of another trial, {left.trial.id}"
     status, reason = _what_became(ending, left)
@@ -76,8 +76,8 @@ def judge(  # what is known of a trial's end has this many sides
         started=started,
         duration_s=max(duration_s, 0.0),
     )
-    # What the worker could not help may go better next time; what it did itself would happen again.
-    may_retry = status in ("killed", "oom", "timeout") or (status == "failed" and ending.refused is not None)
+    # A worker that could not be started may start at the next attempt; its own failure would repeat.
+    may_retry = STATUSES[status].retried or (status == "failed" and ending.refused is not None)
     return Judgement(result, may_retry)
 
 
