@@ -13,7 +13,7 @@ from harness.analysis.stats.machine_states import MachineState, add_state, value
 from harness.analysis.summary import quantile
 from harness.errors import InvalidInputError
 from harness.model.frozen import Frozen
-from harness.model.metrics import METRICS
+from harness.model.metrics import metrics_of
 from harness.model.results import Report, TrialResult
 from harness.model.suite import Suite
 from harness.model.trial import Trial
@@ -22,7 +22,6 @@ NOISE_SCHEMA_VERSION: Final = 1
 # The share of pairs of equal runs whose ratio lies inside the band.
 COVERED: Final = 0.95
 LEAST_REPEATS: Final = 2
-_TIMING_UNITS: Final = frozenset({"s", "samples/s", "tokens/s"})
 
 Band = Annotated[float, Field(ge=0)]
 
@@ -174,9 +173,9 @@ def _only_result(report: Report) -> TrialResult:
 def _timings(results: Sequence[TrialResult]) -> dict[str, tuple[float, ...]]:
     """One number a run for each timing metric that every run measured."""
     found = {}
-    for metric, meaning in METRICS.items():
+    for metric in metrics_of("time"):
         values = [result.value(metric) for result in results]
         known = tuple(value for value in values if value is not None and value > 0)
-        if meaning.unit in _TIMING_UNITS and meaning.goal != "none" and len(known) == len(results):
+        if len(known) == len(results):
             found[metric] = known
     return found

@@ -45,7 +45,7 @@ class Tokenizing:
 class Row:
     """One variant of a report.
 
-    Quality (`accuracy`, `f1`, `mcc`, as shares of one) leaves out the `degenerate` trials, which are counted.
+    `quality` has the scores by metric name; it leaves out the `degenerate` trials, which are counted.
     Rates and times are medians over the completed trials, step times (seconds) over all their steps;
     `peak_memory_bytes` is the largest of any. None: not measured; `unmeasured` says why, by metric.
     `concurrent` is how many trials could run at once: above 1, its times do not count.
@@ -67,9 +67,7 @@ class Row:
     seeds: tuple[int, ...]
     failures: tuple[Failure, ...]
     degenerate: int
-    accuracy: Estimate | None
-    f1: Estimate | None
-    mcc: Estimate | None
+    quality: Mapping[str, Estimate]
     real_tokens_per_second: float | None
     samples_per_second: float | None
     step_seconds_median: float | None

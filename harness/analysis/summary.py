@@ -15,12 +15,16 @@ from harness.analysis.probes import Deviation, noisy
 from harness.analysis.ranking import Rank, groups_of, ranks
 from harness.analysis.rows import Estimate, Failure, Row, Tokenizing
 from harness.analysis.training import training_otherwise
+from harness.model.metrics import METRICS, metrics_of
 from harness.model.results import Report, TrialResult
 from harness.model.status import Phase, StatusName
 
-QUALITY: Final = ("eval_accuracy", "eval_f1", "eval_mcc")
+_NOTED: Final = frozenset(name for name, metric in METRICS.items() if metric.noted)
+PEAK_MEMORY: Final[dict[Literal["device", "host"], str]] = {
+    "device": "peak_memory_allocated_bytes",
+    "host": "peak_memory_host_bytes",
+}
 SPEED: Final = "train_real_tokens_per_second"
-_EXPLAINED: Final = ("model_flops_utilization", "energy_joules", "tokenize_memory_bytes")
 
 
 def summarize(report: Report) -> tuple[Row, ...]:
@@ -75,7 +79,11 @@ def _row(
 ) -> Row:
     completed = [result for result in results if result.status == "completed" and averaged]
     sound = [result for result in completed if result.sound]
-    quality = {metric: estimate(result.value(metric) for result in sound) for metric in QUALITY}
+    quality = {
+        metric: found
+        for metric in metrics_of("quality")
+        if (found := estimate(result.value(metric) for result in sound)) is not None
+    }
     steps = sorted(step for result in completed for step in _values(result, "train_step_seconds"))
     memory_of, memory = _peak_memory(completed)
     stand_in = _stand_in(results)
@@ -88,9 +96,7 @@ def _row(
         seeds=tuple(result.trial.seed for result in results),
         failures=_failures(results),
         degenerate=sum(result.degenerate for result in results if result.status == "completed"),
-        accuracy=quality["eval_accuracy"],
-        f1=quality["eval_f1"],
-        mcc=quality["eval_mcc"],
+        quality=quality,
         real_tokens_per_second=_median(completed, SPEED),
         samples_per_second=_median(completed, "train_samples_per_second"),
         step_seconds_median=quantile(steps, 0.5) if steps else None,
@@ -177,13 +183,10 @@ def _peak_memory(
     results: Sequence[TrialResult],
 ) -> tuple[Literal["device", "host"] | None, float | None]:
     """The device's memory where it has its own, else the process's largest resident set."""
-    for kind, metric in (
-        ("device", "peak_memory_allocated_bytes"),
-        ("host", "peak_memory_host_bytes"),
-    ):
+    for kind, metric in PEAK_MEMORY.items():
         found = [value for result in results if (value := result.value(metric)) is not None]
         if found:
-            return ("device" if kind == "device" else "host"), max(found)
+            return kind, max(found)
     return None, None
 
 
@@ -192,7 +195,7 @@ def _unmeasured(results: Iterable[TrialResult]) -> dict[str, str]:
         found.metric: found.reason
         for result in results
         for found in result.measurements
-        if found.reason is not None and found.metric in _EXPLAINED
+        if found.reason is not None and found.metric in _NOTED
     }
 
 
@@ -203,11 +206,9 @@ def _stand_in(results: Iterable[TrialResult]) -> str | None:
     )
 
 
-def _differences(quality: Mapping[str, Estimate | None], reference: Mapping[str, float]) -> dict[str, float]:
+def _differences(quality: Mapping[str, Estimate], reference: Mapping[str, float]) -> dict[str, float]:
     return {
-        metric: found.mean - reference[metric]
-        for metric, found in quality.items()
-        if found is not None and metric in reference
+        metric: found.mean - reference[metric] for metric, found in quality.items() if metric in reference
     }
 
 

@@ -16,6 +16,7 @@ from harness.analysis.comparison.models import Comparison
 from harness.cli.messages import say
 from harness.cli.printing import allow_unsealed_option, encoded, tell_github
 from harness.errors import InvalidInputError
+from harness.model.metrics import headlines
 from harness.output.comparison import COMPARISON_FORMATS, comparison_table
 from harness.output.formats.registry import format_of
 from harness.output.tables import make_console
@@ -37,8 +38,7 @@ from harness.store.writing import write_atomic
     "--metric",
     "metrics",
     multiple=True,
-    help="Compare this metric; may be given several times. "
-    "[default: eval_accuracy, eval_f1, train_real_tokens_per_second]",
+    help=f"Compare this metric; may be given several times. [default: {', '.join(headlines('training'))}]",
 )
 @click.option(
     "--margin",

@@ -5,14 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 import click
 from pydantic import ValidationError
 
-from harness.analysis.rescoring import SCORED, Rescored, Scores, set_beside, to_score, with_scores
+from harness.analysis.rescoring import Rescored, set_beside, to_score, with_scores
 from harness.cli.messages import say
 from harness.errors import UnavailableError
+from harness.model.metrics import METRICS, metrics_of
+from harness.model.quality import Scores
 from harness.model.results import Report
 from harness.output.cells import Column
 from harness.output.numbers import NOTHING
@@ -22,8 +23,6 @@ from harness.running.workers.scoring_process import SCORER, score_again
 from harness.store.reading import UNSEALED, load_report
 from harness.store.writing import to_json, write_atomic
 from harness.words import count
-
-_TITLES: Final = {"eval_accuracy": "accuracy", "eval_f1": "F1", "eval_mcc": "MCC", "eval_loss": "loss"}
 
 
 @click.command(epilog="For example:  harness rescore reports/padding/RUN")
@@ -66,9 +65,8 @@ def _table(report: Report, trials: Sequence[Rescored], scores: Scores) -> Fitted
     columns = [
         Column("trial", tuple(trial.name for trial in trials), numeric=False),
         *(
-            Column(title, tuple(_cell(trial, metric) for trial in trials))
-            for metric, title in _TITLES.items()
-            if metric in SCORED
+            Column(METRICS[metric].label, tuple(_cell(trial, metric) for trial in trials))
+            for metric in metrics_of("quality")
         ),
         Column("verdict", tuple("differs" if trial.differs else "same" for trial in trials), numeric=False),
     ]

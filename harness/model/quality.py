@@ -2,33 +2,65 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Self
+from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from harness.model.frozen import Frozen
 from harness.model.measurements import check_range
-from harness.model.metrics import METRICS
+from harness.model.metrics import metrics_of
 
 
-class Epoch(Frozen):
-    """What one epoch ended with; `epoch` counts from 1, losses are in nats."""
+def _possible(scores: dict[str, float]) -> dict[str, float]:
+    """Return the scores in the order of the table of metrics, each of which has to be possible."""
+    known = metrics_of("quality")
+    for metric, value in scores.items():
+        if metric not in known:
+            raise ValueError(f"{metric!r} is not one of the quality metrics {', '.join(known)}")
+        check_range(metric, value)
+    return {metric: scores[metric] for metric in known if metric in scores}
 
-    epoch: Annotated[int, Field(ge=1)]
-    train_loss: float
-    eval_loss: float
-    eval_accuracy: float
-    eval_f1: float
-    eval_mcc: float
+
+class Score(Frozen):
+    """The scores of one evaluation by metric name, or the `reason` why its logits cannot be scored.
+
+    `degenerate` is true where a single class is ever predicted.
+    """
+
+    scores: Annotated[dict[str, float], AfterValidator(_possible)] = Field(default_factory=dict)
+    degenerate: bool = False
+    reason: str | None = None
 
     @model_validator(mode="after")
-    def _in_range(self) -> Self:
-        for metric in EPOCH_METRICS:
-            check_range(metric, getattr(self, metric))
+    def _scored_or_explained(self) -> Self:
+        if bool(self.scores) == (self.reason is not None):
+            raise ValueError("either scores or a reason for having none")
         return self
 
 
-EPOCH_METRICS: Final = tuple(name for name in Epoch.model_fields if name in METRICS)
+class Scores(Frozen):
+    """The scores of several evaluations, in their order, and the version of the metric module."""
+
+    metric_version: str
+    scores: tuple[Score, ...]
+
+
+class Epoch(Frozen):
+    """The end of one epoch: its number, from 1, its training loss in nats, and its scores by metric name."""
+
+    epoch: Annotated[int, Field(ge=1)]
+    train_loss: float
+    scores: Annotated[dict[str, float], Field(min_length=1), AfterValidator(_possible)]
+
+    @model_validator(mode="after")
+    def _possible_loss(self) -> Self:
+        check_range("train_loss", self.train_loss)
+        return self
+
+    @property
+    def values(self) -> dict[str, float]:
+        """The training loss and the scores, by metric name."""
+        return {"train_loss": self.train_loss, **self.scores}
 
 
 class Predictions(Frozen):

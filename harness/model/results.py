@@ -21,7 +21,8 @@ from harness.model.trial import IDENTITY_VERSION, Trial
 
 # Schema history:
 # 1: the first.
-SCHEMA_VERSION: Final = 1
+# 2: the scores of an epoch are a mapping by metric name.
+SCHEMA_VERSION: Final = 2
 
 
 class TrialResult(Frozen):
@@ -67,6 +68,8 @@ class TrialResult(Frozen):
             raise ValueError(f"measurements: {twice} occurs twice")
         if [epoch.epoch for epoch in self.epochs] != list(range(1, len(self.epochs) + 1)):
             raise ValueError("epochs: they are not numbered 1, 2, 3 and so on")
+        if len({tuple(epoch.scores) for epoch in self.epochs}) > 1:
+            raise ValueError("epochs: their scores are not of the same metrics")
         return self
 
     @property
@@ -109,7 +112,7 @@ class Report(Frozen):
     be detected, and commands that decide refuse it unless they are asked to accept it.
     """
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")] | None = None
     identity_version: Literal["v1"] = IDENTITY_VERSION
     harness_version: str

@@ -10,15 +10,18 @@ from typing import Final
 from rich.console import RenderableType
 
 from harness.analysis.comparison.models import Comparison, ComparisonRow, Verdict
-from harness.output.cases import Case, CaseStatus
+from harness.model.metrics import METRICS
+from harness.model.status import CaseStatus
+from harness.output.cases import Case
 from harness.output.cells import Column
-from harness.output.comparison_cells import amount, bounds, change, detectable, metric_name, p_value
+from harness.output.comparison_cells import bounds, change, detectable, p_value
 from harness.output.comparison_notes import explanation_lines, notes, subtitles, title
 from harness.output.formats.github import to_annotations
 from harness.output.formats.json_text import to_json_text
 from harness.output.formats.junit import to_junit
 from harness.output.formats.markdown import markdown_table, markdown_text
 from harness.output.formats.spreadsheet import csv_cell
+from harness.output.numbers import amount
 from harness.output.safe_text import safe_text
 from harness.output.tables import LONGEST_NOTE, FittedTable, plain, safe_column
 
@@ -47,14 +50,14 @@ def comparison_columns(comparison: Comparison) -> list[Column]:
         Column("variant", tuple(row.variant for row in rows), numeric=False),
         # Of a single candidate the title speaks already.
         *([candidates] if devices or len(comparison.candidates) > 1 else []),
-        Column("metric", tuple(metric_name(row.metric) for row in rows), numeric=False),
+        Column("metric", tuple(METRICS[row.metric].label for row in rows), numeric=False),
         Column("verdict", tuple(row.verdict for row in rows), numeric=False),
         Column("change", tuple(change(row) for row in rows)),
         Column("interval", tuple(bounds(row) for row in rows)),
         Column("p (Holm)", tuple(p_value(row.p_holm) for row in rows), dispensable=True),
         Column("min. detectable", tuple(detectable(row) for row in rows)),
-        Column("baseline", tuple(amount(row, row.baseline.value) for row in rows), dispensable=True),
-        Column("candidate", tuple(amount(row, row.candidate.value) for row in rows), dispensable=True),
+        Column("baseline", tuple(amount(row.metric, row.baseline.value) for row in rows), dispensable=True),
+        Column("candidate", tuple(amount(row.metric, row.candidate.value) for row in rows), dispensable=True),
     ]
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from harness.analysis.comparison.models import Comparison, FieldChange, Flip, Flips, Mismatch
-from harness.output.comparison_cells import margin_text, metric_name
+from harness.model.metrics import METRICS
+from harness.output.comparison_cells import margin_text
 from harness.output.numbers import NOTHING
 from harness.words import count
 
@@ -30,7 +31,7 @@ def subtitles(comparison: Comparison) -> list[str]:
     ]
     if comparison.margins:
         margins = ", ".join(
-            f"{metric_name(metric)} ±{margin_text(metric, margin)}"
+            f"{METRICS[metric].label} ±{margin_text(metric, margin)}"
             for metric, margin in comparison.margins.items()
         )
         lines.append(f"same: inside {margins}, by two one-sided tests at {100 * comparison.alpha:g} %")

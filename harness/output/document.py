@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC
-from statistics import fmean
 
 from harness.analysis.naming import labels
 from harness.analysis.parity import judge, limit_of, verdict_of
@@ -12,35 +11,40 @@ from harness.analysis.rows import Row
 from harness.analysis.summary import estimate
 from harness.analysis.training import failed_checks, training_verdict
 from harness.model.environment import Environment
+from harness.model.metrics import METRICS
 from harness.model.quality import Epoch
 from harness.model.results import Report, TrialResult
-from harness.output.cells import Column
-from harness.output.numbers import NOTHING, percent, size
+from harness.output.cells import Column, mean_and_spread
+from harness.output.numbers import NOTHING, size
 from harness.words import count
 
 
 def history(report: Report, rows: Sequence[Row]) -> list[Column]:
-    """Each variant's epochs, mean over its sound completed trials; empty where no trial finished an epoch."""
-    epochs: dict[tuple[str, int], list[Epoch]] = {}
-    for result in report.results:
-        if result.status == "completed" and not result.degenerate:
-            for epoch in result.epochs:
-                epochs.setdefault((result.trial.variant_id, epoch.epoch), []).append(epoch)
+    """Return each variant's epochs, mean over its sound trials; empty where no trial finished one."""
     labelled = {row.variant: row.label for row in rows}
-    found = list(epochs.items())
+    found = [
+        (labelled[variant], [result.epochs[at] for result in results if at < len(result.epochs)])
+        for variant, trials in report.variants().items()
+        if (results := [result for result in trials if result.sound])
+        for at in range(max(len(result.epochs) for result in results))
+    ]
     if not found:
         return []
-    names = [labelled[variant] for (variant, _), _ in found]
+    metrics = dict.fromkeys(metric for _, alike in found for one in alike for metric in one.values)
     return [
-        Column("variant", tuple(names), numeric=False),
-        Column("epoch", tuple(str(number) for (_, number), _ in found)),
+        Column("variant", tuple(name for name, _ in found), numeric=False),
+        Column("epoch", tuple(str(alike[0].epoch) for _, alike in found)),
         Column("seeds", tuple(str(len(alike)) for _, alike in found)),
-        Column("training loss", tuple(_loss(one.train_loss for one in alike) for _, alike in found)),
-        Column("validation loss", tuple(_loss(one.eval_loss for one in alike) for _, alike in found)),
-        Column("accuracy", tuple(_share(one.eval_accuracy for one in alike) for _, alike in found)),
-        Column("F1", tuple(_share(one.eval_f1 for one in alike) for _, alike in found)),
-        Column("MCC", tuple(f"{fmean(one.eval_mcc for one in alike):.3f}" for _, alike in found)),
+        *(
+            Column(METRICS[metric].label, tuple(_mean(metric, alike) for _, alike in found))
+            for metric in metrics
+        ),
     ]
+
+
+def _mean(metric: str, epochs: Sequence[Epoch]) -> str:
+    values = (value for epoch in epochs if (value := epoch.values.get(metric)) is not None)
+    return mean_and_spread(metric, estimate(values))
 
 
 def environment(report: Report) -> list[tuple[str, str]]:
@@ -121,15 +125,6 @@ def _checkpoints(report: Report) -> list[str]:
         for result in report.results
         if (found := result.checkpoint) is not None
     ]
-
-
-def _loss(values: Iterable[float]) -> str:
-    return f"{fmean(values):.3f}"
-
-
-def _share(values: Iterable[float]) -> str:
-    found = estimate(values)
-    return "" if found is None else percent(found.mean, found.spread)
 
 
 def proved(proofs: Sequence[TrialResult]) -> list[Column]:

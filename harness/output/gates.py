@@ -10,7 +10,8 @@ from typing import Final
 from rich.console import RenderableType
 
 from harness.analysis.gates.models import CaseVerdict, GateCase, GateReport, Outcome
-from harness.output.cases import Case, CaseStatus
+from harness.model.status import CaseStatus
+from harness.output.cases import Case
 from harness.output.cells import Column
 from harness.output.formats.github import to_annotations
 from harness.output.formats.json_text import to_json_text

@@ -124,7 +124,7 @@ def test_a_run_whose_report_is_damaged_or_lacks_a_row_is_unfinished(tmp_path: Pa
 
 
 def newer(file: Path) -> None:
-    file.write_bytes(file.read_bytes().replace(b'"schema_version": 1', b'"schema_version": 3', 1))
+    file.write_bytes(file.read_bytes().replace(b'"schema_version": 2', b'"schema_version": 3', 1))
 
 
 def foreign(file: Path) -> None:
@@ -138,7 +138,7 @@ def torn(file: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        (newer, "written by schema 3, this is 1"),
+        (newer, "written by schema 3, this is 2"),
         (foreign, "no harness plan: it has no schema_version"),
         (torn, "not valid JSON at byte"),
         (Path.unlink, "plan.json: no such file"),

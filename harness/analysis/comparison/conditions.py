@@ -10,10 +10,10 @@ from typing import Final, Literal
 
 from harness.errors import InvalidInputError
 from harness.model.environment import Environment
+from harness.model.metrics import Metric
 from harness.model.results import Report, TrialResult
 
 Affects = Literal["every metric", "quality", "speed"]
-Family = Literal["quality", "speed", "other"]
 
 # Their major versions decide what a model computes and how fast.
 ALONE: Final = "one at a time"
@@ -208,6 +208,9 @@ def mismatches(
     return found
 
 
-def concerns(affects: Affects, family: Family) -> bool:
-    """Whether a mismatch makes metrics of this family incomparable; `other` depends on quality's terms."""
-    return affects == "every metric" or (affects == "speed") == (family == "speed")
+def concerns(affects: Affects, metric: Metric) -> bool:
+    """Return whether a mismatch makes a metric incomparable.
+
+    `quality` covers every metric that does not depend on the machine.
+    """
+    return affects == "every metric" or (affects == "speed") == metric.depends_on_machine

@@ -13,7 +13,7 @@ from harness.analysis.comparison.alignment import Pair
 from harness.analysis.comparison.conditions import CONDITIONS, STORED_VALUE, concerns
 from harness.analysis.comparison.matching import Match, has_degenerate, match
 from harness.analysis.comparison.models import Verdict
-from harness.analysis.comparison.terms import Terms, family
+from harness.analysis.comparison.terms import Terms
 from harness.analysis.probes import machine_changed, probe_band
 from harness.analysis.stats.ratios import Separate, compare_trials
 from harness.analysis.stats.resampling import Case
@@ -64,7 +64,7 @@ class Evidence:
 
     def match_for(self, metric: str) -> Match:
         """The trials that count for that metric."""
-        return self.match if family(metric) == "quality" else self.timed
+        return self.match if METRICS[metric].family == "quality" else self.timed
 
 
 def gather(pair: Pair, apart: Collection[str]) -> Evidence:
@@ -96,17 +96,17 @@ def contrast(evidence: Evidence, metric: str, terms: Terms) -> Contrast:
     matched = evidence.match_for(metric)
     if matched.settled is not None:
         return Contrast(metric, settled=matched.settled)
-    kind = family(metric)
+    meaning = METRICS[metric]
     scored = (
         [None if sheet is None else sheet.score(metric) for sheet in evidence.sheets]
-        if kind == "quality"
+        if meaning.family == "quality"
         else []
     )
     found = _stored_mismatch(evidence.contradictions, metric)
     found |= {
         name: texts
         for name, texts in (matched.mismatches or {}).items()
-        if concerns(CONDITIONS[name].affects, kind)
+        if concerns(CONDITIONS[name].affects, meaning)
     }
     names = tuple(found)
     blocking = [name for name in names if name not in terms.allowed]
@@ -114,7 +114,11 @@ def contrast(evidence: Evidence, metric: str, terms: Terms) -> Contrast:
     if blocking and blocking != ["device"]:
         notes = tuple(_sentence(name, found[name]) for name in blocking)
         return Contrast(metric, "not comparable", across_devices=across, mismatches=names, notes=notes)
-    measured = _quality(evidence, metric, scored) if kind == "quality" else _trials(evidence, metric, terms)
+    measured = (
+        _quality(evidence, metric, scored)
+        if meaning.family == "quality"
+        else _trials(evidence, metric, terms)
+    )
     measured = replace(measured, across_devices=across, mismatches=names)
     return _only_labelled(measured) if blocking else measured
 
@@ -191,8 +195,8 @@ def _trials(evidence: Evidence, metric: str, terms: Terms) -> Contrast:
 
 def _separate(matched: Match, metric: str, terms: Terms) -> Separate | None:
     """Whether the two sides are runs between which the machine's state may have changed this metric."""
-    # Memory does not depend on how fast the machine was.
-    if terms.one_run or family(metric) != "speed" or METRICS[metric].unit == "B":
+    # Memory depends on the machine, but not on how fast it was.
+    if terms.one_run or METRICS[metric].family not in ("time", "machine"):
         return None
     changed = machine_changed(matched.before, matched.after, probe_band(terms.noise.get(metric)))
     return Separate(terms.run_variance.get(metric), changed)

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from harness.analysis.comparison.terms import family
 from harness.analysis.inputs import mixed_variants
 from harness.analysis.naming import labels
 from harness.analysis.verification import Contradiction, contradictions
@@ -94,11 +93,6 @@ def contradiction(group: Group, metric: str) -> str | None:
     """Where a stored value of the metric contradicts other stored values, in words."""
     found = (f"trial {trial}: {each}" for trial, each in group.contradictions if metric in each.metrics)
     return next(found, None)
-
-
-def is_quality(metric: str) -> bool:
-    """Whether a metric is scored from predictions."""
-    return family(metric) == "quality"
 
 
 def seeds_text(seeds: Sequence[int]) -> str:

@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Final
 
 from harness.analysis.rows import Row
-from harness.analysis.summary import QUALITY, summarize
+from harness.analysis.summary import summarize
 from harness.model.metrics import METRICS
 from harness.model.results import Report, TrialResult
 from harness.output.safe_text import safe_text
@@ -44,12 +44,9 @@ def benchmark_name(report: Report, row: Row) -> str:
 def _measures(results: Sequence[TrialResult]) -> dict[str, dict[str, float]]:
     measures = {}
     completed = [result for result in results if result.status == "completed"]
-    for metric in METRICS:
-        found = [
-            value
-            for result in completed
-            if not (metric in QUALITY and result.degenerate) and (value := result.value(metric)) is not None
-        ]
+    for metric, meaning in METRICS.items():
+        counted = [result for result in completed if result.sound or meaning.family != "quality"]
+        found = [value for result in counted if (value := result.value(metric)) is not None]
         if found:
             measures[metric] = {"value": fmean(found), "lower_value": min(found), "upper_value": max(found)}
     return measures

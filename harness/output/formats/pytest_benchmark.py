@@ -14,6 +14,7 @@ from typing import Any, Final
 from harness.analysis.naming import axes
 from harness.analysis.rows import Row
 from harness.analysis.summary import quantile, summarize
+from harness.model.metrics import METRICS, headlines
 from harness.model.results import Report, TrialResult
 from harness.model.trial import Trial
 from harness.output.formats.bencher import benchmark_name
@@ -90,8 +91,11 @@ def _benchmark(report: Report, row: Row, seconds: Sequence[float]) -> dict[str, 
 def _extra(row: Row) -> dict[str, Any]:
     return {
         "seeds": list(row.seeds),
-        "eval_accuracy": row.accuracy and row.accuracy.mean,
-        "eval_f1": row.f1 and row.f1.mean,
+        **{
+            metric: found.mean if (found := row.quality.get(metric)) else None
+            for metric in headlines("training")
+            if METRICS[metric].family == "quality"
+        },
         "train_real_tokens_per_second": row.real_tokens_per_second,
         **({"tokenize_tokens_per_second": row.speed} if row.tokenizing else {}),
         "degenerate": row.degenerate,
