@@ -106,7 +106,7 @@ def _values(root: Mapping) -> dict[str, Any]:
     values: dict[str, Any] = plain(root)
     task = values.get("task")
     if isinstance(task, dict) and task.get("dataset", Task().dataset) != Task().dataset:
-        # The default configuration is MRPC's; another data set has none unless it says so.
+        # The default configuration is MRPC's; another data set has none unless one is given.
         values["task"] = {"config": None, **task}
     return values
 
