@@ -10,21 +10,13 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from harness.analysis.noise import accumulated, noise_of
+from harness.model.assets import Checkpoint, Data
 from harness.model.calibration import Noise
 from harness.model.environment import Cpu, Device, Environment
-from harness.model.results import (
-    Checkpoint,
-    Data,
-    Epoch,
-    Measurement,
-    Predictions,
-    Probe,
-    ProbeReading,
-    Report,
-    TrialResult,
-    measured,
-    unmeasured,
-)
+from harness.model.measurements import Measurement, measured, unmeasured
+from harness.model.observations import Probe, ProbeReading
+from harness.model.quality import Epoch, Predictions
+from harness.model.results import Report, TrialResult
 from harness.model.suite import Suite
 from harness.model.trial import Padding, PaddingStrategy, Trial
 
@@ -102,15 +94,11 @@ def make_measurements(
 
     14 steps of 8 are those of 3 epochs over `make_data`'s 64 examples after 10 steps of warm-up.
     """
-    accuracy, f1, mcc, loss = _scores(predictions)
     draw = random.Random(f"steps {seed} {samples_per_second}")
     step_seconds = tuple(8 / samples_per_second * draw.uniform(0.95, 1.05) for _ in range(steps))
     rate = 8 * steps / sum(step_seconds)
     return (
-        measured("eval_accuracy", accuracy),
-        measured("eval_f1", f1),
-        measured("eval_mcc", mcc),
-        measured("eval_loss", loss),
+        *(measured(metric, value) for metric, value in _scores(predictions).items()),
         measured("train_loss", 0.5),
         measured("train_samples_per_second", rate),
         measured("train_real_tokens_per_second", rate * 53.0),
@@ -124,7 +112,7 @@ def make_measurements(
     )
 
 
-def _scores(predictions: Predictions) -> tuple[float, float, float, float]:
+def _scores(predictions: Predictions) -> dict[str, float]:
     guesses = [int(row[1] > row[0]) for row in predictions.logits]
     pairs = list(zip(guesses, predictions.labels, strict=True))
     tp, tn = pairs.count((1, 1)), pairs.count((0, 0))
@@ -134,12 +122,12 @@ def _scores(predictions: Predictions) -> tuple[float, float, float, float]:
         math.log(sum(math.exp(logit - max(row)) for logit in row)) + max(row) - row[label]
         for row, label in zip(predictions.logits, predictions.labels, strict=True)
     ]
-    return (
-        (tp + tn) / len(pairs),
-        2 * tp / (2 * tp + fp + fn) if tp else 0.0,
-        (tp * tn - fp * fn) / spread if spread else 0.0,
-        sum(losses) / len(losses),
-    )
+    return {
+        "eval_accuracy": (tp + tn) / len(pairs),
+        "eval_f1": 2 * tp / (2 * tp + fp + fn) if tp else 0.0,
+        "eval_mcc": (tp * tn - fp * fn) / spread if spread else 0.0,
+        "eval_loss": sum(losses) / len(losses),
+    }
 
 
 def make_probe(
@@ -240,7 +228,6 @@ def make_result(
         predictions = make_single_class(examples)
     predictions = changes.get("predictions") or predictions
     counts = Counter(predictions.labels)
-    scores = _scores(predictions)
     ended |= {
         "status": "completed",
         "phase": "write",
@@ -248,10 +235,7 @@ def make_result(
             Epoch(
                 epoch=1,
                 train_loss=0.5,
-                eval_loss=scores[3],
-                eval_accuracy=scores[0],
-                eval_f1=scores[1],
-                eval_mcc=scores[2],
+                scores=_scores(predictions),
             ),
         ),
         "measurements": make_measurements(

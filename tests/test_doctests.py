@@ -10,6 +10,7 @@ import pytest
 
 MODULES: Final = (
     "harness.words",
+    "harness.model.metrics",
     "harness.output.numbers",
     "harness.output.safe_text",
     "harness.analysis.naming",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.model.results import Data
+from harness.model.assets import Data
 from harness.model.trial import Padding, Trial
 from harness.training.batching import UNPADDED_MULTIPLE, padded_length
 

@@ -231,7 +231,7 @@ def _place(trial: EarlierTrial, sides: Sequence[tuple[TrialResult, Report]], use
     reason = ""
     for place in own:
         found = mismatches(sides[place], (result, trial.report), frozenset())
-        named = [name for name in found if concerns(CONDITIONS[name].affects, use)]
+        named = [name for name in found if concerns(CONDITIONS[name].affects, on_machine=use == "speed")]
         if not named:
             return place
         reason = ", ".join(f"{CONDITIONS[name].meaning}: {' against '.join(found[name])}" for name in named)

@@ -7,7 +7,8 @@ from typing import Final
 
 from harness.analysis.comparison.conditions import CONDITIONS
 from harness.analysis.naming import labels
-from harness.model.results import Checkpoint, Data, Report, TrialResult
+from harness.model.assets import Checkpoint, Data
+from harness.model.results import Report, TrialResult
 from harness.model.trial import Trial
 
 # Conditions that the seeds of one variant share, wherever they ran.
@@ -47,10 +48,11 @@ def mixed_inputs(trials: Iterable[Source]) -> dict[str, str]:
 
 def mixed_variants(report: Report) -> dict[str, Mapping[str, str]]:
     """Return the variants of a report whose trials have different inputs, by id, with what differs."""
-    variants: dict[str, list[Source]] = {}
-    for result in report.results:
-        variants.setdefault(result.trial.variant_id, []).append((result, report))
-    return {variant: found for variant, each in variants.items() if (found := mixed_inputs(each))}
+    return {
+        variant: found
+        for variant, results in report.variants().items()
+        if (found := mixed_inputs((result, report) for result in results))
+    }
 
 
 def conflicting_inputs(report: Report) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from harness.analysis.summary import quantile
 from harness.errors import InvalidInputError
 from harness.model.axis import axes_of, used_axes, value_of
 from harness.model.calibration import LEAST_REPEATS, MachineState, Noise, values_by_state
-from harness.model.metrics import METRICS
+from harness.model.metrics import metrics_of
 from harness.model.results import Report, TrialResult
 from harness.model.suite import Suite
 from harness.model.trial import Trial
@@ -22,7 +22,6 @@ from harness.model.trial import Trial
 COVERED: Final = 0.95
 # Stored bands are computed from the same stored numbers.
 _TOLERANCE: Final = 1e-9
-_TIMING_UNITS: Final = frozenset({"s", "samples/s", "tokens/s"})
 
 
 def band(values: Sequence[float]) -> float:
@@ -182,9 +181,9 @@ def _only_result(report: Report) -> TrialResult:
 def _timings(results: Sequence[TrialResult]) -> dict[str, tuple[float, ...]]:
     """One number a run for each timing metric that every run measured."""
     found = {}
-    for metric, meaning in METRICS.items():
+    for metric in metrics_of("time"):
         values = [result.value(metric) for result in results]
         known = tuple(value for value in values if value is not None and value > 0)
-        if meaning.unit in _TIMING_UNITS and meaning.goal != "none" and len(known) == len(results):
+        if len(known) == len(results):
             found[metric] = known
     return found

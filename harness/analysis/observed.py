@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from harness.analysis.schedule import optimizer_steps, schedule_factor
-from harness.model.results import Observed, TrialResult
+from harness.model.observations import Observed
+from harness.model.results import TrialResult
 
 UNMOVED: Final = "parameters did not change"
 

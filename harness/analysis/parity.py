@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from harness.model.axis import plain
-from harness.model.results import Parity, Report, TrialResult
+from harness.model.proof import Parity
+from harness.model.results import Report, TrialResult
 from harness.model.trial import Precision, Trial
 
 ParityVerdict = Literal["exact", "within", "differs", "unproven"]
@@ -129,7 +130,7 @@ def verdicts(report: Report) -> dict[str, ParityVerdict]:
     proved = proofs(report)
     return {
         variant: verdict_of(proved[variant]) if variant in proved else "unproven"
-        for variant in dict.fromkeys(result.trial.variant_id for result in report.results)
+        for variant in report.variants()
     }
 
 

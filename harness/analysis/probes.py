@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from statistics import median, quantiles
 from typing import Final
 
-from harness.model.results import ProbeReading, TrialResult
+from harness.model.observations import ProbeReading
+from harness.model.results import TrialResult
 
 PROBE_BAND: Final = 0.10
 """Relative deviation from which a reading counts as another state of the machine, unless calibrated wider."""

@@ -9,30 +9,13 @@ from typing import Final
 from harness.analysis.naming import labels
 from harness.analysis.verification import Contradiction, beyond_scores
 from harness.errors import InvalidInputError
-from harness.model.frozen import Frozen
-from harness.model.results import Predictions, Report, TrialResult, measured
+from harness.model.measurements import measured
+from harness.model.metrics import metrics_of
+from harness.model.quality import Predictions, Score, Scores
+from harness.model.results import Report, TrialResult
 
 # Both are computed in double precision from the same logits: what differs by more was changed.
 TOLERANCE: Final = 1e-9
-SCORED: Final = ("eval_accuracy", "eval_f1", "eval_mcc", "eval_loss")
-
-
-class Score(Frozen):
-    """What one trial's logits are worth, or the `reason` why they are worth nothing."""
-
-    eval_accuracy: float | None = None
-    eval_f1: float | None = None
-    eval_mcc: float | None = None
-    eval_loss: float | None = None
-    degenerate: bool | None = None
-    reason: str | None = None
-
-
-class Scores(Frozen):
-    """The scores of some predictions, in their order, and the version of the metrics that gave them."""
-
-    metric_version: str
-    scores: tuple[Score, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +91,7 @@ def _with_scores(report: Report, scores: Scores) -> list[tuple[TrialResult, Scor
 
 
 def _beside(result: TrialResult, name: str, score: Score | None, others: Sequence[Contradiction]) -> Rescored:
-    again = {metric: None if score is None else getattr(score, metric) for metric in SCORED}
+    again = {} if score is None else score.scores
     notes = []
     if score is None:
         notes.append("kept no predictions")
@@ -117,7 +100,8 @@ def _beside(result: TrialResult, name: str, score: Score | None, others: Sequenc
     elif score.degenerate != result.degenerate:
         notes.append(f"degenerate is {result.degenerate}, its logits say {score.degenerate}")
     notes += map(str, others)
-    return Rescored(name, {metric: (result.value(metric), again[metric]) for metric in SCORED}, tuple(notes))
+    values = {metric: (result.value(metric), again.get(metric)) for metric in metrics_of("quality")}
+    return Rescored(name, values, tuple(notes))
 
 
 def _differ(pair: tuple[float | None, float | None]) -> bool:
@@ -128,15 +112,15 @@ def _differ(pair: tuple[float | None, float | None]) -> bool:
 
 
 def _rescored(result: TrialResult, score: Score, scores: Scores) -> TrialResult:
-    new = {metric: value for metric in SCORED if (value := getattr(score, metric)) is not None}
+    new = score.scores
     kept = [found for found in result.measurements if found.metric not in new]
     *earlier, last = result.epochs or (None,)
-    epochs = () if last is None else (*earlier, last.model_copy(update=new))
+    epochs = () if last is None else (*earlier, last.model_copy(update={"scores": last.scores | new}))
     return result.model_copy(
         update={
             "epochs": epochs,
             "measurements": (*(measured(metric, value) for metric, value in new.items()), *kept),
             "metric_version": scores.metric_version,
-            "degenerate": bool(score.degenerate),
+            "degenerate": score.degenerate,
         }
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Final
@@ -37,13 +37,18 @@ def rooflines(report: Report) -> Mapping[str, Roofline]:
     Variants whose trials have different inputs are left out.
     """
     mixed = mixed_variants(report)
-    variants: dict[str, list[TrialResult]] = {}
-    for result in report.results:
-        if result.trial.variant_id in mixed:
-            continue
-        if result.status == "completed" and result.measurement(SHARE) is not None:
-            variants.setdefault(result.trial.variant_id, []).append(result)
-    return {variant: _roofline(results) for variant, results in variants.items()}
+    return {
+        variant: _roofline(tried)
+        for variant, results in report.variants().items()
+        if variant not in mixed and (tried := _with_share(results))
+    }
+
+
+def _with_share(results: Sequence[TrialResult]) -> list[TrialResult]:
+    """Return the completed trials that measured the share of a peak, or have a reason why not."""
+    return [
+        result for result in results if result.status == "completed" and result.measurement(SHARE) is not None
+    ]
 
 
 def _roofline(results: list[TrialResult]) -> Roofline:

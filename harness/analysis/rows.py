@@ -8,7 +8,7 @@ from typing import Literal
 
 from harness.analysis.probes import Deviation
 from harness.analysis.ranking import Rank
-from harness.model.results import Phase, Status
+from harness.model.status import Phase, StatusName
 from harness.model.trial import Trial
 
 
@@ -25,7 +25,7 @@ class Estimate:
 class Failure:
     """What ended the trials with these seeds short of completion."""
 
-    status: Status
+    status: StatusName
     phase: Phase
     reason: str
     seeds: tuple[int, ...]
@@ -45,7 +45,7 @@ class Tokenizing:
 class Row:
     """One variant of a report.
 
-    Quality (`accuracy`, `f1`, `mcc`, as shares of one) leaves out the `degenerate` trials, which are counted.
+    `quality` has the scores by metric name; it leaves out the `degenerate` trials, which are counted.
     Rates and times are medians over the completed trials, step times (seconds) over all their steps;
     `peak_memory_bytes` is the largest of any. None: not measured; `unmeasured` says why, by metric.
     `concurrent` is how many trials could run at once: above 1, its times do not count.
@@ -63,13 +63,11 @@ class Row:
     variant: str
     label: str
     trial: Trial
-    statuses: Mapping[Status, int]
+    statuses: Mapping[StatusName, int]
     seeds: tuple[int, ...]
     failures: tuple[Failure, ...]
     degenerate: int
-    accuracy: Estimate | None
-    f1: Estimate | None
-    mcc: Estimate | None
+    quality: Mapping[str, Estimate]
     real_tokens_per_second: float | None
     samples_per_second: float | None
     step_seconds_median: float | None

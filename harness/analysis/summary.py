@@ -15,11 +15,16 @@ from harness.analysis.probes import Deviation, noisy
 from harness.analysis.ranking import Rank, groups_of, ranks
 from harness.analysis.rows import Estimate, Failure, Row, Tokenizing
 from harness.analysis.training import training_otherwise
-from harness.model.results import Phase, Report, Status, TrialResult
+from harness.model.metrics import METRICS, metrics_of
+from harness.model.results import Report, TrialResult
+from harness.model.status import Phase, StatusName
 
-QUALITY: Final = ("eval_accuracy", "eval_f1", "eval_mcc")
+_NOTED: Final = frozenset(name for name, metric in METRICS.items() if metric.noted)
+PEAK_MEMORY: Final[dict[Literal["device", "host"], str]] = {
+    "device": "peak_memory_allocated_bytes",
+    "host": "peak_memory_host_bytes",
+}
 SPEED: Final = "train_real_tokens_per_second"
-_EXPLAINED: Final = ("model_flops_utilization", "energy_joules", "tokenize_memory_bytes")
 
 
 def summarize(report: Report) -> tuple[Row, ...]:
@@ -31,9 +36,7 @@ def summarize(report: Report) -> tuple[Row, ...]:
     """
     failed_parity, failed_training = failing(report), training_otherwise(report)
     mixed = mixed_variants(report)
-    variants: dict[str, list[TrialResult]] = {}
-    for result in report.results:
-        variants.setdefault(result.trial.variant_id, []).append(result)
+    variants = report.variants()
     names = labels(result.trial for result in report.results)
     rows = [
         replace(
@@ -75,8 +78,12 @@ def _row(
     label: str, results: Sequence[TrialResult], reference: Mapping[str, float], *, averaged: bool
 ) -> Row:
     completed = [result for result in results if result.status == "completed" and averaged]
-    sound = [result for result in completed if not result.degenerate]
-    quality = {metric: estimate(result.value(metric) for result in sound) for metric in QUALITY}
+    sound = [result for result in completed if result.sound]
+    quality = {
+        metric: found
+        for metric in metrics_of("quality")
+        if (found := estimate(result.value(metric) for result in sound)) is not None
+    }
     steps = sorted(step for result in completed for step in _values(result, "train_step_seconds"))
     memory_of, memory = _peak_memory(completed)
     stand_in = _stand_in(results)
@@ -89,9 +96,7 @@ def _row(
         seeds=tuple(result.trial.seed for result in results),
         failures=_failures(results),
         degenerate=sum(result.degenerate for result in results if result.status == "completed"),
-        accuracy=quality["eval_accuracy"],
-        f1=quality["eval_f1"],
-        mcc=quality["eval_mcc"],
+        quality=quality,
         real_tokens_per_second=_median(completed, SPEED),
         samples_per_second=_median(completed, "train_samples_per_second"),
         step_seconds_median=quantile(steps, 0.5) if steps else None,
@@ -136,8 +141,8 @@ def _over(seconds: float | None, results: Sequence[TrialResult], metric: str) ->
     return None
 
 
-def _statuses(results: Sequence[TrialResult]) -> dict[Status, int]:
-    counts: dict[Status, int] = {}
+def _statuses(results: Sequence[TrialResult]) -> dict[StatusName, int]:
+    counts: dict[StatusName, int] = {}
     for result in results:
         counts[result.status] = counts.get(result.status, 0) + 1
     return counts
@@ -145,7 +150,7 @@ def _statuses(results: Sequence[TrialResult]) -> dict[Status, int]:
 
 def _failures(results: Sequence[TrialResult]) -> tuple[Failure, ...]:
     """The trials that did not complete, those that ended alike together."""
-    alike: dict[tuple[Status, Phase, str], list[int]] = {}
+    alike: dict[tuple[StatusName, Phase, str], list[int]] = {}
     for result in results:
         if result.status != "completed":
             key = (result.status, result.phase, result.reason or "no reason given")
@@ -178,13 +183,10 @@ def _peak_memory(
     results: Sequence[TrialResult],
 ) -> tuple[Literal["device", "host"] | None, float | None]:
     """The device's memory where it has its own, else the process's largest resident set."""
-    for kind, metric in (
-        ("device", "peak_memory_allocated_bytes"),
-        ("host", "peak_memory_host_bytes"),
-    ):
+    for kind, metric in PEAK_MEMORY.items():
         found = [value for result in results if (value := result.value(metric)) is not None]
         if found:
-            return ("device" if kind == "device" else "host"), max(found)
+            return kind, max(found)
     return None, None
 
 
@@ -193,7 +195,7 @@ def _unmeasured(results: Iterable[TrialResult]) -> dict[str, str]:
         found.metric: found.reason
         for result in results
         for found in result.measurements
-        if found.reason is not None and found.metric in _EXPLAINED
+        if found.reason is not None and found.metric in _NOTED
     }
 
 
@@ -204,11 +206,9 @@ def _stand_in(results: Iterable[TrialResult]) -> str | None:
     )
 
 
-def _differences(quality: Mapping[str, Estimate | None], reference: Mapping[str, float]) -> dict[str, float]:
+def _differences(quality: Mapping[str, Estimate], reference: Mapping[str, float]) -> dict[str, float]:
     return {
-        metric: found.mean - reference[metric]
-        for metric, found in quality.items()
-        if found is not None and metric in reference
+        metric: found.mean - reference[metric] for metric, found in quality.items() if metric in reference
     }
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from harness.model.results import Report, TrainingCheck, TrialResult
+from harness.model.proof import TrainingCheck
+from harness.model.results import Report, TrialResult
 from harness.model.trial import Padding, Task, Train, Trial
 
 TrainingVerdict = Literal["same", "differs", "unproven"]
@@ -87,7 +88,7 @@ def training_verdicts(report: Report) -> dict[str, TrainingVerdict]:
     proved = training_proofs(report)
     return {
         variant: training_verdict(proved[variant]) if variant in proved else "unproven"
-        for variant in dict.fromkeys(result.trial.variant_id for result in report.results)
+        for variant in report.variants()
     }
 
 

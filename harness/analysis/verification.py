@@ -10,14 +10,16 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, get_args
 
 import numpy as np
 
 from harness.analysis.expected_work import ExpectedWork, expected_work
 from harness.analysis.stats.scoring import SCORINGS
 from harness.analysis.stats.sheets import Sheet, read_sheet
-from harness.model.results import EPOCH_METRICS, TrialResult
+from harness.model.metrics import METRICS, metrics_of
+from harness.model.results import TrialResult
+from harness.model.status import Phase
 
 # Older reports may store scores in single precision.
 SCORE_TOLERANCE: Final = 1e-6
@@ -25,12 +27,9 @@ SCORE_TOLERANCE: Final = 1e-6
 _RATIO_TOLERANCE: Final = 1e-9
 # Phases are timed by other clock readings than the whole trial.
 _CLOCK_SLACK: Final = 0.01
-_QUALITY: Final = tuple(SCORINGS)
+_QUALITY: Final = metrics_of("quality")
 _TIMED: Final = ("train_step_seconds", "train_samples_per_second", "train_real_tokens_per_second")
-_PHASES: Final = tuple(
-    f"{name}_seconds"
-    for name in ("load_data", "tokenize", "load_model", "roofline", "compile", "train", "evaluate", "write")
-)
+_PHASES: Final = tuple(metric for phase in get_args(Phase) if (metric := f"{phase}_seconds") in METRICS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,7 @@ def proof_contradictions(proof: TrialResult) -> tuple[Contradiction, ...]:
 def unverifiable(result: TrialResult, metric: str) -> str | None:
     """Return why a metric that follows from raw numbers cannot be verified; None where it can, or is raw."""
     needs = _NEEDS.get(metric, ())
-    if metric in SCORINGS and result.predictions is None:
+    if METRICS[metric].family == "quality" and result.predictions is None:
         return _lacks(result, "predictions")
     if metric == "train_loss" and not result.epochs:
         return _lacks(result, "epochs")
@@ -133,11 +132,13 @@ def score_of(sheet: Sheet, metric: str) -> float:
 
 
 def _last_epoch(result: TrialResult) -> Iterator[Contradiction]:
-    for metric in EPOCH_METRICS if result.epochs else ():
-        last, stored = getattr(result.epochs[-1], metric), result.value(metric)
-        if stored is not None and not math.isclose(
-            last, stored, rel_tol=SCORE_TOLERANCE, abs_tol=SCORE_TOLERANCE
-        ):
+    for metric in ("train_loss", *_QUALITY) if result.epochs else ():
+        last, stored = result.epochs[-1].values.get(metric), result.value(metric)
+        if stored is None:
+            continue
+        if last is None:
+            yield Contradiction((metric,), f"{metric} {stored:.6g} is stored", "the last epoch lacks it")
+        elif not math.isclose(last, stored, rel_tol=SCORE_TOLERANCE, abs_tol=SCORE_TOLERANCE):
             yield Contradiction(
                 (metric,), f"{metric} {stored:.6g} is stored", f"{last:.6g} in the last epoch"
             )

@@ -14,6 +14,7 @@ from harness.cli.history import history_option, read_history
 from harness.cli.messages import say
 from harness.cli.writing import allow_unsealed_option, failing_as_json, output_options, target_of, write
 from harness.errors import InvalidInputError
+from harness.model.metrics import headlines
 from harness.output.builders.comparison import comparison_document
 from harness.store.baselines import REPORTS, find_baseline
 from harness.store.noise_file import noise_for, stored_noise
@@ -32,8 +33,7 @@ from harness.store.reading import load_report
     "--metric",
     "metrics",
     multiple=True,
-    help="Compare this metric; may be given several times. "
-    "[default: eval_accuracy, eval_f1, train_real_tokens_per_second]",
+    help=f"Compare this metric; may be given several times. [default: {', '.join(headlines('training'))}]",
 )
 @click.option(
     "--margin",

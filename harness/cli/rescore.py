@@ -7,10 +7,11 @@ from pathlib import Path
 import click
 from pydantic import ValidationError
 
-from harness.analysis.rescoring import Scores, set_beside, to_score, with_scores
+from harness.analysis.rescoring import set_beside, to_score, with_scores
 from harness.cli.messages import say
 from harness.cli.writing import failing_as_json, format_option, target_of, write
 from harness.errors import UnavailableError
+from harness.model.quality import Scores
 from harness.output.builders.rescoring import rescoring_document
 from harness.output.safe_text import safe_text
 from harness.running.workers.scoring_process import SCORER, score_again

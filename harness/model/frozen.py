@@ -12,3 +12,8 @@ class Frozen(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, ser_json_inf_nan="constants"
     )
+
+
+def is_none(value: object) -> bool:
+    """Return whether a field is left out of JSON: one added later is not written where it is None."""
+    return value is None

@@ -9,7 +9,8 @@ from typing import Literal, Protocol
 from harness.errors import HarnessError
 from harness.model.assets import ResolvedCheckpoint, ResolvedData
 from harness.model.frozen import Frozen
-from harness.model.results import Phase, Status, TrialResult
+from harness.model.results import TrialResult
+from harness.model.status import Phase, StatusName
 from harness.model.suite import Measure
 from harness.model.trial import Trial
 
@@ -74,9 +75,9 @@ class RunTrial(Protocol):
 class TrialStoppedError(HarnessError):
     """A trial stopped with status `unavailable`, `diverged`, `oom` or `failed`."""
 
-    def __init__(self, status: Status, reason: str, *, hint: str | None = None) -> None:
+    def __init__(self, status: StatusName, reason: str, *, hint: str | None = None) -> None:
         super().__init__(reason, hint=hint)
-        self.status: Status = status
+        self.status: StatusName = status
 
 
 class Observer(Protocol):

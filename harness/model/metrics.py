@@ -1,4 +1,4 @@
-"""The one table of metrics: name, unit, direction, what is measured, and which values are possible."""
+"""The table of metrics. Each metric is one row: its unit, direction, meaning, range, label and family."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 Goal = Literal["max", "min", "none"]
+Family = Literal["quality", "training", "time", "memory", "machine"]
+Work = Literal["training", "tokenizing"]
 
 # A score such as Matthews' coefficient may exceed its bound by the last digits.
 _ROUNDING: Final = 1e-9
@@ -14,21 +16,52 @@ _ROUNDING: Final = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """What a number means: `unit` as written after it, `goal` the direction that is better.
+    """One row of the table.
 
-    Values lie between `least` and `most`, both included; a rate (a unit per second) is above zero. `several`
-    marks a metric with one value for each step or pass; every other one has a single value.
+    Args:
+        unit: written after a value: `s`, `B`, `tokens/s`; `ratio` for a number without a unit.
+        goal: the direction that is better.
+        meaning: the definition, for documentation.
+        label: the name in tables, notes and messages.
+        family: what the value depends on. `quality` is scored from predictions, `training` follows from the
+            data and the recipe, `time` (seconds and rates of examples), `memory` and `machine` (FLOP rates,
+            peaks, energy) also depend on the machine.
+        shown: `percent` for a share of one whose differences are points; else the unit decides.
+        headline: shown first, and compared where no metric is named, in trials that train or that tokenize.
+        noted: a note below the report gives the reason where it could not be measured.
+        least: the smallest possible value. A rate (a unit per second) is always above zero.
+        most: the largest possible value.
+        several: the metric has one value for each step or pass instead of a single one.
     """
 
     unit: str
     goal: Goal
     meaning: str
+    label: str
+    family: Family
+    shown: Literal["unit", "percent"] = "unit"
+    headline: Work | None = None
+    noted: bool = False
     least: float = 0.0
     most: float = math.inf
     several: bool = False
 
+    @property
+    def depends_on_machine(self) -> bool:
+        """Whether another machine, or other load on it, changes the value."""
+        return self.family in ("time", "memory", "machine")
+
+    @property
+    def bounded(self) -> bool:
+        """Whether a best value exists, so that a margin can be a share of the range."""
+        return self.most < math.inf
+
     def admits(self, value: float) -> bool:
-        """Return whether the value is possible, up to rounding."""
+        """Return whether the value is possible, up to rounding.
+
+        >>> METRICS["eval_f1"].admits(0.9), METRICS["eval_f1"].admits(90.0)
+        (True, False)
+        """
         if self.unit.endswith("/s") and value <= 0:
             return False
         return self.least - _ROUNDING <= value <= self.most + _ROUNDING
@@ -36,78 +69,243 @@ class Metric:
     @property
     def range(self) -> str:
         """The possible values in words: `from 0 to 1`, `above 0`, `0 or more`."""
-        if self.most < math.inf:
+        if self.bounded:
             return f"from {self.least:g} to {self.most:g}"
         return "above 0" if self.unit.endswith("/s") else f"{self.least:g} or more"
 
 
 METRICS: Final[dict[str, Metric]] = {
-    "eval_accuracy": Metric("ratio", "max", "share of evaluation examples classified right", most=1),
-    "eval_f1": Metric("ratio", "max", "F1 of the positive class; macro average beyond two classes", most=1),
-    "eval_mcc": Metric("ratio", "max", "Matthews correlation coefficient", least=-1, most=1),
-    "eval_loss": Metric("nats", "min", "mean cross-entropy over the evaluation examples"),
-    "train_loss": Metric("nats", "min", "mean training loss of the last epoch"),
+    "eval_accuracy": Metric(
+        "ratio",
+        "max",
+        "share of evaluation examples classified right",
+        label="accuracy",
+        family="quality",
+        shown="percent",
+        headline="training",
+        most=1,
+    ),
+    "eval_f1": Metric(
+        "ratio",
+        "max",
+        "F1 of the positive class; macro average beyond two classes",
+        label="F1",
+        family="quality",
+        shown="percent",
+        headline="training",
+        most=1,
+    ),
+    "eval_mcc": Metric(
+        "ratio", "max", "Matthews correlation coefficient", label="MCC", family="quality", least=-1, most=1
+    ),
+    "eval_loss": Metric(
+        "nats",
+        "min",
+        "mean cross-entropy over the evaluation examples",
+        label="validation loss",
+        family="quality",
+    ),
+    "train_loss": Metric(
+        "nats", "min", "mean training loss of the last epoch", label="training loss", family="training"
+    ),
     "train_samples_per_second": Metric(
-        "samples/s", "max", "training examples over training time, after warm-up"
+        "samples/s",
+        "max",
+        "training examples over training time, after warm-up",
+        label="samples/s",
+        family="time",
     ),
     "train_real_tokens_per_second": Metric(
-        "tokens/s", "max", "sum of the attention mask over training time, after warm-up"
+        "tokens/s",
+        "max",
+        "sum of the attention mask over training time, after warm-up",
+        label="real tokens/s",
+        family="time",
+        headline="training",
     ),
-    "padding_efficiency": Metric("ratio", "max", "real tokens over computed tokens in training", most=1),
-    "train_real_tokens": Metric("tokens", "none", "sum of the attention mask in training, after warm-up"),
+    "padding_efficiency": Metric(
+        "ratio",
+        "max",
+        "real tokens over computed tokens in training",
+        label="padding efficiency",
+        family="training",
+        shown="percent",
+        most=1,
+    ),
+    "train_real_tokens": Metric(
+        "tokens",
+        "none",
+        "sum of the attention mask in training, after warm-up",
+        label="real tokens",
+        family="training",
+    ),
     "train_computed_tokens": Metric(
         "tokens",
         "none",
         "tokens that the linear layers computed in training, padding included, after warm-up",
+        label="computed tokens",
+        family="training",
     ),
     "train_step_seconds": Metric(
-        "s", "min", "every optimizer step after warm-up, data loading included", several=True
+        "s",
+        "min",
+        "every optimizer step after warm-up, data loading included",
+        label="step time",
+        family="time",
+        several=True,
     ),
-    "load_data_seconds": Metric("s", "min", "reading and checking the data set"),
+    "load_data_seconds": Metric(
+        "s", "min", "reading and checking the data set", label="load data time", family="time"
+    ),
     "tokenize_seconds": Metric(
         "s",
         "min",
-        "tokenising, or mapping the cached arrays; each timed pass of a trial that only tokenises",
+        "tokenizing, or mapping the cached arrays; each timed pass of a trial that only tokenizes",
+        label="tokenize time",
+        family="time",
         several=True,
     ),
     "tokenize_examples_per_second": Metric(
-        "samples/s", "max", "examples of both splits over each timed pass", several=True
+        "samples/s",
+        "max",
+        "examples of both splits over each timed pass",
+        label="examples/s",
+        family="time",
+        headline="tokenizing",
+        several=True,
     ),
     "tokenize_tokens_per_second": Metric(
-        "tokens/s", "max", "real tokens of both splits over each timed pass", several=True
+        "tokens/s",
+        "max",
+        "real tokens of both splits over each timed pass",
+        label="real tokens/s",
+        family="time",
+        several=True,
     ),
     "tokenize_memory_bytes": Metric(
-        "B", "min", "most memory that tokenising adds, its processes together, shared pages counted once"
+        "B",
+        "min",
+        "peak memory that tokenizing adds, all its processes, shared pages counted once",
+        label="added memory",
+        family="memory",
+        headline="tokenizing",
+        noted=True,
     ),
-    "load_model_seconds": Metric("s", "min", "reading the checkpoint and placing it on the device"),
-    "compile_seconds": Metric("s", "min", "compiling or capturing, where an engine does"),
-    "train_seconds": Metric("s", "min", "all optimizer steps, evaluation left out"),
-    "evaluate_seconds": Metric("s", "min", "all evaluations"),
-    "write_seconds": Metric("s", "min", "gathering what the result holds"),
-    "peak_memory_allocated_bytes": Metric("B", "min", "largest device memory in use by tensors"),
-    "peak_memory_reserved_bytes": Metric("B", "min", "largest device memory held by the allocator"),
-    "peak_memory_host_bytes": Metric("B", "min", "largest resident set of the trial's process"),
+    "load_model_seconds": Metric(
+        "s",
+        "min",
+        "reading the checkpoint and placing it on the device",
+        label="load model time",
+        family="time",
+    ),
+    "compile_seconds": Metric(
+        "s", "min", "compilation or CUDA-graph capture", label="compile time", family="time"
+    ),
+    "train_seconds": Metric(
+        "s", "min", "all optimizer steps, evaluation left out", label="train time", family="time"
+    ),
+    "evaluate_seconds": Metric("s", "min", "all evaluations", label="evaluate time", family="time"),
+    "write_seconds": Metric("s", "min", "collecting the result", label="write time", family="time"),
+    "peak_memory_allocated_bytes": Metric(
+        "B", "min", "largest device memory in use by tensors", label="device memory", family="memory"
+    ),
+    "peak_memory_reserved_bytes": Metric(
+        "B",
+        "min",
+        "largest device memory reserved by the allocator",
+        label="reserved device memory",
+        family="memory",
+    ),
+    "peak_memory_host_bytes": Metric(
+        "B", "min", "largest resident set of the trial's process", label="host memory", family="memory"
+    ),
     "model_flops": Metric(
-        "FLOP", "none", "analytic FLOPs of the real tokens, forward and backward, after warm-up"
+        "FLOP",
+        "none",
+        "analytic FLOPs of the real tokens, forward and backward, after warm-up",
+        label="model FLOPs",
+        family="training",
     ),
     # A share of a peak may exceed 1: the peak was measured on a busy machine, or the clock was raised.
     "model_flops_utilization": Metric(
-        "ratio", "max", "model_flops over training time over published_peak_flops_per_second"
+        "ratio",
+        "max",
+        "model_flops over training time over published_peak_flops_per_second",
+        label="MFU",
+        family="machine",
+        shown="percent",
+        noted=True,
     ),
     "published_peak_flops_per_second": Metric(
-        "FLOP/s", "none", "dense peak at the precision in the data sheet of the device"
+        "FLOP/s",
+        "none",
+        "dense peak at the precision in the data sheet of the device",
+        label="published peak FLOP/s",
+        family="machine",
     ),
-    "model_flops_per_second": Metric("FLOP/s", "max", "model_flops over training time"),
-    "matmul_peak_share": Metric("ratio", "max", "model_flops_per_second over matmul_peak_flops_per_second"),
+    "model_flops_per_second": Metric(
+        "FLOP/s", "max", "model_flops over training time", label="model FLOP/s", family="machine"
+    ),
+    "matmul_peak_share": Metric(
+        "ratio",
+        "max",
+        "model_flops_per_second over matmul_peak_flops_per_second",
+        label="share of matmul peak",
+        family="machine",
+        shown="percent",
+    ),
     "matmul_peak_flops_per_second": Metric(
-        "FLOP/s", "none", "fastest matrix products here at the model's shapes, the batch and the precision"
+        "FLOP/s",
+        "none",
+        "fastest matrix products here at the model's shapes, the batch and the precision",
+        label="matmul peak FLOP/s",
+        family="machine",
     ),
     "square_matmul_peak_flops_per_second": Metric(
-        "FLOP/s", "none", "fastest product of two large square matrices here, at the precision"
+        "FLOP/s",
+        "none",
+        "fastest product of two large square matrices here, at the precision",
+        label="square matmul peak FLOP/s",
+        family="machine",
     ),
     "copy_peak_bytes_per_second": Metric(
-        "B/s", "none", "fastest copy of the device's memory here, bytes read and written"
+        "B/s",
+        "none",
+        "fastest copy of the device's memory here, bytes read and written",
+        label="copy peak B/s",
+        family="machine",
     ),
-    "roofline_seconds": Metric("s", "none", "measuring these peaks, or reading those of an earlier trial"),
-    "energy_joules": Metric("J", "min", "energy the device used while training, after warm-up"),
+    "roofline_seconds": Metric(
+        "s",
+        "none",
+        "measuring these peaks, or reading those of an earlier trial",
+        label="roofline time",
+        family="machine",
+    ),
+    "energy_joules": Metric(
+        "J",
+        "min",
+        "energy the device used while training, after warm-up",
+        label="energy",
+        family="machine",
+        noted=True,
+    ),
 }
+
+
+def metrics_of(family: Family) -> tuple[str, ...]:
+    """Return the names of a family's metrics, in the order of the table.
+
+    >>> metrics_of("quality")
+    ('eval_accuracy', 'eval_f1', 'eval_mcc', 'eval_loss')
+    """
+    return tuple(name for name, metric in METRICS.items() if metric.family == family)
+
+
+def headlines(work: Work) -> tuple[str, ...]:
+    """Return the metrics shown first and compared by default where trials train, or only tokenize.
+
+    >>> headlines("training")
+    ('eval_accuracy', 'eval_f1', 'train_real_tokens_per_second')
+    """
+    return tuple(name for name, metric in METRICS.items() if metric.headline == work)

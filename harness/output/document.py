@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Final, Generic, Literal, TypeVar
 
 from harness.model.frozen import Frozen
+from harness.model.status import CaseStatus
 
 Kind = Literal[
     "report",
@@ -26,7 +27,6 @@ Kind = Literal[
 Part = Literal["cases", "benchmarks"]
 Layout = Literal["table", "lines", "rows"]
 Tone = Literal["", "good", "bad"]
-CaseStatus = Literal["passed", "failed", "error", "skipped"]
 Value = str | float | int | bool | None
 
 # The parts that a kind of document has and some formats need; the others are in every document.

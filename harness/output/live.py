@@ -159,9 +159,10 @@ class LiveView:
         """Print the trial's row above the view."""
         name = self._state.name(result.trial)
         self._state.finished(result)
-        good = result.status == "completed" and not result.degenerate
         mark = "done" if result.status == "completed" else "not completed"
-        row = Text(f"{mark} {self._state.done}/{self._state.total} ", style="green" if good else "red")
+        row = Text(
+            f"{mark} {self._state.done}/{self._state.total} ", style="green" if result.sound else "red"
+        )
         self._print(
             row.append(f"{name}: {safe_text(describe_result(result), _LONGEST_RESULT)}", style="default")
         )

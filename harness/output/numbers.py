@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Final
 
+from harness.model.metrics import METRICS
+
 NOTHING: Final = "\N{EN DASH}"
 
 _BYTES: Final = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -29,7 +31,31 @@ def points(difference: float) -> str:
     >>> points(0.004)
     '+0.4 points'
     """
-    return f"{100 * difference:+.1f} points"
+    # Adding zero turns a negative zero, which rounding may leave, into a plain one.
+    return f"{round(100 * difference, 1) + 0.0:+.1f} points"
+
+
+def amount(metric: str, value: float | None) -> str:
+    """Format a metric's value as its row in the table of metrics declares it.
+
+    >>> amount("eval_f1", 0.8997), amount("eval_mcc", 0.512), amount("train_seconds", 185.0)
+    ('90.0 %', '0.512', '3 min 05 s')
+    """
+    if value is None:
+        return NOTHING
+    unit = METRICS[metric].unit
+    if METRICS[metric].shown == "percent":
+        return percent(value)
+    if unit == "s":
+        return duration(value)
+    if unit == "B":
+        return size(value)
+    return rate(value) if unit.endswith("/s") else significant(value)
+
+
+def difference(metric: str, value: float) -> str:
+    """Format a difference of two values of a metric: `+0.4 points` for a share, else `-0.012`."""
+    return points(value) if METRICS[metric].shown == "percent" else f"{round(value, 3) + 0.0:+.3f}"
 
 
 def significant(value: float, digits: int = 3) -> str:

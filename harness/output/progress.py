@@ -9,9 +9,10 @@ from typing import Final
 
 from harness.analysis.naming import labels
 from harness.model.job import Progress
+from harness.model.metrics import METRICS, headlines
 from harness.model.results import TrialResult
 from harness.model.trial import Trial
-from harness.output.numbers import duration, percent, rate
+from harness.output.numbers import amount, duration, rate
 from harness.output.safe_text import safe_text
 from harness.words import one_line
 
@@ -143,9 +144,10 @@ def describe_result(result: TrialResult) -> str:
         reason = one_line(result.reason or "no reason given")
         return f"{result.status} in {result.phase.replace('_', ' ')}: {reason}"
     parts = ["degenerate: one class predicted"] if result.degenerate else []
-    for metric, word in (("eval_accuracy", "accuracy"), ("eval_f1", "F1")):
-        if (value := result.value(metric)) is not None:
-            parts.append(f"{word} {percent(value)}")
+    for metric in headlines("training"):
+        value = result.value(metric)
+        if METRICS[metric].family == "quality" and value is not None:
+            parts.append(f"{METRICS[metric].label} {amount(metric, value)}")
     speed = (
         "train_real_tokens_per_second" if result.trial.tokenization is None else "tokenize_tokens_per_second"
     )

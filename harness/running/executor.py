@@ -15,7 +15,8 @@ from harness.foreign import last_lines
 from harness.machine.redaction import redact
 from harness.model.environment import Environment
 from harness.model.job import Job, Progress
-from harness.model.results import Status, TrialResult
+from harness.model.results import TrialResult
+from harness.model.status import StatusName
 from harness.model.trial import Trial
 from harness.running.workers.judging import Attempt, Ended, judge, own_result
 from harness.store.trial_folder import LOG, keep_result, prepare_folder, result_left
@@ -146,7 +147,7 @@ class AttemptExecutor(ABC, Generic[A]):
         return None
 
     def _end(
-        self, attempt: A, status: Status, reason: str, *, started: bool = True, peak_bytes: int = 0
+        self, attempt: A, status: StatusName, reason: str, *, started: bool = True, peak_bytes: int = 0
     ) -> None:
         """End an attempt, for that reason unless its worker left a result or the run is being stopped."""
         self._running.remove(attempt)

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from harness.machine.facts import describe_environment, describe_gpus
-from harness.model.assets import ResolvedCheckpoint, ResolvedData
+from harness.model.assets import Checkpoint, Data, ResolvedCheckpoint, ResolvedData
 from harness.model.environment import Device, Environment
 from harness.model.job import Job
-from harness.model.results import Checkpoint, Data, Status, TrialResult
+from harness.model.results import TrialResult
+from harness.model.status import STATUSES
 from harness.store.report_file import briefly
 from harness.store.run_directory import RunDirectory
 from harness.store.trial_folder import write_result
@@ -18,8 +19,6 @@ from harness.store.trial_folder import write_result
 Rerun = Literal["failed", "all"]
 
 _LISTED: Final = 12
-# A worker that was killed says nothing about its trial: it runs again by itself.
-_RUNS_AGAIN: Final[frozenset[Status]] = frozenset({"killed", "interrupted", "pending"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,8 @@ def choose(
     kept: dict[str, TrialResult] = {}
     differing: dict[str, list[str]] = {}
     for trial_id, result in found.items():
-        if result.status in _RUNS_AGAIN or rerun == "all" or (rerun and result.status != "completed"):
+        again = rerun == "all" or (rerun == "failed" and result.status != "completed")
+        if again or STATUSES[result.status].rerun:
             continue
         difference = next(_differences(result, jobs.get(trial_id), here), None)
         if difference is None:

@@ -107,9 +107,7 @@ def _unfit(report: Report) -> str:
     if not report.results:
         return "it holds no trial"
     states = Counter(
-        "degenerate" if result.degenerate else result.status
-        for result in report.results
-        if result.degenerate or result.status != "completed"
+        "degenerate" if result.degenerate else result.status for result in report.results if not result.sound
     )
     return ", ".join(f"{number} {state}" for state, number in states.items())
 

@@ -8,7 +8,7 @@ plan, the report is read.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 from pydantic import Field
 
@@ -16,15 +16,12 @@ from harness.assets.digest import file_sha256
 from harness.assets.places import Note
 from harness.errors import InvalidInputError, StorageError
 from harness.model.frozen import Frozen
-from harness.model.results import Report, Status
+from harness.model.results import Report
+from harness.model.status import STATUSES
 from harness.store.folders import is_there
 from harness.store.plan import Plan
 from harness.store.reading import NewerSchemaError, load_report, parse_strict, read_bytes
 from harness.store.writing import Files, to_json, write_atomic
-
-FINISHED: Final[frozenset[Status]] = frozenset(
-    {"completed", "failed", "oom", "diverged", "timeout", "unavailable", "killed"}
-)
 
 
 class Ended(Frozen):
@@ -85,5 +82,5 @@ def _noted(folder: Path, plan: Plan) -> bool | None:
 
 
 def _has_all(report: Report, plan: Plan) -> bool:
-    done = {result.trial.id for result in report.results if result.status in FINISHED}
+    done = {result.trial.id for result in report.results if STATUSES[result.status].final}
     return done.issuperset(plan.trial_ids)

@@ -24,7 +24,7 @@ class Plan(Frozen):
     assets may come from: what two runs must share for one to continue the other.
     """
 
-    schema_version: Literal[1]
+    schema_version: Literal[2] = SCHEMA_VERSION
     identity_version: Literal["v1"]
     harness_version: str
     suite: str
@@ -54,7 +54,6 @@ def make_plan(suite: Suite, trials: Sequence[Trial], assets: AssetsMode) -> Plan
         ValueError: Two of the trials have the same id.
     """
     return Plan(
-        schema_version=SCHEMA_VERSION,
         identity_version=IDENTITY_VERSION,
         harness_version=__version__,
         suite=suite.name,

@@ -8,12 +8,14 @@ import re
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 
+import pydantic_core
 from pydantic import ValidationError
 
 from harness.errors import InvalidInputError
 from harness.foreign import ForeignFileError, read_regular
 from harness.model.frozen import Frozen
-from harness.model.results import SCHEMA_VERSION, UNSEALED, Report
+from harness.model.results import UNSEALED, Report
+from harness.store.migrations import MIGRATIONS, Document, migrate
 from harness.store.writing import NO_DIGEST, digest_of, storage_error, unsealed_json
 
 M = TypeVar("M", bound=Frozen)
@@ -53,9 +55,9 @@ def load_report(path: Path, *, allow_unsealed: bool = False) -> Report:
     path = Path(path)
     file = path / "report.json" if os.path.isdir(path) else path  # noqa: PTH112  # this one never raises
     data = read_bytes(file)
-    report = parse_strict(data, Report, file)
+    report, stored = parse_stored(data, Report, file)
     if report.digest is not None:
-        return _unsealed(report, data, file)
+        return _unsealed(report, stored, data, file)
     if not allow_unsealed:
         raise InvalidInputError(
             f"{file}: its digest is null, so that changes to its numbers cannot be detected",
@@ -100,16 +102,41 @@ def _read_pipe(path: Path, limit: int) -> bytes:
 
 
 def parse_strict(data: bytes, model: type[M], path: Path) -> M:
-    """The model in the JSON text `data`; `path` is named in errors.
+    """Return the model in the JSON text `data`; `path` is named in errors.
 
     Raises:
         InvalidInputError: As `read_strict` does.
     """
-    _check_schema(_outline(data, path), model, path)
+    return parse_stored(data, model, path)[0]
+
+
+def parse_stored(
+    data: bytes, model: type[M], path: Path, *, unversioned: int | None = None
+) -> tuple[M, Document | None]:
+    """Return the model, and the document as stored where an older schema was migrated, else None.
+
+    A digest inside of the file covers the stored document, so it is verified against that.
+
+    Args:
+        data: JSON text.
+        model: what it contains, in the current schema.
+        path: named in errors.
+        unversioned: the schema of a document without a `schema_version`; None where it must have one.
+
+    Raises:
+        InvalidInputError: As `read_strict` does.
+    """
+    version, current = _schema(_outline(data, path), model, path, unversioned)
+    stored = None
     try:
-        return model.model_validate_json(data)
+        if version in MIGRATIONS and version < current:
+            stored = pydantic_core.from_json(data)
+            data = pydantic_core.to_json(migrate(stored, version, current))
+        return model.model_validate_json(data), stored
     except ValidationError as error:
         raise _invalid(error, model, path) from error
+    except ValueError as error:
+        raise _damaged(path, f"not valid JSON: {error}") from error
 
 
 class _SuspiciousError(Exception):
@@ -176,20 +203,23 @@ def _locate(text: str) -> str:
     return "a duplicate key or NaN"  # pragma: no cover
 
 
-def _check_schema(document: Any, model: type[Frozen], path: Path) -> None:
+def _schema(document: Any, model: type[Frozen], path: Path, unversioned: int | None) -> tuple[int, int]:
+    """Return the schema version of the document and that of the model; 0 and 0 if the model has none."""
     kind = model.__name__.lower()
     if not isinstance(document, dict):
         raise _damaged(path, f"no {kind}: an object was expected, this is {_json_type(document)}")
     if "schema_version" not in model.model_fields:
-        return
-    version = document.get("schema_version")
+        return 0, 0
+    current: int = model.model_fields["schema_version"].default
+    version = document.get("schema_version", unversioned)
     if type(version) is not int:
         raise _damaged(path, f"no harness {kind}: it has no schema_version")
-    if version > SCHEMA_VERSION:
+    if version > current:
         raise NewerSchemaError(
-            f"{path}: written by schema {version}, this is {SCHEMA_VERSION}",
+            f"{path}: written by schema {version}, this is {current}",
             hint="Upgrade harness: a newer one wrote this file. It was left as it is.",
         )
+    return version, current
 
 
 def _json_type(value: object) -> str:
@@ -217,13 +247,13 @@ def pointer(location: tuple[str | int, ...]) -> str:
     return "/" + "/".join(parts)
 
 
-def _unsealed(report: Report, data: bytes, path: Path) -> Report:
-    """The report without its digest, once that has been checked."""
+def _unsealed(report: Report, stored: Document | None, data: bytes, path: Path) -> Report:
+    """Return the report without its digest, which is verified against the file before any migration."""
     bare = report.model_copy(update={"digest": None})
     if report.digest == digest_of(_DIGEST.sub(NO_DIGEST, data[:200], count=1) + data[200:]):
         return bare
-    # A file that was only laid out anew, by an editor or a formatter, still holds the same report.
-    if report.digest == digest_of(unsealed_json(bare)):
+    # An editor or a formatter that changed the layout alone left the same report.
+    if report.digest == digest_of(unsealed_json(bare if stored is None else stored | {"digest": None})):
         return bare
     raise InvalidInputError(
         f"{path}: its content does not match its digest: it was changed after it was written",

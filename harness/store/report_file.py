@@ -17,7 +17,8 @@ from typing import Final, TypeVar, cast
 import pydantic_core
 
 from harness.model.frozen import Frozen
-from harness.model.results import Measurement, Report, TrialResult
+from harness.model.measurements import Measurement
+from harness.model.results import Report, TrialResult
 from harness.model.trial import Trial
 from harness.store.writing import NO_DIGEST, storage_error, unsealed_json
 

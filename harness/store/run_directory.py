@@ -13,7 +13,8 @@ from typing import Final
 from harness.assets.places import Note
 from harness.errors import InvalidInputError, StorageError
 from harness.model.results import Report, TrialResult
-from harness.store.finishing import FINISHED, is_finished, write_ending
+from harness.model.status import STATUSES
+from harness.store.finishing import is_finished, write_ending
 from harness.store.folders import (
     is_real_folder,
     is_there,
@@ -121,7 +122,7 @@ class RunDirectory:
             except (InvalidInputError, StorageError) as error:
                 problems.append(error.message)
                 continue
-            if result.status in FINISHED:
+            if STATUSES[result.status].final:
                 found[trial_id] = shape(result)
         problems.extend(
             f"{self.path / 'trials' / name}: no trial of this plan; it was left alone"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -17,9 +17,9 @@ from harness.errors import HarnessError, InvalidInputError
 from harness.foreign import last_lines, read_regular
 from harness.model.frozen import Frozen
 from harness.model.job import Job
-from harness.model.results import TrialResult
+from harness.model.results import SCHEMA_VERSION, TrialResult
 from harness.store.folders import is_real_folder, make_real_folder
-from harness.store.reading import parse_strict, read_bytes
+from harness.store.reading import parse_stored, read_bytes
 from harness.store.writing import (
     OS_FILES,
     Files,
@@ -42,8 +42,12 @@ LARGEST_RESULT_BYTES: Final = 2**28
 
 
 class SealedResult(Frozen):
-    """The content of `result.json`: a result and the SHA-256 of its canonical bytes."""
+    """The content of `result.json`: a result and the SHA-256 of its canonical bytes.
 
+    Files of schema 1 have no `schema_version`.
+    """
+
+    schema_version: Literal[2] = SCHEMA_VERSION
     digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
     result: TrialResult
 
@@ -132,8 +136,9 @@ def read_result(folder: Path) -> TrialResult:
     """
     _check_folder(folder)
     path = folder / RESULT
-    sealed = parse_strict(read_bytes(path, follow=False, limit=LARGEST_RESULT_BYTES), SealedResult, path)
-    if sealed.digest != digest_of(canonical_json(sealed.result)):
+    data = read_bytes(path, follow=False, limit=LARGEST_RESULT_BYTES)
+    sealed, stored = parse_stored(data, SealedResult, path, unversioned=1)
+    if sealed.digest != digest_of(canonical_json(sealed.result if stored is None else stored["result"])):
         raise InvalidInputError(
             f"{path}: its content does not match its digest",
             hint="It does not count as done; the trial will run again.",

@@ -20,6 +20,7 @@ import pydantic_core
 from harness.errors import StorageError
 from harness.model.frozen import Frozen
 from harness.model.results import Report
+from harness.store.migrations import Document
 
 TEMPORARY_NAME: Final = re.compile(r"\.harness-[0-9a-f]{16}\.tmp")
 
@@ -92,8 +93,8 @@ def to_json(model: Frozen) -> bytes:
     return body
 
 
-def unsealed_json(model: Frozen) -> bytes:
-    """Like `to_json`, without filling in a report's digest: the bytes that this digest covers."""
+def unsealed_json(model: Frozen | Document) -> bytes:
+    """Return the bytes that a report's digest covers: as `to_json`, without filling in the digest."""
     text = _encode(model, indent=2)
     # A list of numbers on one line: one line a number would double a report's size.
     text = _FIRST_NUMBER.sub(b"[", text)
@@ -101,8 +102,8 @@ def unsealed_json(model: Frozen) -> bytes:
     return _LAST_NUMBER.sub(b"]", text) + b"\n"
 
 
-def canonical_json(model: Frozen) -> bytes:
-    """The model in as few bytes as JSON allows, fields in their order: what a result's digest covers.
+def canonical_json(model: Frozen | Document) -> bytes:
+    """Return the bytes that a result's digest covers: without whitespace, fields in their order.
 
     Raises:
         ValueError: As `to_json` does.
@@ -110,7 +111,7 @@ def canonical_json(model: Frozen) -> bytes:
     return _encode(model, indent=None)
 
 
-def _encode(model: Frozen, indent: int | None) -> bytes:
+def _encode(model: Frozen | Document, indent: int | None) -> bytes:
     try:
         text = pydantic_core.to_json(model, indent=indent)
     except pydantic_core.PydanticSerializationError as error:

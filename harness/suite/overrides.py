@@ -1,4 +1,4 @@
-"""`-o key=value`: one place of a suite written anew, through the same parser as the file."""
+"""`-o key=value`: one place of a suite replaced, through the same parser as the file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.suite.text import decode
 from harness.suite.tree import parse
 from harness.words import quoted
 
-# The short forms of a task, and what each stands for.
+# The full names of the short forms of a task.
 TASKS: Final[dict[str, dict[str, str]]] = {"glue/mrpc": {"dataset": "nyu-mll/glue", "config": "mrpc"}}
 
 
@@ -49,7 +49,7 @@ def _parsed(value: str, place: Place, problems: list[Problem]) -> Node:
 
 
 def _set(root: Mapping, path: str, node: Node, problems: list[Problem]) -> Mapping:
-    # An axis may hold a dot of its own (train.learning_rate), so that a path has two parts at most.
+    # The name of an axis may have a dot (train.learning_rate), so that a path has two parts at most.
     section, dot, key = path.partition(".")
     if not dot:
         return _with(root, section, node)
@@ -70,7 +70,7 @@ def _with(mapping: Mapping, key: str, node: Node) -> Mapping:
 
 
 def task_in_full(short: Scalar) -> Mapping:
-    """The mapping that a task's short form stands for."""
+    """Return the mapping for a task's short form."""
     full = TASKS[str(short.value)]
     return Mapping(
         short.place, {key: Entry(short.place, Scalar(short.place, value)) for key, value in full.items()}

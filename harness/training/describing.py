@@ -13,8 +13,8 @@ from harness.assets.checkpoint_folder import weight_files
 from harness.assets.digest import checkpoint_digests, files_sha256
 from harness.data.corpus import count_duplicates
 from harness.data.mrpc import is_published
+from harness.model.assets import Checkpoint, Data, Duplicates
 from harness.model.job import Job
-from harness.model.results import Checkpoint, Data, Duplicates
 from harness.training.checkpoints import LoadedModel
 from harness.training.data import Corpus
 from harness.training.tokenizing.tokens import Tokenized

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
@@ -13,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
 from harness.model.job import TrialStoppedError
-from harness.model.results import Predictions
+from harness.model.quality import Predictions, Score
 from harness.model.trial import Precision
 from harness.training.devices import autocast
 from harness.training.metrics.classification import Classification
@@ -21,17 +20,6 @@ from harness.training.padding import Collator
 
 # Raised whenever the numbers of the metric module could change: reports of different versions do not compare.
 METRIC_VERSION: Final = "classification-1"
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """What one set of logits is worth; `degenerate` when a single class is ever predicted."""
-
-    loss: float
-    accuracy: float
-    f1: float
-    mcc: float
-    degenerate: bool
 
 
 def predict(
@@ -59,7 +47,7 @@ def predict(
 
 
 def score(logits: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.int64]) -> Score:
-    """Loss and metrics of logits of shape (N, classes) against labels of shape (N,).
+    """Return loss and metrics of logits of shape (N, classes) against labels of shape (N,).
 
     Raises:
         TrialStoppedError: `diverged`, for logits that are not finite.
@@ -74,13 +62,7 @@ def score(logits: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.int64]) 
     predicted = logits.argmax(axis=1)
     values = load_metric().compute(predictions=predicted.tolist(), references=labels.tolist())
     loss = cross_entropy(torch.from_numpy(logits).double(), torch.from_numpy(np.array(labels)))
-    return Score(
-        loss=loss.item(),
-        accuracy=values["accuracy"],
-        f1=values["f1"],
-        mcc=values["mcc"],
-        degenerate=len(np.unique(predicted)) == 1,
-    )
+    return Score(scores=values | {"eval_loss": loss.item()}, degenerate=len(np.unique(predicted)) == 1)
 
 
 def predictions_of(logits: npt.NDArray[np.float32], collator: Collator) -> Predictions:

@@ -8,7 +8,8 @@ import torch
 
 from harness.model.environment import Device
 from harness.model.job import Job
-from harness.model.results import Epoch, Measurement, measured
+from harness.model.measurements import Measurement, measured
+from harness.model.quality import Epoch
 from harness.model.trial import Trial
 from harness.training.batching import Batch, plan_epoch
 from harness.training.checkpoints import LoadedModel
@@ -79,26 +80,15 @@ class Fitting:
             batch_size = self._trial.train.per_device_eval_batch_size
             self.logits = predict(self._model, self.evaluation, batch_size, self._trial.precision)
             self.score = score(self.logits, self._tokens.evaluation.labels)
-        self.history.append(
-            Epoch(
-                epoch=epoch,
-                train_loss=train_loss,
-                eval_loss=self.score.loss,
-                eval_accuracy=self.score.accuracy,
-                eval_f1=self.score.f1,
-                eval_mcc=self.score.mcc,
-            )
-        )
+        self.history.append(Epoch(epoch=epoch, train_loss=train_loss, scores=self.score.scores))
         self._watch.new_epoch()
 
     def measurements(self, device: Device) -> list[Measurement]:
-        """Return the quality of the last epoch and the meter's measurements."""
-        last = self.history[-1]
-        quality = ("eval_accuracy", "eval_f1", "eval_mcc", "eval_loss", "train_loss")
+        """Return the scores and the loss of the last epoch, and the measurements of the step meter."""
         shape = EncoderShape.of(self._model.config, self._trial.last_layer)
         lengths = self._tokens.train.lengths
         return [
-            *(measured(name, getattr(last, name)) for name in quality),
+            *(measured(metric, value) for metric, value in self.history[-1].values.items()),
             *self._meter.measurements(lengths, shape, device, self._trial.precision),
         ]
 

@@ -12,12 +12,13 @@ from transformers.utils.logging import disable_progress_bar
 from harness.analysis.observed import breaches
 from harness.machine.facts import describe_environment, physical_cores
 from harness.model.job import Announce, Job, TrialStoppedError
+from harness.model.quality import Score
 from harness.model.results import TrialResult
 from harness.training.checkpoints import LoadedModel
 from harness.training.data import load_corpus
 from harness.training.describing import describe_checkpoint, describe_data, describe_files
 from harness.training.devices import describe_device, open_device
-from harness.training.evaluation import METRIC_VERSION, Score, predictions_of
+from harness.training.evaluation import METRIC_VERSION, predictions_of
 from harness.training.fitting import Fitting
 from harness.training.inputs import verify_checkpoint, verify_inputs
 from harness.training.measuring.phases import PhaseClock

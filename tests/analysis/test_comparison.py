@@ -14,7 +14,10 @@ from harness.analysis.parity import function_of
 from harness.analysis.stats.ratios import RunVariance
 from harness.errors import InvalidInputError, NotComparableError
 from harness.model.environment import Device, Environment
-from harness.model.results import Measurement, Parity, Predictions, Report, TrialResult, measured
+from harness.model.measurements import Measurement, measured
+from harness.model.proof import Parity
+from harness.model.quality import Predictions
+from harness.model.results import Report, TrialResult
 from harness.model.suite import Measure
 from harness.model.trial import PaddingStrategy, Task, Train, Trial
 from harness.output.builders.comparison import subtitles

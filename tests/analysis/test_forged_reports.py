@@ -14,7 +14,9 @@ from harness.analysis.comparison.compare import compare
 from harness.analysis.gates.check import check
 from harness.analysis.verification import beyond_scores
 from harness.errors import InvalidInputError, NotComparableError
-from harness.model.results import Parity, Report, measured
+from harness.model.measurements import measured
+from harness.model.proof import Parity
+from harness.model.results import Report
 from harness.store.reading import load_report
 from harness.store.writing import to_json
 from harness.suite.gate_files import parse_gate
@@ -30,7 +32,8 @@ STORED: Final = {
 
 # A number of a report (`*` is any part of a path) whose change nothing in the file contradicts, and why.
 UNNOTICED: Final[dict[str, str]] = {
-    "results/*/epochs/*/*": "earlier epochs keep no predictions; the last one is verified",
+    "results/*/epochs/*/train_loss": "earlier epochs keep no losses of steps; the last one is verified",
+    "results/*/epochs/*/scores/*": "earlier epochs keep no predictions; the last one is verified",
     "results/*/measurements/*_seconds/values/0": "one reading of a clock; all must fit into the trial's time",
     "results/*/measurements/peak_memory_*/values/0": "one reading of a counter",
     "results/*/measurements/model_flops/values/0": "older reports store neither its rate nor a peak",

@@ -14,7 +14,10 @@ from harness.analysis.gates.models import GateCase, GateReport
 from harness.analysis.stats.ratios import RunVariance
 from harness.errors import InvalidInputError, NotComparableError
 from harness.model.environment import Device
-from harness.model.results import Parity, Predictions, Report, TrialResult, measured
+from harness.model.measurements import measured
+from harness.model.proof import Parity
+from harness.model.quality import Predictions
+from harness.model.results import Report, TrialResult
 from harness.model.suite import Gate
 from harness.suite.gate_files import parse_gate
 from tests.factories import (

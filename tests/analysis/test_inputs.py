@@ -15,7 +15,8 @@ from harness.analysis.noise import noise_of
 from harness.analysis.roofline import rooflines
 from harness.analysis.summary import summarize
 from harness.errors import InvalidInputError, NotComparableError
-from harness.model.results import Report, TrialResult, measured
+from harness.model.measurements import measured
+from harness.model.results import Report, TrialResult
 from harness.model.trial import Task
 from harness.suite.gate_files import parse_gate
 from tests.factories import make_checkpoint, make_data, make_predictions, make_report, make_result, make_trial
@@ -56,10 +57,9 @@ def mixture(name: str, run: str = "mixed") -> Report:
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_variant_with_mixed_inputs_has_no_averages_and_a_remark(name: str) -> None:
     static, dynamic = summarize(mixture(name))
-    assert (static.mixed, static.accuracy is None) == ({}, False)
+    assert (static.mixed, "eval_accuracy" in static.quality) == ({}, True)
     assert [*dynamic.mixed] == [name]
-    averages = (dynamic.accuracy, dynamic.f1, dynamic.mcc, dynamic.speed, dynamic.train_seconds)
-    assert averages == (None,) * 5
+    assert (dynamic.quality, dynamic.speed, dynamic.train_seconds) == ({}, None, None)
     assert (dynamic.step_seconds_median, dynamic.padding_efficiency, dynamic.peak_memory_bytes) == (None,) * 3
     assert dynamic.completed == 3
     assert (static.rank, dynamic.rank) == (None, None)
@@ -105,7 +105,7 @@ def test_no_share_of_a_peak_is_averaged_over_it() -> None:
 def test_a_failed_trial_has_no_inputs_and_mixes_nothing() -> None:
     report = make_report([make_result(make_trial(seed=0)), make_result(make_trial(seed=1), status="oom")])
     (row,) = summarize(report)
-    assert (row.mixed, row.accuracy is None) == ({}, False)
+    assert (row.mixed, "eval_accuracy" in row.quality) == ({}, True)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_variants_of_one_task_and_checkpoint_read_the_same_files(change: dict[st
     assert told.startswith(says)
     assert "in static" in told
     assert "in dynamic" in told
-    assert [row.accuracy is None for row in summarize(report)] == [False, False]
+    assert ["eval_accuracy" in row.quality for row in summarize(report)] == [True, True]
     assert "different inputs: " in " ".join(written(report, "table").split())
     (case,) = [each for each in check(report, gates=[]).cases if each.kind == "inputs"]
     assert (case.verdict, case.variant) == ("failed", "several variants")

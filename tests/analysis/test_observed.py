@@ -11,7 +11,9 @@ from harness.analysis.observed import breaches, did_not_move
 from harness.analysis.schedule import optimizer_steps, schedule_factor
 from harness.analysis.summary import summarize
 from harness.analysis.training import training_of, training_proofs, training_verdicts
-from harness.model.results import Observed, Report, TrainingCheck, TrainingProof, TrialResult
+from harness.model.observations import Observed
+from harness.model.proof import TrainingCheck, TrainingProof
+from harness.model.results import Report, TrialResult
 from harness.model.trial import Padding, SchedulerType, Train
 from tests.factories import make_data, make_report, make_result, make_trial
 from tests.output.written import to_table

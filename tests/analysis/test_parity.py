@@ -11,7 +11,8 @@ from harness.analysis.parity import (
     limits,
     verdicts,
 )
-from harness.model.results import Parity, TrialResult
+from harness.model.proof import Parity
+from harness.model.results import TrialResult
 from harness.model.trial import Precision, Train
 from tests.factories import make_report, make_result, make_trial
 

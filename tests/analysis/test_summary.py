@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from harness.analysis.rows import Failure
 from harness.analysis.summary import estimate, quantile, summarize
 from harness.model.environment import Device
-from harness.model.results import Parity, TrialResult, measured
+from harness.model.measurements import measured
+from harness.model.proof import Parity
+from harness.model.results import TrialResult
 from harness.model.trial import PaddingStrategy
 from tests.factories import (
     make_checkpoint,
@@ -35,16 +37,14 @@ def test_quality_is_the_mean_over_seeds_with_their_sample_standard_deviation() -
     results = [make_result(make_trial(seed=seed), accuracy=0.7 + seed / 10) for seed in range(3)]
     row = summarize(make_report(results))[0]
     accuracies = [value for result in results if (value := result.value("eval_accuracy")) is not None]
-    assert row.accuracy is not None
-    assert row.accuracy.mean == pytest.approx(statistics.fmean(accuracies))
-    assert row.accuracy.spread == pytest.approx(statistics.stdev(accuracies))
-    assert row.accuracy.n == 3
+    assert row.quality["eval_accuracy"].mean == pytest.approx(statistics.fmean(accuracies))
+    assert row.quality["eval_accuracy"].spread == pytest.approx(statistics.stdev(accuracies))
+    assert row.quality["eval_accuracy"].n == 3
 
 
 def test_one_seed_has_no_spread() -> None:
     row = summarize(make_report([make_result()]))[0]
-    assert row.accuracy is not None
-    assert row.accuracy.spread is None
+    assert row.quality["eval_accuracy"].spread is None
 
 
 def test_a_degenerate_trial_is_counted_and_left_out_of_the_mean() -> None:
@@ -52,8 +52,8 @@ def test_a_degenerate_trial_is_counted_and_left_out_of_the_mean() -> None:
     row = summarize(make_report([sound, make_result(make_trial(seed=1), accuracy=0.1, degenerate=True)]))[0]
     assert row.degenerate == 1
     assert row.completed == 2
-    assert row.accuracy is not None
-    assert (row.accuracy.mean, row.accuracy.n) == (sound.value("eval_accuracy"), 1)
+    found = row.quality["eval_accuracy"]
+    assert (found.mean, found.n) == (sound.value("eval_accuracy"), 1)
 
 
 def test_a_variant_that_only_predicts_one_class_has_no_quality_and_is_never_fastest() -> None:
@@ -65,7 +65,7 @@ def test_a_variant_that_only_predicts_one_class_has_no_quality_and_is_never_fast
             ]
         )
     )
-    assert (row.accuracy, row.f1, row.rank) == (None, None, None)
+    assert (row.quality, row.rank) == ({}, None)
     assert other.rank is None
 
 
@@ -84,8 +84,7 @@ def test_what_did_not_complete_keeps_its_status_phase_and_reason() -> None:
         Failure("oom", "train", "batch 8, peak 15.9 GiB", (1, 2)),
         Failure("unavailable", "start", "no cuda:3", (3,)),
     )
-    assert row.accuracy is not None
-    assert row.accuracy.n == 1
+    assert row.quality["eval_accuracy"].n == 1
 
 
 def test_rates_are_medians_over_trials_and_step_times_over_all_steps() -> None:

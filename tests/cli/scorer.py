@@ -28,7 +28,8 @@ def main() -> None:
         }
         exact = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(labels.size), labels]
         assert np.allclose(exact, cross_entropies(labels, logits))
-        found.append({**score, "eval_loss": float(exact.mean()), "degenerate": len(set(predicted)) == 1})
+        score["eval_loss"] = float(exact.mean())
+        found.append({"scores": score, "degenerate": len(set(predicted)) == 1})
     print("a library says hello")  # noqa: T201 -- as above
     print(json.dumps({"metric_version": "fake 1", "scores": found}))  # noqa: T201 -- as above
 

@@ -173,7 +173,7 @@ def test_a_run_folder_that_vanishes_ends_the_run_with_74_and_says_so(tmp_path: P
     assert str(path) in errors
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"schema_version": 1}', b'{"schema_version": 99}'])
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"schema_version": 2}', b'{"schema_version": 99}'])
 def test_a_damaged_plan_of_an_unfinished_run_names_the_way_out(tmp_path: Path, damage: bytes) -> None:
     run = Held(tmp_path)
     run._process.kill()

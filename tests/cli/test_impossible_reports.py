@@ -54,7 +54,7 @@ def index_of(metric: str) -> int:
         (("measurements", 5, "values"), [0.0], "/measurements/5", "it is above 0"),
         (("measurements", 0, "unit"), "percent", "/measurements/0", "its unit is ratio"),
         (("measurements", 1, "metric"), "eval_accuracy", "", "eval_accuracy occurs twice"),
-        (("epochs", 0, "eval_f1"), 97.0, "/epochs/0", "eval_f1: 97 is impossible"),
+        (("epochs", 0, "scores", "eval_f1"), 97.0, "/epochs/0/scores", "eval_f1: 97 is impossible"),
         (("epochs", 0, "epoch"), 2, "", "not numbered 1, 2, 3"),
         (("predictions", "logits"), LOGITS[:-1], "/predictions", "5 rows of logits"),
         (("predictions", "logits", 3), [0.5], "/predictions", "row 3 of logits has 1 numbers"),

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.analysis.rescoring import SCORED, Score, Scores, set_beside, to_score, with_scores
+from harness.analysis.rescoring import set_beside, to_score, with_scores
 from harness.errors import InvalidInputError
-from harness.model.results import Report, TrialResult, measured
+from harness.model.measurements import measured
+from harness.model.quality import Score, Scores
+from harness.model.results import Report, TrialResult
 from harness.store.reading import load_report
 from harness.store.writing import to_json
 from tests.factories import make_report, make_result, make_trial
@@ -91,8 +93,7 @@ def test_a_completed_trial_without_predictions_or_score_differs() -> None:
 
 def test_the_flag_of_a_single_class_is_checked_too() -> None:
     report = make_report([make_result(degenerate=True)])
-    values = {metric: report.results[0].value(metric) for metric in SCORED}
-    score = Score.model_validate({**values, "degenerate": False})
+    score = Score(scores=report.results[0].epochs[-1].scores, degenerate=False)
     (found,) = set_beside(report, Scores(metric_version="x", scores=(score,)))
     assert found.notes == ("degenerate is True, its logits say False",)
 

@@ -217,11 +217,11 @@ def test_a_run_that_a_newer_version_began_is_refused_and_left_untouched(tmp_path
     suite = write_suite(tmp_path)
     run(suite, cwd=tmp_path)
     (plan,) = tmp_path.glob("reports/*/*/plan.json")
-    plan.write_text(plan.read_text().replace('"schema_version": 1', '"schema_version": 3', 1))
+    plan.write_text(plan.read_text().replace('"schema_version": 2', '"schema_version": 3', 1))
     before = {path: path.read_bytes() for path in plan.parent.rglob("*") if path.is_file()}
     code, output, errors = run(suite, cwd=tmp_path)
     assert code == 2
-    assert "written by schema 3, this is 1" in errors
+    assert "written by schema 3, this is 2" in errors
     assert output == ""
     assert {path: path.read_bytes() for path in plan.parent.rglob("*") if path.is_file()} == before
 

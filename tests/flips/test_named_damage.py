@@ -27,17 +27,17 @@ def run(reports: Path, suite: Suite = SUITE, *, fresh: bool = False) -> tuple[Pa
     return done.directory, watcher
 
 
-def flip(file: Path, text: bytes) -> None:
-    """Flip the second bit of the last byte of a text in the file."""
+def flip(file: Path, text: bytes, mask: int = 2) -> None:
+    """Flip a bit, the second one unless given, of the last byte of a text in the file."""
     at = file.read_bytes().index(text) + len(text) - 1
     content = bytearray(file.read_bytes())
-    content[at] ^= 2
+    content[at] ^= mask
     file.write_bytes(content)
 
 
 @pytest.mark.parametrize("name", ["report.json", "plan.json"])
 def test_a_schema_version_that_was_flipped_leaves_a_way_on(name: str, tmp_path: Path) -> None:
-    flip(run(tmp_path)[0] / name, b'"schema_version": 1')
+    flip(run(tmp_path)[0] / name, b'"schema_version": 2', mask=1)
     with pytest.raises(NewerSchemaError, match="written by schema 3") as caught:
         run(tmp_path)
     assert "start a new run with --fresh" in (caught.value.hint or "")

@@ -22,7 +22,7 @@ RECORDED: Final = Path(__file__).parent / "recorded"
 DEVICES: Final = ("cuda:0", "cpu")
 SCHEMAS: Final = ("suite", "report", "comparison", "check")
 REPORTS: Final = (
-    ROOT / "tests" / "store" / "data" / "report-1.json",
+    *sorted((ROOT / "tests" / "store" / "data").glob("report-*.json")),
     *sorted((ROOT / "reports" / "samples").glob("*/report.json")),
 )
 

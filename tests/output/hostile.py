@@ -8,17 +8,13 @@ from typing import Any, Final
 from harness.analysis.comparison.compare import compare
 from harness.analysis.gates.check import check
 from harness.analysis.gates.models import GateCase, GateReport
-from harness.analysis.rescoring import SCORED, Rescored
+from harness.analysis.rescoring import Rescored
 from harness.machine.doctor import Finding
 from harness.model.environment import Cpu, Device, Git
-from harness.model.results import (
-    Report,
-    TrainingCheck,
-    TrainingProof,
-    TrialResult,
-    measured,
-    unmeasured,
-)
+from harness.model.measurements import measured, unmeasured
+from harness.model.metrics import metrics_of
+from harness.model.proof import TrainingCheck, TrainingProof
+from harness.model.results import Report, TrialResult
 from harness.model.trial import Task
 from harness.output.builders.baselines import Kept, baselines_document
 from harness.output.builders.comparison import comparison_document
@@ -144,7 +140,7 @@ def hostile_documents(text: str) -> dict[str, Document]:
         failed.model_copy(update={"log_tail": text}),
     ]
     noise = make_noise((25.0, 26.0))
-    rescored = Rescored(text, dict.fromkeys(SCORED, (0.5, None)), (text,))
+    rescored = Rescored(text, dict.fromkeys(metrics_of("quality"), (0.5, None)), (text,))
     finding = Finding(level="problem", what="x").model_copy(update={"what": text, "advice": text})
     trials = [done.trial, failed.trial]
     plan = Planned(text, text, trials, [(text, text, text)], text, [(text, False)], text, [text])

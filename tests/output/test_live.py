@@ -13,7 +13,9 @@ import pytest
 from rich.console import Console
 
 from harness.model.job import Progress
-from harness.model.results import Status, TrialResult, measured
+from harness.model.measurements import measured
+from harness.model.results import TrialResult
+from harness.model.status import StatusName
 from harness.model.trial import Padding, PaddingStrategy, Trial
 from harness.output.live import LiveView, PlainView, View, draw, view
 from harness.output.progress import RunState, describe_progress, seconds_left, trial_seconds
@@ -26,7 +28,7 @@ def _trial(
     return Trial(checkpoint=checkpoint, padding=Padding(strategy=strategy), device="cpu", seed=seed)
 
 
-def _result(trial: Trial, status: Status = "completed", reason: str | None = None) -> TrialResult:
+def _result(trial: Trial, status: StatusName = "completed", reason: str | None = None) -> TrialResult:
     numbers = (
         measured("eval_accuracy", 0.8578),
         measured("eval_f1", 0.8997),

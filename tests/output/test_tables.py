@@ -9,8 +9,10 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from harness.model.assets import Duplicates
 from harness.model.environment import Device
-from harness.model.results import Duplicates, Report, Session, TrialResult, measured
+from harness.model.measurements import measured
+from harness.model.results import Report, Session, TrialResult
 from harness.model.trial import PaddingStrategy
 from harness.output.builders.remarks import constants
 from harness.output.builders.report import report_document
@@ -176,7 +178,7 @@ reference    85.8 %  90.0 %                                          published
 - against the reference, static: accuracy -10.8 points, F1 -8.5 points
 - against the reference, dynamic: accuracy -10.8 points, F1 -8.5 points
 - one trial a variant: none is shown to be the fastest; add seeds to rank them: -o 'matrix.seed=[0, 1, 2]'
-- FLOPs use not measured: no peak is known for Test CPU
+- MFU not measured: no peak is known for Test CPU
 """
 
 
@@ -326,11 +328,12 @@ def test_what_only_a_device_measures_has_columns_of_its_own() -> None:
         make_result(make_trial("static", device="cuda:0"), measurements=numbers, environment=gpu),
     ]
     lines = to_table(make_report(results)).splitlines()
-    assert lines[5].split() == ["real", "padding", "train", "host", "device", "FLOPs"]
+    assert lines[5].split() == ["real", "padding", "train", "host", "device"]
+    assert "MFU" in lines[6].split()
     assert lines[8].split("  ")[0] == "cpu"
     assert "3.0 GiB" in lines[9]
     assert "41.2 %" in lines[9]
-    assert "- FLOPs use not measured (cpu): no peak is known for Test CPU" in lines
+    assert "- MFU not measured (cpu): no peak is known for Test CPU" in lines
 
 
 def test_seeds_that_went_wrong_alike_share_a_line() -> None:

@@ -12,7 +12,8 @@ import pytest
 from harness.analysis.comparison.compare import compare
 from harness.analysis.gates.check import check
 from harness.analysis.summary import summarize
-from harness.model.results import Report, TrialResult, measured, unmeasured
+from harness.model.measurements import measured, unmeasured
+from harness.model.results import Report, TrialResult
 from harness.model.suite import Gate
 from harness.model.trial import Tokenization, Tokenizer
 from harness.output.builders.proofs import summary
@@ -62,12 +63,12 @@ in all: minilm, no training
 Test CPU, 2 cores; torch 2.13.0; transformers 5.23.0
 the same token ids: every trial that completed gave each example those that training takes
 
-                                                      real     added
-variant                         time  examples/s  tokens/s    memory  status                 remarks
-─────────────────────────────────────────────────────────────────────────────────────────────────────────
-whole fast                    500 ms       8.15k      434k  11.0 MiB  2 completed            tied fastest
-whole slow                     2.4 s       1.70k     90.4k  10.0 MiB  1 completed, 1 failed
-map_batched(num_proc=2) fast  700 ms       5.82k      310k  11.0 MiB  2 completed            tied fastest
+                              tokenize                  real     added
+variant                           time  examples/s  tokens/s    memory  status                 remarks
+───────────────────────────────────────────────────────────────────────────────────────────────────────────
+whole fast                      500 ms       8.15k      434k  11.0 MiB  2 completed            tied fastest
+whole slow                       2.4 s       1.70k     90.4k  10.0 MiB  1 completed, 1 failed
+map_batched(num_proc=2) fast    700 ms       5.82k      310k  11.0 MiB  2 completed            tied fastest
 
 - tied fastest: the trials do not tell these variants apart (paired t tests at 5 %, Holm)
 - whole slow, seed 1: failed in tokenize: 2,165 of 4,076 examples have other token ids than in training
@@ -82,7 +83,9 @@ def test_a_table_shows_time_rates_and_memory_and_nothing_of_training() -> None:
 
 def test_markdown_has_the_same_columns() -> None:
     lines = written(report_of(), "markdown").splitlines()
-    assert "| variant | time | examples/s | real tokens/s | added memory | status | remarks |" in lines
+    assert (
+        "| variant | tokenize time | examples/s | real tokens/s | added memory | status | remarks |" in lines
+    )
     assert "| whole fast | 500 ms | 8.15k | 434k | 11.0 MiB | 2 completed | tied fastest |" in lines
     assert (
         "- the same token ids: every trial that completed gave each example those that training takes"

@@ -20,7 +20,8 @@ from pathlib import Path
 from harness.machine.facts import describe_environment, physical_cores
 from harness.model.environment import Device
 from harness.model.job import Announce, Job, Progress, TrialStoppedError
-from harness.model.results import Parity, TrainingCheck, TrainingProof, TrialResult
+from harness.model.proof import Parity, TrainingCheck, TrainingProof
+from harness.model.results import TrialResult
 from harness.store.trial_folder import write_result
 from tests.factories import EFFICIENCY, make_checkpoint, make_data, make_measurements, make_result
 

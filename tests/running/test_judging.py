@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from harness.model.results import Status, TrialResult
+from harness.model.results import TrialResult
+from harness.model.status import StatusName
 from harness.running.workers.judging import Attempt, Ended, exit_cause, judge, own_result
 from harness.running.workers.supervision import Limits, overrun
 from tests.factories import STARTED, make_result, make_trial
@@ -21,7 +22,7 @@ def an_attempt(**changes: Any) -> Attempt:
     return Attempt(job, Path("/x"), since=0.0, phase="train", started=STARTED)
 
 
-def judged(status: Status, reason: str, left: TrialResult | str = NOTHING, **known: Any) -> Ended:
+def judged(status: StatusName, reason: str, left: TrialResult | str = NOTHING, **known: Any) -> Ended:
     return judge(an_attempt(), status, reason, left, duration_s=1.0, **known)
 
 
@@ -56,7 +57,7 @@ def test_an_exit_without_a_result_is_classified(
     ],
 )
 def test_a_cause_outside_the_worker_is_worth_another_attempt(
-    status: Status, started: bool, words: str, may_retry: bool
+    status: StatusName, started: bool, words: str, may_retry: bool
 ) -> None:
     found = judged(status, "the cause", started=started)
     assert (found.result.reason, found.may_retry) == (words, may_retry)
@@ -78,7 +79,7 @@ def test_a_whole_result_of_the_trial_is_taken_at_its_word() -> None:
 
 
 @pytest.mark.parametrize("status", ["pending", "interrupted"])
-def test_a_result_that_only_a_parent_may_give_is_not(status: Status) -> None:
+def test_a_result_that_only_a_parent_may_give_is_not(status: StatusName) -> None:
     assert own_result(an_attempt(), make_result(make_trial(), status=status)) is None
 
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from harness.errors import StorageError
 from harness.model.assets import ResolvedCheckpoint, ResolvedData
 from harness.model.job import Job
-from harness.model.results import Status, TrialResult
+from harness.model.results import TrialResult
+from harness.model.status import StatusName
 from harness.model.suite import Measure
 from harness.model.trial import Tokenization, Train, Trial
 from harness.running.executor import Event
@@ -36,7 +37,7 @@ def job_of(trial: Trial) -> Job:
 class Instant:
     """Ends every job at the next poll, with the status that `fate` has for its seed and attempt."""
 
-    def __init__(self, fate: dict[int, list[Status]] | None = None, jobs: int = 1) -> None:
+    def __init__(self, fate: dict[int, list[StatusName]] | None = None, jobs: int = 1) -> None:
         self.fate = fate or {}
         self.jobs = jobs
         self.order: list[Trial] = []
@@ -62,7 +63,7 @@ class Instant:
 
     def _end(self, job: Job) -> Ended:
         fates = self.fate.get(job.trial.seed, [])
-        status: Status = fates.pop(0) if fates else "completed"
+        status: StatusName = fates.pop(0) if fates else "completed"
         result = job.completed_by(make_result(job.trial, status=status, examples=1))
         return Ended(result, may_retry=status == "killed")
 
@@ -178,7 +179,9 @@ def test_equal_errors_are_counted_on_every_axis(change: dict[str, Any], reason: 
 
 
 @given(st.lists(st.sampled_from(["completed", "failed", "oom"]), min_size=1, max_size=12), st.integers(1, 4))
-def test_a_value_is_hopeless_only_when_all_its_trials_ended_alike(statuses: list[Status], limit: int) -> None:
+def test_a_value_is_hopeless_only_when_all_its_trials_ended_alike(
+    statuses: list[StatusName], limit: int
+) -> None:
     trials = [make_trial(seed=seed) for seed in range(len(statuses) + 1)]
     errors = SameError([*trials, make_trial("static")], limit)
     for trial, status in zip(trials, statuses, strict=False):
@@ -196,7 +199,7 @@ class Refusing(Instant):
         self._padding = padding
 
     def _end(self, job: Job) -> Ended:
-        status: Status = "failed" if job.trial.padding.strategy == self._padding else "completed"
+        status: StatusName = "failed" if job.trial.padding.strategy == self._padding else "completed"
         return Ended(make_result(job.trial, status=status, examples=1))
 
 
@@ -218,7 +221,7 @@ def test_a_queue_of_two_desks_keeps_its_order_and_the_results_of_equal_trials_ap
     order: list[tuple[str, int]] = []
 
     class Named(Instant):
-        def __init__(self, name: str, fate: dict[int, list[Status]]) -> None:
+        def __init__(self, name: str, fate: dict[int, list[StatusName]]) -> None:
             super().__init__(fate)
             self._name = name
 

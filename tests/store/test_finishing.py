@@ -88,7 +88,7 @@ def test_a_note_says_nothing_of_a_report_that_was_damaged_or_lost_since(run: Run
 
 def test_a_note_says_nothing_of_a_report_that_a_newer_version_wrote_since(run: RunDirectory) -> None:
     report = run.path / "report.json"
-    report.write_bytes(report.read_bytes().replace(b'"schema_version": 1', b'"schema_version": 3', 1))
+    report.write_bytes(report.read_bytes().replace(b'"schema_version": 2', b'"schema_version": 3', 1))
     with pytest.raises(NewerSchemaError):
         is_finished(run.path, run.plan)
 

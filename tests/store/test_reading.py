@@ -75,7 +75,7 @@ def test_a_report_truncated_anywhere_is_refused_with_the_byte(tmp_path: Path, sh
             b'"attempts": 1, "attempts": 2',
             "the key at /results/0/attempts stands there twice",
         ),
-        (b'"schema_version": 1', b'"run": "x", "schema_version": 1', "the key at /run stands there twice"),
+        (b'"schema_version": 2', b'"run": "x", "schema_version": 2', "the key at /run stands there twice"),
         (b'"duration_s": 12.5', b'"duration_s": NaN', "NaN at /results/0/duration_s"),
         (b'"duration_s": 12.5', b'"duration_s": -Infinity', "-Infinity at /results/0/duration_s"),
         (b'"duration_s": 12.5', b'"duration_s": 1e999', "/results/0/duration_s"),
@@ -90,8 +90,8 @@ def test_a_report_truncated_anywhere_is_refused_with_the_byte(tmp_path: Path, sh
         (b'"log_tail": ""', b'"log_tail": "\\ud800"', "Invalid JSON"),
         (b'"log_tail": ""', b'"log_tail": "\xff"', "not UTF-8 at byte "),
         (b'"log_tail": ""', b'"log_tail": "\n"', "not valid JSON at byte "),
-        (b'"schema_version": 1', b'"schema_version": true', "it has no schema_version"),
-        (b'"schema_version": 1', b'"schema_version": 0', "/schema_version"),
+        (b'"schema_version": 2', b'"schema_version": true', "it has no schema_version"),
+        (b'"schema_version": 2', b'"schema_version": 0', "/schema_version"),
         (b'"seed": [0, 1, 2]', b'"seed": [1e999]', "/suite"),
         (b'"seed": [0, 1, 2]', b'"seed": ' + b"9" * 5_000, "not valid JSON"),
         (b'"seed": [0, 1, 2]', b'"seed": ' + b"[" * 100_000 + b"]" * 100_000, "not valid JSON"),
@@ -105,10 +105,10 @@ def test_damage_is_refused_by_its_place(tmp_path: Path, old: bytes, new: bytes, 
     assert says in refused(TEXT.replace(old, new, 1), tmp_path)
 
 
-@pytest.mark.parametrize("number", ["3", "2", "99999999999999999999"])
+@pytest.mark.parametrize("number", ["3", "4", "99999999999999999999"])
 def test_a_newer_schema_is_refused_with_a_sentence(tmp_path: Path, number: str) -> None:
-    newer = TEXT.replace(b'"schema_version": 1', f'"schema_version": {number}, "new": {{}}'.encode(), 1)
-    assert f"written by schema {number}, this is 1" in refused(newer, tmp_path)
+    newer = TEXT.replace(b'"schema_version": 2', f'"schema_version": {number}, "new": {{}}'.encode(), 1)
+    assert f"written by schema {number}, this is 2" in refused(newer, tmp_path)
     with pytest.raises(NewerSchemaError, match="Upgrade harness"):
         load(newer, tmp_path)
     assert (tmp_path / "report.json").read_bytes() == newer
@@ -128,7 +128,7 @@ def test_a_newer_schema_is_refused_with_a_sentence(tmp_path: Path, number: str) 
         (b'"x"', "an object was expected, this is a string"),
         (b"{}", "no harness report: it has no schema_version"),
         (b'{"benchmarks": [], "version": "5.1"}', "no harness report: it has no schema_version"),
-        (b'{"schema_version": 1}', "no valid report"),
+        (b'{"schema_version": 2}', "no valid report"),
     ],
 )
 def test_what_is_no_report_is_refused(tmp_path: Path, text: bytes, says: str) -> None:
@@ -136,7 +136,7 @@ def test_what_is_no_report_is_refused(tmp_path: Path, text: bytes, says: str) ->
 
 
 def test_many_errors_are_counted_and_the_first_shown(tmp_path: Path) -> None:
-    message = refused(b'{"schema_version": 1, "a": 1, "b/c~": 2}', tmp_path)
+    message = refused(b'{"schema_version": 2, "a": 1, "b/c~": 2}', tmp_path)
     assert "/harness_version: Field required" in message
     assert "and 3 more" in message
 

@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from harness.errors import InvalidInputError, StorageError
-from harness.model.results import Status
+from harness.model.status import StatusName
 from harness.store.reading import NewerSchemaError, load_report
 from harness.store.run_directory import (
     Plan,
@@ -37,7 +37,7 @@ def create(reports: Path, plan: Plan = PLAN, now: datetime = STARTED, files: Fil
     return create_run(reports, "padding", plan, b"name: padding\n", now=now, files=files)
 
 
-def finish(run: RunDirectory, *statuses: Status) -> None:
+def finish(run: RunDirectory, *statuses: StatusName) -> None:
     """Write a report with these statuses, then completed rows."""
     rows = [
         make_result(result.trial, status=status) for result, status in zip(RESULTS, statuses, strict=False)
@@ -99,14 +99,14 @@ def test_the_newest_unfinished_run_of_the_same_plan_is_found(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("status", ["failed", "oom", "diverged", "timeout", "unavailable", "killed"])
-def test_a_run_is_finished_when_every_trial_has_ended(tmp_path: Path, status: Status) -> None:
+def test_a_run_is_finished_when_every_trial_has_ended(tmp_path: Path, status: StatusName) -> None:
     run = create(tmp_path)
     finish(run, status)
     assert find_unfinished(tmp_path, "padding", PLAN) is None
 
 
 @pytest.mark.parametrize("status", ["interrupted", "pending"])
-def test_a_run_with_interrupted_or_pending_trials_is_unfinished(tmp_path: Path, status: Status) -> None:
+def test_a_run_with_interrupted_or_pending_trials_is_unfinished(tmp_path: Path, status: StatusName) -> None:
     run = create(tmp_path)
     finish(run, status)
     assert find_unfinished(tmp_path, "padding", PLAN) == open_run(run.path)
@@ -124,7 +124,7 @@ def test_a_run_whose_report_is_damaged_or_lacks_a_row_is_unfinished(tmp_path: Pa
 
 
 def newer(file: Path) -> None:
-    file.write_bytes(file.read_bytes().replace(b'"schema_version": 1', b'"schema_version": 3', 1))
+    file.write_bytes(file.read_bytes().replace(b'"schema_version": 2', b'"schema_version": 3', 1))
 
 
 def foreign(file: Path) -> None:
@@ -138,7 +138,7 @@ def torn(file: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        (newer, "written by schema 3, this is 1"),
+        (newer, "written by schema 3, this is 2"),
         (foreign, "no harness plan: it has no schema_version"),
         (torn, "not valid JSON at byte"),
         (Path.unlink, "plan.json: no such file"),

@@ -17,7 +17,7 @@ from tests.store.storing import temporary_files
 def test_json_is_indented_utf8_with_a_newline_at_the_end_and_numbers_on_one_line() -> None:
     report = make_report([make_result(examples=2, notes=("é\u2028\U0001f600", "NaN and Infinity"))])
     text = to_json(report).decode()
-    assert text.startswith('{\n  "schema_version": 1,\n  "digest": "sha256:')
+    assert text.startswith('{\n  "schema_version": 2,\n  "digest": "sha256:')
     assert text.endswith("}\n")
     assert "é\u2028\U0001f600" in text
     assert '"example_ids": [0, 1],\n' in text

@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from harness.assets.find_data import find_data
-from harness.model.assets import ResolvedData
+from harness.model.assets import Data, Duplicates, ResolvedData
 from harness.model.job import TrialStoppedError
-from harness.model.results import Data, Duplicates
 from harness.model.trial import Task
 from harness.training.data import load_corpus
 from harness.training.describing import describe_data

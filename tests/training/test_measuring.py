@@ -9,7 +9,7 @@ import torch
 
 from harness.model.environment import Device
 from harness.model.job import Progress
-from harness.model.results import Measurement
+from harness.model.measurements import Measurement
 from harness.training.batching import Batch
 from harness.training.measuring import steps as measuring
 from harness.training.measuring.counters import energy_counter

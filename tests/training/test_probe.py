@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.model.results import Probe
+from harness.model.observations import Probe
 from harness.model.trial import Engine, Tokenization
 from harness.training.measuring.counters import PeakMemory
 from harness.training.measuring.probe import MachineProbe

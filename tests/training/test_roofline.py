@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.model.results import Measurement, measured, unmeasured
+from harness.model.measurements import Measurement, measured, unmeasured
 from harness.model.trial import Precision
 from harness.training.measuring import roofline
 from harness.training.measuring.flops import EncoderShape

@@ -32,7 +32,7 @@ def test_a_result_holds_quality_measurements_predictions_and_what_was_used(make_
     result = run_trial(make_job(), said.append)
     assert result.status == "completed"
     assert [epoch.epoch for epoch in result.epochs] == [1, 2]
-    assert result.value("eval_accuracy") == result.epochs[-1].eval_accuracy
+    assert result.value("eval_accuracy") == result.epochs[-1].scores["eval_accuracy"]
     assert result.predictions is not None
     assert len(result.predictions.logits) == 24
     right = np.argmax(result.predictions.logits, axis=1) == np.array(result.predictions.labels)

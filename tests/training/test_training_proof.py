@@ -14,7 +14,8 @@ from transformers import AutoConfig, AutoModel
 
 from harness.analysis.training import failed_checks, training_of, training_verdict
 from harness.model.job import Job
-from harness.model.results import TrainingProof, TrialResult
+from harness.model.proof import TrainingProof
+from harness.model.results import TrialResult
 from harness.model.trial import Padding
 from harness.training.engines import loop as loop_engine
 from harness.training.engines.attention import WeightedSum
@@ -221,12 +222,12 @@ def test_a_wrong_rate_or_scale_is_seen(drawn: list[Mask]) -> None:
 
 def test_scores_are_those_of_their_definitions() -> None:
     logits = [[0.0, 1.0], [1.0, 0.0], [0.0, 2.0], [3.0, 0.0]]
-    accuracy, f1, mcc, loss = scores_of(logits, [1, 0, 0, 0])
-    assert accuracy == 0.75
-    assert f1 == pytest.approx(2 / 3)
-    assert mcc == pytest.approx((1 * 2 - 1 * 0) / (2 * 1 * 3 * 2) ** 0.5)
+    scores = scores_of(logits, [1, 0, 0, 0])
+    assert scores["eval_accuracy"] == 0.75
+    assert scores["eval_f1"] == pytest.approx(2 / 3)
+    assert scores["eval_mcc"] == pytest.approx((1 * 2 - 1 * 0) / (2 * 1 * 3 * 2) ** 0.5)
     margins = [1.0, 1.0, -2.0, 3.0]
-    assert loss == pytest.approx(np.mean([np.log1p(np.exp(-margin)) for margin in margins]))
+    assert scores["eval_loss"] == pytest.approx(np.mean([np.log1p(np.exp(-margin)) for margin in margins]))
 
 
 def test_the_reference_steps_as_torchs_own_adamw(

@@ -67,19 +67,16 @@ class Pair:
 
 def variants(report: Report) -> list[Variant]:
     """The variants of a report in the order of its plan."""
-    found: dict[str, dict[int, TrialResult]] = {}
-    for result in report.results:
-        found.setdefault(result.trial.variant_id, {})[result.trial.seed] = result
     proved, trained = proofs(report), training_proofs(report)
     return [
         Variant(
-            axes(next(iter(each.values())).trial),
-            each,
+            axes(results[0].trial),
+            {result.trial.seed: result for result in results},
             report,
             proved.get(variant),
             trained.get(variant),
         )
-        for variant, each in found.items()
+        for variant, results in report.variants().items()
     ]
 
 

@@ -20,7 +20,6 @@ from harness.analysis.comparison.terms import (
     check_terms,
     checked_metrics,
     default_metrics,
-    family,
     margins_of,
     varies_between_runs,
 )
@@ -29,6 +28,7 @@ from harness.analysis.stats.components import ALPHA
 from harness.analysis.stats.ratios import RunVariance
 from harness.analysis.stats.resampling import RESAMPLES
 from harness.errors import InvalidInputError, NotComparableError
+from harness.model.metrics import METRICS
 from harness.model.results import UNSEALED, Report
 
 _REASONS_SHOWN: Final = 5
@@ -154,7 +154,8 @@ def compare_in_full(  # noqa: PLR0913 - the question's terms, each of them a def
 
 def _uses(terms: Terms) -> list[Use]:
     """What a history could be used for."""
-    uses: list[Use] = ["quality"] if any(family(metric) == "quality" for metric in terms.metrics) else []
+    families = {METRICS[metric].family for metric in terms.metrics}
+    uses: list[Use] = ["quality"] if "quality" in families else []
     if not terms.one_run and any(map(varies_between_runs, terms.metrics)):
         uses.append("speed")
     return uses

@@ -13,7 +13,6 @@ from harness.model.environment import Environment
 from harness.model.results import Report, TrialResult
 
 Affects = Literal["every metric", "quality", "speed"]
-Family = Literal["quality", "speed", "other"]
 
 # Their major versions decide what a model computes and how fast.
 ALONE: Final = "one at a time"
@@ -208,6 +207,9 @@ def mismatches(
     return found
 
 
-def concerns(affects: Affects, family: Family) -> bool:
-    """Whether a mismatch makes metrics of this family incomparable; `other` depends on quality's terms."""
-    return affects == "every metric" or (affects == "speed") == (family == "speed")
+def concerns(affects: Affects, *, on_machine: bool) -> bool:
+    """Return whether a mismatch makes metrics incomparable; `on_machine`: they depend on the machine.
+
+    `quality` covers every metric that does not depend on the machine.
+    """
+    return affects == "every metric" or (affects == "speed") == on_machine

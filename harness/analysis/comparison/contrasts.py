@@ -13,7 +13,7 @@ from harness.analysis.comparison.alignment import Pair
 from harness.analysis.comparison.conditions import CONDITIONS, STORED_VALUE, concerns
 from harness.analysis.comparison.matching import Match, has_degenerate, match
 from harness.analysis.comparison.models import Verdict
-from harness.analysis.comparison.terms import Terms, family, varies_between_runs
+from harness.analysis.comparison.terms import Terms, varies_between_runs
 from harness.analysis.evidence import SeedEvidence, run_evidence, seed_evidence
 from harness.analysis.history import Earlier, History
 from harness.analysis.probes import machine_changed, probe_band
@@ -22,6 +22,7 @@ from harness.analysis.stats.resampling import Case
 from harness.analysis.stats.sheets import PairedSheets, Sheet, pair_sheets, read_sheet
 from harness.analysis.stats.tests import Effect
 from harness.analysis.verification import Contradiction, contradictions
+from harness.model.metrics import METRICS
 from harness.model.results import TrialResult
 
 # Ratios are formed between this and its inverse only: nothing measured lies outside.
@@ -67,7 +68,7 @@ class Evidence:
 
     def match_for(self, metric: str) -> Match:
         """The trials that count for that metric."""
-        return self.match if family(metric) == "quality" else self.timed
+        return self.match if METRICS[metric].family == "quality" else self.timed
 
 
 def gather(pair: Pair, apart: Collection[str], history: History = _NO_HISTORY) -> Evidence:
@@ -100,17 +101,17 @@ def contrast(evidence: Evidence, metric: str, terms: Terms) -> Contrast:
     matched = evidence.match_for(metric)
     if matched.settled is not None:
         return Contrast(metric, settled=matched.settled)
-    kind = family(metric)
+    meaning = METRICS[metric]
     scored = (
         [None if sheet is None else sheet.score(metric) for sheet in evidence.sheets]
-        if kind == "quality"
+        if meaning.family == "quality"
         else []
     )
     found = _stored_mismatch(evidence.contradictions, metric)
     found |= {
         name: texts
         for name, texts in (matched.mismatches or {}).items()
-        if concerns(CONDITIONS[name].affects, kind)
+        if concerns(CONDITIONS[name].affects, on_machine=meaning.depends_on_machine)
     }
     names = tuple(found)
     blocking = [name for name in names if name not in terms.allowed]
@@ -118,7 +119,11 @@ def contrast(evidence: Evidence, metric: str, terms: Terms) -> Contrast:
     if blocking and blocking != ["device"]:
         notes = tuple(_sentence(name, found[name]) for name in blocking)
         return Contrast(metric, "not comparable", across_devices=across, mismatches=names, notes=notes)
-    measured = _quality(evidence, metric, scored) if kind == "quality" else _trials(evidence, metric, terms)
+    measured = (
+        _quality(evidence, metric, scored)
+        if meaning.family == "quality"
+        else _trials(evidence, metric, terms)
+    )
     measured = replace(measured, across_devices=across, mismatches=names)
     return _only_labelled(measured) if blocking else measured
 

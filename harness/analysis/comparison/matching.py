@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from harness.analysis.comparison.alignment import Pair, Variant
 from harness.analysis.comparison.conditions import mismatches
 from harness.analysis.comparison.models import Verdict
 from harness.analysis.inputs import mixed_inputs
-from harness.model.results import Status, TrialResult
-
-# These never ran to an end of their own; the other statuses but `completed` are failures.
-_NOT_RUN: Final[frozenset[Status]] = frozenset({"pending", "interrupted", "unavailable"})
+from harness.model.results import TrialResult
+from harness.model.status import STATUSES
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +100,14 @@ def _usable(variant: Variant, *, timed: bool) -> set[int]:
     return {
         seed
         for seed, result in variant.results.items()
-        if result.status == "completed" and (timed or not result.degenerate)
+        if result.sound or (timed and result.status == "completed")
     }
 
 
 def _settled(candidate: Variant, usable_after: set[int]) -> Verdict:
     if usable_after:
         return "not comparable"
-    if all(result.status in _NOT_RUN for result in candidate.results.values()):
+    if not any(STATUSES[result.status].ran for result in candidate.results.values()):
         return "missing"
     return "failed"
 

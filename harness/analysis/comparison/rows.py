@@ -11,7 +11,7 @@ from harness.analysis.comparison.conditions import device_name
 from harness.analysis.comparison.contrasts import Contrast, Evidence, contrast
 from harness.analysis.comparison.models import ComparisonRow, Side, Verdict
 from harness.analysis.comparison.next_step import next_step
-from harness.analysis.comparison.terms import Terms, family
+from harness.analysis.comparison.terms import Terms
 from harness.analysis.comparison.verdicts import verdict_of_effect
 from harness.analysis.parity import ParityVerdict, between, verdict_of
 from harness.analysis.stats.components import ALPHA
@@ -112,7 +112,7 @@ def _row(
         verdict=verdict,
         baseline=_side(reference, evidence.pair.before, matched.before, found.before),
         candidate=_side(evidence.pair.candidate, evidence.pair.after, matched.after, found.after),
-        kind="difference" if family(found.metric) == "quality" else "ratio",
+        kind="difference" if metric.family == "quality" else "ratio",
         parity=between(*proved) if len(proved := _proofs(evidence.pair)) == 2 else None,
         across_devices=found.across_devices,
         seeds=matched.seeds,
@@ -150,7 +150,7 @@ def _with_effect(
 
 def _margin(metric: str, terms: Terms) -> float | None:
     """The margin of equivalence: of the score, or the relative noise of the machine for a ratio."""
-    return terms.margins.get(metric) if family(metric) == "quality" else terms.noise.get(metric)
+    return terms.margins.get(metric) if METRICS[metric].family == "quality" else terms.noise.get(metric)
 
 
 def _limits(effect: Effect, margin: float | None) -> tuple[float, float]:
@@ -191,7 +191,9 @@ def _verdict(
         return found.settled or "not comparable", notes
     p = None if adjusted is None else adjusted.p
     verdict = verdict_of_effect(effect, p, METRICS[found.metric].goal, margin)
-    if family(found.metric) == "speed" and "differs" in map(verdict_of, _proofs(draft.evidence.pair)):
+    if METRICS[found.metric].depends_on_machine and "differs" in map(
+        verdict_of, _proofs(draft.evidence.pair)
+    ):
         return "not comparable", (*notes, "parity failed: one side computes another function")
     pair = draft.evidence.pair
     trained = [side.training for side in (pair.before, pair.after) if side and side.training]

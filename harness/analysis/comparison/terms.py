@@ -7,19 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from harness.analysis.comparison.conditions import Family, check_allowed
+from harness.analysis.comparison.conditions import check_allowed
 from harness.analysis.naming import only_tokenise
 from harness.analysis.stats.ratios import RunVariance
-from harness.analysis.stats.scoring import SCORINGS
 from harness.errors import InvalidInputError
-from harness.model.metrics import METRICS
+from harness.model.metrics import METRICS, headlines, metrics_of
 from harness.model.results import Report
 
-DEFAULT_METRICS: Final = ("eval_accuracy", "eval_f1", "train_real_tokens_per_second")
 DEFAULT_MARGIN: Final = 0.02
-TOKENIZING_METRICS: Final = ("tokenize_examples_per_second", "tokenize_memory_bytes")
-_DEVICE_UNITS: Final = frozenset({"samples/s", "tokens/s", "s", "B", "J", "FLOP/s", "B/s"})
-_OF_A_PEAK: Final = frozenset({"model_flops_utilization", "matmul_peak_share"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,23 +36,16 @@ class Terms:
     run_variance: Mapping[str, RunVariance] = field(default_factory=dict)
 
 
-def family(metric: str) -> Family:
-    """`quality` is scored from predictions, `speed` depends on the device, `other` on neither."""
-    if metric in SCORINGS:
-        return "quality"
-    return "speed" if METRICS[metric].unit in _DEVICE_UNITS or metric in _OF_A_PEAK else "other"
-
-
 def varies_between_runs(metric: str) -> bool:
     """Whether the state of the machine, which differs from run to run, changes this metric."""
-    # Memory does not depend on how fast the machine was.
-    return family(metric) == "speed" and METRICS[metric].unit != "B"
+    # Memory depends on the machine, but not on how fast it was.
+    return METRICS[metric].family in ("time", "machine")
 
 
 def default_metrics(reports: Sequence[Report]) -> tuple[str, ...]:
-    """What is compared where nobody says what: other metrics where every trial only tokenises."""
+    """Return the metrics to compare where none is named: others where every trial only tokenizes."""
     trials = (result.trial for report in reports for result in report.results)
-    return TOKENIZING_METRICS if only_tokenise(trials) else DEFAULT_METRICS
+    return headlines("tokenizing" if only_tokenise(trials) else "training")
 
 
 def checked_metrics(metrics: Sequence[str]) -> tuple[str, ...]:
@@ -92,8 +80,8 @@ def margins_of(margin: float | Mapping[str, float], metrics: Sequence[str]) -> d
     """
     ranges = {
         metric: (METRICS[metric].least, METRICS[metric].most)
-        for metric, scoring in SCORINGS.items()
-        if not scoring.from_losses
+        for metric in metrics_of("quality")
+        if METRICS[metric].bounded
     }
     share = DEFAULT_MARGIN if isinstance(margin, Mapping) else margin
     found = {metric: share * (high - low) for metric, (low, high) in ranges.items()}

@@ -86,11 +86,7 @@ def _all_lost(pair: Pair) -> bool:
 
 
 def _sound(variant: Variant) -> list[int]:
-    return sorted(
-        seed
-        for seed, result in variant.results.items()
-        if result.status == "completed" and not result.degenerate
-    )
+    return sorted(seed for seed, result in variant.results.items() if result.sound)
 
 
 def baseline_cases(against: Against, *, allow_degenerate: bool) -> Iterator[GateCase]:
@@ -127,7 +123,9 @@ def _lost(result: TrialResult | None) -> str:
     """How a trial was lost; empty if it was not."""
     if result is None:
         return "vanished"
-    return ("degenerate" if result.degenerate else "") if result.status == "completed" else result.status
+    if result.sound:
+        return ""
+    return "degenerate" if result.status == "completed" else result.status
 
 
 def mismatch_cases(against: Against) -> Iterator[GateCase]:

@@ -6,13 +6,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 from harness.analysis.comparison.conditions import STORED_VALUE, at_once
-from harness.analysis.comparison.terms import family
 from harness.analysis.gates.models import CaseVerdict, GateCase
 from harness.analysis.gates.rules import (
     Group,
     bound_rules,
     contradiction,
-    is_quality,
     mean_of,
     replaced,
     seeds_text,
@@ -20,7 +18,6 @@ from harness.analysis.gates.rules import (
 )
 from harness.analysis.inputs import conflicting_inputs
 from harness.analysis.parity import ParityVerdict, function_of, limits, verdicts
-from harness.analysis.summary import QUALITY
 from harness.analysis.verification import proof_contradictions, unverifiable
 from harness.model.metrics import METRICS
 from harness.model.results import Report, TrialResult
@@ -169,11 +166,11 @@ def _bound(
 
 def _obstacle(group: Group, metric: str, allowed: Collection[str]) -> str | None:
     """Why a value says nothing about what the gate was written for."""
-    if family(metric) == "speed" and "at_once" not in allowed:
+    if METRICS[metric].depends_on_machine and "at_once" not in allowed:
         told = next((at_once(each.concurrent) for each in group.sound if each.concurrent > 1), None)
         if told is not None:
             return told
-    if is_quality(metric) and "stand_in" not in allowed:
+    if METRICS[metric].family == "quality" and "stand_in" not in allowed:
         for result in group.sound:
             if (told := replaced(result)) is not None:
                 return f"{told}: its scores are not those of the real one"
@@ -186,7 +183,8 @@ def reference_cases(report: Report, groups: Sequence[Group]) -> Iterator[GateCas
         for group in groups:
             value = None if group.mixed else mean_of(group.sound, metric)
             real = all(map(_is_real, group.sound))
-            if metric not in QUALITY or value is None or not real:
+            scored = METRICS[metric].family == "quality" and METRICS[metric].goal == "max"
+            if not scored or value is None or not real:
                 continue
             excess = value - published
             verdict: CaseVerdict = "failed" if excess > SUSPICIOUS else "passed"

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from harness.analysis.gates.check import check
 from harness.analysis.gates.models import GateReport
-from harness.analysis.gates.rules import bound_rules, drop_rule, is_quality, replaced
+from harness.analysis.gates.rules import bound_rules, drop_rule, replaced
 from harness.analysis.stats.ratios import RunVariance
+from harness.model.metrics import METRICS
 from harness.model.results import Report
 from harness.model.suite import Gate
 
@@ -38,7 +39,7 @@ def judge_run(
         if gate.max_drop is not None and baseline is None:
             changes["max_drop"] = None
             skipped.append(f"not judged: {drop_rule(gate)}: there is no baseline (--baseline)")
-        if bounds and stand_in is not None and is_quality(gate.metric):
+        if bounds and stand_in is not None and METRICS[gate.metric].family == "quality":
             changes |= {"min": None, "max": None}
             skipped.append(f"not judged: {', '.join(bounds)}: {stand_in}")
         left = gate.model_copy(update=changes)

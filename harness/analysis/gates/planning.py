@@ -10,7 +10,6 @@ from harness.analysis.gates.drops import MOST_EXCESS, ONE_SIDED, allowed_drop
 from harness.analysis.gates.rules import drop_rule
 from harness.analysis.stats.components import Components, Part
 from harness.analysis.stats.interaction import Interaction
-from harness.analysis.stats.scoring import SCORINGS
 from harness.model.metrics import METRICS
 from harness.model.suite import Gate
 from harness.model.trial import Trial
@@ -49,14 +48,15 @@ def usual_components(seeds: int) -> Components:
 
 def _warning(gate: Gate, seeds: int, tests: int) -> str | None:
     rule = drop_rule(gate)
-    if gate.metric not in SCORINGS:
-        if METRICS[gate.metric].unit == "B":
+    metric = METRICS[gate.metric]
+    if metric.family != "quality":
+        if metric.family == "memory":
             return None
         return (
             f"{rule}: two separate runs decide it only on a machine that was calibrated over separate states "
             "(harness calibrate SUITE --spread 10m); harness ab decides it anywhere"
         )
-    if SCORINGS[gate.metric].from_losses or isinstance(gate.max_drop, str):
+    if not metric.bounded or isinstance(gate.max_drop, str):
         return None
     allowed, level = allowed_drop(gate), 2 * ONE_SIDED / tests
     if seeds < 2:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from harness.analysis.comparison.terms import family
 from harness.analysis.inputs import mixed_variants
 from harness.analysis.naming import labels
 from harness.analysis.verification import Contradiction, contradictions
@@ -30,30 +29,25 @@ class Group:
     @property
     def sound(self) -> tuple[TrialResult, ...]:
         """Those that completed and tell more than one class apart."""
-        return tuple(
-            result for result in self.results if result.status == "completed" and not result.degenerate
-        )
+        return tuple(result for result in self.results if result.sound)
 
 
 def groups(report: Report) -> list[Group]:
     """The variants of a report in the order of its plan."""
     names = labels(result.trial for result in report.results)
-    found: dict[str, list[TrialResult]] = {}
-    for result in report.results:
-        found.setdefault(result.trial.variant_id, []).append(result)
     warmup_steps = report.suite.measure.warmup_steps
     mixed = mixed_variants(report)
     return [
         Group(
             variant=variant,
             label=names[variant],
-            results=tuple(results),
+            results=results,
             contradictions=tuple(
                 (one.trial.id, each) for one in results for each in contradictions(one, warmup_steps)
             ),
             mixed=mixed.get(variant, {}),
         )
-        for variant, results in found.items()
+        for variant, results in report.variants().items()
     ]
 
 
@@ -99,11 +93,6 @@ def contradiction(group: Group, metric: str) -> str | None:
     """Where a stored value of the metric contradicts other stored values, in words."""
     found = (f"trial {trial}: {each}" for trial, each in group.contradictions if metric in each.metrics)
     return next(found, None)
-
-
-def is_quality(metric: str) -> bool:
-    """Whether a metric is scored from predictions."""
-    return family(metric) == "quality"
 
 
 def seeds_text(seeds: Sequence[int]) -> str:

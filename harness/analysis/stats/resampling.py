@@ -169,8 +169,7 @@ def _bounds(case: Case, base: float) -> Interval:
 
 def _reach(case: Case, base: float) -> float:
     """The largest difference worth detecting: to the best score, or down to that of a constant answer."""
-    scoring = SCORINGS[case.metric]
-    if scoring.from_losses:
+    if not METRICS[case.metric].bounded:
         return math.inf
     classes = int(max(case.labels.max(), case.before.max(), case.after.max())) + 1
     constant = np.repeat(np.arange(classes)[:, None], case.labels.size, axis=1)

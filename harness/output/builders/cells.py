@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
 from harness.analysis.naming import only_tokenise
 from harness.analysis.observed import UNMOVED
 from harness.analysis.rows import Estimate, Row, Tokenizing
+from harness.analysis.summary import PEAK_MEMORY
+from harness.model.metrics import METRICS, headlines
 from harness.model.results import Report
 from harness.output.builders.remarks import attention_remarks, remarks, status
 from harness.output.document import Column, Tone
-from harness.output.numbers import NOTHING, duration, percent, rate, size
+from harness.output.numbers import NOTHING, amount, duration, percent, rate, size
 
-_LESS_NEEDED: Final = frozenset(
-    {"padding efficiency", "train time", "device memory", "host memory", "FLOPs use"}
-)
+Cells = dict[str, Callable[[Row], str]]
 
 _BAD: Final = ("failed", "degenerate", "fails parity", "fails training proof", UNMOVED)
 
@@ -28,21 +28,27 @@ def columns(report: Report, rows: Sequence[Row]) -> list[Column]:
     """
     devices = len({row.trial.device for row in rows})
     attention = {variant: [words] for variant, words in attention_remarks(report).items()}
-    numbers = _OF_TOKENIZING if only_tokenise(row.trial for row in rows) else _of_training(rows)
-    words: dict[str, Callable[[Row], str]] = {
+    tokenizing = only_tokenise(row.trial for row in rows)
+    numbers = _OF_TOKENIZING if tokenizing else _of_training(rows)
+    words: Cells = {
         "status": status,
         "remarks": lambda row: ", ".join([*remarks(row, devices), *attention.get(row.variant, ())]),
     }
-    last = _reference(report)
+    published = report.suite.reference
+    ends = {"variant": "reference", "status": "published"} if published else {}
     return [
-        Column("variant", _cells(rows, lambda row: row.label, last, "variant"), numeric=False),
+        Column("variant", _cells(rows, lambda row: row.label, ends, "variant"), numeric=False),
         *(
-            Column(name, _cells(rows, text, last, name), dispensable=name in _LESS_NEEDED)
-            for name, text in numbers.items()
+            Column(
+                METRICS[metric].label,
+                _cells(rows, text, ends and {metric: _published(metric, published)}, metric),
+                dispensable=not tokenizing and METRICS[metric].headline is None,
+            )
+            for metric, text in numbers.items()
         ),
         *(
             Column(name, cells, numeric=False, tones=tuple(map(_tone, cells)))
-            for name, cells in ((name, _cells(rows, text, last, name)) for name, text in words.items())
+            for name, cells in ((name, _cells(rows, text, ends, name)) for name, text in words.items())
         ),
     ]
 
@@ -54,20 +60,19 @@ def _tone(words: str) -> Tone:
     return "bad" if any(word in words for word in _BAD) else ""
 
 
-def _of_training(rows: Sequence[Row]) -> dict[str, Callable[[Row], str]]:
-    """Quality, speed and memory; FLOPs use only where it was measured."""
-    numbers: dict[str, Callable[[Row], str]] = {
-        "accuracy": lambda row: _quality(row.accuracy),
-        "F1": lambda row: _quality(row.f1),
-        "real tokens/s": _rate_and_range,
-        "padding efficiency": lambda row: percent(row.padding_efficiency),
-        "train time": lambda row: duration(row.train_seconds),
+def _of_training(rows: Sequence[Row]) -> Cells:
+    """Quality, speed and memory by metric; MFU only where it was measured."""
+    quality = [metric for metric in headlines("training") if METRICS[metric].family == "quality"]
+    numbers: Cells = {
+        **{metric: partial(_quality, metric=metric) for metric in quality},
+        "train_real_tokens_per_second": _rate_and_range,
+        "padding_efficiency": lambda row: percent(row.padding_efficiency),
+        "train_seconds": lambda row: duration(row.train_seconds),
     }
-    kinds = dict.fromkeys(row.peak_memory_of for row in rows if row.peak_memory_of)
-    for kind in kinds:
-        numbers[f"{kind} memory"] = partial(_memory, kind=kind)
+    for kind in dict.fromkeys(row.peak_memory_of for row in rows if row.peak_memory_of):
+        numbers[PEAK_MEMORY[kind]] = partial(_memory, kind=kind)
     if any(row.model_flops_utilization is not None for row in rows):
-        numbers["FLOPs use"] = lambda row: percent(row.model_flops_utilization)
+        numbers["model_flops_utilization"] = lambda row: percent(row.model_flops_utilization)
     return numbers
 
 
@@ -75,11 +80,11 @@ def _tokenizing(text: Callable[[Tokenizing], str]) -> Callable[[Row], str]:
     return lambda row: NOTHING if row.tokenizing is None else text(row.tokenizing)
 
 
-_OF_TOKENIZING: Final[dict[str, Callable[[Row], str]]] = {
-    "time": _tokenizing(lambda found: duration(found.seconds)),
-    "examples/s": _tokenizing(lambda found: rate(found.examples_per_second)),
-    "real tokens/s": _tokenizing(lambda found: rate(found.tokens_per_second)),
-    "added memory": _tokenizing(lambda found: size(found.added_memory_bytes)),
+_OF_TOKENIZING: Final[Cells] = {
+    "tokenize_seconds": _tokenizing(lambda found: duration(found.seconds)),
+    "tokenize_examples_per_second": _tokenizing(lambda found: rate(found.examples_per_second)),
+    "tokenize_tokens_per_second": _tokenizing(lambda found: rate(found.tokens_per_second)),
+    "tokenize_memory_bytes": _tokenizing(lambda found: size(found.added_memory_bytes)),
 }
 
 
@@ -89,16 +94,10 @@ def _cells(
     return (*map(text, rows), *([last.get(name, "")] if last else []))
 
 
-def _reference(report: Report) -> dict[str, str]:
-    published = report.suite.reference
-    if not published:
-        return {}
-    return {
-        "variant": "reference",
-        "accuracy": percent(published.get("eval_accuracy")),
-        "F1": percent(published.get("eval_f1")),
-        "status": "published",
-    }
+def _published(metric: str, reference: Mapping[str, float]) -> str:
+    if METRICS[metric].family != "quality":
+        return ""
+    return amount(metric, reference.get(metric))
 
 
 def _rate_and_range(row: Row) -> str:
@@ -110,8 +109,15 @@ def _rate_and_range(row: Row) -> str:
     return f"{middle} ({rate(low)}-{rate(high)})"
 
 
-def _quality(found: Estimate | None) -> str:
-    return NOTHING if found is None else percent(found.mean, found.spread)
+def _quality(row: Row, metric: str) -> str:
+    return mean_and_spread(metric, row.quality.get(metric))
+
+
+def mean_and_spread(metric: str, found: Estimate | None) -> str:
+    """Format an estimate: `85.8 ±0.6 %` for a share of one, `0.412` for any other metric."""
+    if found is None or METRICS[metric].shown != "percent":
+        return amount(metric, None if found is None else found.mean)
+    return percent(found.mean, found.spread)
 
 
 def _memory(row: Row, kind: str) -> str:

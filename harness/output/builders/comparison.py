@@ -14,17 +14,11 @@ from harness.analysis.comparison.models import (
     Mismatch,
     Verdict,
 )
-from harness.output.builders.effects import (
-    amount,
-    bounds,
-    change,
-    detectable,
-    margin_text,
-    metric_name,
-    p_value,
-)
-from harness.output.document import Case, CaseStatus, Column, Document, Table, Tone, Value
-from harness.output.numbers import NOTHING
+from harness.model.metrics import METRICS
+from harness.model.status import CaseStatus
+from harness.output.builders.effects import bounds, change, detectable, margin_text, p_value
+from harness.output.document import Case, Column, Document, Table, Tone, Value
+from harness.output.numbers import NOTHING, amount
 from harness.words import count
 
 MOST_NOTES: Final = 40
@@ -75,14 +69,14 @@ def _columns(comparison: Comparison) -> tuple[Column, ...]:
         Column("variant", tuple(row.variant for row in rows), numeric=False),
         # Of a single candidate the title speaks already.
         *([candidates] if devices or len(comparison.candidates) > 1 else []),
-        Column("metric", tuple(metric_name(row.metric) for row in rows), numeric=False),
+        Column("metric", tuple(METRICS[row.metric].label for row in rows), numeric=False),
         Column("verdict", tuple(row.verdict for row in rows), numeric=False, tones=tones),
         Column("change", tuple(change(row) for row in rows)),
         Column("interval", tuple(bounds(row) for row in rows)),
         Column("p (Holm)", tuple(p_value(row.p_holm) for row in rows), dispensable=True),
         Column("min. detectable", tuple(detectable(row) for row in rows)),
-        Column("baseline", tuple(amount(row, row.baseline.value) for row in rows), dispensable=True),
-        Column("candidate", tuple(amount(row, row.candidate.value) for row in rows), dispensable=True),
+        Column("baseline", tuple(amount(row.metric, row.baseline.value) for row in rows), dispensable=True),
+        Column("candidate", tuple(amount(row.metric, row.candidate.value) for row in rows), dispensable=True),
     )
 
 
@@ -150,7 +144,7 @@ def subtitles(comparison: Comparison) -> list[str]:
     ]
     if comparison.margins:
         margins = ", ".join(
-            f"{metric_name(metric)} ±{margin_text(metric, margin)}"
+            f"{METRICS[metric].label} ±{margin_text(metric, margin)}"
             for metric, margin in comparison.margins.items()
         )
         lines.append(f"same: inside {margins}, by two one-sided tests at {100 * comparison.alpha:g} %")

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from harness.machine.doctor import Finding, exit_code
-from harness.output.document import Case, CaseStatus, Column, Document, Table, Tone
+from harness.model.status import CaseStatus
+from harness.output.document import Case, Column, Document, Table, Tone
 from harness.words import count
 
 _CASE_OF: Final[dict[str, CaseStatus]] = {"ok": "passed", "warning": "skipped", "problem": "failed"}

@@ -3,39 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Final
 
 from harness.analysis.comparison.models import ComparisonRow
-from harness.output.numbers import NOTHING, duration, percent, rate, significant, size
-
-_NAMES: Final = {
-    "eval_accuracy": "accuracy",
-    "eval_f1": "F1",
-    "eval_mcc": "MCC",
-    "eval_loss": "validation loss",
-    "train_real_tokens_per_second": "real tokens/s",
-    "train_samples_per_second": "samples/s",
-}
-# Shares of one that people read in percent, and whose differences are points.
-_SHARES: Final = frozenset({"eval_accuracy", "eval_f1", "padding_efficiency", "model_flops_utilization"})
-
-
-def metric_name(metric: str) -> str:
-    """`accuracy`, `real tokens/s`, `train seconds`."""
-    return _NAMES.get(metric, metric.replace("_", " "))
-
-
-def amount(row: ComparisonRow, value: float | None) -> str:
-    """One side's value with its unit, as far as the metric's name does not say it."""
-    if value is None:
-        return NOTHING
-    if row.metric in _SHARES:
-        return percent(value)
-    if row.unit == "s":
-        return duration(value)
-    if row.unit == "B":
-        return size(value)
-    return rate(value) if row.unit.endswith("/s") else significant(value)
+from harness.model.metrics import METRICS
+from harness.output.numbers import NOTHING, difference, significant
 
 
 def change(row: ComparisonRow) -> str:
@@ -44,7 +15,7 @@ def change(row: ComparisonRow) -> str:
         return NOTHING
     if row.kind == "ratio":
         return f"{_ratio(row.effect)} x"
-    return f"{_difference(row, row.effect)}{' points' if row.metric in _SHARES else ''}"
+    return difference(row.metric, row.effect)
 
 
 def bounds(row: ComparisonRow) -> str:
@@ -52,7 +23,7 @@ def bounds(row: ComparisonRow) -> str:
     if row.interval is None or row.coverage is None:
         return NOTHING
     low, high = row.interval
-    show = _ratio if row.kind == "ratio" else partial(_difference, row)
+    show = _ratio if row.kind == "ratio" else partial(_without_unit, row.metric)
     return f"{show(low)} to {show(high)} ({_coverage(row.coverage)})"
 
 
@@ -64,7 +35,7 @@ def _coverage(share: float) -> str:
 
 def margin_text(metric: str, margin: float) -> str:
     """A margin in the unit that people read: `2 points`, `0.04`."""
-    return f"{100 * margin:g} points" if metric in _SHARES else f"{margin:g}"
+    return f"{100 * margin:g} points" if METRICS[metric].shown == "percent" else f"{margin:g}"
 
 
 def p_value(p: float | None) -> str:
@@ -82,15 +53,11 @@ def detectable(row: ComparisonRow) -> str:
         return NOTHING if row.p is None else "no effect: add seeds"
     if row.kind == "ratio":
         return f"{_ratio(row.detectable)} x"
-    shown = _difference(row, row.detectable).lstrip("+")
-    return f"{shown} points" if row.metric in _SHARES else shown
+    return difference(row.metric, row.detectable).lstrip("+")
 
 
-def _difference(row: ComparisonRow, value: float) -> str:
-    # Adding zero turns a negative zero, which rounding may leave, into a plain one.
-    if row.metric in _SHARES:
-        return f"{round(100 * value, 1) + 0.0:+.1f}"
-    return f"{round(value, 3) + 0.0:+.3f}"
+def _without_unit(metric: str, value: float) -> str:
+    return difference(metric, value).removesuffix(" points")
 
 
 def _ratio(value: float) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from harness.analysis.gates.models import CaseVerdict, GateCase, GateReport, Outcome
-from harness.output.document import Case, CaseStatus, Column, Document, Table, Tone, Value
+from harness.model.status import CaseStatus
+from harness.output.document import Case, Column, Document, Table, Tone, Value
 from harness.words import count
 
 # These apply to every variant; when they pass, one line counts the variants.

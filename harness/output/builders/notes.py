@@ -13,20 +13,17 @@ from harness.analysis.rows import Failure, Row
 from harness.analysis.training import failed_checks, training_proofs
 from harness.data.corpus import DuplicateRows
 from harness.data.remarks import data_remarks
-from harness.model.results import Data, Phase, Report, Status
+from harness.model.assets import Data
+from harness.model.metrics import METRICS
+from harness.model.results import Report
+from harness.model.status import Phase, StatusName
 from harness.output.builders.remarks import farthest
-from harness.output.numbers import points
+from harness.output.numbers import difference
 from harness.words import count, one_line
 
-QUALITY_NAMES: Final = {"eval_accuracy": "accuracy", "eval_f1": "F1", "eval_mcc": "MCC"}
 MOST_FAILURES: Final = 20
 MOST_VARIANTS: Final = 8
 _MOST_WEIGHTS: Final = 3
-_METRIC_NAMES: Final = {
-    "model_flops_utilization": "FLOPs use",
-    "energy_joules": "energy",
-    "tokenize_memory_bytes": "added memory",
-}
 
 
 def notes(report: Report, rows: Sequence[Row]) -> list[str]:
@@ -111,8 +108,8 @@ def _allowed_weights(report: Report) -> Iterable[str]:
 
 def _mixed(report: Report, rows: Sequence[Row]) -> Iterable[str]:
     for row in rows:
-        for difference in row.mixed.values():
-            yield f"mixed inputs: {row.label}: not averaged, its trials differ in {difference}"
+        for found in row.mixed.values():
+            yield f"mixed inputs: {row.label}: not averaged, its trials differ in {found}"
     for sentence in conflicting_inputs(report):
         yield f"different inputs: {sentence}"
 
@@ -126,7 +123,7 @@ def _reference(report: Report, rows: Sequence[Row]) -> Iterable[str]:
         found = row.against_reference.items()
         if found:
             differences = ", ".join(
-                f"{QUALITY_NAMES.get(metric, metric)} {points(difference)}" for metric, difference in found
+                f"{METRICS[metric].label} {difference(metric, value)}" for metric, value in found
             )
             yield f"against the reference, {row.label}: {differences}"
 
@@ -204,7 +201,7 @@ def _conditions(rows: Sequence[Row]) -> Iterable[str]:
 
 def _failures(rows: Sequence[Row]) -> Iterable[str]:
     """Each reason once, with the variants that share it."""
-    alike: dict[tuple[Status, Phase, str], list[tuple[Row, Failure]]] = {}
+    alike: dict[tuple[StatusName, Phase, str], list[tuple[Row, Failure]]] = {}
     for row in rows:
         for failure in row.failures:
             alike.setdefault((failure.status, failure.phase, failure.reason), []).append((row, failure))
@@ -252,11 +249,11 @@ def _unmeasured(rows: Sequence[Row]) -> Iterable[str]:
     completed = sum(row.completed > 0 for row in rows)
     for (metric, reason), labels in alike.items():
         where = "" if len(labels) == completed else f" ({', '.join(labels)})"
-        yield f"{_METRIC_NAMES.get(metric, metric)} not measured{where}: {reason}"
+        yield f"{METRICS[metric].label} not measured{where}: {reason}"
 
 
 def _spread(rows: Sequence[Row]) -> Iterable[str]:
-    if any(row.accuracy is not None and row.accuracy.spread is not None for row in rows):
+    if any(found.spread is not None for row in rows for found in row.quality.values()):
         yield (
             "± is the sample standard deviation over seeds; rates and times are medians over them, with the "
             "range of rates in brackets"

@@ -10,7 +10,8 @@ from harness.analysis.naming import labels
 from harness.analysis.parity import judge, limit_of, verdict_of
 from harness.analysis.training import failed_checks, training_verdict
 from harness.model.results import TrialResult
-from harness.output.document import Case, CaseStatus, Column, Document, Table
+from harness.model.status import CaseStatus
+from harness.output.document import Case, Column, Document, Table
 from harness.output.numbers import NOTHING
 
 _CASE_OF: Final[dict[str, CaseStatus]] = {

@@ -30,7 +30,7 @@ _TRAINING: Final[dict[TrainingVerdict, str]] = {
 
 def title(report: Report) -> str:
     """`padding: 4 variants, 12 trials of glue/mrpc`."""
-    variants = len({result.trial.variant_id for result in report.results})
+    variants = len(report.variants())
     trials = count(len(report.results), "trial")
     return f"{report.suite.name}: {count(variants, 'variant')}, {trials} of {report.suite.task.name}"
 
@@ -89,11 +89,11 @@ def attention_remarks(report: Report) -> dict[str, str]:
     """`eager attention`, by variant id, for what `attention: auto` became where no line above tells it."""
     if len({attention_of(result) for result in report.results} - {"auto"}) < 2:
         return {}
-    variants: dict[str, list[TrialResult]] = {}
-    for result in report.results:
-        if result.trial.attention == "auto":
-            variants.setdefault(result.trial.variant_id, []).append(result)
-    ran = {variant: sorted(_attentions(results)) for variant, results in variants.items()}
+    ran = {
+        variant: sorted(_attentions(results))
+        for variant, results in report.variants().items()
+        if results[0].trial.attention == "auto"
+    }
     return {variant: f"{' and '.join(names)} attention" for variant, names in ran.items() if names}
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC
 from functools import partial
-from statistics import fmean
 
 from harness.analysis.rows import Row
 from harness.analysis.summary import estimate, summarize
 from harness.model.environment import Environment
-from harness.model.results import Epoch, Report
-from harness.output.builders.cells import columns
+from harness.model.metrics import METRICS
+from harness.model.quality import Epoch
+from harness.model.results import Report
+from harness.output.builders.cells import columns, mean_and_spread
 from harness.output.builders.notes import notes
 from harness.output.builders.proofs import proved, proved_training
 from harness.output.builders.remarks import constants, parity, place, remarks, title
@@ -19,7 +20,7 @@ from harness.output.builders.roofline import HEADING as ROOFLINE
 from harness.output.builders.roofline import no_roofline, roofline_columns, roofline_notes
 from harness.output.builders.trials import benchmarks, machine_of, trial_cases, trial_record
 from harness.output.document import Bar, Chart, Column, Document, Each, Table
-from harness.output.numbers import percent, rate, size
+from harness.output.numbers import rate, size
 from harness.words import count
 
 
@@ -81,27 +82,31 @@ def _speeds(rows: Sequence[Row]) -> Chart:
 
 
 def epochs(report: Report, rows: Sequence[Row]) -> tuple[Column, ...]:
-    """Each variant's epochs, mean over its sound completed trials; empty where no trial finished an epoch."""
-    by_epoch: dict[tuple[str, int], list[Epoch]] = {}
-    for result in report.results:
-        if result.status == "completed" and not result.degenerate:
-            for epoch in result.epochs:
-                by_epoch.setdefault((result.trial.variant_id, epoch.epoch), []).append(epoch)
+    """Return each variant's epochs, mean over its sound trials; empty where no trial finished one."""
     labelled = {row.variant: row.label for row in rows}
-    found = list(by_epoch.items())
+    found = [
+        (labelled[variant], [result.epochs[at] for result in results if at < len(result.epochs)])
+        for variant, trials in report.variants().items()
+        if (results := [result for result in trials if result.sound])
+        for at in range(max(len(result.epochs) for result in results))
+    ]
     if not found:
         return ()
-    names = [labelled[variant] for (variant, _), _ in found]
+    metrics = dict.fromkeys(metric for _, equal in found for one in equal for metric in one.values)
     return (
-        Column("variant", tuple(names), numeric=False),
-        Column("epoch", tuple(str(number) for (_, number), _ in found)),
+        Column("variant", tuple(name for name, _ in found), numeric=False),
+        Column("epoch", tuple(str(equal[0].epoch) for _, equal in found)),
         Column("seeds", tuple(str(len(equal)) for _, equal in found)),
-        Column("training loss", tuple(_loss(one.train_loss for one in equal) for _, equal in found)),
-        Column("validation loss", tuple(_loss(one.eval_loss for one in equal) for _, equal in found)),
-        Column("accuracy", tuple(_share(one.eval_accuracy for one in equal) for _, equal in found)),
-        Column("F1", tuple(_share(one.eval_f1 for one in equal) for _, equal in found)),
-        Column("MCC", tuple(f"{fmean(one.eval_mcc for one in equal):.3f}" for _, equal in found)),
+        *(
+            Column(METRICS[metric].label, tuple(_mean(metric, equal) for _, equal in found))
+            for metric in metrics
+        ),
     )
+
+
+def _mean(metric: str, epochs: Sequence[Epoch]) -> str:
+    values = (value for epoch in epochs if (value := epoch.values.get(metric)) is not None)
+    return mean_and_spread(metric, estimate(values))
 
 
 def environment(report: Report) -> list[tuple[str, str]]:
@@ -177,12 +182,3 @@ def _checkpoints(report: Report) -> list[str]:
         for result in report.results
         if (found := result.checkpoint) is not None
     ]
-
-
-def _loss(values: Iterable[float]) -> str:
-    return f"{fmean(values):.3f}"
-
-
-def _share(values: Iterable[float]) -> str:
-    found = estimate(values)
-    return "" if found is None else percent(found.mean, found.spread)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
-from harness.analysis.rescoring import SCORED, Rescored
+from harness.analysis.rescoring import Rescored
+from harness.model.metrics import METRICS, metrics_of
 from harness.model.results import UNSEALED, Report
 from harness.output.document import Case, Column, Document, Table
 from harness.output.numbers import NOTHING
 from harness.words import count
-
-_TITLES: Final = {"eval_accuracy": "accuracy", "eval_f1": "F1", "eval_mcc": "MCC", "eval_loss": "loss"}
 
 
 def rescoring_document(report: Report, trials: Sequence[Rescored], metric_version: str) -> Document:
@@ -57,9 +55,8 @@ def _columns(trials: Sequence[Rescored]) -> tuple[Column, ...]:
     return (
         Column("trial", tuple(trial.name for trial in trials), numeric=False),
         *(
-            Column(title, tuple(_cell(trial, metric) for trial in trials))
-            for metric, title in _TITLES.items()
-            if metric in SCORED
+            Column(METRICS[metric].label, tuple(_cell(trial, metric) for trial in trials))
+            for metric in metrics_of("quality")
         ),
         Column(
             "verdict",

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from statistics import fmean
-from typing import Final
 
 from harness.analysis.naming import axes
 from harness.analysis.rows import Row
-from harness.analysis.summary import QUALITY, quantile
-from harness.model.metrics import METRICS
-from harness.model.results import Report, Status, TrialResult
-from harness.output.document import Benchmark, Case, CaseStatus, Each, Machine, Value
+from harness.analysis.summary import quantile
+from harness.model.metrics import METRICS, headlines
+from harness.model.results import Report, TrialResult
+from harness.model.status import STATUSES
+from harness.output.document import Benchmark, Case, Each, Machine, Value
 from harness.output.progress import describe_result, trial_names
-
-_OF_STATUS: Final[dict[Status, CaseStatus]] = {
-    "completed": "passed",
-    "unavailable": "skipped",
-    "interrupted": "skipped",
-    "pending": "skipped",
-}
 
 
 def trial_cases(report: Report) -> Iterable[Case]:
@@ -27,11 +20,10 @@ def trial_cases(report: Report) -> Iterable[Case]:
     names = trial_names(result.trial for result in report.results)
 
     def case(result: TrialResult) -> Case:
-        status: CaseStatus = "failed" if result.degenerate else _OF_STATUS.get(result.status, "error")
         return Case(
             name=names[result.trial.id],
             classname=f"harness.{report.suite.name}",
-            status=status,
+            status="failed" if result.degenerate else STATUSES[result.status].junit,
             message=describe_result(result),
             details=result.log_tail,
             seconds=result.duration_s,
@@ -66,13 +58,10 @@ def trial_record(report: Report, result: TrialResult) -> dict[str, Value]:
 
 def benchmarks(report: Report, rows: Sequence[Row]) -> Iterable[Benchmark]:
     """One benchmark a variant; a variant whose trials have different inputs is left out."""
-    completed: dict[str, list[TrialResult]] = {}
-    for result in report.results:
-        if result.status == "completed":
-            completed.setdefault(result.trial.variant_id, []).append(result)
+    variants = report.variants()
 
     def benchmark(row: Row) -> Benchmark:
-        results = completed.get(row.variant, [])
+        results = [result for result in variants[row.variant] if result.status == "completed"]
         timed = "train_step_seconds" if row.trial.tokenization is None else "tokenize_seconds"
         found = [result.measurement(timed) for result in results]
         marks = {"stand-in": row.stand_in is not None, "synthetic": row.synthetic}
@@ -108,8 +97,11 @@ def machine_of(report: Report) -> Machine:
 def _extra(row: Row) -> dict[str, object]:
     return {
         "seeds": list(row.seeds),
-        "eval_accuracy": row.accuracy and row.accuracy.mean,
-        "eval_f1": row.f1 and row.f1.mean,
+        **{
+            metric: found.mean if (found := row.quality.get(metric)) else None
+            for metric in headlines("training")
+            if METRICS[metric].family == "quality"
+        },
         "train_real_tokens_per_second": row.real_tokens_per_second,
         **({"tokenize_tokens_per_second": row.speed} if row.tokenizing else {}),
         "degenerate": row.degenerate,
@@ -120,11 +112,8 @@ def _extra(row: Row) -> dict[str, object]:
 
 def _measures(results: Sequence[TrialResult]) -> Iterator[tuple[str, tuple[float, float, float]]]:
     """Mean over seeds, smallest and largest by metric; quality leaves degenerate trials out."""
-    for metric in METRICS:
-        found = [
-            value
-            for result in results
-            if not (metric in QUALITY and result.degenerate) and (value := result.value(metric)) is not None
-        ]
+    for metric, meaning in METRICS.items():
+        counted = [result for result in results if result.sound or meaning.family != "quality"]
+        found = [value for result in counted if (value := result.value(metric)) is not None]
         if found:
             yield metric, (fmean(found), min(found), max(found))

@@ -11,8 +11,9 @@ from pathlib import Path
 from harness.errors import StorageError
 from harness.model.environment import Environment
 from harness.model.job import Job
-from harness.model.results import Phase, Status, TrialResult, measured
-from harness.running.workers.worker import NOT_OWN
+from harness.model.measurements import measured
+from harness.model.results import TrialResult
+from harness.model.status import STATUSES, Phase, StatusName
 
 
 @dataclass(slots=True, eq=False)
@@ -39,12 +40,13 @@ class Ended:
 
 def own_result(attempt: Attempt, left: TrialResult | str) -> TrialResult | None:
     """The worker's own result, which counts however its process ended afterwards: it is its last act."""
-    if isinstance(left, TrialResult) and left.trial == attempt.job.trial and left.status not in NOT_OWN:
+    # A status that is not final is for a parent to give.
+    if isinstance(left, TrialResult) and left.trial == attempt.job.trial and STATUSES[left.status].final:
         return left
     return None
 
 
-def exit_cause(wait_status: int, *, memory_ran_out: bool) -> tuple[Status, str]:
+def exit_cause(wait_status: int, *, memory_ran_out: bool) -> tuple[StatusName, str]:
     """Status and reason of a trial whose worker ended by itself without a result of its own.
 
     Args:
@@ -65,7 +67,7 @@ def exit_cause(wait_status: int, *, memory_ran_out: bool) -> tuple[Status, str]:
 
 def judge(  # noqa: PLR0913 - what is known of a trial's end has this many sides
     attempt: Attempt,
-    status: Status,
+    status: StatusName,
     reason: str,
     left: TrialResult | str,
     *,
@@ -106,7 +108,7 @@ def judge(  # noqa: PLR0913 - what is known of a trial's end has this many sides
         duration_s=max(duration_s, 0.0),
     )
     # Causes outside the worker may be gone next time; a failure of its own code would repeat.
-    return Ended(job.completed_by(result), may_retry=status in ("killed", "oom", "timeout") or not started)
+    return Ended(job.completed_by(result), may_retry=STATUSES[status].retried or not started)
 
 
 def _unread(left: TrialResult | str) -> str:

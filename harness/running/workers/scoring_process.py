@@ -12,7 +12,7 @@ from typing import Final
 
 from harness.errors import UnavailableError
 from harness.machine.requirements import require_extra
-from harness.model.results import Predictions
+from harness.model.quality import Predictions
 from harness.programs import ProgramError, run_program
 from harness.running.workers.environ import worker_environment
 

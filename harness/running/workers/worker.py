@@ -17,18 +17,18 @@ from typing import Final
 
 from harness.machine.facts import describe_environment, physical_cores
 from harness.model.job import Job, Progress, RunTrial, TrialStoppedError
-from harness.model.results import Measurement, Phase, Status, TrialResult, measured
+from harness.model.measurements import Measurement, measured
+from harness.model.results import TrialResult
+from harness.model.status import STATUSES, Phase, StatusName
 from harness.store.trial_folder import PROGRESS, read_job, write_result
 
 # The status that a worker itself gives only to a trial that found the disk full: it runs again later.
-DISK_FULL: Final[Status] = "killed"
+DISK_FULL: Final[StatusName] = "killed"
 # Released when memory has run out, so that the result can be written. Nothing is written to it: a limit on
 # address space counts it untouched, and touching it would take 2 ms of each trial.
 _BALLAST_BYTES: Final = 4 * 2**20
 _LONGEST_REASON: Final = 500
 EVERY_SECONDS: Final = 0.05
-# Statuses that only a parent may give a trial.
-NOT_OWN: Final[frozenset[Status]] = frozenset({"pending", "interrupted"})
 
 
 class ProgressFile:
@@ -81,7 +81,7 @@ def work(folder: Path, runner: RunTrial, redact: Callable[[str], str]) -> None:
     # Described before the trial: after it there may be no memory left to do so.
     environment = describe_environment(threads=job.measure.threads or physical_cores())
 
-    def ended(status: Status, reason: str, measurements: tuple[Measurement, ...] = ()) -> TrialResult:
+    def ended(status: StatusName, reason: str, measurements: tuple[Measurement, ...] = ()) -> TrialResult:
         return job.completed_by(
             TrialResult(
                 trial=job.trial,
@@ -125,13 +125,13 @@ def _checked(result: object, job: Job) -> TrialResult:
         raise TrialStoppedError("failed", f"the runner returned {type(result).__name__}, not a result")
     if result.trial != job.trial:
         raise TrialStoppedError("failed", f"the runner returned the result of trial {result.trial.id}")
-    if result.status in NOT_OWN:
+    if not STATUSES[result.status].final:
         raise TrialStoppedError("failed", f"the runner returned a result that is {result.status}")
     return result
 
 
-def _what_happened(error: BaseException, job: Job) -> tuple[Status, str, tuple[Measurement, ...]]:
-    """Status, reason and what can still be measured of a trial that raised."""
+def _what_happened(error: BaseException, job: Job) -> tuple[StatusName, str, tuple[Measurement, ...]]:
+    """Return status, reason and what can still be measured of a trial that raised."""
     if isinstance(error, TrialStoppedError):
         return error.status, error.one_line, ()
     if _is_disk_full(error):

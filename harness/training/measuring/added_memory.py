@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 import pyarrow as pa
 
-from harness.model.results import Measurement, measured, unmeasured
+from harness.model.measurements import Measurement, measured, unmeasured
 
 _SAMPLER: Final = Path(__file__).with_name("memory_sampler.py")
 _SOURCE: Final = Path("/proc/self/smaps_rollup")

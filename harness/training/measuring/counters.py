@@ -13,7 +13,7 @@ from typing import Final
 
 import torch
 
-from harness.model.results import Measurement, measured, unmeasured
+from harness.model.measurements import Measurement, measured, unmeasured
 from harness.training.devices import read_nvml
 
 POWERCAP: Final = Path("/sys/class/powercap")

@@ -11,7 +11,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
-from harness.model.results import Observed
+from harness.model.observations import Observed
 
 _SAMPLE: Final = 4_096
 

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import Final
 
 from harness.model.job import Announce, Progress
-from harness.model.results import Measurement, Phase, measured, unmeasured
+from harness.model.measurements import Measurement, measured, unmeasured
+from harness.model.status import Phase
 
 # `train_seconds` is the sum of the steps, which the step meter knows better.
 _TIMED_PHASES: Final[tuple[Phase, ...]] = (

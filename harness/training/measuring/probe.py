@@ -18,7 +18,7 @@ from typing import Final
 
 import torch
 
-from harness.model.results import Probe, ProbeReading
+from harness.model.observations import Probe, ProbeReading
 from harness.training.devices import release_cached, synchronize
 from harness.training.measuring.peak_rates import Arena
 

@@ -14,7 +14,7 @@ from typing import Final
 import torch
 
 from harness.model.job import Job
-from harness.model.results import Measurement, measured, unmeasured
+from harness.model.measurements import Measurement, measured, unmeasured
 from harness.training.checkpoints import LoadedModel
 from harness.training.devices import release_cached
 from harness.training.measuring.flops import EncoderShape

@@ -13,7 +13,7 @@ import torch
 
 from harness.model.environment import Device
 from harness.model.job import Announce, Progress
-from harness.model.results import Measurement, measured, unmeasured
+from harness.model.measurements import Measurement, measured, unmeasured
 from harness.model.trial import Precision
 from harness.training.batching import Batch, Lengths
 from harness.training.devices import synchronize

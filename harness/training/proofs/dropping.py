@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from harness.model.results import TrainingCheck
+from harness.model.proof import TrainingCheck
 from harness.training.proofs.dropout_sites import Dropped
 from harness.training.proofs.findings import largest, none_of, within
 from harness.training.proofs.masks import Mask, alike, alike_sites, correlation, scale_error, share_error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from harness.model.results import TrainingCheck
+from harness.model.proof import TrainingCheck
 
 _MOST_NAMED: Final = 3
 

@@ -18,7 +18,8 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from transformers import PreTrainedModel
 
 from harness.model.job import Job, TrialStoppedError
-from harness.model.results import Parity, Predictions
+from harness.model.proof import Parity
+from harness.model.quality import Predictions
 from harness.model.trial import Precision, Train, Trial
 from harness.training.batching import plan_epoch
 from harness.training.checkpoints import LoadedModel

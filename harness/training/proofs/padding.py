@@ -6,7 +6,7 @@ from typing import Final
 
 import torch
 
-from harness.model.results import TrainingCheck
+from harness.model.proof import TrainingCheck
 from harness.training.checkpoints import LoadedModel
 from harness.training.proofs.findings import largest, within
 from harness.training.proofs.reference_batches import inputs_of

@@ -8,7 +8,8 @@ from typing import Final
 import numpy as np
 import torch
 
-from harness.model.results import TrainingCheck, TrialResult
+from harness.model.proof import TrainingCheck
+from harness.model.results import TrialResult
 from harness.model.trial import Precision
 from harness.training.proofs.findings import none_of, within
 from harness.training.proofs.watching import Pass, Seen

@@ -13,8 +13,9 @@ from typing import Final, Protocol
 import torch
 from accelerate.state import AcceleratorState
 
+from harness.model.assets import Data
 from harness.model.job import Job, TrialStoppedError
-from harness.model.results import Data, TrialResult
+from harness.model.results import TrialResult
 from harness.model.trial import Trial
 from harness.training.checkpoints import LoadedModel
 from harness.training.data import Corpus, Split

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Final
 
 import numpy as np
 
-from harness.model.results import TrainingCheck
+from harness.model.proof import TrainingCheck
 from harness.model.trial import Padding
-from harness.training.evaluation import Score, score
+from harness.training.evaluation import score
 from harness.training.proofs.findings import largest, none_of, within
 from harness.training.proofs.trajectory import LOSS_LIMIT, Trajectory
 
@@ -24,8 +24,11 @@ _CLOCK_SECONDS: Final = 1e-3
 Rows = Sequence[Sequence[float]]
 
 
-def scores_of(logits: Rows, labels: Sequence[int]) -> tuple[float, float, float, float]:
-    """Accuracy, F1 of class 1 (beyond two classes the mean over the classes present), MCC, and mean loss."""
+def scores_of(logits: Rows, labels: Sequence[int]) -> dict[str, float]:
+    """Return the scores by metric name, from their definitions and not from `analysis.stats.scoring`.
+
+    F1 is that of class 1, beyond two classes the mean over the classes present.
+    """
     predicted = [max(range(len(row)), key=row.__getitem__) for row in logits]
     pairs = list(zip(predicted, labels, strict=True))
     accuracy = sum(one == other for one, other in pairs) / len(pairs)
@@ -37,7 +40,12 @@ def scores_of(logits: Rows, labels: Sequence[int]) -> tuple[float, float, float,
         math.log(sum(math.exp(value - max(row)) for value in row)) + max(row) - row[label]
         for row, label in zip(logits, labels, strict=True)
     ]
-    return accuracy, f1, _mcc(table), sum(losses) / len(losses)
+    return {
+        "eval_accuracy": accuracy,
+        "eval_f1": f1,
+        "eval_mcc": _mcc(table),
+        "eval_loss": sum(losses) / len(losses),
+    }
 
 
 def _f1(table: Sequence[Sequence[int]], each: int) -> float:
@@ -64,13 +72,12 @@ def check_metrics() -> TrainingCheck:
         labels = random.integers(0, classes, 60)
         logits = random.normal(size=(60, classes)).astype(np.float32)
         logits[np.arange(60), labels] += 0.7
-        apart += _differences(score(logits, labels), scores_of(logits.tolist(), labels.tolist()))
+        apart += _differences(score(logits, labels).scores, scores_of(logits.tolist(), labels.tolist()))
     return within("metrics", "largest difference of accuracy, F1, MCC and loss", largest(apart), SCORE_LIMIT)
 
 
-def _differences(given: Score, expected: tuple[float, float, float, float]) -> list[float]:
-    found = (given.accuracy, given.f1, given.mcc, given.loss)
-    return [abs(one - other) for one, other in zip(found, expected, strict=True)]
+def _differences(given: Mapping[str, float], expected: Mapping[str, float]) -> list[float]:
+    return [abs(given.get(metric, math.nan) - value) for metric, value in expected.items()]
 
 
 def check_history(found: Trajectory) -> TrainingCheck:
@@ -79,14 +86,12 @@ def check_history(found: Trajectory) -> TrainingCheck:
     apart: list[float] = []
     for given, epoch in zip(found.result.epochs, found.epochs, strict=False):
         losses = [loss for step in epoch.steps for loss in step.losses]
-        expected = (*scores_of(epoch.logits.tolist(), labels), sum(losses) / len(losses))
-        kept = (given.eval_accuracy, given.eval_f1, given.eval_mcc, given.eval_loss, given.train_loss)
-        apart += [abs(one - other) for one, other in zip(kept, expected, strict=True)]
+        due = scores_of(epoch.logits.tolist(), labels) | {"train_loss": sum(losses) / len(losses)}
+        apart += _differences(given.values, due)
     if len(found.result.epochs) != len(found.epochs):
         apart.append(float("nan"))
-    last = found.result.epochs[-1]
-    for name in ("eval_accuracy", "eval_f1", "eval_mcc", "eval_loss", "train_loss"):
-        apart.append(abs((found.result.value(name) or 0.0) - getattr(last, name)))
+    last = found.result.epochs[-1].values
+    apart += [abs((found.result.value(metric) or 0.0) - value) for metric, value in last.items()]
     return within(f"epochs{found.name}", "largest difference of a loss or score", largest(apart), LOSS_LIMIT)
 
 

@@ -13,7 +13,8 @@ import torch
 from transformers import AutoConfig
 
 from harness.model.job import Job
-from harness.model.results import TrainingCheck, TrainingProof, TrialResult
+from harness.model.proof import TrainingCheck, TrainingProof
+from harness.model.results import TrialResult
 from harness.model.trial import Train, Trial
 from harness.training.batching import plan_epoch
 from harness.training.proofs.dropout_sites import rates_of

@@ -10,7 +10,8 @@ from typing import Final
 import numpy as np
 import torch
 
-from harness.model.results import TrainingCheck, TrialResult
+from harness.model.proof import TrainingCheck
+from harness.model.results import TrialResult
 from harness.model.trial import Train
 from harness.training.proofs.findings import largest, none_of, within
 from harness.training.proofs.reference import ReferenceEpoch, Tensors

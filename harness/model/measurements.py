@@ -1,0 +1,68 @@
+"""Measurement: the raw values of one metric in one trial."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import model_validator
+
+from harness.model.frozen import Frozen
+from harness.model.metrics import METRICS, Goal
+
+
+class Measurement(Frozen):
+    """One metric of one trial. `values` are raw: one number, or one for each training step or pass.
+
+    Empty `values` mean that it could not be measured, and then `reason` gives the cause. A metric of the
+    table has the table's unit and goal, and values in its range.
+    """
+
+    metric: str
+    unit: str
+    goal: Goal
+    values: tuple[float, ...]
+    reason: str | None = None
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if bool(self.values) == (self.reason is not None):
+            raise ValueError(f"{self.metric}: either values or a reason for having none")
+        if (known := METRICS.get(self.metric)) is None:
+            return self
+        if self.unit != known.unit or self.goal != known.goal:
+            raise ValueError(f"{self.metric}: its unit is {known.unit}, its goal {known.goal}")
+        if len(self.values) == 1:
+            check_range(self.metric, self.values[0])
+        elif self.values:
+            if not known.several:
+                raise ValueError(f"{self.metric}: {len(self.values)} values, where a trial has one")
+            check_range(self.metric, min(self.values))
+            check_range(self.metric, max(self.values))
+        return self
+
+    @property
+    def median(self) -> float | None:
+        """The median of the values, or None where there are none."""
+        if not self.values:
+            return None
+        ordered = sorted(self.values)
+        middle = len(ordered) // 2
+        return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+
+
+def check_range(metric: str, value: float) -> None:
+    """Raise ValueError where the table of metrics excludes the value."""
+    if not METRICS[metric].admits(value):
+        raise ValueError(f"{metric}: {value:g} is impossible, it is {METRICS[metric].range}")
+
+
+def measured(metric: str, *values: float) -> Measurement:
+    """Return a measurement with values, its unit and goal from the table of metrics."""
+    return Measurement(metric=metric, unit=METRICS[metric].unit, goal=METRICS[metric].goal, values=values)
+
+
+def unmeasured(metric: str, reason: str) -> Measurement:
+    """Return a measurement that could not be taken, and why."""
+    return Measurement(
+        metric=metric, unit=METRICS[metric].unit, goal=METRICS[metric].goal, values=(), reason=reason
+    )

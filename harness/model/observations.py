@@ -1,0 +1,57 @@
+"""Observations of a trial outside of its timed windows: its training, and the speed of the machine."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from harness.model.frozen import Frozen
+
+
+class Observed(Frozen):
+    """What a training did, observed outside of its timed windows.
+
+    Learning rates are those of the first and the last optimizer step. `dropped_share` is the share that
+    dropout modules dropped of `dropout_elements` in the first forward pass and `dropout_rate` the mean of
+    their rates, both None where no module drops; attention's dropout has no module that is called.
+    `parameter_change` is the norm of the change of all parameters over their norm before, from at most 4,096
+    elements of each tensor, and `unmoved` names tensors of which none of these changed. `training_mode` tells
+    for each epoch whether every module was in training mode in its first forward pass.
+    """
+
+    optimizer_steps: Annotated[int, Field(ge=0)]
+    first_learning_rate: float | None
+    last_learning_rate: float | None
+    dropped_share: float | None
+    dropout_rate: float | None
+    dropout_elements: int
+    parameter_change: Annotated[float, Field(ge=0)]
+    unmoved: tuple[str, ...]
+    training_mode: tuple[bool, ...]
+
+
+Rate = Annotated[float, Field(gt=0)]
+
+
+class ProbeReading(Frozen):
+    """Speed of the machine at one moment: a fixed matrix product, a fixed copy, the one-minute load average.
+
+    `copy_bytes_per_second` counts bytes read and bytes written. The load average is None where the system
+    keeps none.
+    """
+
+    matmul_flops_per_second: Rate
+    copy_bytes_per_second: Rate
+    load_average: Annotated[float, Field(ge=0)] | None = None
+
+
+class Probe(Frozen):
+    """Readings taken right before and right after the timed steps of a trial, on its device and threads.
+
+    `work` describes the product and the copy; only readings of the same work may be compared.
+    """
+
+    work: str
+    before: ProbeReading
+    after: ProbeReading

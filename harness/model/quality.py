@@ -1,0 +1,96 @@
+"""Quality of one evaluation: its scores by metric name, and the predictions behind them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from harness.model.frozen import Frozen
+from harness.model.measurements import check_range
+from harness.model.metrics import metrics_of
+
+
+def _possible(scores: dict[str, float]) -> dict[str, float]:
+    """Return the scores in the order of the table of metrics, each of which has to be possible."""
+    known = metrics_of("quality")
+    for metric, value in scores.items():
+        if metric not in known:
+            raise ValueError(f"{metric!r} is not one of the quality metrics {', '.join(known)}")
+        check_range(metric, value)
+    return {metric: scores[metric] for metric in known if metric in scores}
+
+
+class Score(Frozen):
+    """The scores of one evaluation by metric name, or the `reason` why its logits cannot be scored.
+
+    `degenerate` is true where a single class is ever predicted.
+    """
+
+    scores: Annotated[dict[str, float], AfterValidator(_possible)] = Field(default_factory=dict)
+    degenerate: bool = False
+    reason: str | None = None
+
+    @model_validator(mode="after")
+    def _scored_or_explained(self) -> Self:
+        if bool(self.scores) == (self.reason is not None):
+            raise ValueError("either scores or a reason for having none")
+        return self
+
+
+class Scores(Frozen):
+    """The scores of several evaluations, in their order, and the version of the metric module."""
+
+    metric_version: str
+    scores: tuple[Score, ...]
+
+
+class Epoch(Frozen):
+    """The end of one epoch: its number, from 1, its training loss in nats, and its scores by metric name."""
+
+    epoch: Annotated[int, Field(ge=1)]
+    train_loss: float
+    scores: Annotated[dict[str, float], Field(min_length=1), AfterValidator(_possible)]
+
+    @model_validator(mode="after")
+    def _possible_loss(self) -> Self:
+        check_range("train_loss", self.train_loss)
+        return self
+
+    @property
+    def values(self) -> dict[str, float]:
+        """The training loss and the scores, by metric name."""
+        return {"train_loss": self.train_loss, **self.scores}
+
+
+class Predictions(Frozen):
+    """The last evaluation, in data set order: everything can be scored again from it.
+
+    `example_ids` (each one once) and `labels` (class numbers) have N entries, `logits` N rows of one number a
+    class; N is at least 1.
+    """
+
+    example_ids: tuple[int, ...]
+    labels: tuple[int, ...]
+    logits: tuple[tuple[float, ...], ...]
+
+    @model_validator(mode="after")
+    def _belong_together(self) -> Self:
+        ids, labels, rows = len(self.example_ids), len(self.labels), len(self.logits)
+        if not ids == labels == rows:
+            raise ValueError(f"{ids} example_ids, {labels} labels and {rows} rows of logits")
+        if not ids or not self.logits[0]:
+            raise ValueError("the predictions are empty")
+        classes = len(self.logits[0])
+        if set(map(len, self.logits)) != {classes}:
+            row = next(at for at, logits in enumerate(self.logits) if len(logits) != classes)
+            length = len(self.logits[row])
+            raise ValueError(f"row {row} of logits has {length} numbers, the first one has {classes}")
+        if min(self.labels) < 0 or max(self.labels) >= classes:
+            row = next(at for at, label in enumerate(self.labels) if not 0 <= label < classes)
+            raise ValueError(
+                f"label {self.labels[row]} of row {row} is none of the {classes} classes of the logits"
+            )
+        if len(set(self.example_ids)) < ids:
+            raise ValueError("an example id occurs twice")
+        return self
