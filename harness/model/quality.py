@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from harness.model.frozen import Frozen
+from harness.model.logits import Logits
 from harness.model.measurements import check_range
 from harness.model.metrics import metrics_of
 
@@ -63,6 +65,15 @@ class Epoch(Frozen):
         return {"train_loss": self.train_loss, **self.scores}
 
 
+@lru_cache(maxsize=32)
+def _shared(numbers: tuple[int, ...]) -> tuple[int, ...]:
+    """Return an equal tuple that was given before: the trials of a report have the same examples."""
+    return numbers
+
+
+SharedNumbers = Annotated[tuple[int, ...], AfterValidator(_shared)]
+
+
 class Predictions(Frozen):
     """The last evaluation, in data set order: everything can be scored again from it.
 
@@ -70,9 +81,9 @@ class Predictions(Frozen):
     class; N is at least 1.
     """
 
-    example_ids: tuple[int, ...]
-    labels: tuple[int, ...]
-    logits: tuple[tuple[float, ...], ...]
+    example_ids: SharedNumbers
+    labels: SharedNumbers
+    logits: Logits
 
     @model_validator(mode="after")
     def _belong_together(self) -> Self:

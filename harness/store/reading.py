@@ -15,6 +15,7 @@ from harness.errors import InvalidInputError
 from harness.foreign import ForeignFileError, read_regular
 from harness.model.frozen import Frozen
 from harness.model.results import UNSEALED, Report
+from harness.store.large_report import read_large
 from harness.store.migrations import MIGRATIONS, Document, migrate
 from harness.store.writing import NO_DIGEST, digest_of, storage_error, unsealed_json
 
@@ -54,6 +55,8 @@ def load_report(path: Path, *, allow_unsealed: bool = False) -> Report:
     """
     path = Path(path)
     file = path / "report.json" if os.path.isdir(path) else path  # noqa: PTH112  # this one never raises
+    if (large := read_large(file)) is not None:
+        return large
     data = read_bytes(file)
     report, stored = parse_stored(data, Report, file)
     if report.digest is not None:

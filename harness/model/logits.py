@@ -1,0 +1,86 @@
+"""Logits of an evaluation as one array: a tenth of the memory of nested tuples."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+from typing import Any, overload
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+Row = tuple[float, ...]
+
+
+class Logits(Sequence[Row]):
+    """Rows of one number a class, N of them; compared and serialized like a tuple of tuples of floats.
+
+    A report of 10,000 trials with 408 examples each has 8 million logits: 65 MB here, 0.5 GB as tuples.
+
+    >>> logits = Logits([(0.5, -0.5), (0.1, 0.2)])
+    >>> len(logits), logits[1], logits == ((0.5, -0.5), (0.1, 0.2))
+    (2, (0.1, 0.2), True)
+    """
+
+    __slots__ = ("_classes", "_values")
+
+    def __init__(self, rows: Sequence[Sequence[float]]) -> None:
+        """Copy the rows.
+
+        Raises:
+            ValueError: A row has another number of values than the first.
+        """
+        self._classes = len(rows[0]) if rows else 0
+        for at, row in enumerate(rows):
+            if len(row) != self._classes:
+                raise ValueError(
+                    f"row {at} of logits has {len(row)} numbers, the first one has {self._classes}"
+                )
+        self._values = array("d", (value for row in rows for value in row))
+
+    def __len__(self) -> int:
+        return len(self._values) // self._classes if self._classes else 0
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Row, ...]: ...
+    def __getitem__(self, index: int | slice) -> Row | tuple[Row, ...]:
+        if isinstance(index, slice):
+            return tuple(self[at] for at in range(*index.indices(len(self))))
+        at = range(len(self))[index] * self._classes
+        return tuple(self._values[at : at + self._classes])
+
+    def __iter__(self) -> Iterator[Row]:
+        values = iter(self._values)
+        return zip(*[values] * self._classes, strict=True) if self._classes else iter(())
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Logits):
+            return self._classes == other._classes and self._values == other._values
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash((self._classes, self._values.tobytes()))
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} rows of {self._classes} logits>"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        rows = handler.generate_schema(tuple[Row, ...])
+        copied = core_schema.no_info_after_validator_function(cls, rows)
+        return core_schema.json_or_python_schema(
+            json_schema=copied,
+            python_schema=core_schema.union_schema([core_schema.is_instance_schema(cls), copied]),
+            serialization=core_schema.plain_serializer_function_ser_schema(tuple, return_schema=rows),
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, _schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return handler(
+            core_schema.tuple_variable_schema(core_schema.tuple_variable_schema(core_schema.float_schema()))
+        )
