@@ -612,7 +612,7 @@ def test_a_candidate_that_lost_a_seed_is_neither_better_nor_the_same() -> None:
     )
     compared = compare([one, two], run_variance=CALIBRATED)
     assert {each.verdict for each in compared.rows} == {"unsure"}
-    assert "better on the trials that are left, which is not all" in row(compared, SPEED).notes
+    assert "better on the remaining trials only: some were lost" in row(compared, SPEED).notes
     # The other way round the baseline lost it: that says nothing against the candidate.
     assert row(compare([two, one], run_variance=CALIBRATED), SPEED).verdict == "worse"
 
@@ -661,7 +661,7 @@ def test_a_variant_that_failed_parity_is_never_faster(difference: float, parity:
     compared = compare([report(made, "a", proofs=(proof,))], by="padding")
     found = row(compared, SPEED)
     assert (found.verdict, found.candidate.parity, found.baseline.parity) == (verdict, parity, "unproven")
-    assert ("parity failed: one side computes another function" in found.notes) == (parity == "differs")
+    assert ("parity failed: one side computes a different function" in found.notes) == (parity == "differs")
     assert f"parity with the plain model: unproven for dynamic, {parity} for unpadded" in subtitles(compared)
 
 
