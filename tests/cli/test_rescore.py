@@ -94,7 +94,7 @@ def test_the_flag_of_a_single_class_is_checked_too() -> None:
     values = {metric: report.results[0].value(metric) for metric in SCORED}
     score = Score.model_validate({**values, "degenerate": False})
     (found,) = set_beside(report, Scores(metric_version="x", scores=(score,)))
-    assert found.notes == ("degenerate is True, its logits say False",)
+    assert found.notes == ("degenerate is True, but False by its logits",)
 
 
 @pytest.mark.heavy

@@ -37,9 +37,9 @@ class GateCase(Frozen):
     """One rule on one variant.
 
     `rule` is the rule in words, in the syntax of a gate if possible. `value` is the mean over the sound
-    seeds, or the value that was compared with `baseline`. `limit` and `interval` (95 %) refer to the value for a
-    bound; for a drop they refer to the drop, in the unit of the metric, or as a share of the baseline if
-    `relative`. `detectable` is the smallest drop that turns the gate red with a power of 80 %; a gate is
+    seeds, or the value that was compared with `baseline`. `limit` and `interval` (95 %) refer to the value
+    for a bound; for a drop they refer to the drop, in the unit of the metric, or as a share of the baseline
+    if `relative`. `detectable` is the smallest drop that turns the gate red with a power of 80 %; a gate is
     `underpowered` if that is more than twice its limit. `seeds` is the number of seeds per side that detects
     a drop of twice the limit, `next_step` how to add them.
     """
