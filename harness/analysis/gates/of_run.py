@@ -29,7 +29,7 @@ def judge_run(
     Raises:
         NotComparableError: The report has nothing in common with the baseline.
     """
-    stand_in = next((found for result in report.results if (found := replaced(result))), None)
+    stand_in = next((words for result in report.results if (words := replaced(result))), None)
     kept: list[Gate] = []
     skipped: list[str] = []
     for gate in report.suite.gates:
