@@ -13,6 +13,7 @@ from harness.analysis.noise import accumulated, noise_of
 from harness.model.assets import Checkpoint, Data
 from harness.model.calibration import Noise
 from harness.model.environment import Cpu, Device, Environment
+from harness.model.logits import Logits
 from harness.model.measurements import Measurement, measured, unmeasured
 from harness.model.observations import Probe, ProbeReading
 from harness.model.quality import Epoch, Predictions
@@ -72,7 +73,7 @@ def make_predictions(seed: int = 0, examples: int = 40, accuracy: float = 0.85) 
     return Predictions(
         example_ids=tuple(range(examples)),
         labels=labels,
-        logits=tuple((-margin / 2, margin / 2) for margin in signed),
+        logits=Logits([(-margin / 2, margin / 2) for margin in signed]),
     )
 
 

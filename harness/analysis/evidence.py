@@ -25,7 +25,7 @@ class SeedEvidence:
 
 @dataclass(frozen=True, slots=True)
 class RunEvidence:
-    """The variance between earlier runs, None with fewer than two."""
+    """The variance between earlier runs, or None with fewer than two."""
 
     variance: RunVariance | None = None
     notes: tuple[str, ...] = ()
@@ -34,13 +34,13 @@ class RunEvidence:
 def seed_evidence(
     groups: Sequence[Group], paired: PairedSheets, metric: str, taken: Iterable[int]
 ) -> SeedEvidence:
-    """The predictions of earlier seeds on the examples that are compared.
+    """Return the predictions of earlier seeds on the compared examples.
 
     Args:
         groups: earlier trials, a group for each recipe.
         paired: the sheets that are compared.
         metric: a score.
-        taken: seeds that give a variance as trials of the compared reports.
+        taken: seeds of the compared reports that already contribute to the variance.
     """
     kept: list[Group] = []
     columns: list[Numbers] = []
@@ -56,7 +56,7 @@ def seed_evidence(
         return SeedEvidence(notes=(_too_few(most, "seed of this recipe", "over seeds"),))
     every = [trial for group in kept for trial in group]
     count = len({trial.result.trial.seed for trial in every})
-    # Two recipes may have the same seeds, and then their scores vary together.
+    # Two recipes may share seeds; their scores are then correlated.
     freedom = float(min(len(every) - len(kept), count - 1))
     return SeedEvidence(
         tuple(columns), freedom, (f"seed variance from {count} seeds of {named_runs(every)}",)
@@ -64,7 +64,7 @@ def seed_evidence(
 
 
 def _column(trial: EarlierTrial, paired: PairedSheets, metric: str) -> Numbers | None:
-    """What the metric is scored from, in the order of the compared examples; None where it cannot be."""
+    """Return the input of the metric in the order of the compared examples, or None if unavailable."""
     sheet = read_sheet(trial.result)
     if sheet is None or not np.isin(paired.ids, sheet.ids).all():
         return None
@@ -74,10 +74,10 @@ def _column(trial: EarlierTrial, paired: PairedSheets, metric: str) -> Numbers |
 
 
 def run_evidence(groups: Sequence[Group], metric: str) -> RunEvidence:
-    """The variance between earlier runs of one metric.
+    """Return the variance of one metric between earlier runs.
 
     Args:
-        groups: earlier trials, a group for each side that they match.
+        groups: earlier trials, a group for each matching side.
         metric: a timing metric.
     """
     measured = [tuple(trial for trial in group if (trial.result.value(metric) or 0) > 0) for group in groups]
@@ -96,7 +96,7 @@ def run_evidence(groups: Sequence[Group], metric: str) -> RunEvidence:
 
 
 def _values(group: Group, metric: str) -> list[list[float]]:
-    """One number a trial, by state of the machine."""
+    """Return one number per trial, grouped by state of the machine."""
     return [
         [value for trial in state if (value := trial.result.value(metric)) is not None]
         for state in by_state(group)

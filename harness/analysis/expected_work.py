@@ -31,9 +31,9 @@ class ExpectedWork:
 
 
 def expected_work(trial: Trial, data: Data, warmup_steps: int) -> ExpectedWork:
-    """Return what a training does after its first `warmup_steps` optimizer steps.
+    """Return the work of a training after its first `warmup_steps` optimizer steps.
 
-    The order of batches decides which examples warm-up takes, so tokens are known up to those.
+    The batch order determines the examples in the warm-up, so tokens are known only within bounds.
     """
     train, examples = trial.train, data.train_examples
     batches = -(-examples // train.per_device_train_batch_size)
@@ -42,7 +42,7 @@ def expected_work(trial: Trial, data: Data, warmup_steps: int) -> ExpectedWork:
     full = train.per_device_train_batch_size * train.gradient_accumulation_steps
 
     def seen(steps: int) -> int:
-        """Examples in the first steps, where the last step of an epoch has the rest."""
+        """Return the examples in the first steps; the last step of an epoch has the remainder."""
         epochs, rest = divmod(steps, an_epoch)
         return epochs * examples + rest * full
 
@@ -50,7 +50,7 @@ def expected_work(trial: Trial, data: Data, warmup_steps: int) -> ExpectedWork:
     after = seen(all_steps) - seen(warm_up)
     low = high = float(after)
     if trial.padding.strategy == "bucketed":
-        # The batch with the rest may come at any place of an epoch.
+        # The incomplete batch may occur anywhere in an epoch.
         spread = (an_epoch * full - examples) * (-(-all_steps // an_epoch))
         low, high = after - spread, after + spread
     whole, rest = divmod(all_steps, an_epoch)

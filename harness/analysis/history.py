@@ -1,17 +1,16 @@
-"""History: earlier trials of the compared variants, which give variances that the compared runs lack.
+"""History: earlier trials of the compared variants, to estimate variances that the compared runs lack.
 
-One seed a side does not show how much a recipe's score varies over seeds, and two separate runs do not show
-how much the speed of equal runs varies on their machine. Earlier trials of the same variant do, under the
-conditions that a comparison needs: same data, checkpoint files, metric version and examples for quality, same
-machine, torch and measuring for speed. A mismatch that is allowed between the compared reports is not allowed
-here. Trials of the compared reports are left out, and a trial that is in several reports counts once.
+One seed per side does not show the variance of a score over seeds, and two separate runs do not show the
+variance of the speed of equal runs on their machine. Earlier trials of the same variant do, under the
+conditions of a comparison: same data, checkpoint files, metric version and examples for quality; same
+machine, torch version and measurement for speed. A mismatch that is allowed between the compared reports is
+not allowed here. Trials of the compared reports are excluded, and a trial in several reports counts once.
 
-Seeds: each seed of a variant counts once, the earliest trial of it. Seeds of several reports form one sample:
-where the reports differ in more than their seeds the variance comes out larger, never smaller.
+Seeds: each seed of a variant counts once, by its earliest trial. Seeds of several reports form one sample: if
+the reports differ in more than their seeds, the variance is overestimated, never underestimated.
 
-Runs: every report is one run of the machine, and runs less than a minute apart found it in the same state, so
-that they count as one. Otherwise trials that ran next to each other would make the machine look steadier than
-it is from run to run.
+Runs: each report is one run. Runs less than a minute apart share a state of the machine and count as one;
+otherwise trials in close succession would underestimate the variance between runs.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from harness.analysis.verification import contradictions
 from harness.model.results import Report, TrialResult
 
 STATE_GAP: Final = timedelta(minutes=1)
-"""Runs that are less than this apart found the machine in the same state."""
+"""Runs separated by less than this share a state of the machine."""
 
 _MOST_NAMED: Final = 4
 
@@ -37,7 +36,7 @@ Use = Literal["quality", "speed"]
 
 @dataclass(frozen=True, slots=True)
 class EarlierTrial:
-    """A trial of an earlier report; `flaw` states why it is no evidence of anything, if so."""
+    """A trial of an earlier report; `flaw` is the reason to exclude it, if any."""
 
     result: TrialResult
     report: Report
@@ -49,9 +48,9 @@ Group = tuple[EarlierTrial, ...]
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """The earlier trials of a pair: a group that matches the baseline, and one that the candidate alone does.
+    """The earlier trials of a pair: a group that matches the baseline, and one for the candidate only.
 
-    Groups may be empty. `asked` is true where a history was given.
+    Groups may be empty. `asked` is true if a history was given.
     """
 
     scored: tuple[Group, ...] = ()
@@ -63,20 +62,20 @@ class Earlier:
 class History:
     """Earlier reports in order of time, and their trials by seed and time, each once.
 
-    A report whose trials were all known before has a sentence that states so.
+    A report without new trials has a message that states so.
     """
 
     reports: tuple[tuple[Report, str | None], ...] = ()
     trials: Group = ()
 
     def of(self, pair: Pair) -> Earlier:
-        """The earlier trials of both variants of a pair."""
+        """Return the earlier trials of both variants of a pair."""
         return Earlier(self._groups(pair, "quality"), self._groups(pair, "speed"), asked=bool(self.reports))
 
     def left_out(self, pairs: Sequence[Pair], uses: Sequence[Use]) -> str | None:
-        """One sentence that names what is no evidence, with the reasons; None where everything is."""
+        """Return a note that lists the excluded reports with reasons, or None if all are used."""
         if self.reports and not uses:
-            return "history not used: what is compared needs no variance of earlier runs"
+            return "history not used: this comparison needs no variance of earlier runs"
         parts = []
         for report, known in self.reports:
             reasons: dict[str, dict[Use, None]] = {}
@@ -115,11 +114,11 @@ class History:
 
 
 def collect(earlier: Sequence[Report], compared: Iterable[Report]) -> History:
-    """The history in earlier reports; their order does not matter.
+    """Collect the history from earlier reports, in any order.
 
     Args:
         earlier: reports of earlier runs; the same one may be given twice.
-        compared: the reports whose trials are compared: these are no evidence about themselves.
+        compared: the reports whose trials are compared; these are excluded.
     """
     if not earlier:
         return History()
@@ -149,7 +148,7 @@ def collect(earlier: Sequence[Report], compared: Iterable[Report]) -> History:
 
 
 def each_seed_once(trials: Iterable[EarlierTrial], taken: Iterable[int] = ()) -> Group:
-    """The first trial of each seed; seeds that are `taken` are left out."""
+    """Return the first trial of each seed, without the seeds in `taken`."""
     found: dict[int, EarlierTrial] = {}
     for each in trials:
         found.setdefault(each.result.trial.seed, each)
@@ -159,7 +158,7 @@ def each_seed_once(trials: Iterable[EarlierTrial], taken: Iterable[int] = ()) ->
 
 
 def by_state(trials: Iterable[EarlierTrial]) -> list[Group]:
-    """The trials by the state of the machine that their runs found, in order of time."""
+    """Group the trials by the state of the machine during their runs, in order of time."""
     runs: dict[int, list[EarlierTrial]] = {}
     for trial in trials:
         runs.setdefault(id(trial.report), []).append(trial)
@@ -176,7 +175,7 @@ def by_state(trials: Iterable[EarlierTrial]) -> list[Group]:
 
 
 def named_runs(trials: Iterable[EarlierTrial]) -> str:
-    """`run A`, `runs A and B`, `runs A, B, C, D and 3 more`."""
+    """Return `run A`, `runs A and B`, or `runs A, B, C, D and 3 more`."""
     names = sorted({each.report.run for each in trials})
     shown, more = names[:_MOST_NAMED], len(names) - _MOST_NAMED
     last = f"{more} more" if more > 0 else shown.pop()
@@ -185,7 +184,7 @@ def named_runs(trials: Iterable[EarlierTrial]) -> str:
 
 
 def _window(report: Report) -> tuple[datetime, datetime]:
-    """When the first completed trial of a report began and the last one ended."""
+    """Return the start of the first and the end of the last completed trial of a report."""
     completed = [result for result in report.results if result.status == "completed"]
     begins = [result.started for result in completed]
     ends = [result.started + timedelta(seconds=result.duration_s) for result in completed]
@@ -205,7 +204,7 @@ def _flaw(result: TrialResult, report: Report) -> str | None:
 
 
 def _sides(pair: Pair, use: Use) -> list[tuple[TrialResult, Report]]:
-    """One usable trial of each side: the trials of a variant share their conditions."""
+    """Return one usable trial of each side, since the trials of a variant share their conditions."""
     found = []
     for variant in (pair.before, pair.after):
         usable = [] if variant is None else sorted(variant.results.items())
@@ -221,7 +220,7 @@ def _counts(result: TrialResult, use: Use) -> bool:
 
 
 def _place(trial: EarlierTrial, sides: Sequence[tuple[TrialResult, Report]], use: Use) -> int | str | None:
-    """The place of the side that the trial is evidence for, or why of none; None for another variant."""
+    """Return the place of the matching side, or the reason for exclusion; None for another variant."""
     result = trial.result
     own = [place for place, (side, _) in enumerate(sides) if side.trial.variant_id == result.trial.variant_id]
     if not own or trial.flaw is not None:

@@ -1,4 +1,4 @@
-"""Inputs: trials that were computed from different data or files are not trials of one condition."""
+"""Inputs: detect trials of one condition that used different data or files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness.model.assets import Checkpoint, Data
 from harness.model.results import Report, TrialResult
 from harness.model.trial import Trial
 
-# Conditions that the seeds of one variant share, wherever they ran.
+# Conditions that the seeds of one variant share on every machine.
 INPUTS: Final = (
     "data",
     "stand_in",
@@ -30,9 +30,9 @@ Source = tuple[TrialResult, Report]
 
 
 def mixed_inputs(trials: Iterable[Source]) -> dict[str, str]:
-    """Return what differs between the completed trials of one variant, by condition, with the seeds.
+    """Return the differences between the completed trials of one variant, by condition, with the seeds.
 
-    Empty where all of them have the same inputs.
+    Empty if all have the same inputs.
     """
     completed = [(result, report) for result, report in trials if result.status == "completed"]
     found: dict[str, str] = {}
@@ -47,7 +47,7 @@ def mixed_inputs(trials: Iterable[Source]) -> dict[str, str]:
 
 
 def mixed_variants(report: Report) -> dict[str, Mapping[str, str]]:
-    """Return the variants of a report whose trials have different inputs, by id, with what differs."""
+    """Return the variants of a report whose trials have different inputs, by id, with the differences."""
     return {
         variant: found
         for variant, results in report.variants().items()
@@ -56,13 +56,13 @@ def mixed_variants(report: Report) -> dict[str, Mapping[str, str]]:
 
 
 def conflicting_inputs(report: Report) -> tuple[str, ...]:
-    """Return a sentence for each task and checkpoint that is not the same in different variants or proofs."""
+    """Return a message for each task or checkpoint that differs between variants or proofs."""
     names = labels(result.trial for result in report.results)
     results = [(names[result.trial.variant_id], result) for result in report.results]
     proofs = [(f"proof of {proof.trial.checkpoint} {proof.trial.padding}", proof) for proof in report.proofs]
     sentences = []
     for what, key, read in _SHARED:
-        # By what is shared and what was read: the names of those that read it.
+        # Maps the shared asset to its content, and that to the names of its users.
         found: dict[str, dict[str, dict[str, None]]] = {}
         for name, result in (*results, *proofs):
             if (text := read(result)) is not None:

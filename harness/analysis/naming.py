@@ -15,7 +15,7 @@ _IN_NAME_OF_TASK = frozenset({"dataset", "config", "data_dir"})
 
 
 def axes(trial: Trial) -> dict[str, str]:
-    """Return everything that makes a variant as text, by the names of a suite's matrix, in reading order."""
+    """Return all axes of a variant as text, by their names in a matrix, in reading order."""
     found: dict[str, str] = {}
     for name in type(trial).model_fields:
         value = getattr(trial, name)
@@ -32,11 +32,11 @@ def axes(trial: Trial) -> dict[str, str]:
 
 
 def describe(trial: Trial, **known: str) -> str:
-    """Return a trial in one line, its settings of training and its seed left out.
+    """Return a trial in one line, without training settings and seed.
 
     Args:
         trial: Any trial.
-        known: The text of axes whose value is known better than the trial does: `attention="eager"`.
+        known: Resolved values of axes, as text: `attention="eager"`.
     """
     values = {**axes(trial), **known}
     values["checkpoint"] = short_names((trial.checkpoint,))[trial.checkpoint]
@@ -45,7 +45,7 @@ def describe(trial: Trial, **known: str) -> str:
 
 
 def notable(trial: Trial) -> list[str]:
-    """Return the axes of a trial whose value is always mentioned, or is not the default."""
+    """Return the axes of a trial that are always shown, or whose value is not the default."""
     declared = used_axes(axes_of(type(trial)), tokenizing=trial.tokenization is not None)
     return [
         name
@@ -55,7 +55,7 @@ def notable(trial: Trial) -> list[str]:
 
 
 def attention_of(result: TrialResult) -> str:
-    """Return the implementation of attention that ran, or the configured one where none was recorded."""
+    """Return the implementation of attention that ran, or the configured one if none was recorded."""
     recorded = result.checkpoint.attention if result.checkpoint is not None else None
     return recorded or result.trial.attention
 
@@ -135,12 +135,12 @@ def varying_axes(variants: Iterable[Mapping[str, str]]) -> tuple[str, ...]:
 
 
 def label(values: Mapping[str, str], names: Iterable[str], trial: Trial | None = None) -> str:
-    """Return the values of these axes in one line, with their names where a value does not explain itself.
+    """Return the values of these axes in one line, with the name of the axis if the value is not clear.
 
     Args:
         values: The text of each axis.
         names: The axes to write.
-        trial: A trial whose model declares the axes, where it is not `Trial` itself.
+        trial: A trial whose model declares the axes, if not `Trial`.
     """
     declared = axes_of(Trial if trial is None else type(trial))
     return " ".join(label_of(declared, name, values[name]) for name in names)

@@ -1,4 +1,4 @@
-"""Whether what was observed of a training is what its settings ask for."""
+"""Check the observed behaviour of a training against its settings."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ UNMOVED: Final = "parameters did not change"
 
 _RATE_LIMIT: Final = 1e-5
 _ROUNDING: Final = 1e-7
-# A share deviates beyond seven standard errors by chance in one of 10^11 trainings.
+# By chance, a share deviates by more than seven standard errors in one of 10^11 trainings.
 _STANDARD_ERRORS: Final = 7.0
 
 
 def did_not_move(result: TrialResult) -> bool:
-    """Whether a training left its parameters as they were, to rounding in fp32."""
+    """Return whether the parameters are unchanged after training, up to rounding in fp32."""
     return result.observed is not None and result.observed.parameter_change < _ROUNDING
 
 
 def breaches(result: TrialResult) -> tuple[str, ...]:
-    """What a training did otherwise than its settings ask for, one sentence each.
+    """Return a message for each deviation of a training from its settings.
 
-    A gradient scaler leaves out steps where fp16 overflows: neither their number nor the last learning rate
-    is fixed then.
+    A gradient scaler skips steps if fp16 overflows, so the number of steps and the last learning rate are not
+    checked for fp16.
     """
     if result.observed is None or result.data is None:
         return ()

@@ -1,7 +1,7 @@
-"""Probes: how fast the machine was at each trial, relative to its run or to another report's run.
+"""Probes: the speed of the machine during each trial, relative to its run or to another report.
 
-Every trial stores two readings of a fixed matrix product and a fixed copy. Readings are compared only where
-the machine (the environment's fingerprint), the device and the probe's work are the same.
+Every trial stores two readings of a fixed matrix product and a fixed copy. Readings are compared only if the
+machine (the fingerprint of the environment), the device and the work of the probe are the same.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _KINDS: Final[Mapping[str, str]] = {
     "copy_bytes_per_second": "memory copy",
 }
 
-# Machine, device where several are told apart, and work.
+# Machine, device (if distinguished), and work.
 Place = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Deviation:
-    """The reading of a trial that lies farthest from the run's median: `factor` is reading over median.
+    """The reading of a trial farthest from the median of its run: `factor` is reading over median.
 
     `kind` names the work and `moment` is `before` or `after` the timed steps. `load_average` was read then.
     """
@@ -39,16 +39,16 @@ class Deviation:
     load_average: float | None
 
     def exceeds(self, band: float) -> bool:
-        """Whether the factor is outside of 1 / (1 + band) to 1 + band."""
+        """Return whether the factor is outside of 1 / (1 + band) to 1 + band."""
         return outside(self.factor, band)
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeRatio:
-    """Machine of one report over machine of another, for one kind of work.
+    """The speed ratio of the machines of two reports, for one kind of work.
 
-    `ratio` is that of the medians over all readings. `low` and `high` are the ratios of opposite quartiles:
-    they are wide where either machine varied during its run.
+    `ratio` is the ratio of the medians over all readings. `low` and `high` are the ratios of opposite
+    quartiles: they are wide if either machine varied during its run.
     """
 
     kind: str
@@ -58,20 +58,20 @@ class ProbeRatio:
 
 
 def outside(ratio: float, band: float) -> bool:
-    """Whether a ratio is outside of 1 / (1 + band) to 1 + band."""
+    """Return whether a ratio is outside of 1 / (1 + band) to 1 + band."""
     return not 1 / (1 + band) <= ratio <= 1 + band
 
 
 def probe_band(calibrated: float | None) -> float:
-    """The band for probes: the machine's calibrated one for the metric where it is wider than the default.
+    """Return the band for probes: the calibrated band of the metric if it is wider than the default.
 
-    Calibrated bands of whole trials can be narrower than short readings repeat.
+    Calibrated bands of whole trials can be narrower than the repeatability of short readings.
     """
     return max(PROBE_BAND, calibrated or 0.0)
 
 
 def deviations(results: Iterable[TrialResult]) -> dict[str, Deviation]:
-    """The largest deviation from the run's median of every trial with a probe, by trial id."""
+    """Return the largest deviation of each trial with a probe from the median of the run, by trial id."""
     found: dict[str, Deviation] = {}
     for group in _by_place(results, each_device=True).values():
         medians = {kind: median(_values(group, kind)) for kind in _KINDS}
@@ -83,16 +83,16 @@ def deviations(results: Iterable[TrialResult]) -> dict[str, Deviation]:
 
 
 def noisy(results: Iterable[TrialResult], band: float = PROBE_BAND) -> dict[str, Deviation]:
-    """The trials during which the machine was outside of the band around the run's median, by trial id."""
+    """Return the trials with a reading outside of the band around the median of the run, by trial id."""
     return {trial: found for trial, found in deviations(results).items() if found.exceeds(band)}
 
 
 def probe_ratios(before: Iterable[TrialResult], after: Iterable[TrialResult]) -> tuple[ProbeRatio, ...]:
-    """The machine of `after` over that of `before`, for each kind of work; empty without common probes.
+    """Return the speed of `after` over `before` for each kind of work; empty without common probes.
 
-    Where the results cover several machines or devices, the ratio that is farthest from one is taken.
+    If the results cover several machines or devices, the ratio farthest from one is used.
     """
-    # A machine's second device of the same kind is as good as its first.
+    # Devices of the same kind in one machine are equivalent.
     sides = _by_place(before, each_device=False), _by_place(after, each_device=False)
     common = [place for place in sides[0] if place in sides[1]]
     ratios = [
@@ -103,10 +103,10 @@ def probe_ratios(before: Iterable[TrialResult], after: Iterable[TrialResult]) ->
 
 
 def machine_changed(before: Iterable[TrialResult], after: Iterable[TrialResult], band: float) -> str | None:
-    """Why the probes forbid a verdict on speed between two reports, as a sentence; None where they agree.
+    """Return why the probes exclude a verdict on speed between two reports; None if they agree.
 
-    Trials of two separate runs are judged only if the machine was equally fast in both: otherwise the
-    difference between them may be the machine's. Without probes on both sides nothing is forbidden.
+    Trials of two separate runs are judged only if the machine was equally fast in both: otherwise the machine
+    may cause the difference. Without probes on both sides no verdict is excluded.
     """
     differing = [each for each in probe_ratios(before, after) if outside(each.ratio, band)]
     if not differing:

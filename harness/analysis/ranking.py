@@ -1,4 +1,4 @@
-"""Which variant of a report is the fastest, as far as its trials can tell."""
+"""Rank the variants of a report by speed, with significance tests."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Speeds = Mapping[int, float]
 def ranks(speeds: Mapping[str, Speeds]) -> dict[str, Rank]:
     """Rank the variants of one run that may be compared, from their speeds by seed.
 
-    A variant is `fastest` if every other one is significantly slower than it, tested seed by seed and
-    adjusted by Holm. Otherwise it is `tied` with those that are not. Nobody is ranked where there are fewer
-    than two variants, or where no test is possible, as with one trial each.
+    A variant is `fastest` if every other one is significantly slower than it, paired by seed and
+    adjusted by Holm. Otherwise it is `tied` with those that are not. No variant is ranked if there are fewer
+    than two, or if no test is possible, as with one trial each.
 
     >>> ranks({"a": {0: 10.0, 1: 10.1, 2: 10.2}, "b": {0: 20.0, 1: 20.3, 2: 20.1}})
     {'b': 'fastest'}
@@ -40,7 +40,7 @@ def ranks(speeds: Mapping[str, Speeds]) -> dict[str, Rank]:
 
 
 def _effect(slower: Speeds, faster: Speeds) -> Effect | None:
-    """The ratio of two variants' speeds over the seeds that both have; None without two of them."""
+    """Return the ratio of the speeds of two variants over their common seeds; None with fewer than two."""
     seeds = sorted(slower.keys() & faster.keys())
     if len(seeds) < 2:
         return None
@@ -48,7 +48,7 @@ def _effect(slower: Speeds, faster: Speeds) -> Effect | None:
 
 
 def groups_of(places: Mapping[str, Hashable | None]) -> list[list[str]]:
-    """The variants that may be ranked against each other: those with the same place; None is left out."""
+    """Return the groups of comparable variants: those with the same place, without None."""
     groups: dict[Hashable, list[str]] = {}
     for variant, place in places.items():
         if place is not None:

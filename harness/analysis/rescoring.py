@@ -1,4 +1,4 @@
-"""Stored scores beside those that the stored logits give now, and a report that holds the new ones."""
+"""Compare stored scores with scores recomputed from the stored logits, and update a report with them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from harness.model.metrics import metrics_of
 from harness.model.quality import Predictions, Score, Scores
 from harness.model.results import Report, TrialResult
 
-# Both are computed in double precision from the same logits: what differs by more was changed.
+# Both are computed in double precision from the same logits: a larger difference means a changed value.
 TOLERANCE: Final = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class Rescored:
-    """One trial: its name, and for each metric what is stored and what its logits give; None where unknown.
+    """One trial: its name, and for each metric the stored and the recomputed value; None if unknown.
 
-    `notes` tell what else differs. `differs` says whether anything does.
+    `notes` list other differences.
     """
 
     name: str
@@ -31,31 +31,31 @@ class Rescored:
 
     @property
     def differs(self) -> bool:
-        """Whether a stored score does not follow from the stored logits."""
+        """Whether a stored score differs from the stored logits, or `notes` lists a difference."""
         return bool(self.notes) or any(map(_differ, self.values.values()))
 
     def differing(self, metric: str) -> bool:
-        """The same, of one metric."""
+        """Return whether the stored value of one metric differs."""
         return _differ(self.values[metric])
 
 
 def to_score(report: Report) -> tuple[Predictions, ...]:
-    """The predictions of every trial that kept them, in the report's order.
+    """Return the stored predictions of all trials, in the order of the report.
 
     Raises:
-        InvalidInputError: There are none.
+        InvalidInputError: The report contains no predictions.
     """
     kept = tuple(result.predictions for result in report.results if result.predictions is not None)
     if not kept:
         raise InvalidInputError(
-            f"report {report.run} holds no predictions: there is nothing to score",
+            f"report {report.run} contains no predictions, so there is nothing to score",
             hint="Only completed trials keep them: run the suite again.",
         )
     return kept
 
 
 def set_beside(report: Report, scores: Scores) -> tuple[Rescored, ...]:
-    """Every completed trial with both scores; `scores` are of `to_score(report)`."""
+    """Return each completed trial with both scores; `scores` are those of `to_score(report)`."""
     variants = labels(result.trial for result in report.results)
     return tuple(
         _beside(
@@ -70,7 +70,7 @@ def set_beside(report: Report, scores: Scores) -> tuple[Rescored, ...]:
 
 
 def with_scores(report: Report, scores: Scores) -> Report:
-    """The report with the new scores in place of the stored ones, and a note that says so."""
+    """Return the report with the new scores instead of the stored ones, and a note about it."""
     results = [
         result if score is None or score.reason is not None else _rescored(result, score, scores)
         for result, score in _with_scores(report, scores)
@@ -98,7 +98,7 @@ def _beside(result: TrialResult, name: str, score: Score | None, others: Sequenc
     elif score.reason is not None:
         notes.append(score.reason)
     elif score.degenerate != result.degenerate:
-        notes.append(f"degenerate is {result.degenerate}, its logits say {score.degenerate}")
+        notes.append(f"degenerate is {result.degenerate}, but {score.degenerate} by its logits")
     notes += map(str, others)
     values = {metric: (result.value(metric), again.get(metric)) for metric in metrics_of("quality")}
     return Rescored(name, values, tuple(notes))

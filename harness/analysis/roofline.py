@@ -1,4 +1,4 @@
-"""How far each variant stays below what its machine can do, from the peaks measured beside it."""
+"""Roofline: the throughput of each variant relative to the measured peaks of its machine."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ SHARE: Final = "matmul_peak_share"
 
 @dataclass(frozen=True, slots=True)
 class Roofline:
-    """One variant beside its machine's peaks: medians over its completed trials, None where not measured.
+    """One variant and the peaks of its machine: medians over its completed trials; None if not measured.
 
     `flops` are those of the real tokens after warm-up, `per_second` over their training time. `peak` is of
     matrix products at the model's shapes, `square_peak` of large square ones (both FLOP/s), `copy_peak` of
-    copies (bytes/s); `share` is `per_second` over `peak`. `reason` says why there is no share.
+    copies (bytes/s); `share` is `per_second` over `peak`. `reason` explains a missing share.
     """
 
     flops: float | None
@@ -32,9 +32,9 @@ class Roofline:
 
 
 def rooflines(report: Report) -> Mapping[str, Roofline]:
-    """By variant id; empty where no trial of the report measured a peak or has a reason why not.
+    """Return rooflines by variant id; empty if no trial measured a peak or states why it could not.
 
-    Variants whose trials have different inputs are left out.
+    Variants whose trials have different inputs are excluded.
     """
     mixed = mixed_variants(report)
     return {

@@ -1,4 +1,4 @@
-"""The rows of a summary: what is known of one variant, all its seeds together."""
+"""The rows of a summary: the results of one variant over all its seeds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.model.trial import Trial
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """The mean over `n` seeds and their sample standard deviation, None for a single seed."""
+    """The mean over `n` seeds and their sample standard deviation (None for a single seed)."""
 
     mean: float
     spread: float | None
@@ -23,7 +23,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What ended the trials with these seeds short of completion."""
+    """The reason why the trials with these seeds did not complete."""
 
     status: StatusName
     phase: Phase
@@ -33,7 +33,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Tokenizing:
-    """What tokenising alone took: medians over the passes and seeds, and the most memory that any added."""
+    """Tokenising only: medians over the passes and seeds, and the largest memory increase."""
 
     seconds: float | None
     examples_per_second: float | None
@@ -45,19 +45,18 @@ class Tokenizing:
 class Row:
     """One variant of a report.
 
-    `quality` has the scores by metric name; it leaves out the `degenerate` trials, which are counted.
+    `quality` has the scores by metric name; it excludes the `degenerate` trials, which are counted.
     Rates and times are medians over the completed trials, step times (seconds) over all their steps;
-    `peak_memory_bytes` is the largest of any. None: not measured; `unmeasured` says why, by metric.
-    `concurrent` is how many trials could run at once: above 1, its times do not count.
-    `rank` is `fastest`, or `tied` with others that the trials do not tell apart from the fastest.
+    `peak_memory_bytes` is the largest of all trials. None: not measured; `unmeasured` has the reasons by
+    metric. `concurrent` is the number of trials that could run at the same time: above 1, times are unusable.
+    `rank` is `fastest`, or `tied` if the trials do not separate it from the fastest.
     `speed_range` is the smallest and the largest real tokens a second of several trials. `below_majority`
     counts trials that score below the share of the most frequent class.
     `against_reference` is the mean minus the suite's reference, by metric; empty for stand-ins.
-    `noisy` has the trials during which the machine was not as fast as in the rest of the run, by seed.
-    `fails_training` marks an engine shown to train in another way than the reference, `unmoved` counts trials
-    whose parameters did not change.
-    `tokenizing` stands in place of all that is about training where the trials only tokenise.
-    `mixed` maps a condition to how the inputs of the trials differ: then nothing is averaged.
+    `noisy` maps seeds to trials during which the speed of the machine deviated from the rest of the run.
+    `fails_training` marks an engine that trains differently from the reference, `unmoved` counts trials whose
+    parameters did not change. `tokenizing` replaces all training fields if the trials only tokenise.
+    `mixed` maps a condition to the differences of inputs between trials: then nothing is averaged.
     """
 
     variant: str
@@ -94,10 +93,10 @@ class Row:
 
     @property
     def completed(self) -> int:
-        """How many of the variant's trials completed, degenerate ones among them."""
+        """The number of completed trials, including degenerate ones."""
         return self.statuses.get("completed", 0)
 
     @property
     def speed(self) -> float | None:
-        """Real tokens a second of what the trials do: training, or tokenising."""
+        """Real tokens per second of training or tokenising."""
         return self.tokenizing.tokens_per_second if self.tokenizing else self.real_tokens_per_second

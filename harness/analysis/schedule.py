@@ -1,4 +1,4 @@
-"""How many optimizer steps a training takes, and at which learning rates, from its settings alone."""
+"""Compute the optimizer steps and learning rates of a training from its settings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from harness.model.trial import Train
 
 
 def optimizer_steps(train: Train, examples: int) -> int:
-    """Optimizer steps of a whole training on that many examples; an incomplete accumulation window is one."""
+    """Return the optimizer steps of a training; an incomplete accumulation window is one step."""
     if train.max_steps > 0:
         return train.max_steps
     batches = math.ceil(examples / train.per_device_train_batch_size)
@@ -16,7 +16,7 @@ def optimizer_steps(train: Train, examples: int) -> int:
 
 
 def schedule_factor(train: Train, step: int, steps: int) -> float:
-    """The factor on the learning rate at a step counted from 0, of so many, as `get_scheduler` defines it."""
+    """Return the factor on the learning rate at a step counted from 0, as in `get_scheduler`."""
     given = train.warmup_steps
     warmup = int(given) if given >= 1 else math.ceil(given * steps)
     if train.lr_scheduler_type == "constant":

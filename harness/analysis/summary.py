@@ -1,4 +1,4 @@
-"""A report at a glance: one row for each variant, its seeds brought together without hiding any of them."""
+"""Summarise a report: one row for each variant, over all its seeds."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ SPEED: Final = "train_real_tokens_per_second"
 
 
 def summarize(report: Report) -> tuple[Row, ...]:
-    """One row for each variant, in the order of the plan.
+    """Return one row for each variant, in plan order.
 
-    A variant whose proof shows that it computes another function, or trains in another way, is marked and
-    not ranked; nor is one whose parameters did not change. One whose trials have different inputs has no
+    A variant whose proof shows a different function or different training is marked and not ranked; a variant
+    whose parameters did not change is not ranked either. A variant whose trials have different inputs has no
     averages.
     """
     failed_parity, failed_training = failing(report), training_otherwise(report)
@@ -59,7 +59,7 @@ def _of_seeds(results: Sequence[TrialResult], found: Mapping[str, Deviation]) ->
 
 
 def estimate(values: Iterable[float | None]) -> Estimate | None:
-    """Mean and sample standard deviation of what was measured, or None if nothing was."""
+    """Return mean and sample standard deviation of the measured values, or None without any."""
     found = [value for value in values if value is not None]
     if not found:
         return None
@@ -67,7 +67,7 @@ def estimate(values: Iterable[float | None]) -> Estimate | None:
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
-    """The quantile of sorted values with linear interpolation, as numpy's default."""
+    """Return the quantile of sorted values with linear interpolation, the default of numpy."""
     position = share * (len(ordered) - 1)
     below = int(position)
     above = min(below + 1, len(ordered) - 1)
@@ -133,7 +133,7 @@ def _tokenizing(results: Sequence[TrialResult]) -> Tokenizing:
 
 
 def _over(seconds: float | None, results: Sequence[TrialResult], metric: str) -> float | None:
-    """What one pass handles over the median time; of two seeds, the median rate would not go with it."""
+    """Return the rate at the median time, since a median of rates over two seeds would not match it."""
     for result in results:
         rate, time = result.value(metric), result.value("tokenize_seconds")
         if seconds and rate is not None and time is not None:
@@ -149,13 +149,13 @@ def _statuses(results: Sequence[TrialResult]) -> dict[StatusName, int]:
 
 
 def _failures(results: Sequence[TrialResult]) -> tuple[Failure, ...]:
-    """The trials that did not complete, those that ended alike together."""
-    alike: dict[tuple[StatusName, Phase, str], list[int]] = {}
+    """Return the trials that did not complete, grouped by status, phase and reason."""
+    seeds_by_end: dict[tuple[StatusName, Phase, str], list[int]] = {}
     for result in results:
         if result.status != "completed":
             key = (result.status, result.phase, result.reason or "no reason given")
-            alike.setdefault(key, []).append(result.trial.seed)
-    return tuple(Failure(*key, tuple(seeds)) for key, seeds in alike.items())
+            seeds_by_end.setdefault(key, []).append(result.trial.seed)
+    return tuple(Failure(*key, tuple(seeds)) for key, seeds in seeds_by_end.items())
 
 
 def _values(result: TrialResult, metric: str) -> tuple[float, ...]:
@@ -169,12 +169,12 @@ def _median(results: Iterable[TrialResult], metric: str) -> float | None:
 
 
 def _range(values: Collection[float]) -> tuple[float, float] | None:
-    """The smallest and the largest of several values; None for fewer than two."""
+    """Return the smallest and the largest value; None for fewer than two values."""
     return (min(values), max(values)) if len(values) > 1 else None
 
 
 def _below_majority(result: TrialResult) -> bool:
-    """Whether a trial scores below the share of the most frequent class, which a constant answer reaches."""
+    """Return whether a trial scores below the majority share, the score of a constant prediction."""
     accuracy = result.value("eval_accuracy")
     return accuracy is not None and result.data is not None and accuracy < result.data.eval_majority_share
 
@@ -182,7 +182,7 @@ def _below_majority(result: TrialResult) -> bool:
 def _peak_memory(
     results: Sequence[TrialResult],
 ) -> tuple[Literal["device", "host"] | None, float | None]:
-    """The device's memory where it has its own, else the process's largest resident set."""
+    """Return the peak memory of a device with separate memory, else the peak resident set size."""
     for kind, metric in PEAK_MEMORY.items():
         found = [value for result in results if (value := result.value(metric)) is not None]
         if found:
@@ -213,7 +213,7 @@ def _differences(quality: Mapping[str, Estimate], reference: Mapping[str, float]
 
 
 def _ranks(rows: Sequence[Row], variants: Mapping[str, Sequence[TrialResult]]) -> dict[str, Rank]:
-    """The ranks in each group of variants that may be compared."""
+    """Return the ranks in each group of comparable variants."""
     by_variant = {row.variant: row for row in rows}
     places = {row.variant: _place(row, variants[row.variant]) for row in rows}
     found: dict[str, Rank] = {}
@@ -228,7 +228,7 @@ def _speeds(results: Iterable[TrialResult], metric: str) -> dict[int, float]:
 
 
 def _place(row: Row, results: Sequence[TrialResult]) -> tuple[object, ...] | None:
-    """Where a row's speed was measured and on what, or None if it may not be compared at all."""
+    """Return the machine and inputs of a speed measurement, or None if it is not comparable."""
     if row.completed < len(results) or row.degenerate or row.unmoved or row.concurrent > 1 or row.mixed:
         return None
     if row.fails_parity or row.fails_training or row.speed is None:

@@ -1,4 +1,4 @@
-"""Whether an engine trains as the reference does: which proof covers a trial, and its verdict."""
+"""Proofs of training, that an engine trains as the reference does: their coverage and verdicts."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ TrainingVerdict = Literal["same", "differs", "unproven"]
 
 _STATIC_LENGTH: Final = 40
 _LARGEST_MULTIPLE: Final = 64
-# Two epochs in which everything acts: clipping, decay, warm-up, betas and an epsilon that are no defaults, a
-# short last batch in an incomplete accumulation window. The large epsilon makes Adam feel the size of a
-# gradient, and not the rounding of one that is zero.
+# Two epochs that exercise clipping, decay, warm-up, betas and epsilon other than the defaults, and a short
+# last batch in an incomplete accumulation window. With the large epsilon, Adam depends on the size of
+# gradients and not on the rounding of gradients that are zero.
 _TRAIN: Final = Train(
     num_train_epochs=2,
     per_device_train_batch_size=4,
@@ -31,10 +31,10 @@ _TRAIN: Final = Train(
 
 
 def training_of(trial: Trial, family: str) -> Trial:
-    """The trial whose proof covers all that train the same way as this one, on checkpoints of this family.
+    """Return the trial whose proof covers all trials with the same way of training and model family.
 
-    Kept are padding, attention, engine, precision, device, optimizer and schedule; the proof trains a small
-    model of the family on generated rows. What a captured pass replays is not covered.
+    Padding, attention, engine, precision, device, optimizer and schedule are kept; the proof trains a small
+    model of the family on generated rows. It does not cover CUDA graph replay.
 
     Args:
         trial: any trial that trains.
@@ -61,19 +61,19 @@ def training_of(trial: Trial, family: str) -> Trial:
 
 
 def training_verdict(proof: TrialResult) -> TrainingVerdict:
-    """The verdict on one proof; one that did not complete proves nothing."""
+    """Return the verdict on one proof: `unproven` if it did not complete."""
     if proof.training is None:
         return "unproven"
     return "same" if all(check.passed for check in proof.training.checks) else "differs"
 
 
 def failed_checks(proof: TrialResult) -> tuple[TrainingCheck, ...]:
-    """The checks that a proof did not pass."""
+    """Return the failed checks of a proof."""
     return () if proof.training is None else tuple(each for each in proof.training.checks if not each.passed)
 
 
 def training_proofs(report: Report) -> dict[str, TrialResult]:
-    """The proof of training of every variant of a report that has one, by `variant_id`."""
+    """Return the proofs of training of a report, by `variant_id`."""
     by_id = {proof.trial.id: proof for proof in report.training_proofs}
     return {
         result.trial.variant_id: proof
@@ -84,7 +84,7 @@ def training_proofs(report: Report) -> dict[str, TrialResult]:
 
 
 def training_verdicts(report: Report) -> dict[str, TrainingVerdict]:
-    """The verdict on every variant of a report, by `variant_id`."""
+    """Return the verdict on each variant of a report, by `variant_id`."""
     proved = training_proofs(report)
     return {
         variant: training_verdict(proved[variant]) if variant in proved else "unproven"
@@ -93,7 +93,7 @@ def training_verdicts(report: Report) -> dict[str, TrainingVerdict]:
 
 
 def training_otherwise(report: Report) -> frozenset[str]:
-    """Ids of the variants shown to train in another way: their speed is not called an improvement."""
+    """Return the ids of variants shown to train differently, whose speed gets no verdict."""
     return frozenset(
         variant for variant, verdict in training_verdicts(report).items() if verdict == "differs"
     )

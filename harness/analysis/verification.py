@@ -1,7 +1,7 @@
-"""Verification: which stored numbers of a trial contradict the raw ones that are stored with them.
+"""Verification: find stored numbers of a trial that contradict the raw numbers stored with them.
 
-A digest shows that a file was not changed by accident; whoever can write the file can compute the digest too.
-So every number that follows from others is computed again. `check`, `compare` and `rescore` share the result.
+A digest detects accidental changes of a file, but anyone who can write the file can also update the digest.
+So every derived number is recomputed, for `check`, `compare` and `rescore`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from harness.model.status import Phase
 SCORE_TOLERANCE: Final = 1e-6
 # Both sides are computed in double precision from the same stored numbers.
 _RATIO_TOLERANCE: Final = 1e-9
-# Phases are timed by other clock readings than the whole trial.
+# Phases and the whole trial are timed by different clock readings.
 _CLOCK_SLACK: Final = 0.01
 _QUALITY: Final = metrics_of("quality")
 _TIMED: Final = ("train_step_seconds", "train_samples_per_second", "train_real_tokens_per_second")
@@ -34,9 +34,9 @@ _PHASES: Final = tuple(metric for phase in get_args(Phase) if (metric := f"{phas
 
 @dataclass(frozen=True, slots=True)
 class Contradiction:
-    """A stored number and the one that follows from other stored numbers, in words.
+    """A stored number and the different value implied by other stored numbers, in words.
 
-    `metrics` are all metrics that take part: any of them may be the one that was changed.
+    `metrics` are all metrics involved: any of them may have been changed.
     """
 
     metrics: tuple[str, ...]
@@ -48,14 +48,14 @@ class Contradiction:
 
 
 def contradictions(result: TrialResult, warmup_steps: int) -> tuple[Contradiction, ...]:
-    """Return what does not agree inside one completed trial; empty for every other status."""
+    """Return the contradictions inside one completed trial; empty for other statuses."""
     if result.status != "completed":
         return ()
     return (*_quality(result), *beyond_scores(result, warmup_steps))
 
 
 def beyond_scores(result: TrialResult, warmup_steps: int) -> tuple[Contradiction, ...]:
-    """Return the same without scores and the flag `degenerate`: what `rescore` does not compute itself."""
+    """Return the contradictions except in scores and `degenerate`, which `rescore` recomputes."""
     if result.status != "completed":
         return ()
     found = [*_last_epoch(result), *_counts(result), *_phases(result), *_derived(result)]
@@ -64,7 +64,7 @@ def beyond_scores(result: TrialResult, warmup_steps: int) -> tuple[Contradiction
 
 
 def proof_contradictions(proof: TrialResult) -> tuple[Contradiction, ...]:
-    """Return what does not agree inside one proof."""
+    """Return the contradictions inside one proof."""
     if proof.parity is None or proof.predictions is None:
         return ()
     stored, kept = proof.parity.examples, len(proof.predictions.labels)
@@ -74,7 +74,7 @@ def proof_contradictions(proof: TrialResult) -> tuple[Contradiction, ...]:
 
 
 def unverifiable(result: TrialResult, metric: str) -> str | None:
-    """Return why a metric that follows from raw numbers cannot be verified; None where it can, or is raw."""
+    """Return why a derived metric cannot be verified; None if it can, or is raw."""
     needs = _NEEDS.get(metric, ())
     if METRICS[metric].family == "quality" and result.predictions is None:
         return _lacks(result, "predictions")
@@ -166,7 +166,7 @@ def _phases(result: TrialResult) -> Iterator[Contradiction]:
 
 
 def _derived(result: TrialResult) -> Iterator[Contradiction]:
-    """Shares and rates that are a quotient of two stored metrics."""
+    """Check shares and rates that are a quotient of two stored metrics."""
     seconds = _steady_seconds(result)
     flops, rate = result.value("model_flops"), result.value("model_flops_per_second")
     for name, upper, lower in (
@@ -194,7 +194,7 @@ def _steady_seconds(result: TrialResult) -> float | None:
 
 
 def _training(result: TrialResult, warmup_steps: int) -> Iterator[Contradiction]:
-    """Counts that follow from the plan of a training: steps, examples, and what tokens are possible."""
+    """Check counts against the plan of a training: steps, examples, and possible tokens."""
     steps, seconds = result.measurement("train_step_seconds"), _steady_seconds(result)
     if result.data is None or steps is None or not seconds:
         return
@@ -212,7 +212,7 @@ def _training(result: TrialResult, warmup_steps: int) -> Iterator[Contradiction]
 
 
 def _rates(result: TrialResult, work: ExpectedWork, seconds: float) -> Iterator[Contradiction]:
-    """Examples and tokens of the timed steps, which their rates give, against those of the plan."""
+    """Check the examples and tokens implied by the rates of the timed steps against the plan."""
     examples, tokens = (
         None if (rate := result.value(name)) is None else rate * seconds for name in _TIMED[1:]
     )

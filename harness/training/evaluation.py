@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
 from harness.model.job import TrialStoppedError
+from harness.model.logits import Logits
 from harness.model.quality import Predictions, Score
 from harness.model.trial import Precision
 from harness.training.devices import autocast
@@ -70,7 +71,7 @@ def predictions_of(logits: npt.NDArray[np.float32], collator: Collator) -> Predi
     return Predictions(
         example_ids=tuple(collator.split.example_ids.tolist()),
         labels=tuple(collator.split.labels.tolist()),
-        logits=tuple(tuple(row) for row in logits.tolist()),
+        logits=Logits(logits.tolist()),
     )
 
 

@@ -14,6 +14,7 @@ from harness.analysis.parity import function_of
 from harness.analysis.stats.ratios import RunVariance
 from harness.errors import InvalidInputError, NotComparableError
 from harness.model.environment import Device, Environment
+from harness.model.logits import Logits
 from harness.model.measurements import Measurement, measured
 from harness.model.proof import Parity
 from harness.model.quality import Predictions
@@ -50,7 +51,7 @@ def predicted(wrong: Sequence[int]) -> Predictions:
         (0.5, -0.5) if (label == 0) != (index in set(wrong)) else (-0.5, 0.5)
         for index, label in enumerate(LABELS)
     )
-    return Predictions(example_ids=tuple(range(408)), labels=LABELS, logits=rows)
+    return Predictions(example_ids=tuple(range(408)), labels=LABELS, logits=Logits(rows))
 
 
 def result(trial: Trial, wrong: Sequence[int] = (), *, speed: float = 25.0, **changes: Any) -> TrialResult:
@@ -516,7 +517,7 @@ def test_fewer_examples_are_compared_only_if_allowed_and_then_on_the_shared_ones
     shorter = Predictions(
         example_ids=full.example_ids[::-1][:400],
         labels=full.labels[::-1][:400],
-        logits=full.logits[::-1][:400],
+        logits=Logits(full.logits[::-1][:400]),
     )
     two = report([result(make_trial(), predictions=shorter, measurements=make_measurements(shorter))], "b")
     one = seeds(range(9), [25.0])
@@ -615,7 +616,7 @@ def test_a_candidate_that_lost_a_seed_is_neither_better_nor_the_same() -> None:
     )
     compared = compare([one, two], run_variance=CALIBRATED)
     assert {each.verdict for each in compared.rows} == {"unsure"}
-    assert "better on the trials that are left, which is not all" in row(compared, SPEED).notes
+    assert "better on the remaining trials only: some were lost" in row(compared, SPEED).notes
     # The other way round the baseline lost it: that says nothing against the candidate.
     assert row(compare([two, one], run_variance=CALIBRATED), SPEED).verdict == "worse"
 
@@ -664,7 +665,7 @@ def test_a_variant_that_failed_parity_is_never_faster(difference: float, parity:
     compared = compare([report(made, "a", proofs=(proof,))], by="padding")
     found = row(compared, SPEED)
     assert (found.verdict, found.candidate.parity, found.baseline.parity) == (verdict, parity, "unproven")
-    assert ("parity failed: one side computes another function" in found.notes) == (parity == "differs")
+    assert ("parity failed: one side computes a different function" in found.notes) == (parity == "differs")
     assert f"parity with the plain model: unproven for dynamic, {parity} for unpadded" in subtitles(compared)
 
 

@@ -14,6 +14,7 @@ from harness.analysis.gates.models import GateCase, GateReport
 from harness.analysis.stats.ratios import RunVariance
 from harness.errors import InvalidInputError, NotComparableError
 from harness.model.environment import Device
+from harness.model.logits import Logits
 from harness.model.measurements import measured
 from harness.model.proof import Parity
 from harness.model.quality import Predictions
@@ -61,8 +62,8 @@ def only(found: GateReport, kind: str) -> GateCase:
 def scored(seed: int, right: int, examples: int = 400) -> TrialResult:
     """A trial that has its first `right` of `examples` right."""
     labels = tuple(index % 2 for index in range(examples))
-    logits = tuple(
-        (0.0, 1.0 if (label == 1) == (index < right) else -1.0) for index, label in enumerate(labels)
+    logits = Logits(
+        [(0.0, 1.0 if (label == 1) == (index < right) else -1.0) for index, label in enumerate(labels)]
     )
     found = Predictions(example_ids=tuple(range(examples)), labels=labels, logits=logits)
     return make_result(make_trial(seed=seed), predictions=found)

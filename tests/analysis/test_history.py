@@ -105,7 +105,7 @@ def test_variants_along_an_axis_have_the_history_of_both() -> None:
         metrics=["train_real_tokens_per_second"],
         history=[both("x", range(1, 9), 99)],
     )
-    assert speed.notes == ("history not used: what is compared needs no variance of earlier runs",)
+    assert speed.notes == ("history not used: this comparison needs no variance of earlier runs",)
 
 
 def test_a_calibration_of_more_runs_is_used_in_place_of_the_history() -> None:

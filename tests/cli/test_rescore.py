@@ -95,7 +95,7 @@ def test_the_flag_of_a_single_class_is_checked_too() -> None:
     report = make_report([make_result(degenerate=True)])
     score = Score(scores=report.results[0].epochs[-1].scores, degenerate=False)
     (found,) = set_beside(report, Scores(metric_version="x", scores=(score,)))
-    assert found.notes == ("degenerate is True, its logits say False",)
+    assert found.notes == ("degenerate is True, but False by its logits",)
 
 
 @pytest.mark.heavy

@@ -18,10 +18,10 @@ from harness.analysis.stats.tests import Effect
 def aggregates(
     rows: Sequence[tuple[Evidence, Contrast]],
 ) -> Iterator[tuple[Evidence, Contrast, int]]:
-    """For each candidate and metric, its contrast over all variants and how many these are.
+    """Yield for each candidate and metric the contrast over all variants, and the number of variants.
 
-    Nothing is given where there is one variant only, or where one of them has no effect to average: a mean
-    over those that are left would answer another question.
+    Groups are skipped if they have only one variant, or a variant without an effect: a mean over the
+    remaining variants would have a different meaning.
     """
     groups: dict[tuple[str, str], list[tuple[Evidence, Contrast]]] = {}
     for evidence, contrast in rows:
@@ -36,14 +36,14 @@ def aggregates(
 
 
 def _quality(contrasts: Sequence[Contrast]) -> Contrast | None:
-    """All variants as one case; None where examples or seeds differ, or where there is one seed."""
+    """Return all variants as one case; None if examples or seeds differ, or with one seed."""
     cases = [each.case for each in contrasts if each.case is not None]
     first = cases[0]
-    alike = all(
+    comparable = all(
         case.paired and len(case.before) == len(first.before) and np.array_equal(case.labels, first.labels)
         for case in cases
     )
-    if len(cases) != len(contrasts) or not alike or len(first.before) < 2:
+    if len(cases) != len(contrasts) or not comparable or len(first.before) < 2:
         return None
     case = Case(
         first.metric,
@@ -56,10 +56,10 @@ def _quality(contrasts: Sequence[Contrast]) -> Contrast | None:
 
 
 def _trials(contrasts: Sequence[Contrast]) -> Contrast | None:
-    """The geometric mean of the variants' ratios.
+    """Return the geometric mean of the ratios of all variants.
 
-    With several trials a side the scatter of the trials is the error; with one trial each, the scatter of the
-    ratios over the variants.
+    The error is the scatter of the trials with several trials per side, else the scatter of the ratios over
+    the variants.
     """
     effects = [each.effect for each in contrasts if each.effect is not None]
     if any(not effect.ratio for effect in effects):
@@ -94,7 +94,7 @@ def _trials(contrasts: Sequence[Contrast]) -> Contrast | None:
 
 
 def _pooled(known: Sequence[Components]) -> Components:
-    """The components of a mean over independent effects."""
+    """Return the components of a mean over independent effects."""
     count = len(known)
     variances = [each.between.variance / count**2 for each in known]
     uncertainty = sum(

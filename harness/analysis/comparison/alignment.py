@@ -1,8 +1,8 @@
-"""Alignment: which trials of a candidate stand against which of the baseline.
+"""Alignment: match the variants of a candidate to those of the baseline.
 
-Between reports variants are matched by everything that makes them, seed and device left out where no device
-of the same name is there: so the same suite from several GPUs lines up. Inside one report they are matched by
-everything but one axis.
+Between reports, variants are matched on all axes except the seed, and except the device if no device of the
+same name exists, so that reports of one suite from different GPUs align. Inside one report they are matched
+on all axes except the compared one.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from harness.model.results import Report, TrialResult
 
 Key = tuple[tuple[str, str], ...]
 
-# What belongs to an axis and changes with it.
+# Axes that change together with an axis.
 _WITH: Final[dict[str, tuple[str, ...]]] = {"checkpoint": ("revision",)}
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """The trials of one variant by seed; `axes` is everything that makes it, as text.
+    """The trials of one variant by seed; `axes` contains all its axes as text.
 
-    `proof` is its function's and `training` its proof of training; None where its report has none.
+    `proof` is its proof of function and `training` its proof of training; None if the report has none.
     """
 
     axes: Mapping[str, str]
@@ -41,7 +41,7 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A variant of the candidate against one of the baseline; None where a side lacks it.
+    """A variant of the baseline and its counterpart in the candidate; None for a missing side.
 
     `candidate` is the name of the candidate's report, or the level of an axis.
     """
@@ -52,12 +52,12 @@ class Pair:
 
     @property
     def axes(self) -> Mapping[str, str]:
-        """What makes the variant, from whichever side has it."""
+        """The axes of the variant, from the first side that has it."""
         return self._sides[0].axes
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """The devices of both sides by the suite's names."""
+        """The devices of both sides, by their names in the suite."""
         return tuple(dict.fromkeys(side.axes["device"] for side in self._sides))
 
     @property
@@ -66,7 +66,7 @@ class Pair:
 
 
 def variants(report: Report) -> list[Variant]:
-    """The variants of a report in the order of its plan."""
+    """Return the variants of a report in plan order."""
     proved, trained = proofs(report), training_proofs(report)
     return [
         Variant(
@@ -81,7 +81,7 @@ def variants(report: Report) -> list[Variant]:
 
 
 def align_reports(baseline: Report, candidate: Report, name: str) -> list[Pair]:
-    """Every variant of the baseline with its partner or None, then those that only the candidate has.
+    """Return each variant of the baseline with its counterpart or None, then those of the candidate only.
 
     The sides of one A/B session are matched without the axes in which their suites differ.
     """
@@ -99,16 +99,16 @@ def align_reports(baseline: Report, candidate: Report, name: str) -> list[Pair]:
 
 
 def align_levels(report: Report, axis: str, baseline: str | int = 0) -> tuple[str, list[Pair]]:
-    """The variants of one report along an axis: the baseline's level, and the others paired with it.
+    """Return the baseline level of an axis in one report, and the variants of other levels paired with it.
 
     Args:
-        report: what a run found.
+        report: the report of a run.
         axis: a name as in a suite's matrix: `padding`, `train.learning_rate`.
         baseline: the level to compare with, by its text or its place in the report.
 
     Raises:
         InvalidInputError: There is no such axis or level.
-        NotComparableError: The report holds one level of the axis.
+        NotComparableError: The report has only one level of the axis.
     """
     found = variants(report)
     levels = _levels(found, axis)
@@ -126,12 +126,12 @@ def align_levels(report: Report, axis: str, baseline: str | int = 0) -> tuple[st
 
 
 def axes_apart(axis: str, names: Collection[str]) -> frozenset[str]:
-    """The axes that differ by intent when variants are compared along one."""
+    """Return the axes that may differ when variants are compared along one."""
     return frozenset({axis, *_WITH.get(axis, ()), *(name for name in names if name.startswith(f"{axis}."))})
 
 
 def pair_labels(pairs: Sequence[Pair], apart: Collection[str]) -> list[str]:
-    """A label for each pair: what varies among all, and the devices where these alone tell two apart."""
+    """Return a label for each pair: the varying axes, and the devices if two labels are otherwise equal."""
     left = ({name: value for name, value in pair.axes.items() if name not in apart} for pair in pairs)
     shown = shown_axes(left)
     varying = varying_axes(shown) or [name for name in ("checkpoint", "padding") if name not in apart]
@@ -146,16 +146,16 @@ def pair_labels(pairs: Sequence[Pair], apart: Collection[str]) -> list[str]:
 def _across_devices(
     before: Sequence[Variant], partners: Sequence[list[Variant]], left: Sequence[Variant]
 ) -> list[Variant]:
-    """Give what is left to the one variant of the baseline it can belong to; return what has none."""
+    """Match remaining variants across devices if the match is unique; return the unmatched ones."""
     groups: dict[Key, list[Variant]] = {}
     for variant in left:
         groups.setdefault(_key(variant, {"device"}), []).append(variant)
-    standing: dict[Key, list[int]] = {}
+    existing: dict[Key, list[int]] = {}
     for place, variant in enumerate(before):
-        standing.setdefault(_key(variant, {"device"}), []).append(place)
+        existing.setdefault(_key(variant, {"device"}), []).append(place)
     alone: list[Variant] = []
     for key, group in groups.items():
-        places = standing.get(key, [])
+        places = existing.get(key, [])
         free = [place for place in places if not partners[place]]
         if len(places) == 1:
             partners[places[0]].extend(group)
@@ -169,7 +169,7 @@ def _across_devices(
 def _levels(found: Sequence[Variant], axis: str) -> tuple[str, ...]:
     if not found:
         raise NotComparableError(
-            "the report holds no trial", hint="Run the suite first: `harness run SUITE`."
+            "the report contains no trial", hint="Run the suite first: `harness run SUITE`."
         )
     if axis not in found[0].axes:
         known = ", ".join(found[0].axes)

@@ -1,4 +1,4 @@
-"""Compare reports, or the variants of one: align, pair, test, adjust over the table, and say it in words."""
+"""Compare reports, or the variants of one: align, pair and test them, and adjust over the table."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def compare(reports: Sequence[Report], **options: Unpack[Options]) -> Comparison
     return compare_in_full(reports, **options)[0]
 
 
-def compare_in_full(  # noqa: PLR0913 - the question's terms, each of them a default that most callers keep
+def compare_in_full(  # noqa: PLR0913 - the terms of a comparison, mostly left at their defaults
     reports: Sequence[Report],
     *,
     baseline: int | str = 0,
@@ -77,21 +77,21 @@ def compare_in_full(  # noqa: PLR0913 - the question's terms, each of them a def
 
     Args:
         reports: two or more; exactly one with `by`.
-        baseline: the place of the report to compare with, or the text or place of the axis's level.
+        baseline: the place of the report to compare with, or the text or place of the level of the axis.
         by: an axis of the matrix: `padding`, `device`, `train.learning_rate`.
-        metrics: names from the table of metrics; accuracy, F1 and real tokens a second by default; examples a
-            second and memory for trials that only tokenise.
-        margin: within which two scores (accuracy, F1, MCC) count as the same: a share of the metric's range,
-            or a margin by metric in its unit.
-        allow_mismatch: names of mismatches that shall not stand in the way; recorded in the result.
-        noise: the relative band, by metric, that the machine's own noise fills.
-        run_variance: how much a metric varies between separate runs on this machine; without it, or a history
-            of such runs, no verdict on the speed of separate runs is given.
-        history: reports of earlier runs, in any order: the variance over seeds where a side has one, and
-            between separate runs.
-        names: what to call the reports; their runs by default.
+        metrics: names from the table of metrics; by default accuracy, F1 and real tokens per second, or
+            examples per second and memory for trials that only tokenise.
+        margin: of equivalence of two scores (accuracy, F1, MCC): a share of the range of the metric, or a
+            margin by metric in its unit.
+        allow_mismatch: names of mismatches to ignore; recorded in the result.
+        noise: the relative band of the machine noise, by metric.
+        run_variance: the variance of a metric between separate runs on this machine; without it, or a history
+            of such runs, the speed of separate runs gets no verdict.
+        history: reports of earlier runs, in any order, to estimate the variance over seeds for a side with
+            one seed, and between separate runs.
+        names: the names of the reports; by default their run names.
         speed_across_devices: give verdicts on speed even where the devices differ.
-        explain: tell what differs in environment and configuration, and which examples flipped.
+        explain: list differences of environment and configuration, and flipped examples.
 
     Returns:
         The comparison, with one row for each aligned variant, candidate and metric, and the same rows with
@@ -99,7 +99,7 @@ def compare_in_full(  # noqa: PLR0913 - the question's terms, each of them a def
 
     Raises:
         InvalidInputError: A term is unknown or out of range.
-        NotComparableError: No row holds a comparison.
+        NotComparableError: No row can be compared.
     """
     chosen = checked_metrics(default_metrics(reports) if metrics is None else metrics)
     check_terms(allow_mismatch, noise or {})
@@ -117,7 +117,7 @@ def compare_in_full(  # noqa: PLR0913 - the question's terms, each of them a def
         ),
         noise=noise or {},
         apart=apart,
-        # Trials on different devices of one run may have run at the same time, not in turn.
+        # Trials on different devices of one run may have run concurrently, not in turn.
         interleaved=session or (by is not None and by != "device"),
         one_run=by is not None or session,
         run_variance=run_variance or {},
@@ -153,7 +153,7 @@ def compare_in_full(  # noqa: PLR0913 - the question's terms, each of them a def
 
 
 def _uses(terms: Terms) -> list[Use]:
-    """What a history could be used for."""
+    """Return the uses of a history for these terms."""
     families = {METRICS[metric].family for metric in terms.metrics}
     uses: list[Use] = ["quality"] if "quality" in families else []
     if not terms.one_run and any(map(varies_between_runs, terms.metrics)):
@@ -164,7 +164,7 @@ def _uses(terms: Terms) -> list[Use]:
 def _pairs(
     reports: Sequence[Report], baseline: int | str, by: str | None, names: Sequence[str] | None
 ) -> tuple[str, list[Pair], frozenset[str]]:
-    """The baseline's name, the pairs, and the axes that differ by intent."""
+    """Return the name of the baseline, the pairs, and the axes that may differ."""
     if by is not None:
         if len(reports) != 1:
             raise InvalidInputError(
@@ -193,7 +193,7 @@ def _pairs(
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
-    """The names, with a number behind those that would stand twice."""
+    """Return the names, with a number appended to duplicates."""
     seen: Counter[str] = Counter()
     distinct = []
     for name in names:
@@ -203,7 +203,7 @@ def _distinct(names: Sequence[str]) -> list[str]:
 
 
 def _mismatches(evidence: Sequence[Evidence], terms: Terms) -> tuple[Mismatch, ...]:
-    """What differs where it should not, once for each candidate and pair of texts."""
+    """Return each mismatch once per candidate and pair of texts."""
     counts: Counter[tuple[str, str, str, str]] = Counter()
     for each in evidence:
         for name, (before, after) in (each.timed.mismatches or {}).items():
@@ -227,12 +227,12 @@ def _notes(rows: Sequence[ComparisonRow], *, session: bool) -> tuple[str, ...]:
     if session:
         notes.append("one A/B session: the trials of both sides ran in turn; times are paired by seed")
     if any(row.across_devices for row in rows):
-        notes.append("the devices differ: their speeds stand side by side, quality is compared as ever")
+        notes.append("the devices differ: their speeds are listed side by side, quality is compared as usual")
     return tuple(notes)
 
 
 def unsealed_notes(reports: Sequence[Report]) -> tuple[str, ...]:
-    """A sentence for each report that was read from a file without a digest."""
+    """Return a note for each report read from a file without a digest."""
     return tuple(f"run {report.run}: {UNSEALED}" for report in reports if UNSEALED in report.notes)
 
 
@@ -245,5 +245,5 @@ def _check_comparable(rows: Sequence[ComparisonRow], mismatches: Sequence[Mismat
     if found:
         allow = " ".join(f"--allow-mismatch {name}" for name in found)
         hint = f"If these differences do not matter to you: {allow}. Otherwise run both on the same terms."
-    said = "".join(f"\n- {reason}" for reason, _ in reasons)
-    raise NotComparableError(f"nothing can be compared{said or ': the reports hold no trial'}", hint=hint)
+    lines = "".join(f"\n- {reason}" for reason, _ in reasons)
+    raise NotComparableError(f"nothing can be compared{lines or ': the reports contain no trial'}", hint=hint)

@@ -1,4 +1,4 @@
-"""Conditions: what must match between two trials before their numbers may be compared, and what differs."""
+"""Conditions: what must match between two trials before their numbers may be compared, and the mismatches."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from harness.model.results import Report, TrialResult
 
 Affects = Literal["every metric", "quality", "speed"]
 
-# Their major versions decide what a model computes and how fast.
 ALONE: Final = "one at a time"
+# Their major versions determine the results and the speed of a model.
 _LIBRARIES: Final = ("accelerate", "datasets", "evaluate", "tokenizers", "torch", "transformers")
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One thing that must match; `read` gives it as text, the same text for the same thing.
+    """A condition that must match; `read` returns it as text, equal for equal conditions.
 
-    It may differ by intent when variants are compared along one of the axes in `apart`. Where `needed` is
-    given, no other text will do, even on both sides.
+    It may differ when variants are compared along one of the axes in `apart`. If `needed` is given, both
+    sides must have that text.
     """
 
     meaning: str
@@ -73,7 +73,7 @@ def _tokenizer(result: TrialResult, _: Report) -> str:
 
 
 def _file(name: str, digest: str | None) -> str:
-    # Reports from before the digest was recorded lack it: equal to each other, unlike one that has it.
+    # Reports from before the digest was recorded lack it: they match each other, but no report that has it.
     return "unknown" if digest is None else f"{name} {digest[:12]}"
 
 
@@ -101,12 +101,12 @@ def _majors(result: TrialResult, report: Report) -> str:
 
 
 def _torch(result: TrialResult, report: Report) -> str:
-    # What follows the plus names the build, which belongs to the device.
+    # The part after the plus is the build, which belongs to the device.
     return environment_of(result, report).packages.get("torch", "unknown").partition("+")[0]
 
 
 def _machine(result: TrialResult, report: Report) -> str:
-    """The parts of the fingerprint but torch's version: in words, then all of them as a digest."""
+    """Return the fingerprint without the version of torch: in words, then as a digest."""
     environment = environment_of(result, report)
     cpu, device = environment.cpu, environment.device
     parts = [cpu.model, f"{cpu.physical_cores} cores", f"{environment.threads} threads"]
@@ -132,11 +132,11 @@ def _at_once(result: TrialResult, _: Report) -> str:
 
 
 def at_once(concurrent: int) -> str:
-    """What a table says of trials that may have run beside each other."""
+    """Return the table text for trials that may have run concurrently."""
     return f"{concurrent} at once: times do not count"
 
 
-# What belongs to a checkpoint differs by intent where checkpoints are compared.
+# These may differ when checkpoints are compared.
 _OF_A_CHECKPOINT: Final = frozenset({"checkpoint", "revision"})
 CONDITIONS: Final[dict[str, Condition]] = {
     "data": Condition("the data set's content", "every metric", _data, frozenset({"task"})),
@@ -163,17 +163,17 @@ CONDITIONS: Final[dict[str, Condition]] = {
     "at_once": Condition("trials at once on a device", "speed", _at_once, needed=ALONE),
     "warm_up": Condition("the steps that are not timed", "speed", _warm_up),
 }
-# Found while scoring rather than read from a trial.
+# Detected while scoring, not read from a trial.
 STORED_VALUE: Final = "stored_value"
 
 
 def environment_of(result: TrialResult, report: Report) -> Environment:
-    """The trial's environment, or the run's where the trial has none of its own."""
+    """Return the environment of the trial, or of the run if the trial has none."""
     return result.environment or report.environment
 
 
 def device_name(result: TrialResult) -> str:
-    """What people call the device: the GPU's name or the processor's; the suite's name if unknown."""
+    """Return the product name of the GPU or the processor; the name in the suite if unknown."""
     environment = result.environment
     if environment is None or environment.device is None:
         return result.trial.device
@@ -181,7 +181,7 @@ def device_name(result: TrialResult) -> str:
 
 
 def check_allowed(names: Collection[str]) -> None:
-    """Refuse names that no mismatch has.
+    """Raise for names that are not mismatches.
 
     Raises:
         InvalidInputError: A name is unknown.
@@ -197,7 +197,7 @@ def check_allowed(names: Collection[str]) -> None:
 def mismatches(
     before: tuple[TrialResult, Report], after: tuple[TrialResult, Report], apart: Collection[str]
 ) -> dict[str, tuple[str, str]]:
-    """What does not match between two trials, by name: both texts. `apart` are axes that differ by intent."""
+    """Return the mismatches of two trials by name, as both texts; `apart` are axes that may differ."""
     found = {}
     for name, condition in CONDITIONS.items():
         if condition.apart.isdisjoint(apart):

@@ -1,4 +1,4 @@
-"""Explanation: what differs in environment, configuration and inputs, and which examples flipped."""
+"""Explanation: differences of environment, configuration and inputs, and flipped examples."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from harness.model.results import Report, TrialResult
 
 
 def explain_pairs(evidence: Sequence[Evidence], labels: Sequence[str], apart: Collection[str]) -> Explanation:
-    """Everything that differs behind these pairs; each change once for each candidate.
+    """Return all differences of these pairs, each once per candidate.
 
-    `apart` are the axes along which variants of one report are compared; none between reports.
+    `apart` are the axes along which variants of one report are compared; empty between reports.
     """
     environment: dict[FieldChange, None] = {}
     inputs: dict[FieldChange, None] = {}
@@ -31,7 +31,7 @@ def explain_pairs(evidence: Sequence[Evidence], labels: Sequence[str], apart: Co
         configuration |= dict.fromkeys(
             _changes(name, _configuration(each, 0, apart), _configuration(each, 1, apart))
         )
-        # Unpaired sides differ in length: what differs is listed for the seeds that meet.
+        # Unpaired sides differ in length: list differences up to the shorter one.
         for before, after in zip(each.timed.before, each.timed.after, strict=False):
             described = (
                 _environment(before, each.pair.before.report, apart),
@@ -50,7 +50,7 @@ def explain_pairs(evidence: Sequence[Evidence], labels: Sequence[str], apart: Co
 
 
 def _configuration(evidence: Evidence, side: int, apart: Collection[str]) -> dict[str, str]:
-    """What was asked for: the whole suite between reports, the trial's axes inside one."""
+    """Return the configuration: the whole suite between reports, the axes of the trial inside one."""
     variant = (evidence.pair.before, evidence.pair.after)[side]
     assert variant is not None
     if apart:
@@ -61,7 +61,7 @@ def _configuration(evidence: Evidence, side: int, apart: Collection[str]) -> dic
 
 
 def _environment(result: TrialResult, report: Report, apart: Collection[str]) -> dict[str, str]:
-    """Where it ran and what `attention: auto` became, without what differs from one minute to the next."""
+    """Return the environment and the resolved attention, without fields that fluctuate."""
     dumped = environment_of(result, report).model_dump(mode="json", exclude={"load_average"})
     fields = {"harness_version": report.harness_version} | _flat(dumped)
     fields.pop("device.clock_mhz", None)
@@ -71,13 +71,13 @@ def _environment(result: TrialResult, report: Report, apart: Collection[str]) ->
 
 
 def _inputs(result: TrialResult) -> dict[str, str]:
-    """The checkpoint and the data that were used in fact."""
+    """Return the checkpoint and the data that were used."""
     parts = {"checkpoint": result.checkpoint, "data": result.data}
     return _flat({name: part.model_dump(mode="json") for name, part in parts.items() if part is not None})
 
 
 def _flat(value: Any, name: str = "") -> dict[str, str]:
-    """A nested document as one text for each dotted name; lists stay whole."""
+    """Flatten a nested document to texts by dotted name; lists stay whole."""
     if not isinstance(value, Mapping):
         return {} if value is None else {name: str(value)}
     return {

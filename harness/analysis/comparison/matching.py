@@ -1,4 +1,4 @@
-"""Matching: which trials of two aligned variants are compared, and which are left out."""
+"""Matching: select the trials of two aligned variants that are compared."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ from harness.model.status import STATUSES
 class Match:
     """The usable trials of both sides: those with the same seeds in the same order where `paired`.
 
-    Not paired are sides that share at most one seed while one of them has several: the scatter of these
-    several seeds then gives the variance over seeds of both sides.
-    `settled` is a verdict that needs no numbers, with `notes` that say why. `dropped` are seeds on one side
-    only; `lost` those that the baseline completed and the candidate failed or, for quality, ran into one
-    class.
-    `mismatches` gives both texts by name.
+    Sides are unpaired if they share at most one seed and one of them has several: the scatter of these seeds
+    then gives the variance over seeds of both sides. `settled` is a verdict that needs no numbers; `notes`
+    state the reason. `dropped` are seeds on one side only; `lost` are seeds that the baseline completed and
+    the candidate did not or, for quality, completed with a single predicted class. `mismatches` maps names to
+    both texts.
     """
 
     before: tuple[TrialResult, ...] = ()
@@ -46,8 +45,8 @@ def match(pair: Pair, apart: Collection[str], *, timed: bool = False) -> Match:
 
     Args:
         pair: the variants.
-        apart: the axes that differ by intent.
-        timed: take degenerate trials too: what they computed says nothing, how fast they did is sound.
+        apart: the axes that may differ.
+        timed: include degenerate trials: their scores are meaningless, but their speed is valid.
     """
     if pair.before is None:
         return Match(settled="missing", notes=("the baseline has no such variant",))
@@ -91,7 +90,7 @@ def match(pair: Pair, apart: Collection[str], *, timed: bool = False) -> Match:
 
 
 def _mixed(name: str, variant: Variant) -> tuple[str, ...]:
-    """A sentence for each input that differs between the trials of one side."""
+    """Return a note for each input that differs between the trials of one side."""
     found = mixed_inputs((result, variant.report) for result in variant.results.values())
     return tuple(f"{name} mixes inputs: {difference}" for difference in found.values())
 
@@ -113,7 +112,7 @@ def _settled(candidate: Variant, usable_after: set[int]) -> Verdict:
 
 
 def has_degenerate(pair: Pair) -> bool:
-    """Whether a completed trial of either side predicts a single class."""
+    """Return whether a completed trial of either side predicts a single class."""
     sides = [side for side in (pair.before, pair.after) if side is not None]
     return any(
         result.degenerate and result.status == "completed"
@@ -123,7 +122,7 @@ def has_degenerate(pair: Pair) -> bool:
 
 
 def _left_out(name: str, variant: Variant, *, timed: bool) -> list[str]:
-    """One sentence for each way in which trials of a side ended short of usable, with their seeds."""
+    """Return a note for each reason why trials of a side are unusable, with their seeds."""
     ways: dict[str, list[int]] = {}
     for seed, result in sorted(variant.results.items()):
         if result.status != "completed":
@@ -144,7 +143,7 @@ def _drops(dropped: tuple[int, ...], every: Collection[int]) -> list[str]:
 
 
 def seed_option(seeds: Collection[int]) -> str:
-    """The option of `harness run` that sets the seeds: `-o 'matrix.seed=[0, 1, 2]'`."""
+    """Return the option of `harness run` that sets the seeds: `-o 'matrix.seed=[0, 1, 2]'`."""
     return f"-o 'matrix.seed=[{', '.join(map(str, sorted(seeds)))}]'"
 
 
@@ -158,7 +157,7 @@ def _pooled(before: Collection[int], after: Collection[int]) -> list[str]:
 
 
 def _combinations(before: Sequence[int], after: Sequence[int]) -> list[tuple[int, int]]:
-    """Pairs of seeds in which every seed of either side occurs."""
+    """Return pairs of seeds that cover all seeds of both sides."""
     longest = max(len(before), len(after))
     return [(before[min(i, len(before) - 1)], after[min(i, len(after) - 1)]) for i in range(longest)]
 

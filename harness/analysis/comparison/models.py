@@ -1,4 +1,4 @@
-"""Comparison: what two or more reports, or the variants of one, say of each other."""
+"""Models of a comparison of reports, or of the variants of one report."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Bounds = Annotated[tuple[float, float], Field(strict=False)]
 class Side(Frozen):
     """One side of a row.
 
-    `value` is the mean over the paired seeds for quality, the median for all else, None where nothing is
-    known; `trials` is how many went into it, `device` the one they computed on.
+    `value` is the mean over the paired seeds for quality, else the median; None if unknown. `trials` is the
+    number of trials in it, `device` the device that ran them.
     """
 
     name: str
@@ -33,17 +33,17 @@ class Side(Frozen):
 class ComparisonRow(Frozen):
     """One metric of one variant, candidate against baseline.
 
-    `effect` is candidate minus baseline for quality and candidate over baseline for all else (`kind`).
-    `interval` is the confidence interval that decided, with coverage `coverage`: 90 % for `same`, which two
-    one-sided tests decide, else the one that excludes no effect exactly where `p_holm` is at most 5 %. `p` is
-    the test's own, `p_holm` adjusted over the whole table. `detectable` is the smallest effect that a
-    repetition would find with a power of 80 % after the adjustment: a difference, or a ratio above one.
-    `equivalent` tells whether two one-sided tests put the effect inside the margin. `pair_p` tests this one
-    pair of models on these examples. `next_step` is how an `unsure` row could be decided. `variants` is
-    above 1 where the row summarises as many variants.
-    `parity` is that of both functions against each other, each side's own is against the plain model.
-    `discordant` counts examples that only the baseline and only the candidate got right. `seeds` are those
-    on both sides; `dropped_seeds` those on one side only. `mismatches` name what does not match.
+    `effect` is candidate minus baseline for quality, else candidate over baseline (`kind`). `interval` is the
+    confidence interval behind the verdict, with coverage `coverage`: 90 % for `same`, decided by two
+    one-sided tests, else the one that excludes no effect exactly if `p_holm` is at most 5 %. `p` is
+    unadjusted, `p_holm` adjusted over the whole table. `detectable` is the smallest effect that a repetition
+    detects with a power of 80 % after the adjustment: a difference, or a ratio above one. `equivalent` is
+    whether two one-sided tests place the effect inside the margin. `pair_p` tests this one pair of models on
+    these examples. `next_step` is advice for deciding an `unsure` row. `variants` is the number of variants
+    that the row summarises. `parity` compares the functions of both sides; the parity of a side is against
+    the plain model. `discordant` counts examples that only the baseline and only the candidate classifies
+    correctly. `seeds` are on both sides, `dropped_seeds` on one side only. `mismatches` are the names of
+    conditions that differ.
     """
 
     variant: str
@@ -77,7 +77,7 @@ class ComparisonRow(Frozen):
 class Mismatch(Frozen):
     """A condition that differs where it should not, on `rows` aligned variants.
 
-    `affects` says which metrics it makes not comparable; `allowed`, that it was waved through by name.
+    `affects` is the group of metrics that it makes not comparable; `allowed`: whether the user allowed it.
     """
 
     name: str
@@ -90,7 +90,7 @@ class Mismatch(Frozen):
 
 
 class FieldChange(Frozen):
-    """A field of environment or configuration that differs; `None` where one side lacks it."""
+    """A field of environment or configuration that differs; `None` for a side without it."""
 
     candidate: str
     field: str
@@ -99,7 +99,7 @@ class FieldChange(Frozen):
 
 
 class Flip(Frozen):
-    """An example that is classified otherwise: class numbers, `label` the right one."""
+    """An example that the sides classify differently, as class numbers; `label` is the true class."""
 
     seed: int
     example_id: int
@@ -117,9 +117,9 @@ class Flips(Frozen):
 
 
 class Explanation(Frozen):
-    """What lies behind the verdicts: what differs in environment, configuration and inputs, and what flipped.
+    """Differences behind the verdicts: environment, configuration, inputs, and flipped examples.
 
-    `inputs` are the fields of the checkpoint and the data that were used in fact.
+    `inputs` are fields of the checkpoint and the data that were used.
     """
 
     environment: tuple[FieldChange, ...]
@@ -129,10 +129,10 @@ class Explanation(Frozen):
 
 
 class Comparison(Frozen):
-    """The whole table with the terms it was made on.
+    """The whole table with its terms.
 
-    `by` is the axis inside one report, None between reports. `margins` are those of equivalence by metric, in
-    the metric's unit. `noise` is the relative band by metric that single equal runs stay inside, as measured.
+    `by` is the axis inside one report, None between reports. `margins` are the equivalence margins by metric,
+    in its unit. `noise` is the measured relative band of single equal runs, by metric.
     """
 
     schema_version: Literal[1] = COMPARISON_SCHEMA_VERSION

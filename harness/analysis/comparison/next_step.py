@@ -1,4 +1,4 @@
-"""The next step of an unsure row: the option or the command that would decide it."""
+"""The next step for an unsure row: an option or a command that can decide it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from harness.analysis.comparison.matching import seed_option
 from harness.analysis.comparison.models import ComparisonRow
 from harness.analysis.stats.tests import Effect
 
-# With fewer a t test finds next to nothing.
+# With fewer seeds, a t test has almost no power.
 FEWEST_SEEDS: Final = 3
 _USUAL_SEEDS: Final = 5
-# Longer lists of seeds are not something to run.
+# Longer lists of seeds are impractical.
 _MOST_LISTED: Final = 40
-# A ratio worth deciding where neither a band nor the observed ratio gives one.
+# The ratio to detect if neither a band nor the observed ratio gives a larger one.
 _RATIO: Final = 1.05
 
 _IN_TURN: Final = "run both sides in one interleaved session: harness ab BASE CANDIDATE"
@@ -26,13 +26,13 @@ _OTHER_SEEDS: Final = (
 
 
 def next_step(row: ComparisonRow, effect: Effect, margin: float | None, alpha: float) -> str:
-    """What decides the row, with what to type.
+    """Return advice for deciding the row, with the option or command.
 
     Args:
         row: an unsure row.
         effect: its effect.
-        margin: of equivalence; None where there is none.
-        alpha: the level at which a further effect in the table would be found.
+        margin: of equivalence, or None.
+        alpha: the level for detecting a further effect in the table.
     """
     if between_runs(effect) and (effect.components is None or effect.trials == 1):
         return runs_step(row, effect)
@@ -46,19 +46,19 @@ def next_step(row: ComparisonRow, effect: Effect, margin: float | None, alpha: f
 
 
 def between_runs(effect: Effect) -> bool:
-    """Whether the variance between separate runs, known or not, keeps an effect on speed from a verdict."""
+    """Return whether an effect on speed depends on the variance between separate runs, known or not."""
     known = effect.components is not None and bool(effect.components.added)
     return effect.ratio and (known or effect.lacks == "runs")
 
 
 def runs_step(row: ComparisonRow, effect: Effect) -> str:
-    """How to decide a row of separate runs: a session of several seeds, or the evidence of other runs."""
+    """Return advice for a row of separate runs: a session of several seeds, or earlier runs."""
     seeds = f" {_option(_USUAL_SEEDS, row)}" if effect.trials == 1 else ""
     return f"{_IN_TURN}{seeds}{_MORE_RUNS}"
 
 
 def _more_seeds(row: ComparisonRow, effect: Effect, wanted: float, alpha: float) -> str:
-    """How many seeds find the wanted effect, or what to do where no number of them does."""
+    """Return the number of seeds that detects the wanted effect, or advice if no number does."""
     seeds = effect.trials_for(wanted, alpha)
     target = f"x{wanted:.3g}" if effect.ratio else f"{wanted:.3g}"
     if (seeds is None or seeds > _MOST_LISTED) and between_runs(effect):
@@ -72,7 +72,7 @@ def _more_seeds(row: ComparisonRow, effect: Effect, wanted: float, alpha: float)
 
 
 def _wanted(effect: Effect, margin: float | None) -> float:
-    """The effect to find: the margin, else for a ratio the observed one where it is not tiny."""
+    """Return the effect to detect: the margin, else the observed effect; for a ratio, the larger one."""
     if not effect.ratio:
         return margin or abs(effect.value)
     observed = max(effect.value, 1 / effect.value)

@@ -1,4 +1,4 @@
-"""The rows of a comparison: test every effect, adjust all of them together, then give each its verdict."""
+"""The rows of a comparison: test all effects, adjust them together, and derive the verdicts."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class Draft:
 
     @property
     def effect(self) -> Effect | None:
-        """The tested effect, None where there is none."""
+        """The tested effect, if any."""
         return self.contrast.effect
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A row and the effect behind it, which a gate tests against its own limit."""
+    """A row and its effect, which a gate tests against a limit."""
 
     row: ComparisonRow
     effect: Effect | None
@@ -48,10 +48,9 @@ class Judged:
 def comparison_rows(
     evidence: Sequence[Evidence], labels: Sequence[str], reference: str, terms: Terms
 ) -> list[Judged]:
-    """One row for each aligned variant and metric, then one for each metric over all variants of an axis.
+    """Return a row for each aligned variant and metric, then for each metric over all variants of an axis.
 
-    `labels` name the variants, `reference` the baseline. The rows over all variants are adjusted among
-    themselves.
+    `labels` name the variants, `reference` the baseline. The rows over all variants are adjusted separately.
     """
     drafts = [
         Draft(each, label, contrast(each, metric, terms))
@@ -69,7 +68,7 @@ def comparison_rows(
 
 
 def _tested(drafts: list[Draft]) -> list[Draft]:
-    """The drafts with the effects of quality, which are faster to compute for a whole table at once."""
+    """Return the drafts with the effects of quality, computed for the whole table in one call for speed."""
     effects = iter(
         compare_quality([draft.contrast.case for draft in drafts if draft.contrast.case is not None])
     )
@@ -82,7 +81,7 @@ def _tested(drafts: list[Draft]) -> list[Draft]:
 
 
 def _grouped_by_variant(drafts: list[Draft]) -> list[Draft]:
-    """Variants in the order met, and within one the metrics, so that its candidates are adjacent."""
+    """Sort by variant, then by metric, in order of appearance, so that candidates are adjacent."""
     order = {draft.label: place for place, draft in reversed(list(enumerate(drafts)))}
     metrics = {draft.contrast.metric: place for place, draft in reversed(list(enumerate(drafts)))}
     return sorted(drafts, key=lambda draft: (order[draft.label], metrics[draft.contrast.metric]))
@@ -127,7 +126,7 @@ def _row(
 def _with_effect(
     row: ComparisonRow, effect: Effect, adjusted: Adjusted | None, level: float, margin: float | None
 ) -> ComparisonRow:
-    """The row with the numbers that its verdict rests on."""
+    """Return the row with the numbers behind its verdict."""
     alpha = 2 * ALPHA if row.verdict == "same" else adjusted.alpha if adjusted is not None else ALPHA
     interval = effect.interval(alpha)
     low, high = _limits(effect, margin)
@@ -149,7 +148,7 @@ def _with_effect(
 
 
 def _margin(metric: str, terms: Terms) -> float | None:
-    """The margin of equivalence: of the score, or the relative noise of the machine for a ratio."""
+    """Return the margin of equivalence: of the score, or for a ratio the relative machine noise."""
     return terms.margins.get(metric) if METRICS[metric].family == "quality" else terms.noise.get(metric)
 
 
@@ -182,7 +181,7 @@ def _proofs(pair: Pair) -> list[TrialResult]:
 def _verdict(
     draft: Draft, adjusted: Adjusted | None, margin: float | None
 ) -> tuple[Verdict, tuple[str, ...]]:
-    """The verdict and the notes that belong to it."""
+    """Return the verdict and its notes."""
     found, effect = draft.contrast, draft.effect
     matched = draft.evidence.match_for(found.metric)
     reason = () if effect is None or effect.reason is None else (effect.reason,)
@@ -194,14 +193,14 @@ def _verdict(
     if METRICS[found.metric].depends_on_machine and "differs" in map(
         verdict_of, _proofs(draft.evidence.pair)
     ):
-        return "not comparable", (*notes, "parity failed: one side computes another function")
+        return "not comparable", (*notes, "parity failed: one side computes a different function")
     pair = draft.evidence.pair
     trained = [side.training for side in (pair.before, pair.after) if side and side.training]
     if "differs" in map(training_verdict, trained):
         return "not comparable", (
             *notes,
-            "proof of training failed: one side trains otherwise than the reference",
+            "proof of training failed: one side trains differently from the reference",
         )
     if matched.lost and verdict in ("better", "same"):
-        return "unsure", (*notes, f"{verdict} on the trials that are left, which is not all")
+        return "unsure", (*notes, f"{verdict} on the remaining trials only: some were lost")
     return verdict, notes

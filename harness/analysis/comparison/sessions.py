@@ -8,17 +8,17 @@ from typing import Final
 from harness.model.results import Report
 
 ALLOWED_IN_SESSION: Final = ("libraries", "torch")
-"""Mismatches between the sides of a session that stand for what is compared, such as another torch."""
+"""Mismatches that are allowed between the sides of a session, since they may be the compared change."""
 
 
 def in_one_session(reports: Sequence[Report]) -> bool:
-    """Whether the trials of all these reports ran in turn in one A/B session."""
+    """Return whether the trials of all these reports ran in turn in one A/B session."""
     sessions = {None if report.session is None else report.session.id for report in reports}
     return len(reports) > 1 and len(sessions) == 1 and None not in sessions
 
 
 def axes_of_sides(reports: Sequence[Report]) -> frozenset[str]:
-    """The axes in which the sides of one session differ by intent; none for other reports."""
+    """Return the axes in which the sides of one session may differ; empty for other reports."""
     if not in_one_session(reports):
         return frozenset()
     sessions = [report.session for report in reports if report.session is not None]

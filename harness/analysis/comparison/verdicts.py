@@ -1,4 +1,4 @@
-"""Verdicts: the word for an effect, from its statistics alone."""
+"""Verdicts: classify an effect by its statistics only."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from harness.model.metrics import Goal
 
 
 def verdict_of_effect(effect: Effect, p: float | None, goal: Goal, margin: float | None) -> Verdict:
-    """The word for a difference of scores or a ratio of whole trials' numbers.
+    """Return the verdict on a difference of scores or a ratio of numbers of whole trials.
 
     Args:
         effect: candidate minus baseline, or candidate over baseline.
-        p: adjusted over the table; None without a known error.
+        p: adjusted over the table; None if the error is unknown.
         goal: which direction is better.
-        margin: of equivalence: a difference in the metric's unit, or a relative one for a ratio; None where
-            none is known.
+        margin: of equivalence: a difference in the metric's unit, or a relative one for a ratio; None if
+            unknown.
 
     Returns:
-        `better` or `worse` if the test finds a difference, else `same` if it is shown to lie inside the
-        margin or both sides are identical, else `unsure`.
+        `better` or `worse` if the test finds a difference, else `same` if the effect is shown to be inside
+        the margin or both sides are identical, else `unsure`.
     """
     if p is not None and p <= ALPHA:
         return "better" if (effect.center > 0) == (goal == "max") else "worse"

@@ -1,4 +1,4 @@
-"""What is judged against a baseline: lost trials, conditions that differ, and how far a metric dropped."""
+"""Cases that need a baseline: lost trials, mismatches, and drops of a metric."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KEEP_ONE: Final = "harness baseline set REPORT NAME"
 
 @dataclass(frozen=True, slots=True)
 class Against:
-    """A report and its baseline. `comparison` is None where every trial that it would need has failed.
+    """A report and its baseline. `comparison` is None if all the trials that it needs failed.
 
     `judged` are the rows of the comparison with their effects.
     """
@@ -51,8 +51,8 @@ def set_against(  # noqa: PLR0913 - the terms of `check`, all of which a compari
     """Compare a report with its baseline.
 
     Raises:
-        NotComparableError: They share nothing that may be compared, for another reason than that the trials
-            of the report failed.
+        NotComparableError: They have nothing comparable in common, and not because trials of the report
+            failed.
     """
     pairs = align_reports(baseline, report, "report")
     comparison: Comparison | None = None
@@ -68,8 +68,8 @@ def set_against(  # noqa: PLR0913 - the terms of `check`, all of which a compari
             names=["baseline", "report"],
         )
     except NotComparableError as error:
-        # A change that makes every trial fail is a regression, not a lack of anything to compare.
-        # Mixed inputs have a failed case of their own.
+        # If every trial fails, that is a regression, not a lack of comparable trials.
+        # Mixed inputs have a separate failed case.
         if not any(_all_lost(pair) for pair in pairs) and not mixed_variants(report):
             keep = f"A new baseline: run the suite where it is known to be good, then {KEEP_ONE}"
             hint = f"{error.hint or ''}\n{keep}".strip()
@@ -90,7 +90,7 @@ def _sound(variant: Variant) -> list[int]:
 
 
 def baseline_cases(against: Against, *, allow_degenerate: bool) -> Iterator[GateCase]:
-    """A case for each variant of the baseline: its trials are still here and still end well."""
+    """Yield a case for each variant of the baseline: its trials still exist and complete."""
     for pair, label in zip(against.pairs, against.labels, strict=True):
         if pair.before is None:
             continue
@@ -120,7 +120,7 @@ def _kept(before: Variant, after: Variant | None, *, allow_degenerate: bool) -> 
 
 
 def _lost(result: TrialResult | None) -> str:
-    """How a trial was lost; empty if it was not."""
+    """Return how a trial was lost, or "" if it was not."""
     if result is None:
         return "vanished"
     if result.sound:
@@ -129,7 +129,7 @@ def _lost(result: TrialResult | None) -> str:
 
 
 def mismatch_cases(against: Against) -> Iterator[GateCase]:
-    """A failed case for each condition that differs, concerns more than speed and was not allowed."""
+    """Yield a failed case for each mismatch that affects more than speed and is not allowed."""
     for found in against.comparison.mismatches if against.comparison is not None else ():
         if found.affects != "speed" and not found.allowed:
             yield GateCase(
@@ -142,7 +142,7 @@ def mismatch_cases(against: Against) -> Iterator[GateCase]:
 
 
 def drop_cases(against: Against, gates: Sequence[Gate]) -> Iterator[GateCase]:
-    """A case for each drop gate and aligned variant, all judged together."""
+    """Yield a case for each drop gate and aligned variant, with a common adjustment."""
     cases: list[GateCase | Drop] = []
     pairs = dict(zip(against.labels, against.pairs, strict=True))
     for gate in gates:
@@ -164,12 +164,12 @@ def drop_cases(against: Against, gates: Sequence[Gate]) -> Iterator[GateCase]:
 
 def _without_comparison(against: Against, gate: Gate) -> Iterator[GateCase]:
     for pair, label in zip(against.pairs, against.labels, strict=True):
-        lost = "no trial of it is left to compare" if pair.before else "the baseline has no such variant"
+        lost = "it has no usable trial to compare" if pair.before else "the baseline has no such variant"
         yield unjudged_drop(gate, label, "failed" if pair.before else "not comparable", lost)
 
 
 def _barred(gate: Gate, row: ComparisonRow, *, is_new: bool) -> GateCase:
-    """The case of a row without an effect to judge."""
+    """Return the case of a row without a testable effect."""
     if row.baseline.value == 0 and row.effect is not None:
         return unjudged_drop(gate, row.variant, "not comparable", "the baseline is 0: no share of it")
     verdict: CaseVerdict = "not comparable" if is_new or row.verdict == "not comparable" else "failed"
@@ -178,7 +178,7 @@ def _barred(gate: Gate, row: ComparisonRow, *, is_new: bool) -> GateCase:
 
 
 def _unverifiable(pair: Pair, metric: str) -> str | None:
-    """Why a trial's value of the metric cannot be verified; None where all can, or a side is missing."""
+    """Return why a value of the metric cannot be verified; None if all can, or a side is missing."""
     if pair.before is None or pair.after is None:
         return None
     results = (*pair.before.results.values(), *pair.after.results.values())
@@ -187,7 +187,7 @@ def _unverifiable(pair: Pair, metric: str) -> str | None:
 
 
 def unjudged_drop(gate: Gate, variant: str, verdict: CaseVerdict, reason: str) -> GateCase:
-    """The case of a drop that nothing could be measured for."""
+    """Return the case of a drop without a measurement."""
     known = METRICS[gate.metric]
     return GateCase(
         rule=drop_rule(gate),

@@ -1,4 +1,4 @@
-"""What can be judged of a report alone: its trials, parity, absolute bounds, and what is too good."""
+"""Cases that need no baseline: trials, parity, absolute bounds, and suspiciously good scores."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ from harness.model.results import Report, TrialResult
 from harness.model.suite import Gate
 
 # Four published runs of one recipe and seed spread over 2.5 points, and one standard error on MRPC's 408
-# pairs is 1.7: three points above what is published is no luck of the seed, but a leak or another task.
+# pairs is 1.7: three points above a published score are not due to the seed, but to a leak or another task.
 SUSPICIOUS: Final = 0.03
 _CONTRADICTIONS_SHOWN: Final = 3
 
 
 def trial_cases(groups: Sequence[Group], *, allow_degenerate: bool) -> Iterator[GateCase]:
-    """Two cases a variant: every trial completed, and none of them predicts a single class."""
+    """Yield two cases per variant: every trial completed, and none predicts a single class."""
     for group in groups:
         ways: dict[str, list[int]] = {}
         for result in group.results:
             if result.status != "completed":
                 reason = result.reason or "no reason given"
                 ways.setdefault(f"{result.status} in {result.phase}: {reason}", []).append(result.trial.seed)
-        told = "; ".join(f"{seeds_text(seeds)} {way}" for way, seeds in ways.items())
+        losses = "; ".join(f"{seeds_text(seeds)} {way}" for way, seeds in ways.items())
         yield GateCase(
             rule="every trial completes",
             kind="trials",
             variant=group.label,
             verdict="failed" if ways else "passed",
-            reason=told or _trials(len(group.results)),
+            reason=losses or _trials(len(group.results)),
         )
         yield _degenerate(group, allowed=allow_degenerate)
 
@@ -62,7 +62,7 @@ def _degenerate(group: Group, *, allowed: bool) -> GateCase:
 
 
 def parity_cases(report: Report, groups: Sequence[Group]) -> Iterator[GateCase]:
-    """A case for each variant that a proof was tried for; none where nothing was to be proven."""
+    """Yield a parity case for each variant if the report contains proofs."""
     if not report.proofs:
         return
     found: Mapping[str, ParityVerdict] = verdicts(report)
@@ -89,7 +89,7 @@ def parity_cases(report: Report, groups: Sequence[Group]) -> Iterator[GateCase]:
 
 
 def stored_cases(report: Report, groups: Sequence[Group], allowed: Collection[str]) -> Iterator[GateCase]:
-    """A failed case for each variant, and for the proofs, whose stored numbers contradict each other."""
+    """Yield a failed case for each variant, and for the proofs, with contradictory stored numbers."""
     proofs = tuple((proof.trial.id, each) for proof in report.proofs for each in proof_contradictions(proof))
     found = [(group.label, group.contradictions) for group in groups] + [("proofs", proofs)]
     for label, each in found if STORED_VALUE not in allowed else ():
@@ -107,7 +107,7 @@ def stored_cases(report: Report, groups: Sequence[Group], allowed: Collection[st
 
 
 def input_cases(report: Report, groups: Sequence[Group]) -> Iterator[GateCase]:
-    """A failed case for each variant with mixed inputs, and for each that differ between variants."""
+    """Yield a failed case for each variant with mixed inputs, and for each conflict between variants."""
     mixed = [(group.label, difference) for group in groups for difference in group.mixed.values()]
     between = [("several variants", difference) for difference in conflicting_inputs(report)]
     for label, difference in mixed + between:
@@ -121,7 +121,7 @@ def input_cases(report: Report, groups: Sequence[Group]) -> Iterator[GateCase]:
 
 
 def bound_cases(groups: Sequence[Group], gate: Gate, allowed: Collection[str]) -> Iterator[GateCase]:
-    """A case for each variant and absolute bound of the gate."""
+    """Yield a case for each variant and absolute bound of the gate."""
     for rule, limit, lower in bound_rules(gate):
         for group in groups:
             yield _bound(group, gate.metric, rule, (limit, lower), allowed)
@@ -158,27 +158,27 @@ def _bound(
         return case("not comparable", obstacle)
     if (gap := next((why for each in group.sound if (why := unverifiable(each, metric))), None)) is not None:
         return case("failed", gap)
-    holds = value >= limit if lower else value <= limit
-    beyond = "" if holds else f", {'below' if lower else 'above'} {limit:g}"
+    passes = value >= limit if lower else value <= limit
+    beyond = "" if passes else f", {'below' if lower else 'above'} {limit:g}"
     counted = _trials(sum(result.value(metric) is not None for result in group.sound))
-    return case("passed" if holds else "failed", f"{value:.6g}{beyond}, mean of {counted}")
+    return case("passed" if passes else "failed", f"{value:.6g}{beyond}, mean of {counted}")
 
 
 def _obstacle(group: Group, metric: str, allowed: Collection[str]) -> str | None:
-    """Why a value says nothing about what the gate was written for."""
+    """Return why a value cannot be compared with the bound of a gate, or None."""
     if METRICS[metric].depends_on_machine and "at_once" not in allowed:
         told = next((at_once(each.concurrent) for each in group.sound if each.concurrent > 1), None)
         if told is not None:
             return told
     if METRICS[metric].family == "quality" and "stand_in" not in allowed:
         for result in group.sound:
-            if (told := replaced(result)) is not None:
-                return f"{told}: its scores are not those of the real one"
+            if (stand_in := replaced(result)) is not None:
+                return f"{stand_in}: its scores are not those of the real one"
     return None if STORED_VALUE in allowed else contradiction(group, metric)
 
 
 def reference_cases(report: Report, groups: Sequence[Group]) -> Iterator[GateCase]:
-    """A case for each variant on real assets and each published score, failed if it is far above."""
+    """Yield a case for each variant on real assets and each published score; failed if far above it."""
     for metric, published in report.suite.reference.items():
         for group in groups:
             value = None if group.mixed else mean_of(group.sound, metric)
@@ -188,7 +188,7 @@ def reference_cases(report: Report, groups: Sequence[Group]) -> Iterator[GateCas
                 continue
             excess = value - published
             verdict: CaseVerdict = "failed" if excess > SUSPICIOUS else "passed"
-            suspicious = f", more than {SUSPICIOUS:g}: look for a leak before you believe it"
+            suspicious = f", more than {SUSPICIOUS:g}: check for a leak of evaluation data"
             yield GateCase(
                 rule=f"{metric} not above {published:g} + {SUSPICIOUS:g}",
                 kind="reference",

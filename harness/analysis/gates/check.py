@@ -1,4 +1,4 @@
-"""Gates: whether a report may pass, alone and against a baseline. Whatever cannot be judged does not pass."""
+"""Gates: judge a report, alone and against a baseline. A case that cannot be judged does not pass."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from harness.model.suite import Gate
 _NO_BASELINE = f"there is no baseline: give one with --baseline; to keep one: {KEEP_ONE}"
 
 
-def check(  # noqa: PLR0913 - the question's terms, each of them a default that most callers keep
+def check(  # noqa: PLR0913 - the terms of a check, mostly left at their defaults
     report: Report,
     *,
     baseline: Report | None = None,
@@ -50,20 +50,20 @@ def check(  # noqa: PLR0913 - the question's terms, each of them a default that 
 ) -> GateReport:
     """Judge a report by its gates.
 
-    Whatever the gates say, every trial must have completed and changed its parameters, none may predict a
-    single class, no variant may have failed parity or its proof of training, no stored number may contradict
-    another one, no score may lie more than 0.03 above the suite's reference, and with a baseline every trial
-    of it must be here, on the same inputs.
+    Independently of the gates, every trial must have completed and changed its parameters, none may predict a
+    single class, no variant may have failed parity or its proof of training, no stored numbers may contradict
+    each other, no score may exceed the reference of the suite by more than 0.03, and with a baseline all of
+    its trials must exist in the report, on the same inputs.
 
     Args:
-        report: what a run found.
-        baseline: what a drop is measured against.
-        gates: the rules; None takes those of the report's suite.
-        on_unsure: whether a case that the statistics cannot settle is red: `warn` no, `fail` and `more` yes;
+        report: the report of a run.
+        baseline: the report that drops are measured against.
+        gates: the rules; None uses those of the suite of the report.
+        on_unsure: whether a case that the statistics cannot decide is red: `warn` no, `fail` and `more` yes;
             `more` is for callers that add the seeds that the cases ask for.
-        allow_mismatch: names of mismatches that shall not stand in the way; recorded in the result.
-        allow_degenerate: let trials pass that predict a single class; they are left out of every mean.
-        noise: the relative band, by metric, that the machine's own noise fills.
+        allow_mismatch: names of mismatches to ignore; recorded in the result.
+        allow_degenerate: accept trials that predict a single class; means exclude them.
+        noise: the relative band of the machine noise, by metric.
         run_variance: as in `compare`.
         history: as in `compare`.
 
@@ -72,7 +72,7 @@ def check(  # noqa: PLR0913 - the question's terms, each of them a default that 
 
     Raises:
         InvalidInputError: A term is unknown.
-        NotComparableError: The report shares nothing with the baseline.
+        NotComparableError: The report has nothing in common with the baseline.
     """
     check_allowed(allow_mismatch)
     rules = tuple(dict.fromkeys(report.suite.gates if gates is None else gates))
@@ -123,7 +123,7 @@ def _cases_alone(
             kind="trials",
             variant="none",
             verdict="failed",
-            reason="the report holds no trial",
+            reason="the report contains no trial",
         )
     yield from trial_cases(found, allow_degenerate=allow_degenerate)
     yield from parity_cases(report, found)
@@ -149,7 +149,7 @@ def _cases_against(
 
 
 def _outcome(cases: Sequence[GateCase], on_unsure: OnUnsure) -> Outcome:
-    """Red for anything but passed, or unsure where that may pass."""
+    """Return the outcome: red unless all cases passed, or are unsure and `on_unsure` is `warn`."""
     unsure = any(case.verdict == "unsure" for case in cases)
     if any(case.verdict == "failed" for case in cases) or (unsure and on_unsure != "warn"):
         return "fail"
@@ -173,13 +173,13 @@ def _notes(
         if history:
             yield "history not used: there is no baseline, so that nothing is compared"
     if not rules:
-        yield "no gate on a metric: only what holds for every report was checked"
+        yield "no gate on a metric: only the rules for every report were checked"
     if not report.proofs and not only_tokenise(result.trial for result in report.results):
-        yield "parity was not proven: the report holds no proof"
+        yield "parity was not proven: the report contains no proof"
     if not report.training_proofs and not only_tokenise(result.trial for result in report.results):
         yield "training was not proven: the report has no proof of training"
     if report.suite.reference and any(map(replaced, (each for group in found for each in group.results))):
-        yield "the reference is of the real assets and was not held against stand-ins"
+        yield "the reference applies to the real assets and was not compared with stand-ins"
     yield from tighter_than_noise(rules, noise)
     if against is not None:
         yield from against.comparison.notes if against.comparison is not None else ()

@@ -1,8 +1,8 @@
-"""Drop gates: whether a metric dropped by more than a gate allows, and which drops the data could reveal.
+"""Drop gates: whether a metric dropped by more than a gate allows, and which drops are detectable.
 
-A drop is tested against its limit by the effect that `compare` tests against zero. A gate fails if the drop
-is shown to exceed the limit, adjusted over all drop gates of the check, so that an unchanged model turns a
-check red in at most 2.5 % of cases; it passes if the drop is shown to stay below; anything else is unsure.
+The effect that `compare` tests against zero is tested against the limit. A gate fails if the drop is shown to
+exceed the limit, adjusted over all drop gates of the check, so that an unchanged model turns a check red in
+at most 2.5 % of cases. It passes if the drop is shown to be below the limit, and is unsure otherwise.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from harness.analysis.stats.tests import Adjusted, Effect, Interval, holm, open_
 from harness.model.metrics import METRICS
 from harness.model.suite import Gate
 
-# One-sided: an unchanged model is red, or a drop as large as the limit green, this often.
+# One-sided: the rate of red for an unchanged model, or of green for a drop as large as the limit.
 ONE_SIDED: Final = 0.025
-# A gate that detects nothing below this multiple of what it allows is under-powered.
+# A gate is under-powered if its smallest detectable drop exceeds this multiple of the limit.
 MOST_EXCESS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """A drop gate on one row. `base` is the baseline's value and `allowed` the limit in the gate's own form.
+    """A drop gate on one row. `base` is the baseline value and `allowed` the limit in the form of the gate.
 
     `relative` is true for a limit in percent of the baseline.
     """
@@ -51,32 +51,32 @@ class Drop:
 
     @property
     def p_exceeds(self) -> float | None:
-        """One-sided p against a drop of at most what is allowed."""
+        """One-sided p against a drop of at most the limit."""
         at = self.as_effect(self.allowed)
         return self.effect.p_below(at) if self.row.goal == "max" else self.effect.p_above(at)
 
     @property
     def p_stays_below(self) -> float | None:
-        """One-sided p against a drop of at least what is allowed."""
+        """One-sided p against a drop of at least the limit."""
         at = self.as_effect(self.allowed)
         return self.effect.p_above(at) if self.row.goal == "max" else self.effect.p_below(at)
 
     def as_effect(self, drop: float) -> float:
-        """The effect, a difference or a ratio, that this drop is."""
+        """Return the effect, a difference or a ratio, of this drop."""
         sign = -1.0 if self.row.goal == "max" else 1.0
         if self.effect.ratio:
             return 1 + sign * (drop if self.relative else drop / abs(self.base))
         return sign * drop * (abs(self.base) if self.relative else 1.0)
 
     def of_effect(self, effect: float) -> float:
-        """The drop that an effect is: above zero where the metric got worse in its own direction."""
+        """Return the drop of an effect: above zero if the metric got worse."""
         sign = -1.0 if self.row.goal == "max" else 1.0
         if self.effect.ratio:
             return sign * (effect - 1) * (1.0 if self.relative else abs(self.base)) + 0.0
         return sign * effect / (abs(self.base) if self.relative else 1.0) + 0.0
 
     def detectable(self, level: float) -> float | None:
-        """The smallest drop that turns the gate red with a power of 80 %, None where no possible one does."""
+        """Return the smallest drop that turns the gate red with 80 % power, or None."""
         found = self.effect.detectable(2 * level)
         if found is None:
             return None
@@ -86,7 +86,7 @@ class Drop:
         return self.of_effect(edge / found if self.row.goal == "max" else edge * found)
 
     def seeds(self, level: float) -> int | None:
-        """How many seeds a side detect a drop of twice what the gate allows."""
+        """Return the number of seeds per side that detects a drop of twice the limit."""
         once, twice = self.as_effect(self.allowed), self.as_effect(MOST_EXCESS * self.allowed)
         if not self.effect.ratio:
             return self.effect.trials_for(abs(twice - once), 2 * level)
@@ -96,14 +96,14 @@ class Drop:
 
 
 def allowed_drop(gate: Gate) -> float:
-    """The limit of a drop gate as a number; a percentage as a share."""
+    """Return the limit of a drop gate as a number; a percentage as a share."""
     if isinstance(gate.max_drop, str):
         return float(gate.max_drop[:-1]) / 100
     return gate.max_drop or 0.0
 
 
 def judge_drops(drops: Sequence[Drop]) -> list[GateCase]:
-    """A case for each drop; failures are adjusted by Holm over all of them."""
+    """Return a case for each drop; failures are adjusted by Holm over all of them."""
     adjusted = holm([drop.p_exceeds for drop in drops], ONE_SIDED)
     level = open_alpha(adjusted, ONE_SIDED)
     return [_case(drop, each, level) for drop, each in zip(drops, adjusted, strict=True)]
@@ -203,13 +203,13 @@ def _next_step(drop: Drop, verdict: CaseVerdict, level: float, *, weak: bool) ->
 
 
 def drops_of(gate: Gate, judged: Sequence[Judged]) -> Iterator[Drop | Judged]:
-    """The rows of a gate's metric as drops; a row that has no effect to judge stays as it is."""
+    """Yield the rows for the metric of a gate as drops; rows without a testable effect stay unchanged."""
     for each in judged:
         if each.row.metric != gate.metric or each.row.variants > 1:
             continue
         base, effect = each.row.baseline.value, each.effect
         barred = base is None or each.row.verdict in ("not comparable", "missing", "failed")
-        # Nothing is a share of zero.
+        # A share of zero is undefined.
         barred = barred or (base == 0 and (isinstance(gate.max_drop, str) or each.row.kind == "ratio"))
         if barred or effect is None or base is None:
             yield each

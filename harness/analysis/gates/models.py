@@ -1,4 +1,4 @@
-"""What a check finds: one case for each rule and variant, each with its word and its sentence."""
+"""Models of a check: one case for each rule and variant, with verdict and reason."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ Bounds = Annotated[tuple[float, float], Field(strict=False)]
 class GateCase(Frozen):
     """One rule on one variant.
 
-    `rule` is the rule in words, as it would be typed where it can be. `value` is the mean over the sound
-    seeds, or what the comparison set against `baseline`. `limit` and `interval` (95 %) are of the value for a
-    bound; for a drop they are of the drop, in the metric's unit, or as a share of the baseline where
-    `relative`. `detectable` is the smallest drop that turns the gate red with a power of 80 %; a gate is
-    `underpowered` if that is more than twice what it allows. `seeds` a side would detect twice what it
-    allows, `next_step` is how to get there.
+    `rule` is the rule in words, in the syntax of a gate if possible. `value` is the mean over the sound
+    seeds, or the value that was compared with `baseline`. `limit` and `interval` (95 %) refer to the value
+    for a bound; for a drop they refer to the drop, in the unit of the metric, or as a share of the baseline
+    if `relative`. `detectable` is the smallest drop that turns the gate red with a power of 80 %; a gate is
+    `underpowered` if that is more than twice its limit. `seeds` is the number of seeds per side that detects
+    a drop of twice the limit, `next_step` how to add them.
     """
 
     rule: str
@@ -66,11 +66,11 @@ class GateCase(Frozen):
 
 
 class GateReport(Frozen):
-    """The whole check with the terms it was made on.
+    """The whole check with its terms.
 
     `outcome` is `fail` if a case failed, or is unsure and `on_unsure` is not `warn`; `not comparable` if
-    nothing failed but nothing that needs the baseline could be judged. Either is red. `unsure` is a check
-    without a failure that leaves a case undecided.
+    no case failed and no case that needs the baseline could be judged. Both are red. `unsure` is a check
+    without a failure but with an undecided case.
     """
 
     schema_version: Literal[1] = GATES_SCHEMA_VERSION
@@ -96,15 +96,15 @@ class GateReport(Frozen):
 
     @property
     def underpowered(self) -> int:
-        """How many drop gates detect nothing below twice what they allow."""
+        """The number of drop gates whose smallest detectable drop exceeds twice the limit."""
         return sum(case.underpowered for case in self.cases)
 
     @property
     def seeds_wanted(self) -> int | None:
-        """How many seeds a side would decide every unsure drop gate for which a number is known."""
+        """The number of seeds per side that decides all unsure drop gates, of those with a known number."""
         wanted = [case.seeds for case in self.cases if case.verdict == "unsure" and case.seeds is not None]
         return max(wanted, default=None)
 
     def count(self, *verdicts: CaseVerdict) -> int:
-        """How many cases have one of these verdicts."""
+        """Return the number of cases with one of these verdicts."""
         return sum(case.verdict in verdicts for case in self.cases)

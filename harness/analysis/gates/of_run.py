@@ -1,4 +1,4 @@
-"""The gates of a suite right after its run: those that can be judged then, and why the others cannot."""
+"""Judge the gates of a suite right after its run; skip those that cannot be judged, with a reason."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def judge_run(
 ) -> tuple[GateReport | None, tuple[str, ...]]:
     """Judge a run by its suite's gates.
 
-    A drop needs a baseline, and a bound on a score was written for real assets: without these `check` would
-    be red, while a run leaves the gate out and says so.
+    A drop needs a baseline, and a bound on a score applies to real assets. Without these `check` would be
+    red, while a run skips the gate and reports that.
 
     Returns:
-        What was found, None where there is nothing to judge; and a sentence for each gate left out.
+        The check, or None if no gate can be judged; and a message for each skipped gate.
 
     Raises:
-        NotComparableError: The report shares nothing with the baseline.
+        NotComparableError: The report has nothing in common with the baseline.
     """
-    stand_in = next((told for result in report.results if (told := replaced(result))), None)
+    stand_in = next((words for result in report.results if (words := replaced(result))), None)
     kept: list[Gate] = []
     skipped: list[str] = []
     for gate in report.suite.gates:

@@ -1,4 +1,4 @@
-"""Cases of a check about training: whether each engine trains as the reference, and whether weights moved."""
+"""Cases about training: whether an engine trains as the reference, and whether parameters changed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WORDS: Final[dict[TrainingVerdict, CaseVerdict]] = {
 
 
 def training_cases(report: Report, groups: Sequence[Group]) -> Iterator[GateCase]:
-    """A case for each variant with an attempted proof of training, and for each with observed parameters."""
+    """Yield cases for variants with an attempted proof of training, or with observed parameters."""
     proofs, found = training_proofs(report), training_verdicts(report)
     for group in groups:
         if any(result.observed is not None for result in group.results):

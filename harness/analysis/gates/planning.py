@@ -1,4 +1,4 @@
-"""What a suite's drop gates could detect, before it runs: from the usual spread of runs on MRPC."""
+"""Estimate before a run what drop gates can detect, from the usual spread of runs on MRPC."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from harness.model.trial import Trial
 
 # Fine-tuning BERT on MRPC: four published runs of one recipe range over 2.5 points.
 SEED_SD: Final = 0.012
-# The share of examples on which two such runs differ in being right.
+# The share of examples that exactly one of two such runs classifies correctly.
 DISCORDANCE: Final = 0.08
 EXAMPLES: Final = 408
 
 
 def gate_warnings(gates: Sequence[Gate], trials: Sequence[Trial]) -> list[str]:
-    """A sentence for each drop gate that the suite's number of seeds cannot decide.
+    """Return a warning for each drop gate that the number of seeds of a suite cannot decide.
 
-    Scores are judged by the usual spread of MRPC (`SEED_SD`, `DISCORDANCE`, `EXAMPLES`), since that of this
-    suite is not known yet; `check` prints the detection limit of the data themselves. The speed of separate
-    runs is decided by no number of seeds.
+    For scores this assumes the usual spread on MRPC (`SEED_SD`, `DISCORDANCE`, `EXAMPLES`), since the spread
+    of this suite is not known yet; `check` prints the detection limit of the actual data. No number of seeds
+    decides the speed of separate runs.
     """
     drops = [gate for gate in gates if gate.max_drop is not None]
     seeds = len({trial.seed for trial in trials})
@@ -35,7 +35,7 @@ def gate_warnings(gates: Sequence[Gate], trials: Sequence[Trial]) -> list[str]:
 
 
 def usual_components(seeds: int) -> Components:
-    """The variance components of a difference in accuracy over so many paired seeds on MRPC."""
+    """Return the variance components of a difference in accuracy over paired seeds on MRPC."""
     sampling = DISCORDANCE / EXAMPLES / seeds
     between = 2 * SEED_SD**2 / seeds + sampling
     return Components(

@@ -1,4 +1,4 @@
-"""Rules in words, and the numbers that a rule is held against: shared by what judges a report."""
+"""Rules in words, and the values that rules apply to; shared by all cases of a check."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from harness.model.suite import Gate
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The trials of one variant, and what to call it.
+    """The trials of one variant with its label.
 
-    `contradictions` come with the id of the trial; `mixed` maps a condition to how the inputs differ.
+    `contradictions` include the id of the trial; `mixed` maps a condition to the differences of the inputs.
     """
 
     variant: str
@@ -28,12 +28,12 @@ class Group:
 
     @property
     def sound(self) -> tuple[TrialResult, ...]:
-        """Those that completed and tell more than one class apart."""
+        """The completed trials that predict more than one class."""
         return tuple(result for result in self.results if result.sound)
 
 
 def groups(report: Report) -> list[Group]:
-    """The variants of a report in the order of its plan."""
+    """Return the variants of a report in plan order."""
     names = labels(result.trial for result in report.results)
     warmup_steps = report.suite.measure.warmup_steps
     mixed = mixed_variants(report)
@@ -52,7 +52,7 @@ def groups(report: Report) -> list[Group]:
 
 
 def bound_rules(gate: Gate) -> Iterator[tuple[str, float, bool]]:
-    """The absolute bounds of a gate: the rule in words, the limit, and whether it is a lower one."""
+    """Yield the absolute bounds of a gate: the rule in words, the limit, and whether it is a lower bound."""
     if gate.min is not None:
         yield f"{gate.metric} >= {gate.min:g}", gate.min, True
     if gate.max is not None:
@@ -60,27 +60,27 @@ def bound_rules(gate: Gate) -> Iterator[tuple[str, float, bool]]:
 
 
 def drop_rule(gate: Gate) -> str:
-    """The drop of a gate in words, a percentage as it was written."""
+    """Return the drop rule of a gate in words; a percentage stays a percentage."""
     limit = gate.max_drop if isinstance(gate.max_drop, str) else f"{gate.max_drop:g}"
     return f"{gate.metric} drop <= {limit}"
 
 
 def mean_of(results: Sequence[TrialResult], metric: str) -> float | None:
-    """The mean over those trials that measured the metric; None if none did."""
+    """Return the mean over the trials that measured the metric, or None."""
     found = [value for result in results if (value := result.value(metric)) is not None]
     return fmean(found) if found else None
 
 
 def why_unmeasured(results: Sequence[TrialResult], metric: str) -> str:
-    """Why no trial, or not every one, has a value of the metric."""
+    """Return why trials lack a value of the metric."""
     if not results:
         return "no trial completed soundly"
     reasons = (found.reason for result in results if (found := result.measurement(metric)) is not None)
-    return next((reason for reason in reasons if reason), "the report does not hold it")
+    return next((reason for reason in reasons if reason), "the report does not contain it")
 
 
 def replaced(result: TrialResult) -> str | None:
-    """What stands in for what was asked, in words; None where nothing does."""
+    """Describe the stand-in that replaces a requested asset, or return None."""
     checkpoint, data = result.checkpoint, result.data
     if checkpoint is not None and checkpoint.stand_in:
         return f"{checkpoint.name} stands in for {checkpoint.requested}"
@@ -90,18 +90,18 @@ def replaced(result: TrialResult) -> str | None:
 
 
 def contradiction(group: Group, metric: str) -> str | None:
-    """Where a stored value of the metric contradicts other stored values, in words."""
+    """Describe the first contradiction between a stored value of the metric and others, or return None."""
     found = (f"trial {trial}: {each}" for trial, each in group.contradictions if metric in each.metrics)
     return next(found, None)
 
 
 def seeds_text(seeds: Sequence[int]) -> str:
-    """`seed 1`, `seeds 0, 2`."""
+    """Return `seed 1` or `seeds 0, 2`."""
     return f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
 
 
 def tighter_than_noise(gates: Sequence[Gate], noise: Mapping[str, float]) -> list[str]:
-    """A sentence for each drop in percent that the machine's own noise exceeds."""
+    """Return a note for each drop limit in percent that is below the machine noise."""
     return [
         f"{drop_rule(gate)} is tighter than this machine's noise of ±{100 * noise[gate.metric]:.2g} %: equal "
         "runs can differ by more"

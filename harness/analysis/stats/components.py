@@ -1,9 +1,9 @@
 """Variance components of an estimated effect: its test, confidence interval and detection limit.
 
-An effect is a mean over a few trials. Two sources of error are estimated apart: the scatter between trials,
-known with few degrees of freedom, and a floor that is known well but says nothing about other trials: the
-sampling of evaluation examples for quality, the machine's own noise for speed. An effect counts only if it
-exceeds both, so a scatter that a few trials underestimate by chance cannot pass for a small error, and the
+An effect is a mean over a few trials. Two sources of error are estimated separately: the scatter between
+trials, with few degrees of freedom, and a floor that is known precisely but does not cover other trials (the
+sampling of evaluation examples for quality, machine noise for speed). An effect is significant only if it
+exceeds both. Underestimating the scatter of a few trials by chance then does not yield a small error, and the
 error rate stays at its nominal level from two trials on.
 
 `scipy.special` is used because `scipy.stats` takes three times as long to import.
@@ -30,11 +30,11 @@ MOST_TRIALS: Final = 200
 _NODES: Final = 64
 _DIGITS: Final = 3
 _LARGEST: Final = 1e6
-# The variance of a mean over seeds is rarely more than this multiple of its least value.
+# The variance of a mean over seeds is rarely more than this multiple of its lower bound.
 _USUAL: Final = 5.0
 # In standard errors: with 3 paired seeds the critical value of four tests together is larger.
 _MOST_CRITICAL: Final = 8.0
-# No error is below this share of the estimated variance, so that a scatter of zero divides by none.
+# Lower bound of the error as a share of the estimated variance; avoids division by a scatter of zero.
 _TINY: Final = 1e-6
 
 Floats = NDArray[np.floating[Any]]
@@ -53,11 +53,11 @@ class Components:
     """The variance of an effect by source, in the squared unit of the effect.
 
     `between` is the variance of the mean over trials, estimated from their scatter. `added` are further
-    sources that more trials do not reduce: how a recipe interacts with the examples, or a machine that
-    differs from run to run. `floor` bounds the total from below; `least` is the part of it that is also in
+    sources that more trials do not reduce: the interaction of recipe and examples, or the variance of the
+    machine between runs. `floor` bounds the total from below; `least` is the part of it that is also in
     `between`, and shrinks with more trials. `most_freedom` bounds the degrees of freedom of the total, for an
-    added source that is known from two or three values: Satterthwaite's would be too many where these happen
-    to be close to each other. `interaction` is what an effect adds that is larger than the one observed.
+    added source estimated from two or three values: Satterthwaite's formula gives too many if these happen to
+    be close. `interaction` gives the variance added by an effect larger than the observed one.
     """
 
     between: Part
@@ -85,11 +85,11 @@ class Components:
         return float(self._half_widths(np.asarray(self.between.variance), alpha))
 
     def p_value(self, distance: float) -> float:
-        """Two-sided p of an effect at this distance from the null hypothesis."""
+        """Return the two-sided p of an effect at this distance from the null hypothesis."""
         return min(1.0, 2 * self.one_sided(abs(distance)))
 
     def one_sided(self, distance: float) -> float:
-        """One-sided p of an effect this far beyond the null hypothesis (negative: on its near side)."""
+        """Return the one-sided p of an effect this far beyond the null hypothesis (negative: within it)."""
         total, freedom = self._totals(np.asarray(self.between.variance))
         if total == 0 and self.floor == 0:
             raise ValueError("an effect without any variance has no p-value")
@@ -99,13 +99,13 @@ class Components:
         return max(found)
 
     def detectable(self, alpha: float, reach: float = math.inf) -> float | None:
-        """The effect that as many new trials find with a power of 80 % in a two-sided test at `alpha`.
+        """Return the effect that the same number of new trials detects with 80 % power (two-sided, `alpha`).
 
         The scatter of a few trials may be far too small by chance, so it is enlarged (`_caution`) such that
         the power, averaged over repeated experiments, is 80 %. None with less than two degrees of freedom,
-        where a variance may be off by any factor, and where no effect up to `reach` would be found
-        (`_within`). An effect beyond `reach`, the largest possible one, is printed as that one: left out,
-        the estimates that are too small by luck would be the only ones to print an effect.
+        where a variance may be off by any factor, and if no effect up to `reach` would be detected
+        (`_within`). An effect beyond `reach`, the largest possible one, is reported as `reach`; otherwise
+        only estimates that are too small by chance would report an effect.
         """
         if self.between.freedom < 2 or self.error == 0 or not self._within(reach, alpha):
             return None
@@ -114,11 +114,11 @@ class Components:
         return None if found is None else min(found, reach)
 
     def _within(self, reach: float, alpha: float) -> bool:
-        """Whether an effect of at most `reach` is found with a power of 80 %.
+        """Return whether an effect of at most `reach` is detected with a power of 80 %.
 
-        The estimated scatter alone cannot show that: in two or three trials it is often far too small. So
-        the effect must also be found at `_USUAL` times the least variance, and the critical value of the test
-        must not be so large (`_MOST_CRITICAL`) that a verdict is a matter of luck.
+        The estimated scatter is not sufficient: in two or three trials it is often far too small. So
+        the effect must also be detected at `_USUAL` times the least variance, and the critical value of the
+        test must not be so large (`_MOST_CRITICAL`) that the verdict depends on chance.
         """
         if reach == math.inf:
             return True
@@ -128,9 +128,9 @@ class Components:
         return all(self.power(reach, variance, alpha) >= POWER for variance in variances)
 
     def trials_for(self, effect: float, trials: int, alpha: float) -> int | None:
-        """How many trials a side find this effect with a power of 80 %, with the variances as estimated.
+        """Return the number of trials per side that detects this effect with 80 % power at these variances.
 
-        None where `MOST_TRIALS` are not enough. `trials` is how many a side there are now.
+        None if `MOST_TRIALS` are not enough. `trials` is the present number per side.
         """
         for wanted in range(3, MOST_TRIALS + 1):
             planned = self.scaled(trials, wanted)
@@ -140,9 +140,9 @@ class Components:
         return None
 
     def scaled(self, trials: int, wanted: int) -> Components:
-        """The components that the same variances would give with another number of trials."""
+        """Return the components for another number of trials with the same variances."""
         share = trials / wanted
-        # With one trial a side the variance comes from other trials, which the wanted ones replace.
+        # With one trial per side the variance comes from other trials, which the new ones replace.
         freedom = self.between.freedom / (trials - 1) if trials > 1 else 1.0
         return replace(
             self,
@@ -152,7 +152,7 @@ class Components:
         )
 
     def power(self, effect: float, variance: float, alpha: float) -> float:
-        """The power at an effect if the true variance between trials is `variance`."""
+        """Return the power at an effect if the true variance between trials is `variance`."""
         uneven = self._at(effect)
         if uneven is not self:
             return uneven.power(effect, variance, alpha)
@@ -162,7 +162,7 @@ class Components:
         return float(found.mean())
 
     def _at(self, effect: float) -> Components:
-        """The components with at least the interaction that an effect of this size brings."""
+        """Return the components with at least the interaction of an effect of this size."""
         known = self._added_variance
         expected = 0.0 if self.interaction is None else self.interaction.variance(effect)
         if self.interaction is None or expected <= known:
@@ -171,7 +171,7 @@ class Components:
         return replace(self, added=(added,), floor=self.floor + expected - known)
 
     def _totals(self, between: Floats) -> tuple[Floats, Floats]:
-        """The total variance and its degrees of freedom (Satterthwaite), for estimates of `between`."""
+        """Return the total variance and its degrees of freedom (Satterthwaite) for values of `between`."""
         total = between + self._added_variance
         uncertainty = between**2 / self.between.freedom
         for part in self.added:
@@ -187,7 +187,7 @@ class Components:
 
 
 def _effect_with_power(power: Callable[[float], float], error: float) -> float | None:
-    """The effect with a power of 80 %, None where it is beyond any multiple of the standard error."""
+    """Return the effect with a power of 80 %, or None if it exceeds `_LARGEST` standard errors."""
     low, high = 0.0, 4.0 * error
     while power(high) < POWER:
         low, high = high, 2 * high
@@ -201,11 +201,11 @@ def _effect_with_power(power: Callable[[float], float], error: float) -> float |
 
 @lru_cache(maxsize=4096)
 def _caution(freedom: float, alpha: float) -> float:
-    """By what to multiply an estimated variance to find the effect that has 80 % power on average.
+    """Return the factor on an estimated variance that gives the effect with 80 % power on average.
 
-    An effect that is a multiple of the estimated standard error has a power that depends on the estimate. The
-    multiple whose power is 80 % on average over the estimates is compared with the effect whose power is 80 %
-    at the true variance. A floor makes the average power larger, by at most two points.
+    The power of an effect at a multiple of the estimated standard error depends on the estimate. The factor
+    compares the multiple with 80 % power on average over the estimates to the effect with 80 % power at the
+    true variance. A floor makes the average power larger, by at most two points.
     """
     scatter = _scatter(freedom)
     widths = special.stdtrit(freedom, 1 - alpha / 2) * np.sqrt(scatter)
@@ -223,11 +223,11 @@ def _caution(freedom: float, alpha: float) -> float:
 
 @lru_cache(maxsize=4096)
 def _scatter(freedom: float) -> Floats:
-    """Quantiles of an estimated variance over the true one."""
+    """Return quantiles of the ratio of an estimated variance to the true one."""
     shares = (np.arange(_NODES) + 0.5) / _NODES
     return np.asarray(2 * special.gammaincinv(freedom / 2, shares) / freedom)
 
 
 def _rounded(value: float) -> float:
-    """A value to three significant digits."""
+    """Round a value to three significant digits."""
     return float(f"{value:.{_DIGITS - 1}e}")

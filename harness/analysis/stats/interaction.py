@@ -1,8 +1,8 @@
-"""How unevenly an effect is spread over the evaluation examples, before that effect has been observed.
+"""Interaction of recipe and examples: the uneven spread of an effect that has not been observed yet.
 
-Examples that every seed classifies alike hardly react to a small change of the recipe; examples that seeds
-classify differently do. So an effect comes with an interaction of recipe and examples, a variance that more
-seeds do not reduce and that equal recipes do not show. A detection limit that leaves it out is too small.
+Examples that every seed classifies the same way hardly react to a small change of the recipe; examples that
+seeds classify differently do. So an effect adds an interaction of recipe and examples: a variance that more
+seeds do not reduce and that is zero for equal recipes. A detection limit that omits it is too small.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _SENSITIVE: Final = 3.0
 class Interaction:
     """The variance that an effect adds because it is spread unevenly over the examples.
 
-    `discordance` is the share of examples on which two seeds of one recipe differ in being right, `unit` the
-    change of the score for a change of 1 in accuracy, and `examples` their number.
+    `discordance` is the share of examples that exactly one of two seeds of a recipe classifies correctly,
+    `unit` the change of the score for a change of 1 in accuracy, and `examples` the number of examples.
     """
 
     discordance: float
@@ -32,10 +32,10 @@ class Interaction:
     examples: int
 
     def variance(self, effect: float) -> float:
-        """The variance of a score's difference, in its squared unit, due to examples at this effect.
+        """Return the variance of a score difference, in squared units, due to examples at this effect.
 
-        The effect is spread over the sensitive examples. A large one flips some entirely and affects others
-        that seeds agree on, so its own size is added to their share.
+        The effect is spread over the sensitive examples. A large effect flips some of them entirely and also
+        affects examples that seeds agree on, so its size is added to their share.
 
         >>> round(408 * Interaction(0.08, 1.0, 408).variance(0.05), 4)
         0.0061
@@ -48,7 +48,7 @@ class Interaction:
 
 
 def interaction(right: Sequence[NDArray[np.bool_]], scores: Sequence[NDArray[Any]]) -> Interaction | None:
-    """Estimate the interaction from recipes with several seeds; None where no seed differs from another.
+    """Estimate the interaction from recipes with several seeds; None if all seeds agree.
 
     Args:
         right: for each recipe which examples each seed got right, (S, N).
@@ -66,6 +66,6 @@ def interaction(right: Sequence[NDArray[np.bool_]], scores: Sequence[NDArray[Any
 
 
 def _residual(drawn: NDArray[Any]) -> float:
-    """Mean variance over resamples of what a seed adds to the mean over seeds; drawn (S, R)."""
+    """Return the mean variance over resamples of the deviations from the mean over seeds; drawn (S, R)."""
     seeds = len(drawn)
     return float((drawn - drawn.mean(axis=0)).var(axis=1).mean()) * seeds / (seeds - 1)

@@ -1,13 +1,14 @@
-"""Machine states: how far two separate runs lie apart when nothing differs but the state of the machine.
+"""Machine states: the difference of two separate runs due to the state of the machine only.
 
-Between two runs a machine changes: other tenants, another clock, another layout of memory. Trials of one run
-share its state, so that more trials a run do not make the difference of two runs smaller than the difference
-of two states. A calibration over several states separates both: with y_ij the logarithm of run j in state i,
+Between two runs a machine changes: other tenants, clock frequency, memory layout. Trials of one run share its
+state, so more trials per run do not reduce the difference of two runs below the difference of two states. A
+calibration over several states separates both: with y_ij the logarithm of run j in state i,
 
     y_ij = mean + state_i + run_ij,    state_i ~ N(0, between^2),    run_ij ~ N(0, within^2)
 
-and two runs of k trials each, one a side, differ by a variance of 2 * (between^2 + within^2 / k). Comparisons
-of separate runs take the second part from their own trials, and the first from here (`run_variance`).
+and the difference of two runs of k trials each, one run per side, has a variance of
+2 * (between^2 + within^2 / k). Comparisons of separate runs take the second part from their own trials, and
+the first from `run_variance`.
 """
 
 from __future__ import annotations
@@ -24,26 +25,26 @@ from harness.analysis.stats.ratios import RunVariance
 from harness.model.calibration import MachineState
 
 LEAST_STATES: Final = 2
-# Beyond any band that means something.
+# Limit to avoid overflow, beyond any meaningful band.
 _LARGEST_LOGARITHM: Final = 100.0
 
 
 def add_state(states: Sequence[MachineState], new: MachineState) -> tuple[MachineState, ...]:
-    """The states with the new one at the end; it replaces one of the same id."""
+    """Return the states with the new one at the end; it replaces one with the same id."""
     return (*(state for state in states if state.id != new.id), new)
 
 
 def run_variance(states: Sequence[Sequence[float]]) -> RunVariance | None:
-    """The variance of the state means of the logarithm: how much one run differs from the next.
+    """Return the variance of the state means of the logarithm, that is the variance between runs.
 
-    It includes the runs' own scatter divided by their number in a state, so it is never too small. For states
+    It includes the scatter of runs divided by their number in a state, so it is never too small. For states
     of unequal size that number is their harmonic mean (the method of unweighted means).
 
     Args:
-        states: for each state the values of one metric, one a run.
+        states: for each state the values of one metric, one per run.
 
     Returns:
-        None with fewer than two states: they tell nothing about another one.
+        The variance, or None with fewer than two states.
 
     Raises:
         ValueError: A state is empty, or a value is not above zero.
@@ -61,11 +62,11 @@ def run_variance(states: Sequence[Sequence[float]]) -> RunVariance | None:
 
 
 def pooled_variance(known: Sequence[RunVariance], most_runs: int) -> RunVariance:
-    """One variance between runs from several, weighted by their degrees of freedom.
+    """Pool several variances between runs, weighted by their degrees of freedom.
 
     Args:
         known: one or more.
-        most_runs: how many different runs there are: two programs may have shared one state of the machine.
+        most_runs: the number of distinct runs: entries of `known` may share states of the machine.
     """
     weights = [each.runs - 1 for each in known]
     mean = partial(_weighted, weights)
@@ -81,17 +82,17 @@ def _weighted(weights: Sequence[int], values: Sequence[float]) -> float:
 
 
 def between_run_band(states: Sequence[Sequence[float]]) -> float | None:
-    """The relative band that covers 95 % of the ratios of two runs of one trial each (larger over smaller).
+    """Return the relative band of 95 % of the ratios (larger over smaller) of two runs of one trial each.
 
     The variance is that of the state means, plus the scatter that the mean of a state averages away. Degrees
-    of freedom are those of the states alone, which is never too many (Satterthwaite's are, for two or three
-    states). With few states the band is wide: 2 give a t of 12.7, 5 of 2.8, 10 of 2.3.
+    of freedom are those of the states only, a lower bound (Satterthwaite's formula gives too many for two or
+    three states). With few states the band is wide: 2 give a t of 12.7, 5 of 2.8, 10 of 2.3.
 
     Args:
-        states: for each state the values of one metric, one a run.
+        states: for each state the values of one metric, one per run.
 
     Returns:
-        None with fewer than two states.
+        The band, or None with fewer than two states.
 
     Raises:
         ValueError: A state is empty, or a value is not above zero.

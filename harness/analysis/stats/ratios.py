@@ -1,7 +1,7 @@
 """Speed and other numbers of whole trials: a ratio of medians, tested by a t test of logarithms.
 
-Between two runs the machine itself may have changed, by more than trials of one run show: a comparison
-across runs has an error only where the variance between runs is known (`RunVariance`).
+Between two runs the machine may change by more than the trials of one run scatter: the error of a comparison
+across runs is known only if the variance between runs is (`RunVariance`).
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from harness.analysis.stats.tests import Effect
 _LARGEST_RATIO: Final = math.exp(100.0)
 # The standard normal quantile at 97.5 %: a band covers 95 % of the ratios of equal runs.
 _COVERAGE: Final = 1.959964
-# Equal ratios of different numbers leave a rounding error that is no spread.
+# Equal ratios of different numbers differ by rounding errors, which are not scatter.
 _ROUNDING: Final = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
 class RunVariance:
-    """How much the logarithm of a metric varies from run to run on one machine.
+    """The variance of the logarithm of a metric between runs on one machine.
 
-    `variance` is that of a run's mean over its trials, estimated from `runs` runs that were separated in time
-    (one more than the degrees of freedom). `of_trials` is what these means average away of the variance of a
-    single trial: 0 where each run had one trial.
+    `variance` is that of the mean over the trials of a run, estimated from `runs` runs separated in time (one
+    more than the degrees of freedom). `of_trials` is the part of the variance of a single trial that these
+    means average out: 0 if each run had one trial.
     """
 
     variance: float
@@ -42,8 +42,8 @@ class RunVariance:
 class Separate:
     """Both sides come from separate runs.
 
-    `variance` is None where it was never measured. `changed` states that the machine itself was not equally
-    fast in both, by its probes: then no variance of equal runs allows a verdict.
+    `variance` is None if it was never measured. `changed` states that the probes show different machine
+    speeds in the two runs: then no variance of equal runs allows a verdict.
     """
 
     variance: RunVariance | None = None
@@ -58,16 +58,16 @@ def compare_trials(
     band: float | None = None,
     separate: Separate | None = None,
 ) -> Effect:
-    """The ratio of medians, candidate over baseline, from one number a trial, all above zero.
+    """Return the ratio of medians, candidate over baseline, from one positive number per trial.
 
     Args:
         baseline: one number for each trial.
-        candidate: the same of the other side.
+        candidate: the same for the candidate.
         paired: both sequences have the same seeds in the same order, run next to each other, so that drift
             affects both equally.
         band: the relative noise of single runs on this machine: 95 % of the ratios of two equal runs are at
-            most `1 + band`. An effect counts only beyond the noise of as many trials as are compared.
-        separate: given where the two sides are separate runs.
+            most `1 + band`. A significant effect must exceed the noise of the number of compared trials.
+        separate: given if the two sides are separate runs.
 
     >>> effect = compare_trials([1.00, 1.02, 0.98], [0.80, 0.81, 0.79], paired=True)
     >>> effect.value, effect.p < 0.05
@@ -141,17 +141,17 @@ def _tested(
 
 
 def _single(effect: Effect, known: RunVariance, floor: float) -> Effect:
-    """Test single trials of separate runs: their whole variance is known from other runs."""
+    """Test single trials of separate runs, whose whole variance comes from other runs."""
     whole = Part(2 * (known.variance + known.of_trials), known.runs - 1.0)
     if whole.variance == 0:
         return replace(effect, reason="equal runs on this machine have never differed: no p-value")
-    # Added rather than between trials: more trials of the same two runs do not reduce it.
+    # `added` instead of `between`: more trials of the same two runs do not reduce it.
     components = Components(Part(0.0, whole.freedom), (whole,), floor=floor, most_freedom=whole.freedom)
     return replace(effect, test="t of logarithms with the variance between runs", components=components)
 
 
 def _between(before: Floats, after: Floats, *, paired: bool) -> Part:
-    """Variance of the mean log ratio and its degrees of freedom (Welch-Satterthwaite if unpaired)."""
+    """Return the variance of the mean log ratio and its freedom (Welch-Satterthwaite if unpaired)."""
     if paired:
         gaps = after - before
         spread = float(gaps.std(ddof=1))
@@ -163,7 +163,7 @@ def _between(before: Floats, after: Floats, *, paired: bool) -> Part:
 
 
 def _floor(band: float | None, counts: Sequence[int], *, paired: bool) -> float:
-    """The variance of a mean log ratio of so many trials that differ as equal runs do."""
+    """Return the variance of a mean log ratio over these numbers of trials of equal runs."""
     if not band:
         return 0.0
     of_a_pair = (math.log1p(band) / _COVERAGE) ** 2
@@ -173,7 +173,7 @@ def _floor(band: float | None, counts: Sequence[int], *, paired: bool) -> float:
 
 
 def _added(separate: Separate | None) -> tuple[Part, ...]:
-    """The variance between the two runs: one state of the machine a side."""
+    """Return the variance between the two runs: one state of the machine per side."""
     if separate is None or separate.variance is None:
         return ()
     known = separate.variance

@@ -1,14 +1,14 @@
 """Quality: the variance of a score's difference over examples and seeds, by the bootstrap over examples.
 
 A row of the comparison has one column of predictions for each seed of either side, all on the same examples.
-Both seeds and examples are samples, as readers and cases are in a study of diagnoses. Drawing both at once
-and reading off percentiles is wrong twice: the residual variance is counted three times (Owen 2007, "The
-pigeonhole bootstrap"), and the variance of a handful of seeds too little. So the bootstrap over examples
+Both seeds and examples are samples, as are readers and cases in a diagnostic study. Percentiles of a joint
+bootstrap would be wrong in two ways: the residual variance is counted three times (Owen 2007, "The pigeonhole
+bootstrap"), and the variance over a handful of seeds is underestimated. So the bootstrap over examples
 yields components of variance, and these are combined with degrees of freedom as Hillis (2007) does for
 studies of many readers.
 
-With one seed a side the variance over seeds comes from earlier trials of the recipe. Without these it is
-unknown: the test is then of this pair of models alone.
+With one seed per side the variance over seeds comes from earlier trials of the recipe. Without these it is
+unknown, and the test covers this pair of models only.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ RESAMPLES: Final = 10_000
 
 _UNKNOWN_SEED: Final = "the effect of another seed is unknown"
 _SEED: Final = 20_260_101
-# Up to here every example is resampled by itself and all rows of a table share one matrix of weights.
+# Up to this number, examples are resampled individually and all rows of a table share one weight matrix.
 _SHARED_EXAMPLES: Final = 2_048
 _BATCH_COLUMNS: Final = 128
 _BLOCK: Final = 1 << 22
-# So many give the change of a score for one of accuracy to 2 %.
+# Enough to estimate the change of a score per change of accuracy to 2 %.
 _RESAMPLES_FOR_UNIT: Final = 1_000
 
 
@@ -45,13 +45,13 @@ _RESAMPLES_FOR_UNIT: Final = 1_000
 class Case:
     """Predictions to compare a score on.
 
-    `labels` are the right classes (N,); `before` (S, N) and `after` (T, N) the predicted ones, or the losses
-    for `eval_loss`: one row a seed, on the same examples. Where `paired`, both sides have the same seeds in
+    `labels` are the true classes (N,); `before` (S, N) and `after` (T, N) the predicted ones, or the losses
+    for `eval_loss`: one row per seed, on the same examples. Where `paired`, both sides have the same seeds in
     the same order, and S equals T. With several `variants` the rows are those of each variant in turn, and
     scores are averaged over the variants seed by seed.
 
     `earlier` are predictions of earlier trials on the same examples, for each recipe (E, N) with E above 1:
-    where the sides are not paired, or have one seed each, they take part in the variance over seeds, with
+    if the sides are not paired, or have one seed each, they contribute to the variance over seeds with
     `earlier_freedom` degrees of freedom.
     """
 
@@ -71,9 +71,9 @@ class Case:
 
 
 def compare_quality(cases: Sequence[Case], *, resamples: int = RESAMPLES) -> list[Effect]:
-    """The difference of a score, candidate minus baseline, averaged over seeds, for each case.
+    """Return for each case the score difference, candidate minus baseline, averaged over seeds.
 
-    The same case always gives the same effect, whatever other cases are in the list.
+    The effect of a case does not depend on the other cases in the list.
     """
     effects: list[Effect | None] = [_identical(case) for case in cases]
     open_places = [place for place, effect in enumerate(effects) if effect is None]
@@ -97,7 +97,7 @@ def _identical(case: Case) -> Effect | None:
 
 
 def _effect(case: Case, drawn: Floats) -> Effect:
-    """From the resampled scores of all columns, (S + T + E, R)."""
+    """Return the effect of a case from the resampled scores of all columns, (S + T + E, R)."""
     seeds, examples = len(case.before) // case.variants, case.labels.size
     both = seeds + len(case.after) // case.variants
     uneven = _interaction(case, drawn)
@@ -133,7 +133,7 @@ def _effect(case: Case, drawn: Floats) -> Effect:
 
 
 def _interaction(case: Case, drawn: Floats) -> Interaction | None:
-    """Estimate what an effect adds, from the resampled scores, (S + T + E, R); None for losses."""
+    """Estimate the interaction from the resampled scores, (S + T + E, R); None for losses."""
     if SCORINGS[case.metric].from_losses:
         return None
     right = np.equal(case.columns, case.labels)
@@ -146,7 +146,7 @@ def _interaction(case: Case, drawn: Floats) -> Interaction | None:
 
 
 def _over_variants(case: Case, values: Floats) -> Floats:
-    """Average what each column scored, (2 x variants x seeds, ...), over the variants: (2 x seeds, ...)."""
+    """Average the scores of columns, (2 x variants x seeds, ...), over variants: (2 x seeds, ...)."""
     if case.variants == 1:
         return values
     sides = values.reshape(2, case.variants, -1, *values.shape[1:])
@@ -155,7 +155,7 @@ def _over_variants(case: Case, values: Floats) -> Floats:
 
 
 def _discordant(case: Case) -> tuple[int, int] | None:
-    """How many examples only the baseline and only the candidate got right, where McNemar's test applies."""
+    """Count the examples that only one side classifies correctly, if McNemar's test applies."""
     if case.metric != "eval_accuracy" or len(case.before) + len(case.after) > 2:
         return None
     before, after = case.before[0] == case.labels, case.after[0] == case.labels
@@ -168,7 +168,7 @@ def _bounds(case: Case, base: float) -> Interval:
 
 
 def _reach(case: Case, base: float) -> float:
-    """The largest difference worth detecting: to the best score, or down to that of a constant answer."""
+    """Return the largest relevant difference: up to the best score, or down to a constant prediction."""
     if not METRICS[case.metric].bounded:
         return math.inf
     classes = int(max(case.labels.max(), case.before.max(), case.after.max())) + 1
@@ -186,8 +186,8 @@ def _of_this_pair(effect: Effect, drawn: Floats, examples: int) -> Effect:
         error = float(drawn.std(ddof=1))
         p = float(2 * special.stdtr(examples - 1, -abs(effect.value) / error)) if error > 0 else None
         test = "paired bootstrap"
-    told = "no example separates them" if p is None else f"p = {_p_text(p)}"
-    reason = f"this pair of models differs on these examples ({told}); {_UNKNOWN_SEED}"
+    evidence = "no example separates them" if p is None else f"p = {_p_text(p)}"
+    reason = f"this pair of models differs on these examples ({evidence}); {_UNKNOWN_SEED}"
     return replace(effect, test=test, pair_p=p, reason=reason, lacks="seeds")
 
 
@@ -196,10 +196,10 @@ def _p_text(p: float) -> str:
 
 
 def _paired(differences: Floats, drawn: Floats, examples: int) -> Components:
-    """Components of the mean difference over paired seeds; differences (S,), drawn (S, R).
+    """Return the components of the mean difference over paired seeds; differences (S,), drawn (S, R).
 
-    The part of the joint bootstrap that draws seeds needs no drawing: given the examples, its variance over
-    seeds has a closed form. Each component is freed of the bias of a plug-in estimate.
+    Seeds are not resampled: given the examples, the variance over seeds has a closed form. Each component is
+    corrected for the bias of a plug-in estimate.
     """
     seeds = differences.size
     between = Part(float(differences.var(ddof=1)) / seeds, seeds - 1)
@@ -208,10 +208,10 @@ def _paired(differences: Floats, drawn: Floats, examples: int) -> Components:
 
 
 def _unpaired(case: Case, observed: Floats, drawn: Floats) -> Components:
-    """Components where the sides have other seeds, or one seed each.
+    """Return the components for sides with different seeds, or one seed each.
 
-    The variance over seeds is pooled over the sides with several seeds and the earlier trials, and taken to
-    be that of a side with one, too.
+    The variance over seeds is pooled over the earlier trials and the sides with several seeds, and is also
+    used for a side with one seed.
     """
     counts = [len(side) for side in (case.before, case.after, *case.earlier)]
     groups = [slice(end - count, end) for count, end in zip(counts, np.cumsum(counts), strict=True)]
@@ -228,7 +228,7 @@ def _unpaired(case: Case, observed: Floats, drawn: Floats) -> Components:
 
 
 def _residual(drawn: Floats) -> float:
-    """Mean variance over resamples of what each seed adds to the mean over seeds; drawn (S, R)."""
+    """Return the mean variance over resamples of the deviations from the mean over seeds; drawn (S, R)."""
     return float((drawn - drawn.mean(axis=0)).var(axis=1).mean())
 
 
@@ -244,7 +244,7 @@ def _components(between: Part, residual: float, change: Floats, examples: int) -
 
 
 def _batches(cases: Sequence[Case], places: Sequence[int]) -> Iterator[list[int]]:
-    """Places of cases that can share one matrix product: large ones, as starting one costs most."""
+    """Yield places of cases that share one matrix product; few large products have less overhead."""
     groups: dict[tuple[str, int], list[int]] = {}
     for place in places:
         groups.setdefault((cases[place].metric, cases[place].labels.size), []).append(place)
@@ -255,7 +255,7 @@ def _batches(cases: Sequence[Case], places: Sequence[int]) -> Iterator[list[int]
 
 
 def _resample(cases: Sequence[Case], resamples: int) -> list[Floats]:
-    """For each case the score of every column in every resample of the examples, (2S, R).
+    """Return for each case the score of every column in every resample of the examples, (2S, R).
 
     The cases share metric and number of examples.
     """
@@ -273,7 +273,7 @@ def _resample(cases: Sequence[Case], resamples: int) -> list[Floats]:
 
 
 def _resample_kinds(case: Case, scoring: Scoring, resamples: int) -> Floats:
-    """Examples that are alike in every column are interchangeable: it is enough to draw how many of each."""
+    """Resample examples in groups: those equal in every column are interchangeable, so draw counts."""
     kinds, sizes = np.unique(np.vstack([case.labels, case.columns]), axis=1, return_counts=True)
     features = scoring.features(kinds[0], kinds[1:])
     blocks = []
@@ -285,7 +285,7 @@ def _resample_kinds(case: Case, scoring: Scoring, resamples: int) -> Floats:
 
 @lru_cache(maxsize=2)
 def _shared_weights(examples: int, resamples: int) -> NDArray[np.float32]:
-    """How often each example is drawn in each resample, (N, R); whole numbers that float32 holds exactly."""
+    """Return the count of each example in each resample, (N, R); integers are exact in float32."""
     generator = np.random.default_rng([_SEED, examples])
     drawn = generator.integers(0, examples, size=(resamples, examples))
     drawn += np.arange(resamples)[:, None] * examples

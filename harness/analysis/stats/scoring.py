@@ -1,8 +1,8 @@
-"""Scores as sums over examples, so that one matrix product scores every resample of them.
+"""Scores as sums over examples, so that one matrix product computes the scores of all resamples.
 
-Each score turns examples into features that are added up, and combines the sums afterwards. Conventions are
-those of scikit-learn, which `evaluate` uses: an F1 without any positive is 0, a class that is neither present
-nor predicted is left out of the macro average, an undefined Matthews coefficient is 0.
+Each score maps examples to features and combines the sums of these. Conventions are those of scikit-learn,
+which `evaluate` uses: an F1 without any positive is 0, a class that is neither present nor predicted is left
+out of the macro average, an undefined Matthews coefficient is 0.
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ Numbers = NDArray[np.number[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Scoring:
-    """How a score follows from examples.
+    """The computation of a score from examples.
 
-    `features` takes labels (N,) and columns (P, N) and gives (F, P, N); a column holds predicted classes, or
-    the losses themselves where `from_losses`. `combine` takes their sums (F, P, R) and the number of examples
-    and gives scores (P, R).
+    `features` maps labels (N,) and columns (P, N) to (F, P, N); a column contains predicted classes, or
+    losses if `from_losses`. `combine` maps their sums (F, P, R) and the number of examples to scores (P, R).
     """
 
     features: Callable[[Numbers, Numbers], Floats]
@@ -41,13 +40,13 @@ def _mean(sums: Floats, examples: int) -> Floats:
 
 
 def _hits_and_involved(labels: Numbers, predicted: Numbers) -> Floats:
-    """For each class its true positives, and its predicted members plus its actual ones."""
+    """Return for each class its true positives, and its predicted plus its actual members."""
     counts = _counts(labels, predicted)
     return np.concatenate([counts[0::3], counts[1::3] + counts[2::3]])
 
 
 def _counts(labels: Numbers, predicted: Numbers) -> Floats:
-    """True positives, predicted and actual members of every class; of class 1 alone where there are two."""
+    """Return true positives, predicted and actual members of each class; for two classes, class 1 only."""
     classes = int(max(labels.max(), predicted.max())) + 1
     chosen = [1] if classes <= 2 else range(classes)
     features = []
@@ -65,10 +64,10 @@ def _f1(sums: Floats, examples: int) -> Floats:  # noqa: ARG001 - the signature 
 
 
 def _mcc(sums: Floats, examples: int) -> Floats:
-    """The multi-class coefficient of Gorodkin (2004), which for two classes is Matthews's."""
+    """Return the multi-class coefficient of Gorodkin (2004); for two classes, that of Matthews."""
     hits, guessed, actual = sums[0::3], sums[1::3], sums[2::3]
     if len(hits) == 1:
-        # The other class's counts follow from those of class 1.
+        # The counts of class 0 follow from those of class 1.
         hits = np.concatenate([hits, examples - guessed - actual + hits])
         guessed = np.concatenate([guessed, examples - guessed])
         actual = np.concatenate([actual, examples - actual])
@@ -111,5 +110,5 @@ def cross_entropies(labels: Numbers, logits: Floats) -> Floats:
     with np.errstate(over="ignore"):
         lowered = logits - highest
         losses = np.log(np.exp(lowered).sum(axis=1)) - lowered[np.arange(labels.size), labels.astype(np.intp)]
-        # Single precision is what resampling works in: what overflows there is infinite here too.
+        # Resampling uses single precision: losses that overflow there are infinite here too.
         return np.asarray(losses.astype(np.float32), dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Sheets: the stored predictions of trials as arrays, brought to the same examples in the same order."""
+"""Sheets: the stored predictions of trials as arrays, aligned to the same examples in the same order."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Sheet:
     logits: Floats
 
     def take(self, ids: Integers) -> Sheet:
-        """The rows of these ids, all of which must be there, in their order."""
+        """Return the rows of these ids, in their order; all must exist."""
         if np.array_equal(ids, self.ids):
             return self
         order = np.argsort(self.ids)
@@ -34,17 +34,17 @@ class Sheet:
         return Sheet(ids, self.labels[rows], self.predicted[rows], self.logits[rows])
 
     def column(self, metric: str) -> Integers | Floats:
-        """What the metric is scored from: (N,) predicted classes, or losses in nats."""
+        """Return the input of the metric: (N,) predicted classes, or losses in nats."""
         return cross_entropies(self.labels, self.logits) if SCORINGS[metric].from_losses else self.predicted
 
     def score(self, metric: str) -> float:
-        """The metric over all examples."""
+        """Return the metric over all examples."""
         return float(scores(metric, self.labels, self.column(metric)[None])[0])
 
 
 @dataclass(frozen=True, slots=True)
 class PairedSheets:
-    """Both sides on the same examples, one sheet a seed; `left_out` counts examples that one side lacks."""
+    """Both sides on the same examples, one sheet per seed; `left_out` counts unshared examples."""
 
     ids: Integers
     labels: Integers
@@ -54,7 +54,7 @@ class PairedSheets:
 
 
 def read_sheet(result: TrialResult) -> Sheet | None:
-    """The trial's predictions as arrays, None if it kept none."""
+    """Return the predictions of a trial as arrays, or None if it stored none."""
     if result.predictions is None:
         return None
     logits = np.asarray(result.predictions.logits, dtype=np.float64)
@@ -67,7 +67,7 @@ def read_sheet(result: TrialResult) -> Sheet | None:
 
 
 def pair_sheets(before: Sequence[Sheet], after: Sequence[Sheet]) -> PairedSheets | str:
-    """The sheets on the examples that all of them hold, or a sentence that says why there is no pairing."""
+    """Return the sheets on their common examples, or a message that explains why pairing is impossible."""
     sheets = [*before, *after]
     ids = sheets[0].ids
     if not all(np.array_equal(ids, sheet.ids) for sheet in sheets):

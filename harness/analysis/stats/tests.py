@@ -19,13 +19,13 @@ class Effect:
     """An estimated effect and its error.
 
     `value` is the candidate minus the baseline, or the ratio of their medians where `ratio`. The test is
-    centred at `center`: the difference, or the mean logarithm of the ratio. `components` is None where the
-    error is unknown, and then `reason` states why. `bounds` are the smallest and the largest difference that
-    the metric's range leaves to this baseline, `reach` the largest one worth detecting: up to the range's
-    end, or down to the score of a constant answer. `trials` counts trials on the smaller side.
+    centred at `center`: the difference, or the mean logarithm of the ratio. `components` is None if the error
+    is unknown; `reason` then states why. `bounds` are the smallest and the largest difference that the range
+    of the metric permits for this baseline, `reach` the largest relevant one: up to the end of the range, or
+    down to the score of a constant prediction. `trials` counts trials on the smaller side.
     `pair_p` tests this pair of models on these examples, which does not cover another seed. `identical`
-    means that both sides are equal in every example or trial. `lacks` names the evidence of variance that
-    earlier runs could supply: over the seeds of a recipe, or between separate runs.
+    means that both sides are equal in every example or trial. `lacks` names the variance that earlier runs
+    could provide: over the seeds of a recipe, or between separate runs.
     """
 
     value: float
@@ -44,11 +44,11 @@ class Effect:
 
     @property
     def p(self) -> float | None:
-        """Two-sided p against no effect; None without a known error."""
+        """Two-sided p against no effect; None if the error is unknown."""
         return None if self.components is None else self.components.p_value(self.center)
 
     def interval(self, alpha: float) -> Interval | None:
-        """The two-sided confidence interval at `1 - alpha`, a difference or a ratio, inside the bounds."""
+        """Return the two-sided confidence interval at `1 - alpha`, limited to the bounds."""
         if self.components is None:
             return None
         half = self.components.half_width(alpha)
@@ -56,9 +56,9 @@ class Effect:
         return max(low, self.bounds[0]), min(high, self.bounds[1])
 
     def detectable(self, alpha: float) -> float | None:
-        """The smallest effect found with 80 % power at `alpha`: a difference, or a ratio above 1.
+        """Return the smallest effect detected with 80 % power at `alpha`: a difference, or a ratio above 1.
 
-        None where no possible effect would be found.
+        None if no possible effect would be detected.
         """
         if self.components is None:
             return None
@@ -68,17 +68,17 @@ class Effect:
         return None if found is None or found > math.log(self.reach) else self._shown(found)
 
     def trials_for(self, effect: float, alpha: float) -> int | None:
-        """How many trials a side would detect this difference, or ratio above 1, at `alpha`."""
+        """Return the number of trials per side that detects this difference, or ratio above 1, at `alpha`."""
         if self.components is None or effect <= (1 if self.ratio else 0):
             return None
         return self.components.trials_for(math.log(effect) if self.ratio else effect, self.trials, alpha)
 
     def p_above(self, limit: float) -> float | None:
-        """One-sided p against an effect of at most `limit`: small if the effect is shown to exceed it."""
+        """Return the one-sided p against an effect of at most `limit`: small if the effect exceeds it."""
         return None if self.components is None else self.components.one_sided(self._distance(limit))
 
     def p_below(self, limit: float) -> float | None:
-        """One-sided p against an effect of at least `limit`: small if the effect is shown to stay below."""
+        """Return the one-sided p against an effect of at least `limit`: small if the effect is below it."""
         return None if self.components is None else self.components.one_sided(-self._distance(limit))
 
     def _distance(self, limit: float) -> float:
@@ -87,23 +87,23 @@ class Effect:
         return math.inf if limit <= 0 else self.center - math.log(limit)
 
     def _shown(self, centered: float) -> float:
-        # Beyond e^100 no ratio means anything, and e^710 overflows.
+        # A ratio beyond e^100 is meaningless, and e^710 overflows.
         return math.exp(min(centered, 100.0)) if self.ratio else centered
 
 
 @dataclass(frozen=True, slots=True)
 class Adjusted:
-    """A p-value adjusted for a whole table, and the level at which the row's own test decides the same."""
+    """A p-value adjusted for a whole table, and the equivalent level of the unadjusted test of the row."""
 
     p: float
     alpha: float
 
 
 def mcnemar(lost: int, gained: int) -> float | None:
-    """Exact two-sided p of McNemar's test; None without a discordant pair, as then nothing can be tested.
+    """Return the exact two-sided p of McNemar's test; None without a discordant pair.
 
-    `lost` examples were right and became wrong, `gained` the other way: under no difference each is a toss
-    of a fair coin. Equals `scipy.stats.binomtest(lost, lost + gained).pvalue`.
+    `lost` examples changed from right to wrong, `gained` from wrong to right: without a difference, both
+    directions are equally likely. Equals `scipy.stats.binomtest(lost, lost + gained).pvalue`.
 
     >>> round(mcnemar(1, 7), 4)
     0.0703
@@ -114,7 +114,7 @@ def mcnemar(lost: int, gained: int) -> float | None:
 
 
 def holm(p_values: Sequence[float | None], alpha: float = ALPHA) -> list[Adjusted | None]:
-    """Holm's step-down adjustment of the p-values that are numbers; None stays None and is not counted.
+    """Adjust p-values by Holm's step-down procedure; None stays None and is not counted.
 
     >>> [round(each.p, 3) for each in holm([0.01, 0.04])]
     [0.02, 0.04]
@@ -125,20 +125,20 @@ def holm(p_values: Sequence[float | None], alpha: float = ALPHA) -> list[Adjuste
     for rank, (p, place) in enumerate(tested):
         factor = len(tested) - rank
         largest = max(largest, p * factor)
-        # The quotient first: a product with the smallest p-values would underflow.
+        # Divide first: a product with the smallest p-values would underflow.
         level = alpha * min(p / largest, 1.0) if largest > 0 else alpha / factor
         adjusted[place] = Adjusted(min(1.0, largest), level)
     return adjusted
 
 
 def open_alpha(adjusted: Sequence[Adjusted | None], alpha: float = ALPHA) -> float:
-    """The level at which a further effect among the rows that Holm's procedure leaves open would be found."""
+    """Return the level for detecting a further effect among the rows not rejected by Holm's procedure."""
     left = sum(each is not None and each.p > alpha for each in adjusted)
     return alpha / max(left, 1)
 
 
 def is_equivalent(effect: Effect, low: float, high: float) -> bool | None:
-    """Two one-sided tests at 5 %: whether the effect lies between both limits; None without an error.
+    """Return whether two one-sided tests at 5 % show an effect between both limits; None without an error.
 
     Equivalent to a 90 % confidence interval inside the limits (Schuirmann 1987).
     """
