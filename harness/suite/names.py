@@ -83,7 +83,13 @@ def nearest_path(path: str) -> str:
         found = f"{section}.{near}" if near else None
         known: Sequence[str] = [f"{section}.{key}" for key in inside]
     else:
-        found = _same(path, known_paths()) or nearest(path, known_paths()) or _same(leaf, known_paths())
+        leaves = {known.rpartition(".")[2]: known for known in reversed(known_paths())}
+        found = (
+            _same(path, known_paths())
+            or nearest(path, known_paths())
+            or _same(leaf, known_paths())
+            or leaves.get(nearest(leaf or path, list(leaves)) or "")
+        )
         known = [*Suite.model_fields, "or a path below"]
     return f" (did you mean {found}?)" if found else f" (one of: {', '.join(known)})"
 

@@ -1,4 +1,4 @@
-"""`-o key=value`: one place of a suite written anew, through the same parser as the file."""
+"""`-s key=value`: one place of a suite written anew, through the same parser as the file."""
 
 from __future__ import annotations
 
@@ -21,11 +21,16 @@ def override(root: Mapping, overrides: Iterable[str], problems: list[Problem]) -
     """The tree with every override in its place; one that cannot be applied goes to `problems`."""
     seen: set[str] = set()
     for text in overrides:
-        place = Place(f"-o {text}" if text.isprintable() and len(text) <= 200 else f"-o {quoted(text, 200)}")
+        place = Place(f"-s {text}" if text.isprintable() and len(text) <= 200 else f"-s {quoted(text, 200)}")
         path, equals, value = text.partition("=")
         path = path.strip()
         if not equals:
-            problems.append(Problem(place, f"expected key=value{nearest_path(path)}"))
+            what = (
+                f"the value is missing: write {path}=VALUE"
+                if path in known_paths()
+                else (f"expected KEY=VALUE{nearest_path(path)}")
+            )
+            problems.append(Problem(place, what))
         elif path not in known_paths():
             problems.append(Problem(place, f"there is no key {quoted(path)}{nearest_path(path)}"))
         elif path in seen:

@@ -96,7 +96,7 @@ class RayExecutor:
             raise UnavailableError(
                 f"a trial takes {place.threads} CPUs, a thread each, and no node of the Ray cluster has more "
                 f"than {most:g}",
-                hint="Set measure.threads in the suite, or -o measure.threads=N, to what a node has.",
+                hint="Set measure.threads in the suite, or -s measure.threads=N, to what a node has.",
             )
 
     def submit(self, job: Job, folder: Path) -> None:
