@@ -2,78 +2,77 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 import click
 
 from harness.analysis.comparison.compare import compare
-from harness.api import Run, Side, run_along, run_sides
+from harness.api import Run, render_files
 from harness.cli.compare import print_comparison
-from harness.cli.messages import print_error, say
-from harness.cli.run import judge
-from harness.cli.suite_options import (
-    assets_option,
-    fail_fast_option,
-    fresh_option,
-    gates_option,
-    grace_option,
-    overrides_option,
-    parity_option,
-    reports_option,
-    rerun_option,
-    retries_option,
-    runner_option,
-    strict_option,
+from harness.cli.messages import print_error, say, say_error, watching
+from harness.cli.options import (
+    PATH,
+    by_option,
+    harness_command,
+    option,
+    output_options,
+    run_options,
+    set_option,
     suite_argument,
-    trial_timeout_option,
-    wait_option,
+    suite_gates_option,
+    verbosity_options,
 )
-from harness.errors import HarnessError, InvalidInputError, NotComparableError
+from harness.cli.run import judge
+from harness.errors import InvalidInputError, NotComparableError
 from harness.model.results import Report
 from harness.model.suite import Suite
-from harness.output.live import view
+from harness.output.comparison import COMPARISON_FORMATS
+from harness.running.ab import Side, run_along, run_sides
 from harness.running.calibrations import bands_for, stored_noise
 from harness.running.interrupts import Interrupt
 from harness.running.options import RunOptions
 from harness.suite.reading import parse_suite
 from harness.suite.text import read_bytes, shown
 
-_FILE: Final = click.Path(path_type=Path)
 
-
-@click.command("ab", short_help="Run two sides in turn on this machine, and compare them.")
+@harness_command("ab", short_help="Run two sides in turn on this machine, and compare them.")
 @suite_argument
-@click.argument("candidate_suite", required=False, type=_FILE)
-@click.option(
-    "--by", metavar="AXIS", help="Let the values of this axis of SUITE take turns: engine, padding."
+@click.argument("candidate_suite", required=False, type=PATH)
+@by_option
+@option(
+    "--base-python",
+    type=PATH,
+    metavar="FILE",
+    help="The interpreter of the base.",
+    group="What to compare",
 )
-@click.option("--base-python", type=_FILE, metavar="FILE", help="The interpreter of the base.")
-@click.option("--python", type=_FILE, metavar="FILE", help="The interpreter of the candidate.")
-@click.option(
+@option(
+    "--python",
+    type=PATH,
+    metavar="FILE",
+    help="The interpreter of the candidate.",
+    group="What to compare",
+)
+@option(
     "--base",
-    type=_FILE,
+    type=PATH,
     metavar="FOLDER",
     help="The checkout whose harness/ is the base; under its .venv/bin/python if it has one.",
+    group="What to compare",
 )
-@click.option("--candidate", type=_FILE, metavar="FOLDER", help="The checkout of the candidate; see --base.")
-@overrides_option
-@assets_option
-@reports_option
-@strict_option
-@fresh_option
-@rerun_option
-@trial_timeout_option
-@retries_option
-@fail_fast_option
-@parity_option
-@gates_option
-@wait_option
-@click.option("--json/--no-json", "as_json", help="Print the comparison as JSON instead of the table.")
-@runner_option
-@grace_option
+@option(
+    "--candidate",
+    type=PATH,
+    metavar="FOLDER",
+    help="The checkout of the candidate; see --base.",
+    group="What to compare",
+)
+@set_option
+@run_options(without=("executor", "ray_address", "stop_after_same_error", "jobs"))
+@suite_gates_option
+@output_options(COMPARISON_FORMATS, "a comparison")
+@verbosity_options
 def command(
     *,
     suite: Path,
@@ -84,20 +83,10 @@ def command(
     base: Path | None,
     candidate: Path | None,
     overrides: tuple[str, ...],
-    assets: Literal["auto", "hub", "embedded"],
-    reports: Path,
-    strict: bool,
-    fresh: bool,
-    rerun: Literal["failed", "all"] | None,
-    trial_timeout: float | None,
-    retries: int,
-    fail_fast: bool,
-    parity: bool,
-    gates: bool,
-    wait: bool,
-    as_json: bool,
-    runner: str,
-    grace_s: float,
+    options: RunOptions,
+    suite_gates: bool,
+    name: str,
+    output: Path | None,
 ) -> int:
     """Run SUITE as the base and as the candidate, trial by trial in turn, and compare both.
 
@@ -114,20 +103,6 @@ def command(
 
     For example:  harness ab suites/padding.yaml --base ../main --candidate .
     """
-    options = RunOptions(
-        assets=assets,
-        reports=reports,
-        strict=strict,
-        fresh=fresh,
-        rerun=rerun,
-        wait=wait,
-        parity=parity,
-        trial_timeout_s=trial_timeout,
-        retries=retries,
-        fail_fast=fail_fast,
-        runner=runner,
-        grace_s=grace_s,
-    )
     sources = _Sources(suite, candidate_suite or suite, overrides)
     try:
         _check_sides(by, candidate_suite, (base_python, python, base, candidate))
@@ -135,14 +110,10 @@ def command(
             runs = _along(sources, by, options)
         else:
             runs = _sides(sources, ((base_python, base), (python, candidate)), options)
-        return _conclude(runs, by, judged=gates, as_json=as_json)
+        return _conclude(runs, by, judged=suite_gates, name=name, output=output)
     except Interrupt as interrupt:
         say(f"{interrupt}; run the same command again to go on")
         return 128 + interrupt.number
-    except HarnessError as error:
-        if as_json:
-            print_error(error)
-        raise
 
 
 def _check_sides(by: str | None, candidate_suite: Path | None, code: tuple[Path | None, ...]) -> None:
@@ -175,9 +146,8 @@ class _Sources:
 
 def _along(sources: _Sources, axis: str, options: RunOptions) -> tuple[Run, ...]:
     suite, text = sources.read("base")
-    with ExitStack() as screen:
-        watching = screen.enter_context(view(sys.stderr, sys.stderr.isatty()))
-        return (run_along(suite, axis, options, suite_text=text, observer=watching),)
+    with watching() as observer:
+        return (run_along(suite, text, axis, options, observer=observer, render=render_files),)
 
 
 def _sides(
@@ -186,12 +156,11 @@ def _sides(
     (base_python, base), (python, candidate) = code
     first = Side("base", *sources.read("base"), base_python, base)
     second = Side("candidate", *sources.read("candidate"), python, candidate)
-    with ExitStack() as screen:
-        watching = screen.enter_context(view(sys.stderr, sys.stderr.isatty()))
-        return run_sides(first, second, options, observer=watching)
+    with watching() as observer:
+        return run_sides(first, second, options, observer=observer, render=render_files)
 
 
-def _conclude(runs: tuple[Run, ...], by: str | None, *, judged: bool, as_json: bool) -> int:
+def _conclude(runs: tuple[Run, ...], by: str | None, *, judged: bool, name: str, output: Path | None) -> int:
     """Print the comparison and the gates, and return the exit code."""
     for run in runs:
         say(f"report: {run.directory / 'report.json'}")
@@ -211,20 +180,20 @@ def _conclude(runs: tuple[Run, ...], by: str | None, *, judged: bool, as_json: b
     except NotComparableError as error:
         if completed:
             raise
-        if as_json:
+        if name == "json" and output is None:
             print_error(error, 1)
-        say(f"error: {error}")
+        say_error(str(error))
         return 1
-    print_comparison(comparison, "json" if as_json else "table")
-    passed = _judge(reports, as_json=as_json) if judged else 0
+    print_comparison(comparison, name, output)
+    passed = _judge(reports, aside=name != "table" and output is None) if judged else 0
     return passed or (0 if completed else 1)
 
 
-def _judge(reports: list[Report], *, as_json: bool) -> int:
+def _judge(reports: list[Report], *, aside: bool) -> int:
     """Judge the last side by the gates of the first, which is its baseline where there are two."""
     first, last = reports[0], reports[-1]
     if not first.suite.gates:
         return 0
     suite = last.suite.model_copy(update={"gates": first.suite.gates})
     judged = last.model_copy(update={"suite": suite})
-    return judge(judged, first if len(reports) > 1 else None, as_json=as_json)
+    return judge(judged, first if len(reports) > 1 else None, aside=aside)

@@ -1,4 +1,4 @@
-"""`harness baseline`: keep a report to be compared with, list those that are kept, show one."""
+"""`harness baseline`: keep, list and show baselines."""
 
 from __future__ import annotations
 
@@ -6,48 +6,43 @@ from pathlib import Path
 
 import click
 
-from harness.cli.printing import allow_unsealed_option, print_report
+from harness.cli.options import allow_unsealed_option, field_option, option, report_argument
+from harness.cli.parsing import Group
+from harness.cli.printing import print_report
 from harness.errors import InvalidInputError
 from harness.output.safe_text import safe_text
-from harness.store.baselines import REPORTS, find_baseline, keep_baseline, kept_baselines
+from harness.store.baselines import find_baseline, keep_baseline, kept_baselines
 from harness.store.reading import UNSEALED, load_report
 from harness.words import count
-
-_REPORTS = click.option(
-    "--reports",
-    type=click.Path(path_type=Path),
-    default=REPORTS,
-    show_default=True,
-    help="The folder that holds `baselines`.",
-)
 
 
 @click.group(
     "baseline",
-    short_help="Keep a report to be compared with.",
+    cls=Group,
+    short_help="Keep, list and show baselines.",
     epilog="For example:  harness baseline set reports/padding/RUN main",
 )
 def command() -> None:
-    """Keep reports to be compared with, under reports/baselines/NAME.json; commit them."""
+    """Keep reports to compare with, as reports/baselines/NAME.json. Commit these files."""
 
 
 @command.command("set")
-@click.argument("report", type=click.Path(path_type=Path))
+@report_argument
 @click.argument("name")
-@_REPORTS
-@click.option("--force/--no-force", help="Keep even a report with failed or degenerate trials.")
+@field_option("reports")
+@option("--force/--no-force", help="Keep even a report with failed or degenerate trials.")
 @allow_unsealed_option
 def set_(report: Path, name: str, reports: Path, *, force: bool, allow_unsealed: bool) -> None:
-    """Keep REPORT as the baseline NAME, in the place of an earlier one."""
+    """Keep REPORT as the baseline NAME; it replaces an earlier one."""
     kept = keep_baseline(load_report(report, allow_unsealed=allow_unsealed), name, reports, force=force)
     replaced = "" if kept.replaced is None else f", in the place of {safe_text(kept.replaced, 200)}"
     click.echo(f"kept {safe_text(str(kept.file))}{replaced}")
 
 
 @command.command("list")
-@_REPORTS
+@field_option("reports")
 def list_(reports: Path) -> int | None:
-    """List the baselines that are kept; one that cannot be read is told and makes the exit code 2."""
+    """List the baselines. The exit code is 2 if one of them cannot be read."""
     damaged = False
     for name, path in kept_baselines(reports).items():
         try:
@@ -66,7 +61,7 @@ def list_(reports: Path) -> int | None:
 
 @command.command("show")
 @click.argument("name")
-@_REPORTS
+@field_option("reports")
 def show(name: str, reports: Path) -> None:
     """Print the table of the baseline NAME."""
     print_report(load_report(find_baseline(name, reports), allow_unsealed=True))

@@ -6,9 +6,8 @@ import re
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import click
 
@@ -16,20 +15,14 @@ from harness.analysis.noise import LEAST_REPEATS, Noise, accumulated, calibrate,
 from harness.analysis.stats.machine_states import LEAST_STATES, between_run_band, values_by_state
 from harness.api import run_suite
 from harness.assets.places import cache_root
-from harness.cli.messages import say
-from harness.cli.suite_options import (
-    assets_option,
-    overrides_option,
-    reports_option,
-    runner_option,
-)
+from harness.cli.messages import say, watching
+from harness.cli.options import PATH, harness_command, option, run_options, set_option, verbosity_options
 from harness.errors import InvalidInputError
 from harness.machine.facts import available_devices
 from harness.model.results import Report
 from harness.model.suite import Suite
 from harness.model.trial import Trial
 from harness.output.cells import Column
-from harness.output.live import view
 from harness.output.numbers import NOTHING, duration
 from harness.output.safe_text import safe_text
 from harness.output.tables import FittedTable, make_console, safe_column
@@ -50,27 +43,39 @@ from harness.words import count
 _BUSY: Final = 0.2
 
 
-@click.command(epilog="For example:  harness calibrate suites/quickstart.yaml --repeats 5")
-@click.argument("suite", type=click.Path(path_type=Path), required=False)
-@overrides_option
-@click.option(
+@harness_command("calibrate", epilog="For example:  harness calibrate suites/quickstart.yaml --repeats 5")
+@click.argument("suite", type=PATH, required=False)
+@set_option
+@option(
     "--repeats",
     type=click.IntRange(LEAST_REPEATS, 1_000),
     default=5,
     show_default=True,
-    help="How often the same trial is run.",
+    metavar="N",
+    help="Run the trial N times.",
+    group="What to run",
 )
-@click.option(
+@option(
     "--spread",
     metavar="DURATION",
-    help="Calibrate as many states of the machine instead, this far apart: 10m, 90s, 1h; two runs in each.",
+    help="Calibrate N states of the machine instead, this far apart: 10m, 90s, 1h; two runs in each.",
+    group="What to run",
 )
-@click.option("--variant", metavar="ID", help="Which trial, by its id in `plan`. [default: the first]")
-@click.option("--list", "listed", is_flag=True, help="List the stored calibrations and measure nothing.")
-@click.option("--clear", is_flag=True, help="Remove the stored calibrations and measure nothing.")
-@assets_option
-@reports_option
-@runner_option
+@option(
+    "--variant",
+    metavar="ID",
+    help="Run this trial, by its id in `plan`. [default: the first]",
+    group="What to run",
+)
+@option(
+    "--list/--no-list",
+    "listed",
+    help="List the stored calibrations and measure nothing.",
+    group="What to run",
+)
+@option("--clear/--no-clear", help="Remove the stored calibrations and measure nothing.", group="What to run")
+@run_options("assets", "reports", "runner", fresh=True, parity=False)
+@verbosity_options
 def command(
     *,
     suite: Path | None,
@@ -80,9 +85,7 @@ def command(
     variant: str | None,
     listed: bool,
     clear: bool,
-    assets: Literal["auto", "hub", "embedded"],
-    reports: Path,
-    runner: str,
+    options: RunOptions,
 ) -> int | None:
     """Run one trial of SUITE repeatedly and store this machine's timing noise.
 
@@ -105,7 +108,6 @@ def command(
     pause_s = None if spread is None else _seconds(spread)
     asked = read_suite(suite, overrides)
     trial = _chosen(expand(asked, available_devices()), variant)
-    options = RunOptions(assets=assets, reports=reports, fresh=True, parity=False, runner=runner)
     states, runs = (1, repeats) if pause_s is None else (repeats, LEAST_REPEATS)
     for place in range(states):
         if place and pause_s:
@@ -201,9 +203,8 @@ def _chosen(trials: Sequence[Trial], wanted: str | None) -> Trial:
 
 
 def _run(suite: Suite, options: RunOptions) -> Report:
-    with ExitStack() as screen:
-        watching = screen.enter_context(view(sys.stderr, sys.stderr.isatty()))
-        run = run_suite(suite, options, observer=watching)
+    with watching() as observer:
+        run = run_suite(suite, options, observer=observer)
     if run.interrupted is not None:
         raise Interrupt(run.interrupted)
     return run.report

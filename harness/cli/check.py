@@ -9,70 +9,77 @@ from pathlib import Path
 
 import click
 
+from harness.analysis.comparison.conditions import CONDITIONS, STORED_VALUE
 from harness.analysis.gates.check import check
 from harness.analysis.gates.models import GateReport, OnUnsure
-from harness.cli.messages import say
-from harness.cli.printing import allow_unsealed_option, encoded, tell_github
-from harness.errors import HarnessError, InvalidInputError
-from harness.output.formats.registry import format_of
+from harness.cli.options import (
+    PATH,
+    allow_mismatch_option,
+    allow_unsealed_option,
+    baseline_option,
+    field_option,
+    harness_command,
+    option,
+    output_options,
+    report_argument,
+    suite_gates_option,
+    verbosity_options,
+)
+from harness.cli.parsing import Names
+from harness.cli.printing import tell_github
+from harness.cli.reports import read_baseline, read_report
+from harness.cli.writing import write_text
+from harness.errors import HarnessError
 from harness.output.gates import GATE_FORMATS, gate_annotations, gate_table, to_markdown, verdict_line
 from harness.output.gates_failure import failure, failure_line
 from harness.output.tables import make_console
 from harness.running.calibrations import bands_for, run_variance_for, stored_noise
-from harness.store.baselines import REPORTS, find_baseline
-from harness.store.reading import load_report
-from harness.store.writing import write_atomic
 from harness.suite.gate_files import parse_gate, read_gates
 
 
-@click.command(epilog="For example:  harness check reports/padding/RUN --baseline main -g 'eval_f1>=0.86'")
-@click.argument("report", type=click.Path(path_type=Path))
-@click.option("--baseline", help="What drops are measured against: a report, or a kept baseline's name.")
-@click.option(
-    "--gates",
-    "gates_file",
-    type=click.Path(path_type=Path),
-    help="More gates: a YAML list as under a suite's `gates:`.",
+@harness_command(
+    "check", epilog="For example:  harness check reports/padding/RUN --baseline main -g 'eval_f1>=0.86'"
 )
-@click.option(
+@report_argument
+@suite_gates_option
+@option(
     "-g",
+    "--gate",
     "typed",
     multiple=True,
     metavar="GATE",
-    help="One more gate: 'eval_f1>=0.86', 'eval_accuracy drop<=0.02', 'train_seconds drop<=10%'.",
+    help="Judge by this gate too: 'eval_f1>=0.86', 'eval_accuracy drop<=0.02', 'train_seconds drop<=10%'. "
+    "Repeatable.",
+    group="Gates",
 )
-@click.option(
-    "--suite-gates/--no-suite-gates", default=True, show_default=True, help="Take the gates of the suite."
+@option(
+    "--gates",
+    "gates_file",
+    type=PATH,
+    metavar="FILE",
+    help="Judge by the gates of this file too: a YAML list as under a suite's `gates:`.",
+    group="Gates",
 )
-@click.option(
+@baseline_option("Gates")
+@field_option("reports")
+@option(
     "--on-unsure",
-    type=click.Choice(["warn", "fail", "more"]),
+    type=Names(["warn", "fail", "more"]),
     default="warn",
     show_default=True,
     help="How to treat a gate that the data cannot decide: pass with a warning, fail, or fail and print how "
     "many seeds to add.",
+    group="Gates",
 )
-@click.option(
-    "--allow-mismatch", multiple=True, metavar="NAME", help="Judge in spite of this mismatch: data, torch, …"
+@allow_mismatch_option([*CONDITIONS, STORED_VALUE])
+@option(
+    "--allow-degenerate/--no-allow-degenerate",
+    help="Let trials pass that predict a single class.",
+    group="Gates",
 )
-@click.option("--allow-degenerate/--no-allow-degenerate", help="Let trials pass that predict a single class.")
 @allow_unsealed_option
-@click.option(
-    "--reports",
-    type=click.Path(path_type=Path),
-    default=REPORTS,
-    show_default=True,
-    help="Where baselines are kept.",
-)
-@click.option(
-    "--format",
-    "wanted",
-    type=click.Choice(list(GATE_FORMATS)),
-    help="How to write it. [default: table]",
-)
-@click.option(
-    "--output", "-o", type=click.Path(path_type=Path), help="Write to this file, in the format of its ending."
-)
+@output_options(GATE_FORMATS, "a check", errors=False)
+@verbosity_options
 def command(
     *,
     report: Path,
@@ -85,7 +92,7 @@ def command(
     allow_degenerate: bool,
     allow_unsealed: bool,
     reports: Path,
-    wanted: str | None,
+    name: str,
     output: Path | None,
 ) -> int:
     """Judge REPORT, a report.json or the folder of a run, by its gates.
@@ -102,14 +109,12 @@ def command(
     The last line reads `harness check: PASS 7 gates, 0 failed, 0 unsure`, or UNSURE, or FAIL. In a step of
     GitHub Actions annotations and the step's summary are written, too.
     """
-    name = _format(wanted, output)
     try:
         asked = [*map(parse_gate, typed), *(read_gates(gates_file) if gates_file is not None else ())]
-        judged = load_report(report, allow_unsealed=allow_unsealed)
+        judged = read_report(report, allow_unsealed=allow_unsealed)
         against = None
         if baseline is not None:
-            file = find_baseline(baseline, reports, note=say)
-            against = load_report(file, allow_unsealed=allow_unsealed)
+            against = read_baseline(baseline, reports, allow_unsealed=allow_unsealed)
         on_both = [judged] if against is None else [judged, against]
         found = check(
             judged,
@@ -122,14 +127,14 @@ def command(
             run_variance=run_variance_for(on_both, stored_noise()),
         )
     except HarnessError as error:
-        _write(failure(error, name), output)
+        write_text(failure(error, name), output)
         tell_github(failure(error, "github"), partial(failure, error, "markdown"), name)
         _end(failure_line(error), name, output)
         raise
     if name == "table" and output is None and sys.stdout.isatty():
         _draw(found)
     else:
-        _write(GATE_FORMATS[name](found), output)
+        write_text(GATE_FORMATS[name](found), output)
     tell_github(gate_annotations(found), partial(to_markdown, found), name)
     if on_unsure == "more" and found.seeds_wanted is not None:
         click.echo(f"add seeds: {found.seeds_wanted} a side decide the gates that are unsure", err=True)
@@ -137,29 +142,10 @@ def command(
     return found.exit_code
 
 
-def _format(wanted: str | None, output: Path | None) -> str:
-    name = wanted or (format_of(output) if output is not None else "table")
-    if name not in GATE_FORMATS:
-        raise InvalidInputError(
-            f"a check cannot be written as {name}", hint=f"Use one of {', '.join(GATE_FORMATS)}."
-        )
-    return name
-
-
 def _draw(found: GateReport) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     make_console(sys.stdout).print(gate_table(found))
-
-
-def _write(text: str, output: Path | None) -> None:
-    if output is not None:
-        write_atomic(output, encoded(text))
-        say(f"wrote {output}")
-        return
-    sys.stdout.flush()
-    sys.stdout.buffer.write(encoded(text))
-    sys.stdout.buffer.flush()
 
 
 def _end(line: str, name: str, output: Path | None) -> None:

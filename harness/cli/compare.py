@@ -14,63 +14,65 @@ from harness.analysis.comparison.compare import compare
 from harness.analysis.comparison.conditions import CONDITIONS, STORED_VALUE
 from harness.analysis.comparison.models import Comparison
 from harness.cli.messages import say
-from harness.cli.printing import allow_unsealed_option, encoded, tell_github
+from harness.cli.options import (
+    PATH,
+    allow_mismatch_option,
+    allow_unsealed_option,
+    baseline_option,
+    by_option,
+    field_option,
+    harness_command,
+    option,
+    output_options,
+    verbosity_options,
+)
+from harness.cli.printing import tell_github
+from harness.cli.reports import read_report
+from harness.cli.writing import write_text
 from harness.errors import InvalidInputError
 from harness.output.comparison import COMPARISON_FORMATS, comparison_table
-from harness.output.formats.registry import format_of
 from harness.output.tables import make_console
 from harness.running.calibrations import bands_for, run_variance_for, stored_noise
-from harness.store.baselines import REPORTS, find_baseline
-from harness.store.reading import load_report
-from harness.store.writing import write_atomic
+from harness.store.baselines import find_baseline
 
 
-@click.command(epilog="For example:  harness compare reports/padding/RUN --by padding --baseline dynamic")
-@click.argument("reports", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--baseline",
-    help="What to compare with: one of the REPORTS, another report, a kept baseline's name; with --by one of "
-    "the axis's values. [default: the first]",
+@harness_command(
+    "compare", epilog="For example:  harness compare reports/padding/RUN --by padding --baseline dynamic"
 )
-@click.option("--by", help="Compare along this axis inside one report: padding, device, train.learning_rate.")
-@click.option(
+@click.argument("paths", nargs=-1, required=True, type=PATH, metavar="REPORTS...")
+@baseline_option("What to compare", "; with --by, a value of the axis. By default the first")
+@by_option
+@option(
     "--metric",
     "metrics",
     multiple=True,
-    help="Compare this metric; may be given several times. "
-    "[default: eval_accuracy, eval_f1, train_real_tokens_per_second]",
+    metavar="METRIC",
+    help="Compare this metric. Repeatable. [default: eval_accuracy, eval_f1, train_real_tokens_per_second]",
+    group="What to compare",
 )
-@click.option(
+@option(
     "--margin",
     "margins",
     multiple=True,
     metavar="[METRIC=]SHARE",
     help="Scores that differ by less count as the same: 0.02, or 2%, of the metric's range, which is two "
     "points of accuracy and 0.04 of MCC; eval_mcc=0.03 sets the margin of one metric. [default: 0.02]",
+    group="What to compare",
 )
-@click.option(
-    "--allow-mismatch",
-    multiple=True,
-    metavar="NAME",
-    help=f"Compare in spite of this mismatch: {', '.join([*CONDITIONS, STORED_VALUE])}.",
-)
-@click.option(
-    "--speed-across-devices", is_flag=True, help="Give verdicts on speed where devices differ, too."
+@allow_mismatch_option([*CONDITIONS, STORED_VALUE])
+@option(
+    "--speed-across-devices/--no-speed-across-devices",
+    help="Give verdicts on speed even where devices differ.",
+    group="What to compare",
 )
 @allow_unsealed_option
-@click.option("--explain", is_flag=True, help="Tell what differs, and which examples flipped.")
-@click.option(
-    "--format",
-    "wanted",
-    type=click.Choice(list(COMPARISON_FORMATS)),
-    help="How to write it. [default: table]",
-)
-@click.option(
-    "--output", "-o", type=click.Path(path_type=Path), help="Write to this file, in the format of its ending."
-)
+@field_option("reports")
+@option("--explain/--no-explain", help="Print what differs, and which examples flipped.", group="Output")
+@output_options(COMPARISON_FORMATS, "a comparison")
+@verbosity_options
 def command(
     *,
-    reports: tuple[Path, ...],
+    paths: tuple[Path, ...],
     baseline: str | None,
     by: str | None,
     metrics: tuple[str, ...],
@@ -78,8 +80,9 @@ def command(
     allow_mismatch: tuple[str, ...],
     speed_across_devices: bool,
     allow_unsealed: bool,
+    reports: Path,
     explain: bool,
-    wanted: str | None,
+    name: str,
     output: Path | None,
 ) -> None:
     """Compare REPORTS with a baseline, or with --by the variants of one report.
@@ -87,9 +90,8 @@ def command(
     Quality is compared example by example, speed by the ratio of medians. Each row gets one word: better,
     worse, same, unsure, not comparable, missing or failed.
     """
-    name = _format(wanted, output)
-    paths, place = (list(reports), baseline or 0) if by else _with_baseline(reports, baseline)
-    loaded = [load_report(path, allow_unsealed=allow_unsealed) for path in paths]
+    files, place = (list(paths), baseline or 0) if by else _with_baseline(paths, baseline, reports)
+    loaded = [read_report(file, allow_unsealed=allow_unsealed) for file in files]
     comparison = compare(
         loaded,
         baseline=place,
@@ -99,25 +101,21 @@ def command(
         allow_mismatch=allow_mismatch,
         noise=bands_for(loaded, stored_noise()),
         run_variance=run_variance_for(loaded, stored_noise()),
-        names=[_name(path) for path in paths],
+        names=[_name(file) for file in files],
         speed_across_devices=speed_across_devices,
         explain=explain,
     )
-    if output is not None:
-        write_atomic(output, encoded(COMPARISON_FORMATS[name](comparison)))
-        say(f"wrote {output}")
-    else:
-        print_comparison(comparison, name)
+    print_comparison(comparison, name, output)
 
 
-def _with_baseline(reports: Sequence[Path], baseline: str | None) -> tuple[list[Path], int]:
-    """The paths of all reports, and the place of the baseline among them."""
+def _with_baseline(paths: Sequence[Path], baseline: str | None, reports: Path) -> tuple[list[Path], int]:
+    """Return the paths of all reports, and the place of the baseline among them."""
     if baseline is None:
-        return list(reports), 0
-    for place, path in enumerate(reports):
+        return list(paths), 0
+    for place, path in enumerate(paths):
         if baseline in (str(path), _name(path)) or Path(baseline) == path:
-            return list(reports), place
-    return [find_baseline(baseline, REPORTS, note=say), *reports], 0
+            return list(paths), place
+    return [find_baseline(baseline, reports, note=say), *paths], 0
 
 
 def _name(path: Path) -> str:
@@ -151,24 +149,19 @@ def _share(text: str) -> float:
         ) from None
 
 
-def _format(wanted: str | None, output: Path | None) -> str:
-    name = wanted or (format_of(output) if output is not None else "table")
-    if name not in COMPARISON_FORMATS:
-        raise InvalidInputError(
-            f"a comparison cannot be written as {name}", hint=f"Use one of {', '.join(COMPARISON_FORMATS)}."
-        )
-    return name
+def print_comparison(comparison: Comparison, name: str, output: Path | None) -> None:
+    """Write a comparison in the format of that name to the file, or print it where that is None.
 
-
-def print_comparison(comparison: Comparison, name: str) -> None:
-    """Print a comparison in the format of that name; in a GitHub step its annotations and summary too."""
+    In a GitHub step its annotations and summary are printed too.
+    """
+    if output is not None:
+        write_text(COMPARISON_FORMATS[name](comparison), output)
+        return
     if name == "table" and sys.stdout.isatty():
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")
         make_console(sys.stdout).print(comparison_table(comparison))
     else:
-        sys.stdout.flush()
-        sys.stdout.buffer.write(encoded(COMPARISON_FORMATS[name](comparison)))
-        sys.stdout.buffer.flush()
+        write_text(COMPARISON_FORMATS[name](comparison), None)
     annotations = COMPARISON_FORMATS["github"](comparison)
     tell_github(annotations, partial(COMPARISON_FORMATS["markdown"], comparison), name)

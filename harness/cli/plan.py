@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
-
-import click
+from typing import Any
 
 from harness.analysis.naming import only_tokenise, short_names
 from harness.assets.resolve import peek_checkpoint
-from harness.cli.messages import print_error
+from harness.cli.options import field_option, harness_command, output_options, set_option, suite_argument
+from harness.cli.writing import write_text
 from harness.data.checking import plan_data
-from harness.errors import HarnessError
 from harness.machine.facts import available_devices, installed_torch
 from harness.model.assets import AssetsMode
 from harness.model.suite import Suite
@@ -27,31 +25,21 @@ SHOWN_OF_TOKENIZING = ("checkpoint", "tokenization", "tokenizer", "seed")
 SHOWN_IF_SEVERAL = ("revision", "engine", "attention", "token_type_ids", "last_layer", "cuda_graphs")
 
 
-@click.command
-@click.argument("suite", type=click.Path(path_type=Path))
-@click.option(
-    "-o", "overrides", multiple=True, metavar="KEY=VALUE", help="Set one key, train.learning_rate=3e-5."
-)
-@click.option(
-    "--assets",
-    type=click.Choice(get_args(AssetsMode)),
-    default="auto",
-    show_default=True,
-    help="Where checkpoints and data may come from.",
-)
-@click.option("--json/--no-json", "as_json", default=False, help="Print JSON instead of a table.")
-def command(suite: Path, overrides: tuple[str, ...], assets: AssetsMode, as_json: bool) -> None:
+@harness_command("plan")
+@suite_argument
+@set_option
+@field_option("assets")
+@output_options(("table", "json"), "a plan")
+def command(
+    suite: Path, overrides: tuple[str, ...], assets: AssetsMode, name: str, output: Path | None
+) -> None:
     """List the trials of SUITE with their ids, and which checkpoints, data and devices they will use.
 
     Nothing is fetched and nothing is trained. Data that is on this machine is read and checked.
     """
-    try:
-        plan = _plan(suite, overrides, assets)
-    except HarnessError as error:
-        if as_json:
-            print_error(error)
-        raise
-    click.echo(json.dumps(_as_json(plan), indent=2) if as_json else "\n".join(_lines(plan)))
+    plan = _plan(suite, overrides, assets)
+    text = json.dumps(_as_json(plan), indent=2) if name == "json" else "\n".join(_lines(plan))
+    write_text(f"{text}\n", output)
 
 
 def _plan(path: Path, overrides: Sequence[str], assets: AssetsMode) -> dict[str, Any]:

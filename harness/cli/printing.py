@@ -11,16 +11,12 @@ from pathlib import Path
 
 import click
 
+from harness.cli.writing import encoded, write_text
 from harness.model.results import Report
 from harness.output.formats.github import active, report_annotations, step_summary
 from harness.output.formats.json_text import safe_json
 from harness.output.formats.registry import render
 from harness.output.tables import make_console, report_table
-
-allow_unsealed_option = click.option(
-    "--allow-unsealed/--no-allow-unsealed",
-    help="Accept a report whose digest is null, as one edited by hand.",
-)
 
 
 def print_report(report: Report, name: str = "table", *, roofline: bool = False) -> None:
@@ -34,9 +30,7 @@ def print_report(report: Report, name: str = "table", *, roofline: bool = False)
             sys.stdout.reconfigure(errors="backslashreplace")
         make_console(sys.stdout).print(report_table(report, roofline=roofline))
     else:
-        sys.stdout.flush()
-        sys.stdout.buffer.write(encoded(render(report, name, roofline=roofline)))
-        sys.stdout.buffer.flush()
+        write_text(render(report, name, roofline=roofline), None)
     tell_github(report_annotations(report), partial(render, report, "markdown"), name)
 
 
@@ -48,11 +42,6 @@ def print_stored(file: Path, brief: Report) -> None:
         sys.stdout.buffer.writelines(encoded(safe_json(line)) for line in lines)
     sys.stdout.buffer.flush()
     tell_github(report_annotations(brief), partial(render, brief, "markdown"), "json")
-
-
-def encoded(text: str) -> bytes:
-    """UTF-8. Every format's text is safe already; an oversight must not end in a traceback."""
-    return text.encode("utf-8", "backslashreplace")
 
 
 def tell_github(annotations: str, summary: Callable[[], str], name: str) -> None:

@@ -3,41 +3,36 @@
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Literal
 
 import click
 
 from harness.analysis.parity import verdict_of
 from harness.analysis.training import training_verdict
-from harness.cli.messages import say
-from harness.cli.suite_options import (
-    assets_option,
-    overrides_option,
-    runner_option,
+from harness.api import prove_suite
+from harness.cli.messages import say, watching
+from harness.cli.options import (
+    harness_command,
+    run_options,
+    set_option,
     suite_argument,
+    verbosity_options,
 )
-from harness.output.live import view
 from harness.output.proofs import proofs_table, summary, training_summary, training_table
 from harness.output.tables import make_console, plain
 from harness.running.interrupts import Interrupt
 from harness.running.options import RunOptions
-from harness.running.run import prove_suite
-from harness.suite.reading import parse_suite
-from harness.suite.text import read_bytes, shown
+from harness.suite.reading import read_suite
 
 
-@click.command(
+@harness_command(
     "prove", short_help="Show that each variant computes the plain function and trains as a reference."
 )
 @suite_argument
-@overrides_option
-@assets_option
-@runner_option
-def command(
-    *, suite: Path, overrides: tuple[str, ...], assets: Literal["auto", "hub", "embedded"], runner: str
-) -> int:
+@set_option
+@run_options("assets", "runner")
+@verbosity_options
+def command(*, suite: Path, overrides: tuple[str, ...], options: RunOptions) -> int:
     """Compare each distinct variant of SUITE with the plain model, on the same weights with dropout off.
 
     The plain model is the library's own: eager attention, padded rows, fp32. Shown are the largest
@@ -51,13 +46,9 @@ def command(
     The exit code is 0 if every variant computes the plain function and trains as the reference, and 1 if one
     does not, or cannot be proved.
     """
-    text = read_bytes(suite)
-    parsed = parse_suite(text, shown(suite), overrides)
-    options = RunOptions(assets=assets, runner=runner)
     try:
-        with ExitStack() as screen:
-            watching = screen.enter_context(view(sys.stderr, sys.stderr.isatty()))
-            proofs = prove_suite(parsed, options, observer=watching)
+        with watching() as observer:
+            proofs = prove_suite(read_suite(suite, overrides), options, observer=observer)
     except Interrupt as interrupt:
         say(str(interrupt))
         return 128 + interrupt.number

@@ -1,4 +1,4 @@
-"""`harness rescore`: metrics from a report's stored logits, without training, beside those it holds."""
+"""`harness rescore`: compute metrics from a report's stored logits again, and compare them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import click
 from pydantic import ValidationError
 
 from harness.analysis.rescoring import SCORED, Rescored, Scores, set_beside, to_score, with_scores
 from harness.cli.messages import say
+from harness.cli.options import harness_command, option, output_option, report_argument, verbosity_options
+from harness.cli.reports import read_report
 from harness.errors import UnavailableError
 from harness.model.results import Report
 from harness.output.cells import Column
@@ -19,29 +20,25 @@ from harness.output.numbers import NOTHING
 from harness.output.safe_text import safe_text
 from harness.output.tables import LONGEST_NOTE, FittedTable, make_console, safe_column
 from harness.running.workers.scoring_process import SCORER, score_again
-from harness.store.reading import UNSEALED, load_report
+from harness.store.reading import UNSEALED
 from harness.store.writing import to_json, write_atomic
 from harness.words import count
 
 _TITLES: Final = {"eval_accuracy": "accuracy", "eval_f1": "F1", "eval_mcc": "MCC", "eval_loss": "loss"}
 
 
-@click.command(epilog="For example:  harness rescore reports/padding/RUN")
-@click.argument("report", type=click.Path(path_type=Path))
-@click.option(
-    "--output",
-    "-o",
-    type=click.Path(path_type=Path),
-    help="Write the report with the new scores there.",
-)
-@click.option("--scorer", default=SCORER, hidden=True)
+@harness_command("rescore", epilog="For example:  harness rescore reports/padding/RUN")
+@report_argument
+@output_option("Write the report with the new scores to FILE, as JSON.")
+@option("--scorer", default=SCORER, hidden=True)
+@verbosity_options
 def command(report: Path, output: Path | None, scorer: str) -> int:
-    """Score the stored logits of REPORT again, and set the result beside what is stored.
+    """Score the stored logits of REPORT again, and compare the scores with the stored ones.
 
     The exit code is 1 if any stored score differs by more than 1e-9, or another stored number contradicts the
     values it follows from: the report was changed, or comes from another version of the metrics.
     """
-    stored = load_report(report, allow_unsealed=True)
+    stored = read_report(report, allow_unsealed=True)
     answer = score_again(to_score(stored), scorer)
     try:
         scores = Scores.model_validate_json(answer)

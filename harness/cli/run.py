@@ -1,183 +1,105 @@
-"""`harness run`: run a suite, show it as it goes, print the table, say where the report lies."""
+"""`harness run`: run a suite, show its progress, print the table and the path of the report."""
 
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Literal
 
 import click
 
 from harness.api import Run, run_suite
-from harness.cli.messages import print_error, say
-from harness.cli.printing import print_report, print_stored
-from harness.cli.suite_options import (
-    assets_option,
-    fail_fast_option,
-    fresh_option,
-    gates_option,
-    grace_option,
-    overrides_option,
-    parity_option,
-    reports_option,
-    rerun_option,
-    retries_option,
-    runner_option,
-    strict_option,
+from harness.cli.messages import say, watching
+from harness.cli.options import (
+    baseline_option,
+    harness_command,
+    output_options,
+    run_options,
+    set_option,
     suite_argument,
-    trial_timeout_option,
-    wait_option,
+    suite_gates_option,
+    verbosity_options,
 )
-from harness.errors import HarnessError
+from harness.cli.printing import print_report, print_stored
+from harness.cli.reports import read_baseline
+from harness.cli.writing import write_text
 from harness.model.results import Report
-from harness.output.live import view
+from harness.output.formats.registry import FORMATS, render
 from harness.output.tables import make_console
 from harness.running.interrupts import Interrupt
-from harness.running.options import ExecutorName, RunOptions
-from harness.store.baselines import find_baseline
-from harness.store.reading import load_report
+from harness.running.options import RunOptions
 from harness.suite.reading import parse_suite
 from harness.suite.text import read_bytes, shown
 
 
-@click.command("run", short_help="Fine-tune and evaluate every trial of a suite.")
+@harness_command("run", short_help="Fine-tune and evaluate every trial of a suite.")
 @suite_argument
-@overrides_option
-@assets_option
-@reports_option
-@strict_option
-@fresh_option
-@rerun_option
-@trial_timeout_option
-@retries_option
-@fail_fast_option
-@click.option(
-    "--stop-after-same-error",
-    "same_error",
-    type=click.IntRange(0),
-    default=0,
-    metavar="N",
-    help="After N identical failures for one axis value, skip its remaining trials (0: never).",
-)
-@click.option(
-    "--jobs",
-    type=click.IntRange(1, 256),
-    default=1,
-    show_default=True,
-    metavar="N",
-    help="Run N trials concurrently per device. Timings are marked unusable if N > 1.",
-)
-@parity_option
-@gates_option
-@click.option("--baseline", help="What the gates measure drops against: a report, or a kept baseline's name.")
-@wait_option
-@click.option("--json/--no-json", "as_json", help="Print the report as JSON instead of the table.")
-@click.option(
-    "--executor",
-    type=click.Choice(["local", "ray"]),
-    default="local",
-    show_default=True,
-    help="Where trials run: in processes of this machine, or on a Ray cluster (extra `ray`).",
-)
-@click.option(
-    "--ray-address",
-    metavar="HOST:PORT",
-    help="The head of the cluster; by default RAY_ADDRESS, or the cluster that this machine is a node of.",
-)
-@runner_option
-@grace_option
+@set_option
+@run_options()
+@suite_gates_option
+@baseline_option("Gates")
+@output_options(FORMATS, "a report")
+@verbosity_options
 def command(
     *,
     suite: Path,
     overrides: tuple[str, ...],
-    assets: Literal["auto", "hub", "embedded"],
-    reports: Path,
-    strict: bool,
-    fresh: bool,
-    rerun: Literal["failed", "all"] | None,
-    trial_timeout: float | None,
-    retries: int,
-    fail_fast: bool,
-    same_error: int,
-    jobs: int,
-    parity: bool,
-    gates: bool,
+    options: RunOptions,
+    suite_gates: bool,
     baseline: str | None,
-    wait: bool,
-    as_json: bool,
-    executor: ExecutorName,
-    ray_address: str | None,
-    runner: str,
-    grace_s: float,
+    name: str,
+    output: Path | None,
 ) -> int:
     """Fine-tune and evaluate every trial of SUITE, and write a report.
 
     An unfinished run of the same suite is resumed: what is finished is not run again. The exit code is 0 if
     every trial completed and every gate passed, 1 if not, and 130 or 143 after an interrupt.
 
-    For example:  harness run suites/padding.yaml -o 'matrix.seed=[0]'
+    For example:  harness run suites/padding.yaml -s 'matrix.seed=[0]'
     """
-    options = RunOptions(
-        assets=assets,
-        reports=reports,
-        strict=strict,
-        fresh=fresh,
-        rerun=rerun,
-        wait=wait,
-        parity=parity,
-        trial_timeout_s=trial_timeout,
-        retries=retries,
-        fail_fast=fail_fast,
-        same_error=same_error,
-        jobs=jobs,
-        executor=executor,
-        ray_address=ray_address,
-        runner=runner,
-        grace_s=grace_s,
-    )
     try:
-        against = None if baseline is None else load_report(find_baseline(baseline, reports, note=say))
+        against = None if baseline is None else read_baseline(baseline, options.reports)
         run = _run(suite, overrides, options)
     except Interrupt as interrupt:
         say(f"{interrupt}; run the same command again to go on")
         return 128 + interrupt.number
-    except HarnessError as error:
-        if as_json:
-            print_error(error)
-        raise
-    _show(run, as_json=as_json)
-    judged = _judge(run, against, as_json=as_json) if gates and run.interrupted is None else 0
+    _show(run, name, output)
+    judged = 0
+    if suite_gates and run.interrupted is None:
+        judged = _judge(run, against, aside=name != "table" and output is None)
     return _exit_code(run) or judged
 
 
 def _run(path: Path, overrides: tuple[str, ...], options: RunOptions) -> Run:
     text = read_bytes(path)
     suite = parse_suite(text, shown(path), overrides)
-    with ExitStack() as screen:
-        watching = screen.enter_context(view(sys.stderr, sys.stderr.isatty()))
-        return run_suite(suite, options, suite_text=text, observer=watching)
+    with watching() as observer:
+        return run_suite(suite, options, suite_text=text, observer=observer)
 
 
-def _show(run: Run, *, as_json: bool) -> None:
-    if as_json:
+def _show(run: Run, name: str, output: Path | None) -> None:
+    if output is not None:
+        write_text(render(run.report, name), output)
+    elif name == "json":
         print_stored(run.directory / "report.json", run.brief)
     else:
-        print_report(run.brief)
+        print_report(run.brief if name == "table" else run.report, name)
     say(f"report: {run.directory / 'report.json'}")
     if run.interrupted is not None:
         say("interrupted: run the same command again to go on where it stopped")
 
 
-def _judge(run: Run, baseline: Report | None, *, as_json: bool) -> int:
-    """Print what the suite's gates say, and give their exit code; 0 where there is none to judge."""
+def _judge(run: Run, baseline: Report | None, *, aside: bool) -> int:
+    """Judge a run by its suite's gates and return the exit code; 0 where there is none to judge."""
     if not run.brief.suite.gates and baseline is None:
         return 0
-    return judge(run.report, baseline, as_json=as_json)
+    return judge(run.report, baseline, aside=aside)
 
 
-def judge(report: Report, baseline: Report | None, *, as_json: bool) -> int:
-    """Judge a report by its suite's gates, print the cases and return their exit code."""
+def judge(report: Report, baseline: Report | None, *, aside: bool) -> int:
+    """Judge a report by its suite's gates, print the cases and return their exit code.
+
+    With `aside` only the verdict is printed, on standard error: standard output carries another result.
+    """
     # Most runs have no gates, and these import numpy and scipy.
     from harness.analysis.gates.of_run import judge_run  # noqa: PLC0415
     from harness.output.gates import gate_table, verdict_line  # noqa: PLC0415
@@ -195,9 +117,9 @@ def judge(report: Report, baseline: Report | None, *, as_json: bool) -> int:
         say(sentence)
     if found is None:
         return 0
-    if not as_json:
+    if not aside:
         make_console(sys.stdout).print("", gate_table(found), sep="\n")
-    click.echo(verdict_line(found), err=as_json)
+    click.echo(verdict_line(found), err=aside)
     return found.exit_code
 
 

@@ -4,38 +4,35 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import click
-
-from harness.cli.messages import say
-from harness.cli.printing import encoded, print_report
-from harness.output.formats.registry import FORMATS, format_of, render
-from harness.store.reading import load_report
-from harness.store.writing import write_atomic
-
-
-@click.command(epilog="For example:  harness show report.json --output report.html")
-@click.argument("report", type=click.Path(path_type=Path))
-@click.option(
-    "--format", "wanted", type=click.Choice(list(FORMATS)), help="How to write it. [default: table]"
+from harness.cli.options import (
+    harness_command,
+    option,
+    output_options,
+    report_argument,
+    verbosity_options,
 )
-@click.option("--json/--no-json", "as_json", help="The same as --format json.")
-@click.option(
-    "--output", "-o", type=click.Path(path_type=Path), help="Write to this file, in the format of its ending."
-)
-@click.option(
+from harness.cli.printing import print_report
+from harness.cli.reports import read_newest
+from harness.cli.writing import write_text
+from harness.output.formats.registry import FORMATS, render
+
+
+@harness_command("show", epilog="For example:  harness show report.json --output report.html")
+@report_argument
+@option(
     "--roofline/--no-roofline",
-    help="Also hold each variant against the peaks of its machine, below the table.",
+    help="Compare each variant with the peak rates of its machine, below the table.",
+    group="Output",
 )
-def command(report: Path, wanted: str | None, as_json: bool, output: Path | None, roofline: bool) -> None:
-    """Print the table of REPORT, a report.json or the folder of a run, or write it in another format."""
-    if as_json and wanted not in (None, "json"):
-        raise click.UsageError(f"--json and --format {wanted} exclude each other.")
-    name = "json" if as_json else wanted
+@output_options(FORMATS, "a report")
+@verbosity_options
+def command(report: Path, roofline: bool, name: str, output: Path | None) -> None:
+    """Print the table of REPORT, or write it in another format.
+
+    REPORT is a report.json, the folder of a run, or a folder of runs, of which the newest is shown.
+    """
+    loaded = read_newest(report)
     if output is not None:
-        name = name or format_of(output)
-        write_atomic(
-            output, encoded(render(load_report(report, allow_unsealed=True), name, roofline=roofline))
-        )
-        say(f"wrote {output}")
-        return
-    print_report(load_report(report, allow_unsealed=True), name or "table", roofline=roofline)
+        write_text(render(loaded, name, roofline=roofline), output)
+    else:
+        print_report(loaded, name, roofline=roofline)

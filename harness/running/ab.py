@@ -27,10 +27,11 @@ from harness.model.trial import Trial
 from harness.running.executors import seams_of
 from harness.running.interpreter import Interpreter, find_interpreter, this_interpreter
 from harness.running.interrupts import Interrupts, listen
-from harness.running.options import DEFAULT_RUNNER, Render, Run, RunOptions, Seams
+from harness.running.options import DEFAULT_RUNNER, RunOptions
 from harness.running.private_data import refuse_secrets
 from harness.running.run import Work, absolute_reports, policy_of
 from harness.running.scheduler import run_queue
+from harness.running.seams import Render, Run, Seams
 from harness.running.turns import Entry, Turn, begun, in_turns, turns_along, turns_of_sides
 from harness.running.workers.environ import worker_environment
 from harness.store.plan import Plan, make_plan
@@ -91,8 +92,9 @@ def run_sides(
         lanes = []
         for side, own, interpreter in zip(sides, trials, code, strict=True):
             watch = SideObserver(observer, side.name)
-            placed = replace(options, reports=folder / side.name, interpreter=interpreter)
-            work = Work(side.suite, side.suite_text, placed, watch, render, chosen)
+            placed = replace(options, reports=folder / side.name)
+            seams_of_side = replace(chosen, interpreter=interpreter)
+            work = Work(side.suite, side.suite_text, placed, watch, render, seams_of_side)
             lanes.append(_Lane(work, own, watch.named))
         with ExitStack() as held:
             session = _Session(lanes, turns, held)
@@ -131,7 +133,7 @@ def run_along(  # noqa: PLR0913 - the arguments of run_suite, with an axis
             return run
 
 
-class SideObserver:
+class SideObserver(Observer):
     """Tells an observer of one side, whose name comes first: both sides may have the same trials."""
 
     def __init__(self, observer: Observer, side: str) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from harness.errors import InvalidInputError
-from harness.running.options import RunOptions, Seams
+from harness.running.options import RunOptions
+from harness.running.seams import Seams
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from harness.running.executors import seams_of
 from harness.running.interpreter import this_interpreter
 from harness.running.interrupts import Interrupt, Interrupts, listen
 from harness.running.opening import Opened, open_directory
-from harness.running.options import DEFAULT_RUNNER, Render, Run, RunOptions, Seams
+from harness.running.options import DEFAULT_RUNNER, RunOptions
 from harness.running.preflight import (
     Prepared,
     prepare,
@@ -35,6 +35,7 @@ from harness.running.private_data import refuse_secrets, without_home
 from harness.running.proofs import Proofs, ProofWatch, proof_jobs, training_jobs
 from harness.running.resume import Here, choose, describe_here, take_over_edited
 from harness.running.scheduler import Desk, Policy, not_run, run_jobs
+from harness.running.seams import Render, Run, Seams
 from harness.running.workers.environ import worker_environment
 from harness.running.workers.local import Place
 from harness.store.brief import as_it_is, briefly
@@ -133,7 +134,7 @@ class Work:
         render: Render,
         seams: Seams,
     ) -> None:
-        self._interpreter = options.interpreter or this_interpreter()
+        self._interpreter = seams.interpreter or this_interpreter()
         self.secrets = secrets_in(os.environ)
         self.machine = seams.machine()
         self._suite = suite
@@ -343,7 +344,7 @@ class Work:
 
 def policy_of(options: RunOptions) -> Policy:
     """What the options tell about starts, retries and the end of a run."""
-    return Policy(options.retries, options.fail_fast, options.same_error, options.jobs)
+    return Policy(options.retries, options.fail_fast, options.stop_after_same_error, options.jobs)
 
 
 def _keep(folder: Path) -> Callable[[TrialResult], TrialResult]:

@@ -12,8 +12,8 @@ from harness.machine.facts import installed_torch
 from harness.model.job import Job, RunTrial
 from harness.model.results import TrialResult
 from harness.running.executor import Ended, Event
-from harness.running.options import Seams
 from harness.running.preflight import Machine
+from harness.running.seams import Seams
 from harness.running.workers.judging import Ending, judge
 from harness.running.workers.trial_files import prepare_folder, result_left
 from harness.running.workers.worker import work

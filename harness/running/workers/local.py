@@ -28,7 +28,6 @@ from harness.running.workers.worker import DISK_FULL
 from harness.store.trial_folder import keep_result
 from harness.store.writing import storage_error
 
-GRACE_SECONDS: Final = 10.0
 _START_FAILURES: Final = 2
 _POLL_WHILE_STOPPING_S: Final = 0.05
 # A worker that is killed is reaped within moments, unless a driver takes long to free its device.
@@ -66,7 +65,7 @@ class LocalExecutor:
         self,
         place: Place,
         *,
-        grace_s: float = GRACE_SECONDS,
+        grace_s: float,
         server_s: float = SERVER_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
