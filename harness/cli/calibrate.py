@@ -97,7 +97,7 @@ def command(
     again at another time, or use --spread, which stores each state as soon as it is measured.
     """
     if sum((suite is not None, listed, clear)) != 1:
-        raise click.UsageError("Give one of SUITE, --list and --clear.")
+        raise click.UsageError("give one of SUITE, --list and --clear")
     if listed:
         return _list(noise_files(stored_noise()))
     if clear:

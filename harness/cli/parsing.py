@@ -39,8 +39,9 @@ class Command(click.Command):
             record = param.get_help_record(ctx)
             if isinstance(param, click.Option) and record is not None:
                 found.setdefault(param.group if isinstance(param, Option) else "", []).append(record)
-        shown = [heading for heading in HEADINGS if heading in found] or [OTHER]
-        found.setdefault(shown[-1], []).extend(found.pop("", []))
+        unheaded = found.pop("", [])
+        shown = sorted(found, key=HEADINGS.index) or [OTHER]
+        found.setdefault(shown[-1], []).extend(unheaded)
         for heading in shown:
             with formatter.section(heading):
                 formatter.write_dl(found[heading])
@@ -55,7 +56,7 @@ class Command(click.Command):
 
 
 def _no_option(name: str, known: Sequence[str]) -> str:
-    if name in ("-o", "--output", "--override") and "--set" in known:
+    if name in ("-o", "--output") and "--set" in known:
         return f"there is no option {name} here; set a value of the suite with -s KEY=VALUE"
     found = nearest(name, [other for other in known if other.startswith("--")])
     return f"there is no option {quoted(name)}" + (f" (did you mean {found}?)" if found else "")

@@ -57,7 +57,7 @@ def test_one_trial_is_run_as_often_as_asked_and_its_bands_are_kept(tmp_path: Pat
 def test_it_measures_lists_or_clears(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     done = calibrate(*arguments, cwd=tmp_path)
     assert done.returncode == 2
-    assert "Give one of SUITE, --list and --clear." in done.stderr
+    assert "error: give one of SUITE, --list and --clear\n" in done.stderr
 
 
 def test_a_trial_that_fails_leaves_no_calibration(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -143,3 +144,28 @@ def test_a_report_without_trials_is_named_as_one(
 ) -> None:
     assert harness(*line.split()) == code
     assert message in "".join(capsys.readouterr())
+
+
+def test_an_output_file_may_have_an_equals_sign(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert harness("show", "report.json", "-o", "seed=0.md") == 0
+    assert (folder / "seed=0.md").read_text().startswith("# padding")
+    assert capsys.readouterr().err == "wrote seed=0.md\n"
+
+
+@pytest.mark.parametrize(
+    "command", ["show nowhere.json", "plan report.json", "compare nowhere.json small.yaml"]
+)
+def test_json_is_valid_on_failure(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert harness(*command.split(), "--json") == 2
+    output, errors = capsys.readouterr()
+    assert json.loads(output)["exit_code"] == 2
+    assert errors.startswith("error: ")
+
+
+def test_a_kept_baseline_is_found_in_the_folder_of_reports(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "reports").rename(folder / "elsewhere")
+    for command in ("compare", "check"):
+        assert harness(command, "report.json", "--baseline", "main", "--reports", "elsewhere", "-v") == 0
+        assert "read elsewhere/baselines/main.json: run " in capsys.readouterr().err
