@@ -46,9 +46,10 @@ def command(*, suite: Path, overrides: tuple[str, ...], options: RunOptions) -> 
     The exit code is 0 if every variant computes the plain function and trains as the reference, and 1 if one
     does not, or cannot be proved.
     """
+    parsed = read_suite(suite, overrides)
     try:
         with watching() as observer:
-            proofs = prove_suite(read_suite(suite, overrides), options, observer=observer)
+            proofs = prove_suite(parsed, options, observer=observer)
     except Interrupt as interrupt:
         say(str(interrupt))
         return 128 + interrupt.number
