@@ -149,7 +149,7 @@ def allow_mismatch_option(names: Collection[str]) -> Decorator:
 
 
 def verbosity_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Declare `-q/--quiet` and `-v/--verbose`, which `harness.cli.messages` obeys."""
+    """Declare `-q/--quiet` and `-v/--verbose`, which the functions of `harness.cli.messages` read."""
     for short, name, stored, text in (
         ("-v", "verbose", VERBOSE, "Print each step of progress and each file that is read."),
         ("-q", "quiet", QUIET, "Print no progress and no notes: the result and errors only."),
