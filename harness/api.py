@@ -26,7 +26,7 @@ def expand(suite: Suite, devices: Sequence[str] | None = None) -> tuple[Trial, .
 
     Args:
         suite: from `load_suite`.
-        devices: the devices for which `auto` and `all` stand; None takes those of this machine.
+        devices: the devices that `auto` and `all` select from; None takes those of this machine.
 
     Raises:
         InvalidInputError: the matrix has no trial, too many, or an impossible one.

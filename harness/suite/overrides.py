@@ -1,4 +1,4 @@
-"""`-s key=value`: one place of a suite written anew, through the same parser as the file."""
+"""`-s KEY=VALUE`: change one value of a suite through the parser of the file."""
 
 from __future__ import annotations
 
