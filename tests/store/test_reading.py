@@ -4,6 +4,7 @@ import json
 import os
 import random
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ REPORT = make_report(
     ]
 )
 TEXT = to_json(REPORT)
+# A day from the ends of the calendar: every moment exists in every time zone.
+FIRST, LAST = datetime(1, 1, 2), datetime(9999, 12, 30)
 MUTATIONS = 500
 
 
@@ -294,7 +297,7 @@ def reports(draw: st.DrawFn) -> Report:
             log_tail=draw(text),
             reason=draw(st.none() | text),
             duration_s=draw(st.floats(0, 1e300)),
-            started=draw(st.datetimes(timezones=st.timezones())).astimezone(),
+            started=draw(st.datetimes(FIRST, LAST, timezones=st.timezones())).astimezone(),
         )
         for trial in draw(st.lists(trials, max_size=3, unique_by=lambda trial: trial.id))
     ]
