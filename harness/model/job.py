@@ -79,20 +79,26 @@ class TrialStoppedError(HarnessError):
         self.status: Status = status
 
 
-class Observer(Protocol):
-    """Whoever watches a run: a live view, plain lines, or nobody."""
+class Observer:
+    """Receives the events of a run. Does nothing: subclass it and override the events you need.
+
+    Example:
+        class Printer(Observer):
+            def finished(self, result):
+                print(result.trial.id, result.status)
+    """
 
     def planned(self, trials: Sequence[Trial], reused: Sequence[TrialResult]) -> None:
-        """The trials in the order they will run, and the results that are taken over from before."""
+        """Receive the trials in the order they will run, and the results taken over from an earlier run."""
 
     def note(self, text: str) -> None:
-        """Something a person should know: an asset chosen, a run resumed, a field that differs."""
+        """Receive a note for the user: an asset chosen, a run resumed, a field that differs."""
 
     def started(self, trial: Trial) -> None:
-        """The trial has been given to a worker."""
+        """Receive a trial that was given to a worker."""
 
     def progressed(self, trial: Trial, progress: Progress) -> None:
-        """The trial's worker has said where it is."""
+        """Receive the progress of a trial's worker."""
 
     def finished(self, result: TrialResult) -> None:
-        """The trial has a result, of whatever status."""
+        """Receive the result of a trial, of any status."""

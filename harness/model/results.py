@@ -379,6 +379,13 @@ class TrialResult(Frozen):
             raise ValueError("epochs: they are not numbered 1, 2, 3 and so on")
         return self
 
+    def __repr__(self) -> str:
+        f1 = self.value("eval_f1")
+        score = "" if f1 is None else f", eval_f1 {f1:.4f}"
+        return f"<TrialResult {self.trial.id}: {self.status}{score}>"
+
+    __str__ = __repr__
+
     def measurement(self, metric: str) -> Measurement | None:
         """The measurement of that name, if the trial has one."""
         return next((found for found in self.measurements if found.metric == metric), None)
@@ -432,6 +439,13 @@ class Report(Frozen):
     # Not written where it is empty: reports from before it stay what they were.
     training_proofs: Annotated[tuple[TrialResult, ...], Field(exclude_if=lambda proofs: not proofs)] = ()
     results: tuple[TrialResult, ...]
+
+    def __repr__(self) -> str:
+        counts = Counter(result.status for result in self.results)
+        states = ", ".join(f"{number} {status}" for status, number in counts.items())
+        return f"<Report {self.suite.name} {self.run}: {states or 'no trials'}>"
+
+    __str__ = __repr__
 
     @field_validator("suite")
     @classmethod

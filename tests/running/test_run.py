@@ -18,8 +18,9 @@ from harness.model.metrics import METRICS
 from harness.model.results import Report, TrialResult
 from harness.model.suite import Measure
 from harness.model.trial import Task
-from harness.running.options import RunOptions, Seams
+from harness.running.options import RunOptions
 from harness.running.preflight import Machine, Note
+from harness.running.seams import Seams
 from harness.store.reading import load_report
 from harness.store.trial_folder import read_result, write_result
 from harness.suite.matrix import expand

@@ -147,8 +147,8 @@ def _drops(dropped: tuple[int, ...], every: Collection[int]) -> list[str]:
 
 
 def seed_option(seeds: Collection[int]) -> str:
-    """The option of `harness run` that sets the seeds: `-o 'matrix.seed=[0, 1, 2]'`."""
-    return f"-o 'matrix.seed=[{', '.join(map(str, sorted(seeds)))}]'"
+    """The option of `harness run` that sets the seeds: `-s 'matrix.seed=[0, 1, 2]'`."""
+    return f"-s 'matrix.seed=[{', '.join(map(str, sorted(seeds)))}]'"
 
 
 def _pooled(before: Collection[int], after: Collection[int]) -> list[str]:

@@ -14,6 +14,7 @@ from harness.analysis.stats.scoring import SCORINGS
 from harness.errors import InvalidInputError
 from harness.model.metrics import METRICS
 from harness.model.results import Report
+from harness.words import did_you_mean, quoted
 
 DEFAULT_METRICS: Final = ("eval_accuracy", "eval_f1", "train_real_tokens_per_second")
 DEFAULT_MARGIN: Final = 0.02
@@ -70,7 +71,7 @@ def checked_metrics(metrics: Sequence[str]) -> tuple[str, ...]:
     for metric in chosen:
         if metric not in METRICS:
             raise InvalidInputError(
-                f"there is no metric {metric!r}", hint=f"The metrics are: {', '.join(METRICS)}."
+                f"there is no metric {quoted(metric)}{did_you_mean(metric, list(METRICS))}"
             )
         if METRICS[metric].goal == "none":
             raise InvalidInputError(
@@ -100,7 +101,7 @@ def margins_of(margin: float | Mapping[str, float], metrics: Sequence[str]) -> d
     for metric, given in margin.items() if isinstance(margin, Mapping) else ():
         if metric not in ranges:
             raise InvalidInputError(
-                f"there is no margin for {metric!r}", hint=f"Margins exist for: {', '.join(ranges)}."
+                f"there is no margin for {quoted(metric)}{did_you_mean(metric, list(ranges))}"
             )
         found[metric] = given
     for metric, value in found.items():
