@@ -1,6 +1,7 @@
-"""harness: batch evaluation and benchmarking of fine-tuning.
+"""Batch evaluation and benchmarking of fine-tuning.
 
-The public names are resolved when first used, so that importing the package stays cheap.
+The names in `__all__` are the public API; every other name may change. They are resolved on first use, so
+that importing the package stays cheap, and none of them imports torch.
 """
 
 from __future__ import annotations
@@ -9,33 +10,90 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from harness.analysis.comparison.compare import compare as compare
-    from harness.analysis.gates.check import check as check
-    from harness.api import RunOptions as RunOptions
-    from harness.api import Side as Side
-    from harness.api import run_along as run_along
-    from harness.api import run_sides as run_sides
-    from harness.api import run_suite as run_suite
-    from harness.store.reading import load_report as load_report
-    from harness.suite.reading import load_suite as load_suite
+    from harness.analysis.comparison.compare import compare
+    from harness.analysis.comparison.models import Comparison
+    from harness.analysis.gates.check import check
+    from harness.analysis.gates.models import GateReport
+    from harness.api import Run, RunOptions, expand, prove_suite, run_suite
+    from harness.errors import (
+        HarnessError,
+        InvalidInputError,
+        LockedError,
+        NotComparableError,
+        StorageError,
+        UnavailableError,
+    )
+    from harness.model.job import Observer
+    from harness.model.metrics import METRICS
+    from harness.model.results import Report, TrialResult
+    from harness.model.suite import Suite
+    from harness.model.trial import AXES, Trial
+    from harness.store.reading import load_report
+    from harness.suite.reading import load_suite
 
 __version__ = "0.1.0"
 
-# public name -> the module it lives in
+__all__ = [
+    "AXES",
+    "METRICS",
+    "Comparison",
+    "GateReport",
+    "HarnessError",
+    "InvalidInputError",
+    "LockedError",
+    "NotComparableError",
+    "Observer",
+    "Report",
+    "Run",
+    "RunOptions",
+    "StorageError",
+    "Suite",
+    "Trial",
+    "TrialResult",
+    "UnavailableError",
+    "__version__",
+    "check",
+    "compare",
+    "expand",
+    "load_report",
+    "load_suite",
+    "prove_suite",
+    "run_suite",
+]
+
+# module -> the public names in it
 _PUBLIC: Final = {
-    "check": "harness.analysis.gates.check",
-    "compare": "harness.analysis.comparison.compare",
-    "load_report": "harness.store.reading",
-    "run_suite": "harness.api",
-    "run_sides": "harness.api",
-    "run_along": "harness.api",
-    "Side": "harness.api",
-    "RunOptions": "harness.api",
-    "load_suite": "harness.suite.reading",
+    "harness.analysis.comparison.compare": ("compare",),
+    "harness.analysis.comparison.models": ("Comparison",),
+    "harness.analysis.gates.check": ("check",),
+    "harness.analysis.gates.models": ("GateReport",),
+    "harness.api": ("expand", "prove_suite", "run_suite"),
+    "harness.errors": (
+        "HarnessError",
+        "InvalidInputError",
+        "LockedError",
+        "NotComparableError",
+        "StorageError",
+        "UnavailableError",
+    ),
+    "harness.model.job": ("Observer",),
+    "harness.model.metrics": ("METRICS",),
+    "harness.model.results": ("Report", "TrialResult"),
+    "harness.model.suite": ("Suite",),
+    "harness.model.trial": ("AXES", "Trial"),
+    "harness.running.options": ("RunOptions",),
+    "harness.running.seams": ("Run",),
+    "harness.store.reading": ("load_report",),
+    "harness.suite.reading": ("load_suite",),
 }
+_MODULES: Final = {name: module for module, names in _PUBLIC.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_PUBLIC[name]), name)
+    return getattr(importlib.import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

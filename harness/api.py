@@ -1,41 +1,37 @@
-"""Run a suite from Python: what `harness run` does, without its printing."""
+"""Run and prove suites from Python: what `harness run` and `harness prove` do, without their printing."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.model.job import Observer, Progress
-from harness.model.results import Report, TrialResult
+from harness.machine.facts import available_devices
+from harness.model.job import Observer
+from harness.model.results import Report
 from harness.model.suite import Suite
 from harness.model.trial import Trial
 from harness.output.builders.report import report_document
 from harness.output.formats.registry import render
-from harness.running import ab
-from harness.running import run as execution
-from harness.running.ab import Side
-from harness.running.options import Run, RunOptions, Seams
+from harness.running import run as running
+from harness.running.options import RunOptions
+from harness.running.proofs import Proofs
+from harness.running.seams import Run, Seams
 from harness.store.writing import to_json
+from harness.suite import matrix
 
-__all__ = ["Run", "RunOptions", "Side", "Silent", "run_along", "run_sides", "run_suite"]
+__all__ = ["Run", "RunOptions", "expand", "prove_suite", "render_files", "run_suite"]
 
 
-class Silent:
-    """An observer that says nothing."""
+def expand(suite: Suite, devices: Sequence[str] | None = None) -> tuple[Trial, ...]:
+    """Return the trials of a suite in the order they run.
 
-    def planned(self, trials: Sequence[Trial], reused: Sequence[TrialResult]) -> None:
-        """Say nothing."""
+    Args:
+        suite: from `load_suite`.
+        devices: the devices that `auto` and `all` select from; None takes those of this machine.
 
-    def note(self, text: str) -> None:
-        """Say nothing."""
-
-    def started(self, trial: Trial) -> None:
-        """Say nothing."""
-
-    def progressed(self, trial: Trial, progress: Progress) -> None:
-        """Say nothing."""
-
-    def finished(self, result: TrialResult) -> None:
-        """Say nothing."""
+    Raises:
+        InvalidInputError: the matrix has no trial, too many, or an impossible one.
+    """
+    return matrix.expand(suite, available_devices() if devices is None else devices)
 
 
 def run_suite(
@@ -49,91 +45,45 @@ def run_suite(
     """Run every trial of a suite that is not done yet, and write the report.
 
     Args:
-        suite: what to run, from `load_suite`.
-        options: how; None takes the defaults of `harness run`.
+        suite: from `load_suite`.
+        options: None takes the defaults of `harness run`.
         suite_text: the suite file, of which the run directory keeps a copy; None writes the suite as JSON.
-        observer: told of everything as it happens.
+        observer: receives every event of the run.
         seams: for tests.
 
     Raises:
-        HarnessError: as `harness.running.run.run_suite` says.
+        HarnessError: as `harness.running.run.run_suite` does.
         KeyboardInterrupt: interrupted before the first trial, or twice.
     """
-    return execution.run_suite(
+    return running.run_suite(
         suite,
         to_json(suite) if suite_text is None else suite_text,
         options or RunOptions(),
-        observer=observer or Silent(),
-        render=_render,
+        observer=observer or Observer(),
+        render=render_files,
         seams=seams,
     )
 
 
-def run_sides(
-    base: Side,
-    candidate: Side,
-    options: RunOptions | None = None,
-    *,
-    observer: Observer | None = None,
-    seams: Seams | None = None,
-) -> tuple[Run, Run]:
-    """Run the trials of two sides in turn on this machine, and write a report for each.
-
-    Args:
-        base: the suite and the code to compare with.
-        candidate: the other side.
-        options: how, for both; None takes the defaults of `harness ab`.
-        observer: told of everything as it happens.
-        seams: for tests.
-
-    Raises:
-        HarnessError: as `harness.running.ab.run_sides` describes.
-        KeyboardInterrupt: interrupted before the first trial, or twice.
-    """
-    return ab.run_sides(
-        base,
-        candidate,
-        options or RunOptions(),
-        observer=observer or Silent(),
-        render=_render,
-        seams=seams,
-    )
-
-
-def run_along(
+def prove_suite(
     suite: Suite,
-    axis: str,
     options: RunOptions | None = None,
     *,
-    suite_text: bytes | None = None,
     observer: Observer | None = None,
     seams: Seams | None = None,
-) -> Run:
-    """Run a suite so that the trials that differ in one axis alone take turns, and write its report.
+) -> Proofs:
+    """Prove every distinct function and way of training of a suite, and keep nothing on disk.
 
-    Args:
-        suite: what to run, with two or more levels of the axis.
-        axis: `engine`, `padding`, `train.learning_rate`; any but `device`.
-        options: how; None takes the defaults of `harness ab`.
-        suite_text: the suite file, of which the run directory keeps a copy; None writes the suite as JSON.
-        observer: told of everything as it happens.
-        seams: for tests.
+    Takes the arguments of `run_suite`.
 
     Raises:
-        HarnessError: as `harness.running.ab.run_along` describes.
-        KeyboardInterrupt: interrupted before the first trial, or twice.
+        UnavailableError: nothing can run here, or not everything with `strict`.
+        KeyboardInterrupt: interrupted.
     """
-    return ab.run_along(
-        suite,
-        to_json(suite) if suite_text is None else suite_text,
-        axis,
-        options or RunOptions(),
-        observer=observer or Silent(),
-        render=_render,
-        seams=seams,
-    )
+    return running.prove_suite(suite, options or RunOptions(), observer=observer or Observer(), seams=seams)
 
 
-def _render(report: Report) -> tuple[str, str | None]:
+def render_files(report: Report) -> tuple[str, str | None]:
+    """Return the report as Markdown and as HTML, which a run writes next to its report.json."""
     document = report_document(report)
     return render(document, "markdown"), render(document, "html")

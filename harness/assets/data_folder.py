@@ -45,7 +45,7 @@ def data_folder_files(folder: Path, named_by: str, task: Task) -> tuple[FolderLa
     if folder.is_file():
         raise InvalidInputError(
             f"{task.name}: {named_by} names a file, not a folder: {folder}",
-            hint="Name the folder that contains it.",
+            hint=f"Name its folder: {folder.parent}",
         )
     if not folder.is_dir():
         raise UnavailableError(f"{task.name}: the folder of {named_by} does not exist: {folder}")

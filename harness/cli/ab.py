@@ -2,81 +2,78 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 import click
 
 from harness.analysis.comparison.compare import compare
 from harness.analysis.noise import bands_of
-from harness.api import Run, Side, run_along, run_sides
-from harness.cli.messages import say
-from harness.cli.run import judge
-from harness.cli.suite_options import (
-    assets_option,
-    fail_fast_option,
-    fresh_option,
-    gates_option,
-    grace_option,
-    overrides_option,
-    parity_option,
-    reports_option,
-    rerun_option,
-    retries_option,
-    runner_option,
-    strict_option,
+from harness.api import Run, render_files
+from harness.cli.messages import say, say_error, watching
+from harness.cli.options import (
+    PATH,
+    by_option,
+    harness_command,
+    option,
+    output_options,
+    run_options,
+    set_option,
     suite_argument,
-    trial_timeout_option,
-    wait_option,
+    suite_gates_option,
+    verbosity_options,
 )
-from harness.cli.writing import Target, failing_as_json, output_options, target_of, write, write_failure
+from harness.cli.run import judge
+from harness.cli.writing import Target, write, write_failure
 from harness.errors import ExitCode, InvalidInputError, NotComparableError
 from harness.model.results import Report
 from harness.model.suite import Suite
 from harness.output.builders.comparison import comparison_document
-from harness.output.live import view
+from harness.running.ab import Side, run_along, run_sides
 from harness.running.interrupts import Interrupt
 from harness.running.options import RunOptions
 from harness.store.noise_file import noise_for, stored_noise
 from harness.suite.reading import parse_suite
 from harness.suite.text import read_bytes, shown
 
-_FILE: Final = click.Path(path_type=Path)
 
-
-@click.command("ab", short_help="Run two sides in turn on this machine, and compare them.")
+@harness_command("ab", short_help="Run two sides in turn on this machine, and compare them.")
 @suite_argument
-@click.argument("candidate_suite", required=False, type=_FILE)
-@click.option(
-    "--by", metavar="AXIS", help="Let the values of this axis of SUITE take turns: engine, padding."
+@click.argument("candidate_suite", required=False, type=PATH)
+@by_option
+@option(
+    "--base-python",
+    type=PATH,
+    metavar="FILE",
+    help="The interpreter of the base.",
+    group="What to compare",
 )
-@click.option("--base-python", type=_FILE, metavar="FILE", help="The interpreter of the base.")
-@click.option("--python", type=_FILE, metavar="FILE", help="The interpreter of the candidate.")
-@click.option(
+@option(
+    "--python",
+    type=PATH,
+    metavar="FILE",
+    help="The interpreter of the candidate.",
+    group="What to compare",
+)
+@option(
     "--base",
-    type=_FILE,
+    type=PATH,
     metavar="FOLDER",
     help="The checkout whose harness/ is the base; under its .venv/bin/python if it has one.",
+    group="What to compare",
 )
-@click.option("--candidate", type=_FILE, metavar="FOLDER", help="The checkout of the candidate; see --base.")
-@overrides_option
-@assets_option
-@reports_option
-@strict_option
-@fresh_option
-@rerun_option
-@trial_timeout_option
-@retries_option
-@fail_fast_option
-@parity_option
-@gates_option
-@wait_option
-@click.option("--json/--no-json", "as_json", help="The same as --format json.")
+@option(
+    "--candidate",
+    type=PATH,
+    metavar="FOLDER",
+    help="The checkout of the candidate; see --base.",
+    group="What to compare",
+)
+@set_option
+@run_options(without=("executor", "ray_address", "stop_after_same_error", "jobs"))
+@suite_gates_option
 @output_options("comparison")
-@runner_option
-@grace_option
+@verbosity_options
 def command(
     *,
     suite: Path,
@@ -87,22 +84,9 @@ def command(
     base: Path | None,
     candidate: Path | None,
     overrides: tuple[str, ...],
-    assets: Literal["auto", "hub", "embedded"],
-    reports: Path,
-    strict: bool,
-    fresh: bool,
-    rerun: Literal["failed", "all"] | None,
-    trial_timeout: float | None,
-    retries: int,
-    fail_fast: bool,
-    parity: bool,
-    gates: bool,
-    wait: bool,
-    as_json: bool,
-    wanted: str | None,
-    output: Path | None,
-    runner: str,
-    grace_s: float,
+    options: RunOptions,
+    suite_gates: bool,
+    target: Target,
 ) -> int:
     """Run SUITE as the base and as the candidate, trial by trial in turn, and compare both.
 
@@ -119,30 +103,14 @@ def command(
 
     For example:  harness ab suites/padding.yaml --base ../main --candidate .
     """
-    target = target_of("comparison", wanted, output, as_json=as_json)
-    options = RunOptions(
-        assets=assets,
-        reports=reports,
-        strict=strict,
-        fresh=fresh,
-        rerun=rerun,
-        wait=wait,
-        parity=parity,
-        trial_timeout_s=trial_timeout,
-        retries=retries,
-        fail_fast=fail_fast,
-        runner=runner,
-        grace_s=grace_s,
-    )
     sources = _Sources(suite, candidate_suite or suite, overrides)
     try:
-        with failing_as_json("comparison", "ab", target):
-            _check_sides(by, candidate_suite, (base_python, python, base, candidate))
-            if by is not None:
-                runs = _along(sources, by, options)
-            else:
-                runs = _sides(sources, ((base_python, base), (python, candidate)), options)
-            return _conclude(runs, by, target, judged=gates)
+        _check_sides(by, candidate_suite, (base_python, python, base, candidate))
+        if by is not None:
+            runs = _along(sources, by, options)
+        else:
+            runs = _sides(sources, ((base_python, base), (python, candidate)), options)
+        return _conclude(runs, by, target, judged=suite_gates)
     except Interrupt as interrupt:
         say(f"{interrupt}; run the same command again to go on")
         return interrupt.exit_code
@@ -178,9 +146,8 @@ class _Sources:
 
 def _along(sources: _Sources, axis: str, options: RunOptions) -> tuple[Run, ...]:
     suite, text = sources.read("base")
-    with ExitStack() as screen:
-        watching = screen.enter_context(view(sys.stderr, sys.stderr.isatty()))
-        return (run_along(suite, axis, options, suite_text=text, observer=watching),)
+    with watching() as observer:
+        return (run_along(suite, text, axis, options, observer=observer, render=render_files),)
 
 
 def _sides(
@@ -189,9 +156,8 @@ def _sides(
     (base_python, base), (python, candidate) = code
     first = Side("base", *sources.read("base"), base_python, base)
     second = Side("candidate", *sources.read("candidate"), python, candidate)
-    with ExitStack() as screen:
-        watching = screen.enter_context(view(sys.stderr, sys.stderr.isatty()))
-        return run_sides(first, second, options, observer=watching)
+    with watching() as observer:
+        return run_sides(first, second, options, observer=observer, render=render_files)
 
 
 def _conclude(runs: tuple[Run, ...], by: str | None, target: Target, *, judged: bool) -> int:
@@ -214,8 +180,8 @@ def _conclude(runs: tuple[Run, ...], by: str | None, target: Target, *, judged: 
         if code == ExitCode.SUCCESS:
             raise
         if target.name == "json":
-            write_failure(error, "comparison", "ab", target, exit_code=1)
-        say(f"error: {error}")
+            write_failure(error, "comparison", "ab", target, exit_code=code)
+        say_error(str(error))
         return code
     write(comparison_document(comparison), target)
     passed = _judge(reports, target) if judged else 0

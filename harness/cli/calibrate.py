@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import re
-import sys
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Literal
 
 import click
 
 from harness.analysis.noise import accumulated, calibrate, suite_of, verified
 from harness.api import run_suite
 from harness.assets.places import cache_root
-from harness.cli.messages import say
-from harness.cli.suite_options import (
-    assets_option,
-    overrides_option,
-    reports_option,
-    runner_option,
+from harness.cli.messages import say, watching
+from harness.cli.options import (
+    PATH,
+    harness_command,
+    option,
+    output_options,
+    run_options,
+    set_option,
+    verbosity_options,
 )
-from harness.cli.writing import Target, failing_as_json, output_options, target_of, write
+from harness.cli.writing import Target, write
 from harness.errors import ExitCode, InvalidInputError
 from harness.machine.facts import available_devices
 from harness.model.calibration import LEAST_REPEATS, Noise
@@ -30,7 +30,6 @@ from harness.model.results import Report
 from harness.model.suite import Suite
 from harness.model.trial import Trial
 from harness.output.builders.noise import described, noise_document, stored_document
-from harness.output.live import view
 from harness.output.numbers import duration
 from harness.output.safe_text import safe_text
 from harness.running.interrupts import Interrupt
@@ -48,28 +47,40 @@ from harness.suite.reading import read_suite
 from harness.words import count
 
 
-@click.command(epilog="For example:  harness calibrate suites/quickstart.yaml --repeats 5")
-@click.argument("suite", type=click.Path(path_type=Path), required=False)
-@overrides_option
-@click.option(
+@harness_command("calibrate", epilog="For example:  harness calibrate suites/quickstart.yaml --repeats 5")
+@click.argument("suite", type=PATH, required=False)
+@set_option
+@option(
     "--repeats",
     type=click.IntRange(LEAST_REPEATS, 1_000),
     default=5,
     show_default=True,
-    help="How often the same trial is run.",
+    metavar="N",
+    help="Run the trial N times.",
+    group="What to run",
 )
-@click.option(
+@option(
     "--spread",
     metavar="DURATION",
-    help="Calibrate as many states of the machine instead, this far apart: 10m, 90s, 1h; two runs in each.",
+    help="Calibrate N states of the machine instead, this far apart: 10m, 90s, 1h; two runs in each.",
+    group="What to run",
 )
-@click.option("--variant", metavar="ID", help="Which trial, by its id in `plan`. [default: the first]")
-@click.option("--list", "listed", is_flag=True, help="List the stored calibrations and measure nothing.")
-@click.option("--clear", is_flag=True, help="Remove the stored calibrations and measure nothing.")
-@assets_option
-@reports_option
-@runner_option
+@option(
+    "--variant",
+    metavar="ID",
+    help="Run this trial, by its id in `plan`. [default: the first]",
+    group="What to run",
+)
+@option(
+    "--list/--no-list",
+    "listed",
+    help="List the stored calibrations and measure nothing.",
+    group="What to run",
+)
+@option("--clear/--no-clear", help="Remove the stored calibrations and measure nothing.", group="What to run")
+@run_options("assets", "reports", "runner", fresh=True, parity=False)
 @output_options("calibration")
+@verbosity_options
 def command(
     *,
     suite: Path | None,
@@ -79,11 +90,8 @@ def command(
     variant: str | None,
     listed: bool,
     clear: bool,
-    assets: Literal["auto", "hub", "embedded"],
-    reports: Path,
-    runner: str,
-    wanted: str | None,
-    output: Path | None,
+    options: RunOptions,
+    target: Target,
 ) -> int | None:
     """Run one trial of SUITE repeatedly and store this machine's timing noise.
 
@@ -95,8 +103,7 @@ def command(
     again at another time, or use --spread, which stores each state as soon as it is measured.
     """
     if sum((suite is not None, listed, clear)) != 1:
-        raise click.UsageError("Give one of SUITE, --list and --clear.")
-    target = target_of("calibration", wanted, output)
+        raise click.UsageError("give one of SUITE, --list and --clear")
     if listed:
         return _list(target)
     if clear:
@@ -104,22 +111,20 @@ def command(
         click.echo(f"removed {count(len(removed), 'calibration')} from {safe_text(str(stored_noise()))}")
         return None
     assert suite is not None
-    with failing_as_json("calibration", "calibrate", target):
-        pause_s = None if spread is None else _seconds(spread)
-        asked = read_suite(suite, overrides)
-        trial = _chosen(expand(asked, available_devices()), variant)
-        options = RunOptions(assets=assets, reports=reports, fresh=True, parity=False, runner=runner)
-        states, runs = (1, repeats) if pause_s is None else (repeats, LEAST_REPEATS)
-        for place in range(states):
-            if place and pause_s:
-                say(f"{place} of {states} states are stored; the next one starts in {duration(pause_s)}")
-                time.sleep(pause_s)
-            try:
-                noise = calibrate(suite_of(trial, asked), runs, lambda one: _run(one, options))
-            except Interrupt as interrupt:
-                say(f"{interrupt}: {count(place, 'state')} of this calibration stored")
-                return interrupt.exit_code
-            file, noise = _store(noise)
+    pause_s = None if spread is None else _seconds(spread)
+    asked = read_suite(suite, overrides)
+    trial = _chosen(expand(asked, available_devices()), variant)
+    states, runs = (1, repeats) if pause_s is None else (repeats, LEAST_REPEATS)
+    for place in range(states):
+        if place and pause_s:
+            say(f"{place} of {states} states are stored; the next one starts in {duration(pause_s)}")
+            time.sleep(pause_s)
+        try:
+            noise = calibrate(suite_of(trial, asked), runs, lambda one: _run(one, options))
+        except Interrupt as interrupt:
+            say(f"{interrupt}: {count(place, 'state')} of this calibration stored")
+            return interrupt.exit_code
+        file, noise = _store(noise)
     write(noise_document(noise), target)
     say(f"kept: {file}")
     return None
@@ -183,9 +188,8 @@ def _chosen(trials: Sequence[Trial], wanted: str | None) -> Trial:
 
 
 def _run(suite: Suite, options: RunOptions) -> Report:
-    with ExitStack() as screen:
-        watching = screen.enter_context(view(sys.stderr, sys.stderr.isatty()))
-        run = run_suite(suite, options, observer=watching)
+    with watching() as observer:
+        run = run_suite(suite, options, observer=observer)
     if run.interrupted is not None:
         raise Interrupt(run.interrupted)
     return run.report

@@ -6,61 +6,76 @@ from pathlib import Path
 
 import click
 
+from harness.analysis.comparison.conditions import CONDITIONS, STORED_VALUE
 from harness.analysis.gates.check import check
 from harness.analysis.gates.models import OnUnsure
 from harness.analysis.noise import bands_of, run_variance_of
 from harness.cli.history import history_option, read_history
-from harness.cli.messages import say
-from harness.cli.writing import allow_unsealed_option, output_options, target_of, write, write_failure
-from harness.errors import HarnessError
+from harness.cli.options import (
+    PATH,
+    allow_mismatch_option,
+    allow_unsealed_option,
+    baseline_option,
+    field_option,
+    harness_command,
+    option,
+    output_options,
+    report_argument,
+    suite_gates_option,
+    verbosity_options,
+)
+from harness.cli.parsing import Names
+from harness.cli.reports import read_baseline, read_report
+from harness.cli.writing import Target, write
 from harness.output.builders.gates import gates_document
-from harness.store.baselines import REPORTS, find_baseline
 from harness.store.noise_file import noise_for, stored_noise
-from harness.store.reading import load_report
 from harness.suite.gate_files import parse_gate, read_gates
 
 
-@click.command(epilog="For example:  harness check reports/padding/RUN --baseline main -g 'eval_f1>=0.86'")
-@click.argument("report", type=click.Path(path_type=Path))
-@click.option("--baseline", help="What drops are measured against: a report, or a kept baseline's name.")
-@click.option(
-    "--gates",
-    "gates_file",
-    type=click.Path(path_type=Path),
-    help="More gates: a YAML list as under a suite's `gates:`.",
+@harness_command(
+    "check", epilog="For example:  harness check reports/padding/RUN --baseline main -g 'eval_f1>=0.86'"
 )
-@click.option(
+@report_argument
+@suite_gates_option
+@option(
     "-g",
+    "--gate",
     "typed",
     multiple=True,
     metavar="GATE",
-    help="One more gate: 'eval_f1>=0.86', 'eval_accuracy drop<=0.02', 'train_seconds drop<=10%'.",
+    help="Judge by this gate too: 'eval_f1>=0.86', 'eval_accuracy drop<=0.02', 'train_seconds drop<=10%'. "
+    "Repeatable.",
+    group="Gates",
 )
-@click.option(
-    "--suite-gates/--no-suite-gates", default=True, show_default=True, help="Take the gates of the suite."
+@option(
+    "--gates",
+    "gates_file",
+    type=PATH,
+    metavar="FILE",
+    help="Judge by the gates of this file too: a YAML list as under a suite's `gates:`.",
+    group="Gates",
 )
-@click.option(
+@baseline_option("Gates")
+@field_option("reports")
+@option(
     "--on-unsure",
-    type=click.Choice(["warn", "fail", "more"]),
+    type=Names(["warn", "fail", "more"]),
     default="warn",
     show_default=True,
     help="How to treat a gate that the data cannot decide: pass with a warning, fail, or fail and print how "
     "many seeds to add.",
+    group="Gates",
 )
-@click.option(
-    "--allow-mismatch", multiple=True, metavar="NAME", help="Judge in spite of this mismatch: data, torch, …"
+@allow_mismatch_option([*CONDITIONS, STORED_VALUE])
+@option(
+    "--allow-degenerate/--no-allow-degenerate",
+    help="Let trials pass that predict a single class.",
+    group="Gates",
 )
-@click.option("--allow-degenerate/--no-allow-degenerate", help="Let trials pass that predict a single class.")
 @history_option
 @allow_unsealed_option
-@click.option(
-    "--reports",
-    type=click.Path(path_type=Path),
-    default=REPORTS,
-    show_default=True,
-    help="Where baselines are kept.",
-)
-@output_options("check", "-o")
+@output_options("check", every_failure=True)
+@verbosity_options
 def command(
     *,
     report: Path,
@@ -74,8 +89,7 @@ def command(
     history: tuple[str, ...],
     allow_unsealed: bool,
     reports: Path,
-    wanted: str | None,
-    output: Path | None,
+    target: Target,
 ) -> int:
     """Judge REPORT, a report.json or the folder of a run, by its gates.
 
@@ -91,30 +105,24 @@ def command(
     The last line reads `harness check: PASS 7 gates, 0 failed, 0 unsure`, or UNSURE, or FAIL. In a step of
     GitHub Actions annotations and the step's summary are written, too.
     """
-    target = target_of("check", wanted, output)
-    try:
-        asked = [*map(parse_gate, typed), *(read_gates(gates_file) if gates_file is not None else ())]
-        judged = load_report(report, allow_unsealed=allow_unsealed)
-        against = None
-        if baseline is not None:
-            file = find_baseline(baseline, reports, note=say)
-            against = load_report(file, allow_unsealed=allow_unsealed)
-        earlier = read_history(history, reports, allow_unsealed=allow_unsealed)
-        noise = noise_for([judged] if against is None else [judged, against], stored_noise())
-        found = check(
-            judged,
-            baseline=against,
-            gates=[*(judged.suite.gates if suite_gates else ()), *asked],
-            on_unsure=on_unsure,
-            allow_mismatch=allow_mismatch,
-            allow_degenerate=allow_degenerate,
-            noise=bands_of(noise),
-            run_variance=run_variance_of(noise),
-            history=earlier,
-        )
-    except HarnessError as error:
-        write_failure(error, "check", "check", target)
-        raise
+    asked = [*map(parse_gate, typed), *(read_gates(gates_file) if gates_file is not None else ())]
+    judged = read_report(report, allow_unsealed=allow_unsealed)
+    against = None
+    if baseline is not None:
+        against = read_baseline(baseline, reports, allow_unsealed=allow_unsealed)
+    earlier = read_history(history, reports, allow_unsealed=allow_unsealed)
+    noise = noise_for([judged] if against is None else [judged, against], stored_noise())
+    found = check(
+        judged,
+        baseline=against,
+        gates=[*(judged.suite.gates if suite_gates else ()), *asked],
+        on_unsure=on_unsure,
+        allow_mismatch=allow_mismatch,
+        allow_degenerate=allow_degenerate,
+        noise=bands_of(noise),
+        run_variance=run_variance_of(noise),
+        history=earlier,
+    )
     if on_unsure == "more" and found.seeds_wanted is not None:
         click.echo(f"add seeds: {found.seeds_wanted} a side decide the gates that are unsure", err=True)
     write(gates_document(found), target)

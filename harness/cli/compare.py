@@ -12,53 +12,65 @@ from harness.analysis.comparison.conditions import CONDITIONS, STORED_VALUE
 from harness.analysis.noise import bands_of, run_variance_of
 from harness.cli.history import history_option, read_history
 from harness.cli.messages import say
-from harness.cli.writing import allow_unsealed_option, failing_as_json, output_options, target_of, write
+from harness.cli.options import (
+    PATH,
+    allow_mismatch_option,
+    allow_unsealed_option,
+    baseline_option,
+    by_option,
+    field_option,
+    harness_command,
+    option,
+    output_options,
+    verbosity_options,
+)
+from harness.cli.reports import read_report
+from harness.cli.writing import Target, write
 from harness.errors import InvalidInputError
 from harness.model.metrics import headlines
 from harness.output.builders.comparison import comparison_document
-from harness.store.baselines import REPORTS, find_baseline
+from harness.store.baselines import find_baseline
 from harness.store.noise_file import noise_for, stored_noise
-from harness.store.reading import load_report
 
 
-@click.command(epilog="For example:  harness compare reports/padding/RUN --by padding --baseline dynamic")
-@click.argument("reports", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--baseline",
-    help="What to compare with: one of the REPORTS, another report, a kept baseline's name; with --by one of "
-    "the axis's values. [default: the first]",
+@harness_command(
+    "compare", epilog="For example:  harness compare reports/padding/RUN --by padding --baseline dynamic"
 )
-@click.option("--by", help="Compare along this axis inside one report: padding, device, train.learning_rate.")
-@click.option(
+@click.argument("paths", nargs=-1, required=True, type=PATH, metavar="REPORTS...")
+@baseline_option("What to compare", "; with --by, a value of the axis. By default the first")
+@by_option
+@option(
     "--metric",
     "metrics",
     multiple=True,
-    help=f"Compare this metric; may be given several times. [default: {', '.join(headlines('training'))}]",
+    metavar="METRIC",
+    help=f"Compare this metric. Repeatable. [default: {', '.join(headlines('training'))}]",
+    group="What to compare",
 )
-@click.option(
+@option(
     "--margin",
     "margins",
     multiple=True,
     metavar="[METRIC=]SHARE",
     help="Scores that differ by less count as the same: 0.02, or 2%, of the metric's range, which is two "
     "points of accuracy and 0.04 of MCC; eval_mcc=0.03 sets the margin of one metric. [default: 0.02]",
+    group="What to compare",
 )
-@click.option(
-    "--allow-mismatch",
-    multiple=True,
-    metavar="NAME",
-    help=f"Compare in spite of this mismatch: {', '.join([*CONDITIONS, STORED_VALUE])}.",
-)
-@click.option(
-    "--speed-across-devices", is_flag=True, help="Give verdicts on speed where devices differ, too."
+@allow_mismatch_option([*CONDITIONS, STORED_VALUE])
+@option(
+    "--speed-across-devices/--no-speed-across-devices",
+    help="Give verdicts on speed even where devices differ.",
+    group="What to compare",
 )
 @history_option
 @allow_unsealed_option
-@click.option("--explain", is_flag=True, help="Tell what differs, and which examples flipped.")
-@output_options("comparison", "-o")
+@field_option("reports")
+@option("--explain/--no-explain", help="Print what differs, and which examples flipped.", group="Output")
+@output_options("comparison")
+@verbosity_options
 def command(
     *,
-    reports: tuple[Path, ...],
+    paths: tuple[Path, ...],
     baseline: str | None,
     by: str | None,
     metrics: tuple[str, ...],
@@ -67,46 +79,44 @@ def command(
     speed_across_devices: bool,
     history: tuple[str, ...],
     allow_unsealed: bool,
+    reports: Path,
     explain: bool,
-    wanted: str | None,
-    output: Path | None,
+    target: Target,
 ) -> None:
     """Compare REPORTS with a baseline, or with --by the variants of one report.
 
     Quality is compared example by example, speed by the ratio of medians. Each row gets one word: better,
     worse, same, unsure, not comparable, missing or failed.
     """
-    target = target_of("comparison", wanted, output)
-    with failing_as_json("comparison", "compare", target):
-        paths, place = (list(reports), baseline or 0) if by else _with_baseline(reports, baseline)
-        loaded = [load_report(path, allow_unsealed=allow_unsealed) for path in paths]
-        earlier = read_history(history, REPORTS, allow_unsealed=allow_unsealed)
-        noise = noise_for(loaded, stored_noise())
-        comparison = compare(
-            loaded,
-            baseline=place,
-            by=by,
-            metrics=metrics or None,
-            margin=_margins(margins),
-            allow_mismatch=allow_mismatch,
-            noise=bands_of(noise),
-            run_variance=run_variance_of(noise),
-            history=earlier,
-            names=[_name(path) for path in paths],
-            speed_across_devices=speed_across_devices,
-            explain=explain,
-        )
+    files, place = (list(paths), baseline or 0) if by else _with_baseline(paths, baseline, reports)
+    loaded = [read_report(file, allow_unsealed=allow_unsealed) for file in files]
+    earlier = read_history(history, reports, allow_unsealed=allow_unsealed)
+    noise = noise_for(loaded, stored_noise())
+    comparison = compare(
+        loaded,
+        baseline=place,
+        by=by,
+        metrics=metrics or None,
+        margin=_margins(margins),
+        allow_mismatch=allow_mismatch,
+        noise=bands_of(noise),
+        run_variance=run_variance_of(noise),
+        history=earlier,
+        names=[_name(file) for file in files],
+        speed_across_devices=speed_across_devices,
+        explain=explain,
+    )
     write(comparison_document(comparison), target)
 
 
-def _with_baseline(reports: Sequence[Path], baseline: str | None) -> tuple[list[Path], int]:
-    """The paths of all reports, and the place of the baseline among them."""
+def _with_baseline(paths: Sequence[Path], baseline: str | None, reports: Path) -> tuple[list[Path], int]:
+    """Return the paths of all reports, and the place of the baseline among them."""
     if baseline is None:
-        return list(reports), 0
-    for place, path in enumerate(reports):
+        return list(paths), 0
+    for place, path in enumerate(paths):
         if baseline in (str(path), _name(path)) or Path(baseline) == path:
-            return list(reports), place
-    return [find_baseline(baseline, REPORTS, note=say), *reports], 0
+            return list(paths), place
+    return [find_baseline(baseline, reports, note=say), *paths], 0
 
 
 def _name(path: Path) -> str:

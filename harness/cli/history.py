@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import click
-
 from harness.cli.messages import say
+from harness.cli.options import option
+from harness.cli.reports import read_report
 from harness.errors import InvalidInputError, NotComparableError
 from harness.model.results import Report
 from harness.store.baselines import find_baseline
 from harness.store.folders import names_in
-from harness.store.reading import load_report
 
-history_option = click.option(
+history_option = option(
     "--history",
     "history",
     multiple=True,
     metavar="PATH",
     help="Earlier runs: a report, a run directory, a folder of runs such as reports/padding, or a kept "
-    "baseline's name; may be given several times. They give the variance of quality over the seeds of a "
-    "recipe, and of speed between runs of a variant on this machine.",
+    "baseline's name. They give the variance of quality over the seeds of a recipe, and of speed between "
+    "runs of a variant on this machine. Repeatable.",
+    group="What to compare",
 )
 
 
@@ -38,7 +38,7 @@ def read_history(paths: Sequence[str], reports: Path, *, allow_unsealed: bool) -
         StorageError: A file cannot be read.
     """
     files = [file for path in paths for file in _files(path, reports)]
-    return [load_report(file, allow_unsealed=allow_unsealed) for file in dict.fromkeys(files)]
+    return [read_report(file, allow_unsealed=allow_unsealed) for file in dict.fromkeys(files)]
 
 
 def _files(text: str, reports: Path) -> Iterator[Path]:

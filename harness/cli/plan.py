@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
-
-import click
 
 from harness.assets.find_checkpoint import peek_checkpoint
-from harness.cli.writing import failing_as_json, output_options, target_of, write
+from harness.cli.options import field_option, harness_command, output_options, set_option, suite_argument
+from harness.cli.writing import Target, write
 from harness.data.checking import plan_data
 from harness.machine.facts import available_devices, installed_torch
 from harness.model.assets import AssetsMode
@@ -20,36 +18,17 @@ from harness.suite.matrix import expand
 from harness.suite.reading import read_suite
 
 
-@click.command
-@click.argument("suite", type=click.Path(path_type=Path))
-@click.option(
-    "-o", "overrides", multiple=True, metavar="KEY=VALUE", help="Set one key, train.learning_rate=3e-5."
-)
-@click.option(
-    "--assets",
-    type=click.Choice(get_args(AssetsMode)),
-    default="auto",
-    show_default=True,
-    help="Where checkpoints and data may come from.",
-)
-@click.option("--json/--no-json", "as_json", help="The same as --format json.")
+@harness_command("plan")
+@suite_argument
+@set_option
+@field_option("assets")
 @output_options("plan")
-def command(
-    *,
-    suite: Path,
-    overrides: tuple[str, ...],
-    assets: AssetsMode,
-    as_json: bool,
-    wanted: str | None,
-    output: Path | None,
-) -> None:
+def command(suite: Path, overrides: tuple[str, ...], assets: AssetsMode, target: Target) -> None:
     """List the trials of SUITE with their ids, and which checkpoints, data and devices they will use.
 
     Nothing is fetched and nothing is trained. Data that is on this machine is read and checked.
     """
-    target = target_of("plan", wanted, output, as_json=as_json)
-    with failing_as_json("plan", "plan", target):
-        write(plan_document(_plan(suite, overrides, assets)), target)
+    write(plan_document(_plan(suite, overrides, assets)), target)
 
 
 def _plan(path: Path, overrides: Sequence[str], assets: AssetsMode) -> Planned:

@@ -2,52 +2,37 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Literal
-
-import click
 
 from harness.analysis.parity import verdict_of
 from harness.analysis.training import training_verdict
-from harness.cli.messages import say
-from harness.cli.suite_options import (
-    assets_option,
-    overrides_option,
-    runner_option,
+from harness.api import prove_suite
+from harness.cli.messages import say, watching
+from harness.cli.options import (
+    harness_command,
+    output_options,
+    run_options,
+    set_option,
     suite_argument,
+    verbosity_options,
 )
-from harness.cli.writing import failing_as_json, output_options, target_of, write
+from harness.cli.writing import Target, write
 from harness.errors import exit_code
 from harness.output.builders.proofs import proofs_document
-from harness.output.live import view
 from harness.running.interrupts import Interrupt
 from harness.running.options import RunOptions
-from harness.running.run import prove_suite
-from harness.suite.reading import parse_suite
-from harness.suite.text import read_bytes, shown
+from harness.suite.reading import read_suite
 
 
-@click.command(
+@harness_command(
     "prove", short_help="Show that each variant computes the plain function and trains as a reference."
 )
 @suite_argument
-@overrides_option
-@assets_option
-@runner_option
-@click.option("--json/--no-json", "as_json", help="The same as --format json.")
+@set_option
+@run_options("assets", "runner")
 @output_options("list of proofs")
-def command(
-    *,
-    suite: Path,
-    overrides: tuple[str, ...],
-    assets: Literal["auto", "hub", "embedded"],
-    runner: str,
-    as_json: bool,
-    wanted: str | None,
-    output: Path | None,
-) -> int:
+@verbosity_options
+def command(*, suite: Path, overrides: tuple[str, ...], options: RunOptions, target: Target) -> int:
     """Compare each distinct variant of SUITE with the plain model, on the same weights with dropout off.
 
     The plain model is the library's own: eager attention, padded rows, fp32. Shown are the largest
@@ -61,12 +46,10 @@ def command(
     The exit code is 0 if every variant computes the plain function and trains as the reference, and 1 if one
     does not, or cannot be proved.
     """
-    target = target_of("list of proofs", wanted, output, as_json=as_json)
+    parsed = read_suite(suite, overrides)
     try:
-        with failing_as_json("list of proofs", "prove", target), ExitStack() as screen:
-            parsed = parse_suite(read_bytes(suite), shown(suite), overrides)
-            watching = screen.enter_context(view(sys.stderr, sys.stderr.isatty()))
-            proofs = prove_suite(parsed, RunOptions(assets=assets, runner=runner), observer=watching)
+        with watching() as observer:
+            proofs = prove_suite(parsed, options, observer=observer)
     except Interrupt as interrupt:
         say(str(interrupt))
         return interrupt.exit_code

@@ -8,6 +8,9 @@ from typing import Final
 
 import click
 
+from harness.cli.options import harness_command
+from harness.cli.parsing import Names
+
 # what -> the module and the model, so that one schema imports no other
 _MODELS: Final = {
     "report": ("harness.model.results", "Report"),
@@ -16,8 +19,8 @@ _MODELS: Final = {
 }
 
 
-@click.command
-@click.argument("what", type=click.Choice(["suite", "report", "comparison", "check"]))
+@harness_command("schema")
+@click.argument("what", type=Names(["suite", "report", "comparison", "check"]))
 def command(what: str) -> None:
     """Print the JSON Schema (2020-12) of a suite file or of what `--format json` writes.
 

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import click
-
-from harness.cli.writing import failing_as_json, output_options, target_of, write
-from harness.output.builders.report import report_document
-from harness.store.reading import load_report
-
-
-@click.command(epilog="For example:  harness show report.json --output report.html")
-@click.argument("report", type=click.Path(path_type=Path))
-@output_options("report", "-o")
-@click.option("--json/--no-json", "as_json", help="The same as --format json.")
-@click.option(
-    "--roofline/--no-roofline",
-    help="Also compare each variant with the peaks of its machine, below the table.",
+from harness.cli.options import (
+    harness_command,
+    option,
+    output_options,
+    report_argument,
+    verbosity_options,
 )
-def command(report: Path, wanted: str | None, as_json: bool, output: Path | None, roofline: bool) -> None:
-    """Print the table of REPORT, a report.json or the folder of a run, or write it in another format."""
-    target = target_of("report", wanted, output, as_json=as_json)
-    with failing_as_json("report", "show", target):
-        write(report_document(load_report(report, allow_unsealed=True), roofline=roofline), target)
+from harness.cli.reports import read_newest
+from harness.cli.writing import Target, write
+from harness.output.builders.report import report_document
+
+
+@harness_command("show", epilog="For example:  harness show report.json --output report.html")
+@report_argument
+@option(
+    "--roofline/--no-roofline",
+    help="Compare each variant with the peak rates of its machine, below the table.",
+    group="Output",
+)
+@output_options("report")
+@verbosity_options
+def command(report: Path, roofline: bool, target: Target) -> None:
+    """Print the table of REPORT, or write it in another format.
+
+    REPORT is a report.json, the folder of a run, or a folder of runs, of which the newest is shown.
+    """
+    write(report_document(read_newest(report), roofline=roofline), target)

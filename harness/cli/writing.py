@@ -5,11 +5,10 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import click
 
@@ -19,15 +18,10 @@ from harness.output.builders.failure import failure_document
 from harness.output.document import PARTS, Document, Kind
 from harness.output.formats.github import active, step_summary
 from harness.output.formats.json_text import safe_json
-from harness.output.formats.registry import FORMATS, format_of, formats_of, render, require
+from harness.output.formats.registry import render
 from harness.store.writing import write_atomic
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-allow_unsealed_option: Final = click.option(
-    "--allow-unsealed/--no-allow-unsealed",
-    help="Accept a report whose digest is null, as one edited by hand.",
-)
+_WRITTEN: Final = "harness.written"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,52 +32,6 @@ class Target:
     output: Path | None = None
 
 
-class _FormatName(click.Choice[str]):
-    """The name of a format that can carry a kind of document."""
-
-    def __init__(self, kind: Kind) -> None:
-        super().__init__(formats_of(kind))
-        self._kind: Kind = kind
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Refuse a format that exists but cannot carry this kind, naming those that can."""
-        if value in FORMATS and value not in self.choices:
-            self.fail(
-                f"a {self._kind} cannot be written as {value}; use one of {', '.join(self.choices)}.", param
-            )
-        return super().convert(value, param, ctx)
-
-
-def format_option(kind: Kind) -> Callable[[Command], Command]:
-    """Add `--format` to a command that writes a document of this kind."""
-    return click.option(
-        "--format", "wanted", type=_FormatName(kind), help="How to write it. [default: table]"
-    )
-
-
-def output_options(kind: Kind, *names: str) -> Callable[[Command], Command]:
-    """Add `--format` and `--output`, or also `names`, to a command that writes a document of this kind."""
-    output = click.option(
-        "--output",
-        *names,
-        type=click.Path(path_type=Path),
-        help="Write to this file, in the format of its ending.",
-    )
-    return lambda command: format_option(kind)(output(command))
-
-
-def target_of(kind: Kind, wanted: str | None, output: Path | None, *, as_json: bool = False) -> Target:
-    """Return where and how to write, from the options; called before the work.
-
-    Raises:
-        InvalidInputError: The format of the file's ending cannot carry this kind of document.
-    """
-    if as_json and wanted not in (None, "json"):
-        raise click.UsageError(f"--json and --format {wanted} exclude each other.")
-    name = "json" if as_json else wanted
-    return Target(require(kind, name or (format_of(output) if output else "table")), output)
-
-
 def write(document: Document, target: Target) -> None:
     """Write a document, then its verdict as the last lines.
 
@@ -92,6 +40,7 @@ def write(document: Document, target: Target) -> None:
     Raises:
         StorageError: The file cannot be written.
     """
+    _note_written()
     on_screen = target.name == "table" and target.output is None
     if target.output is not None:
         write_atomic(target.output, encoded(render(document, target.name)))
@@ -109,6 +58,7 @@ def write(document: Document, target: Target) -> None:
 
 def write_stored(file: Path, document: Document) -> None:
     """Print a stored report as JSON, line by line; `document` is of the same report."""
+    _note_written()
     # No character of a string is a raw newline in JSON, so each line is as safe as the whole.
     with file.open(encoding="utf-8", newline="\n") as lines:
         _print(encoded(safe_json(line)) for line in lines)
@@ -124,15 +74,14 @@ def write_failure(
     write(failure_document(without_secrets(error.message), hint, code, kind, command), target)
 
 
-@contextmanager
-def failing_as_json(kind: Kind, command: str, target: Target) -> Iterator[None]:
-    """Write an error in the place of the document where the format is JSON, and raise it again."""
-    try:
-        yield
-    except HarnessError as error:
-        if target.name == "json":
-            write_failure(error, kind, command, target)
-        raise
+def is_written() -> bool:
+    """Return whether the command has begun to write its result, which nothing may follow."""
+    return bool(click.get_current_context().meta.get(_WRITTEN))
+
+
+def _note_written() -> None:
+    if (context := click.get_current_context(silent=True)) is not None:
+        context.meta[_WRITTEN] = True
 
 
 def encoded(text: str) -> bytes:

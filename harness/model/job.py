@@ -80,20 +80,26 @@ class TrialStoppedError(HarnessError):
         self.status: StatusName = status
 
 
-class Observer(Protocol):
-    """Receiver of the events of a run, such as a live view or a log."""
+class Observer:
+    """Receives the events of a run. Does nothing: subclass it and override the events you need.
+
+    Example:
+        class Printer(Observer):
+            def finished(self, result):
+                print(result.trial.id, result.status)
+    """
 
     def planned(self, trials: Sequence[Trial], reused: Sequence[TrialResult]) -> None:
-        """Receive the trials in execution order, and the results reused from an earlier run."""
+        """Receive the trials in the order they will run, and the results taken over from an earlier run."""
 
     def note(self, text: str) -> None:
-        """Receive a message for the user, such as a chosen asset or a resumed run."""
+        """Receive a note for the user: an asset chosen, a run resumed, a field that differs."""
 
     def started(self, trial: Trial) -> None:
-        """A worker has started the trial."""
+        """Receive a trial that was given to a worker."""
 
     def progressed(self, trial: Trial, progress: Progress) -> None:
-        """The worker of the trial has reported progress."""
+        """Receive the progress of a trial's worker."""
 
     def finished(self, result: TrialResult) -> None:
-        """The trial has a result, with any status."""
+        """Receive the result of a trial, of any status."""

@@ -77,6 +77,13 @@ class TrialResult(Frozen):
         """Whether the trial completed and its scores count: a degenerate one predicts a single class."""
         return self.status == "completed" and not self.degenerate
 
+    def __repr__(self) -> str:
+        f1 = self.value("eval_f1")
+        score = "" if f1 is None else f", eval_f1 {f1:.4f}"
+        return f"<TrialResult {self.trial.id}: {self.status}{score}>"
+
+    __str__ = __repr__
+
     def measurement(self, metric: str) -> Measurement | None:
         """Return the measurement of that metric, or None if the trial has none."""
         return next((found for found in self.measurements if found.metric == metric), None)
@@ -130,6 +137,13 @@ class Report(Frozen):
     # Not written where it is empty: reports from before it stay what they were.
     training_proofs: Annotated[tuple[TrialResult, ...], Field(exclude_if=lambda proofs: not proofs)] = ()
     results: tuple[TrialResult, ...]
+
+    def __repr__(self) -> str:
+        counts = Counter(result.status for result in self.results)
+        states = ", ".join(f"{number} {status}" for status, number in counts.items())
+        return f"<Report {self.suite.name} {self.run}: {states or 'no trials'}>"
+
+    __str__ = __repr__
 
     @field_validator("suite")
     @classmethod

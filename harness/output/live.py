@@ -10,7 +10,7 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Final, Protocol, Self, TextIO
+from typing import Final, Self, TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -32,11 +32,12 @@ _SHOWN_AT_ONCE: Final = 8
 _LONGEST_RESULT: Final = 300
 
 
-class View(Observer, Protocol):
-    """An observer to be entered before a run and left after it."""
+class View(Observer):
+    """An observer that is entered before a run and left after it; this one shows nothing."""
 
     def __enter__(self) -> Self:
         """Begin to show."""
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -44,15 +45,18 @@ class View(Observer, Protocol):
         """Stop showing and leave the terminal as it was."""
 
 
-def view(stream: TextIO, interactive: bool, clock: Clock = time.monotonic) -> View:
-    """The live view where a person watches a terminal that can redraw, else plain lines."""
+def view(stream: TextIO, interactive: bool, clock: Clock = time.monotonic, *, every_s: float = 10.0) -> View:
+    """Return the live view for a terminal that can redraw, else one that prints plain lines.
+
+    `every_s` is the time between two lines of a running trial.
+    """
     console = Console(file=stream, highlight=False, emoji=False, markup=False)
     if interactive and not console.is_dumb_terminal:
         return LiveView(console, clock)
-    return PlainView(stream, clock)
+    return PlainView(stream, clock, every_s)
 
 
-class PlainView:
+class PlainView(View):
     """A line when a trial starts, one every `every_s` seconds while it runs, and one when it is finished."""
 
     def __init__(self, stream: TextIO, clock: Clock = time.monotonic, every_s: float = 10.0) -> None:
@@ -61,15 +65,6 @@ class PlainView:
         self._every_s = every_s
         self._state = RunState(clock)
         self._said: dict[str, float] = {}
-
-    def __enter__(self) -> Self:
-        """Nothing to prepare."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Nothing to restore."""
 
     def planned(self, trials: Sequence[Trial], reused: Sequence[TrialResult]) -> None:
         """Say how many trials there are."""
@@ -111,7 +106,7 @@ class PlainView:
             self._stream.flush()
 
 
-class LiveView:
+class LiveView(View):
     """A bar of trials done and to come, the running trials below it, finished ones listed above."""
 
     def __init__(self, console: Console, clock: Clock = time.monotonic) -> None:

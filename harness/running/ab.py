@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Collection, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
@@ -26,9 +26,10 @@ from harness.model.suite import Suite
 from harness.model.trial import Trial
 from harness.running.interpreter import Interpreter, find_interpreter, this_interpreter
 from harness.running.interrupts import Interrupts, listen
-from harness.running.options import DEFAULT_RUNNER, Render, Run, RunOptions, Seams, seams_of
+from harness.running.options import DEFAULT_RUNNER, RunOptions
 from harness.running.preflight import refuse_secrets
 from harness.running.scheduler import run_queue
+from harness.running.seams import Render, Run, Seams, seams_of
 from harness.running.turns import Entry, Turn, begun, in_turns, turns_along, turns_of_sides
 from harness.running.work import Work, absolute_reports, policy_of
 from harness.running.workers.environ import worker_environment
@@ -71,12 +72,8 @@ def run_sides(
         HarnessError: as `run_suite` does.
     """
     sides = (base, candidate)
-    _refuse_unlike(base.suite, candidate.suite, options)
-    for side in sides:
-        refuse_secrets(side.suite, secrets_in(os.environ))
-    with listen() as interrupts, seams_of(options, seams, observer.note) as chosen:
-        if options.runner == DEFAULT_RUNNER:
-            require_extra("train")
+    suites = (base.suite, candidate.suite)
+    with _machine(suites, options, observer, seams) as (interrupts, chosen):
         devices = chosen.machine().devices
         trials = [expand(side.suite, devices) for side in sides]
         turns, apart = turns_of_sides(*trials)
@@ -90,8 +87,9 @@ def run_sides(
         lanes = []
         for side, own, interpreter in zip(sides, trials, code, strict=True):
             watch = SideObserver(observer, side.name)
-            placed = replace(options, reports=folder / side.name, interpreter=interpreter)
-            work = Work(side.suite, side.suite_text, placed, watch, render, chosen)
+            placed = replace(options, reports=folder / side.name)
+            seams_of_side = replace(chosen, interpreter=interpreter)
+            work = Work(side.suite, side.suite_text, placed, watch, render, seams_of_side)
             lanes.append(_Lane(work, own, watch.named))
         with ExitStack() as held:
             session = _Session(lanes, turns, held)
@@ -115,11 +113,7 @@ def run_along(  # noqa: PLR0913 - the arguments of run_suite, with an axis
         InvalidInputError: there is no such axis, or the suite has one value of it.
         HarnessError: as `run_suite` does.
     """
-    _refuse_unlike(suite, suite, options)
-    refuse_secrets(suite, secrets_in(os.environ))
-    with listen() as interrupts, seams_of(options, seams, observer.note) as chosen:
-        if options.runner == DEFAULT_RUNNER:
-            require_extra("train")
+    with _machine((suite, suite), options, observer, seams) as (interrupts, chosen):
         turns = turns_along(expand(suite, chosen.machine().devices), axis)
         trials = [trial for _, trial in in_turns(turns)]
         key = _key([make_plan(suite, trials, options.assets)], [this_interpreter()])
@@ -130,8 +124,22 @@ def run_along(  # noqa: PLR0913 - the arguments of run_suite, with an axis
             return run
 
 
-class SideObserver:
-    """Tells an observer of one side, whose name comes first: both sides may have the same trials."""
+@contextmanager
+def _machine(
+    suites: tuple[Suite, Suite], options: RunOptions, observer: Observer, seams: Seams | None
+) -> Iterator[tuple[Interrupts, Seams]]:
+    """Refuse suites that cannot be compared or contain a secret; then give the machine to run them on."""
+    _refuse_unlike(*suites, options)
+    for suite in suites:
+        refuse_secrets(suite, secrets_in(os.environ))
+    with listen() as interrupts, seams_of(options, seams, observer.note) as chosen:
+        if options.runner == DEFAULT_RUNNER:
+            require_extra("train")
+        yield interrupts, chosen
+
+
+class SideObserver(Observer):
+    """Passes the events of one side on, with its name first: both sides may have the same trials."""
 
     def __init__(self, observer: Observer, side: str) -> None:
         self._observer = observer

@@ -11,7 +11,7 @@ from pathlib import Path
 from harness.assets.places import Note
 from harness.errors import LockedError
 from harness.model.results import TrialResult
-from harness.running.resume import Rerun
+from harness.running.options import Rerun
 from harness.store.plan import Plan
 from harness.store.report_file import briefly
 from harness.store.run_directory import (

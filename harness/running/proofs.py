@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,9 +11,8 @@ from pathlib import Path
 from harness.analysis.naming import attention_of, describe
 from harness.analysis.parity import function_of, limits, verdict_of
 from harness.analysis.training import failed_checks, training_of, training_verdict
-from harness.model.job import Job, Observer, Progress
+from harness.model.job import Job, Observer
 from harness.model.results import TrialResult
-from harness.model.trial import Trial
 from harness.words import one_line
 
 
@@ -62,13 +61,10 @@ def _family(folder: str, name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class ProofWatch:
-    """Tells an observer of each proof as a note: the trials it counts are those that train."""
+class ProofWatch(Observer):
+    """Gives an observer each proof as a note: the trials that it counts are those that train."""
 
     observer: Observer
-
-    def planned(self, trials: Sequence[Trial], _reused: Sequence[TrialResult]) -> None:
-        """The runner announces both kinds of proof by itself."""
 
     def announce(self, functions: int, trainings: int) -> None:
         """Tell how many functions and trainings are to be proved."""
@@ -83,17 +79,11 @@ class ProofWatch:
             )
 
     def note(self, text: str) -> None:
-        """Pass it on."""
+        """Pass the note on."""
         self.observer.note(text)
 
-    def started(self, trial: Trial) -> None:
-        """Nothing to say yet."""
-
-    def progressed(self, trial: Trial, progress: Progress) -> None:
-        """Nothing to say yet."""
-
     def finished(self, result: TrialResult) -> None:
-        """Say what the proof found."""
+        """Note the finding of a proof."""
         self.observer.note(describe_proof(result))
 
 

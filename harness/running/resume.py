@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
 from harness.machine.facts import describe_environment, describe_gpus
 from harness.model.assets import Checkpoint, Data, ResolvedCheckpoint, ResolvedData
@@ -12,11 +12,10 @@ from harness.model.environment import Device, Environment
 from harness.model.job import Job
 from harness.model.results import TrialResult
 from harness.model.status import STATUSES
+from harness.running.options import Rerun
 from harness.store.report_file import briefly
 from harness.store.run_directory import RunDirectory
 from harness.store.trial_folder import write_result
-
-Rerun = Literal["failed", "all"]
 
 _LISTED: Final = 12
 

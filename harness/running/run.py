@@ -12,9 +12,10 @@ from harness.machine.requirements import require_extra
 from harness.model.job import Observer
 from harness.model.suite import Suite
 from harness.running.interrupts import Interrupt, listen
-from harness.running.options import DEFAULT_RUNNER, Render, Run, RunOptions, Seams, seams_of
+from harness.running.options import DEFAULT_RUNNER, RunOptions
 from harness.running.preflight import refuse_secrets
 from harness.running.proofs import Proofs
+from harness.running.seams import Render, Run, Seams, seams_of
 from harness.running.work import Work
 from harness.store.plan import make_plan
 from harness.store.run_directory import create_run

@@ -12,6 +12,7 @@ from harness.analysis.comparison.alignment import axes_apart
 from harness.analysis.naming import axes, describe
 from harness.errors import InvalidInputError
 from harness.model.trial import Trial
+from harness.words import did_you_mean, quoted
 
 Entry = tuple[int, Trial]
 """The position of a side, and a trial of it."""
@@ -63,7 +64,7 @@ def turns_along(trials: Sequence[Trial], axis: str) -> list[Turn]:
     """
     known = axes(trials[0])
     if axis not in known:
-        raise InvalidInputError(f"there is no axis {axis!r}", hint=f"The axes are: {', '.join(known)}.")
+        raise InvalidInputError(f"there is no axis {quoted(axis)}{did_you_mean(axis, list(known))}")
     if axis == "device":
         raise InvalidInputError(_NO_TURNS, hint="Run the suite, then: `harness compare REPORT --by device`.")
     levels = list(dict.fromkeys(axes(trial)[axis] for trial in trials))

@@ -22,11 +22,12 @@ from harness.running.executor import WorkerSetup
 from harness.running.interpreter import this_interpreter
 from harness.running.interrupts import Interrupts
 from harness.running.opening import Opened, open_directory
-from harness.running.options import Render, RunOptions, Seams
+from harness.running.options import RunOptions
 from harness.running.preflight import Prepared, prepare, require, unavailable_row
 from harness.running.proofs import Proofs, ProofWatch, proof_jobs, training_jobs
 from harness.running.resume import Here, choose, describe_here, take_over_edited
 from harness.running.scheduler import Policy, RunContext, not_run, run_jobs
+from harness.running.seams import Render, Seams
 from harness.running.workers.environ import worker_environment
 from harness.store.folders import is_there
 from harness.store.plan import Plan, make_plan
@@ -47,7 +48,7 @@ class Work:
         render: Render,
         seams: Seams,
     ) -> None:
-        self._interpreter = options.interpreter or this_interpreter()
+        self._interpreter = seams.interpreter or this_interpreter()
         self.secrets = secrets_in(os.environ)
         self.machine = seams.machine()
         self._suite = suite
@@ -257,7 +258,7 @@ class Work:
 
 def policy_of(options: RunOptions) -> Policy:
     """What the options tell about starts, retries and the end of a run."""
-    return Policy(options.retries, options.fail_fast, options.same_error, options.jobs)
+    return Policy(options.retries, options.fail_fast, options.stop_after_same_error, options.jobs)
 
 
 def _keep(folder: Path) -> Callable[[TrialResult], TrialResult]:

@@ -16,6 +16,7 @@ from harness.model.suite import Name
 from harness.store.folders import make_folder
 from harness.store.reading import load_report
 from harness.store.writing import to_json, write_atomic
+from harness.words import nearest
 
 REPORTS: Final = Path("reports")
 _NAME: Final[TypeAdapter[str]] = TypeAdapter(Name)
@@ -92,8 +93,10 @@ def find_baseline(text: str, reports: Path = REPORTS, *, note: Callable[[str], N
         return named
     if path.exists():
         return path
+    near = nearest(text, list(kept_baselines(reports)))
+    meant = f" (did you mean {near}?)" if near is not None else ""
     raise NotComparableError(
-        f"there is no baseline {text}: neither a file, nor a name in {reports / 'baselines'}",
+        f"there is no baseline {text}{meant}: neither a file, nor a name in {reports / 'baselines'}",
         hint=f"Keep one: harness baseline set REPORT {Path(text).stem or 'main'}",
     )
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import stat
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from harness.errors import InvalidInputError
 from harness.store.writing import OS_FILES, Files, storage_error, sync_folder
+
+RUN_ID: Final = re.compile(r"(\d{8}T\d{6}Z)-([0-9a-f]{6})(?:-(\d{1,6}))?")
 
 
 def make_folder(path: Path, *, files: Files = OS_FILES) -> None:
@@ -93,6 +98,37 @@ def names_in(folder: Path) -> set[str]:
         return set()
     except OSError as error:
         raise storage_error(error, f"cannot read the folder {folder}") from error
+
+
+def run_ids(folder: Path) -> Iterator[re.Match[str]]:
+    """Return the names of the runs in a suite's folder, matched by `RUN_ID`, newest first.
+
+    Raises:
+        StorageError: The operating system refused to read the folder.
+    """
+    matches = [found for name in names_in(folder) if (found := RUN_ID.fullmatch(name))]
+    matches.sort(key=_age, reverse=True)
+    return (found for found in matches if is_real_folder(folder / found[0]))
+
+
+def newest_report(folder: Path) -> Path | None:
+    """Return the newest run with a report in a folder of runs, or in the folders of a folder of suites.
+
+    None if there is none, or if the folder is a run itself.
+
+    Raises:
+        StorageError: The operating system refused to read a folder.
+    """
+    if is_there(folder / "report.json") or is_there(folder / "plan.json"):
+        return None
+    suites = [folder, *(folder / name for name in sorted(names_in(folder)))]
+    runs = [(_age(found), suite / found[0]) for suite in suites for found in run_ids(suite)]
+    finished = [run for run in runs if is_there(run[1] / "report.json")]
+    return max(finished)[1] if finished else None
+
+
+def _age(run: re.Match[str]) -> tuple[str, int]:
+    return run[1], int(run[3] or 1)
 
 
 def is_there(path: Path) -> bool:

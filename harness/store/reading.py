@@ -15,6 +15,7 @@ from harness.errors import InvalidInputError
 from harness.foreign import ForeignFileError, read_regular
 from harness.model.frozen import Frozen
 from harness.model.results import UNSEALED, Report
+from harness.store.folders import is_there, newest_report
 from harness.store.large_report import read_large
 from harness.store.migrations import MIGRATIONS, Document, migrate
 from harness.store.writing import NO_DIGEST, digest_of, storage_error, unsealed_json
@@ -24,6 +25,10 @@ M = TypeVar("M", bound=Frozen)
 ERRORS_SHOWN: Final = 5
 # 10,000 trials of MRPC take 0.4 GB; a report is held in memory as a whole.
 LARGEST_REPORT_BYTES: Final = 2**31
+# A suite in YAML has its keys at the beginning of a line, where a report in JSON has none.
+_SUITE: Final = re.compile(rb"^(matrix|task)[ \t]*:", re.MULTILINE)
+_SHORT: Final = 1_000
+_SUITE_BYTES: Final = 1_000_000
 _DIGEST: Final = re.compile(rb'"digest": "(sha256:[0-9a-f]{64})"')
 
 
@@ -54,10 +59,15 @@ def load_report(path: Path, *, allow_unsealed: bool = False) -> Report:
         StorageError: The operating system refused to read it.
     """
     path = Path(path)
-    file = path / "report.json" if os.path.isdir(path) else path  # noqa: PTH112  # this one never raises
+    file = path
+    if os.path.isdir(path):  # noqa: PTH112  # this one never raises
+        file = path / "report.json"
+        if not is_there(file):
+            _explain_folder(path)
     if (large := read_large(file)) is not None:
         return large
     data = read_bytes(file)
+    _refuse_other_files(data, file)
     report, stored = parse_stored(data, Report, file)
     if report.digest is not None:
         return _unsealed(report, stored, data, file)
@@ -70,6 +80,33 @@ def load_report(path: Path, *, allow_unsealed: bool = False) -> Report:
     return (
         report if UNSEALED in report.notes else report.model_copy(update={"notes": (*report.notes, UNSEALED)})
     )
+
+
+def _explain_folder(folder: Path) -> None:
+    """Refuse a folder that has no report but is a run, or has runs."""
+    if is_there(folder / "plan.json"):
+        raise InvalidInputError(
+            f"{folder}: this run has no report yet: it is running, or was stopped",
+            hint="Run its suite again with the same command: it finishes the run and writes the report.",
+        )
+    if (newest := newest_report(folder)) is not None:
+        raise InvalidInputError(
+            f"{folder}: is a folder of runs, not a run", hint=f"Give one of them; the newest is {newest}"
+        )
+
+
+def _refuse_other_files(data: bytes, file: Path) -> None:
+    """Refuse an empty file and a suite, which are not damaged reports."""
+    if len(data) < _SHORT and not data.strip():
+        raise InvalidInputError(
+            f"{file}: the file is empty: it is no report",
+            hint="Restore it, or run the suite again to write it.",
+        )
+    if _SUITE.search(data[:_SUITE_BYTES]):
+        raise InvalidInputError(
+            f"{file}: this is a suite, not a report",
+            hint=f"Run it with `harness run {file}`, and give the report.json that it writes.",
+        )
 
 
 def read_bytes(path: Path, *, follow: bool = True, limit: int = LARGEST_REPORT_BYTES) -> bytes:

@@ -23,6 +23,7 @@ from harness.store.folders import (
     make_real_folder,
     names_in,
     remove_file,
+    run_ids,
 )
 from harness.store.locking import hold_lock
 from harness.store.plan import Plan, make_plan
@@ -44,7 +45,6 @@ __all__ = [
     "write_result",
 ]
 
-RUN_ID: Final = re.compile(r"(\d{8}T\d{6}Z)-([0-9a-f]{6})(?:-(\d{1,6}))?")
 # 10,000 trials take 10 MB.
 LARGEST_PLAN_BYTES: Final = 2**28
 _SUITE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -195,7 +195,7 @@ def create_run(
     """
     folder = suite_folder(reports, suite_name, files=files)
     stamp, count = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}", 1
-    newest = next(_run_ids(folder), None)
+    newest = next(run_ids(folder), None)
     if newest is not None and newest[1] >= stamp:
         stamp, count = newest[1], int(newest[3] or 1) + 1
     path = make_new_folder(folder, f"{stamp}-{plan.digest[:6]}", files, count=count)
@@ -306,11 +306,4 @@ def suite_folder(reports: Path, suite_name: str, *, files: Files = OS_FILES) -> 
 def _runs(reports: Path, suite_name: str) -> Iterator[Path]:
     """The suite's run directories, newest first."""
     folder = reports / suite_name
-    return (folder / found[0] for found in _run_ids(folder))
-
-
-def _run_ids(folder: Path) -> Iterator[re.Match[str]]:
-    """The names of the runs in a suite's folder as `RUN_ID` takes them apart, newest first."""
-    matches = [found for name in names_in(folder) if (found := RUN_ID.fullmatch(name))]
-    matches.sort(key=lambda found: (found[1], int(found[3] or 1)), reverse=True)
-    return (found for found in matches if is_real_folder(folder / found[0]))
+    return (folder / found[0] for found in run_ids(folder))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from harness.suite.nodes import Node, Scalar
 from harness.words import nearest
+
+# Names that other tools use for a value.
+_MEANT: Final = {"gpu": "cuda", "nvidia": "cuda", "cuda0": "cuda:0", "metal": "mps", "apple": "mps"}
 
 Loc = tuple[int | str, ...]
 Schema = dict[str, Any]
@@ -45,7 +49,7 @@ def expectations(wanted: Schema, schema: Schema) -> Iterator[str]:
             case {"const": name}:
                 yield str(name)
             case {"type": "string", "pattern": pattern}:
-                yield f"{part.get('description', 'text')} ({pattern})"
+                yield part.get("description", f"text that matches {pattern}")
             case {"type": "string"}:
                 yield f"text of 1 to {part['maxLength']} characters" if "maxLength" in part else "text"
             case {"type": "integer" | "number" as kind}:
@@ -76,6 +80,9 @@ def remedy(found: Node, wanted: Schema, schema: Schema) -> str:
     parts = list(_alternatives(wanted, schema))
     kinds = {part.get("type") for part in parts}
     names = [name for part in parts for name in part.get("enum", [])]
+    meant = _MEANT.get(str(found.value).casefold(), "")
+    if any(re.search(part["pattern"], meant) for part in parts if "pattern" in part):
+        return f" (did you mean {meant}?)"
     if isinstance(found.value, str) and names:
         near = nearest(found.value, names)
         return f" (did you mean {near}?)" if near is not None else ""

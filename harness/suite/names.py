@@ -45,7 +45,13 @@ def nearest_path(path: str, trial: type[Trial] = Trial) -> str:
         found = f"{section}.{near}" if near else None
         known: Sequence[str] = [f"{section}.{key}" for key in inside]
     else:
-        found = _same(path, paths, trial) or nearest(path, paths) or _same(leaf, paths, trial)
+        leaves = {known.rpartition(".")[2]: known for known in reversed(paths)}
+        found = (
+            _same(path, paths, trial)
+            or nearest(path, paths)
+            or _same(leaf, paths, trial)
+            or leaves.get(nearest(leaf or path, list(leaves)) or "")
+        )
         known = [*Suite.model_fields, "or a path below"]
     return f" (did you mean {found}?)" if found else f" (one of: {', '.join(known)})"
 

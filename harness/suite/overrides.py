@@ -1,4 +1,4 @@
-"""`-o key=value`: one place of a suite replaced, through the same parser as the file."""
+"""`-s KEY=VALUE`: change one value of a suite through the parser of the file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.suite.text import decode
 from harness.suite.tree import parse
 from harness.words import quoted
 
-# The full names of the short forms of a task.
+# The short forms of a task, each with its mapping.
 TASKS: Final[dict[str, dict[str, str]]] = {"glue/mrpc": {"dataset": "nyu-mll/glue", "config": "mrpc"}}
 
 
@@ -24,11 +24,16 @@ def override(
     """Return the tree with every override in its place; one that cannot be applied goes to `problems`."""
     seen: set[str] = set()
     for text in overrides:
-        place = Place(f"-o {text}" if text.isprintable() and len(text) <= 200 else f"-o {quoted(text, 200)}")
+        place = Place(f"-s {text}" if text.isprintable() and len(text) <= 200 else f"-s {quoted(text, 200)}")
         path, equals, value = text.partition("=")
         path = path.strip()
         if not equals:
-            problems.append(Problem(place, f"expected key=value{nearest_path(path, trial)}"))
+            what = (
+                f"the value is missing: write {path}=VALUE"
+                if path in known_paths(trial)
+                else f"expected KEY=VALUE{nearest_path(path, trial)}"
+            )
+            problems.append(Problem(place, what))
         elif path not in known_paths(trial):
             problems.append(Problem(place, f"there is no key {quoted(path)}{nearest_path(path, trial)}"))
         elif path in seen:
@@ -49,7 +54,7 @@ def _parsed(value: str, place: Place, problems: list[Problem]) -> Node:
 
 
 def _set(root: Mapping, path: str, node: Node, problems: list[Problem]) -> Mapping:
-    # The name of an axis may have a dot (train.learning_rate), so that a path has two parts at most.
+    # The name of an axis may contain a dot (train.learning_rate), so that a path has two parts at most.
     section, dot, key = path.partition(".")
     if not dot:
         return _with(root, section, node)
@@ -70,7 +75,7 @@ def _with(mapping: Mapping, key: str, node: Node) -> Mapping:
 
 
 def task_in_full(short: Scalar) -> Mapping:
-    """Return the mapping for a task's short form."""
+    """Return the mapping of a task's short form."""
     full = TASKS[str(short.value)]
     return Mapping(
         short.place, {key: Entry(short.place, Scalar(short.place, value)) for key, value in full.items()}

@@ -15,6 +15,7 @@ from harness.words import nearest, quoted
 MAX_BYTES: Final = 1_000_000
 MAX_LINE_LENGTH: Final = 20_000
 
+_REPORT: Final = re.compile(rb'\s*\{\s*"schema_version"\s*:')
 # The complement of YAML 1.2, production 1 (c-printable).
 _UNPRINTABLE: Final = re.compile(
     "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufeff\uff00-\ufffd\U00010000-\U0010ffff]|\ufeff"
@@ -25,22 +26,27 @@ def read_bytes(path: Path) -> bytes:
     """Return the content of a suite file, at most one byte beyond the limit.
 
     Raises:
-        InvalidInputError: the file is missing, not a regular file, or cannot be read.
+        InvalidInputError: the file is missing, not a regular file, a report, or cannot be read.
     """
     try:
         if path.is_dir():
-            raise InvalidInputError(f"{shown(path)}: is a folder, not a suite file", hint=_files_in(path))
+            raise InvalidInputError(f"{shown(path)}: is a folder, not a suite file", hint=_in_folder(path))
         if not path.exists():
             raise InvalidInputError(f"{shown(path)}: no such suite file", hint=_files_near(path))
         if not path.is_file():
             raise InvalidInputError(f"{shown(path)}: is not a regular file", hint="Save the suite in a file.")
         with os.fdopen(open_regular(path), "rb") as file:
-            return file.read(MAX_BYTES + 1)
+            content = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise InvalidInputError(
             f"{shown(path)}: cannot be read: {reason}", hint="Check the path and its permissions."
         ) from error
+    if _REPORT.match(content):
+        raise InvalidInputError(
+            f"{shown(path)}: this is a report, not a suite", hint=f"Print it with: harness show {shown(path)}"
+        )
+    return content
 
 
 def shown(path: Path) -> str:
@@ -53,6 +59,12 @@ def _files_near(path: Path) -> str:
         return f"The folder {shown(path.parent)} does not exist either."
     found = nearest(path.name, [file.name for file in _suites_in(path.parent)])
     return f"Did you mean {shown(path.parent / found)}?" if found is not None else _files_in(path.parent)
+
+
+def _in_folder(folder: Path) -> str:
+    if (folder / "report.json").exists():
+        return f"It is a run: harness show {shown(folder)}. Its suite is {shown(folder / 'suite.yaml')}."
+    return _files_in(folder)
 
 
 def _files_in(folder: Path) -> str:

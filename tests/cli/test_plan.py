@@ -42,7 +42,7 @@ def test_the_plan_lists_every_trial_and_what_it_will_use(
     static = Trial(checkpoint="bert-base-uncased", padding=Padding(strategy="static"), device="cpu")
     dynamic = static.model_copy(update={"padding": Padding(strategy="dynamic", multiple_of=8)})
     paddings = "matrix.padding=[static, {strategy: dynamic, multiple_of: 8}]"
-    assert run(small, "-o", paddings, "--assets", "hub") == 0
+    assert run(small, "-s", paddings, "--assets", "hub") == 0
     printed = capsys.readouterr()
     assert printed.err == ""
     assert printed.out == (
@@ -62,7 +62,7 @@ def test_the_plan_lists_every_trial_and_what_it_will_use(
 def test_a_checkpoint_given_by_path_is_shown_by_its_folder_and_used_by_its_path(
     small: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(small, "-o", "matrix.checkpoint=[/runs/a/best, /runs/b/tiny]") == 0
+    assert run(small, "-s", "matrix.checkpoint=[/runs/a/best, /runs/b/tiny]") == 0
     table, _, uses = capsys.readouterr().out.partition("uses")
     assert "/runs" not in table
     assert " best " in table
@@ -70,7 +70,7 @@ def test_a_checkpoint_given_by_path_is_shown_by_its_folder_and_used_by_its_path(
 
 
 def test_columns_that_vary_are_shown_too(small: str, capsys: pytest.CaptureFixture[str]) -> None:
-    run(small, "-o", "matrix.train.learning_rate=[1e-5, 2e-5]", "-o", "matrix.attention=[sdpa, eager]")
+    run(small, "-s", "matrix.train.learning_rate=[1e-5, 2e-5]", "-s", "matrix.attention=[sdpa, eager]")
     header = capsys.readouterr().out.splitlines()[2]
     assert header.split() == [
         "id", "checkpoint", "padding", "device", "precision", "seed", "attention", "learning_rate",
@@ -80,7 +80,7 @@ def test_columns_that_vary_are_shown_too(small: str, capsys: pytest.CaptureFixtu
 def test_a_device_that_is_not_here_is_said_to_be_missing(
     small: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(small, "-o", "matrix.device=['cuda:1', cpu]") == 0
+    assert run(small, "-s", "matrix.device=['cuda:1', cpu]") == 0
     assert (
         f"  cuda:1             not here ({installed_torch()}): its trials will be unavailable\n"
         in capsys.readouterr().out
@@ -104,14 +104,14 @@ def test_json_holds_the_same(small: str, capsys: pytest.CaptureFixture[str]) -> 
 def test_a_bad_suite_ends_with_2_and_nothing_on_standard_output(
     small: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(small, "-o", "lr=1") == 2
+    assert run(small, "-s", "lr=1") == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     assert "did you mean train.learning_rate?" in printed.err
 
 
 def test_json_is_valid_when_it_fails_too(small: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(small, "--json", "-o", "lr=1") == 2
+    assert run(small, "--json", "-s", "lr=1") == 2
     printed = capsys.readouterr()
     found = json.loads(printed.out)
     assert found["exit_code"] == 2
@@ -137,7 +137,7 @@ def test_a_hostile_checkpoint_name_is_shown_escaped(
 
 def test_a_thousand_trials_are_listed(small: str, capsys: pytest.CaptureFixture[str]) -> None:
     seeds = ", ".join(map(str, range(1_000)))
-    assert run(small, "-o", f"matrix.seed=[{seeds}]") == 0
+    assert run(small, "-s", f"matrix.seed=[{seeds}]") == 0
     assert capsys.readouterr().out.startswith("small: 1,000 trials")
 
 

@@ -14,8 +14,8 @@ from tests.running.fakes import REPOSITORY, environ, only_report
 
 pytestmark = pytest.mark.heavy
 
-ONE_STEP = ["-o", "matrix.checkpoint=[embedded/bert-uncased]", "-o", "matrix.padding=[unpadded]"]
-ONE_STEP += ["-o", "train.max_steps=1", "-o", "measure.warmup_steps=0"]
+ONE_STEP = ["-s", "matrix.checkpoint=[embedded/bert-uncased]", "-s", "matrix.padding=[unpadded]"]
+ONE_STEP += ["-s", "train.max_steps=1", "-s", "measure.warmup_steps=0"]
 
 
 def _plant(folder: Path) -> None:
@@ -63,7 +63,7 @@ def test_a_suite_that_only_tokenises_runs_with_processes_and_proves_nothing(tmp_
     ways = "matrix.tokenization=[whole, {method: map_batched, num_proc: 2}]"
     command = [sys.executable, "-P", "-m", "harness", "run", "--assets", "embedded", suite]
     done = subprocess.run(
-        [*command, "-o", ways, "-o", "matrix.tokenizer=[fast]", "-o", "matrix.seed=[0]"],
+        [*command, "-s", ways, "-s", "matrix.tokenizer=[fast]", "-s", "matrix.seed=[0]"],
         cwd=tmp_path,
         env=environ(),
         capture_output=True,

@@ -79,7 +79,7 @@ def test_a_trial_that_does_not_complete_makes_the_exit_code_1(tmp_path: Path) ->
 
 def test_json_is_valid_even_on_failure(tmp_path: Path) -> None:
     suite = write_suite(tmp_path)
-    code, output, errors = run("--json", "-o", "matrix.device=[cuda:7]", suite, cwd=tmp_path)
+    code, output, errors = run("--json", "-s", "matrix.device=[cuda:7]", suite, cwd=tmp_path)
     assert code == 69
     assert json.loads(output)["exit_code"] == 69
     assert "cuda:7: not here" in errors
@@ -90,15 +90,15 @@ def test_json_is_valid_even_on_failure(tmp_path: Path) -> None:
     ("arguments", "code", "words"),
     [
         (["missing.yaml"], 2, "missing.yaml"),
-        (["fake.yaml", "-o", "matrix.sed=[0]"], 2, "sed"),
+        (["fake.yaml", "-s", "matrix.sed=[0]"], 2, "sed"),
         (["fake.yaml", "--trial-timeout", "0"], 2, "trial-timeout"),
         (["fake.yaml", "--reports", "fake.yaml"], 2, "fake.yaml"),
         (["fake.yaml", "--reports", "/proc/nowhere"], 74, "/proc/nowhere"),
         (["fake.yaml", "--reports", "inside"], 2, "lies inside the run"),
-        (["fake.yaml", "-o", "matrix.device=[cuda:7]", "--strict"], 69, "cuda:7"),
-        (["fake.yaml", "-o", "matrix.device=[cpu, cuda:7]", "--strict"], 69, "2 of 4 trials cannot run"),
-        (["fake.yaml", "-o", "task.max_length=4096"], 2, "4096 is more than the 512 tokens"),
-        (["fake.yaml", "-o", "train.per_device_train_batch_size=0"], 2, "per_device_train_batch_size"),
+        (["fake.yaml", "-s", "matrix.device=[cuda:7]", "--strict"], 69, "cuda:7"),
+        (["fake.yaml", "-s", "matrix.device=[cpu, cuda:7]", "--strict"], 69, "2 of 4 trials cannot run"),
+        (["fake.yaml", "-s", "task.max_length=4096"], 2, "4096 is more than the 512 tokens"),
+        (["fake.yaml", "-s", "train.per_device_train_batch_size=0"], 2, "per_device_train_batch_size"),
     ],
 )
 def test_what_cannot_run_ends_with_its_code_and_a_sentence(
@@ -164,7 +164,7 @@ def test_a_full_standard_output_is_74_with_the_report_on_disk(tmp_path: Path) ->
 
 
 def test_what_is_not_here_is_a_row_and_the_others_run(tmp_path: Path) -> None:
-    code, output, _ = run("-o", "matrix.device=[cpu, cuda:7]", write_suite(tmp_path), cwd=tmp_path)
+    code, output, _ = run("-s", "matrix.device=[cpu, cuda:7]", write_suite(tmp_path), cwd=tmp_path)
     assert code == 1
     assert "2 completed" in output
     assert "2 unavailable" in output
@@ -192,7 +192,7 @@ def test_a_checkpoint_that_could_run_code_is_refused_with_the_reason(
     suite = write_suite(tmp_path)
     for checkpoints, expected in (("[./mine]", 69), ("[./mine, embedded/distilbert]", 1)):
         change = f"matrix.checkpoint={checkpoints}"
-        code, _, errors = run("--assets", "auto", "-o", change, suite, cwd=tmp_path)
+        code, _, errors = run("--assets", "auto", "-s", change, suite, cwd=tmp_path)
         assert code == expected, errors
         assert words in errors
     assert not (tmp_path / "ran").exists()
@@ -299,7 +299,7 @@ def test_the_gates_of_the_suite_decide_the_exit_code(tmp_path: Path) -> None:
     assert code == 1
     assert Report.model_validate_json(output).suite.gates
     assert "harness check: FAIL" in errors
-    assert run("--no-gates", "--fresh", suite, cwd=tmp_path)[0] == 0
+    assert run("--no-suite-gates", "--fresh", suite, cwd=tmp_path)[0] == 0
 
 
 def test_gates_that_need_what_is_not_there_are_left_out_with_a_sentence(tmp_path: Path) -> None:

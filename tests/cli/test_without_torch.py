@@ -10,7 +10,7 @@ import pytest
 
 from tests.running.fakes import REPOSITORY, RUNNERS, environ, write_suite
 
-CUDA = ("-o", "matrix.device=[cuda]")
+CUDA = ("-s", "matrix.device=[cuda]")
 
 
 @pytest.fixture(scope="module")

@@ -226,7 +226,7 @@ def test_the_suite_may_accept_more_classes(suite: Path, capsys: pytest.CaptureFi
     (suite.parent / "data" / "train.jsonl").write_bytes(jsonl(with_labels(*range(1_200))))
     refuse("plan", suite, capsys)
     with pytest.raises(SystemExit) as ended:
-        main(["plan", str(suite), "-o", "task.max_classes=1200"])
+        main(["plan", str(suite), "-s", "task.max_classes=1200"])
     assert ended.value.code == 0
     assert "1,200 training and 4 evaluation examples, 1,200 classes" in capsys.readouterr().out
 

@@ -12,8 +12,8 @@ from harness.machine.facts import installed_torch
 from harness.model.job import Job, RunTrial
 from harness.model.results import TrialResult
 from harness.running.executor import Event
-from harness.running.options import Seams
 from harness.running.preflight import Machine
+from harness.running.seams import Seams
 from harness.running.workers.judging import Attempt, Ended, exit_cause, judge, own_result
 from harness.running.workers.worker import work
 from harness.store.trial_folder import keep_result, prepare_folder, result_left

@@ -177,7 +177,7 @@ reference    85.8 %  90.0 %                                          published
 
 - against the reference, static: accuracy -10.8 points, F1 -8.5 points
 - against the reference, dynamic: accuracy -10.8 points, F1 -8.5 points
-- one trial a variant: none is shown to be the fastest; add seeds to rank them: -o 'matrix.seed=[0, 1, 2]'
+- one trial a variant: none is shown to be the fastest; add seeds to rank them: -s 'matrix.seed=[0, 1, 2]'
 - MFU not measured: no peak is known for Test CPU
 """
 

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 from harness.api import Run, RunOptions, run_suite
-from harness.model.job import Progress
+from harness.model.job import Observer, Progress
 from harness.model.results import Report, TrialResult
 from harness.model.suite import Suite
 from harness.model.trial import Trial
@@ -26,7 +26,7 @@ RUNNERS = "tests.running.runners"
 
 
 @dataclass
-class Watcher:
+class Watcher(Observer):
     """An observer that remembers."""
 
     notes: list[str] = field(default_factory=list)
@@ -67,7 +67,7 @@ def fake_suite(seeds: Sequence[int] = (0, 1), **changes: Any) -> Suite:
 
 
 def run_fake(
-    suite: Suite, reports: Path, runner: str = "good", watcher: Watcher | None = None, **options: Any
+    suite: Suite, reports: Path, runner: str = "good", watcher: Observer | None = None, **options: Any
 ) -> Run:
     """Run the suite with one of the fake runners, in real processes; they prove nothing unless asked."""
     fixed: dict[str, Any] = {"assets": "embedded", "reports": reports, "parity": False}

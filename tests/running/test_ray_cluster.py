@@ -176,7 +176,7 @@ def test_a_cluster_of_two_nodes_runs_two_trials_at_once(cluster: Cluster, tmp_pa
     cluster.order("add another 1 0")
     try:
         process = begin(
-            cluster, tmp_path, "seen_and_held", "-o", "measure.stall_timeout_seconds=60", seeds=(0, 1, 2)
+            cluster, tmp_path, "seen_and_held", "-s", "measure.stall_timeout_seconds=60", seeds=(0, 1, 2)
         )
         wait_for(lambda: cluster.record.exists() and len(cluster.record.read_text().split()) == 2)
         cluster.release.touch()
@@ -191,7 +191,7 @@ def test_each_trial_on_a_gpu_sees_the_one_that_it_was_given_and_no_token(
 ) -> None:
     cluster.order("add gpus 2 2")
     try:
-        process = begin(cluster, tmp_path, "seen_and_held", "-o", "matrix.device=[auto]", seeds=(0, 1))
+        process = begin(cluster, tmp_path, "seen_and_held", "-s", "matrix.device=[auto]", seeds=(0, 1))
         wait_for(lambda: cluster.record.exists() and len(cluster.record.read_text().split()) == 2)
         seen = [_environment_of(int(line.split()[0])) for line in cluster.processes("fork_server")]
         cluster.release.touch()
@@ -263,7 +263,7 @@ def test_a_node_that_dies_is_another_attempt_only_if_asked_for(cluster: Cluster,
 
 def _run_on_a_node_that_dies(cluster: Cluster, folder: Path, *arguments: str) -> subprocess.Popen[str]:
     cluster.order("add short-lived 2 0")
-    limits = ("-o", "measure.threads=2", "-o", "measure.stall_timeout_seconds=60")
+    limits = ("-s", "measure.threads=2", "-s", "measure.stall_timeout_seconds=60")
     process = begin(cluster, folder, "seen_and_held", *limits, *arguments)
     wait_for(cluster.record.exists)
     cluster.order("kill short-lived")
@@ -271,7 +271,7 @@ def _run_on_a_node_that_dies(cluster: Cluster, folder: Path, *arguments: str) ->
 
 
 def test_an_interrupted_run_cancels_its_trials_and_goes_on_later(cluster: Cluster, tmp_path: Path) -> None:
-    process = begin(cluster, tmp_path, "seen_and_held", "-o", "measure.stall_timeout_seconds=60")
+    process = begin(cluster, tmp_path, "seen_and_held", "-s", "measure.stall_timeout_seconds=60")
     wait_for(cluster.record.exists)
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
@@ -281,7 +281,7 @@ def test_an_interrupted_run_cancels_its_trials_and_goes_on_later(cluster: Cluste
     wait_for(lambda: not cluster.trials(), 5.0)
     assert [result.status for result in report_of(tmp_path).results] == ["interrupted"]
     cluster.release.touch()
-    process = begin(cluster, tmp_path, "seen_and_held", "-o", "measure.stall_timeout_seconds=60")
+    process = begin(cluster, tmp_path, "seen_and_held", "-s", "measure.stall_timeout_seconds=60")
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 0, errors
     assert [result.status for result in report_of(tmp_path).results] == ["completed"]
@@ -297,7 +297,7 @@ def test_a_run_interrupted_while_it_connects_leaves_no_process(cluster: Cluster,
 
 
 def test_a_killed_run_leaves_no_process_on_the_cluster(cluster: Cluster, tmp_path: Path) -> None:
-    process = begin(cluster, tmp_path, "seen_and_held", "-o", "measure.stall_timeout_seconds=60")
+    process = begin(cluster, tmp_path, "seen_and_held", "-s", "measure.stall_timeout_seconds=60")
     wait_for(cluster.record.exists)
     assert len(cluster.trials()) >= 3
     process.kill()
@@ -307,7 +307,7 @@ def test_a_killed_run_leaves_no_process_on_the_cluster(cluster: Cluster, tmp_pat
 
 def test_a_cluster_that_is_lost_is_no_lost_report(cluster: Cluster, tmp_path: Path) -> None:
     process = begin(
-        cluster, tmp_path, "seen_and_held", "-o", "measure.stall_timeout_seconds=60", seeds=(0, 1)
+        cluster, tmp_path, "seen_and_held", "-s", "measure.stall_timeout_seconds=60", seeds=(0, 1)
     )
     wait_for(cluster.record.exists)
     (driver,) = cluster.processes("harness.running.ray.driver")

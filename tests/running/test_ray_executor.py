@@ -16,11 +16,12 @@ from harness.model.job import Job, Progress
 from harness.model.results import TrialResult
 from harness.model.suite import Measure
 from harness.running.executor import Progressed, WorkerSetup
-from harness.running.options import RunOptions, seams_of
+from harness.running.options import RunOptions
 from harness.running.ray.cluster import RayCluster, RayExecutor
 from harness.running.ray.connection import checked_address
 from harness.running.ray.messages import Heard, Node, Request
 from harness.running.ray.task import run_on_node
+from harness.running.seams import seams_of
 from harness.running.workers.judging import Ended
 from harness.store.trial_folder import read_result, write_result
 from tests.factories import make_result, make_trial

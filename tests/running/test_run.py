@@ -18,8 +18,9 @@ from harness.model.metrics import METRICS
 from harness.model.results import Report, TrialResult
 from harness.model.suite import Measure
 from harness.model.trial import Task
-from harness.running.options import RunOptions, Seams
+from harness.running.options import RunOptions
 from harness.running.preflight import Machine, Note
+from harness.running.seams import Seams
 from harness.store.reading import load_report
 from harness.store.trial_folder import read_result, write_result
 from harness.suite.matrix import expand
@@ -232,7 +233,7 @@ def test_a_trial_that_is_skipped_has_no_log_of_an_earlier_attempt(tmp_path: Path
     suite = fake_suite(matrix=matrix)
     first = run_fake(suite, tmp_path, "hostile")
     assert any("rubbish" in result.log_tail for result in first.report.results)
-    again = run_fake(suite, tmp_path, "hostile", rerun="failed", same_error=1)
+    again = run_fake(suite, tmp_path, "hostile", rerun="failed", stop_after_same_error=1)
     assert again.directory == first.directory
     skipped = [result for result in again.report.results if result.trial.seed == 112]
     assert ["not run: all 1 trials" in (result.reason or "") for result in skipped] == [True, True]

@@ -65,7 +65,7 @@ def test_no_canary_reaches_a_file_or_the_terminal(folder: Path) -> None:
 def test_a_secret_in_an_argument_is_refused_without_being_repeated(folder: Path) -> None:
     suite = write_suite(folder)
     argument = f"matrix.checkpoint=['https://user:{IN_ARGUMENT}@example.invalid/model']"
-    process = start("-o", argument, suite, cwd=folder)
+    process = start("-s", argument, suite, cwd=folder)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 2
     assert IN_ARGUMENT.encode() not in _written(folder) + output.encode() + errors.encode()
@@ -77,7 +77,7 @@ def test_a_password_in_the_hubs_address_is_in_no_row_and_no_error(folder: Path) 
     for checkpoints, code in (("[roberta-base, embedded/distilbert]", 1), ("[roberta-base]", 69)):
         change = f"matrix.checkpoint={checkpoints}"
         process = start(
-            "--assets", "auto", "-o", change, suite, cwd=folder,
+            "--assets", "auto", "-s", change, suite, cwd=folder,
             HF_ENDPOINT=address, HF_HUB_OFFLINE="0", HF_HOME=str(folder / "hf"),
         )  # fmt: skip
         output, errors = process.communicate(timeout=60)

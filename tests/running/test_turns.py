@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from harness.analysis.stats.ratios import compare_trials
-from harness.api import RunOptions, Side, run_along, run_sides
+from harness.api import RunOptions, render_files
 from harness.errors import InvalidInputError
+from harness.model.job import Observer
 from harness.model.trial import PaddingStrategy, Trial
+from harness.running.ab import Side, run_along, run_sides
 from harness.running.turns import begun, in_turns, turns_along, turns_of_sides
 from tests.factories import make_trial
 from tests.running.fakes import fake_suite
@@ -104,9 +106,9 @@ def test_a_session_runs_one_trial_at_a_time_on_this_machine(changes: dict[str, A
     options = RunOptions(reports=tmp_path, **changes)
     sides = (Side("base", suite, b""), Side("candidate", suite, b""))
     with pytest.raises(InvalidInputError, match="one trial at a time"):
-        run_sides(*sides, options)
+        run_sides(*sides, options, observer=Observer(), render=render_files)
     with pytest.raises(InvalidInputError, match="one trial at a time"):
-        run_along(suite, "engine", options)
+        run_along(suite, b"", "engine", options, observer=Observer(), render=render_files)
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5])

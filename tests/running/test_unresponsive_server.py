@@ -14,7 +14,7 @@ import pytest
 from harness.api import RunOptions, run_suite
 from harness.model.results import TrialResult
 from harness.model.suite import Measure
-from harness.running.options import Seams
+from harness.running.seams import Seams
 from harness.running.workers.channel import LineReader, LineWriter, ProtocolError
 from harness.running.workers.local import LocalExecutor
 from tests.running import stopping_runner as seeds

@@ -60,8 +60,8 @@ def test_the_value_may_hold_an_equals_sign() -> None:
         ("train.learning_rat=1", "there is no key 'train.learning_rat' (did you mean train.learning_rate?)"),
         ("matrix.model=[a]", "there is no key 'matrix.model' (did you mean matrix.checkpoint?)"),
         ("reference.f1=0.9", "there is no key 'reference.f1' (did you mean reference.eval_f1?)"),
-        ("train.learning_rate", "expected key=value (did you mean train.learning_rate?)"),
-        ("", "expected key=value"),
+        ("train.learning_rate", "the value is missing: write train.learning_rate=VALUE"),
+        ("", "expected KEY=VALUE"),
         ("=3", "there is no key ''"),
         ("matrix.seed=0", "the axis seed must be a list; found the number 0 (a list of one is [value])"),
         ("matrix.seed=[0, 0]", "'0' again on the axis seed"),
@@ -76,25 +76,25 @@ def test_the_value_may_hold_an_equals_sign() -> None:
 )  # fmt: skip
 def test_what_is_wrong_with_an_override_names_it_and_what_is_near(override: str, what: str) -> None:
     found = refusals(SMALL, [override])[0]
-    assert found.startswith(f"-o {override}: ")
+    assert found.startswith(f"-s {override}: ")
     assert what in found
 
 
 def test_a_value_that_is_no_yaml_is_refused() -> None:
-    assert refusals(SMALL, ["matrix.seed=[0"])[0].startswith("-o matrix.seed=[0: expected ',' or ']'")
+    assert refusals(SMALL, ["matrix.seed=[0"])[0].startswith("-s matrix.seed=[0: expected ',' or ']'")
     assert "a second document" in refusals(SMALL, ["name=a\n---\nb"])[0]
 
 
 def test_a_key_below_what_is_no_mapping_is_refused() -> None:
     lines = refusals(f"{SMALL}measure: [1]", ["measure.warmup_steps=0"])
     assert (
-        "-o measure.warmup_steps=0: measure is a list in the suite, so it has no key warmup_steps" in lines[1]
+        "-s measure.warmup_steps=0: measure is a list in the suite, so it has no key warmup_steps" in lines[1]
     )
 
 
 def test_the_same_key_twice_is_refused() -> None:
     found = refusal_with("", ["name=a", "name=b"])
-    assert found == "-o name=b: name is given twice; give it once"
+    assert found == "-s name=b: name is given twice; give it once"
 
 
 def test_an_override_that_holds_control_characters_is_shown_escaped() -> None:

@@ -40,7 +40,7 @@ def test_all_errors_come_at_once_in_the_order_of_the_file() -> None:
         "suite.yaml:3:22",
         "suite.yaml:3:36",
         "suite.yaml:4:9",
-        "-o foo=1",
+        "-s foo=1",
     ]
 
 

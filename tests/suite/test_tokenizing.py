@@ -74,7 +74,7 @@ def test_everything_about_training_is_named_at_once() -> None:
 
 def test_an_override_that_is_about_training_is_refused_too() -> None:
     found = refusal(SMALL.format(rest="}"), ["matrix.padding=[static]"])
-    assert found.startswith("-o matrix.padding=[static]: padding has no effect with tokenization")
+    assert found.startswith("-s matrix.padding=[static]: padding has no effect with tokenization")
 
 
 @pytest.mark.parametrize(

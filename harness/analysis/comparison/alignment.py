@@ -18,6 +18,7 @@ from harness.analysis.parity import proofs
 from harness.analysis.training import training_proofs
 from harness.errors import InvalidInputError, NotComparableError
 from harness.model.results import Report, TrialResult
+from harness.words import did_you_mean, quoted
 
 Key = tuple[tuple[str, str], ...]
 
@@ -172,8 +173,8 @@ def _levels(found: Sequence[Variant], axis: str) -> tuple[str, ...]:
             "the report contains no trial", hint="Run the suite first: `harness run SUITE`."
         )
     if axis not in found[0].axes:
-        known = ", ".join(found[0].axes)
-        raise InvalidInputError(f"there is no axis {axis!r}", hint=f"The axes are: {known}.")
+        known = list(found[0].axes)
+        raise InvalidInputError(f"there is no axis {quoted(axis)}{did_you_mean(axis, known)}")
     levels = tuple(dict.fromkeys(variant.axes[axis] for variant in found))
     if len(levels) == 1:
         varying = ", ".join(varying_axes(variant.axes for variant in found)) or "none"
@@ -190,8 +191,8 @@ def _chosen_level(levels: Sequence[str], axis: str, baseline: str | int) -> str:
     if baseline in levels:
         return str(baseline)
     raise InvalidInputError(
-        f"{axis} {baseline} is not in the report, so it cannot be the baseline",
-        hint=f"The report has: {', '.join(levels)}.",
+        f"no trial of the report has {axis} {quoted(str(baseline))}{did_you_mean(str(baseline), levels)}",
+        hint="With --by, --baseline names a value of the axis.",
     )
 
 

@@ -11,6 +11,7 @@ from typing import Final, Literal
 from harness.errors import InvalidInputError
 from harness.model.environment import Environment
 from harness.model.results import Report, TrialResult
+from harness.words import did_you_mean, quoted
 
 Affects = Literal["every metric", "quality", "speed"]
 
@@ -189,9 +190,7 @@ def check_allowed(names: Collection[str]) -> None:
     known = [*CONDITIONS, STORED_VALUE]
     for name in names:
         if name not in known:
-            raise InvalidInputError(
-                f"no mismatch is called {name!r}", hint=f"Mismatches that can be allowed: {', '.join(known)}."
-            )
+            raise InvalidInputError(f"there is no mismatch {quoted(name)}{did_you_mean(name, known)}")
 
 
 def mismatches(

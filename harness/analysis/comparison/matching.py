@@ -143,8 +143,8 @@ def _drops(dropped: tuple[int, ...], every: Collection[int]) -> list[str]:
 
 
 def seed_option(seeds: Collection[int]) -> str:
-    """Return the option of `harness run` that sets the seeds: `-o 'matrix.seed=[0, 1, 2]'`."""
-    return f"-o 'matrix.seed=[{', '.join(map(str, sorted(seeds)))}]'"
+    """Return the option of `harness run` that sets the seeds: `-s 'matrix.seed=[0, 1, 2]'`."""
+    return f"-s 'matrix.seed=[{', '.join(map(str, sorted(seeds)))}]'"
 
 
 def _pooled(before: Collection[int], after: Collection[int]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
@@ -150,3 +151,10 @@ class Comparison(Frozen):
     mismatches: tuple[Mismatch, ...] = ()
     notes: tuple[str, ...] = ()
     explanation: Explanation | None = None
+
+    def __repr__(self) -> str:
+        counts = Counter(row.verdict for row in self.rows)
+        verdicts = ", ".join(f"{number} {verdict}" for verdict, number in counts.items())
+        return f"<Comparison of {', '.join(self.candidates)} with {self.baseline}: {verdicts or 'no rows'}>"
+
+    __str__ = __repr__

@@ -13,6 +13,7 @@ from harness.analysis.stats.ratios import RunVariance
 from harness.errors import InvalidInputError
 from harness.model.metrics import METRICS, headlines, metrics_of
 from harness.model.results import Report
+from harness.words import did_you_mean, quoted
 
 DEFAULT_MARGIN: Final = 0.02
 
@@ -58,7 +59,7 @@ def checked_metrics(metrics: Sequence[str]) -> tuple[str, ...]:
     for metric in chosen:
         if metric not in METRICS:
             raise InvalidInputError(
-                f"there is no metric {metric!r}", hint=f"The metrics are: {', '.join(METRICS)}."
+                f"there is no metric {quoted(metric)}{did_you_mean(metric, list(METRICS))}"
             )
         if METRICS[metric].goal == "none":
             raise InvalidInputError(
@@ -88,7 +89,7 @@ def margins_of(margin: float | Mapping[str, float], metrics: Sequence[str]) -> d
     for metric, given in margin.items() if isinstance(margin, Mapping) else ():
         if metric not in ranges:
             raise InvalidInputError(
-                f"there is no margin for {metric!r}", hint=f"Margins exist for: {', '.join(ranges)}."
+                f"there is no margin for {quoted(metric)}{did_you_mean(metric, list(ranges))}"
             )
         found[metric] = given
     for metric, value in found.items():

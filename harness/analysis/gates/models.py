@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
@@ -86,6 +87,13 @@ class GateReport(Frozen):
     cases: tuple[GateCase, ...]
     mismatches: tuple[Mismatch, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        counts = Counter(case.verdict for case in self.cases)
+        verdicts = ", ".join(f"{number} {verdict}" for verdict, number in counts.items())
+        return f"<GateReport {self.suite}: {self.outcome}: {verdicts or 'no gates'}>"
+
+    __str__ = __repr__
 
     @property
     def exit_code(self) -> int:

@@ -154,7 +154,7 @@ class RayExecutor(AttemptExecutor[Numbered]):
             raise UnavailableError(
                 f"a trial takes {setup.threads} CPUs, a thread each, and no node of the Ray cluster has more "
                 f"than {most:g}",
-                hint="Set measure.threads in the suite, or -o measure.threads=N, to what a node has.",
+                hint="Set measure.threads in the suite, or -s measure.threads=N, to what a node has.",
             )
 
     def _attempt(self, job: Job, folder: Path) -> Numbered:

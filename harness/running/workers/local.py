@@ -20,7 +20,6 @@ from harness.running.workers.supervision import Supervised
 from harness.running.workers.worker import DISK_FULL
 from harness.store.writing import storage_error
 
-GRACE_SECONDS: Final = 10.0
 _START_FAILURES: Final = 2
 # A worker that is killed is reaped within moments, unless a driver takes long to free its device.
 SERVER_SECONDS: Final = 15.0
@@ -41,7 +40,7 @@ class LocalExecutor(AttemptExecutor[Supervised]):
         self,
         setup: WorkerSetup,
         *,
-        grace_s: float = GRACE_SECONDS,
+        grace_s: float,
         server_s: float = SERVER_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -1,0 +1,258 @@
+"""The options of the commands, each declared once; those of a run come from the fields of `RunOptions`."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Collection
+from functools import wraps
+from pathlib import Path
+from typing import Any, Final, Literal, Union, get_args, get_origin
+
+import click
+
+from harness.cli.messages import QUIET, VERBOSE
+from harness.cli.parsing import Command, Names, Option
+from harness.cli.writing import Target, is_written, write_failure
+from harness.errors import HarnessError, InvalidInputError
+from harness.output.document import Kind
+from harness.output.formats.registry import ENDINGS, FORMATS, format_of, formats_of, require
+from harness.running.options import Declared, RunOptions, declared
+from harness.words import quoted
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+AsCommand = Callable[[Callable[..., Any]], click.Command]
+
+PATH: Final = click.Path(path_type=Path)
+
+
+def harness_command(name: str, **settings: Any) -> AsCommand:
+    """Make a command of a function, as `click.command` does, with the options under headings."""
+    return click.command(name, cls=Command, **settings)
+
+
+def option(*names: str, **settings: Any) -> Decorator:
+    """Declare an option that one command has, under the heading `group`."""
+    return click.option(*names, cls=Option, **settings)
+
+
+def run_options(*names: str, without: Collection[str] = (), **fixed: Any) -> Decorator:
+    """Declare options for the fields of `RunOptions` of these names; the command gets `options`.
+
+    Args:
+        names: the fields; all of them by default.
+        without: fields that keep their default.
+        fixed: values of fields that the command line does not set.
+    """
+    known = {each.name: each for each in declared()}
+    chosen = [known[name] for name in names or known if name not in without]
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def called(**given: Any) -> Any:
+            options = RunOptions(**{each.name: given.pop(each.name) for each in chosen}, **fixed)
+            return function(options=options, **given)
+
+        for each in reversed(chosen):
+            _field_option(each)(called)
+        return called
+
+    return decorate
+
+
+def field_option(name: str) -> Decorator:
+    """Declare the option of one field of `RunOptions` for a command that runs nothing."""
+    return _field_option(next(each for each in declared() if each.name == name))
+
+
+def _field_option(each: Declared) -> Decorator:
+    flag = "--" + each.name.removesuffix("_s").replace("_", "-")
+    about, kind = each.option, each.type
+    if get_origin(kind) in (Union, types.UnionType):
+        (kind,) = (part for part in get_args(kind) if part is not type(None))
+    settings: dict[str, Any] = {
+        "help": about.help,
+        "hidden": about.hidden,
+        "metavar": about.metavar,
+        "default": each.default,
+        "show_default": not about.hidden and each.default is not None and each.default is not False,
+        "group": about.group,
+    }
+    if kind is bool:
+        return option(f"{flag}/--no-{flag[2:]}", each.name, **settings)
+    return option(flag, each.name, type=_click_type(kind, each), **settings)
+
+
+def _click_type(kind: object, each: Declared) -> click.ParamType[Any] | type:
+    about = each.option
+    if get_origin(kind) is Literal:
+        return Names(get_args(kind))
+    if kind is Path:
+        return PATH
+    if kind is int:
+        return click.IntRange(
+            None if about.least is None else int(about.least), None if about.most is None else int(about.most)
+        )
+    if kind is float:
+        open_below = about.above is not None
+        return click.FloatRange(about.above if open_below else about.least, about.most, min_open=open_below)
+    return str
+
+
+suite_argument: Final = click.argument("suite", type=PATH)
+report_argument: Final = click.argument("report", type=PATH)
+set_option: Final = option(
+    "-s",
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a value of the suite: -s train.max_steps=100, -s 'matrix.seed=[0, 1]'. Repeatable.",
+    group="What to run",
+)
+by_option: Final = option(
+    "--by",
+    metavar="AXIS",
+    help="Compare the values of this axis with each other: padding, engine, train.learning_rate.",
+    group="What to compare",
+)
+suite_gates_option: Final = option(
+    "--suite-gates/--no-suite-gates",
+    default=True,
+    show_default=True,
+    help="Judge by the gates of the suite.",
+    group="Gates",
+)
+allow_unsealed_option: Final = option(
+    "--allow-unsealed/--no-allow-unsealed",
+    help="Accept a report whose digest is null, such as one edited by hand.",
+    group="What to compare",
+)
+
+
+def baseline_option(group: str, more: str = "") -> Decorator:
+    """Declare `--baseline`; `more` is what else it may name in this command."""
+    return option(
+        "--baseline",
+        metavar="REPORT",
+        help=f"Compare with this: a report, or the name of a kept baseline{more}.",
+        group=group,
+    )
+
+
+def allow_mismatch_option(names: Collection[str]) -> Decorator:
+    """Declare `--allow-mismatch`."""
+    return option(
+        "--allow-mismatch",
+        multiple=True,
+        metavar="NAME",
+        help=f"Compare in spite of this mismatch: {', '.join(names)}. Repeatable.",
+        group="What to compare",
+    )
+
+
+def verbosity_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Declare `-q/--quiet` and `-v/--verbose`, which the functions of `harness.cli.messages` read."""
+    for short, name, stored, text in (
+        ("-v", "verbose", VERBOSE, "Print each step of progress and each file that is read."),
+        ("-q", "quiet", QUIET, "Print no progress and no notes: the result and errors only."),
+    ):
+        option(
+            short,
+            f"--{name}/--no-{name}",
+            expose_value=False,
+            callback=_remember(stored),
+            help=text,
+            group="Output",
+        )(function)
+    return function
+
+
+def _remember(stored: str) -> Callable[[click.Context, click.Parameter, bool], None]:
+    def callback(context: click.Context, _param: click.Parameter, value: bool) -> None:
+        context.meta[stored] = value
+        if context.meta.get(QUIET) and context.meta.get(VERBOSE):
+            raise click.UsageError("--quiet and --verbose exclude each other", context)
+
+    return callback
+
+
+def output_option(help_text: str = "Write the result to FILE, in the format of its ending.") -> Decorator:
+    """Declare `-o/--output`."""
+    return option("-o", "--output", type=PATH, metavar="FILE", help=help_text, group="Output")
+
+
+class _FormatName(Names):
+    """The name of a format that can carry a kind of document."""
+
+    def __init__(self, kind: Kind) -> None:
+        super().__init__(formats_of(kind))
+        self._kind: Kind = kind
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Refuse a format that exists but cannot carry this kind, naming those that can."""
+        if value in FORMATS and value not in self.choices:
+            able = ", ".join(self.choices)
+            self.fail(f"a {self._kind} cannot be written as {value}; use one of {able}", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+def output_options(kind: Kind, *, to_file: bool = True, every_failure: bool = False) -> Decorator:
+    """Declare `--format`, `--json` and `-o/--output` for a document; the command gets its `target`.
+
+    An error before the document is written takes its place where the format is JSON.
+
+    Args:
+        kind: of the document.
+        to_file: declare `-o/--output`; without it the document goes to standard output.
+        every_failure: write an error in the place of the document in every format.
+    """
+    declarations = (
+        option(
+            "--format",
+            "wanted",
+            type=_FormatName(kind),
+            help="The format of the result. [default: table]",
+            group="Output",
+        ),
+        option("--json/--no-json", "as_json", help="The same as --format json.", group="Output"),
+        *([output_option()] if to_file else []),
+    )
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def called(*, wanted: str | None, as_json: bool, **given: Any) -> Any:
+            output = given.pop("output") if to_file else None
+            name = _format(wanted, as_json=as_json, output=output, takes_set="overrides" in given)
+            target = Target(require(kind, name), output)
+            try:
+                return function(target=target, **given)
+            except HarnessError as error:
+                if (every_failure or target.name == "json") and not is_written():
+                    write_failure(error, kind, str(click.get_current_context().info_name), target)
+                raise
+
+        for declare in reversed(declarations):
+            declare(called)
+        return called
+
+    return decorate
+
+
+def _format(wanted: str | None, *, as_json: bool, output: Path | None, takes_set: bool) -> str:
+    if as_json and wanted not in (None, "json"):
+        raise click.UsageError(f"--json and --format {wanted} exclude each other")
+    name = "json" if as_json else wanted
+    if output is None:
+        return name or "table"
+    if takes_set and "=" in str(output):
+        _refuse_setting(str(output), no_format=name is None and output.suffix.lower() not in ENDINGS)
+    return name or format_of(output)
+
+
+def _refuse_setting(text: str, *, no_format: bool) -> None:
+    """Refuse `-o KEY=VALUE`: `-s` sets a value of the suite."""
+    if no_format or not Path(text).parent.is_dir():
+        raise InvalidInputError(
+            f"-o {quoted(text)}: -o names the output file, and this looks like a value of the suite",
+            hint=f"Set a value with -s: -s {quoted(text, 200)}",
+        )
