@@ -119,7 +119,8 @@ def _effect(case: Case, drawn: Floats) -> Effect:
     if len(observed) == 2:
         return effect
     if case.paired and both > 2:
-        components = _paired(observed[seeds:] - observed[:seeds], drawn[seeds:] - drawn[:seeds], examples)
+        differences, of_resamples = observed[seeds:] - observed[:seeds], drawn[seeds:] - drawn[:seeds]
+        components = _paired(differences, of_resamples, examples, step=_step(case))
         test = "paired seeds and examples"
     else:
         components = _unpaired(case, observed, drawn)
@@ -162,6 +163,12 @@ def _discordant(case: Case) -> tuple[int, int] | None:
     return int((before & ~after).sum()), int((after & ~before).sum())
 
 
+def _step(case: Case) -> float:
+    """Return the change of a score by one example, roughly; zero for losses, which are continuous."""
+    metric = METRICS[case.metric]
+    return (metric.most - metric.least) / case.labels.size / case.variants if metric.bounded else 0.0
+
+
 def _bounds(case: Case, base: float) -> Interval:
     metric = METRICS[case.metric]
     return metric.least - base, metric.most - base
@@ -195,14 +202,16 @@ def _p_text(p: float) -> str:
     return "<0.001" if p < 0.0005 else f"{p:.3f}"
 
 
-def _paired(differences: Floats, drawn: Floats, examples: int) -> Components:
+def _paired(differences: Floats, drawn: Floats, examples: int, *, step: float) -> Components:
     """Return the components of the mean difference over paired seeds; differences (S,), drawn (S, R).
 
     Seeds are not resampled: given the examples, the variance over seeds has a closed form. Each component is
-    corrected for the bias of a plug-in estimate.
+    corrected for the bias of a plug-in estimate. Scores move in steps of about `step`, so that a few seeds
+    often have nearly equal differences by chance: half a squared step is added to their variance, which
+    matters with two or three seeds only.
     """
     seeds = differences.size
-    between = Part(float(differences.var(ddof=1)) / seeds, seeds - 1)
+    between = Part((float(differences.var(ddof=1)) + step**2 / 2) / seeds, seeds - 1)
     residual = _residual(drawn) * seeds / (seeds - 1) / seeds
     return _components(between, residual, drawn.mean(axis=0), examples)
 
