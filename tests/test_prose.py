@@ -1,7 +1,6 @@
 """Prose in the package uses plain technical English: the words of an older dialect stay rare.
 
-Docstrings, comments and messages are counted by `tools.prose`, folder by folder. After rewriting a part of a
-folder, lower its number in `REMAINING`; when the folder meets `LIMITS`, delete its line.
+Docstrings, comments and messages are counted by `tools.prose`, folder by folder.
 """
 
 from __future__ import annotations
@@ -26,18 +25,6 @@ LIMITS: Final[dict[str, int]] = {
 # A single occurrence in a small folder is no dialect.
 TOLERATED: Final = 1
 
-# Occurrences of all phrases together per 10,000 words, in folders that do not meet the limits yet.
-REMAINING: Final[dict[str, int]] = {
-    ".": 53,
-    "analysis": 17,
-    "cli": 85,
-    "model": 15,
-    "output": 141,
-    "running": 134,
-    "store": 148,
-    "suite": 22,
-}
-
 PACKAGE: Final = Path(__file__).parents[1] / "harness"
 # Modules outside of every folder are counted together.
 FOLDERS: Final = (".", *sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py")))
@@ -56,8 +43,8 @@ def per_10_000_words(number: int, text: str) -> float:
     return 10_000 * number / len(words(text))
 
 
-@pytest.mark.parametrize("folder", [name for name in FOLDERS if name not in REMAINING])
-def test_a_rewritten_folder_meets_the_limits(folder: str) -> None:
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_folder_meets_the_limits(folder: str) -> None:
     text = folder_prose(folder)
     found = {
         phrase: number
@@ -67,16 +54,10 @@ def test_a_rewritten_folder_meets_the_limits(folder: str) -> None:
     assert found == {}, re.findall(rf".{{0,60}}\b(?:{'|'.join(found)})\b.{{0,20}}", text, re.IGNORECASE)
 
 
-def test_rewritten_folders_together_meet_the_limits() -> None:
-    text = "\n\n".join(folder_prose(name) for name in FOLDERS if name not in REMAINING)
+def test_all_folders_together_meet_the_limits() -> None:
+    text = "\n\n".join(map(folder_prose, FOLDERS))
     rates = {phrase: per_10_000_words(number, text) for phrase, number in occurrences(text).items()}
     assert {phrase: rate for phrase, rate in rates.items() if rate >= LIMITS[phrase]} == {}
-
-
-@pytest.mark.parametrize("folder", REMAINING)
-def test_a_folder_that_is_not_rewritten_gets_no_worse(folder: str) -> None:
-    text = folder_prose(folder)
-    assert per_10_000_words(occurrences(text).total(), text) <= REMAINING[folder]
 
 
 def test_a_phrase_is_found_across_a_line_break_and_a_term_is_not() -> None:

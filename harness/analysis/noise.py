@@ -49,7 +49,7 @@ def calibrate(suite: Suite, repeats: int, run: Callable[[Suite], Report]) -> Noi
     Args:
         suite: from `suite_of`.
         repeats: how many times.
-        run: runs it anew and gives its report.
+        run: runs it again and returns its report.
 
     Raises:
         InvalidInputError: Too few repeats, or a run that did not complete or ran on another machine.
@@ -57,7 +57,7 @@ def calibrate(suite: Suite, repeats: int, run: Callable[[Suite], Report]) -> Noi
     if repeats < LEAST_REPEATS:
         raise InvalidInputError(
             f"{repeats} runs cannot differ",
-            hint=f"Take at least {LEAST_REPEATS}; five or more say something.",
+            hint=f"Take at least {LEAST_REPEATS}; five or more are informative.",
         )
     return noise_of([run(suite) for _ in range(repeats)])
 
@@ -95,7 +95,7 @@ def noise_of(reports: Sequence[Report]) -> Noise:
 
 
 def accumulated(kept: Noise | None, new: Noise) -> Noise:
-    """What was kept of a machine with the states of a new calibration of the same trial added.
+    """Return the calibration of a machine with the states of a new one of the same trial added.
 
     Bands are those of all runs of all states. The calibration of another trial, or of one without states,
     is replaced.
@@ -173,7 +173,7 @@ def _only_result(report: Report) -> TrialResult:
     if result.status != "completed" or result.environment is None:
         raise InvalidInputError(
             f"run {report.run}: its trial ended {result.status} in {result.phase}: {result.reason}",
-            hint="Mend that, or choose another variant with --variant.",
+            hint="Fix that, or choose another variant with --variant.",
         )
     return result
 

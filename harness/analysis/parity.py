@@ -1,4 +1,4 @@
-"""Whether a variant computes the plain function: thresholds by precision, and what each proof says."""
+"""Whether a variant computes the plain function: thresholds by precision, and the verdict of each proof."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ROUNDING: Final[dict[Precision, Threshold]] = {
     "bf16": Threshold(logit=0.1, gradient=0.25, tensor=1.0),
     "fp16": Threshold(logit=3e-2, gradient=5e-2, tensor=0.5),
 }
-# Differences up to here are the order of summation and nothing else, in fp32.
+# Differences up to here come from the order of summation alone, in fp32.
 EXACT: Final = Threshold(logit=5e-6, gradient=1e-5, tensor=1e-3)
 
 
@@ -87,7 +87,7 @@ def not_reduced(parity: Parity) -> tuple[str, ...]:
 
 
 def limits(parity: Parity, precision: Precision) -> str:
-    """What was measured, each beside its limit, in one line."""
+    """Return the measurements with their limits in one line."""
     text = _measured(parity, limit_of(parity, precision))
     if parity.wrong_rows:
         text += f"; {parity.wrong_rows} rows have other tokens or labels than their texts give"

@@ -96,7 +96,7 @@ def command(
     and times are paired by seed.
 
     Each side has its own report under reports/ab-KEY/, which `show`, `compare` and `check` read. The gates of
-    SUITE judge the candidate, with the base as the baseline. The same command resumes what is unfinished.
+    SUITE judge the candidate, with the base as the baseline. The same command resumes unfinished trials.
 
     The exit code is 0 if every trial completed and every gate passed, 1 if not, and 130 or 143 after an
     interrupt.

@@ -99,7 +99,7 @@ def command(
     checkpoint files, truncation, model inputs, examples and metric version. A gate on a value that cannot be
     verified from the report fails.
 
-    The exit code is 0 if no gate failed (what is unsure is a warning), 1 if one failed, 2 if the report, a
+    The exit code is 0 if no gate failed (unsure gates are warnings), 1 if one failed, 2 if the report, a
     gate or an option is invalid, and 3 if nothing can be compared with the baseline.
 
     The last line reads `harness check: PASS 7 gates, 0 failed, 0 unsure`, or UNSURE, or FAIL. In a step of

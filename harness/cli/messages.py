@@ -27,7 +27,7 @@ def say(text: str) -> None:
 
 
 def say_detail(text: str) -> None:
-    """Print a note as `say` does, with `--verbose` only."""
+    """Print a note, with `--verbose` only."""
     if _asked(VERBOSE):
         say(text)
 

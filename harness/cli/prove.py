@@ -37,7 +37,7 @@ def command(*, suite: Path, overrides: tuple[str, ...], options: RunOptions, tar
 
     The plain model is the library's own: eager attention, padded rows, fp32. Shown are the largest
     difference of a logit, the relative error of one step's gradient and the predictions that flipped, each
-    beside the limit of its precision. A variant in bf16 or fp16 is compared in fp32 as well.
+    with the limit of its precision. A variant in bf16 or fp16 is compared in fp32 as well.
 
     Then train a small model of each checkpoint's family with each engine, padding, precision, optimizer and
     schedule of SUITE, and compare batches, losses, learning rates, parameters, dropout, evaluation and seeds

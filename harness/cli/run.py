@@ -51,7 +51,7 @@ def command(
 ) -> int:
     """Fine-tune and evaluate every trial of SUITE, and write a report.
 
-    An unfinished run of the same suite is resumed: what is finished is not run again. The exit code is 0 if
+    An unfinished run of the same suite is resumed: finished trials do not run again. The exit code is 0 if
     every trial completed and every gate passed, 1 if not, and 130 or 143 after an interrupt.
 
     For example:  harness run suites/padding.yaml -s 'matrix.seed=[0]'

@@ -27,7 +27,7 @@ class _Lossy(io.FileIO):
 
 
 def secure_streams() -> None:
-    """Open what was closed as the null device, and make standard error forgiving.
+    """Open closed streams as the null device, and make standard error forgiving.
 
     A closed descriptor would be given to the next file that is opened, and get the messages printed into it.
     """

@@ -161,7 +161,7 @@ class Document:
     Args:
         kind: of which result.
         title: one line; `outcome` (PASS, FAIL) comes before it where only a heading is read.
-        model: what the JSON format writes.
+        model: the content of the JSON format.
         summary: the lines below the title.
         tables: the main table first; its title is a caption, and the notes follow it.
         layout: how a terminal shows the tables: fitted to its width, as lines of any length, or as the bare

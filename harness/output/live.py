@@ -67,7 +67,7 @@ class PlainView(View):
         self._said: dict[str, float] = {}
 
     def planned(self, trials: Sequence[Trial], reused: Sequence[TrialResult]) -> None:
-        """Say how many trials there are."""
+        """Print the number of trials."""
         self._state.planned(trials, reused)
         self._say(plan_line(self._state))
 
@@ -76,13 +76,13 @@ class PlainView(View):
         self._say(f"note: {safe_text(text)}")
 
     def started(self, trial: Trial) -> None:
-        """Say which trial begins."""
+        """Print the trial that starts."""
         running = self._state.started(trial)
         self._said[trial.id] = self._clock()
         self._say(f"{self._position(len(self._state.running))} {running.name}: started")
 
     def progressed(self, trial: Trial, progress: Progress) -> None:
-        """Say where the trial is, at most once in `every_s` seconds."""
+        """Print the progress of the trial, at most once in `every_s` seconds."""
         running = self._state.progressed(trial, progress)
         now = self._clock()
         if now - self._said.setdefault(trial.id, running.since) < self._every_s:
@@ -92,7 +92,7 @@ class PlainView(View):
         self._say(f"{self._position()} {running.name}: {describe_progress(progress)}{left and f', {left}'}")
 
     def finished(self, result: TrialResult) -> None:
-        """Say what the trial ended with."""
+        """Print the end of the trial."""
         name = self._state.name(result.trial)
         self._state.finished(result)
         self._say(f"{self._position()} {name}: {safe_text(describe_result(result), _LONGEST_RESULT)}")
@@ -134,7 +134,7 @@ class LiveView(View):
             self._live.stop()
 
     def planned(self, trials: Sequence[Trial], reused: Sequence[TrialResult]) -> None:
-        """Say how many trials there are."""
+        """Print the number of trials."""
         self._state.planned(trials, reused)
         self._print(Text(plan_line(self._state)))
 
@@ -171,7 +171,7 @@ class LiveView(View):
 
 
 def draw(state: RunState) -> RenderableType:
-    """The lower part of the live view, as it stands now."""
+    """Return the current lower part of the live view."""
     # The refreshing thread reads while the run's thread writes: take one copy.
     running = list(state.running.values())
     overall = Table.grid(padding=(0, 1))

@@ -45,7 +45,7 @@ class RunState:
         return len(self._done)
 
     def planned(self, trials: Sequence[Trial], reused: Sequence[TrialResult]) -> None:
-        """Take in the plan and what is taken over from an earlier run."""
+        """Receive the plan and the results reused from an earlier run."""
         names = trial_names([*(result.trial for result in reused), *trials])
         self._names = {trial: safe_text(name, LONGEST_NAME) for trial, name in names.items()}
         self._done = {result.trial.id for result in reused}

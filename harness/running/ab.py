@@ -1,6 +1,6 @@
 """A/B sessions: the trials of two sides, or of the levels of one axis, in turn on one machine and in one run.
 
-Each side is a run of its own: its suite, its interpreter with its own fork server, its directory and report.
+Each side is a separate run with its suite, its interpreter and fork server, its directory and report.
 One queue decides the order: A B, then B A, so that drift of the machine meets both sides equally. The
 directories lie in `ab-<key>/<side>`, where the key covers the plans and the code of both sides: the same
 command resumes a session, and another version of the code starts a new one.
@@ -200,7 +200,7 @@ class _Session:
             lane.work.take_over(opened, prepared)
 
     def sides(self, sides: Sequence[Side], apart: Collection[str]) -> list[Session]:
-        """What the report of each side tells of the session."""
+        """Return the session that the report of each side records."""
         names = " ".join(opened.directory.path.name for opened in self._opened)
         known = hashlib.sha256(names.encode()).hexdigest()[:_ID_DIGITS]
         places = {(at, trial.id): place for place, (at, trial) in enumerate(self._queue)}
@@ -221,7 +221,7 @@ class _Session:
         interrupts: Interrupts,
         sessions: Sequence[Session | None],
     ) -> list[Run]:
-        """Prove what has no proof yet, run what is left in turns, and write the report of each run."""
+        """Prove unproved variants, run the open trials in turns, and write the report of each run."""
         self._forget_half_turns(observer)
         self._announce(observer)
         with interrupts.patient():

@@ -52,7 +52,7 @@ Event = Progressed | Ended
 
 
 class Executor(Protocol):
-    """Runs jobs somewhere. What is submitted starts; a caller submits no more than should run at once."""
+    """Runs jobs. Every submitted job starts; a caller limits how many run concurrently."""
 
     def submit(self, job: Job, folder: Path) -> None:
         """Start the job; its files go into the trial's folder."""
@@ -102,7 +102,7 @@ class AttemptExecutor(ABC, Generic[A]):
         return happened
 
     def stop(self, grace_s: float) -> Sequence[TrialResult]:
-        """Ask every attempt to end, wait for `grace_s`, and end what is left by force."""
+        """Ask every attempt to end, wait for `grace_s`, and kill the remaining ones."""
         self._stopping = True
         deadline = self._clock() + grace_s
         for attempt in list(self._running):

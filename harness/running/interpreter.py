@@ -50,7 +50,7 @@ class _Answer(Frozen):
 
 @dataclass(frozen=True, slots=True)
 class Interpreter:
-    """What the workers of a run use.
+    """The interpreter and code of the workers of a run.
 
     `python` is the executable, `checkout` a folder that comes first in its import path or None, `version`
     that of the `harness` it imports and `package` where that is: its `__init__.py`.

@@ -1,4 +1,4 @@
-"""Open and hold the run directory to work in: the unfinished run of the same plan, or a new one."""
+"""Open and lock the run directory to work in: the unfinished run of the same plan, or a new one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from harness.store.run_directory import (
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A run directory that this process holds.
+    """A run directory that this process has locked.
 
     `found` are its finished results in brief, by trial id; `problems` are sentences about files that do not
     count because they are damaged. `edited` is an unfinished run of another plan of the same suite, whose
@@ -43,7 +43,7 @@ class Opened:
 def open_directory(
     reports: Path, plan: Plan, suite_text: bytes, *, fresh: bool, rerun: Rerun | None, wait: bool
 ) -> Iterator[Opened]:
-    """Hold the run directory for this plan.
+    """Lock the run directory for this plan.
 
     Raises:
         LockedError: another process works in it and `wait` is false.
@@ -65,15 +65,15 @@ def open_directory(
                 elif _hold(run, held, wait=wait):
                     opened = _opened(run, problems)
             if opened is None and run is not None:
-                # Not under the suite's lock, which every start needs. Then all is looked at anew: the run may
-                # be finished, or taken by another who waited too.
+                # Not under the suite's lock, which every start needs. Then check again: the run may
+                # be finished, or taken by another process that waited too.
                 with run.hold(wait=True):
                     pass
         yield opened
 
 
 def _hold(run: RunDirectory, held: ExitStack, *, wait: bool) -> bool:
-    """Hold the run; False where another does and it is to be waited for."""
+    """Lock the run; return False if another process has locked it and the caller waits."""
     try:
         held.enter_context(run.hold())
     except LockedError:

@@ -76,7 +76,7 @@ class RealAssets:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The jobs that can run, by trial id in the plan's order; why the others cannot; what was chosen."""
+    """The jobs that can run, by trial id in plan order; the reasons of the others; the chosen assets."""
 
     jobs: dict[str, Job]
     unavailable: dict[str, str]
@@ -167,7 +167,7 @@ def unavailable_row(trial: Trial, reason: str) -> TrialResult:
 
 
 def _find(find: Callable[[], Found]) -> Found | str:
-    """What was found, or why it cannot be had."""
+    """Return the found asset, or the reason why it is unavailable."""
     try:
         return find()
     except UnavailableError as error:
@@ -193,10 +193,10 @@ def _missing_device(device: str, machine: Machine) -> str | None:
 
 
 def _describe(found: ResolvedCheckpoint | ResolvedData) -> str:
-    """What was chosen, in one sentence that is the same on every machine that chose the same."""
+    """Describe a chosen asset in one sentence, equal on every machine with the same choice."""
     stand_in = isinstance(found, ResolvedCheckpoint) and found.stand_in
     synthetic = isinstance(found, ResolvedData) and found.synthetic
-    # The Hub and its cache hold the same: a second run must not read like another choice.
+    # The Hub and its cache are the same choice: a second run must read like the first.
     source = "Hub" if found.source in ("hub", "hub cache") else found.source
     parts = [found.requested]
     if found.name != found.requested:
@@ -211,13 +211,13 @@ def _describe(found: ResolvedCheckpoint | ResolvedData) -> str:
 
 
 def refuse_lengths(trials: Sequence[Trial], checkpoints: Mapping[str, ResolvedCheckpoint]) -> None:
-    """Make sure that every row of these trials fits into its checkpoint, as far as their files say.
+    """Check that every row of these trials fits into its checkpoint, as far as its files limit it.
 
     What only the data can tell, the longest example for instance, is for the worker to refuse.
 
     Args:
-        trials: what is about to run.
-        checkpoints: what was found for each, by trial id.
+        trials: to run.
+        checkpoints: the resolved one of each, by trial id.
 
     Raises:
         InvalidInputError: naming each length with the limit it is beyond, and each tokenizer that cannot pad.
@@ -259,7 +259,7 @@ def _name(found: ResolvedCheckpoint) -> str:
 
 
 def refuse_secrets(suite: Suite, secrets: Sequence[str]) -> None:
-    """Make sure that no value of the suite is a secret: it would stand in plans, results and reports.
+    """Check that no value of the suite is a secret, which plans, results and reports would contain.
 
     Raises:
         InvalidInputError: naming the key, not the value.
@@ -268,13 +268,13 @@ def refuse_secrets(suite: Suite, secrets: Sequence[str]) -> None:
     for key, text in _texts("", document):
         if holds_secret(text, secrets):
             raise InvalidInputError(
-                f"{key}: holds what looks like a password or token, which would be written into the report",
+                f"{key}: contains something like a password or token, which would be written into the report",
                 hint="Take it out; log in by `hf auth login` or HF_TOKEN, which are never written.",
             )
 
 
 def _texts(key: str, value: Any) -> Iterator[tuple[str, str]]:
-    """Every text in a JSON document, with the dotted key it stands under."""
+    """Return every text in a JSON document with its dotted key."""
     if isinstance(value, str):
         yield key, value
     elif isinstance(value, dict):

@@ -18,14 +18,14 @@ from harness.words import one_line
 
 @dataclass(frozen=True, slots=True)
 class Proofs:
-    """What was proved: one result for each distinct function, and one for each distinct way of training."""
+    """The proofs of a run: a result for each distinct function, and one for each distinct way of training."""
 
     functions: tuple[TrialResult, ...] = ()
     trainings: tuple[TrialResult, ...] = ()
 
 
 def proof_jobs(jobs: Iterable[Job]) -> dict[str, Job]:
-    """One job for each distinct function among these, by the id of the trial that stands for it.
+    """Return a job for each distinct function among these, by the id of the trial that represents it.
 
     A trial that only tokenises computes none, and checks its own ids.
     """
@@ -39,7 +39,7 @@ def proof_jobs(jobs: Iterable[Job]) -> dict[str, Job]:
 
 
 def training_jobs(jobs: Iterable[Job]) -> dict[str, Job]:
-    """One job for each distinct way of training among these, by the id of the trial that stands for it.
+    """Return a job for each distinct way of training among these, by the id of the representing trial.
 
     Checkpoints of one family share a proof; it takes the first one's config.
     """

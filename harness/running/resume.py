@@ -1,4 +1,4 @@
-"""Which finished results may stand in a run that goes on, and which field says that one may not."""
+"""Decide which finished results a resumed run reuses, and name the field that forbids it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Here:
 
 def describe_here(threads: int, jobs: int = 1, processors: tuple[str, ...] | None = None) -> Here:
     """This machine, or a cluster of these processors, as far as known without importing torch."""
-    # What GPUs this machine has says nothing about a cluster's.
+    # The GPUs of this machine are not those of a cluster.
     gpus = describe_gpus() if processors is None else {}
     return Here(describe_environment(), threads, gpus, jobs, processors)
 
@@ -53,7 +53,7 @@ class Reuse:
 def choose(
     found: Mapping[str, TrialResult], jobs: Mapping[str, Job], here: Here, rerun: Rerun | None
 ) -> Reuse:
-    """Choose what is taken over.
+    """Choose the results to reuse.
 
     A result whose trial cannot run here at the moment is taken over as it is, if its environment matches.
 
@@ -143,7 +143,7 @@ def _changed(name: str, then: object, now: object) -> Iterator[str]:
 
 
 def _place(source: str) -> str:
-    # The Hub and its cache hold the same commit.
+    # The Hub and its cache have the same commit.
     return source.removesuffix(" cache")
 
 
@@ -153,7 +153,7 @@ def _describe(difference: str, trial_ids: Collection[str]) -> str:
 
 
 def take_over_edited(old: RunDirectory, new: RunDirectory, jobs: Mapping[str, Job], here: Here) -> Reuse:
-    """Take the results of an unfinished run of an edited suite into a new run, and say how many.
+    """Take the results of an unfinished run of an edited suite into a new run, and note their number.
 
     Results are taken only if both runs leave the same number of warm-up steps out of their times.
     """

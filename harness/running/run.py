@@ -1,4 +1,4 @@
-"""Run a suite, or prove it: find its assets, open its directory, run what is left, write the report."""
+"""Run a suite, or prove it: find its assets, open its directory, run the open trials, write the report."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def run_suite(
         suite_text: the suite file, of which the run directory keeps a copy.
         options: how to run it.
         observer: told of everything as it happens.
-        render: the report as Markdown and as HTML, which are written beside it.
+        render: the report as Markdown and as HTML, which are written next to it.
         seams: for tests.
 
     Raises:
         UnavailableError: nothing can run here, or not everything with `strict`.
-        InvalidInputError: the suite holds a secret, or the folder for reports cannot be used.
+        InvalidInputError: the suite contains a secret, or the folder for reports cannot be used.
         LockedError: another process works in the run directory.
-        StorageError: a file could not be written; what was finished is kept.
+        StorageError: a file could not be written; finished trials are kept.
         Interrupt: by a signal before the first trial, or by a second one.
     """
     refuse_secrets(suite, secrets_in(os.environ))

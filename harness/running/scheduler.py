@@ -47,11 +47,11 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """Whom the scheduler works with.
+    """The executor and the callbacks of one run.
 
     `folder_of` gives a trial's folder by its id. `keep` stores and returns the result of a trial that was not
-    submitted. `interrupted` tells that no more may be started, `shape` what is remembered of a result, and
-    `count` how many such devices there are, each for separate trials.
+    submitted. `interrupted` is true once no more may be started, `shape` reduces a result to the parts to
+    keep, and `count` is the number of such devices, each for separate trials.
     """
 
     executor: Executor
@@ -81,7 +81,7 @@ def run_queue(
     Args:
         queue: the position of a context and a job for it; on each device they start in this order.
         contexts: each with its own executor and folders; two may have trials with the same id.
-        policy: what holds for all of them together.
+        policy: applies to all of them together.
     """
     schedule = _Schedule(queue, contexts, policy)
     try:

@@ -28,7 +28,7 @@ def turns_of_sides(base: Sequence[Trial], candidate: Sequence[Trial]) -> tuple[l
     """A turn for each trial of the base with its partner, and the axes in which the suites differ.
 
     Suites with the same variants pair these. Otherwise the axes whose values differ between the suites are
-    what is compared, and trials that agree in everything else are partners.
+    the compared axes; trials that agree in all others are partners.
 
     Raises:
         InvalidInputError: A trial has no partner, or more than one, or the suites differ in their devices.

@@ -1,4 +1,4 @@
-"""The steps of one run: prepare, take over old results, prove, run what is left, and write the report."""
+"""The steps of one run: prepare, reuse old results, prove, run the open trials, and write the report."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Work:
         self._proofs = Proofs()
 
     def prepare(self, trials: Sequence[Trial]) -> Prepared:
-        """Find what the trials need, and make sure that something can run."""
+        """Find the assets of the trials, and check that at least one can run."""
         measure = self._measure()
         assets = self._seams.assets(self._options.assets)
         prepared = prepare(trials, measure, assets, self.machine, self._note)
@@ -74,7 +74,7 @@ class Work:
         return prepared
 
     def _measure(self) -> Measure:
-        """The suite's, with what the options say of it."""
+        """Return the settings of the suite, changed by the options."""
         changes: dict[str, object] = {}
         if self._options.trial_timeout_s is not None:
             changes["trial_timeout_seconds"] = self._options.trial_timeout_s
@@ -83,7 +83,7 @@ class Work:
         return self._suite.measure.model_copy(update=changes)
 
     def _note(self, text: str) -> None:
-        # What the Hub's library says of a failure may hold the address it was given, password and all.
+        # Errors of the Hub's library may contain the address with its password.
         self._observer.note(redact(text, self.secrets))
 
     def plan(self, trials: Sequence[Trial]) -> Plan:
@@ -97,7 +97,7 @@ class Work:
         return found is not None and bool(found.results(briefly(plan.trials))[0])
 
     def open(self, trials: Sequence[Trial], *, finished_too: bool = False) -> AbstractContextManager[Opened]:
-        """Hold the run's directory; with `finished_too` that of the newest run even if it is finished."""
+        """Lock the run's directory; with `finished_too` that of the newest run even if it is finished."""
         options = self._options
         return open_directory(
             absolute_reports(options),
@@ -109,7 +109,7 @@ class Work:
         )
 
     def take_over(self, opened: Opened, prepared: Prepared) -> None:
-        """Keep the finished results that still hold."""
+        """Keep the finished results that are still valid."""
         say, directory, here = self._observer.note, opened.directory, self._here()
         for problem in opened.problems:
             say(f"not counted as done: {problem}")
@@ -257,7 +257,7 @@ class Work:
 
 
 def policy_of(options: RunOptions) -> Policy:
-    """What the options tell about starts, retries and the end of a run."""
+    """Return the policy of starts, retries and the end of a run."""
     return Policy(options.retries, options.fail_fast, options.stop_after_same_error, options.jobs)
 
 
@@ -289,7 +289,7 @@ def absolute_reports(options: RunOptions) -> Path:
 
 
 def _in_full(report: Report, directory: RunDirectory) -> Iterator[TrialResult]:
-    """The results of a report in brief, those that completed with all that their files hold."""
+    """Return the results of a report, the completed ones with everything in their files."""
     for result in report.results:
         if result.status == "completed":
             yield directory.stored(result.trial.id).model_copy(update={"trial": result.trial})
@@ -298,7 +298,7 @@ def _in_full(report: Report, directory: RunDirectory) -> Iterator[TrialResult]:
 
 
 def without_home(report: Report) -> Report:
-    """The report with the user's home folder written as `~` where it says where data was read."""
+    """The report with the user's home folder written as `~` in the paths of data."""
     suite = report.suite.model_copy(update={"task": _shortened(report.suite.task)})
     if suite == report.suite and not any(result.trial.task.data_dir for result in report.results):
         return report

@@ -56,7 +56,7 @@ def keep_baseline(report: Report, name: str, reports: Path = REPORTS, *, force: 
     """Keep a report as the baseline of that name, in the place of an earlier one.
 
     Raises:
-        InvalidInputError: The name cannot be one, or the report holds what no one should be compared with
+        InvalidInputError: The name cannot be one, or the report is unfit for comparisons
             (no trial, one that did not complete, a degenerate one), unless `force`.
         StorageError: The file could not be written.
     """
@@ -64,14 +64,14 @@ def keep_baseline(report: Report, name: str, reports: Path = REPORTS, *, force: 
     if not force and (unfit := _unfit(report)):
         raise InvalidInputError(
             f"run {report.run} is no baseline: {unfit}",
-            hint="Mend that and run the suite again, or keep it all the same with --force.",
+            hint="Fix that and run the suite again, or keep it anyway with --force.",
         )
     replaced = _run_in(file)
     try:
         make_folder(file.parent)
     except FileExistsError:
         raise InvalidInputError(
-            f"{file.parent}: something that is no folder stands there", hint="Move it out of the way."
+            f"{file.parent}: it exists and is not a folder", hint="Move it out of the way."
         ) from None
     write_atomic(file, to_json(report))
     return Kept(file, replaced)
@@ -89,7 +89,7 @@ def find_baseline(text: str, reports: Path = REPORTS, *, note: Callable[[str], N
     named, path = reports / "baselines" / f"{text}.json", Path(text)
     if "/" not in text and named.exists():
         if path.exists():
-            note(f"baseline {text}: using {named}, the kept one; write ./{text} for what is in this folder")
+            note(f"baseline {text}: using {named}, the kept one; write ./{text} for the file in this folder")
         return named
     if path.exists():
         return path
@@ -108,7 +108,7 @@ def kept_baselines(reports: Path = REPORTS) -> dict[str, Path]:
 
 def _unfit(report: Report) -> str:
     if not report.results:
-        return "it holds no trial"
+        return "it has no trial"
     states = Counter(
         "degenerate" if result.degenerate else result.status for result in report.results if not result.sound
     )

@@ -1,8 +1,8 @@
 """Whether a run is finished, known without reading its report into memory.
 
-`ended.json` lies beside `report.json` and says of exactly those bytes whether every trial of the plan has
-ended. It is a shortcut and no proof of its own: where it is missing, damaged, or about another report or
-plan, the report is read.
+`ended.json` lies next to `report.json` and records for exactly those bytes whether every trial of the plan
+has ended. It is a cache, not evidence: if it is missing, damaged, or about another report or plan, the report
+is read.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from harness.store.writing import Files, to_json, write_atomic
 
 
 class Ended(Frozen):
-    """What is known of the report whose file has that SHA-256, and of the plan with that digest."""
+    """Whether the plan with this digest ended, as of the report whose file has this SHA-256."""
 
     plan_digest: str
     report_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -64,7 +64,7 @@ def is_finished(folder: Path, plan: Plan, note: Note = lambda _sentence: None) -
     except NewerSchemaError:
         raise
     except InvalidInputError as error:
-        # Missing or damaged: the stored results tell what is done, and the report is written again.
+        # Missing or damaged: read the stored results, and write the report again.
         if is_there(folder / "report.json"):
             note(error.message)
         return False

@@ -71,7 +71,7 @@ def make_real_folder(path: Path, files: Files) -> None:
         sync_folder(path.parent, files)
     except FileExistsError as error:
         raise InvalidInputError(
-            f"{path}: a file or a symbolic link stands where a trial's folder belongs",
+            f"{path}: a file or a symbolic link is in the place of a trial's folder",
             hint="Remove it; what it points to is never followed.",
         ) from error
     except OSError as error:

@@ -21,13 +21,13 @@ _HOLDER: Final = re.compile(r"process (\d+) on (\S+)\n")
 
 @contextmanager
 def hold_lock(path: Path, *, wait: bool = False) -> Iterator[None]:
-    """Hold the lock file `path`; the kernel lets go of it when the process ends, even by `kill -9`.
+    """Lock the file `path`; the kernel unlocks it when the process ends, even by `kill -9`.
 
     With `wait`, block until the other holder has gone. A child made by `fork` without `exec`
     keeps it after a kill: start workers by `exec`.
 
     Raises:
-        LockedError: Another process holds it; the message names its id and host.
+        LockedError: Another process has locked it; the message names its id and host.
         StorageError: The file cannot be opened, or its file system knows no locks.
     """
     try:

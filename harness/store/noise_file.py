@@ -20,7 +20,7 @@ from harness.store.reading import read_strict
 from harness.store.writing import canonical_json, digest_of, storage_error, to_json, write_atomic
 
 _AGAIN: Final = (
-    "Measure again: `harness calibrate SUITE`, or remove what is stored: `harness calibrate --clear`."
+    "Measure again: `harness calibrate SUITE`, or remove stored calibrations: `harness calibrate --clear`."
 )
 
 

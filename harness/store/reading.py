@@ -40,7 +40,7 @@ def read_strict(path: Path, model: type[M]) -> M:
     """The model stored in the JSON file `path`.
 
     Raises:
-        InvalidInputError: The file is missing, is no regular file, or does not hold that model; the message
+        InvalidInputError: The file is missing, is no regular file, or has no such model; the message
             names the file and the byte or the JSON pointer.
         StorageError: The operating system refused to read it.
     """
@@ -123,7 +123,7 @@ def read_bytes(path: Path, *, follow: bool = True, limit: int = LARGEST_REPORT_B
             return _read_pipe(path, limit)
         return read_regular(path, limit=limit, follow=follow)
     except (FileNotFoundError, NotADirectoryError) as error:
-        hint = "Give a report.json or the run directory that holds one."
+        hint = "Give a report.json or the run directory that contains one."
         raise InvalidInputError(f"{path}: no such file", hint=hint) from error
     except ForeignFileError as error:
         raise InvalidInputError(f"{path}: {error}", hint="Give the path of a JSON file.") from error
@@ -204,7 +204,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     unique = dict(pairs)
     if len(unique) < len(pairs):
         raise _SuspiciousError
-    # Nothing else is looked at; what an object held is let go of as soon as it has been read.
+    # Only the version is needed: drop the content of an object as soon as it is read.
     return {"schema_version": unique["schema_version"]} if "schema_version" in unique else {}
 
 
@@ -223,19 +223,19 @@ class _Constant(str):
 
 
 def _locate(text: str) -> str:
-    """What is wrong in `text` and at which JSON pointer: the first duplicate key or constant."""
+    """Return the error in `text` and its JSON pointer: the first duplicate key or constant."""
     todo: list[tuple[tuple[str | int, ...], Any]] = [
         ((), json.loads(text, object_pairs_hook=_Pairs, parse_constant=_Constant))
     ]
     while todo:
         where, value = todo.pop()
         if isinstance(value, _Constant):
-            return f"{value} at {pointer(where)}, where a number or null must stand"
+            return f"{value} at {pointer(where)}, where a number or null belongs"
         if isinstance(value, _Pairs):
             seen: set[str] = set()
             for key, _ in value:
                 if key in seen:
-                    return f"the key at {pointer((*where, key))} stands there twice"
+                    return f"the key at {pointer((*where, key))} occurs twice"
                 seen.add(key)
             todo.extend(((*where, key), item) for key, item in reversed(value))
         elif isinstance(value, list):

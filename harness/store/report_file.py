@@ -46,7 +46,7 @@ def report_file(report: Report, results: Iterable[TrialResult], folder: Path) ->
 
     Args:
         report: the report; its own results are not looked at.
-        results: those that the file is to hold, in their order.
+        results: the results to write, in order.
         folder: where the file will lie.
 
     Raises:
@@ -106,7 +106,7 @@ def briefly(trials: Iterable[Trial]) -> Shape:
     It shares what equals a part of an earlier result.
 
     Args:
-        trials: the plan's, which stand in the place of equal ones.
+        trials: those of the plan, which replace equal ones.
     """
     planned = {trial.id: trial for trial in trials}
     parts: dict[bytes, Frozen] = {}
@@ -115,8 +115,8 @@ def briefly(trials: Iterable[Trial]) -> Shape:
     def shared(part: M | None) -> M | None:
         if part is None:
             return None
-        alike = parts.setdefault(pydantic_core.to_json(part), part)
-        return alike if isinstance(alike, type(part)) else part
+        equal = parts.setdefault(pydantic_core.to_json(part), part)
+        return equal if isinstance(equal, type(part)) else part
 
     def light(model: M, **changes: object) -> M:
         # Every validated model owns a set of the fields that were given, as large as all else in it.

@@ -52,17 +52,17 @@ _SUITE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """One run's folder. Whoever writes into it holds it."""
+    """The folder of one run. A process locks it before it writes."""
 
     path: Path
     plan: Plan
     files: Files = field(default=OS_FILES, repr=False)
 
     def hold(self, wait: bool = False) -> AbstractContextManager[None]:
-        """Hold the directory for this process, until the context ends or the process does.
+        """Lock the directory for this process, until the context or the process ends.
 
         Raises:
-            LockedError: Another process holds it and `wait` is false.
+            LockedError: Another process has locked it and `wait` is false.
             StorageError: It cannot be locked.
         """
         return hold_lock(self.path / "lock", wait=wait)
@@ -77,7 +77,7 @@ class RunDirectory:
         return self._folder("trials", trial_id)
 
     def proof_folder(self, trial_id: str) -> Path:
-        """The folder of a proof, by the id of the trial that stands for its function; as `trial_folder`."""
+        """Return the folder of a proof, by the id of its representing trial; as `trial_folder`."""
         return self._folder("proofs", trial_id)
 
     def _folder(self, kind: str, trial_id: str) -> Path:
@@ -95,7 +95,7 @@ class RunDirectory:
             try:
                 result = read_result(self.path / "proofs" / trial_id)
             except (InvalidInputError, StorageError):
-                # Missing or torn alike: a proof takes moments, and is made again.
+                # Missing or torn: a proof takes moments, and is repeated.
                 continue
             if result.status == "completed":
                 found[trial_id] = result
@@ -131,7 +131,7 @@ class RunDirectory:
         return found, problems
 
     def stored(self, trial_id: str) -> TrialResult:
-        """The result of a trial that has ended, as its file holds it.
+        """Return the result of a trial that has ended, with everything in its file.
 
         Raises:
             StorageError: The file is damaged or gone, or cannot be read.
@@ -141,7 +141,7 @@ class RunDirectory:
         except InvalidInputError as error:
             raise StorageError(
                 f"a finished result was damaged: {error.message}",
-                hint="Run the same command again: that trial runs anew, the others are kept.",
+                hint="Run the same command again: that trial runs again, the others are kept.",
             ) from error
 
     def sweep(self) -> None:
@@ -169,7 +169,7 @@ class RunDirectory:
     ) -> None:
         """Write `report.md`, `report.html` where given, and last `report.json`, by which a run is finished.
 
-        `results` are what the file is to hold where those of the report are brief; they are taken one by one.
+        `results` are the complete results where those of the report are brief; they are read one by one.
 
         Raises:
             StorageError: The operating system refused a step; each file is the old or the new one, whole.
@@ -209,7 +209,7 @@ def open_run(path: Path, *, files: Files = OS_FILES) -> RunDirectory:
     """The run in the folder `path`, which is only read.
 
     Raises:
-        InvalidInputError: It holds no plan, or one that is damaged, foreign or of a newer schema.
+        InvalidInputError: It has no plan, or one that is damaged, foreign or of a newer schema.
         StorageError: It cannot be read.
     """
     file = path / "plan.json"
@@ -272,9 +272,9 @@ def find_latest(
 
 
 def hold_suite(reports: Path, suite_name: str) -> AbstractContextManager[None]:
-    """Hold the suite's folder while a run is looked for or created, so that concurrent starts see each other.
+    """Lock the suite's folder while a run is looked for or created, so that concurrent starts see each other.
 
-    It waits for others, who keep it as briefly: hold the run itself before letting go of this.
+    It waits for others, who lock it as briefly: lock the run itself before leaving this context.
     """
     return hold_lock(suite_folder(reports, suite_name) / "lock", wait=True)
 

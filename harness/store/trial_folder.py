@@ -99,7 +99,7 @@ def write_result(folder: Path, result: TrialResult, *, files: Files = OS_FILES) 
 
     Raises:
         InvalidInputError: The folder is another trial's, or a symbolic link.
-        StorageError: The operating system refused a step; the folder then holds no torn file.
+        StorageError: The operating system refused a step; the folder then has no torn file.
     """
     _check_folder(folder)
     _check_place(result, folder / RESULT)
@@ -172,6 +172,6 @@ def _check_folder(folder: Path) -> None:
 def _check_place(result: TrialResult, path: Path) -> None:
     if result.trial.id != path.parent.name:
         raise InvalidInputError(
-            f"{path}: holds the result of trial {result.trial.id}, not of {path.parent.name}",
+            f"{path}: contains the result of trial {result.trial.id}, not of {path.parent.name}",
             hint="It does not count as done; the trial will run again.",
         )

@@ -31,8 +31,8 @@ _NEXT_NUMBER: Final = re.compile(rb"\n +(?=[-0-9])")
 _LAST_NUMBER: Final = re.compile(rb"(?<=[0-9])\n +\]")
 
 _WHAT_TO_DO: Final[dict[int, str]] = {
-    errno.ENOSPC: "Free some space, then run the same command again: what was finished is kept.",
-    errno.EDQUOT: "Free some of the quota, then run the same command again: what was finished is kept.",
+    errno.ENOSPC: "Free some space, then run the same command again: finished trials are kept.",
+    errno.EDQUOT: "Free some of the quota, then run the same command again: finished trials are kept.",
     errno.EFBIG: "Raise the limit on file sizes (`ulimit -f`), then run the same command again.",
     errno.EROFS: "Choose a folder on a file system that can be written to.",
     errno.EACCES: "Choose a folder that you may write to, or change its permissions.",
@@ -85,7 +85,7 @@ def to_json(model: Frozen) -> bytes:
     """The model as strict, indented UTF-8 JSON with a newline at the end; a report is sealed by its digest.
 
     Raises:
-        ValueError: The model holds NaN, an infinity or a lone surrogate, which no JSON may carry.
+        ValueError: The model has NaN, an infinity or a lone surrogate, which JSON cannot represent.
     """
     body = unsealed_json(model)
     if isinstance(model, Report) and model.digest is None:
@@ -116,7 +116,7 @@ def _encode(model: Frozen | Document, indent: int | None) -> bytes:
         text = pydantic_core.to_json(model, indent=indent)
     except pydantic_core.PydanticSerializationError as error:
         raise ValueError(f"{type(model).__name__} cannot be written as JSON: {error}") from error
-    # The words may stand in a string, so the rare text that has them is looked at closely.
+    # The words may be part of a string, so parse the rare text that has them.
     if b"NaN" in text or b"Infinity" in text:
         json.loads(text, parse_constant=_refuse_constant)
     return text
@@ -185,5 +185,5 @@ def sync_folder(folder: Path, files: Files = OS_FILES) -> None:
 def storage_error(error: OSError, doing: str) -> StorageError:
     """The error a user sees: what could not be done, the system's own sentence, and what to do."""
     sentence = os.strerror(error.errno) if error.errno is not None else str(error)
-    hint = _WHAT_TO_DO.get(error.errno or 0, "Mend that, then run the same command again.")
+    hint = _WHAT_TO_DO.get(error.errno or 0, "Fix that, then run the same command again.")
     return StorageError(f"{doing}: {sentence}", hint=hint)

@@ -60,7 +60,7 @@ def test_a_name_that_could_be_a_path_is_refused(run: Run, name: str) -> None:
 
 def test_a_report_with_a_lost_or_degenerate_trial_is_no_baseline_unless_forced(run: Run) -> None:
     bad = make_report([make_result(make_trial(seed=1), status="oom"), make_result(degenerate=True)])
-    for report, says in ((bad, "1 oom, 1 degenerate"), (make_report([]), "it holds no trial")):
+    for report, says in ((bad, "1 oom, 1 degenerate"), (make_report([]), "it has no trial")):
         Path("bad.json").write_bytes(to_json(report))
         code, _, errors = run("set", "bad.json", "main")
         assert code == 2
@@ -126,7 +126,7 @@ def test_a_bare_name_is_the_kept_baseline_whatever_lies_in_the_current_directory
     assert find_baseline("main") == MAIN
     said: list[str] = []
     find_baseline("main", note=said.append)
-    assert said == [f"baseline main: using {MAIN}, the kept one; write ./main for what is in this folder"]
+    assert said == [f"baseline main: using {MAIN}, the kept one; write ./main for the file in this folder"]
     for command in (("check", "a.json"), ("compare", "a.json")):
         assert f"using {MAIN}" in _against_main(capfd, *command, "--baseline", "main")
         assert "using" not in _against_main(capfd, *command, "--baseline", "./main")

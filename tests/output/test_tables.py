@@ -79,7 +79,7 @@ dynamic   85.2 ±0.9 %  89.5 ±0.7 %  12.4k (12.3k-12.4k)      74.3 %  1 min 11 
 bucketed            –            –                20.0k      74.3 %  1 min 11 s  1.2 GiB  1 completed, 1 oom  1 degenerate, stand-in, synthetic
 
 - seeds were interleaved
-- stand-in: embedded/bert-uncased was used in place of bert-base-uncased; its numbers say nothing about bert-base-uncased
+- stand-in: embedded/bert-uncased was used in place of bert-base-uncased; its numbers are not those of bert-base-uncased
 - synthetic data: embedded/mrpc, a generated corpus, was used in place of glue/mrpc
 - degenerate: bucketed: 1 of 1 completed trial predicted a single class and was left out of accuracy and F1
 - bucketed batches rows of similar length: another order of training than the other strategies'
@@ -147,7 +147,7 @@ bucketed
   synthetic
 
 - stand-in: embedded/bert-uncased was used in place of
-  bert-base-uncased; its numbers say nothing about
+  bert-base-uncased; its numbers are not those of
   bert-base-uncased
 - synthetic data: embedded/mrpc, a generated corpus, was
   used in place of glue/mrpc

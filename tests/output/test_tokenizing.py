@@ -73,7 +73,7 @@ map_batched(num_proc=2) fast    700 ms       5.82k      310k  11.0 MiB  2 comple
 - tied fastest: the trials do not tell these variants apart (paired t tests at 5 %, Holm)
 - whole slow, seed 1: failed in tokenize: 2,165 of 4,076 examples have other token ids than in training
 - time and rates are medians over passes and seeds; both splits are tokenised
-- added memory: the most any first pass needed beyond what was in use, its processes together
+- added memory: the most any first pass needed beyond the memory in use, its processes together
 """
 
 

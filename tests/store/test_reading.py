@@ -76,9 +76,9 @@ def test_a_report_truncated_anywhere_is_refused_with_the_byte(tmp_path: Path, sh
         (
             b'"attempts": 1',
             b'"attempts": 1, "attempts": 2',
-            "the key at /results/0/attempts stands there twice",
+            "the key at /results/0/attempts occurs twice",
         ),
-        (b'"schema_version": 2', b'"run": "x", "schema_version": 2', "the key at /run stands there twice"),
+        (b'"schema_version": 2', b'"run": "x", "schema_version": 2', "the key at /run occurs twice"),
         (b'"duration_s": 12.5', b'"duration_s": NaN', "NaN at /results/0/duration_s"),
         (b'"duration_s": 12.5', b'"duration_s": -Infinity', "-Infinity at /results/0/duration_s"),
         (b'"duration_s": 12.5', b'"duration_s": 1e999', "/results/0/duration_s"),

@@ -269,7 +269,7 @@ def test_what_is_no_result_of_this_run_is_said_and_never_counts(tmp_path: Path) 
     assert found == {}
     assert len(problems) == 5
     assert "does not match its digest" in problems[0]
-    assert f"holds the result of trial {RESULTS[0].trial.id}, not of {two.name}" in problems[1]
+    assert f"contains the result of trial {RESULTS[0].trial.id}, not of {two.name}" in problems[1]
     assert "not valid JSON at byte" in problems[2]
     assert f"{'0' * 16}: no trial of this plan" in problems[3]
     assert "notes.txt: no trial of this plan" in problems[4]
@@ -277,7 +277,7 @@ def test_what_is_no_result_of_this_run_is_said_and_never_counts(tmp_path: Path) 
 
 def test_another_trials_result_cannot_be_written(tmp_path: Path) -> None:
     folder = create(tmp_path).trial_folder(RESULTS[1].trial.id)
-    with pytest.raises(InvalidInputError, match="holds the result of trial"):
+    with pytest.raises(InvalidInputError, match="contains the result of trial"):
         write_result(folder, RESULTS[0])
     assert list(folder.iterdir()) == []
 

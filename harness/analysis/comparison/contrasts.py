@@ -32,7 +32,7 @@ _NO_HISTORY: Final = History()
 
 @dataclass(frozen=True, slots=True)
 class Contrast:
-    """What is known of one metric of one pair.
+    """The measurement of one metric of one pair.
 
     `settled` is a verdict that needs no statistics, `case` quality that is still to be tested: that goes
     faster for a whole table at once.
@@ -51,7 +51,7 @@ class Contrast:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """An aligned variant: who stands against whom, and their predictions on the same examples.
+    """An aligned variant: its trials on both sides, and their predictions on the same examples.
 
     `match` is for quality, `timed` for all else: it has the degenerate trials too. `paired` is None where a
     trial kept no predictions, a sentence where they cannot be paired. `contradictions` are of all trials of
@@ -97,7 +97,7 @@ def _contradictions(pair: Pair, matched: Match) -> tuple[Contradiction, ...]:
 
 
 def contrast(evidence: Evidence, metric: str, terms: Terms) -> Contrast:
-    """Measure one metric on both sides, unless something stands against that."""
+    """Measure one metric on both sides, unless a condition forbids it."""
     matched = evidence.match_for(metric)
     if matched.settled is not None:
         return Contrast(metric, settled=matched.settled)
@@ -134,7 +134,7 @@ def _sentence(name: str, texts: tuple[str, str]) -> str:
 
 
 def _only_labelled(measured: Contrast) -> Contrast:
-    """A ratio across devices that nobody asked a verdict of: the numbers stand, untested."""
+    """Return a ratio across devices without a verdict: the numbers remain, untested."""
     if measured.effect is None:
         return measured
     effect = replace(measured.effect, components=None, test=None, identical=False)
@@ -244,6 +244,6 @@ def _values(results: Sequence[TrialResult], metric: str) -> list[float] | str:
         value = result.value(metric)
         if value is None:
             found = result.measurement(metric)
-            return (found.reason if found is not None else None) or "the report does not hold it"
+            return (found.reason if found is not None else None) or "the report lacks it"
         values.append(value)
     return values

@@ -103,10 +103,10 @@ def margins_of(margin: float | Mapping[str, float], metrics: Sequence[str]) -> d
 
 
 def check_terms(allowed: Sequence[str], noise: Mapping[str, float]) -> None:
-    """Refuse what is out of range or unknown.
+    """Refuse unknown names and values out of range.
 
     Raises:
-        InvalidInputError: As it says.
+        InvalidInputError: A name is unknown, or a value out of range.
     """
     check_allowed(allowed)
     for metric, band in noise.items():

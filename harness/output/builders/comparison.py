@@ -122,7 +122,7 @@ def _record(row: ComparisonRow) -> dict[str, Value]:
 
 
 def _cases(comparison: Comparison) -> list[Case]:
-    """One case a row: worse failed, a lost trial is an error, what is not comparable was skipped."""
+    """One case a row: worse failed, a lost trial is an error, incomparable rows are skipped."""
     return [
         Case(
             name=f"{row.variant} {row.metric}, {row.candidate.name} against {row.baseline.name}",
@@ -245,7 +245,7 @@ def _mismatch(found: Mismatch) -> str:
 
 
 def _reasons(comparison: Comparison) -> Iterator[str]:
-    """Each reason once, with the rows it holds for unless it holds for all."""
+    """Return each reason once, with its rows unless it applies to all."""
     found: dict[str, dict[str, None]] = {}
     for row in comparison.rows:
         for note in row.notes:

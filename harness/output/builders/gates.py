@@ -36,7 +36,7 @@ def verdict_line(found: GateReport) -> str:
 
 
 def gates_document(found: GateReport) -> Document:
-    """The cases, worst first, with the terms they were judged on and how to decide what is unsure."""
+    """Build the table of cases, worst first, with their terms and the next step of unsure ones."""
     against = f", against run {found.baseline}" if found.baseline is not None else ""
     return Document(
         kind="check",
@@ -54,7 +54,7 @@ def gates_document(found: GateReport) -> Document:
 
 
 def _columns(found: GateReport) -> tuple[Column, ...]:
-    """Rule, variant, verdict and what was found."""
+    """Return the columns: rule, variant, verdict and finding."""
     rules, variants, verdicts, reasons = zip(*_rows(found.cases), strict=True) if found.cases else ((),) * 4
     tones = tuple(_TONES.get(verdict, "") for verdict in verdicts)
     return (
@@ -113,7 +113,7 @@ def _next_steps(found: GateReport) -> list[str]:
     lines = [f"to decide {'; '.join(cases[:6])}: {step}" for step, cases in steps.items()]
     if found.underpowered:
         lines.append(
-            f"warning: {count(found.underpowered, 'gate')} under-powered: a drop of twice what is allowed "
+            f"warning: {count(found.underpowered, 'gate')} under-powered: a drop of twice the allowed one "
             "is detected in less than 80 % of cases"
         )
     return lines

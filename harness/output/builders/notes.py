@@ -66,7 +66,7 @@ def _stand_ins(report: Report) -> Iterable[str]:
         if result.checkpoint is not None and result.checkpoint.stand_in
     }
     for requested, name in replaced.items():
-        yield f"stand-in: {name} was used in place of {requested}; its numbers say nothing about {requested}"
+        yield f"stand-in: {name} was used in place of {requested}; its numbers are not those of {requested}"
 
 
 def _synthetic(report: Report) -> Iterable[str]:
@@ -150,7 +150,7 @@ def _below_majority(rows: Sequence[Row]) -> Iterable[str]:
 
 
 def _ranking(rows: Sequence[Row]) -> Iterable[str]:
-    """What the marks of the fastest rest on, or why there is none."""
+    """Return the evidence for the fastest variants, or why there is none."""
     if any(row.rank == "tied" for row in rows):
         yield "tied fastest: the trials do not tell these variants apart (paired t tests at 5 %, Holm)"
     timed = [row for row in rows if row.speed is not None and row.concurrent == 1]
@@ -241,7 +241,7 @@ def _noisy(rows: Sequence[Row]) -> Iterable[str]:
 
 
 def _unmeasured(rows: Sequence[Row]) -> Iterable[str]:
-    """Each reason once, with the rows it holds for unless it holds for all."""
+    """Return each reason once, with its rows unless it applies to all."""
     alike: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         for metric, reason in row.unmeasured.items():
@@ -260,4 +260,4 @@ def _spread(rows: Sequence[Row]) -> Iterable[str]:
         )
     if any(row.tokenizing is not None for row in rows):
         yield "time and rates are medians over passes and seeds; both splits are tokenised"
-        yield "added memory: the most any first pass needed beyond what was in use, its processes together"
+        yield "added memory: the most any first pass needed beyond the memory in use, its processes together"

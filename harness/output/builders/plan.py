@@ -32,7 +32,7 @@ class Planned:
 
 
 def plan_document(plan: Planned) -> Document:
-    """One row a trial, with the columns that vary, and below it what the trials use."""
+    """Build a row for each trial with the columns that vary, and the assets of the trials below."""
     return Document(
         kind="plan",
         title=f"{plan.suite}: {count(len(plan.trials), 'trial')} of {plan.task}",

@@ -1,4 +1,4 @@
-"""Proofs as a document: differences beside their limits, and one word for each variant."""
+"""Proofs as a document: differences with their limits, and a verdict for each variant."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _case(kind: str, names: Mapping[str, str], proof: TrialResult, verdict: str)
 
 
 def proved(proofs: Sequence[TrialResult]) -> tuple[Column, ...]:
-    """What each proof found, every difference beside its limit."""
+    """Return the findings of each proof, every difference with its limit."""
     if not proofs:
         return ()
     names = labels(proof.trial for proof in proofs)

@@ -36,7 +36,7 @@ def title(report: Report) -> str:
 
 
 def place(report: Report) -> str:
-    """What the run happened on: processor, devices, the library that computes."""
+    """Describe the machine of a run: processor, devices, version of torch."""
     environments = [result.environment for result in report.results if result.environment]
     names = dict.fromkeys(one.device.name for one in environments if one.device)
     cpu = report.environment.cpu
@@ -137,7 +137,7 @@ def farthest(row: Row) -> tuple[int, Deviation]:
 
 
 def parity(report: Report, rows: Sequence[Row]) -> Iterable[str]:
-    """What was proved of the variants, which a reader must know before their speed."""
+    """Return the results of the proofs, which a reader needs before the speeds."""
     if only_tokenise(row.trial for row in rows):
         yield "the same token ids: every trial that completed gave each example those that training takes"
         return

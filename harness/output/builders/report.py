@@ -1,4 +1,4 @@
-"""A report as a document: the variants, what was proved of them, the epochs, and where the run happened."""
+"""A report as a document: the variants, their proofs, the epochs, and the environment of the run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scores from stored logits as a document: each beside the stored score, and one word for each trial."""
+"""Scores from stored logits as a document: each with the stored score, and a verdict for each trial."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def roofline_columns(report: Report, rows: Sequence[Row]) -> tuple[Column, ...]:
 
 
 def roofline_notes(report: Report, rows: Sequence[Row]) -> list[str]:
-    """What the columns mean, what was not measured and why, and which peak cannot be one."""
+    """Explain the columns, list missing measurements with reasons, and impossible peaks."""
     found = rooflines(report)
     return [
         "real: matrix products of real tokens, forward and backward, after warm-up; padding counts as none",

@@ -1,6 +1,6 @@
 """A document's benchmarks as pytest-benchmark's JSON, which `pytest-benchmark compare` reads.
 
-What is timed is an optimizer step after warm-up, or a pass over the data set where a trial only tokenises.
+The timed unit is an optimizer step after warm-up, or a pass over the data set if a trial only tokenizes.
 """
 
 from __future__ import annotations

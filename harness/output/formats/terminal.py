@@ -137,7 +137,7 @@ def _table(columns: Sequence[Column], width: int) -> Grid:
 
 
 def _blocks(columns: Sequence[Column]) -> Iterator[RenderableType]:
-    """Where a table is too wide: a variant's name on one line, what is known of it below."""
+    """Draw a table that is too wide as a list: the name of a variant, and its values below."""
     names, *others = columns
     for at, name in enumerate(names.cells):
         yield Text(name, style="bold", overflow="fold")
@@ -157,5 +157,5 @@ def _left_out(titles: Sequence[str]) -> list[str]:
 
 
 def _safe_column(column: Column) -> Column:
-    """The column with every cell made safe and cut to a length that a table can hold."""
+    """Return the column with every cell made safe and cut to the length of a table cell."""
     return replace(column, cells=tuple(safe_text(cell, LONGEST_CELL) for cell in column.cells))

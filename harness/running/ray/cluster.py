@@ -69,7 +69,7 @@ class RayCluster:
         return RayExecutor(setup, self.connection, grace_s=grace_s)
 
     def count(self, device: str, threads: int) -> int:
-        """How many nodes have as many CPUs, or how many GPUs have as many CPUs beside them; at least one."""
+        """Return how many nodes, or GPUs on such nodes, have as many CPUs; at least one."""
         fitting = [node for node in self.connection.nodes if fits(node, device, threads)]
         if device == "cpu":
             return max(1, len(fitting))
@@ -94,7 +94,7 @@ def ray_cluster(address: str | None) -> Iterator[RayCluster]:
 
 
 class Connection(Protocol):
-    """What the executor needs of a connection to a cluster."""
+    """The interface that the executor needs of a connection to a cluster."""
 
     nodes: Sequence[Node]
 

@@ -29,7 +29,7 @@ _ADDRESS: Final = re.compile(r"auto|[^\s:/]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 _GIVE_TOKEN: Final = (
     "Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN (or the file ~/.ray/auth_token) to the cluster's token."
 )
-# What Ray says once and then goes on trying for minutes -> what it means and what to do.
+# A line that Ray prints once before it retries for minutes -> its meaning and the next step.
 _HOPELESS: Final[dict[str, tuple[str, str]]] = {
     "InvalidAuthToken": ("it does not accept the token", _GIVE_TOKEN),
     "Failed to connect to GCS at address": (

@@ -100,7 +100,7 @@ class Driver:
 
 
 def what_was_lost(number: int, error: RayError) -> Heard:
-    """What an error of Ray's says of the attempt."""
+    """Return the end of the attempt that an error of Ray means."""
     if isinstance(error, OutOfMemoryError):
         return Heard(number=number, memory_ran_out=True)
     if isinstance(error, RayTaskError):
@@ -119,7 +119,7 @@ def connect(address: str) -> Connected:
 
 
 def _nodes() -> tuple[Node, ...]:
-    """The nodes that are alive, each asked what it is by a task of its own."""
+    """Return the live nodes, each described by a task on it."""
     found = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]  # ray's own lack
     ask: Any = ray.remote(max_calls=1, max_retries=0, num_cpus=0)(describe_node)
     asked = {

@@ -10,7 +10,7 @@ from harness.model.results import TrialResult
 class Node(Frozen):
     """A node of the cluster that is alive, and what it offers to tasks.
 
-    `processor` is its model, None where no task has told it; `problem` says why it can run no trial.
+    `processor` is its model, None if unknown; `problem` is the reason why it can run no trial.
     """
 
     name: str
@@ -40,8 +40,8 @@ class Request(Frozen):
 class Heard(Frozen):
     """Something about the attempt of that number: where it is, its result, or how it was lost.
 
-    `refused` says why no worker was started, `lost` why nothing more will be heard, and `memory_ran_out` that
-    Ray ended it for want of memory. `log` is what the worker printed, and comes with the result.
+    `refused` is the reason why no worker started, `lost` that of a lost node, and `memory_ran_out` means that
+    Ray ended it to free memory. `log` is the worker's output, sent with the result.
     """
 
     number: int

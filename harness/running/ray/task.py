@@ -138,7 +138,7 @@ def _watch(executor: LocalExecutor) -> Iterator[Progress | Ended]:
 
 
 def _cache(job: Job) -> str:
-    """The run's cache folder if this node has it, else its own: it holds only what can be made again."""
+    """The run's cache folder if this node has it, else its own; everything in it can be rebuilt."""
     there = Path(job.cache_dir).is_dir() and blocked_part(Path(job.cache_dir)) is None
     return job.cache_dir if there else str(cache_root().absolute())
 

@@ -18,7 +18,7 @@ class CappedLog:
     """Writes the first megabytes of a stream as they come, and its last kilobytes when it is closed.
 
     Args:
-        path: the file to write; it is created anew, and a link in its place is not followed.
+        path: the file to write; an old one is replaced, and a link in its place is not followed.
         redact: takes secrets out of a piece of text, whole lines where it can be.
         head_bytes: how much is written as it comes.
         tail_bytes: how much of the rest is kept for the end.
@@ -44,7 +44,7 @@ class CappedLog:
         self._dropped = 0
 
     def feed(self, data: bytes) -> None:
-        """Take what the worker printed."""
+        """Add output of the worker."""
         if self._room <= 0:
             self._keep_tail(data)
             return
@@ -57,7 +57,7 @@ class CappedLog:
             self._cut_line()
 
     def close(self) -> None:
-        """Write what is pending and the end of what was too much."""
+        """Write pending output, and the end of output beyond the limit."""
         self._write(self._pending)
         self._pending = b""
         self._cut_tail()
@@ -86,14 +86,14 @@ class CappedLog:
 
     def _keep_tail(self, data: bytes) -> None:
         self._tail += data
-        # Cut only now and then: each cut copies what is kept.
+        # Cut rarely: each cut copies the kept part.
         if len(self._tail) > 4 * self._tail_bytes:
             self._cut_tail()
 
     def _cut_tail(self) -> None:
         excess = len(self._tail) - self._tail_bytes
         if excess > 0:
-            # Begin at a whole line, or half a secret could stand at the start.
+            # Begin at a whole line, so that no half of a secret remains at the start.
             start = self._tail.find(b"\n", excess) + 1 or len(self._tail)
             self._dropped += start
             del self._tail[:start]
@@ -103,7 +103,7 @@ class CappedLog:
 
 
 def os_write_all(file: int, data: bytes) -> None:
-    """Write all of the data; a full disk loses the rest of a log and nothing else."""
+    """Write all of the data; a full disk loses only the rest of a log."""
     view = memoryview(data)
     try:
         while view:

@@ -27,11 +27,11 @@ _LONGEST_WORDS: Final = 500
 
 
 class ProtocolError(Exception):
-    """The other process wrote what is no message."""
+    """The other process wrote something other than a message."""
 
 
 class LineWriter:
-    """Send documents as JSON lines, and keep what the pipe does not take yet.
+    """Send documents as JSON lines, and buffer data that the pipe does not accept yet.
 
     Args:
         descriptor: the writing end of a pipe, which its owner closes.

@@ -1,4 +1,4 @@
-"""Make sure that no process outlives the one that started it, by what the system offers for it."""
+"""Make sure that no process outlives the one that started it, by the means of the system."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from harness.programs import child_environment
 def worker_environment(
     environ: Mapping[str, str], *, threads: int, run_folder: Path, offline: bool = True
 ) -> dict[str, str]:
-    """What a worker's environment holds.
+    """Return the environment variables of a worker.
 
     Secrets are taken out: every asset is on this machine by then, so nothing needs to log in anywhere.
     `child_environment` takes out relative search paths and variables that change how Python runs code.

@@ -139,7 +139,7 @@ class ForkServer:
         self._report(event="started", folder=str(folder), pid=child.pid)
 
     def _selector_file(self) -> tuple[int, ...]:
-        # epoll and kqueue hold a descriptor; a plain select does not.
+        # epoll and kqueue keep a descriptor open; a plain select does not.
         fileno: Callable[[], int] | None = getattr(self._selector, "fileno", None)
         return () if fileno is None else (fileno(),)
 
@@ -226,7 +226,7 @@ def load_runner(name: str) -> RunTrial:
 
 
 def load_warm(name: str) -> WarmUp | None:
-    """The `warm` beside a runner, if its module has one."""
+    """Return the `warm` function of a runner's module, if it has one."""
     warm: WarmUp | None = getattr(importlib.import_module(name.partition(":")[0]), "warm", None)
     return warm
 
@@ -236,7 +236,7 @@ def _settle(after: str) -> None:
     if (threads := os_threads()) > 1:
         sys.stderr.write(f"{threads} threads run after {after}: what they do stops in workers\n")
     gc.collect()
-    # What was loaded is never freed: collecting would copy its pages into every worker.
+    # Loaded modules are never freed: collecting them would copy their pages into every worker.
     gc.freeze()
 
 

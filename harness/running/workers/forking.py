@@ -39,9 +39,9 @@ def fork_worker(
         folder: the trial's folder; the worker's current directory, so that libraries find nothing of the
             user's there and leave nothing elsewhere.
         runner: what runs a trial, imported already.
-        redact: takes secrets out of what the worker prints and raises.
+        redact: removes secrets from output and errors of the worker.
         temporary: a folder to be made, where libraries put their temporary files; the caller removes it.
-        close: file descriptors of the server that a worker must not hold.
+        close: file descriptors of the server to close in the worker.
     """
     temporary.mkdir(mode=0o700)
     log = CappedLog(folder / LOG, redact)

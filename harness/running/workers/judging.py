@@ -47,7 +47,7 @@ def own_result(attempt: Attempt, left: TrialResult | str) -> TrialResult | None:
 
 
 def exit_cause(wait_status: int, *, memory_ran_out: bool) -> tuple[StatusName, str]:
-    """Status and reason of a trial whose worker ended by itself without a result of its own.
+    """Return status and reason of a trial whose worker ended without a result.
 
     Args:
         wait_status: as of `os.wait`.
@@ -76,7 +76,7 @@ def judge(  # noqa: PLR0913 - what is known of a trial's end has this many sides
     peak_bytes: int = 0,
     environment: Environment | None = None,
 ) -> Ended:
-    """Return the row of a trial whose worker left no result of its own.
+    """Return the row of a trial whose worker left no result.
 
     Args:
         attempt: the attempt that has ended.
@@ -107,7 +107,7 @@ def judge(  # noqa: PLR0913 - what is known of a trial's end has this many sides
         started=attempt.started,
         duration_s=max(duration_s, 0.0),
     )
-    # Causes outside the worker may be gone next time; a failure of its own code would repeat.
+    # Causes outside the worker may be gone next time; a failure of its code would repeat.
     return Ended(job.completed_by(result), may_retry=STATUSES[status].retried or not started)
 
 

@@ -1,4 +1,4 @@
-"""Scoring in a process of its own, so that whoever asks for it imports nothing that trains."""
+"""Score predictions in a separate process, so that the caller does not import torch."""
 
 from __future__ import annotations
 

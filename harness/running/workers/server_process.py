@@ -86,7 +86,7 @@ class ServerProcess:
     def events(self, timeout_s: float) -> list[ServerEvent] | None:
         """Return its reports, waiting for at most `timeout_s`; None when no more will come.
 
-        That is when it has ended, and when it has reported what is no event.
+        That is when it has ended, or reported something other than an event.
         """
         lines = self._channel.lines(timeout_s)
         try:

@@ -115,7 +115,7 @@ def work(folder: Path, runner: RunTrial, redact: Callable[[str], str]) -> None:
     try:
         write_result(folder, result)
     except ValueError as error:
-        # NaN, or text that is none: what the runner returned cannot be JSON.
+        # NaN or invalid text: the runner's result cannot be written as JSON.
         traceback.print_exception(error)
         write_result(folder, ended("failed", f"its result cannot be written: {error}"))
 
@@ -168,7 +168,7 @@ def _last_line(error: BaseException) -> str:
 
 
 def _writable(text: str) -> str:
-    """The text without lone surrogates, which no file in UTF-8 can hold."""
+    """Return the text without lone surrogates, which UTF-8 cannot encode."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
