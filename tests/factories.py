@@ -19,7 +19,8 @@ from harness.model.observations import Probe, ProbeReading
 from harness.model.quality import Epoch, Predictions
 from harness.model.results import Report, TrialResult
 from harness.model.suite import Suite
-from harness.model.trial import Padding, PaddingStrategy, Trial
+from harness.model.trial import Trial
+from harness.model.values import Padding, PaddingStrategy
 
 STARTED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from harness.model.trial import Padding, Trial
+from harness.model.trial import Trial
+from harness.model.values import Padding
 
 
 def test_a_changed_copy_of_a_trial_does_not_keep_the_first_ones_identity() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.model.assets import Data
-from harness.model.trial import Padding, Trial
+from harness.model.trial import Trial
+from harness.model.values import Padding
 from harness.training.batching import UNPADDED_MULTIPLE, padded_length
 
 Bounds = tuple[float, float]

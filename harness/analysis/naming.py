@@ -8,7 +8,8 @@ from pathlib import PurePosixPath
 from harness.model.axis import axes_of, text, used_axes, value_of
 from harness.model.axis import label as label_of
 from harness.model.results import TrialResult
-from harness.model.trial import Train, Trial
+from harness.model.trial import Trial
+from harness.model.values import Train
 
 # Fields of a task that its name contains, or that do not identify its data.
 _IN_NAME_OF_TASK = frozenset({"dataset", "config", "data_dir"})

@@ -8,7 +8,8 @@ from typing import Final, Literal
 from harness.model.axis import plain
 from harness.model.proof import Parity
 from harness.model.results import Report, TrialResult
-from harness.model.trial import Precision, Trial
+from harness.model.trial import Trial
+from harness.model.values import Precision
 
 ParityVerdict = Literal["exact", "within", "differs", "unproven"]
 

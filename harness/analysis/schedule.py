@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from harness.model.trial import Train
+from harness.model.values import Train
 
 
 def optimizer_steps(train: Train, examples: int) -> int:

@@ -6,7 +6,8 @@ from typing import Final, Literal
 
 from harness.model.proof import TrainingCheck
 from harness.model.results import Report, TrialResult
-from harness.model.trial import Padding, Task, Train, Trial
+from harness.model.trial import Trial
+from harness.model.values import Padding, Task, Train
 
 TrainingVerdict = Literal["same", "differs", "unproven"]
 

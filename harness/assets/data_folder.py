@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from harness.errors import InvalidInputError, UnavailableError
-from harness.model.trial import Task
+from harness.model.values import Task
 
 GLUE_FILES: Final = {"train": "train.tsv", "validation": "dev.tsv", "test": "test.tsv"}
 MICROSOFT_FILES: Final = {

@@ -14,7 +14,7 @@ from harness.assets.hub_cache import Snapshot, cached_snapshot, check_repo
 from harness.assets.places import Note, writable_hub_cache
 from harness.errors import InvalidInputError, UnavailableError
 from harness.model.assets import AssetsMode, ResolvedData
-from harness.model.trial import Task
+from harness.model.values import Task
 
 MRPC_VARIABLE: Final = "HARNESS_MRPC_DIR"
 

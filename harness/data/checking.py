@@ -11,7 +11,7 @@ from harness.data.remarks import data_remarks
 from harness.data.tables import NotCheckedError
 from harness.errors import UnavailableError
 from harness.model.assets import AssetsMode, ResolvedData
-from harness.model.trial import Task
+from harness.model.values import Task
 
 
 def check_data(task: Task, data: ResolvedData, *, note: Note) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 
 from harness.data.corpus import Corpus, unordered_sha256
 from harness.data.tables import MISSING, Table, UnreadableError, decoded
-from harness.model.trial import Task
+from harness.model.values import Task
 
 MRPC_LABELS: Final = ("not_equivalent", "equivalent")
 MRPC_EXAMPLES: Final = {"train": 3_668, "validation": 408, "test": 1_725}

@@ -17,7 +17,7 @@ from harness.data.problems import InvalidDataError
 from harness.data.tables import Table, UnreadableError
 from harness.data.texts import read_texts
 from harness.model.assets import ResolvedData
-from harness.model.trial import Task
+from harness.model.values import Task
 
 _READERS: Final[dict[str, Callable[[Path, Sequence[str]], Table]]] = {
     ".csv": read_delimited,

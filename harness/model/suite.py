@@ -9,7 +9,8 @@ from pydantic import AfterValidator, Field, PlainSerializer, ValidationError, fi
 from harness.model.axis import Aka, canonical, written
 from harness.model.frozen import Frozen
 from harness.model.metrics import METRICS
-from harness.model.trial import AXES, Task, Train
+from harness.model.trial import AXES
+from harness.model.values import Task, Train
 from harness.words import did_you_mean, quoted
 
 # Windows treats these as devices with any extension, and the name of a suite is used for a folder.

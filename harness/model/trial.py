@@ -8,213 +8,30 @@ from __future__ import annotations
 import hashlib
 import json
 from functools import cached_property
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Self
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
-from harness.model.axis import Aka, Axis, Needs, axes_of
+from harness.model.axis import Axis, Needs, axes_of
 from harness.model.frozen import Frozen
-from harness.words import count
+from harness.model.values import (
+    Attention,
+    ChosenCheckpoint,
+    DeviceText,
+    Engine,
+    LastLayer,
+    Padding,
+    Precision,
+    Task,
+    Tokenization,
+    Tokenizer,
+    TokenTypeIds,
+    Train,
+    _length_is_for_static,
+    _options_are_for_map,
+)
 
 IDENTITY_VERSION: Final = "v1"
-
-PaddingStrategy = Literal["static", "dynamic", "bucketed", "unpadded"]
-Precision = Literal["fp32", "bf16", "fp16"]
-Engine = Literal["trainer", "loop"]
-Attention = Literal["auto", "eager", "sdpa", "jagged"]
-TokenTypeIds = Literal["auto", "drop"]
-LastLayer = Literal["all", "cls"]
-TokenizationMethod = Literal["whole", "map", "map_batched"]
-Tokenizer = Literal["fast", "slow"]
-SchedulerType = Literal["linear", "cosine", "constant", "constant_with_warmup"]
-Optimizer = Literal["adamw_torch", "adamw_torch_fused"]
-
-CheckpointText = Annotated[str, Field(min_length=1, max_length=512)]
-
-
-def _indexed(device: str) -> str:
-    return "cuda:0" if device == "cuda" else device
-
-
-DeviceText = Annotated[
-    str,
-    Field(
-        pattern=r"^(cpu|cuda(:[0-9]{1,3})?|mps|auto|all)$",
-        description="cpu, cuda, cuda:1, mps, auto (the best one here) or all (one variant a device)",
-    ),
-    AfterValidator(_indexed),
-]
-
-
-class ChosenCheckpoint(Frozen):
-    """A checkpoint: a Hub name, a local folder, or a packaged or embedded one; `revision` is for the Hub."""
-
-    model_config = ConfigDict(title="Checkpoint")
-
-    name: CheckpointText
-    revision: CheckpointText | None = None
-
-    def __str__(self) -> str:
-        return self.name if self.revision is None else f"{self.name}@{self.revision}"
-
-
-class Padding(Frozen):
-    """How the rows of a batch are padded to one length.
-
-    `length` is the fixed row length of `static` (None: the longest example of the data set).
-    `multiple_of` rounds the padded length up, as `pad_to_multiple_of` does in transformers.
-    """
-
-    strategy: PaddingStrategy
-    length: Annotated[int, Field(ge=1, le=65_536)] | None = None
-    multiple_of: Annotated[int, Field(ge=1, le=1_024)] | None = None
-
-    def __str__(self) -> str:
-        return _with_options(self)
-
-
-def _length_is_for_static(padding: Padding) -> Padding:
-    if padding.length is not None and padding.strategy != "static":
-        raise ValueError(f"length belongs to static padding alone, not to {padding.strategy}")
-    return padding
-
-
-class Tokenization(Frozen):
-    """How a data set is tokenised, for a trial that measures tokenization without training.
-
-    `whole` passes all texts to the tokenizer in one call, `map` is `Dataset.map` one example at a time,
-    `map_batched` passes `batch_size` examples at a time. `num_proc` is the number of processes of
-    `Dataset.map`.
-    """
-
-    method: TokenizationMethod
-    num_proc: Annotated[int, Field(ge=1, le=256)] | None = None
-    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-
-    def __str__(self) -> str:
-        return _with_options(self)
-
-
-def _options_are_for_map(tokenization: Tokenization) -> Tokenization:
-    if tokenization.num_proc is not None and tokenization.method == "whole":
-        raise ValueError("num_proc belongs to map and map_batched, not to whole")
-    if tokenization.batch_size is not None and tokenization.method != "map_batched":
-        raise ValueError(f"batch_size belongs to map_batched alone, not to {tokenization.method}")
-    return tokenization
-
-
-def _with_options(choice: Frozen) -> str:
-    """Return the text of a choice: its first field, then the given options in parentheses."""
-    (_, chosen), *options = choice
-    given = [f"{name}={value}" for name, value in options if value is not None]
-    return f"{chosen}({', '.join(given)})" if given else str(chosen)
-
-
-class Task(Frozen):
-    """A text classification data set: where it comes from and which columns matter.
-
-    The defaults are GLUE MRPC. `max_length` is the one truncation length of all variants of a suite,
-    in tokens; None uses the limit of the model. `data_dir` is the location of the files; the identity of a
-    trial does not include it, since the result records a hash of the content. A label column with more than
-    `max_classes` distinct labels is rejected as the wrong column; this limit is not in the identity either.
-    """
-
-    dataset: Annotated[str, Aka(("dataset_name", "path"))] = "nyu-mll/glue"
-    config: Annotated[str | None, Aka(("dataset_config", "dataset_config_name", "subset"))] = "mrpc"
-    revision: str | None = None
-    data_dir: str | None = None
-    text: Annotated[tuple[str, ...], Field(min_length=1, max_length=2, strict=False)] = (
-        "sentence1",
-        "sentence2",
-    )
-    label: str = "label"
-    train_split: str = "train"
-    eval_split: str = "validation"
-    max_length: Annotated[
-        Annotated[int, Field(ge=8, le=65_536)] | None,
-        Aka(("max_len", "max_seq_len", "max_seq_length", "truncation_length")),
-    ] = None
-    # Omit the default, so that earlier plans and reports stay unchanged.
-    max_classes: Annotated[int, Field(ge=2, le=1_000_000, exclude_if=lambda most: most == 1_000)] = 1_000
-
-    @property
-    def name(self) -> str:
-        """The common name of the data set: `glue/mrpc`."""
-        dataset = "glue" if self.dataset == "nyu-mll/glue" else self.dataset
-        return dataset if self.config is None else f"{dataset}/{self.config}"
-
-
-_ARGUMENT: Final = "{name} of transformers.TrainingArguments"
-
-
-def _argument(*aka: str) -> Axis:
-    return Axis(_ARGUMENT, changes="training", aka=aka)
-
-
-class Train(Frozen):
-    """How to fine-tune, in the names and with the defaults of `transformers.TrainingArguments`.
-
-    One default differs: evaluation sorts rows by length and uses batches of 64 instead of 8, which changes
-    its speed but not its results.
-    """
-
-    # The proof of function uses the batches of the trial: their sizes can change its function.
-
-    num_train_epochs: Annotated[
-        int,
-        Field(ge=1, le=1_000),
-        Axis(
-            _ARGUMENT,
-            changes="training",
-            label=lambda value: count(int(value), "epoch"),
-            shown="setting",
-            aka=("epoch", "epochs", "num_epochs", "n_epochs"),
-        ),
-    ] = 3
-    max_steps: Annotated[
-        int, Field(ge=-1, le=100_000_000), _argument("steps", "num_train_steps", "total_steps")
-    ] = -1
-    per_device_train_batch_size: Annotated[
-        int,
-        Field(ge=1, le=65_536),
-        Axis(
-            _ARGUMENT,
-            label="batch {}".format,
-            shown="setting",
-            aka=("batch", "batch_size", "bs", "train_batch_size", "per_gpu_train_batch_size"),
-        ),
-    ] = 8
-    per_device_eval_batch_size: Annotated[
-        int, Field(ge=1, le=65_536), Axis(_ARGUMENT, aka=("eval_batch_size", "per_gpu_eval_batch_size"))
-    ] = 64
-    gradient_accumulation_steps: Annotated[
-        int,
-        Field(ge=1, le=65_536),
-        Axis(_ARGUMENT, aka=("grad_accum", "accumulation_steps", "gradient_accumulation")),
-    ] = 1
-    learning_rate: Annotated[
-        float,
-        Field(gt=0, le=1),
-        Axis(
-            _ARGUMENT,
-            changes="training",
-            label="learning rate {}".format,
-            shown="setting",
-            aka=("lr", "learn_rate"),
-        ),
-    ] = 5e-5
-    weight_decay: Annotated[float, Field(ge=0, le=1), _argument("wd", "decay")] = 0.0
-    adam_beta1: Annotated[float, Field(ge=0, lt=1), _argument()] = 0.9
-    adam_beta2: Annotated[float, Field(ge=0, lt=1), _argument()] = 0.999
-    adam_epsilon: Annotated[float, Field(gt=0, le=1), _argument()] = 1e-8
-    max_grad_norm: Annotated[
-        float, Field(ge=0, le=1e6), _argument("clip", "grad_clip", "gradient_clipping", "max_norm")
-    ] = 1.0
-    lr_scheduler_type: Annotated[SchedulerType, _argument("scheduler", "lr_scheduler", "schedule")] = "linear"
-    warmup_steps: Annotated[
-        float, Field(ge=0, le=100_000_000), _argument("warmup", "warm_up", "warmup_ratio")
-    ] = 0.0
-    optim: Annotated[Optimizer, _argument("optimizer", "optimiser")] = "adamw_torch_fused"
 
 
 class Trial(Frozen):

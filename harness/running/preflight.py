@@ -28,7 +28,8 @@ from harness.model.environment import Torch
 from harness.model.job import Job
 from harness.model.results import TrialResult
 from harness.model.suite import Measure, Suite
-from harness.model.trial import Padding, Task, Trial
+from harness.model.trial import Trial
+from harness.model.values import Padding, Task
 
 Note = Callable[[str], None]
 Found = TypeVar("Found")

@@ -17,7 +17,8 @@ from harness.model.environment import Environment
 from harness.model.job import Job, Observer
 from harness.model.results import Report, Session, TrialResult
 from harness.model.suite import Measure, Suite
-from harness.model.trial import Task, Trial
+from harness.model.trial import Trial
+from harness.model.values import Task
 from harness.running.executor import WorkerSetup
 from harness.running.interpreter import this_interpreter
 from harness.running.interrupts import Interrupts

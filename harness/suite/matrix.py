@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from harness.errors import InvalidInputError
 from harness.model.axis import Axis, axes_of, canonical, label, text, trial_fields
 from harness.model.suite import Suite
-from harness.model.trial import Train, Trial
+from harness.model.trial import Trial
+from harness.model.values import Train
 from harness.suite.rules import TOKENIZATION, refuse_broken_rules
 from harness.words import quoted
 

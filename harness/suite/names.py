@@ -8,7 +8,8 @@ from functools import cache
 from harness.model.axis import axes_of, synonyms_of
 from harness.model.metrics import METRICS
 from harness.model.suite import Measure, Suite
-from harness.model.trial import Task, Train, Trial
+from harness.model.trial import Trial
+from harness.model.values import Task, Train
 from harness.words import nearest
 
 

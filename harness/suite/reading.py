@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from harness.errors import InvalidInputError
 from harness.model.axis import axes_of
 from harness.model.suite import Suite
-from harness.model.trial import Task, Trial
+from harness.model.trial import Trial
+from harness.model.values import Task
 from harness.suite.matrix import count_trials, default_of, too_many
 from harness.suite.nodes import Entry, Mapping, Scalar, described, plain
 from harness.suite.overrides import TASKS, override, task_in_full

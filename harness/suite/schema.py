@@ -10,7 +10,8 @@ from pydantic.json_schema import models_json_schema
 from harness.model.axis import Axis, axes_of, mapping_type, short_type
 from harness.model.metrics import METRICS
 from harness.model.suite import Gate, Measure, Suite
-from harness.model.trial import Task, Train, Trial
+from harness.model.trial import Trial
+from harness.model.values import Task, Train
 from harness.suite.overrides import TASKS
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"

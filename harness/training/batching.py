@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from harness.model.trial import Padding, PaddingStrategy
+from harness.model.values import Padding, PaddingStrategy
 
 Lengths = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.int64]

@@ -13,7 +13,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from harness.assets.checkpoint_folder import weight_files
 from harness.model.job import TrialStoppedError
-from harness.model.trial import Attention, TokenTypeIds
+from harness.model.values import Attention, TokenTypeIds
 from harness.training.weights import check_weights, stored_types
 
 

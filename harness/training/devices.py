@@ -15,7 +15,7 @@ import torch
 from harness.machine.facts import available_devices, describe_cpu, installed_torch
 from harness.model.environment import Device
 from harness.model.job import TrialStoppedError
-from harness.model.trial import Precision
+from harness.model.values import Precision
 
 _DTYPES: Final = {"bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from harness.model.job import TrialStoppedError
 from harness.model.logits import Logits
 from harness.model.quality import Predictions, Score
-from harness.model.trial import Precision
+from harness.model.values import Precision
 from harness.training.devices import autocast
 from harness.training.metrics.classification import Classification
 from harness.training.padding import Collator

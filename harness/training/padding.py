@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from harness.model.trial import Padding
+from harness.model.values import Padding
 from harness.training.batching import padded_length
 from harness.training.tokenizing.tokens import TokenizedSplit
 

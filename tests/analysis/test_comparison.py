@@ -20,7 +20,8 @@ from harness.model.proof import Parity
 from harness.model.quality import Predictions
 from harness.model.results import Report, TrialResult
 from harness.model.suite import Measure
-from harness.model.trial import PaddingStrategy, Task, Train, Trial
+from harness.model.trial import Trial
+from harness.model.values import PaddingStrategy, Task, Train
 from harness.output.builders.comparison import subtitles
 from tests.factories import (
     EFFICIENCY,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.analysis.expected_work import expected_work
-from harness.model.trial import Padding, Train
+from harness.model.values import Padding, Train
 from harness.training.batching import plan_epoch
 from tests.factories import make_data, make_trial
 

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.analysis.naming import axes, labels, shared_axes, short_names, varying_axes
-from harness.model.trial import Padding, Task, Train, Trial
+from harness.model.trial import Trial
+from harness.model.values import Padding, Task, Train
 
 DYNAMIC = Trial(checkpoint="bert-base-uncased", padding=Padding(strategy="dynamic"), device="cpu")
 

@@ -19,7 +19,7 @@ from harness.errors import InvalidInputError
 from harness.model.calibration import Noise
 from harness.model.results import Report
 from harness.model.suite import Suite
-from harness.model.trial import Padding, Tokenization, Train
+from harness.model.values import Padding, Tokenization, Train
 from harness.store.noise_file import (
     clear_noise,
     noise_file,

@@ -14,7 +14,7 @@ from harness.analysis.training import training_of, training_proofs, training_ver
 from harness.model.observations import Observed
 from harness.model.proof import TrainingCheck, TrainingProof
 from harness.model.results import Report, TrialResult
-from harness.model.trial import Padding, SchedulerType, Train
+from harness.model.values import Padding, SchedulerType, Train
 from tests.factories import make_data, make_report, make_result, make_trial
 from tests.output.written import to_table
 

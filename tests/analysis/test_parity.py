@@ -13,7 +13,7 @@ from harness.analysis.parity import (
 )
 from harness.model.proof import Parity
 from harness.model.results import TrialResult
-from harness.model.trial import Precision, Train
+from harness.model.values import Precision, Train
 from tests.factories import make_report, make_result, make_trial
 
 

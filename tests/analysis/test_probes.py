@@ -21,7 +21,7 @@ from harness.analysis.probes import (
 from harness.analysis.stats.ratios import RunVariance
 from harness.model.environment import Device
 from harness.model.results import Report, TrialResult
-from harness.model.trial import PaddingStrategy
+from harness.model.values import PaddingStrategy
 from harness.store.writing import to_json
 from harness.suite.gate_files import parse_gate
 from tests.factories import make_environment, make_probe, make_report, make_result, make_trial

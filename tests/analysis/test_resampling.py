@@ -98,7 +98,17 @@ def test_several_variants_are_averaged_seed_by_seed() -> None:
         axis=0,
     )
     assert found.components is not None
-    assert found.components.between.variance == pytest.approx(differences.var(ddof=1) / 3)
+    step = 1 / (2 * cases[0].labels.size)
+    assert found.components.between.variance == pytest.approx((differences.var(ddof=1) + step**2 / 2) / 3)
+
+
+def test_equal_differences_of_two_seeds_have_the_variance_of_a_step() -> None:
+    labels = np.zeros(100, dtype=np.int64)
+    before, after = np.ones((2, 100), dtype=np.int64), np.ones((2, 100), dtype=np.int64)
+    before[:, :60], after[:, :68] = 0, 0
+    found = _one(Case("eval_accuracy", labels, before, after))
+    assert found.components is not None
+    assert found.components.between.variance == pytest.approx(0.01**2 / 2 / 2)
 
 
 @pytest.mark.parametrize(("metric", "reach"), [("eval_accuracy", 0.68), ("eval_mcc", 0.0)])

@@ -14,7 +14,7 @@ from harness.model.environment import Device
 from harness.model.measurements import measured
 from harness.model.proof import Parity
 from harness.model.results import TrialResult
-from harness.model.trial import PaddingStrategy
+from harness.model.values import PaddingStrategy
 from tests.factories import (
     make_checkpoint,
     make_data,

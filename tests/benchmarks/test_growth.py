@@ -18,7 +18,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from harness.analysis.comparison.compare import compare
 from harness.model.results import Report
-from harness.model.trial import Train
+from harness.model.values import Train
 from tests.benchmarks.measured import Done, harness
 from tests.factories import make_report, make_result, make_trial
 

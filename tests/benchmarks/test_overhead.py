@@ -23,7 +23,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from harness.assets.embedded import checkpoint_folder, corpus_files
 from harness.machine.facts import physical_cores
 from harness.model.results import TrialResult
-from harness.model.trial import Engine
+from harness.model.values import Engine
 from harness.store.reading import load_report
 from tests.benchmarks.measured import REPOSITORY
 

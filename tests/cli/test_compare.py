@@ -15,7 +15,7 @@ import pytest
 from harness.analysis.comparison.models import Comparison
 from harness.model.environment import Device
 from harness.model.results import Report
-from harness.model.trial import PaddingStrategy
+from harness.model.values import PaddingStrategy
 from harness.store.noise_file import write_noise
 from harness.store.writing import to_json
 from tests.factories import make_environment, make_noise, make_report, make_result, make_trial

@@ -9,7 +9,8 @@ import pytest
 
 from harness.cli import main, plan
 from harness.machine.facts import installed_torch
-from harness.model.trial import Padding, Trial
+from harness.model.trial import Trial
+from harness.model.values import Padding
 from tests.suite.suite_texts import SMALL
 
 SUITES = Path(__file__).parents[2] / "suites"

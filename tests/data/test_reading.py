@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from harness.data.problems import InvalidDataError
 from harness.data.reading import read_corpus
-from harness.model.trial import Task
+from harness.model.values import Task
 from tests.data.sets import GOOD, OWN, labelled, read_rows, resolved, write_jsonl, write_mrpc
 
 

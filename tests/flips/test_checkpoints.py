@@ -15,7 +15,7 @@ from harness.assets.embedded import checkpoint_folder
 from harness.errors import HarnessError
 from harness.model.results import TrialResult
 from harness.model.suite import Measure, Suite
-from harness.model.trial import Task, Train
+from harness.model.values import Task, Train
 from tests.factories import make_suite
 from tests.flips.command_line import harness
 from tests.flips.damage import Outcome, damage_each

@@ -8,7 +8,7 @@ from harness.analysis.comparison.compare import compare
 from harness.analysis.comparison.models import Comparison
 from harness.analysis.stats.ratios import RunVariance
 from harness.model.results import Report
-from harness.model.trial import Train
+from harness.model.values import Train
 from harness.output.builders.comparison import MOST_NOTES, comparison_document
 from harness.output.formats.registry import render
 from harness.output.formats.terminal import to_table

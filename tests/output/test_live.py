@@ -16,7 +16,8 @@ from harness.model.job import Progress
 from harness.model.measurements import measured
 from harness.model.results import TrialResult
 from harness.model.status import StatusName
-from harness.model.trial import Padding, PaddingStrategy, Trial
+from harness.model.trial import Trial
+from harness.model.values import Padding, PaddingStrategy
 from harness.output.live import LiveView, PlainView, View, draw, view
 from harness.output.progress import RunState, describe_progress, seconds_left, trial_seconds
 from tests.output.hostile import HOSTILE

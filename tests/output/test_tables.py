@@ -13,7 +13,7 @@ from harness.model.assets import Duplicates
 from harness.model.environment import Device
 from harness.model.measurements import measured
 from harness.model.results import Report, Session, TrialResult
-from harness.model.trial import PaddingStrategy
+from harness.model.values import PaddingStrategy
 from harness.output.builders.remarks import constants
 from harness.output.builders.report import report_document
 from harness.output.formats.terminal import drawn

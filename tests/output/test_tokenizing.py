@@ -15,7 +15,7 @@ from harness.analysis.summary import summarize
 from harness.model.measurements import measured, unmeasured
 from harness.model.results import Report, TrialResult
 from harness.model.suite import Gate
-from harness.model.trial import Tokenization, Tokenizer
+from harness.model.values import Tokenization, Tokenizer
 from harness.output.builders.proofs import summary
 from harness.output.progress import describe_result
 from tests.factories import make_data, make_report, make_result, make_suite, make_trial

@@ -13,7 +13,7 @@ from harness.model.assets import CheckpointDigests
 from harness.model.job import Job
 from harness.model.results import Report, TrialResult
 from harness.model.suite import Measure
-from harness.model.trial import Task, Train
+from harness.model.values import Task, Train
 from harness.running.options import DEFAULT_RUNNER
 from harness.running.preflight import RealAssets
 from harness.running.ray.messages import Heard, Request

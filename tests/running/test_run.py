@@ -17,7 +17,7 @@ from harness.model.environment import Torch
 from harness.model.metrics import METRICS
 from harness.model.results import Report, TrialResult
 from harness.model.suite import Measure
-from harness.model.trial import Task
+from harness.model.values import Task
 from harness.running.options import RunOptions
 from harness.running.preflight import Machine, Note
 from harness.running.seams import Seams

@@ -16,7 +16,8 @@ from harness.model.job import Job
 from harness.model.results import TrialResult
 from harness.model.status import StatusName
 from harness.model.suite import Measure
-from harness.model.trial import Tokenization, Train, Trial
+from harness.model.trial import Trial
+from harness.model.values import Tokenization, Train
 from harness.running.executor import Event
 from harness.running.scheduler import Policy, RunContext, SameError, run_jobs, run_queue
 from harness.running.workers.judging import Ended

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 import harness
 from harness.errors import HarnessError, InvalidInputError, StorageError
 from harness.model.results import UNSEALED, Report
-from harness.model.trial import Padding, Trial
+from harness.model.trial import Trial
+from harness.model.values import Padding
 from harness.store.reading import NewerSchemaError, load_report, parse_strict, read_strict
 from harness.store.writing import to_json, unsealed_json
 from tests.factories import make_report, make_result, make_suite, make_trial

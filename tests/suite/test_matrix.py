@@ -4,7 +4,8 @@ import pytest
 
 from harness.errors import InvalidInputError
 from harness.model.suite import Suite
-from harness.model.trial import Padding, Train, Trial
+from harness.model.trial import Trial
+from harness.model.values import Padding, Train
 from harness.suite.matrix import count_trials, expand
 from harness.suite.reading import parse_suite
 

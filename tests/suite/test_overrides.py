@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from harness.model.suite import Suite
-from harness.model.trial import ChosenCheckpoint, Padding, Task
+from harness.model.values import ChosenCheckpoint, Padding, Task
 from tests.suite.suite_texts import SMALL, refusal_with, refusals, suite_with
 
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from harness.errors import InvalidInputError
 from harness.model.frozen import Frozen
 from harness.model.suite import Suite
-from harness.model.trial import Padding, Task, Train, Trial
+from harness.model.trial import Trial
+from harness.model.values import Padding, Task, Train
 from harness.suite.matrix import expand
 from harness.suite.reading import parse_suite
 from tests.suite.suite_texts import SMALL

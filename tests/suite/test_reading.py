@@ -4,7 +4,7 @@ import pytest
 
 from harness.errors import InvalidInputError
 from harness.model.suite import Gate
-from harness.model.trial import ChosenCheckpoint, Padding, Task, Train
+from harness.model.values import ChosenCheckpoint, Padding, Task, Train
 from harness.suite.reading import parse_suite
 from tests.suite.suite_texts import MATRIX, SMALL, refusal, refusal_with, refusals, suite_with
 

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness.model.trial import Padding, Tokenization, Trial
+from harness.model.trial import Trial
+from harness.model.values import Padding, Tokenization
 from harness.suite.matrix import expand
 from harness.suite.reading import parse_suite
 from tests.suite.suite_texts import refusal, refusals

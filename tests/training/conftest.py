@@ -13,7 +13,8 @@ import pytest
 from harness.model.assets import ResolvedCheckpoint, ResolvedData
 from harness.model.job import Job, Progress
 from harness.model.suite import Measure
-from harness.model.trial import Padding, Train, Trial
+from harness.model.trial import Trial
+from harness.model.values import Padding, Train
 
 WORDS = (
     *("the", "a", "cat", "dog", "sat", "ran", "on", "under", "mat", "hat", "big", "small"),

@@ -8,7 +8,7 @@ from accelerate.state import AcceleratorState
 from harness.analysis.parity import verdict_of
 from harness.model.job import Job, TrialStoppedError
 from harness.model.results import TrialResult
-from harness.model.trial import Attention, Engine, PaddingStrategy
+from harness.model.values import Attention, Engine, PaddingStrategy
 from harness.training.run_trial import run_trial
 from tests.training.conftest import MakeJob, quietly
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.model.trial import Padding, PaddingStrategy
+from harness.model.values import Padding, PaddingStrategy
 from harness.training.batching import plan_epoch
 
 STRATEGIES: list[PaddingStrategy] = ["static", "dynamic", "bucketed", "unpadded"]

@@ -10,7 +10,7 @@ import transformers
 from transformers import RobertaConfig, RobertaForSequenceClassification
 
 from harness.model.job import TrialStoppedError
-from harness.model.trial import Attention
+from harness.model.values import Attention
 from harness.training.checkpoints import load_model, model_columns
 
 pytestmark = pytest.mark.heavy

@@ -16,7 +16,7 @@ from torch import nn
 from harness.analysis.parity import verdict_of
 from harness.model.job import Job, Progress, TrialStoppedError
 from harness.model.results import TrialResult
-from harness.model.trial import Padding, PaddingStrategy
+from harness.model.values import Padding, PaddingStrategy
 from harness.training.batching import Batch
 from harness.training.engines import loop as loop_engine
 from harness.training.engines.cuda_graphs import (

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.model.job import TrialStoppedError
-from harness.model.trial import Padding, PaddingStrategy
+from harness.model.values import Padding, PaddingStrategy
 from harness.training.checkpoints import load_model
 from harness.training.data import Corpus, Split
 from harness.training.evaluation import predict, predictions_of, score

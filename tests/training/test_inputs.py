@@ -15,7 +15,7 @@ import pytest
 from harness.assets.digest import checkpoint_digests, files_sha256
 from harness.model.job import Announce, Job, Progress, TrialStoppedError
 from harness.model.status import Phase
-from harness.model.trial import Tokenization
+from harness.model.values import Tokenization
 from harness.training.run_trial import run_trial
 from tests.training.conftest import MakeJob
 

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from harness.analysis.parity import verdict_of
-from harness.model.trial import Attention
+from harness.model.values import Attention
 from harness.training.run_trial import run_trial
 from harness.training.variants.jagged import Rows, jagged_attention
 from tests.training.conftest import MakeJob

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 from harness.model.job import Job
-from harness.model.trial import Engine, PaddingStrategy
+from harness.model.values import Engine, PaddingStrategy
 from harness.training import evaluation
 from harness.training.engines.attention import WeightedSum
 from harness.training.engines.dropout import Dropout, RandomBits, replace_dropout

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import DataCollatorWithPadding
 
-from harness.model.trial import Padding
+from harness.model.values import Padding
 from harness.training.data import Corpus, Split
 from harness.training.padding import Collator
 from harness.training.tokenizing.tokens import Tokenized, load_tokenizer, tokenize

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from harness.model.observations import Probe
-from harness.model.trial import Engine, Tokenization
+from harness.model.values import Engine, Tokenization
 from harness.training.measuring.counters import PeakMemory
 from harness.training.measuring.probe import MachineProbe
 from harness.training.measuring.steps import StepMeter

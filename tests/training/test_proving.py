@@ -14,7 +14,7 @@ import torch
 from harness.analysis.parity import judge, limits, verdict_of
 from harness.model.job import Job, Progress, TrialStoppedError
 from harness.model.results import TrialResult
-from harness.model.trial import Attention, Engine, LastLayer, PaddingStrategy, Precision
+from harness.model.values import Attention, Engine, LastLayer, PaddingStrategy, Precision
 from harness.training.checkpoints import LoadedModel
 from harness.training.padding import Collator
 from harness.training.preparing import prepare_model, prepare_tokens

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from harness.model.measurements import Measurement, measured, unmeasured
-from harness.model.trial import Precision
+from harness.model.values import Precision
 from harness.training.measuring import roofline
 from harness.training.measuring.flops import EncoderShape
 from harness.training.measuring.peak_rates import Bench, copy_peak, fastest, products_peak, square_peak

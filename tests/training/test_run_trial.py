@@ -16,7 +16,7 @@ import torch
 from harness.analysis.observed import did_not_move
 from harness.model.job import Progress, TrialStoppedError
 from harness.model.results import TrialResult
-from harness.model.trial import Engine, Padding, Precision
+from harness.model.values import Engine, Padding, Precision
 from harness.training import checkpoints, evaluation
 from harness.training.checkpoints import LoadedModel
 from harness.training.engines import loop as loop_engine

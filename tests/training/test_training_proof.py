@@ -16,7 +16,7 @@ from harness.analysis.training import failed_checks, training_of, training_verdi
 from harness.model.job import Job
 from harness.model.proof import TrainingProof
 from harness.model.results import TrialResult
-from harness.model.trial import Padding
+from harness.model.values import Padding
 from harness.training.engines import loop as loop_engine
 from harness.training.engines.attention import WeightedSum
 from harness.training.engines.dropout import Dropout, RandomBits

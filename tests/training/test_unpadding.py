@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from transformers import ModernBertConfig, ModernBertForSequenceClassification, PreTrainedModel
 
 from harness.model.job import TrialStoppedError
-from harness.model.trial import Attention, Padding, Task
+from harness.model.values import Attention, Padding, Task
 from harness.training.checkpoints import load_model
 from harness.training.data import load_corpus
 from harness.training.padding import Collator

@@ -14,7 +14,8 @@ from harness.analysis.training import failed_checks, training_of
 from harness.model.job import Job
 from harness.model.results import TrialResult
 from harness.model.suite import Measure
-from harness.model.trial import Padding, Train, Trial
+from harness.model.trial import Trial
+from harness.model.values import Padding, Train
 from harness.running.preflight import RealAssets, prepare, this_machine
 from harness.training.run_trial import run_trial
 from tools.defects.catalogue import Variant

@@ -18,7 +18,8 @@ from torch import nn
 from transformers import PreTrainedModel, get_scheduler
 from transformers.trainer_pt_utils import get_parameter_names
 
-from harness.model.trial import Train, Trial
+from harness.model.trial import Trial
+from harness.model.values import Train
 from harness.training.batching import Batch
 from harness.training.devices import autocast
 from harness.training.engines.attention import use_attention

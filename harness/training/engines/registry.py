@@ -8,7 +8,8 @@ from typing import Final
 
 from transformers import PreTrainedModel
 
-from harness.model.trial import Engine, Trial
+from harness.model.trial import Trial
+from harness.model.values import Engine
 from harness.training.engines import loop as loop_engine
 from harness.training.engines import trainer as trainer_engine
 from harness.training.engines.engine import Training

@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from harness.model.trial import LastLayer
+from harness.model.values import LastLayer
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Final
 
 import torch
 
-from harness.model.trial import Precision
+from harness.model.values import Precision
 from harness.training.devices import synchronize
 from harness.training.measuring.flops import EncoderShape
 

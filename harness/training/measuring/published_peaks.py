@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from harness.model.trial import Precision
+from harness.model.values import Precision
 
 Peaks = dict[Precision, float]
 

@@ -14,7 +14,7 @@ import torch
 from harness.model.environment import Device
 from harness.model.job import Announce, Progress
 from harness.model.measurements import Measurement, measured, unmeasured
-from harness.model.trial import Precision
+from harness.model.values import Precision
 from harness.training.batching import Batch, Lengths
 from harness.training.devices import synchronize
 from harness.training.measuring.counters import EnergyCounter, RaplCounter, energy_counter

@@ -20,7 +20,8 @@ from transformers import PreTrainedModel
 from harness.model.job import Job, TrialStoppedError
 from harness.model.proof import Parity
 from harness.model.quality import Predictions
-from harness.model.trial import Precision, Train, Trial
+from harness.model.trial import Trial
+from harness.model.values import Precision, Train
 from harness.training.batching import plan_epoch
 from harness.training.checkpoints import LoadedModel
 from harness.training.data import Corpus

@@ -10,7 +10,7 @@ import torch
 
 from harness.model.proof import TrainingCheck
 from harness.model.results import TrialResult
-from harness.model.trial import Precision
+from harness.model.values import Precision
 from harness.training.proofs.findings import none_of, within
 from harness.training.proofs.watching import Pass, Seen
 

@@ -18,7 +18,8 @@ from torch.nn import functional
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from harness.analysis.schedule import optimizer_steps, schedule_factor
-from harness.model.trial import Train, Trial
+from harness.model.trial import Trial
+from harness.model.values import Train
 from harness.training.proofs.reference_batches import (
     Batch,
     draw_batches,

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from transformers import PreTrainedModel
 
-from harness.model.trial import PaddingStrategy, TokenTypeIds
+from harness.model.values import PaddingStrategy, TokenTypeIds
 from harness.training.tokenizing.tokens import TokenizedSplit
 
 Batch = list[int]

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from harness.model.proof import TrainingCheck
-from harness.model.trial import Padding
+from harness.model.values import Padding
 from harness.training.evaluation import score
 from harness.training.proofs.findings import largest, none_of, within
 from harness.training.proofs.trajectory import LOSS_LIMIT, Trajectory

@@ -15,7 +15,8 @@ from transformers import AutoConfig
 from harness.model.job import Job
 from harness.model.proof import TrainingCheck, TrainingProof
 from harness.model.results import TrialResult
-from harness.model.trial import Train, Trial
+from harness.model.trial import Trial
+from harness.model.values import Train
 from harness.training.batching import plan_epoch
 from harness.training.proofs.dropout_sites import rates_of
 from harness.training.proofs.dropping import (

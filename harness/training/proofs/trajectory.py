@@ -12,7 +12,7 @@ import torch
 
 from harness.model.proof import TrainingCheck
 from harness.model.results import TrialResult
-from harness.model.trial import Train
+from harness.model.values import Train
 from harness.training.proofs.findings import largest, none_of, within
 from harness.training.proofs.reference import ReferenceEpoch, Tensors
 from harness.training.proofs.reference_batches import row_of

@@ -16,7 +16,7 @@ from harness.machine.facts import describe_environment, physical_cores
 from harness.model.job import Announce, Job, Progress, TrialStoppedError
 from harness.model.measurements import Measurement, measured
 from harness.model.results import TrialResult
-from harness.model.trial import Tokenization
+from harness.model.values import Tokenization
 from harness.training.data import load_corpus
 from harness.training.describing import describe_data, describe_files
 from harness.training.devices import describe_device

@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerBase
 from transformers.models.bert.tokenization_bert_legacy import BertTokenizerLegacy
 
 from harness.model.job import TrialStoppedError
-from harness.model.trial import Tokenization, Tokenizer
+from harness.model.values import Tokenization, Tokenizer
 from harness.training.data import Corpus, Split
 from harness.training.tokenizing.token_cache import SPLITS
 from harness.training.tokenizing.tokens import TokenizedSplit, load_tokenizer

@@ -13,7 +13,8 @@ from typing import Any, Final
 from transformers import PreTrainedModel
 
 from harness.model.axis import axes_of, value_of, word
-from harness.model.trial import Attention, Trial
+from harness.model.trial import Trial
+from harness.model.values import Attention
 from harness.training.batching import padded_length, plan_epoch
 from harness.training.checkpoints import load_model, model_columns
 from harness.training.devices import autocast

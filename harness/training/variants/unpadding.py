@@ -25,7 +25,7 @@ from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from harness.model.trial import Attention
+from harness.model.values import Attention
 from harness.training.batching import UNPADDED_MULTIPLE
 from harness.training.variants.encoders import find_encoder, refusal, same_function
 from harness.training.variants.jagged import Rows, jagged_attention
