@@ -131,7 +131,7 @@ class _Proof:
         return tuple(left)
 
     def _plan(self) -> TrainingCheck:
-        """Batches of 450 rows, three windows of `bucketed`, over six epochs and four seeds."""
+        """Batches of 450 rows, three windows of `bucketed`, over six epochs and three seeds."""
         trial = self._job.trial
         lengths = np.random.default_rng(1).integers(4, 90, 450)
         problems = []
@@ -215,13 +215,13 @@ class _Proof:
         )
 
 
-def _other_seeds(seed: int) -> tuple[int, ...]:
-    """Seeds that differ from `seed` and from each other in any function of a seed but those that lose little.
+def _other_seeds(seed: int) -> tuple[int, int]:
+    """Return two seeds that show a collapse of seeds.
 
-    `seed + 1` differs unless a seed is divided, `seed + _PERIOD` unless it is reduced modulo 2 to 16 or a
-    power of two up to 65536, and both of these from each other unless large seeds are cut.
+    The first agrees with `seed` modulo 2 to 16 and every power of two up to 65536. The two agree with each
+    other if a seed is divided or a large one is cut.
     """
-    return seed + 1, seed + _PERIOD, seed + _PERIOD + 1
+    return seed + _PERIOD, seed + _PERIOD + 1
 
 
 def _cut(train: Train) -> Train:
