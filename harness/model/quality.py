@@ -93,10 +93,6 @@ class Predictions(Frozen):
         if not ids or not self.logits[0]:
             raise ValueError("the predictions are empty")
         classes = len(self.logits[0])
-        if set(map(len, self.logits)) != {classes}:
-            row = next(at for at, logits in enumerate(self.logits) if len(logits) != classes)
-            length = len(self.logits[row])
-            raise ValueError(f"row {row} of logits has {length} numbers, the first one has {classes}")
         if min(self.labels) < 0 or max(self.labels) >= classes:
             row = next(at for at, label in enumerate(self.labels) if not 0 <= label < classes)
             raise ValueError(

@@ -57,7 +57,7 @@ def index_of(metric: str) -> int:
         (("epochs", 0, "scores", "eval_f1"), 97.0, "/epochs/0/scores", "eval_f1: 97 is impossible"),
         (("epochs", 0, "epoch"), 2, "", "not numbered 1, 2, 3"),
         (("predictions", "logits"), LOGITS[:-1], "/predictions", "5 rows of logits"),
-        (("predictions", "logits", 3), [0.5], "/predictions", "row 3 of logits has 1 numbers"),
+        (("predictions", "logits", 3), [0.5], "/predictions/logits", "row 3 of logits has 1 numbers"),
         (("predictions", "labels", 4), 2, "/predictions", "label 2 of row 4"),
         (("predictions", "labels", 4), -1, "/predictions", "label -1 of row 4"),
         (("predictions", "example_ids"), IDS[1:], "/predictions", "5 example_ids, 6 labels"),

@@ -128,8 +128,8 @@ def _with_effect(
 ) -> ComparisonRow:
     """Return the row with the numbers behind its verdict."""
     alpha = 2 * ALPHA if row.verdict == "same" else adjusted.alpha if adjusted is not None else ALPHA
-    interval = effect.interval(alpha)
     low, high = _limits(effect, margin)
+    interval = (effect.at(high) if row.verdict == "same" else effect).interval(alpha)
     return row.model_copy(
         update={
             "effect": effect.value,

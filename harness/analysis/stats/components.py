@@ -153,7 +153,7 @@ class Components:
 
     def power(self, effect: float, variance: float, alpha: float) -> float:
         """Return the power at an effect if the true variance between trials is `variance`."""
-        uneven = self._at(effect)
+        uneven = self.at(effect)
         if uneven is not self:
             return uneven.power(effect, variance, alpha)
         widths = self._half_widths(variance * _scatter(self.between.freedom), alpha)
@@ -161,7 +161,7 @@ class Components:
         found = special.ndtr((effect - widths) / error) + special.ndtr((-effect - widths) / error)
         return float(found.mean())
 
-    def _at(self, effect: float) -> Components:
+    def at(self, effect: float) -> Components:
         """Return the components with at least the interaction of an effect of this size."""
         known = self._added_variance
         expected = 0.0 if self.interaction is None else self.interaction.variance(effect)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from scipy import special
@@ -81,6 +81,15 @@ class Effect:
         """Return the one-sided p against an effect of at least `limit`: small if the effect is below it."""
         return None if self.components is None else self.components.one_sided(-self._distance(limit))
 
+    def at(self, limit: float) -> Effect:
+        """Return the effect with the error that it would have if the true one were at this limit.
+
+        An effect on a score varies with the examples, the more the larger it is. Ratios are unchanged.
+        """
+        if self.components is None or self.ratio:
+            return self
+        return replace(self, components=self.components.at(abs(limit)))
+
     def _distance(self, limit: float) -> float:
         if not self.ratio:
             return self.center - limit
@@ -142,5 +151,6 @@ def is_equivalent(effect: Effect, low: float, high: float) -> bool | None:
 
     Equivalent to a 90 % confidence interval inside the limits (Schuirmann 1987).
     """
+    effect = effect.at(high)
     above, below = effect.p_above(low), effect.p_below(high)
     return None if above is None or below is None else max(above, below) <= ALPHA

@@ -34,7 +34,7 @@ def score_again(
     """
     if scorer == SCORER:
         require_extra("train")
-    asked = json.dumps([{"labels": each.labels, "logits": each.logits} for each in predictions])
+    asked = json.dumps([{"labels": each.labels, "logits": list(each.logits)} for each in predictions])
     with tempfile.TemporaryDirectory(prefix="harness-") as folder:
         environ = worker_environment(os.environ, threads=1, run_folder=Path(folder))
         environ["TMPDIR"] = folder
