@@ -108,7 +108,7 @@ bucketed             –            –                20.0k  1 completed,  1
 reference       85.8 %            –                       published
 
 - stand-in: embedded/bert-uncased was used in place of bert-base-uncased; its
-  numbers say nothing about bert-base-uncased
+  numbers are not those of bert-base-uncased
 - synthetic data: embedded/mrpc, a generated corpus, was used in place of glue/mrpc
 - reference: no row is compared with it: only real data and checkpoints are
 - degenerate: bucketed: 1 of 1 completed trial predicted a single class and was left
