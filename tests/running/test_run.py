@@ -92,7 +92,7 @@ class _Damager(Watcher):
 def test_a_result_damaged_before_the_report_is_said_and_its_trial_runs_again(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="a finished result was damaged") as caught:
         run_fake(fake_suite([0]), tmp_path, watcher=_Damager(tmp_path))
-    assert "that trial runs anew" in (caught.value.hint or "")
+    assert "that trial runs again" in (caught.value.hint or "")
     assert not list(tmp_path.glob("fake/*/report.json"))
     watcher = Watcher()
     assert statuses(run_fake(fake_suite([0]), tmp_path, watcher=watcher).report) == ["completed"]
