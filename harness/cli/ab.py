@@ -193,6 +193,4 @@ def _judge(reports: list[Report], target: Target) -> int:
     first, last = reports[0], reports[-1]
     if not first.suite.gates:
         return 0
-    suite = last.suite.model_copy(update={"gates": first.suite.gates})
-    judged = last.model_copy(update={"suite": suite})
-    return judge(judged, first if len(reports) > 1 else None, target)
+    return judge(last, first.suite.gates, first if len(reports) > 1 else None, target)
