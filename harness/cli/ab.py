@@ -37,7 +37,7 @@ from harness.suite.reading import parse_suite
 from harness.suite.text import read_bytes, shown
 
 
-@harness_command("ab", short_help="Run two sides in turn on this machine, and compare them.")
+@harness_command("ab")
 @suite_argument
 @click.argument("candidate_suite", required=False, type=PATH)
 @by_option

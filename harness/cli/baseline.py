@@ -26,7 +26,6 @@ from harness.store.reading import load_report
 @click.group(
     "baseline",
     cls=Group,
-    short_help="Keep, list and show baselines.",
     epilog="For example:  harness baseline set reports/padding/RUN main",
 )
 def command() -> None:

@@ -34,7 +34,7 @@ from harness.suite.text import read_bytes, shown
 _SHOW_NO_RAW_VALUES: Final = frozenset({"table", "markdown", "html", "junit", "github"})
 
 
-@harness_command("run", short_help="Fine-tune and evaluate every trial of a suite.")
+@harness_command("run")
 @suite_argument
 @set_option
 @run_options()
