@@ -26,7 +26,7 @@ from harness.errors import ExitCode, HarnessError, after_signal
 COMMANDS: Final[dict[str, str]] = {
     "run": "Fine-tune and evaluate every trial of a suite.",
     "plan": "List the trials of a suite and what each will use.",
-    "prove": "Show that each variant of a suite computes the plain function.",
+    "prove": "Show that each variant computes the plain function and trains as a reference.",
     "show": "Print a report's table again.",
     "compare": "Compare reports, or the variants of one report, with a verdict per row.",
     "check": "Judge a report by its gates, as CI does before a merge.",

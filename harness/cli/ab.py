@@ -37,7 +37,7 @@ from harness.suite.reading import parse_suite
 from harness.suite.text import read_bytes, shown
 
 
-@harness_command("ab", short_help="Run two sides in turn on this machine, and compare them.")
+@harness_command("ab")
 @suite_argument
 @click.argument("candidate_suite", required=False, type=PATH)
 @by_option
@@ -91,9 +91,9 @@ def command(
     """Run SUITE as the base and as the candidate, trial by trial in turn, and compare both.
 
     The sides are two suites (SUITE and CANDIDATE_SUITE), two environments (--base-python, --python), two
-    checkouts (--base, --candidate), or the values of one axis of SUITE (--by). What is not given is this
-    program's own. Trials run in the order A B, B A, A B, so that a machine that slows down slows both sides,
-    and times are paired by seed.
+    checkouts (--base, --candidate), or the values of one axis of SUITE (--by). A side without its own
+    interpreter or checkout uses this program's. Trials run in the order A B, B A, A B, so that a machine that
+    slows down slows both sides, and times are paired by seed.
 
     Each side has its own report under reports/ab-KEY/, which `show`, `compare` and `check` read. The gates of
     SUITE judge the candidate, with the base as the baseline. The same command resumes unfinished trials.
@@ -193,6 +193,4 @@ def _judge(reports: list[Report], target: Target) -> int:
     first, last = reports[0], reports[-1]
     if not first.suite.gates:
         return 0
-    suite = last.suite.model_copy(update={"gates": first.suite.gates})
-    judged = last.model_copy(update={"suite": suite})
-    return judge(judged, first if len(reports) > 1 else None, target)
+    return judge(last, first.suite.gates, first if len(reports) > 1 else None, target)

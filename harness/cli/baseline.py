@@ -26,7 +26,6 @@ from harness.store.reading import load_report
 @click.group(
     "baseline",
     cls=Group,
-    short_help="Keep, list and show baselines.",
     epilog="For example:  harness baseline set reports/padding/RUN main",
 )
 def command() -> None:
@@ -42,7 +41,7 @@ def command() -> None:
 def set_(report: Path, name: str, reports: Path, *, force: bool, allow_unsealed: bool) -> None:
     """Keep REPORT as the baseline NAME; it replaces an earlier one."""
     new = keep_baseline(load_report(report, allow_unsealed=allow_unsealed), name, reports, force=force)
-    replaced = "" if new.replaced is None else f", in the place of {safe_text(new.replaced, 200)}"
+    replaced = "" if new.replaced is None else f", replacing {safe_text(new.replaced, 200)}"
     click.echo(f"kept {safe_text(str(new.file))}{replaced}")
 
 

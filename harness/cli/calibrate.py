@@ -6,8 +6,10 @@ import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import click
+from click.core import ParameterSource
 
 from harness.analysis.noise import accumulated, calibrate, suite_of, verified
 from harness.api import run_suite
@@ -45,6 +47,14 @@ from harness.store.noise_file import (
 from harness.suite.matrix import expand
 from harness.suite.reading import read_suite
 from harness.words import count
+
+# parameter -> the option that sets it, for those that only a measurement uses
+_OF_SUITE: Final = {
+    "overrides": "--set",
+    "repeats": "--repeats",
+    "spread": "--spread",
+    "variant": "--variant",
+}
 
 
 @harness_command("calibrate", epilog="For example:  harness calibrate suites/quickstart.yaml --repeats 5")
@@ -104,6 +114,8 @@ def command(
     """
     if sum((suite is not None, listed, clear)) != 1:
         raise click.UsageError("give one of SUITE, --list and --clear")
+    if suite is None:
+        _refuse_unused(target, clear=clear)
     if listed:
         return _list(target)
     if clear:
@@ -128,6 +140,20 @@ def command(
     write(noise_document(noise), target)
     say(f"kept: {file}")
     return None
+
+
+def _refuse_unused(target: Target, *, clear: bool) -> None:
+    """Refuse options that `--list` and `--clear` would ignore."""
+    context = click.get_current_context()
+    given = [
+        flag
+        for name, flag in _OF_SUITE.items()
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise click.UsageError(f"{', '.join(given)} cannot be used without SUITE: nothing is measured")
+    if clear and target != Target("table"):
+        raise click.UsageError("--clear writes no result: leave out --format, --json and --output")
 
 
 def _store(new: Noise) -> tuple[Path, Noise]:
@@ -156,7 +182,7 @@ def _seconds(text: str) -> float:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
     if found is None:
         raise InvalidInputError(
-            f"--spread {text!r} is no duration", hint="Write a number with its unit: 90s, 10m or 1h."
+            f"--spread {text!r} is not a duration", hint="Write a number with its unit: 90s, 10m or 1h."
         )
     return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
 

@@ -146,5 +146,5 @@ def _share(text: str) -> float:
         return float(text[:-1]) / 100 if text.endswith("%") else float(text)
     except ValueError:
         raise InvalidInputError(
-            f"the margin {text!r} is no number", hint="Write a share or a percentage: 0.02 or 2%."
+            f"the margin {text!r} is not a number", hint="Write a share or a percentage: 0.02 or 2%."
         ) from None

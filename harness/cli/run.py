@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,7 @@ from harness.cli.options import (
 from harness.cli.reports import read_baseline
 from harness.cli.writing import Target, write, write_stored
 from harness.model.results import Report
+from harness.model.suite import Gate
 from harness.output.builders.report import report_document
 from harness.running.interrupts import Interrupt
 from harness.running.options import RunOptions
@@ -32,7 +34,7 @@ from harness.suite.text import read_bytes, shown
 _SHOW_NO_RAW_VALUES: Final = frozenset({"table", "markdown", "html", "junit", "github"})
 
 
-@harness_command("run", short_help="Fine-tune and evaluate every trial of a suite.")
+@harness_command("run")
 @suite_argument
 @set_option
 @run_options()
@@ -63,7 +65,7 @@ def command(
         say(f"{interrupt}; run the same command again to go on")
         return interrupt.exit_code
     _show(run, target)
-    judged = _judge(run, against, target) if suite_gates and run.interrupted is None else 0
+    judged = 0 if run.interrupted is not None else _judge(run, against, target, suite_gates=suite_gates)
     return run.exit_code or judged
 
 
@@ -85,15 +87,16 @@ def _show(run: Run, target: Target) -> None:
         say("interrupted: run the same command again to go on where it stopped")
 
 
-def _judge(run: Run, baseline: Report | None, target: Target) -> int:
-    """Judge the run by its suite's gates and return their exit code; 0 where there is none to judge."""
-    if not run.brief.suite.gates and baseline is None:
+def _judge(run: Run, baseline: Report | None, target: Target, *, suite_gates: bool) -> int:
+    """Judge the run by its suite's gates and the baseline, and return the exit code; 0 if it has neither."""
+    gates = run.brief.suite.gates if suite_gates else ()
+    if not gates and baseline is None:
         return 0
-    return judge(run.report, baseline, target)
+    return judge(run.report, gates, baseline, target)
 
 
-def judge(report: Report, baseline: Report | None, target: Target) -> int:
-    """Judge a report by its suite's gates and return their exit code; `target` got the result before.
+def judge(report: Report, gates: Sequence[Gate], baseline: Report | None, target: Target) -> int:
+    """Judge a report by these gates and return their exit code; `target` got the result before.
 
     The cases follow on standard output, unless it carries a result for a program: then the verdict goes to
     standard error.
@@ -105,7 +108,7 @@ def judge(report: Report, baseline: Report | None, target: Target) -> int:
     from harness.store.noise_file import noise_for, stored_noise  # noqa: PLC0415
 
     noise = noise_for([report] if baseline is None else [report, baseline], stored_noise())
-    found, skipped = judge_run(report, baseline, bands_of(noise), run_variance_of(noise))
+    found, skipped = judge_run(report, gates, baseline, bands_of(noise), run_variance_of(noise))
     for sentence in skipped:
         say(sentence)
     if found is None:

@@ -68,7 +68,7 @@ def write_stored(file: Path, document: Document) -> None:
 def write_failure(
     error: HarnessError, kind: Kind, command: str, target: Target, exit_code: int | None = None
 ) -> None:
-    """Write an error in the place of the document; `exit_code` is the command's if it is not the error's."""
+    """Write an error instead of the document; `exit_code` is the command's if it differs from the error's."""
     hint = None if error.hint is None else without_secrets(error.hint)
     code = error.exit_code if exit_code is None else exit_code
     write(failure_document(without_secrets(error.message), hint, code, kind, command), target)

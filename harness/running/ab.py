@@ -149,10 +149,6 @@ class SideObserver(Observer):
         """The trial as it is shown: another one on each side."""
         return trial.model_copy(update={"checkpoint": f"{self._side}: {trial.checkpoint}"})
 
-    def planned(self, trials: Sequence[Trial], reused: Sequence[TrialResult]) -> None:
-        """Tell the trials of this side."""
-        self._observer.planned([*map(self.named, trials)], [*map(self._shown, reused)])
-
     def note(self, text: str) -> None:
         """Pass it on with the name of the side."""
         self._observer.note(f"{self._side}: {text}")

@@ -143,7 +143,8 @@ def _executable(side: str, python: Path | None, checkout: Path | None) -> str:
     found = _absolute(side, python)
     if not found.is_file() or not os.access(found, os.X_OK):
         raise InvalidInputError(
-            f"{side}: {python} is no executable file", hint="Name an interpreter, such as .venv/bin/python."
+            f"{side}: {python} is not an executable file",
+            hint="Name an interpreter, such as .venv/bin/python.",
         )
     return str(found)
 
@@ -156,7 +157,10 @@ def _ask(side: str, executable: str, job: Job, environ: Mapping[str, str]) -> _A
                 command, timeout_s=_ANSWER_SECONDS, environ=environ, given=given, cwd=Path(folder)
             )
         except OSError as error:
-            raise UnavailableError(f"{side}: {executable} cannot be run: {error}") from error
+            raise UnavailableError(
+                f"{side}: {executable} cannot be run: {error}",
+                hint=f"Run `{executable} -c 'import harness'` to see why.",
+            ) from error
     if done.code != 0:
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
         why = (lines or ["no reason given"])[-1][:_LONGEST_REASON]

@@ -26,8 +26,8 @@ class Interrupt(KeyboardInterrupt):
 class Interrupts:
     """What has been asked of the run so far. `first` is the first signal's number, or None.
 
-    Unless the run is in a part that ends in order by itself (`patient`), the first signal raises too:
-    nothing is lost by stopping in the midst of looking for assets or waiting for a lock.
+    Outside `patient` the first signal raises too: nothing is lost by stopping while the run looks for assets
+    or waits for a lock.
     """
 
     def __init__(self) -> None:

@@ -162,8 +162,8 @@ class _Schedule:
             reason = errors.skip_reason(job.trial) if errors is not None else None
             if reason is None:
                 return at, job
-            spared = not_run(job.trial, reason).model_copy(update={"status": "failed"})
-            self._finish(at, self._contexts[at].keep(spared))
+            skipped = not_run(job.trial, reason).model_copy(update={"status": "failed"})
+            self._finish(at, self._contexts[at].keep(skipped))
         return None
 
     def _poll(self) -> None:

@@ -328,7 +328,7 @@ def test_a_relative_side_in_a_current_directory_that_was_removed_is_named(
         (["fake.yaml", "--by", "paddin"], 2, "there is no axis 'paddin'"),
         (["fake.yaml", "other.yaml"], 2, "6 trials have no partner"),
         (["fake.yaml", "measured.yaml"], 2, "different settings under measure"),
-        (["fake.yaml", "--python", "nowhere"], 2, "nowhere is no executable file"),
+        (["fake.yaml", "--python", "nowhere"], 2, "nowhere is not an executable file"),
         (["fake.yaml", "--base", "."], 2, "has no harness/__init__.py"),
         (["fake.yaml", "--python", "broken"], 69, "cannot import harness and read a job"),
         (["fake.yaml", "--python", sys.executable, "--strict", "-s", "matrix.device=[cuda:7]"], 69, "cuda:7"),

@@ -39,15 +39,15 @@ def write(name: str, run: str = "first") -> Path:
     return path
 
 
-def test_a_report_is_kept_under_a_name_and_what_it_replaces_is_said(run: Run) -> None:
+def test_a_report_is_kept_under_a_name_and_what_it_replaces_is_printed(run: Run) -> None:
     code, output, _ = run("set", write("runs/1/report.json").parent, "main")
     assert (code, output) == (0, f"kept {MAIN}\n")
     assert load_report(MAIN) == make_report(run="first")
     code, output, _ = run("set", write("b.json", "second"), "main")
-    assert (code, output) == (0, f"kept {MAIN}, in the place of run first\n")
+    assert (code, output) == (0, f"kept {MAIN}, replacing run first\n")
     assert load_report(MAIN).run == "second"
     MAIN.write_bytes(b"{")
-    assert "in the place of an unreadable file" in run("set", "b.json", "main")[1]
+    assert "replacing an unreadable file" in run("set", "b.json", "main")[1]
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "", ".", "x" * 65, "CON", "naïve", "a b", "-x\n"])

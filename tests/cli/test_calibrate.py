@@ -71,6 +71,26 @@ def test_it_measures_lists_or_clears(tmp_path: Path, arguments: tuple[str, ...])
     assert "error: give one of SUITE, --list and --clear\n" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "refused"),
+    [
+        (
+            ("--list", "--repeats", "3", "-s", "matrix.seed=[0]"),
+            "--set, --repeats cannot be used without SUITE",
+        ),
+        (("--clear", "--variant", "x"), "--variant cannot be used without SUITE"),
+        (("--list", "--spread", "10m"), "--spread cannot be used without SUITE"),
+        (("--clear", "--json"), "--clear writes no result"),
+    ],
+)
+def test_options_that_would_be_ignored_are_refused(
+    tmp_path: Path, arguments: tuple[str, ...], refused: str
+) -> None:
+    done = calibrate(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"error: {refused}" in done.stderr
+
+
 def test_a_trial_that_fails_leaves_no_calibration(tmp_path: Path) -> None:
     done = calibrate(write_suite(tmp_path, [102]), "--repeats", "2", cwd=tmp_path, runner="hostile")
     assert done.returncode == 2

@@ -54,6 +54,12 @@ def test_no_name_is_a_usage_error_that_lists_the_names() -> None:
     assert "minilm" in done.stderr
 
 
+def test_a_name_together_with_the_list_is_a_usage_error() -> None:
+    done = CliRunner().invoke(command, ["minilm", "--list"])
+    assert done.exit_code == 2
+    assert "give either NAME or --list" in done.stderr
+
+
 def test_an_index_out_of_reach_ends_as_unavailable() -> None:
     with pytest.raises(UnavailableError, match="pip could not download it") as error:
         CliRunner().invoke(command, ["minilm"], catch_exceptions=False)

@@ -324,3 +324,14 @@ def test_a_run_can_be_held_against_a_baseline(tmp_path: Path) -> None:
     code, output, errors = run(suite, "--baseline", "nothing", cwd=tmp_path)
     assert (code, output) == (3, "")
     assert "harness baseline set REPORT nothing" in errors
+
+
+def test_a_baseline_is_compared_with_even_without_the_gates_of_the_suite(tmp_path: Path) -> None:
+    suite = write_suite(tmp_path, extra="gates: [{metric: padding_efficiency, min: 0.999}]\n")
+    assert run("--no-suite-gates", "-s", "matrix.seed=[0, 1, 2]", suite, cwd=tmp_path)[0] == 0
+    (report,) = tmp_path.glob("reports/*/*/report.json")
+    against = ("--baseline", str(report))
+    code, output, errors = run("--no-suite-gates", *against, suite, cwd=tmp_path)
+    assert code == 1, errors
+    assert output.splitlines()[-1].startswith("harness check: FAIL")
+    assert "padding_efficiency" not in output.partition("harness check")[2]

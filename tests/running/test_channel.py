@@ -65,7 +65,7 @@ def test_a_child_that_is_stopped_is_killed_and_named_by_its_signal(channel: Chan
 def test_a_child_that_was_given_up_is_read_no_more_and_the_problem_is_its_last_word(channel: Channel) -> None:
     channel.send({"number": 1})
     assert _read(channel, 1) == [b"1"]
-    channel.give_up("it reported what is no event")
+    channel.give_up("it reported something else")
     assert channel.lines(10.0) is None
-    assert channel.last_words() == "it reported what is no event"
+    assert channel.last_words() == "it reported something else"
     channel.stop(within_s=0.0)

@@ -51,7 +51,7 @@ def test_a_scorer_that_does_not_end_is_killed_with_what_it_started(
         ending = ending.replace("19", "17")
     mark = tmp_path / "child"
     scorer.write_text(LEAVES_A_CHILD.format(mark=str(mark)) + ending)
-    with pytest.raises(UnavailableError, match="what scores the logits took longer than 3 s"):
+    with pytest.raises(UnavailableError, match="the scorer of the logits took longer than 3 s"):
         score_again([], "some_scorer", limit_s=3.0)
     assert not _runs(int(mark.read_text()))
 

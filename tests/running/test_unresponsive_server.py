@@ -38,7 +38,7 @@ def _run(reports: Path, *seeds: int) -> dict[int, TrialResult]:
         (seeds.STOPS, "timeout", ["stall_timeout_seconds", "its fork server did not respond and was killed"]),
         (seeds.STOPS_AND_COMPLETES, "completed", []),
         (seeds.HANGS, "timeout", ["stall_timeout_seconds", "its fork server did not respond and was killed"]),
-        (seeds.LIES, "killed", ["its fork server ended", "it reported what is no event"]),
+        (seeds.LIES, "killed", ["its fork server ended", "it reported something other than an event"]),
         (seeds.FLOODS, "killed", ["its fork server ended", "it wrote a line of more than"]),
         (seeds.ENDS, "killed", ["its fork server ended (exit code 7)"]),
     ],

@@ -1,8 +1,8 @@
-"""Judge the gates of a suite right after its run; skip those that cannot be judged, with a reason."""
+"""Judge gates right after its run; skip those that cannot be judged, with a reason."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from harness.analysis.gates.check import check
 from harness.analysis.gates.models import GateReport
@@ -15,11 +15,12 @@ from harness.model.suite import Gate
 
 def judge_run(
     report: Report,
+    gates: Sequence[Gate],
     baseline: Report | None,
     noise: Mapping[str, float],
     run_variance: Mapping[str, RunVariance],
 ) -> tuple[GateReport | None, tuple[str, ...]]:
-    """Judge a run by its suite's gates.
+    """Judge a run by gates.
 
     A drop needs a baseline, and a bound on a score applies to real assets. Without these `check` would be
     red, while a run skips the gate and reports that.
@@ -33,7 +34,7 @@ def judge_run(
     stand_in = next((words for result in report.results if (words := replaced(result))), None)
     kept: list[Gate] = []
     skipped: list[str] = []
-    for gate in report.suite.gates:
+    for gate in gates:
         bounds = [rule for rule, _, _ in bound_rules(gate)]
         changes: dict[str, None] = {}
         if gate.max_drop is not None and baseline is None:

@@ -17,7 +17,7 @@ from harness.programs import ProgramError, run_program
 from harness.running.workers.environ import worker_environment
 
 SCORER: Final = "harness.training.rescoring"
-"""What scores, by name: importing it here would import torch."""
+"""The module of the scorer, by name: importing it here would import torch."""
 _SECONDS: Final = 1_800.0
 _LONGEST_WORDS: Final = 500
 
@@ -30,7 +30,7 @@ def score_again(
     A scorer that takes longer than `limit_s` seconds is killed, with all that it started.
 
     Raises:
-        UnavailableError: What scores is not installed, or ended without an answer.
+        UnavailableError: The scorer is not installed, or ended without an answer.
     """
     if scorer == SCORER:
         require_extra("train")
@@ -54,12 +54,13 @@ def score_again(
         words = [
             line for line in done.stderr.decode("utf-8", "backslashreplace").splitlines() if line.strip()
         ]
-        said = f": {words[-1].strip()[:_LONGEST_WORDS]}" if words else ""
-        raise _silent(f"ended with exit code {done.code}{said}")
+        reason = f": {words[-1].strip()[:_LONGEST_WORDS]}" if words else ""
+        raise _silent(f"ended with exit code {done.code}{reason}")
     return lines[-1]
 
 
 def _silent(how: str) -> UnavailableError:
     return UnavailableError(
-        f"what scores the logits {how}", hint="Check the installation: `harness run suites/quickstart.yaml`."
+        f"the scorer of the logits {how}",
+        hint="Check the installation: `harness run suites/quickstart.yaml`.",
     )

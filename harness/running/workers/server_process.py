@@ -92,7 +92,7 @@ class ServerProcess:
         try:
             events = None if lines is None else [ServerEvent.model_validate_json(line) for line in lines]
         except ValidationError:
-            self._channel.give_up("it reported what is no event")
+            self._channel.give_up("it reported something other than an event")
             return None
         for event in events or ():
             self._remember(event)
