@@ -43,20 +43,20 @@ class GateWorld:
         )
 
     def _drop(self, metric: str, effect: Effect) -> Drop:
-        base = METRICS[metric].goal == "max" and -effect.bounds[0]
+        base = METRICS[metric].least - effect.bounds[0]
         row = ComparisonRow(
             variant="simulated",
             metric=metric,
             unit=METRICS[metric].unit,
             goal=METRICS[metric].goal,
             verdict="unsure",
-            baseline=Side(name="baseline", value=float(base)),
+            baseline=Side(name="baseline", value=base),
             candidate=Side(name="candidate"),
             kind="difference",
             effect=effect.value,
             seeds=tuple(range(self.seeds)),
         )
-        return Drop(Gate(metric=metric, max_drop=self.allowed), row, effect, float(base))
+        return Drop(Gate(metric=metric, max_drop=self.allowed), row, effect, base)
 
 
 def false_reds(world: GateWorld, replicates: int, random: Draw) -> tuple[float, float]:
