@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.analysis.history import EarlierTrial, Group, by_state, each_seed_once, named_runs
-from harness.analysis.stats.machine_states import pooled_variance, run_variance
+from harness.analysis.stats.machine_states import LEAST_STATES, pooled_variance, run_variance
 from harness.analysis.stats.ratios import RunVariance
 from harness.analysis.stats.scoring import Numbers
 from harness.analysis.stats.sheets import PairedSheets, read_sheet
@@ -82,12 +82,14 @@ def run_evidence(groups: Sequence[Group], metric: str) -> RunEvidence:
     """
     measured = [tuple(trial for trial in group if (trial.result.value(metric) or 0) > 0) for group in groups]
     states = [_values(group, metric) for group in measured]
-    known = [found for values in states if (found := run_variance(values)) is not None]
-    if not known:
-        most = max(map(len, states), default=0)
-        return RunEvidence(notes=(_too_few(most, "run of this variant on this machine", "between runs"),))
-    every = [trial for group in measured for trial in group]
+    found = [(group, run_variance(values)) for group, values in zip(measured, states, strict=True)]
+    known = [variance for _, variance in found if variance is not None]
+    every = [trial for group, variance in found if variance is not None for trial in group]
+    # A long run of one group may overlap separate runs of the other: all are then one state of the machine.
     count = len(by_state(every))
+    if count < LEAST_STATES:
+        most = count or max(map(len, states), default=0)
+        return RunEvidence(notes=(_too_few(most, "run of this variant on this machine", "between runs"),))
     variance = pooled_variance(known, count)
     note = f"variance between runs from {variance.runs} earlier runs: {named_runs(every)}"
     if len({trial.report.run for trial in every}) > count:

@@ -1,4 +1,4 @@
-"""Noise: how far a machine's times differ when nothing does, from runs of one variant against itself."""
+"""Noise: how much the times of equal runs differ on a machine, from repeated runs of one variant."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TOLERANCE: Final = 1e-9
 
 
 def band(values: Sequence[float]) -> float:
-    """The relative band of values above zero that were measured under the same conditions."""
+    """Return the relative band of values above zero that were measured under the same conditions."""
     ratios = sorted(max(pair) / min(pair) - 1 for pair in combinations(values, 2))
     return quantile(ratios, COVERED)
 
@@ -36,7 +36,7 @@ def suite_of(trial: Trial, suite: Suite) -> Suite:
     return Suite(
         name=f"noise-{suite.name}"[:64],
         task=trial.task,
-        # The settings of training are the suite's own.
+        # Training settings are those of the suite.
         matrix={name: (value_of(trial, axis),) for name, axis in axes.items() if "." not in name},
         train=trial.train,
         measure=suite.measure,
@@ -44,7 +44,7 @@ def suite_of(trial: Trial, suite: Suite) -> Suite:
 
 
 def calibrate(suite: Suite, repeats: int, run: Callable[[Suite], Report]) -> Noise:
-    """Run a suite of one trial against itself and find the bands.
+    """Run a suite of one trial repeatedly and return its bands.
 
     Args:
         suite: from `suite_of`.
@@ -63,7 +63,7 @@ def calibrate(suite: Suite, repeats: int, run: Callable[[Suite], Report]) -> Noi
 
 
 def noise_of(reports: Sequence[Report]) -> Noise:
-    """The bands from reports of the same single trial.
+    """Return the bands from reports of the same single trial.
 
     Raises:
         InvalidInputError: A run did not complete, or they ran on different machines.
@@ -124,7 +124,7 @@ def verified(noise: Noise) -> Noise:
     """Return a calibration whose bands follow from its values.
 
     Raises:
-        InvalidInputError: One does not: the file was made by hand.
+        InvalidInputError: A band does not follow from its values, so the file was edited.
     """
     for metric, stored in noise.bands.items():
         values = noise.values.get(metric, ())
@@ -159,14 +159,14 @@ def run_variance_of(noise: Noise | None) -> Mapping[str, RunVariance]:
 
 
 def _runs(state: MachineState) -> int:
-    """How many runs a state has: as many as there are numbers of any metric."""
+    """Return the number of runs of a state: the largest number of values of any metric."""
     return max(map(len, state.values.values()), default=0)
 
 
 def _only_result(report: Report) -> TrialResult:
     if len(report.results) != 1:
         raise InvalidInputError(
-            f"run {report.run} holds {len(report.results)} trials, not one",
+            f"run {report.run} has {len(report.results)} trials, not one",
             hint="Calibrate one variant: `harness calibrate SUITE`.",
         )
     result = report.results[0]
@@ -179,7 +179,7 @@ def _only_result(report: Report) -> TrialResult:
 
 
 def _timings(results: Sequence[TrialResult]) -> dict[str, tuple[float, ...]]:
-    """One number a run for each timing metric that every run measured."""
+    """Return one number per run for each timing metric that every run measured."""
     found = {}
     for metric in metrics_of("time"):
         values = [result.value(metric) for result in results]

@@ -54,11 +54,11 @@ def to_score(report: Report) -> tuple[Predictions, ...]:
     return kept
 
 
-def set_beside(report: Report, scores: Scores) -> tuple[Rescored, ...]:
-    """Return each completed trial with both scores; `scores` are those of `to_score(report)`."""
+def compare_scores(report: Report, scores: Scores) -> tuple[Rescored, ...]:
+    """Return each completed trial with its stored scores and those of `to_score(report)`, recomputed."""
     variants = labels(result.trial for result in report.results)
     return tuple(
-        _beside(
+        _both(
             result,
             f"{variants[result.trial.variant_id]} seed {result.trial.seed}",
             score,
@@ -90,7 +90,7 @@ def _with_scores(report: Report, scores: Scores) -> list[tuple[TrialResult, Scor
     return pairs
 
 
-def _beside(result: TrialResult, name: str, score: Score | None, others: Sequence[Contradiction]) -> Rescored:
+def _both(result: TrialResult, name: str, score: Score | None, others: Sequence[Contradiction]) -> Rescored:
     again = {} if score is None else score.scores
     notes = []
     if score is None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from harness.analysis.rescoring import set_beside, to_score, with_scores
+from harness.analysis.rescoring import compare_scores, to_score, with_scores
 from harness.cli.messages import say
 from harness.cli.options import (
     harness_command,
@@ -40,7 +40,7 @@ def command(report: Path, target: Target, output: Path | None, scorer: str) -> i
     """
     stored = read_report(report, allow_unsealed=True)
     scores = _scores(score_again(to_score(stored), scorer))
-    trials = set_beside(stored, scores)
+    trials = compare_scores(stored, scores)
     write(rescoring_document(stored, trials, scores.metric_version), target)
     if output is not None:
         write_atomic(output, to_json(with_scores(stored, scores)))

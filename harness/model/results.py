@@ -147,8 +147,8 @@ class Report(Frozen):
 
     @field_validator("suite")
     @classmethod
-    def _holds_plain_json(cls, suite: Suite) -> Suite:
-        # A matrix may hold anything that YAML can, and only here does it have to fit into JSON.
+    def _is_plain_json(cls, suite: Suite) -> Suite:
+        # A matrix can contain any YAML value, but a report must be valid JSON.
         json.dumps([suite.matrix, suite.include, suite.exclude], allow_nan=False, default=str)
         return suite
 

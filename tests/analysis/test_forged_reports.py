@@ -210,7 +210,7 @@ def test_scores_without_their_predictions_fail_and_so_does_a_gate_on_them() -> N
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         ({"eval_loss": 0.01}, "eval_loss 0.01 is stored"),
         ({"train_samples_per_second": 99.0}, "the plan has 112"),
@@ -221,8 +221,8 @@ def test_scores_without_their_predictions_fail_and_so_does_a_gate_on_them() -> N
         ({"evaluate_seconds": 5000.0}, "the trial took 12.5 s"),
     ],
 )
-def test_an_edited_value_contradicts_what_it_follows_from(change: dict[str, float], says: str) -> None:
-    assert says in cases(forged({"measurements": measurements(**change)}))["stored"]
+def test_an_edited_value_contradicts_what_it_follows_from(change: dict[str, float], message: str) -> None:
+    assert message in cases(forged({"measurements": measurements(**change)}))["stored"]
 
 
 def test_one_class_cannot_be_passed_off_as_sound() -> None:

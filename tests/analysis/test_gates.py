@@ -350,7 +350,7 @@ def test_without_a_baseline_a_drop_cannot_be_judged_and_does_not_pass() -> None:
 
 
 @pytest.mark.parametrize(
-    ("results", "says"),
+    ("results", "message"),
     [
         ([make_result(make_trial(seed=0))], "seeds 1, 2 vanished"),
         ([make_result(make_trial(seed=seed), status="oom") for seed in range(3)], "seeds 0, 1, 2 oom"),
@@ -360,9 +360,9 @@ def test_without_a_baseline_a_drop_cannot_be_judged_and_does_not_pass() -> None:
         ),
     ],
 )
-def test_a_trial_of_the_baseline_that_was_lost_is_red(results: list[TrialResult], says: str) -> None:
+def test_a_trial_of_the_baseline_that_was_lost_is_red(results: list[TrialResult], message: str) -> None:
     found = check(make_report(results), baseline=report(), gates=[gate("eval_accuracy drop<=0.5")])
-    assert (found.exit_code, only(found, "baseline").reason) == (1, says)
+    assert (found.exit_code, only(found, "baseline").reason) == (1, message)
 
 
 def test_a_variant_of_the_baseline_that_vanished_is_red() -> None:

@@ -32,7 +32,7 @@ def test_a_gate_can_be_typed(text: str, gate: Gate) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("", "expected METRIC>=NUMBER"),
         ("eval_f1", "expected METRIC>=NUMBER"),
@@ -57,10 +57,10 @@ def test_a_gate_can_be_typed(text: str, gate: Gate) -> None:
         ("eval_f1>=0.8\x1b[31m", "is not a number"),
     ],
 )
-def test_what_is_no_gate_is_refused_with_examples(text: str, says: str) -> None:
+def test_what_is_no_gate_is_refused_with_examples(text: str, message: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
         parse_gate(text)
-    assert says in caught.value.message
+    assert message in caught.value.message
     assert caught.value.hint is not None
     assert "eval_f1>=0.86" in caught.value.hint
     assert str(caught.value).replace("\n", "").isprintable()
@@ -97,7 +97,7 @@ def test_a_file_holds_gates_as_a_suite_does(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("", "there is no gate in it"),
         ("# none\n", "there is no gate in it"),
@@ -115,12 +115,12 @@ def test_a_file_holds_gates_as_a_suite_does(tmp_path: Path, text: str) -> None:
         ("- [\n", "gates.yaml:"),
     ],
 )
-def test_a_file_that_is_wrong_is_refused_with_its_line(tmp_path: Path, text: str, says: str) -> None:
+def test_a_file_that_is_wrong_is_refused_with_its_line(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "gates.yaml"
     file.write_text(text)
     with pytest.raises(InvalidInputError) as caught:
         read_gates(file)
-    assert says in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from harness.analysis.comparison.compare import compare
-from harness.analysis.history import by_state, collect, each_seed_once, named_runs
+from harness.analysis.evidence import run_evidence
+from harness.analysis.history import Group, by_state, collect, each_seed_once, named_runs
 from harness.analysis.stats.components import ALPHA
 from harness.analysis.stats.machine_states import pooled_variance, run_variance
 from harness.analysis.stats.ratios import RunVariance
 from harness.model.results import Report
+from harness.model.values import PaddingStrategy
 from tests.factories import STARTED, make_report, make_result, make_trial
 from tools.simulate.history import DROP, SLOWER, separate_runs, single_seeds
 from tools.simulate.worlds import QualityWorld, SpeedWorld
@@ -160,3 +162,37 @@ def test_a_history_has_power() -> None:
     found = single_seeds(QualityWorld(discordance=0.04), "eval_accuracy", 10, REPLICATES, draw, change=-DROP)
     assert found > 0.5
     assert separate_runs(SpeedWorld(), 5, 3, REPLICATES, draw, ratio=SLOWER) > 0.9
+
+
+def _earlier_runs(padding: PaddingStrategy, windows: list[tuple[float, float]]) -> Group:
+    """Runs of one trial each, as seconds from the first start, of increasing speed."""
+    reports = []
+    for place, (begin, end) in enumerate(windows):
+        started = STARTED + timedelta(seconds=begin)
+        result = make_result(
+            make_trial(padding), started=started, duration_s=end - begin, samples_per_second=25.0 + place
+        )
+        reports.append(make_report([result], run=f"{padding}{place}", created=started))
+    return collect(reports, []).trials
+
+
+def test_runs_of_two_variants_that_overlap_in_a_chain_give_no_variance() -> None:
+    static = _earlier_runs("static", [(0, 600), (720, 1320)])
+    dynamic = _earlier_runs("dynamic", [(500, 800), (1200, 1500)])
+    for group in (static, dynamic):
+        known = run_evidence([group], "train_real_tokens_per_second").variance
+        assert known is not None
+        assert known.runs == 2
+    found = run_evidence([static, dynamic], "train_real_tokens_per_second")
+    assert found.variance is None
+    assert found.notes == (
+        "the history has 1 other run of this variant on this machine: "
+        "a variance between runs needs two or more",
+    )
+
+
+def test_a_single_run_of_one_variant_adds_neither_variance_nor_a_name() -> None:
+    static, dynamic = _earlier_runs("static", [(0, 9)]), _earlier_runs("dynamic", [(0, 9), (900, 909)])
+    found = run_evidence([static, dynamic], "train_real_tokens_per_second")
+    assert found == run_evidence([dynamic], "train_real_tokens_per_second")
+    assert found.notes == ("variance between runs from 2 earlier runs: runs dynamic0 and dynamic1",)

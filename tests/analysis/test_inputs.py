@@ -109,7 +109,7 @@ def test_a_failed_trial_has_no_inputs_and_mixes_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         ({"data": make_data(content_sha256="00" * 32)}, "the data of glue/mrpc differ"),
         ({"data": make_data(labels=("equivalent", "not_equivalent"))}, "the data of glue/mrpc differ"),
@@ -118,10 +118,12 @@ def test_a_failed_trial_has_no_inputs_and_mixes_nothing() -> None:
         ({"checkpoint": make_checkpoint(tokenizer_sha256="00" * 32)}, "the files of tiny-uncased differ"),
     ],
 )
-def test_variants_of_one_task_and_checkpoint_read_the_same_files(change: dict[str, Any], says: str) -> None:
+def test_variants_of_one_task_and_checkpoint_read_the_same_files(
+    change: dict[str, Any], message: str
+) -> None:
     report = make_report([make_result(make_trial("static")), make_result(make_trial("dynamic"), **change)])
     (told,) = conflicting_inputs(report)
-    assert told.startswith(says)
+    assert told.startswith(message)
     assert "in static" in told
     assert "in dynamic" in told
     assert ["eval_accuracy" in row.quality for row in summarize(report)] == [True, True]

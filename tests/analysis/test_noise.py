@@ -114,7 +114,7 @@ def test_a_band_may_be_wider_than_the_value_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reports", "says"),
+    ("reports", "message"),
     [
         ([make_report([make_result(status="oom")])], "ended oom in train"),
         ([make_report([])], "0 trials, not one"),
@@ -126,8 +126,8 @@ def test_a_band_may_be_wider_than_the_value_itself() -> None:
         ),
     ],
 )
-def test_what_is_no_noise_is_refused(reports: list[Report], says: str) -> None:
-    with pytest.raises(InvalidInputError, match=says):
+def test_what_is_no_noise_is_refused(reports: list[Report], message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
         noise_of(reports)
 
 
@@ -205,7 +205,7 @@ def test_a_torn_calibration_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         ({"bands": {"train_seconds": 0.5}}, "does not follow from its values"),
         ({"bands": {"eval_beauty": 0.1}}, "there is no metric 'eval_beauty'"),
@@ -216,12 +216,12 @@ def test_a_torn_calibration_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_a_sealed_calibration_must_follow_from_its_values(
-    tmp_path: Path, change: dict[str, Any], says: str
+    tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
     noise = noise_of(run_at(25.0, 26.0))
     forged = write_noise(tmp_path, noise.model_copy(update=change))
     forged.replace(noise_file(tmp_path, noise.fingerprint))
-    with pytest.raises(InvalidInputError, match=says):
+    with pytest.raises(InvalidInputError, match=message):
         bands_at(run_at(25.0), tmp_path)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.analysis.rescoring import set_beside, to_score, with_scores
+from harness.analysis.rescoring import compare_scores, to_score, with_scores
 from harness.errors import InvalidInputError
 from harness.model.measurements import measured
 from harness.model.quality import Score, Scores
@@ -84,7 +84,7 @@ def test_a_report_without_predictions_has_nothing_to_score() -> None:
 def test_a_completed_trial_without_predictions_or_score_differs() -> None:
     bare = make_result(make_trial(seed=1)).model_copy(update={"predictions": None})
     report = make_report([make_result(), bare])
-    first, second = set_beside(report, Scores(metric_version="x", scores=(Score(reason="not finite"),)))
+    first, second = compare_scores(report, Scores(metric_version="x", scores=(Score(reason="not finite"),)))
     assert (first.differs, second.differs) == (True, True)
     assert (first.notes, second.notes) == (("not finite",), ("kept no predictions",))
     unscored = with_scores(report, Scores(metric_version="x", scores=(Score(reason="not finite"),)))
@@ -94,7 +94,7 @@ def test_a_completed_trial_without_predictions_or_score_differs() -> None:
 def test_the_flag_of_a_single_class_is_checked_too() -> None:
     report = make_report([make_result(degenerate=True)])
     score = Score(scores=report.results[0].epochs[-1].scores, degenerate=False)
-    (found,) = set_beside(report, Scores(metric_version="x", scores=(score,)))
+    (found,) = compare_scores(report, Scores(metric_version="x", scores=(score,)))
     assert found.notes == ("degenerate is True, but False by its logits",)
 
 

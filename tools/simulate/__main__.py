@@ -33,15 +33,15 @@ OUTPUT: Final = Path("docs/error-rates.md")
 
 HEAD: Final = """# Error rates of verdicts and gates
 
-Measured by `python -m tools.simulate` with {replicates:,} simulated comparisons a cell, so that a rate of 5 %
-is measured as {low:.1f} to {high:.1f} % in 95 of 100 cases. The simulated classifiers have the numbers of
+Measured by `python -m tools.simulate` with {replicates:,} simulated comparisons per cell, so that a rate of
+5 % is measured as {low:.1f} to {high:.1f} % in 95 of 100 cases. The simulated classifiers have the numbers of
 MRPC: 408 evaluation examples, 279 positive, 84 % accuracy, a standard deviation over seeds of 1.2 points.
 *Discordance* is the share of examples on which two runs of one recipe differ in being right.
 """
 
 
 @click.command()
-@click.option("--replicates", default=2_000, show_default=True, help="Simulated comparisons a cell.")
+@click.option("--replicates", default=2_000, show_default=True, help="Simulated comparisons per cell.")
 @click.option("--output", default=OUTPUT, show_default=True, type=click.Path(path_type=Path))
 def main(replicates: int, output: Path) -> None:
     """Simulate comparisons with known truth and write the error rates to a Markdown file."""
@@ -65,8 +65,8 @@ def _alarms(replicates: int, random: Draw) -> str:
     )
     return _section(
         "False alarms in quality",
-        "Equal recipes that are called better or worse; at most 5 % is promised. One seed a side never gives "
-        "a verdict.",
+        "Equal recipes that are called better or worse; at most 5 % is promised. One seed per side never "
+        "gives a verdict.",
         ["metric", "discordance", *(f"{n} seed{'' if n == 1 else 's'}" for n in SEEDS)],
         rows,
     )
@@ -84,10 +84,10 @@ def _power(replicates: int, random: Draw) -> str:
     return _section(
         "Power at the printed detectable effect",
         "How often a new comparison finds the effect that an earlier one printed as *min. detectable*, as "
-        "the mean over gains and drops, adjusted over so many tests; 80 % is promised. A printed effect "
-        "beyond the largest gain, 15.5 points of accuracy, is simulated as that gain. An empty cell: no "
-        "effect is printed, since none that is possible would be found or, with 3 seeds and 6 tests, since "
-        "the critical value of 11 standard errors makes a verdict a matter of luck.",
+        "the mean over gains and drops, adjusted over the given number of tests; 80 % is promised. A "
+        "printed effect beyond the largest gain, 15.5 points of accuracy, is simulated as that gain. An "
+        "empty cell: no effect is printed, since no possible effect would be detected or, with 3 seeds and 6 "
+        "tests, since the critical value of 11 standard errors makes a verdict depend on chance.",
         ["metric", "discordance", "tests", *(f"{n} seeds" for n in SEEDS[1:])],
         cells(),
     )
@@ -175,11 +175,11 @@ def _seed_history(replicates: int, random: Draw) -> str:
 
     kinds = ("equal", "equal, repeated", f"{100 * DROP:g} points worse")
     return _section(
-        "One seed a side, with a history",
-        "Comparisons of one seed a side that are called better or worse, where earlier runs give the "
-        "variance over so many seeds; at most 5 % is promised for equal recipes. *Repeated*: one of the "
-        "earlier seeds is the baseline's, with the same predictions. The last columns are the power for a "
-        "drop of accuracy.",
+        "One seed per side, with a history",
+        "Comparisons of one seed per side that are called better or worse, where earlier runs give the "
+        "variance over the given number of seeds; at most 5 % is promised for equal recipes. *Repeated*: one "
+        "of the earlier seeds is the baseline's, with the same predictions. The last columns are the power "
+        "for a drop of accuracy.",
         ["metric", "discordance", *(f"{kind}, {n} seeds" for kind in kinds for n in EARLIER_SEEDS)],
         rows(),
     )
@@ -199,10 +199,10 @@ def _run_history(replicates: int, random: Draw) -> str:
 
     return _section(
         "Two separate runs, with a history",
-        "Comparisons of two runs that are called faster or slower, where so many earlier runs with as many "
+        "Comparisons of two runs that are called faster or slower, where earlier runs with as many "
         "trials give the variance between runs; at most 5 % is promised for equal variants. The rows of "
         "slower candidates are the power.",
-        ["state", "earlier runs", "candidate", *(f"{k} trials" for k in TRIALS)],
+        ["state", "earlier runs", "candidate", *(f"{k} trial{'' if k == 1 else 's'}" for k in TRIALS)],
         rows(),
     )
 
@@ -220,7 +220,7 @@ def _gates(replicates: int, random: Draw) -> str:
         "A suite of four variants with a gate on accuracy (2 points) and one on F1 (2 points) each. *Red*: "
         "an unchanged model fails the check; at most 5 % is promised. *Green at the detectable drop*: a "
         "model that dropped by what a gate prints as detectable passes that gate; at most 20 % is promised.",
-        ["seeds a side", "unchanged: red", "unchanged: unsure", "green at the detectable drop"],
+        ["seeds per side", "unchanged: red", "unchanged: unsure", "green at the detectable drop"],
         rows(),
     )
 

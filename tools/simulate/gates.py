@@ -18,13 +18,13 @@ from tools.simulate.rates import RESAMPLES
 from tools.simulate.worlds import LABELS, Draw, QualityWorld
 
 METRICS_GATED: Final = ("eval_accuracy", "eval_f1")
-# No drop of 84 % accuracy beyond this is anything but a constant answer.
+# After a larger drop from 84 % accuracy, a classifier only gives a constant answer.
 LARGEST_DROP: Final = 0.7
 
 
 @dataclass(frozen=True)
 class GateWorld:
-    """A suite of `variants`, each with a drop gate on accuracy and one on F1, and `seeds` a side."""
+    """A suite of `variants`, each with a drop gate on accuracy and one on F1, and `seeds` per side."""
 
     seeds: int
     variants: int = 4
@@ -32,7 +32,7 @@ class GateWorld:
     quality: QualityWorld = field(default_factory=QualityWorld)
 
     def check(self, drops: Sequence[float], random: Draw) -> list[GateCase]:
-        """The cases of one check of a candidate whose accuracy dropped by so much, by variant."""
+        """Return the cases of a check of a candidate; `drops` are the drops of its accuracy by variant."""
         sides = [
             self.quality.draw(random, self.seeds, self.seeds, self.quality.shift(-drop)) for drop in drops
         ]
@@ -43,24 +43,24 @@ class GateWorld:
         )
 
     def _drop(self, metric: str, effect: Effect) -> Drop:
-        base = METRICS[metric].goal == "max" and -effect.bounds[0]
+        base = METRICS[metric].least - effect.bounds[0]
         row = ComparisonRow(
             variant="simulated",
             metric=metric,
             unit=METRICS[metric].unit,
             goal=METRICS[metric].goal,
             verdict="unsure",
-            baseline=Side(name="baseline", value=float(base)),
+            baseline=Side(name="baseline", value=base),
             candidate=Side(name="candidate"),
             kind="difference",
             effect=effect.value,
             seeds=tuple(range(self.seeds)),
         )
-        return Drop(Gate(metric=metric, max_drop=self.allowed), row, effect, float(base))
+        return Drop(Gate(metric=metric, max_drop=self.allowed), row, effect, base)
 
 
 def false_reds(world: GateWorld, replicates: int, random: Draw) -> tuple[float, float]:
-    """The shares of checks of an unchanged model that are red, and that leave a gate undecided."""
+    """Return the shares of checks of an unchanged model that are red, and that leave a gate undecided."""
     checks = [world.check([0.0] * world.variants, random) for _ in range(replicates)]
     red = [any(case.verdict == "failed" for case in cases) for cases in checks]
     unsure = [any(case.verdict == "unsure" for case in cases) for cases in checks]
@@ -68,9 +68,9 @@ def false_reds(world: GateWorld, replicates: int, random: Draw) -> tuple[float, 
 
 
 def false_greens(world: GateWorld, replicates: int, random: Draw) -> float | None:
-    """The share of accuracy gates that pass a drop as large as an earlier check printed as detectable.
+    """Return the share of accuracy gates that pass a drop as large as an earlier check printed as detectable.
 
-    None where no gate prints one.
+    None if no gate prints one.
     """
     greens: list[bool] = []
     for _ in range(replicates):

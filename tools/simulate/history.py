@@ -1,4 +1,4 @@
-"""Error rates of verdicts that rest on a history: single seeds, and separate runs without a calibration."""
+"""Error rates of verdicts that depend on a history: single seeds, and separate runs without a calibration."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def single_seeds(  # noqa: PLR0913 - a world, a question and a size, as every ra
     change: float = 0.0,
     repeated: bool = False,
 ) -> float:
-    """The share of comparisons of one seed a side that are called better or worse.
+    """Return the share of comparisons of one seed per side that are called better or worse.
 
     Args:
         world: the classifiers.
         metric: the score.
-        seeds: how many the history has.
+        seeds: the number of seeds in the history.
         replicates: simulated comparisons.
-        random: the source of chance.
-        change: how much the candidate's expected accuracy differs.
+        random: the random generator.
+        change: the candidate's difference in expected accuracy.
         repeated: one of the history's seeds is the baseline's seed again, with the same predictions.
     """
     shift, cases = world.shift(change), []
@@ -49,7 +49,7 @@ def single_seeds(  # noqa: PLR0913 - a world, a question and a size, as every ra
 def separate_runs(
     world: SpeedWorld, runs: int, trials: int, replicates: int, random: Draw, *, ratio: float = 1.0
 ) -> float:
-    """The share of comparisons of two runs that are called better or worse, after so many earlier runs.
+    """Return the share of comparisons of two runs that are called better or worse, given `runs` earlier ones.
 
     Every run has the same number of `trials`. The candidate's times are the baseline's times `ratio`.
     """

@@ -30,7 +30,7 @@ class Power:
 def quality_effects(
     world: QualityWorld, metric: str, seeds: int, shifts: Sequence[float], random: Draw
 ) -> list[Effect]:
-    """An effect for each shift of the candidate, of `seeds` paired seeds a side."""
+    """Return an effect for each shift of the candidate, with `seeds` paired seeds per side."""
     cases = [Case(metric, LABELS, *world.draw(random, seeds, seeds, shift)) for shift in shifts]
     return compare_quality(cases, resamples=RESAMPLES)
 

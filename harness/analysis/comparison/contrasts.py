@@ -1,4 +1,4 @@
-"""Contrasts: one metric of one aligned variant, measured on both sides and tested, with no word said yet."""
+"""Contrasts: one metric of one aligned variant, measured on both sides, before its verdict."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ _NO_HISTORY: Final = History()
 class Contrast:
     """The measurement of one metric of one pair.
 
-    `settled` is a verdict that needs no statistics, `case` quality that is still to be tested: that goes
-    faster for a whole table at once.
+    `settled` is a verdict that needs no statistics. `case` is a score that is still to be tested, since a
+    whole table is tested faster in one call.
     """
 
     metric: str
@@ -53,9 +53,9 @@ class Contrast:
 class Evidence:
     """An aligned variant: its trials on both sides, and their predictions on the same examples.
 
-    `match` is for quality, `timed` for all else: it has the degenerate trials too. `paired` is None where a
-    trial kept no predictions, a sentence where they cannot be paired. `contradictions` are of all trials of
-    `timed`. `earlier` are trials of a history.
+    `match` is for quality, `timed` for other metrics: it includes degenerate trials. `paired` is None if a
+    trial has no predictions, and a message if they cannot be paired. `contradictions` are those of all trials
+    of `timed`. `earlier` are trials of a history.
     """
 
     pair: Pair
@@ -67,7 +67,7 @@ class Evidence:
     earlier: Earlier
 
     def match_for(self, metric: str) -> Match:
-        """The trials that count for that metric."""
+        """Return the trials that count for this metric."""
         return self.match if METRICS[metric].family == "quality" else self.timed
 
 
@@ -143,7 +143,7 @@ def _only_labelled(measured: Contrast) -> Contrast:
 
 
 def _stored_mismatch(found: Sequence[Contradiction], metric: str) -> dict[str, tuple[str, str]]:
-    """A stored number that contradicts others of its trial: one of them was changed."""
+    """Return the first contradiction between a stored value of this metric and others, by condition."""
     texts = next(((each.stored, each.implied) for each in found if metric in each.metrics), None)
     return {} if texts is None else {STORED_VALUE: texts}
 
@@ -183,7 +183,7 @@ def _quality(evidence: Evidence, metric: str, scored: Sequence[float | None]) ->
 
 
 def _seeds(evidence: Evidence, paired: PairedSheets, metric: str) -> SeedEvidence:
-    """What a history adds to the variance over seeds; nothing where both sides have the same seeds."""
+    """Return the earlier seeds for the variance over seeds; empty if the sides are paired over several."""
     matched = evidence.match
     if not evidence.earlier.asked or (matched.paired and len(matched.before) > 1):
         return SeedEvidence()
@@ -221,7 +221,7 @@ def _trials(evidence: Evidence, metric: str, terms: Terms) -> Contrast:
 
 
 def _separate(evidence: Evidence, metric: str, terms: Terms) -> tuple[Separate | None, tuple[str, ...]]:
-    """Whether the sides are runs between which the machine may have changed, and notes on the evidence.
+    """Return the variance between the two sides' runs, None for one run, and notes on the evidence.
 
     The variance between runs comes from the history or from the calibration, whichever has more runs.
     """
@@ -238,7 +238,7 @@ def _separate(evidence: Evidence, metric: str, terms: Terms) -> tuple[Separate |
 
 
 def _values(results: Sequence[TrialResult], metric: str) -> list[float] | str:
-    """One number a trial, or why a trial has none."""
+    """Return one number per trial, or why a trial has none."""
     values = []
     for result in results:
         value = result.value(metric)

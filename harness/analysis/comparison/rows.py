@@ -12,7 +12,7 @@ from harness.analysis.comparison.contrasts import Contrast, Evidence, contrast
 from harness.analysis.comparison.models import ComparisonRow, Side, Verdict
 from harness.analysis.comparison.next_step import next_step
 from harness.analysis.comparison.terms import Terms
-from harness.analysis.comparison.verdicts import verdict_of_effect
+from harness.analysis.comparison.verdicts import equivalence_limits, verdict_of_effect
 from harness.analysis.parity import ParityVerdict, between, verdict_of
 from harness.analysis.stats.components import ALPHA
 from harness.analysis.stats.resampling import compare_quality
@@ -128,7 +128,7 @@ def _with_effect(
 ) -> ComparisonRow:
     """Return the row with the numbers behind its verdict."""
     alpha = 2 * ALPHA if row.verdict == "same" else adjusted.alpha if adjusted is not None else ALPHA
-    low, high = _limits(effect, margin)
+    low, high = equivalence_limits(effect, margin or 0.0)
     interval = (effect.at(high) if row.verdict == "same" else effect).interval(alpha)
     return row.model_copy(
         update={
@@ -150,11 +150,6 @@ def _with_effect(
 def _margin(metric: str, terms: Terms) -> float | None:
     """Return the margin of equivalence: of the score, or for a ratio the relative machine noise."""
     return terms.margins.get(metric) if METRICS[metric].family == "quality" else terms.noise.get(metric)
-
-
-def _limits(effect: Effect, margin: float | None) -> tuple[float, float]:
-    margin = margin or 0.0
-    return (1 / (1 + margin), 1 + margin) if effect.ratio else (-margin, margin)
 
 
 def _side(name: str, variant: Variant | None, results: Sequence[TrialResult], value: float | None) -> Side:

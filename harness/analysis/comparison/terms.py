@@ -1,4 +1,4 @@
-"""Terms: on what terms reports are compared, and their limits."""
+"""Terms: the options of a comparison that apply to all of its rows, and their limits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEFAULT_MARGIN: Final = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """On what terms everything in a table is compared; as in `compare`.
+    """The options that apply to every row of a comparison; as in `compare`.
 
     `apart` are axes that differ by intent. `one_run` is true where both sides belong to one run of the
     machine, `interleaved` where their trials also took turns. `run_variance` is the variance between runs, by
@@ -38,19 +38,19 @@ class Terms:
 
 
 def varies_between_runs(metric: str) -> bool:
-    """Whether the state of the machine, which differs from run to run, changes this metric."""
+    """Return whether the state of the machine, which differs from run to run, changes this metric."""
     # Memory depends on the machine, but not on how fast it was.
     return METRICS[metric].family in ("time", "machine")
 
 
 def default_metrics(reports: Sequence[Report]) -> tuple[str, ...]:
-    """Return the metrics to compare where none is named: others where every trial only tokenizes."""
+    """Return the metrics to compare by default: those of tokenization if every trial only tokenizes."""
     trials = (result.trial for report in reports for result in report.results)
     return headlines("tokenizing" if only_tokenise(trials) else "training")
 
 
 def checked_metrics(metrics: Sequence[str]) -> tuple[str, ...]:
-    """The metrics to compare, each once.
+    """Return the metrics to compare, each once.
 
     Raises:
         InvalidInputError: A metric is unknown or has no direction, or there is none.
@@ -71,7 +71,7 @@ def checked_metrics(metrics: Sequence[str]) -> tuple[str, ...]:
 
 
 def margins_of(margin: float | Mapping[str, float], metrics: Sequence[str]) -> dict[str, float]:
-    """The margin of equivalence of each quality metric with a finite range, in the metric's unit.
+    """Return the margin of equivalence of each quality metric with a finite range, in the metric's unit.
 
     A single number is a share of the metric's range: 0.02 is two points of accuracy or F1, and 0.04 of MCC,
     whose range is twice as wide. A mapping gives margins by metric; the rest take the default.
@@ -112,6 +112,6 @@ def check_terms(allowed: Sequence[str], noise: Mapping[str, float]) -> None:
     for metric, band in noise.items():
         if metric not in METRICS or not 0 <= band < math.inf:
             raise InvalidInputError(
-                f"the noise band {band:g} of {metric} is no number from 0 up, or that is no metric",
+                f"the noise band {band:g} of {metric} is below 0 or not finite, or the metric is unknown",
                 hint="Measure it again: `harness calibrate SUITE`.",
             )

@@ -28,5 +28,9 @@ def verdict_of_effect(effect: Effect, p: float | None, goal: Goal, margin: float
         return "same"
     if not margin:
         return "unsure"
-    low, high = (1 / (1 + margin), 1 + margin) if effect.ratio else (-margin, margin)
-    return "same" if is_equivalent(effect, low, high) else "unsure"
+    return "same" if is_equivalent(effect, *equivalence_limits(effect, margin)) else "unsure"
+
+
+def equivalence_limits(effect: Effect, margin: float) -> tuple[float, float]:
+    """Return the smallest and the largest effect inside a margin: two ratios, or two differences."""
+    return (1 / (1 + margin), 1 + margin) if effect.ratio else (-margin, margin)

@@ -50,16 +50,21 @@ class Drop:
         return allowed_drop(self.gate)
 
     @property
+    def at_limit(self) -> Effect:
+        """The effect with the error that it has if the true drop equals the limit."""
+        return self.effect.at(self.as_effect(self.allowed))
+
+    @property
     def p_exceeds(self) -> float | None:
         """One-sided p against a drop of at most the limit."""
-        at = self.as_effect(self.allowed)
-        return self.effect.p_below(at) if self.row.goal == "max" else self.effect.p_above(at)
+        limit, effect = self.as_effect(self.allowed), self.at_limit
+        return effect.p_below(limit) if self.row.goal == "max" else effect.p_above(limit)
 
     @property
     def p_stays_below(self) -> float | None:
         """One-sided p against a drop of at least the limit."""
-        at = self.as_effect(self.allowed)
-        return self.effect.p_above(at) if self.row.goal == "max" else self.effect.p_below(at)
+        limit, effect = self.as_effect(self.allowed), self.at_limit
+        return effect.p_above(limit) if self.row.goal == "max" else effect.p_below(limit)
 
     def as_effect(self, drop: float) -> float:
         """Return the effect, a difference or a ratio, of this drop."""
@@ -156,7 +161,7 @@ def _verdict(drop: Drop, adjusted: Adjusted | None) -> CaseVerdict:
 
 
 def _interval(drop: Drop) -> Interval | None:
-    found = drop.effect.interval(2 * ONE_SIDED)
+    found = drop.at_limit.interval(2 * ONE_SIDED)
     if found is None:
         return None
     low, high = sorted(drop.of_effect(end) for end in found)
