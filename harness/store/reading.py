@@ -129,7 +129,7 @@ def read_bytes(path: Path, *, follow: bool = True, limit: int = LARGEST_REPORT_B
 
 
 def _read_pipe(path: Path, limit: int) -> bytes:
-    # Opened like this a pipe that nobody will ever write into is at its end, where it would block for ever.
+    # Without O_NONBLOCK, opening a pipe without a writer would block for ever; so it is at its end.
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as pipe:
         os.set_blocking(pipe.fileno(), True)
         content = pipe.read(limit + 1)

@@ -29,7 +29,7 @@ _MEMORY_BYTES: Final = 2**22
 
 @dataclass(frozen=True)
 class ReportFile:
-    """The bytes that `to_json` gives of a report; `sha256` is that of them all, in hexadecimal digits."""
+    """The bytes that `to_json` returns for a report; `sha256` is that of them all, in hexadecimal digits."""
 
     digest: str
     sha256: str
@@ -45,7 +45,7 @@ def report_file(report: Report, results: Iterable[TrialResult], folder: Path) ->
     """Lay out the report's file; beyond some megabytes it waits in a file without a name in `folder`.
 
     Args:
-        report: the report; its own results are not looked at.
+        report: the report; its own results are ignored.
         results: the results to write, in order.
         folder: where the file will lie.
 

@@ -38,7 +38,7 @@ def test_it_is_the_same_report(tmp_path: Path, report: Report) -> None:
     assert to_json(found) == path.read_bytes()
 
 
-def test_equal_parts_are_held_once(tmp_path: Path, report: Report) -> None:
+def test_equal_parts_are_kept_once(tmp_path: Path, report: Report) -> None:
     found = read_large(write(tmp_path / "report.json", to_json(report)), least=0)
     assert found is not None
     one, two = found.results[:2]
