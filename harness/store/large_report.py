@@ -5,22 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Final, TypeVar
+from typing import Any, BinaryIO, Final
 
-import pydantic_core
-from pydantic import ValidationError
-
-from harness.foreign import ForeignFileError, open_regular
-from harness.model.frozen import Frozen
-from harness.model.measurements import Measurement
+from harness.foreign import open_regular
 from harness.model.results import Report, TrialResult
-from harness.store.writing import NO_DIGEST
-
-M = TypeVar("M", bound=Frozen)
+from harness.store.report_file import SharedParts, lean
+from harness.store.writing import without_digest
 
 LARGE_BYTES: Final = 2**24
+# 10,000 trials of MRPC take 0.4 GB; their results are in memory at once.
+LARGEST_REPORT_BYTES: Final = 2**31
 _CHUNK_BYTES: Final = 2**20
 # The layout of `report_file`. No string of a JSON text contains a newline, so these are never part of one.
 _FIRST: Final = b'"results": [\n    {'
@@ -28,18 +25,21 @@ _BETWEEN: Final = b"\n    },\n    {"
 _LAST: Final = b"\n    }\n  ]"
 
 
-def read_large(path: Path, least: int = LARGE_BYTES) -> Report | None:
-    """Return the report in a file of at least `least` bytes, without its digest, which was verified.
+def read_large(path: Path, *, least: int = LARGE_BYTES, most: int = LARGEST_REPORT_BYTES) -> Report | None:
+    """Return the report in a file of `least` to `most` bytes, without its digest, which was verified.
 
-    None for a smaller file, another layout or schema, a digest that does not match, and anything wrong:
-    whoever reads the file as a whole gives the better message.
+    Return None for a file of another size, a pipe, another layout or schema, a digest that does not match,
+    and any damage: the caller then reads the file as a whole, which gives the better message.
     """
     try:
+        # Opening a named pipe and closing it again would end the process that writes to it.
+        if not stat.S_ISREG(path.stat().st_mode):
+            return None
         with os.fdopen(open_regular(path), "rb") as file:
-            if os.fstat(file.fileno()).st_size < least:
+            if not least <= os.fstat(file.fileno()).st_size <= most:
                 return None
             return _Reader(file).report()
-    except (ForeignFileError, OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 
@@ -57,29 +57,40 @@ class _Reader:
         head = self._until(_FIRST)
         if head is None:
             return None
-        results = tuple(self._share(_checked(one, TrialResult)) for one in self._results())
+        results = tuple(map(self._result, self._results()))
         tail = self._buffer + b"".join(iter(self._read, b""))
-        frame = _checked(head + b'"results": []' + tail, Report)
+        document = _parsed(head + b'"results": null' + tail)
+        # Null shows that the list was the report's own, not one of a nested object.
+        if not isinstance(document, dict) or document.get("results", ()) is not None:
+            return None
+        if type(document.get("schema_version")) is not int:
+            return None
+        frame = Report.model_validate_json(head + b'"results": []' + tail)
         if frame.digest != f"sha256:{self._hash.hexdigest()}":
             return None
         return Report.model_validate(frame.__dict__ | {"digest": None, "results": results})
 
+    def _result(self, data: bytes) -> TrialResult:
+        _parsed(data)
+        return self._share(TrialResult.model_validate_json(data))
+
     def _read(self) -> bytes:
         first = self._file.tell() == 0
         chunk = self._file.read(_CHUNK_BYTES)
-        # The digest covers the file with null in its place.
-        self._hash.update(_without_digest(chunk) if first else chunk)
+        self._hash.update(without_digest(chunk) if first else chunk)
         return chunk
 
     def _until(self, separator: bytes) -> bytes | None:
         """Return the bytes before the separator, and keep those after it."""
-        while (at := self._buffer.find(separator)) < 0:
+        head, start = bytearray(), 0
+        while (at := head.find(separator, start)) < 0:
+            start = max(len(head) - len(separator), 0)
             chunk = self._read()
             if not chunk:
                 return None
-            self._buffer += chunk
-        head, self._buffer = self._buffer[:at], self._buffer[at + len(separator) :]
-        return head
+            head += chunk
+        self._buffer = bytes(head[at + len(separator) :])
+        return bytes(head[:at])
 
     def _results(self) -> Iterator[bytes]:
         start = 0
@@ -102,27 +113,21 @@ class _Reader:
             self._buffer, start = self._buffer[start:] + chunk, 0
 
 
-def _without_digest(chunk: bytes) -> bytes:
-    before, key, after = chunk[:200].partition(b'"digest": "')
-    return before + NO_DIGEST + after.partition(b'"')[2] + chunk[200:] if key else chunk
-
-
-def _checked(data: bytes, model: type[M]) -> M:
-    """Validate one part, in which no key may occur twice.
+def _parsed(data: bytes) -> Any:
+    """Return a JSON document, checked like a whole report.
 
     Raises:
-        ValueError: It is damaged.
+        ValueError: It is not UTF-8 or not JSON, or a key occurs twice.
+        RecursionError: It is nested too deeply.
     """
-    json.loads(data, object_pairs_hook=_unique, parse_constant=_refuse)
-    try:
-        return model.model_validate_json(data)
-    except ValidationError as error:
-        raise ValueError(str(error)) from error
+    return json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse)
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> None:
-    if len({key for key, _ in pairs}) < len(pairs):
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    unique = dict(pairs)
+    if len(unique) < len(pairs):
         raise ValueError("a key occurs twice")
+    return unique
 
 
 def _refuse(name: str) -> None:
@@ -130,32 +135,23 @@ def _refuse(name: str) -> None:
 
 
 def _sharing() -> Callable[[TrialResult], TrialResult]:
-    """Return a function that replaces the parts of a result that equal those of an earlier one by these."""
-    parts: dict[bytes, Frozen] = {}
-    fields = set(Measurement.model_fields)
-
-    def shared(part: M) -> M:
-        equal = parts.setdefault(pydantic_core.to_json(part), part)
-        return equal if isinstance(equal, type(part)) else part
-
-    def measurement(found: Measurement) -> Measurement:
-        # Every validated model owns a set of the fields that were given, as large as the rest of it.
-        return Measurement.model_construct(_fields_set=fields, **found.__dict__)
+    """Return a function that replaces the parts of a result by equal ones of earlier results."""
+    shared = SharedParts().shared
 
     def share(result: TrialResult) -> TrialResult:
         trial = result.trial
-        changes: dict[str, Any] = {
-            name: shared(part)
-            for name in ("checkpoint", "data", "environment")
-            if (part := getattr(result, name)) is not None
-        }
         parts_of_trial = {
             "task": shared(trial.task),
             "train": shared(trial.train),
             "padding": shared(trial.padding),
         }
-        changes["trial"] = trial.model_copy(update=parts_of_trial)
-        changes["measurements"] = tuple(map(measurement, result.measurements))
-        return result.model_copy(update=changes)
+        return lean(
+            result,
+            trial=trial.model_copy(update=parts_of_trial),
+            measurements=tuple(map(lean, result.measurements)),
+            checkpoint=result.checkpoint and shared(result.checkpoint),
+            data=result.data and shared(result.data),
+            environment=result.environment and shared(result.environment),
+        )
 
     return share

@@ -60,7 +60,7 @@ def _acquire(descriptor: int, path: Path, *, wait: bool) -> None:
                 time.sleep(0.02)
                 continue
             raise LockedError(
-                f"{path.parent} is held by {holder or 'another process'}",
+                f"{path.parent} is locked by {holder or 'another process'}",
                 hint="Wait for it to end, or give --wait to start when it does.",
             ) from error
         except OSError as error:

@@ -15,7 +15,7 @@ from harness.model.calibration import Noise, values_by_state
 from harness.model.frozen import Frozen
 from harness.model.metrics import METRICS
 from harness.model.results import Report
-from harness.store.folders import make_folder
+from harness.store.folders import is_there, make_folder
 from harness.store.reading import read_strict
 from harness.store.writing import canonical_json, digest_of, storage_error, to_json, write_atomic
 
@@ -106,7 +106,7 @@ def noise_for(reports: Iterable[Report], folder: Path) -> Noise | None:
         return None
     (place,) = places
     file = noise_file(folder, place)
-    return read_noise(file) if file.exists() else None
+    return read_noise(file) if is_there(file) else None
 
 
 def noise_files(folder: Path) -> list[Path]:

@@ -16,20 +16,17 @@ from harness.foreign import ForeignFileError, read_regular
 from harness.model.frozen import Frozen
 from harness.model.results import UNSEALED, Report
 from harness.store.folders import is_there, newest_report
-from harness.store.large_report import read_large
+from harness.store.large_report import LARGEST_REPORT_BYTES, read_large
 from harness.store.migrations import MIGRATIONS, Document, migrate
-from harness.store.writing import NO_DIGEST, digest_of, storage_error, unsealed_json
+from harness.store.writing import digest_of, storage_error, unsealed_json, without_digest
 
 M = TypeVar("M", bound=Frozen)
 
 ERRORS_SHOWN: Final = 5
-# 10,000 trials of MRPC take 0.4 GB; a report is held in memory as a whole.
-LARGEST_REPORT_BYTES: Final = 2**31
 # A suite in YAML has its keys at the beginning of a line, where a report in JSON has none.
 _SUITE: Final = re.compile(rb"^(matrix|task)[ \t]*:", re.MULTILINE)
 _SHORT: Final = 1_000
 _SUITE_BYTES: Final = 1_000_000
-_DIGEST: Final = re.compile(rb'"digest": "(sha256:[0-9a-f]{64})"')
 
 
 class NewerSchemaError(InvalidInputError):
@@ -132,7 +129,7 @@ def read_bytes(path: Path, *, follow: bool = True, limit: int = LARGEST_REPORT_B
 
 
 def _read_pipe(path: Path, limit: int) -> bytes:
-    # Opened like this a pipe that nobody will ever write into is at its end, where it would block for ever.
+    # Without O_NONBLOCK, opening a pipe without a writer would block for ever; so it is at its end.
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as pipe:
         os.set_blocking(pipe.fileno(), True)
         content = pipe.read(limit + 1)
@@ -290,7 +287,7 @@ def pointer(location: tuple[str | int, ...]) -> str:
 def _unsealed(report: Report, stored: Document | None, data: bytes, path: Path) -> Report:
     """Return the report without its digest, which is verified against the file before any migration."""
     bare = report.model_copy(update={"digest": None})
-    if report.digest == digest_of(_DIGEST.sub(NO_DIGEST, data[:200], count=1) + data[200:]):
+    if report.digest == digest_of(without_digest(data)):
         return bare
     # An editor or a formatter that changed the layout alone left the same report.
     if report.digest == digest_of(unsealed_json(bare if stored is None else stored | {"digest": None})):

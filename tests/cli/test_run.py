@@ -122,7 +122,7 @@ def test_of_twenty_starts_at_once_one_runs_and_the_others_are_told_who_holds_it(
     release.touch()
     ended = [(process.communicate(timeout=60)[1], process.returncode) for process in processes]
     assert sorted(code for _, code in ended) == [0] + [75] * 19
-    assert all("is held by process" in errors for errors, code in ended if code == 75)
+    assert all("is locked by process" in errors for errors, code in ended if code == 75)
     assert len(only_report(tmp_path / "reports").results) == 2
 
 

@@ -214,7 +214,7 @@ def test_a_step_summary_is_cut_inside_the_limit_and_says_so() -> None:
     cut = step_summary("ä line of the summary\n" * 100_000)
     assert len(cut.encode()) <= 1024 * 1024
     assert cut.endswith(
-        "summary\n\nThe rest is left out: a step summary may hold 1 MiB. The report has everything.\n"
+        "summary\n\nThe rest is left out: a step summary is limited to 1 MiB. The report has everything.\n"
     )
 
 

@@ -42,7 +42,7 @@ def test_a_brief_report_is_shown_as_the_whole_one() -> None:
         assert written(brief, name) == written(report, name)
 
 
-def test_equal_parts_are_held_once() -> None:
+def test_equal_parts_are_kept_once() -> None:
     trials = [make_trial(seed=seed) for seed in range(2)]
     shape = briefly(trials)
     one, other = (shape(read(make_result(trial))) for trial in trials)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from harness.errors import InvalidInputError
 from harness.model.results import Report
 from harness.store.large_report import read_large
 from harness.store.reading import load_report
-from harness.store.writing import to_json
+from harness.store.writing import NO_DIGEST, digest_of, to_json
 from tests.factories import make_report, make_result, make_trial
 
 
@@ -34,7 +38,7 @@ def test_it_is_the_same_report(tmp_path: Path, report: Report) -> None:
     assert to_json(found) == path.read_bytes()
 
 
-def test_equal_parts_are_held_once(tmp_path: Path, report: Report) -> None:
+def test_equal_parts_are_kept_once(tmp_path: Path, report: Report) -> None:
     found = read_large(write(tmp_path / "report.json", to_json(report)), least=0)
     assert found is not None
     one, two = found.results[:2]
@@ -84,3 +88,75 @@ def test_a_cut_appended_or_reformatted_file_is_left_to_the_reader_of_whole_files
     ):
         assert read_large(write(tmp_path / "report.json", other), least=0) is None
     assert read_large(write(tmp_path / "report.json", to_json(make_report([]))), least=0) is None
+
+
+def sealed_again(text: bytes, before: bytes, after: bytes) -> bytes:
+    """The changed report with the digest of its new content, as a forger would write it."""
+    assert before in text
+    digest = json.loads(text)["digest"].encode()
+    bare = text.replace(b'"digest": "%s"' % digest, NO_DIGEST, 1).replace(before, after, 1)
+    return bare.replace(NO_DIGEST, b'"digest": "%s"' % digest_of(bare).encode(), 1)
+
+
+def test_a_report_that_is_sealed_again_is_read(tmp_path: Path, report: Report) -> None:
+    text = sealed_again(to_json(report), b'"duration_s": 12.5', b'"duration_s": 12.6')
+    found = read_large(write(tmp_path / "report.json", text), least=0)
+    assert found is not None
+    assert found.results[0].duration_s == 12.6
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b'"schema_version": 2,', b""),
+        (b'"schema_version": 2,', b'"schema_version": 3,'),
+        (b'"schema_version": 2,', b'"schema_version": 2.0,'),
+        (b'"duration_s": 12.5', b'"duration_s": 1.5, "duration_s": 12.5'),
+        (b'"run": "', b'"run": "0", "run": "'),
+        (b'"log_tail": ""', b'"log_tail": "\xff"'),
+        (b'"log_tail": ""', b'"log_tail": "\xed\xa0\x80"'),
+        (b'"duration_s": 12.5', b'"duration_s": ' + 5_000 * b"[" + 5_000 * b"]"),
+        (b"{", b"\xef\xbb\xbf{"),
+    ],
+)
+def test_what_the_reader_of_whole_files_refuses_is_refused_whatever_its_digest(
+    tmp_path: Path, report: Report, before: bytes, after: bytes
+) -> None:
+    path = write(tmp_path / "report.json", sealed_again(to_json(report), before, after))
+    assert read_large(path, least=0) is None
+    with pytest.raises(InvalidInputError):
+        load_report(path)
+
+
+def test_a_file_beyond_the_limit_of_reports_is_refused(tmp_path: Path, report: Report) -> None:
+    path = write(tmp_path / "report.json", to_json(report))
+    size = path.stat().st_size
+    assert read_large(path, least=0, most=size) == report
+    assert read_large(path, least=0, most=size - 1) is None
+
+
+def test_a_report_comes_through_a_named_pipe(tmp_path: Path, report: Report) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    # More than the buffer of a pipe, so that the writer meets a reader that has left.
+    long = report.model_copy(update={"notes": ("a note " * 100_000,)})
+    writer = threading.Thread(target=pipe.write_bytes, args=(to_json(long),), daemon=True)
+    writer.start()
+    time.sleep(0.3)
+    assert read_large(pipe, least=0) is None
+    time.sleep(0.3)
+    assert load_report(pipe) == long
+    writer.join()
+
+
+def test_a_list_of_results_in_a_nested_object_is_not_taken_for_the_report_s(
+    tmp_path: Path, report: Report
+) -> None:
+    text = to_json(report)
+    start = text.index(b'"results": [\n    {')
+    inner = text[start : text.rindex(b"\n    }\n  ]") + len(b"\n    }\n  ]")]
+    nested = sealed_again(
+        text.replace(inner, b'"results": []'), b'"matrix": {', b'"matrix": {' + inner + b", "
+    )
+    assert load_report(write(tmp_path / "whole.json", nested)).results == ()
+    assert read_large(write(tmp_path / "report.json", nested), least=0) is None

@@ -49,7 +49,7 @@ def assert_one_holds(ended: list[tuple[int, list[str]]]) -> None:
     for code, lines in ended:
         if code == 75:
             assert socket.gethostname() in lines[0]
-            assert "is held by process " in lines[0]
+            assert "is locked by process " in lines[0]
 
 
 def test_of_twenty_starts_on_one_directory_one_runs_and_nineteen_are_told_by_whom_it_is_held(
@@ -83,7 +83,7 @@ def test_of_twenty_first_starts_of_a_suite_one_creates_the_run_and_nineteen_find
 def test_the_holder_is_named_by_process_and_host(tmp_path: Path) -> None:
     with hold_lock(tmp_path / "lock"), pytest.raises(LockedError) as caught, hold_lock(tmp_path / "lock"):
         pass
-    assert f"{tmp_path} is held by process {os.getpid()} on {socket.gethostname()}" == caught.value.message
+    assert f"{tmp_path} is locked by process {os.getpid()} on {socket.gethostname()}" == caught.value.message
     assert "--wait" in str(caught.value.hint)
 
 
@@ -110,7 +110,7 @@ def test_a_holder_that_is_dead_is_not_blamed(tmp_path: Path) -> None:
 
     child = Child(work)
     assert child.wait_for_line() == "held"
-    with pytest.raises(LockedError, match="held by another process"), hold_lock(tmp_path / "lock"):
+    with pytest.raises(LockedError, match="locked by another process"), hold_lock(tmp_path / "lock"):
         pass
     child.kill()
     child.wait()

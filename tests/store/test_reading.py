@@ -163,7 +163,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
         load_report(tmp_path / ("x" * 300))
 
 
-def test_a_report_laid_out_anew_is_still_the_same_report(tmp_path: Path) -> None:
+def test_a_report_in_another_layout_is_still_the_same_report(tmp_path: Path) -> None:
     document = json.loads(TEXT)
     assert load(json.dumps(document).encode(), tmp_path) == REPORT
     assert load(json.dumps(document, indent=4, sort_keys=False).encode(), tmp_path) == REPORT

@@ -1,4 +1,4 @@
-"""A check as a document, and the one line that tells how it ended."""
+"""A check as a document, and its verdict in one line."""
 
 from __future__ import annotations
 

@@ -201,14 +201,14 @@ def _conditions(rows: Sequence[Row]) -> Iterable[str]:
 
 def _failures(rows: Sequence[Row]) -> Iterable[str]:
     """Each reason once, with the variants that share it."""
-    alike: dict[tuple[StatusName, Phase, str], list[tuple[Row, Failure]]] = {}
+    by_reason: dict[tuple[StatusName, Phase, str], list[tuple[Row, Failure]]] = {}
     for row in rows:
         for failure in row.failures:
-            alike.setdefault((failure.status, failure.phase, failure.reason), []).append((row, failure))
-    for (status, phase, reason), failed in list(alike.items())[:MOST_FAILURES]:
+            by_reason.setdefault((failure.status, failure.phase, failure.reason), []).append((row, failure))
+    for (status, phase, reason), failed in list(by_reason.items())[:MOST_FAILURES]:
         happened = status if status == "pending" else f"{status} in {phase.replace('_', ' ')}"
         yield f"{_where(failed, len(rows))}: {happened}: {one_line(reason)}"
-    left = sum(map(len, list(alike.values())[MOST_FAILURES:]))
+    left = sum(map(len, list(by_reason.values())[MOST_FAILURES:]))
     if left:
         yield f"and {left:,} more that did not complete; `--format json` has every one"
 
@@ -242,12 +242,12 @@ def _noisy(rows: Sequence[Row]) -> Iterable[str]:
 
 def _unmeasured(rows: Sequence[Row]) -> Iterable[str]:
     """Return each reason once, with its rows unless it applies to all."""
-    alike: dict[tuple[str, str], list[str]] = {}
+    by_reason: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         for metric, reason in row.unmeasured.items():
-            alike.setdefault((metric, reason), []).append(row.label)
+            by_reason.setdefault((metric, reason), []).append(row.label)
     completed = sum(row.completed > 0 for row in rows)
-    for (metric, reason), labels in alike.items():
+    for (metric, reason), labels in by_reason.items():
         where = "" if len(labels) == completed else f" ({', '.join(labels)})"
         yield f"{METRICS[metric].label} not measured{where}: {reason}"
 

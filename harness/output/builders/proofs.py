@@ -124,14 +124,14 @@ def _logit(proof: TrialResult) -> str:
     if proof.parity is None:
         return NOTHING
     limit = limit_of(proof.parity, proof.trial.precision)
-    return _beside(proof.parity.largest_logit_difference, limit.logit)
+    return _with_limit(proof.parity.largest_logit_difference, limit.logit)
 
 
 def _gradient(proof: TrialResult) -> str:
     if proof.parity is None:
         return NOTHING
     limit = limit_of(proof.parity, proof.trial.precision)
-    return _beside(proof.parity.relative_gradient_error, limit.gradient)
+    return _with_limit(proof.parity.relative_gradient_error, limit.gradient)
 
 
 def _tensor(proof: TrialResult) -> str:
@@ -139,7 +139,7 @@ def _tensor(proof: TrialResult) -> str:
     if proof.parity is None or proof.parity.tensor_gradient_error is None:
         return NOTHING
     limit = limit_of(proof.parity, proof.trial.precision)
-    return _beside(proof.parity.tensor_gradient_error, limit.tensor)
+    return _with_limit(proof.parity.tensor_gradient_error, limit.tensor)
 
 
 def _in_fp32(proof: TrialResult) -> str:
@@ -154,7 +154,7 @@ def _flipped(proof: TrialResult) -> str:
     return NOTHING if parity is None else f"{parity.flipped_predictions} of {parity.examples}"
 
 
-def _beside(value: float, limit: float) -> str:
+def _with_limit(value: float, limit: float) -> str:
     return f"{value:.1e} (limit {limit:.0e})"
 
 

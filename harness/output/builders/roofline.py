@@ -1,4 +1,4 @@
-"""The table of how far each variant stays below its machine's peaks, and what must be said below it."""
+"""The table of each variant's share of its machine's peak speed, and the notes below it."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ MOST_OF_A_KIND: Final = 10
 LARGEST_SUMMARY: Final = 1024 * 1024
 LONGEST_MESSAGE: Final = 2_000
 
-_CUT: Final = "\n\nThe rest is left out: a step summary may hold 1 MiB. The report has everything.\n"
+_CUT: Final = "\n\nThe rest is left out: a step summary is limited to 1 MiB. The report has everything.\n"
 
 
 def active(environment: Mapping[str, str]) -> bool:

@@ -31,10 +31,10 @@ def _part(table: Table) -> list[str]:
 
 
 def _rows(columns: Sequence[Column], *, titled: bool) -> Iterator[str]:
-    beside = [column for column in columns if not column.below]
+    in_row = [column for column in columns if not column.below]
     below = [column for column in columns if column.below]
-    cells = [[_safe(cell) for cell in row] for row in zip(*(column.cells for column in beside), strict=True)]
-    titles = [[column.title for column in beside]] if titled else []
+    cells = [[_safe(cell) for cell in row] for row in zip(*(column.cells for column in in_row), strict=True)]
+    titles = [[column.title for column in in_row]] if titled else []
     first, *_ = widths = _widths([*titles, *cells]) or [0]
     for place, line in enumerate(_aligned([*titles, *cells], widths), start=-len(titles)):
         yield line
