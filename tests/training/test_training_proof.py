@@ -21,7 +21,7 @@ from harness.training.engines import loop as loop_engine
 from harness.training.engines.attention import WeightedSum
 from harness.training.engines.dropout import Dropout, RandomBits
 from harness.training.engines.trainer import _Epochs
-from harness.training.proofs.masks import Mask, alike, alike_sites, scale_error, share_error
+from harness.training.proofs.masks import Mask, correlated_masks, correlated_sites, scale_error, share_error
 from harness.training.proofs.reference import load_reference, train_reference
 from harness.training.proofs.scores import scores_of
 from harness.training.proofs.small import LONGEST, small_rows, write_small
@@ -184,31 +184,31 @@ def test_honest_masks_have_their_rate_and_scale_and_nothing_in_common(drawn: lis
     error, limit = share_error(drawn, 0.2)
     assert error < limit
     assert scale_error(drawn, 0.2) < 1e-9
-    assert list(alike(drawn, 0.2)) == []
+    assert list(correlated_masks(drawn, 0.2)) == []
 
 
 def test_no_false_alarm_in_a_thousand_pairs_of_small_masks() -> None:
     random = np.random.default_rng(5)
     for _ in range(1_000):
         one, other = (Mask(name, 1, 0, (random.random((4, 32)) >= 0.1) / 0.9) for name in ("one", "other"))
-        assert list(alike_sites([one, other])) == []
-        assert list(alike([one], 0.1)) == []
+        assert list(correlated_sites([one, other])) == []
+        assert list(correlated_masks([one], 0.1)) == []
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_a_mask_repeated_along_an_axis_is_seen(axis: int, drawn: list[Mask]) -> None:
     factors = drawn[0].factors
     repeated = np.broadcast_to(factors.take([0], axis=axis), factors.shape)
-    assert any(f"along axis {axis}" in text for text in alike([Mask("site", 1, 0, repeated)], 0.2))
+    assert any(f"along axis {axis}" in text for text in correlated_masks([Mask("site", 1, 0, repeated)], 0.2))
 
 
 def test_a_mask_repeated_in_the_next_pass_epoch_or_layer_is_seen(drawn: list[Mask]) -> None:
     factors = drawn[0].factors
     again = [drawn[0], Mask("site", 1, 1, factors)]
-    assert list(alike(again, 0.2)) == ["site: in batch 0 of epoch 1 and batch 1 of epoch 1"]
+    assert list(correlated_masks(again, 0.2)) == ["site: in batch 0 of epoch 1 and batch 1 of epoch 1"]
     epochs = [*drawn[:6], *(Mask("site", 2, each.batch, each.factors) for each in drawn[:6])]
-    assert "site: in batch 4 of epoch 1 and batch 4 of epoch 2" in list(alike(epochs, 0.2))
-    assert list(alike_sites([drawn[0], Mask("other", 1, 0, factors)])) == [
+    assert "site: in batch 4 of epoch 1 and batch 4 of epoch 2" in list(correlated_masks(epochs, 0.2))
+    assert list(correlated_sites([drawn[0], Mask("other", 1, 0, factors)])) == [
         "site and other in epoch 1, batch 0"
     ]
 

@@ -12,14 +12,19 @@ import numpy as np
 from harness.model.proof import TrainingCheck
 from harness.training.proofs.dropout_sites import Dropped
 from harness.training.proofs.findings import largest, none_of, within
-from harness.training.proofs.masks import Mask, alike, alike_sites, correlation, scale_error, share_error
+from harness.training.proofs.masks import (
+    Mask,
+    correlated_masks,
+    correlated_sites,
+    correlation,
+    scale_error,
+    share_error,
+)
 
 # Rounding of a rate to 1 / 65536 changes the scale by 1e-5, finding attention's masks by up to 1e-3.
 SCALE_LIMIT: Final = 1e-2
 # Found by the pseudo-inverse in fp32, correct masks give 1e-4 at most.
 GRADIENT_LIMIT: Final = 1e-2
-
-
 # Two roundings to bf16, of the factor and of the product.
 _REDUCED_LIMIT: Final = 2e-2
 
@@ -52,8 +57,8 @@ def check_dropout(found: Dropping) -> Iterator[TrainingCheck]:
     yield none_of(
         "dropout independence",
         chain(
-            chain.from_iterable(alike(drawn, rate) for drawn, rate in sites),
-            chain.from_iterable(map(alike_sites, _by_pass(masks))),
+            chain.from_iterable(correlated_masks(drawn, rate) for drawn, rate in sites),
+            chain.from_iterable(map(correlated_sites, _by_pass(masks))),
         ),
         "no two passes, sites, rows, heads or tokens share a mask",
     )

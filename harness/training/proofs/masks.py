@@ -1,4 +1,4 @@
-"""Dropout masks that were drawn, and what can be wrong with them: rate, scale, and being like each other."""
+"""Dropout masks that were drawn, and their possible defects: a wrong rate or scale, and correlation."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def scale_error(masks: Iterable[Mask], rate: float) -> float:
     return max(errors)
 
 
-def alike(masks: Iterable[Mask], rate: float) -> Iterator[str]:
+def correlated_masks(masks: Iterable[Mask], rate: float) -> Iterator[str]:
     """Name masks correlated beyond chance: neighbours in a mask, and one site in two passes."""
     found = list(masks)
     for mask in found:
@@ -68,7 +68,7 @@ def alike(masks: Iterable[Mask], rate: float) -> Iterator[str]:
             )
 
 
-def alike_sites(masks: Iterable[Mask]) -> Iterator[str]:
+def correlated_sites(masks: Iterable[Mask]) -> Iterator[str]:
     """Name the sites whose masks in one pass are correlated beyond chance; they may have unequal rates."""
     for one, other in combinations(masks, 2):
         if one.factors.ndim == other.factors.ndim and _related(one.dropped, other.dropped):

@@ -125,7 +125,7 @@ def evaluate_reference(
 
 
 class _AdamW:
-    """AdamW with decoupled decay, spared by biases and norms, after clipping by the norm of all gradients."""
+    """AdamW with decoupled decay except of biases and norms, after clipping by the norm of all gradients."""
 
     def __init__(self, model: nn.Module, train: Train) -> None:
         self._parameters = dict(model.named_parameters())

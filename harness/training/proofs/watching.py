@@ -1,4 +1,4 @@
-"""Watching a training from outside of its engine: by hooks on the model and on torch's optimizers."""
+"""Watch a training from outside its engine: by hooks on the model and on torch's optimizers."""
 
 from __future__ import annotations
 
@@ -69,67 +69,76 @@ class Seen:
 @contextmanager
 def watch(model: PreTrainedModel) -> Iterator[Seen]:
     """Record the passes of the model and the steps of its optimizers inside the context."""
-    seen, dtypes = Seen(), set[torch.dtype]()
-    modes: set[bool] = set()
-    computed: Counter[int] = Counter()
-
-    began = 0.0
-
-    def before(_model: nn.Module, _args: Any, _kwargs: Any) -> None:
-        nonlocal began
-        began = time.perf_counter()
-        dtypes.clear()
-        computed.clear()
-        modes.clear()
-        modes.update(module.training for module in model.modules())
-
-    def linear(_module: nn.Module, _args: Any, result: torch.Tensor) -> None:
-        dtypes.add(result.dtype)
-        computed[result.numel() // result.shape[-1]] += 1
-
-    def after(_model: nn.Module, _args: Any, kwargs: dict[str, Any], output: Any) -> None:
-        labels, loss = kwargs.get("labels"), output.loss
-        seen.passes.append(
-            Pass(
-                rows=_rows(kwargs["input_ids"], kwargs["attention_mask"]),
-                trains=torch.is_grad_enabled(),
-                modes=frozenset(modes),
-                dtypes=frozenset(dtypes),
-                computed=computed.most_common(1)[0][0],
-                labels=None if labels is None else tuple(labels.tolist()),
-                loss=None if loss is None else loss.detach().cpu().clone(),
-                began=began,
-            )
-        )
-
-    def stepped(optimizer: torch.optim.Optimizer, _args: Any, _kwargs: Any) -> None:
-        ended = time.perf_counter()
-        seen.updates.append(
-            Update(
-                passes=len(seen.training),
-                rates=frozenset(float(group["lr"]) for group in optimizer.param_groups),
-                parameters=parameters_of(model),
-                state_dtypes=_dtypes(model, optimizer),
-                ended=ended,
-            )
-        )
-
+    recorder = _Recorder(model)
     handles = [
-        model.register_forward_pre_hook(before, with_kwargs=True),
-        model.register_forward_hook(after, with_kwargs=True),
-        register_optimizer_step_post_hook(stepped),
+        model.register_forward_pre_hook(recorder.begin_pass, with_kwargs=True),
+        model.register_forward_hook(recorder.end_pass, with_kwargs=True),
+        register_optimizer_step_post_hook(recorder.end_step),
         # Before hooks that hand on less than all rows.
         *(
-            each.register_forward_hook(linear, prepend=True)
+            each.register_forward_hook(recorder.note_linear, prepend=True)
             for each in model.modules()
             if isinstance(each, nn.Linear)
         ),
     ]
     try:
-        yield seen
+        yield recorder.seen
     finally:
         for handle in handles:
             handle.remove()
+
+
+@dataclass(slots=True)
+class _Recorder:
+    """The hooks of `watch`: `began`, `modes`, `dtypes` and `computed` are those of the current pass."""
+
+    model: PreTrainedModel
+    seen: Seen = field(default_factory=Seen)
+    began: float = 0.0
+    modes: set[bool] = field(default_factory=set)
+    dtypes: set[torch.dtype] = field(default_factory=set)
+    computed: Counter[int] = field(default_factory=Counter)
+
+    def begin_pass(self, model: nn.Module, _args: Any, _kwargs: Any) -> None:
+        """Start the clock, and note the modes of all modules."""
+        self.began = time.perf_counter()
+        self.modes = {module.training for module in model.modules()}
+        self.dtypes.clear()
+        self.computed.clear()
+
+    def note_linear(self, _module: nn.Module, _args: Any, result: torch.Tensor) -> None:
+        """Note the dtype and the tokens of a linear layer's result."""
+        self.dtypes.add(result.dtype)
+        self.computed[result.numel() // result.shape[-1]] += 1
+
+    def end_pass(self, _model: nn.Module, _args: Any, kwargs: dict[str, Any], output: Any) -> None:
+        """Add the pass."""
+        labels, loss = kwargs.get("labels"), output.loss
+        self.seen.passes.append(
+            Pass(
+                rows=_rows(kwargs["input_ids"], kwargs["attention_mask"]),
+                trains=torch.is_grad_enabled(),
+                modes=frozenset(self.modes),
+                dtypes=frozenset(self.dtypes),
+                computed=self.computed.most_common(1)[0][0],
+                labels=None if labels is None else tuple(labels.tolist()),
+                loss=None if loss is None else loss.detach().cpu().clone(),
+                began=self.began,
+            )
+        )
+
+    def end_step(self, optimizer: torch.optim.Optimizer, _args: Any, _kwargs: Any) -> None:
+        """Add the optimizer step."""
+        ended = time.perf_counter()
+        self.seen.updates.append(
+            Update(
+                passes=len(self.seen.training),
+                rates=frozenset(float(group["lr"]) for group in optimizer.param_groups),
+                parameters=parameters_of(self.model),
+                state_dtypes=_dtypes(self.model, optimizer),
+                ended=ended,
+            )
+        )
 
 
 def parameters_of(model: nn.Module) -> Tensors:

@@ -69,9 +69,9 @@ class Layout:
         """(B, L, ...) to (F, ...)."""
         return padded.flatten(0, 1).index_select(0, self.filled)
 
-    def holds(self, flat: torch.Tensor) -> bool:
-        """Whether this is (F, ...), and not one row an example."""
-        return len(flat) == len(self.filled)
+    def is_flat(self, tensor: torch.Tensor) -> bool:
+        """Whether the shape is (F, ...), and not (B, ...) with one row per example."""
+        return len(tensor) == len(self.filled)
 
     def without_filling(self, flat: torch.Tensor) -> torch.Tensor:
         """(F, ...) to (T, ...)."""
@@ -132,7 +132,7 @@ def _pad_output(_encoder: nn.Module, _args: tuple[Any, ...], kwargs: dict[str, A
     layout: Layout = kwargs["attention_mask"]
     hidden = output.last_hidden_state.squeeze(0)
     # A last layer that computes first rows alone leaves (B, H).
-    output.last_hidden_state = layout.pad(hidden) if layout.holds(hidden) else hidden.unsqueeze(1)
+    output.last_hidden_state = layout.pad(hidden) if layout.is_flat(hidden) else hidden.unsqueeze(1)
     return output
 
 
@@ -158,7 +158,7 @@ def flat_attention(
 
         def pad(flat: torch.Tensor) -> torch.Tensor:
             rows = flat.squeeze(0).transpose(0, 1)
-            return (layout.pad(rows) if layout.holds(rows) else rows.unsqueeze(1)).transpose(1, 2)
+            return (layout.pad(rows) if layout.is_flat(rows) else rows.unsqueeze(1)).transpose(1, 2)
 
         queries = pad(query)
         out, _ = kernel(
@@ -185,7 +185,7 @@ def _jagged_attention(
     flat = [tensor.squeeze(0).transpose(0, 1) for tensor in (query, key, value)]
     rows = Rows(layout.offsets, layout.mask.shape[1])
     key, value = (layout.without_filling(each) for each in flat[1:])
-    if layout.holds(flat[0]):
+    if layout.is_flat(flat[0]):
         out = jagged_attention(
             layout.without_filling(flat[0]), key, value, rows=(rows, rows), dropout=dropout, scaling=scaling
         )
