@@ -17,7 +17,7 @@ from typing import Final
 import click
 
 from harness import __version__
-from harness.cli.messages import say_error, without_secrets
+from harness.cli.messages import print_error, without_secrets
 from harness.cli.parsing import Group, usage_text
 from harness.cli.streams import secure_streams
 from harness.errors import ExitCode, HarnessError, after_signal
@@ -91,19 +91,19 @@ def _exit_code(args: list[str] | None) -> int:
         code = cli.main(args, prog_name="harness", standalone_mode=False)
         sys.stdout.flush()
     except HarnessError as error:
-        say_error(str(error))
+        print_error(str(error))
         return error.exit_code
     except click.ClickException as error:
         return _usage_error(error)
     except (click.Abort, KeyboardInterrupt):
-        say_error("interrupted")
+        print_error("interrupted")
         return after_signal(signal.SIGINT)
     except (OSError, SystemExit) as error:
         # click raises SystemExit for a broken pipe only: the reader of standard output has exited.
         return _exit_code_of(error if isinstance(error, OSError) else BrokenPipeError(errno.EPIPE, ""))
     except Exception:
         click.echo(without_secrets(traceback.format_exc()), err=True, nl=False)
-        say_error("this is a bug in harness: please report it with the lines above")
+        print_error("this is a bug in harness: please report it with the lines above")
         return ExitCode.BUG
     return code if isinstance(code, int) else 0
 
@@ -112,7 +112,7 @@ def _usage_error(error: click.ClickException) -> int:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         error.show()
     else:
-        say_error(usage_text(error))
+        print_error(usage_text(error))
     return ExitCode.INVALID_INPUT
 
 
@@ -122,5 +122,5 @@ def _exit_code_of(error: OSError) -> int:
         # Python flushes standard output once more at exit; there is nowhere left to write to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.READER_GONE
-    say_error(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+    print_error(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
     return ExitCode.STORAGE

@@ -10,7 +10,7 @@ import click
 from harness.analysis.comparison.compare import compare
 from harness.analysis.noise import bands_of
 from harness.api import Run, render_files
-from harness.cli.messages import say, say_error, watching
+from harness.cli.messages import print_error, print_note, watching
 from harness.cli.options import (
     PATH,
     by_option,
@@ -112,7 +112,7 @@ def command(
             runs = _sides(sources, ((base_python, base), (python, candidate)), options)
         return _conclude(runs, by, target, judged=suite_gates)
     except Interrupt as interrupt:
-        say(f"{interrupt}; run the same command again to go on")
+        print_note(f"{interrupt}; run the same command again to go on")
         return interrupt.exit_code
 
 
@@ -163,10 +163,10 @@ def _sides(
 def _conclude(runs: tuple[Run, ...], by: str | None, target: Target, *, judged: bool) -> int:
     """Print the comparison and the gates, and return the exit code."""
     for run in runs:
-        say(f"report: {run.directory / 'report.json'}")
+        print_note(f"report: {run.directory / 'report.json'}")
     code = max(run.exit_code for run in runs)
     if runs[0].interrupted is not None:
-        say("interrupted: run the same command again to go on where it stopped")
+        print_note("interrupted: run the same command again to go on where it stopped")
         return code
     reports = [run.report for run in runs]
     try:
@@ -181,7 +181,7 @@ def _conclude(runs: tuple[Run, ...], by: str | None, target: Target, *, judged: 
             raise
         if target.name == "json":
             write_failure(error, "comparison", "ab", target, exit_code=code)
-        say_error(str(error))
+        print_error(str(error))
         return code
     write(comparison_document(comparison), target)
     passed = _judge(reports, target) if judged else 0

@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from harness.analysis.noise import accumulated, calibrate, suite_of, verified
 from harness.api import run_suite
 from harness.assets.places import cache_root
-from harness.cli.messages import say, watching
+from harness.cli.messages import print_note, watching
 from harness.cli.options import (
     PATH,
     harness_command,
@@ -129,16 +129,16 @@ def command(
     states, runs = (1, repeats) if pause_s is None else (repeats, LEAST_REPEATS)
     for place in range(states):
         if place and pause_s:
-            say(f"{place} of {states} states are stored; the next one starts in {duration(pause_s)}")
+            print_note(f"{place} of {states} states are stored; the next one starts in {duration(pause_s)}")
             time.sleep(pause_s)
         try:
             noise = calibrate(suite_of(trial, asked), runs, lambda one: _run(one, options))
         except Interrupt as interrupt:
-            say(f"{interrupt}: {count(place, 'state')} of this calibration stored")
+            print_note(f"{interrupt}: {count(place, 'state')} of this calibration stored")
             return interrupt.exit_code
         file, noise = _store(noise)
     write(noise_document(noise), target)
-    say(f"kept: {file}")
+    print_note(f"kept: {file}")
     return None
 
 
@@ -158,11 +158,11 @@ def _refuse_unused(target: Target, *, clear: bool) -> None:
 
 def _store(new: Noise) -> tuple[Path, Noise]:
     """Add a calibration to the stored ones of its machine; return the file and its content."""
-    folder = cache_root(say, ("noise",)) / "noise"
+    folder = cache_root(print_note, ("noise",)) / "noise"
     kept = _kept(noise_file(folder, new.fingerprint))
     noise = accumulated(kept, new)
     if kept is not None and noise is new:
-        say(f"replaced the calibration of another trial, {described(kept)}")
+        print_note(f"replaced the calibration of another trial, {described(kept)}")
     return write_noise(folder, noise), noise
 
 
@@ -173,7 +173,7 @@ def _kept(file: Path) -> Noise | None:
     try:
         return verified(read_noise(file))
     except InvalidInputError as error:
-        say(f"replaced a damaged calibration: {error.message}")
+        print_note(f"replaced a damaged calibration: {error.message}")
         return None
 
 
@@ -197,7 +197,7 @@ def _list(target: Target) -> int | None:
             damaged.append(f"damaged: {error.message}\n{error.hint}")
     write(stored_document(found, str(stored_noise()), damaged=bool(damaged)), target)
     for line in damaged:
-        say(line)
+        print_note(line)
     return ExitCode.INVALID_INPUT if damaged else ExitCode.SUCCESS
 
 

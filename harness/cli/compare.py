@@ -11,7 +11,7 @@ from harness.analysis.comparison.compare import compare
 from harness.analysis.comparison.conditions import CONDITIONS, STORED_VALUE
 from harness.analysis.noise import bands_of, run_variance_of
 from harness.cli.history import history_option, read_history
-from harness.cli.messages import say
+from harness.cli.messages import print_note
 from harness.cli.options import (
     PATH,
     allow_mismatch_option,
@@ -116,7 +116,7 @@ def _with_baseline(paths: Sequence[Path], baseline: str | None, reports: Path) -
     for place, path in enumerate(paths):
         if baseline in (str(path), _name(path)) or Path(baseline) == path:
             return list(paths), place
-    return [find_baseline(baseline, reports, note=say), *paths], 0
+    return [find_baseline(baseline, reports, note=print_note), *paths], 0
 
 
 def _name(path: Path) -> str:

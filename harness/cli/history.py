@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from harness.cli.messages import say
+from harness.cli.messages import print_note
 from harness.cli.options import option
 from harness.cli.reports import read_report
 from harness.errors import InvalidInputError, NotComparableError
@@ -43,7 +43,7 @@ def read_history(paths: Sequence[str], reports: Path, *, allow_unsealed: bool) -
 
 def _files(text: str, reports: Path) -> Iterator[Path]:
     try:
-        path = find_baseline(text, reports, note=say)
+        path = find_baseline(text, reports, note=print_note)
     except NotComparableError:
         raise InvalidInputError(
             f"--history {text}: neither a path, nor the name of a baseline in {reports / 'baselines'}",
@@ -60,5 +60,5 @@ def _files(text: str, reports: Path) -> Iterator[Path]:
             hint="Give a report, a run directory, or a folder of runs such as reports/padding.",
         )
     if unfinished := [folder.name for folder in folders if folder not in found]:
-        say(f"history {text}: without a report.json, and left out: {', '.join(unfinished)}")
+        print_note(f"history {text}: without a report.json, and left out: {', '.join(unfinished)}")
     yield from found

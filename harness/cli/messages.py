@@ -20,16 +20,16 @@ VERBOSE: Final = "harness.verbose"
 _LONGEST: Final = 4_000
 
 
-def say(text: str) -> None:
+def print_note(text: str) -> None:
     """Print a note on standard error, with control characters escaped; nothing with `--quiet`."""
     if not _asked(QUIET):
         click.echo(safe_text(text, _LONGEST), err=True)
 
 
-def say_detail(text: str) -> None:
+def print_detail(text: str) -> None:
     """Print a note, with `--verbose` only."""
     if _asked(VERBOSE):
-        say(text)
+        print_note(text)
 
 
 @contextmanager
@@ -55,7 +55,7 @@ def _asked(name: str) -> bool:
     return context is not None and bool(context.meta.get(name))
 
 
-def say_error(message: str) -> None:
+def print_error(message: str) -> None:
     """Print an error on standard error."""
     # Names in it come from suites, reports and the Hub, and a terminal obeys escape sequences.
     click.echo("error: " + "\n".join(safe_lines(without_secrets(message))), err=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from harness.analysis.parity import verdict_of
 from harness.analysis.training import training_verdict
 from harness.api import prove_suite
-from harness.cli.messages import say, watching
+from harness.cli.messages import print_note, watching
 from harness.cli.options import (
     harness_command,
     output_options,
@@ -49,7 +49,7 @@ def command(*, suite: Path, overrides: tuple[str, ...], options: RunOptions, tar
         with watching() as observer:
             proofs = prove_suite(parsed, options, observer=observer)
     except Interrupt as interrupt:
-        say(str(interrupt))
+        print_note(str(interrupt))
         return interrupt.exit_code
     write(proofs_document(proofs.functions, proofs.trainings), target)
     computes = all(verdict_of(proof) in ("exact", "within") for proof in proofs.functions)

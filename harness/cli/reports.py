@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.cli.messages import say, say_detail
+from harness.cli.messages import print_detail, print_note
 from harness.model.results import Report
 from harness.store.baselines import find_baseline
 from harness.store.folders import newest_report
@@ -15,7 +15,7 @@ from harness.words import count
 def read_report(path: Path, *, allow_unsealed: bool = False) -> Report:
     """Return the report in a file or a run directory, and note it with `--verbose`."""
     report = load_report(path, allow_unsealed=allow_unsealed)
-    say_detail(f"read {path}: run {report.run}, {count(len(report.results), 'trial')}")
+    print_detail(f"read {path}: run {report.run}, {count(len(report.results), 'trial')}")
     return report
 
 
@@ -26,10 +26,10 @@ def read_newest(path: Path) -> Report:
     """
     newest = newest_report(path) if path.is_dir() else None
     if newest is not None:
-        say(f"{path} is a folder of runs; this is the newest: {newest}")
+        print_note(f"{path} is a folder of runs; this is the newest: {newest}")
     return read_report(newest or path, allow_unsealed=True)
 
 
 def read_baseline(text: str, reports: Path, *, allow_unsealed: bool = False) -> Report:
     """Return the report that `--baseline` names: a file, a run directory or a kept baseline."""
-    return read_report(find_baseline(text, reports, note=say), allow_unsealed=allow_unsealed)
+    return read_report(find_baseline(text, reports, note=print_note), allow_unsealed=allow_unsealed)

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from harness.analysis.rescoring import compare_scores, to_score, with_scores
-from harness.cli.messages import say
+from harness.cli.messages import print_note
 from harness.cli.options import (
     harness_command,
     option,
@@ -44,7 +44,7 @@ def command(report: Path, target: Target, output: Path | None, scorer: str) -> i
     write(rescoring_document(stored, trials, scores.metric_version), target)
     if output is not None:
         write_atomic(output, to_json(with_scores(stored, scores)))
-        say(f"wrote {output}")
+        print_note(f"wrote {output}")
     return exit_code(passed=not any(trial.differs for trial in trials))
 
 

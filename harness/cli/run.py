@@ -9,7 +9,7 @@ from typing import Final
 import click
 
 from harness.api import Run, run_suite
-from harness.cli.messages import say, watching
+from harness.cli.messages import print_note, watching
 from harness.cli.options import (
     baseline_option,
     harness_command,
@@ -62,7 +62,7 @@ def command(
         against = None if baseline is None else read_baseline(baseline, options.reports)
         run = _run(suite, overrides, options)
     except Interrupt as interrupt:
-        say(f"{interrupt}; run the same command again to go on")
+        print_note(f"{interrupt}; run the same command again to go on")
         return interrupt.exit_code
     _show(run, target)
     judged = 0 if run.interrupted is not None else _judge(run, against, target, suite_gates=suite_gates)
@@ -82,9 +82,9 @@ def _show(run: Run, target: Target) -> None:
     else:
         brief = target.name in _SHOW_NO_RAW_VALUES
         write(report_document(run.brief if brief else run.report), target)
-    say(f"report: {run.directory / 'report.json'}")
+    print_note(f"report: {run.directory / 'report.json'}")
     if run.interrupted is not None:
-        say("interrupted: run the same command again to go on where it stopped")
+        print_note("interrupted: run the same command again to go on where it stopped")
 
 
 def _judge(run: Run, baseline: Report | None, target: Target, *, suite_gates: bool) -> int:
@@ -110,7 +110,7 @@ def judge(report: Report, gates: Sequence[Gate], baseline: Report | None, target
     noise = noise_for([report] if baseline is None else [report, baseline], stored_noise())
     found, skipped = judge_run(report, gates, baseline, bands_of(noise), run_variance_of(noise))
     for sentence in skipped:
-        say(sentence)
+        print_note(sentence)
     if found is None:
         return 0
     document = gates_document(found)

@@ -12,7 +12,7 @@ from typing import Final
 
 import click
 
-from harness.cli.messages import say, without_secrets
+from harness.cli.messages import print_note, without_secrets
 from harness.errors import HarnessError
 from harness.output.builders.failure import failure_document
 from harness.output.document import PARTS, Document, Kind
@@ -44,7 +44,7 @@ def write(document: Document, target: Target) -> None:
     on_screen = target.name == "table" and target.output is None
     if target.output is not None:
         write_atomic(target.output, encoded(render(document, target.name)))
-        say(f"wrote {target.output}")
+        print_note(f"wrote {target.output}")
     elif on_screen and document.layout == "table" and sys.stdout.isatty():
         _draw(document)
     else:

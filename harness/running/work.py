@@ -111,19 +111,19 @@ class Work:
 
     def take_over(self, opened: Opened, prepared: Prepared) -> None:
         """Keep the finished results that are still valid."""
-        say, directory, here = self._observer.note, opened.directory, self._here()
+        notify, directory, here = self._observer.note, opened.directory, self._here()
         for problem in opened.problems:
-            say(f"not counted as done: {problem}")
+            notify(f"not counted as done: {problem}")
         if opened.edited is not None:
             reuse = take_over_edited(opened.edited, directory, prepared.jobs, here)
         else:
             reuse = choose(opened.found, prepared.jobs, here, self._options.rerun)
         for note in reuse.notes:
-            say(note)
+            notify(note)
         planned = directory.plan.trials
         self._results = dict(reuse.results)
         if opened.resumed:
-            say(f"resuming {directory.path.name}: {len(self._results)} of {len(planned)} trials are done")
+            notify(f"resuming {directory.path.name}: {len(self._results)} of {len(planned)} trials are done")
 
     def _here(self) -> Here:
         here = describe_here(self._threads, self._options.jobs, self.machine.processors)

@@ -74,11 +74,13 @@ def test_unpaired_seeds_pool_the_variance_of_the_sides_with_several() -> None:
     both = _one(Case(case.metric, case.labels, case.before, case.after[:2], paired=False))
     scatter = (right[0].var(ddof=1) * 3 + right[1][:2].var(ddof=1)) / 4
     assert both.components is not None
-    assert both.components.between.variance == pytest.approx(scatter * (1 / 4 + 1 / 2))
+    step = 1 / case.labels.size
+    assert both.components.between.variance == pytest.approx((scatter + step**2 / 2) * (1 / 4 + 1 / 2))
     assert both.components.between.freedom == 4
     one = _one(Case(case.metric, case.labels, case.before, case.after[:1], paired=False))
     assert one.components is not None
-    assert one.components.between.variance == pytest.approx(right[0].var(ddof=1) * (1 / 4 + 1))
+    alone = right[0].var(ddof=1) + step**2 / 2
+    assert one.components.between.variance == pytest.approx(alone * (1 / 4 + 1))
     assert one.components.between.freedom == 3
 
 

@@ -180,7 +180,7 @@ def test_a_drop_of_speed_fails_once_the_machine_is_calibrated_over_several_state
     slow, fast = made(speed=10.0), made(speed=25.0)
     base, report = write("a.json", fast), write("b.json", slow)
     assert check(report, "--baseline", base)[0] == code
-    assert judge(slow, fast, Target("table")) == code
+    assert judge(slow, slow.suite.gates, fast, Target("table")) == code
 
 
 def test_more_ends_with_the_number_of_seeds_that_decide(check: Check) -> None:

@@ -231,9 +231,9 @@ def _unpaired(case: Case, observed: Floats, drawn: Floats) -> Components:
     share = sum(1 / count for count in counts[:2])
     freedom = sum(count - 1.0 for count in counts[:2]) + case.earlier_freedom
     change = drawn[groups[1]].mean(axis=0) - drawn[groups[0]].mean(axis=0)
-    return _components(
-        Part(scatter / weight * share, freedom), noise / weight * share, change, case.labels.size
-    )
+    # As in `_paired`: a few scores are often nearly equal by chance.
+    between = Part((scatter / weight + _step(case) ** 2 / 2) * share, freedom)
+    return _components(between, noise / weight * share, change, case.labels.size)
 
 
 def _residual(drawn: Floats) -> float:

@@ -132,7 +132,7 @@ class _Proof:
         return tuple(left)
 
     def _plan(self) -> TrainingCheck:
-        """Compare the batches of 450 rows, three windows of `bucketed`, over six epochs and for three seeds."""
+        """Compare batches of 450 rows, three windows of `bucketed`, over six epochs and for three seeds."""
         trial = self._job.trial
         lengths = np.random.default_rng(1).integers(4, 90, 450)
         problems = []
