@@ -10,8 +10,7 @@ import numpy as np
 from harness.analysis.history import EarlierTrial, Group, by_state, each_seed_once, named_runs
 from harness.analysis.stats.machine_states import LEAST_STATES, pooled_variance, run_variance
 from harness.analysis.stats.ratios import RunVariance
-from harness.analysis.stats.scoring import Numbers
-from harness.analysis.stats.sheets import PairedSheets, read_sheet
+from harness.analysis.stats.scoring import Numbers, PairedSheets, read_sheet
 
 
 @dataclass(frozen=True, slots=True)

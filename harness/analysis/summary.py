@@ -12,8 +12,7 @@ from harness.analysis.naming import labels
 from harness.analysis.observed import did_not_move
 from harness.analysis.parity import failing
 from harness.analysis.probes import Deviation, noisy
-from harness.analysis.ranking import Rank, groups_of, ranks
-from harness.analysis.rows import Estimate, Failure, Row, Tokenizing
+from harness.analysis.rows import Estimate, Failure, Rank, Row, Tokenizing, groups_of, ranks
 from harness.analysis.training import training_otherwise
 from harness.model.metrics import METRICS, metrics_of
 from harness.model.results import Report, TrialResult

@@ -1,7 +1,8 @@
 """Verification: find stored numbers of a trial that contradict the raw numbers stored with them.
 
 A digest detects accidental changes of a file, but anyone who can write the file can also update the digest.
-So every derived number is recomputed, for `check`, `compare` and `rescore`.
+So every derived number is recomputed, for `check`, `compare` and `rescore`. That includes the
+steps, examples and tokens that a trial's settings and its data imply.
 """
 
 from __future__ import annotations
@@ -14,12 +15,75 @@ from typing import Final, get_args
 
 import numpy as np
 
-from harness.analysis.expected_work import ExpectedWork, expected_work
-from harness.analysis.stats.scoring import SCORINGS
-from harness.analysis.stats.sheets import Sheet, read_sheet
+from harness.analysis.stats.scoring import SCORINGS, Sheet, read_sheet
+from harness.model.assets import Data
 from harness.model.metrics import METRICS, metrics_of
 from harness.model.results import TrialResult
 from harness.model.status import Phase
+from harness.model.trial import Trial
+from harness.model.values import Padding
+from harness.training.batching import UNPADDED_MULTIPLE, padded_length
+
+Bounds = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedWork:
+    """The work after warm-up: optimizer `steps`, and the least and most `examples` and `real_tokens`."""
+
+    steps: int
+    examples: Bounds
+    real_tokens: Bounds
+    padding: Padding
+    longest: int
+    batches: int
+
+    def computed_tokens(self, examples: float, real_tokens: float) -> Bounds:
+        """Return the least and most tokens that the linear layers compute for them."""
+        if self.padding.strategy == "unpadded":
+            return real_tokens, real_tokens + self.batches * (UNPADDED_MULTIPLE - 1)
+        most = examples * padded_length(self.longest, self.padding, self.longest)
+        return (most if self.padding.strategy == "static" else real_tokens), most
+
+
+def expected_work(trial: Trial, data: Data, warmup_steps: int) -> ExpectedWork:
+    """Return the work of a training after its first `warmup_steps` optimizer steps.
+
+    The batch order determines the examples in the warm-up, so tokens are known only within bounds.
+    """
+    train, examples = trial.train, data.train_examples
+    batches = -(-examples // train.per_device_train_batch_size)
+    an_epoch = -(-batches // train.gradient_accumulation_steps)
+    all_steps = train.max_steps if train.max_steps > 0 else an_epoch * train.num_train_epochs
+    full = train.per_device_train_batch_size * train.gradient_accumulation_steps
+
+    def seen(steps: int) -> int:
+        """Return the examples in the first steps; the last step of an epoch has the remainder."""
+        epochs, rest = divmod(steps, an_epoch)
+        return epochs * examples + rest * full
+
+    warm_up = min(warmup_steps, all_steps)
+    after = seen(all_steps) - seen(warm_up)
+    low = high = float(after)
+    if trial.padding.strategy == "bucketed":
+        # The incomplete batch may occur anywhere in an epoch.
+        spread = (an_epoch * full - examples) * (-(-all_steps // an_epoch))
+        low, high = after - spread, after + spread
+    whole, rest = divmod(all_steps, an_epoch)
+    known = whole * examples * data.mean_length
+    tokens = (
+        max(low, known + rest * 1 - (seen(warm_up) + high - low) * data.longest),
+        min(high * data.longest, known + rest * full * data.longest - (seen(warm_up) - (high - low))),
+    )
+    return ExpectedWork(
+        steps=all_steps - warm_up,
+        examples=(low, high),
+        real_tokens=tokens,
+        padding=trial.padding,
+        longest=data.longest,
+        batches=(all_steps - warm_up) * train.gradient_accumulation_steps,
+    )
+
 
 # Older reports may store scores in single precision.
 SCORE_TOLERANCE: Final = 1e-6

@@ -54,6 +54,6 @@ def _gate_warnings(suite: Suite, trials: Sequence[Trial]) -> list[str]:
     if all(gate.max_drop is None for gate in suite.gates):
         return []
     # Most plans have no drop gate, and start in a fraction of the time without numpy.
-    from harness.analysis.gates.planning import gate_warnings  # noqa: PLC0415
+    from harness.analysis.gates.drops import gate_warnings  # noqa: PLC0415
 
     return gate_warnings(suite.gates, trials)

@@ -22,11 +22,10 @@ from harness.model.values import Task
 from harness.running.executor import WorkerSetup
 from harness.running.interpreter import this_interpreter
 from harness.running.interrupts import Interrupts
-from harness.running.opening import Opened, open_directory
 from harness.running.options import RunOptions
 from harness.running.preflight import Prepared, prepare, require, unavailable_row
 from harness.running.proofs import Proofs, ProofWatch, proof_jobs, training_jobs
-from harness.running.resume import Here, choose, describe_here, take_over_edited
+from harness.running.resume import Here, Opened, choose, describe_here, open_directory, take_over_edited
 from harness.running.scheduler import Policy, RunContext, not_run, run_jobs
 from harness.running.seams import Render, Seams
 from harness.running.workers.environ import worker_environment

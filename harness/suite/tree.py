@@ -24,9 +24,8 @@ from ruamel.yaml.events import (
     SequenceStartEvent,
 )
 
-from harness.suite.nodes import Entry, Mapping, Node, Scalar, Sequence, described
+from harness.suite.nodes import BROKEN, Entry, Mapping, Node, Scalar, Sequence, described, resolve
 from harness.suite.problems import Place, Problem, UnreadableError
-from harness.suite.scalars import BROKEN, resolve
 from harness.words import quoted
 
 MAX_DEPTH: Final = 32

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness.analysis.stats.components import Components, Part
-from harness.analysis.stats.interaction import Interaction
+from harness.analysis.stats.components import Components, Interaction, Part
 
 VARIANCES = st.floats(1e-6, 1e3)
 

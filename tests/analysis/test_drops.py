@@ -6,8 +6,7 @@ import pytest
 
 from harness.analysis.comparison.models import ComparisonRow, Side
 from harness.analysis.gates.drops import Drop, judge_drops
-from harness.analysis.stats.components import Components, Part
-from harness.analysis.stats.interaction import Interaction
+from harness.analysis.stats.components import Components, Interaction, Part
 from harness.analysis.stats.tests import Effect
 from harness.model.suite import Gate
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special
 
-from harness.analysis.stats.interaction import Interaction, interaction
+from harness.analysis.stats.components import Interaction, interaction
 from harness.analysis.stats.resampling import Case, compare_quality
 from tools.simulate.worlds import LABELS, QualityWorld
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.analysis.gates.planning import gate_warnings
+from harness.analysis.gates.drops import gate_warnings
 from harness.model.trial import Trial
 from harness.suite.gate_files import parse_gate
 from tests.factories import make_trial

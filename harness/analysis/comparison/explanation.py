@@ -11,7 +11,7 @@ from harness.analysis.comparison.conditions import environment_of
 from harness.analysis.comparison.contrasts import Evidence
 from harness.analysis.comparison.models import Explanation, FieldChange, Flip, Flips
 from harness.analysis.naming import attention_of
-from harness.analysis.stats.sheets import PairedSheets
+from harness.analysis.stats.scoring import PairedSheets
 from harness.model.results import Report, TrialResult
 
 

@@ -1,4 +1,7 @@
-"""The rows of a comparison: test all effects, adjust them together, and derive the verdicts."""
+"""The rows of a comparison: test all effects, adjust them together, and derive the verdicts.
+
+A verdict depends only on the statistics of its effect.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,41 @@ from harness.analysis.comparison.contrasts import Contrast, Evidence, contrast
 from harness.analysis.comparison.models import ComparisonRow, Side, Verdict
 from harness.analysis.comparison.next_step import next_step
 from harness.analysis.comparison.terms import Terms
-from harness.analysis.comparison.verdicts import equivalence_limits, verdict_of_effect
 from harness.analysis.parity import ParityVerdict, between, verdict_of
 from harness.analysis.stats.components import ALPHA
 from harness.analysis.stats.resampling import compare_quality
 from harness.analysis.stats.tests import Adjusted, Effect, holm, is_equivalent, open_alpha
 from harness.analysis.training import training_verdict
-from harness.model.metrics import METRICS
+from harness.model.metrics import METRICS, Goal
 from harness.model.results import TrialResult
+
+
+def verdict_of_effect(effect: Effect, p: float | None, goal: Goal, margin: float | None) -> Verdict:
+    """Return the verdict on a difference of scores or a ratio of numbers of whole trials.
+
+    Args:
+        effect: candidate minus baseline, or candidate over baseline.
+        p: adjusted over the table; None if the error is unknown.
+        goal: which direction is better.
+        margin: of equivalence: a difference in the metric's unit, or a relative one for a ratio; None if
+            unknown.
+
+    Returns:
+        `better` or `worse` if the test finds a difference, else `same` if the effect is shown to be inside
+        the margin or both sides are identical, else `unsure`.
+    """
+    if p is not None and p <= ALPHA:
+        return "better" if (effect.center > 0) == (goal == "max") else "worse"
+    if effect.identical:
+        return "same"
+    if not margin:
+        return "unsure"
+    return "same" if is_equivalent(effect, *equivalence_limits(effect, margin)) else "unsure"
+
+
+def equivalence_limits(effect: Effect, margin: float) -> tuple[float, float]:
+    """Return the smallest and the largest effect inside a margin: two ratios, or two differences."""
+    return (1 / (1 + margin), 1 + margin) if effect.ratio else (-margin, margin)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,14 @@
-"""Gates: judge a report, alone and against a baseline. A case that cannot be judged does not pass."""
+"""Gates: judge a report, alone and against a baseline. A case that cannot be judged does not pass.
+
+In addition to the gates of the suite there are cases about training: whether an engine trains as the
+reference, and whether parameters changed. Right after its run, a suite's gates that cannot be judged yet are
+skipped, with a reason.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from harness import __version__
 from harness.analysis.comparison.compare import unsealed_notes
@@ -24,14 +30,68 @@ from harness.analysis.gates.alone import (
     stored_cases,
     trial_cases,
 )
-from harness.analysis.gates.models import GateCase, GateReport, OnUnsure, Outcome
-from harness.analysis.gates.of_training import training_cases
-from harness.analysis.gates.rules import Group, groups, replaced, tighter_than_noise
+from harness.analysis.gates.models import CaseVerdict, GateCase, GateReport, OnUnsure, Outcome
+from harness.analysis.gates.rules import (
+    Group,
+    bound_rules,
+    drop_rule,
+    groups,
+    replaced,
+    seeds_text,
+    tighter_than_noise,
+)
 from harness.analysis.naming import only_tokenise
+from harness.analysis.observed import UNMOVED, did_not_move
 from harness.analysis.stats.ratios import RunVariance
+from harness.analysis.training import (
+    TrainingVerdict,
+    failed_checks,
+    training_proofs,
+    training_verdicts,
+)
 from harness.model.metrics import METRICS
-from harness.model.results import Report
+from harness.model.results import Report, TrialResult
 from harness.model.suite import Gate
+
+_WORDS: Final[dict[TrainingVerdict, CaseVerdict]] = {
+    "same": "passed",
+    "differs": "failed",
+    "unproven": "unsure",
+}
+
+
+def training_cases(report: Report, groups: Sequence[Group]) -> Iterator[GateCase]:
+    """Yield cases for variants with an attempted proof of training, or with observed parameters."""
+    proofs, found = training_proofs(report), training_verdicts(report)
+    for group in groups:
+        if any(result.observed is not None for result in group.results):
+            still = [result.trial.seed for result in group.results if did_not_move(result)]
+            yield GateCase(
+                rule="parameters change",
+                kind="moved",
+                variant=group.label,
+                verdict="failed" if still else "passed",
+                reason=f"{seeds_text(still)}: {UNMOVED}"
+                if still
+                else "the parameters of every trial changed",
+            )
+        if report.training_proofs:
+            yield GateCase(
+                rule="trains as the reference",
+                kind="training",
+                variant=group.label,
+                verdict=_WORDS[found[group.variant]],
+                reason=_reason(proofs.get(group.variant), found[group.variant]),
+            )
+
+
+def _reason(proof: TrialResult | None, verdict: TrainingVerdict) -> str:
+    if proof is None or proof.training is None:
+        return f"unproven: {proof.reason}" if proof is not None and proof.reason else "unproven"
+    if verdict == "same":
+        return f"{len(proof.training.checks)} checks passed"
+    return "; ".join(f"{check.name}: {check.found}" for check in failed_checks(proof))
+
 
 _NO_BASELINE = f"there is no baseline: give one with --baseline; to keep one: {KEEP_ONE}"
 
@@ -188,3 +248,42 @@ def _notes(
         ]
         if new:
             yield f"not in the baseline: {', '.join(new)}"
+
+
+def judge_run(
+    report: Report,
+    gates: Sequence[Gate],
+    baseline: Report | None,
+    noise: Mapping[str, float],
+    run_variance: Mapping[str, RunVariance],
+) -> tuple[GateReport | None, tuple[str, ...]]:
+    """Judge a run by gates.
+
+    A drop needs a baseline, and a bound on a score applies to real assets. Without these `check` would be
+    red, while a run skips the gate and reports that.
+
+    Returns:
+        The check, or None if no gate can be judged; and a message for each skipped gate.
+
+    Raises:
+        NotComparableError: The report has nothing in common with the baseline.
+    """
+    stand_in = next((words for result in report.results if (words := replaced(result))), None)
+    kept: list[Gate] = []
+    skipped: list[str] = []
+    for gate in gates:
+        bounds = [rule for rule, _, _ in bound_rules(gate)]
+        changes: dict[str, None] = {}
+        if gate.max_drop is not None and baseline is None:
+            changes["max_drop"] = None
+            skipped.append(f"not judged: {drop_rule(gate)}: there is no baseline (--baseline)")
+        if bounds and stand_in is not None and METRICS[gate.metric].family == "quality":
+            changes |= {"min": None, "max": None}
+            skipped.append(f"not judged: {', '.join(bounds)}: {stand_in}")
+        left = gate.model_copy(update=changes)
+        if any(limit is not None for limit in (left.min, left.max, left.max_drop)):
+            kept.append(left)
+    if not kept and baseline is None:
+        return None, tuple(skipped)
+    found = check(report, baseline=baseline, gates=kept, noise=noise, run_variance=run_variance)
+    return found, tuple(skipped)

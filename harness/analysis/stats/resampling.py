@@ -23,8 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from harness.analysis.stats.components import Components, Part
-from harness.analysis.stats.interaction import Interaction, interaction
+from harness.analysis.stats.components import Components, Interaction, Part, interaction
 from harness.analysis.stats.scoring import SCORINGS, Floats, Numbers, Scoring, scores
 from harness.analysis.stats.tests import Effect, Interval, mcnemar
 from harness.model.metrics import METRICS

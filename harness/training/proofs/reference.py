@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from harness.analysis.schedule import optimizer_steps, schedule_factor
+from harness.analysis.observed import optimizer_steps, schedule_factor
 from harness.model.trial import Trial
 from harness.model.values import Train
 from harness.training.proofs.reference_batches import (
