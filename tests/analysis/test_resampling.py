@@ -75,11 +75,11 @@ def test_unpaired_seeds_pool_the_variance_of_the_sides_with_several() -> None:
     scatter = (right[0].var(ddof=1) * 3 + right[1][:2].var(ddof=1)) / 4
     assert both.components is not None
     step = 1 / case.labels.size
-    assert both.components.between.variance == pytest.approx((scatter + step**2 / 2) * (1 / 4 + 1 / 2))
+    assert both.components.between.variance == pytest.approx((scatter + step**2) * (1 / 4 + 1 / 2))
     assert both.components.between.freedom == 4
     one = _one(Case(case.metric, case.labels, case.before, case.after[:1], paired=False))
     assert one.components is not None
-    alone = right[0].var(ddof=1) + step**2 / 2
+    alone = right[0].var(ddof=1) + step**2
     assert one.components.between.variance == pytest.approx(alone * (1 / 4 + 1))
     assert one.components.between.freedom == 3
 
@@ -101,7 +101,7 @@ def test_several_variants_are_averaged_seed_by_seed() -> None:
     )
     assert found.components is not None
     step = 1 / (2 * cases[0].labels.size)
-    assert found.components.between.variance == pytest.approx((differences.var(ddof=1) + step**2 / 2) / 3)
+    assert found.components.between.variance == pytest.approx((differences.var(ddof=1) + step**2) / 3)
 
 
 def test_equal_differences_of_two_seeds_have_the_variance_of_a_step() -> None:
@@ -110,7 +110,7 @@ def test_equal_differences_of_two_seeds_have_the_variance_of_a_step() -> None:
     before[:, :60], after[:, :68] = 0, 0
     found = _one(Case("eval_accuracy", labels, before, after))
     assert found.components is not None
-    assert found.components.between.variance == pytest.approx(0.01**2 / 2 / 2)
+    assert found.components.between.variance == pytest.approx(0.01**2 / 2)
 
 
 @pytest.mark.parametrize(("metric", "reach"), [("eval_accuracy", 0.68), ("eval_mcc", 0.0)])

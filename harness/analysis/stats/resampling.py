@@ -206,11 +206,11 @@ def _paired(differences: Floats, drawn: Floats, examples: int, *, step: float) -
 
     Seeds are not resampled: given the examples, the variance over seeds has a closed form. Each component is
     corrected for the bias of a plug-in estimate. Scores move in steps of about `step`, so that a few seeds
-    often have nearly equal differences by chance: half a squared step is added to their variance, which
+    often have nearly equal differences by chance: a squared step is added to their variance, which
     matters with two or three seeds only.
     """
     seeds = differences.size
-    between = Part((float(differences.var(ddof=1)) + step**2 / 2) / seeds, seeds - 1)
+    between = Part((float(differences.var(ddof=1)) + step**2) / seeds, seeds - 1)
     residual = _residual(drawn) * seeds / (seeds - 1) / seeds
     return _components(between, residual, drawn.mean(axis=0), examples)
 
@@ -231,7 +231,7 @@ def _unpaired(case: Case, observed: Floats, drawn: Floats) -> Components:
     freedom = sum(count - 1.0 for count in counts[:2]) + case.earlier_freedom
     change = drawn[groups[1]].mean(axis=0) - drawn[groups[0]].mean(axis=0)
     # As in `_paired`: a few scores are often nearly equal by chance.
-    between = Part((scatter / weight + _step(case) ** 2 / 2) * share, freedom)
+    between = Part((scatter / weight + _step(case) ** 2) * share, freedom)
     return _components(between, noise / weight * share, change, case.labels.size)
 
 
