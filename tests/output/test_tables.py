@@ -67,7 +67,7 @@ def _report(**changes: Any) -> Report:
 
 WIDE = """\
 padding: 3 variants, 6 trials of glue/mrpc
-in all: bert-base-uncased, cpu, fp32, trainer, sdpa, 3 epochs, batch 8, learning rate 5e-05
+common settings: bert-base-uncased, cpu, fp32, trainer, sdpa, 3 epochs, batch 8, learning rate 5e-05
 Test CPU, 2 cores; torch 2.13.0; transformers 5.23.0
 parity: every variant: not proved to compute the plain model's function
 
@@ -89,8 +89,8 @@ bucketed            –            –                20.0k      74.3 %  1 min 1
 
 NARROW = """\
 padding: 3 variants, 6 trials of glue/mrpc
-in all: bert-base-uncased, cpu, fp32, trainer, sdpa, 3 epochs, batch 8, learning
-rate 5e-05
+common settings: bert-base-uncased, cpu, fp32, trainer, sdpa, 3 epochs, batch 8,
+learning rate 5e-05
 Test CPU, 2 cores; torch 2.13.0; transformers 5.23.0
 parity: every variant: not proved to compute the plain model's function
 
@@ -124,8 +124,8 @@ reference       85.8 %            –                       published
 
 BLOCKS = """\
 padding: 3 variants, 6 trials of glue/mrpc
-in all: bert-base-uncased, cpu, fp32, trainer, sdpa, 3
-epochs, batch 8, learning rate 5e-05
+common settings: bert-base-uncased, cpu, fp32, trainer,
+sdpa, 3 epochs, batch 8, learning rate 5e-05
 Test CPU, 2 cores; torch 2.13.0; transformers 5.23.0
 parity: every variant: not proved to compute the plain
 model's function
@@ -164,7 +164,7 @@ bucketed
 
 REAL = """\
 padding: 2 variants, 2 trials of glue/mrpc
-in all: tiny-uncased, cpu, fp32, trainer, sdpa, 3 epochs, batch 8, learning rate 5e-05
+common settings: tiny-uncased, cpu, fp32, trainer, sdpa, 3 epochs, batch 8, learning rate 5e-05
 Test CPU, 2 cores; torch 2.13.0; transformers 5.23.0
 parity: every variant: not proved to compute the plain model's function
 
@@ -398,7 +398,7 @@ def test_what_auto_attention_became_is_told_once_or_for_each_variant() -> None:
 def test_a_checkpoint_given_by_path_is_shown_by_its_folder_and_stored_whole() -> None:
     report = make_report([_ran("sdpa", checkpoint="~/models/tuned")])
     shown = to_table(report)
-    assert "in all: tuned, dynamic, " in shown
+    assert "common settings: tuned, dynamic, " in shown
     assert "~/models" not in shown
     assert '"checkpoint": "~/models/tuned"' in to_json(report).decode()
 

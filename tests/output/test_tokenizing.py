@@ -59,7 +59,7 @@ def report_of(**changes: Any) -> Report:
 
 TABLE = """\
 tokenization: 3 variants, 6 trials of glue/mrpc
-in all: minilm, no training
+common settings: minilm, no training
 Test CPU, 2 cores; torch 2.13.0; transformers 5.23.0
 the same token ids: every trial that completed gave each example those that training takes
 

@@ -48,7 +48,7 @@ def place(report: Report) -> str:
 
 
 def constants(report: Report) -> str:
-    """Return the settings that all variants share: `in all: bert-base-uncased, cpu, fp32, 3 epochs, ...`."""
+    """Return the settings that all variants share: `common settings: cpu, fp32, 3 epochs, ...`."""
     trials = [result.trial for result in report.results]
     shared = shared_axes(trials)
     ran = _attentions(report.results)
@@ -58,7 +58,7 @@ def constants(report: Report) -> str:
     words = [label(shared, [name], trials[0]) for name in names if name in shared]
     if only_tokenise(trials):
         words.append("no training")
-    return f"in all: {', '.join(words)}" if words else ""
+    return f"common settings: {', '.join(words)}" if words else ""
 
 
 def status(row: Row) -> str:
