@@ -108,6 +108,14 @@ METRICS: Final[dict[str, Metric]] = {
     "train_loss": Metric(
         "nats", "min", "mean training loss of the last epoch", label="training loss", family="training"
     ),
+    "train_step_loss": Metric(
+        "nats",
+        "none",
+        "training loss of each step; above 2,000 steps, of each few consecutive ones",
+        label="training loss by step",
+        family="training",
+        several=True,
+    ),
     "train_samples_per_second": Metric(
         "samples/s",
         "max",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
+from statistics import fmean
+from typing import Final
 
 import torch
 
@@ -24,6 +27,9 @@ from harness.training.measuring.probe import MachineProbe
 from harness.training.measuring.steps import StepMeter
 from harness.training.padding import Collator
 from harness.training.tokenizing.tokens import Tokenized
+
+MOST_LOSSES: Final = 2_000
+"""A trial keeps at most so many losses of steps."""
 
 
 class Fitting:
@@ -89,8 +95,21 @@ class Fitting:
         lengths = self._tokens.train.lengths
         return [
             *(measured(metric, value) for metric, value in self.history[-1].values.items()),
+            measured("train_step_loss", *thinned(self._training.record.by_step())),
             *self._meter.measurements(lengths, shape, device, self._trial.precision),
         ]
+
+
+def thinned(losses: Sequence[float], most: int = MOST_LOSSES) -> list[float]:
+    """Return at most `most` losses: means over as few consecutive steps as that takes.
+
+    >>> thinned([1.0, 2.0, 3.0, 5.0, 7.0], most=3)
+    [1.5, 4.0, 7.0]
+    """
+    steps = -(-len(losses) // most)
+    groups = (losses[start : start + steps] for start in range(0, len(losses), max(steps, 1)))
+    # Nine digits restore a loss in fp32 exactly.
+    return [float(f"{fmean(group):.9g}") for group in groups]
 
 
 def _plan(trial: Trial, tokens: Tokenized) -> list[list[Batch]]:

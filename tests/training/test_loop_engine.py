@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from harness.model.job import Job
+from harness.model.job import Job, TrialStoppedError
 from harness.model.values import Engine, PaddingStrategy
 from harness.training import evaluation
 from harness.training.engines.attention import WeightedSum
 from harness.training.engines.dropout import Dropout, RandomBits, replace_dropout
+from harness.training.engines.engine import LossRecord
 from harness.training.engines.flat import flatten
 from harness.training.engines.used_rows import UsedRows
 from harness.training.run_trial import run_trial
@@ -32,16 +33,16 @@ pytestmark = pytest.mark.heavy
 
 def losses(job: Job, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The training loss of every batch, in order."""
-    from harness.training.engines.engine import FiniteWatch  # noqa: PLC0415 - the seam every loss passes
-
     seen: list[float] = []
+    record = LossRecord.see
 
-    def see(_watch: FiniteWatch, _step: int, value: torch.Tensor, *, gradient: bool = False) -> None:
+    def see(this: LossRecord, step: int, value: torch.Tensor, *, gradient: bool = False) -> None:
+        record(this, step, value, gradient=gradient)
         if not gradient:
             seen.append(value.item())
 
     with monkeypatch.context() as patched:
-        patched.setattr(FiniteWatch, "see", see)
+        patched.setattr(LossRecord, "see", see)
         run_trial(job, quietly)
     return seen
 
@@ -60,6 +61,40 @@ def test_the_first_50_losses_are_those_of_trainer(
     assert len(trainer) == 50
     np.testing.assert_allclose(loop, trainer, rtol=0, atol=1e-5)
     assert max(trainer) - min(trainer) > 0.01
+
+
+@pytest.mark.parametrize("accumulated", [1, 3])
+def test_both_engines_record_the_same_loss_of_each_step(
+    accumulated: int, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_dropout(monkeypatch)
+    train = {"gradient_accumulation_steps": accumulated, "num_train_epochs": 2}
+    engines: tuple[Engine, Engine] = ("trainer", "loop")
+    recorded, means = [], []
+    for engine in engines:
+        result = run_trial(make_job(engine=engine, train=train), quietly)
+        found = result.measurement("train_step_loss")
+        assert found is not None
+        assert result.observed is not None
+        assert len(found.values) == result.observed.optimizer_steps
+        recorded.append(found.values)
+        means.append(np.mean(found.values[len(found.values) // 2 :]) - (result.value("train_loss") or 0))
+    np.testing.assert_allclose(recorded[0], recorded[1], rtol=0, atol=1e-5)
+    if accumulated == 1:
+        np.testing.assert_allclose(means, 0, atol=1e-7)
+
+
+def test_a_recorded_loss_is_read_only_when_checked() -> None:
+    record, loss = LossRecord(), torch.tensor(0.5)
+    record.see(1, loss)
+    loss.fill_(float("nan"))
+    record.see(2, torch.tensor(0.25))
+    assert record.end_epoch() == 0.375
+    record.see(3, torch.tensor(0.75))
+    record.see(3, torch.tensor(float("inf")), gradient=True)
+    with pytest.raises(TrialStoppedError, match="the gradient norm of step 3 is not finite"):
+        record.check()
+    assert record.by_step() == [0.5, 0.25, 0.75]
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,14 @@
-"""Training: what an engine is given, and the watch that ends a training whose numbers are not finite."""
+"""Training: what an engine is given, and the record of its losses, which ends a training that diverges."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
+from statistics import fmean
 
 import torch
 from transformers import PreTrainedModel
@@ -14,6 +18,59 @@ from harness.model.trial import Trial
 from harness.training.batching import Batch
 from harness.training.measuring.steps import StepMeter
 from harness.training.padding import Collator
+
+
+class LossRecord:
+    """The losses of all batches and the gradient norms of all steps.
+
+    They stay on the device until `check` waits for it, so that recording one costs a copy of a scalar.
+    """
+
+    def __init__(self) -> None:
+        self._pending: list[torch.Tensor] = []
+        self._places: list[tuple[int, bool]] = []
+        self._losses: list[tuple[int, float]] = []
+        self._of_epoch = 0
+
+    def see(self, step: int, value: torch.Tensor, *, gradient: bool = False) -> None:
+        """Record the loss of a batch, or the gradient norm, of optimizer step `step`, counted from 1."""
+        self._pending.append(value.detach().clone())
+        self._places.append((step, gradient))
+
+    def check(self) -> None:
+        """Wait for the device and end the trial if a recorded number is not finite.
+
+        Raises:
+            TrialStoppedError: `diverged`, naming the first such step.
+        """
+        values = torch.stack(self._pending).tolist() if self._pending else []
+        places, self._pending, self._places = self._places, [], []
+        for (step, gradient), value in zip(places, values, strict=True):
+            if not math.isfinite(value):
+                raise TrialStoppedError(
+                    "diverged",
+                    f"the {'gradient norm' if gradient else 'loss'} of step {step} is not finite",
+                    hint="lower train.learning_rate, clip with train.max_grad_norm, or use a wider precision",
+                )
+            if not gradient:
+                self._losses.append((step, value))
+
+    @property
+    def last(self) -> float:
+        """The newest loss, after `check`."""
+        self.check()
+        return self._losses[-1][1]
+
+    def end_epoch(self) -> float:
+        """Check, and return the mean loss of the batches since the last epoch ended."""
+        self.check()
+        losses = [loss for _, loss in self._losses[self._of_epoch :]]
+        self._of_epoch = len(self._losses)
+        return fmean(losses)
+
+    def by_step(self) -> list[float]:
+        """Return the mean loss of the batches of each optimizer step, in order."""
+        return [fmean(loss for _, loss in batches) for _, batches in groupby(self._losses, itemgetter(0))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +83,8 @@ class Training:
 
     Run compilation and CUDA-graph capture inside `compiling()`, so that they are timed separately. Capture
     passes over batches of one shape if the plan has at least `capture_from` of them: a capture costs about
-    as much as four passes. `note` adds a sentence to the result's notes.
+    as much as four passes. `note` adds a sentence to the result's notes. `record` sees the loss of every
+    batch and every gradient norm.
     """
 
     trial: Trial
@@ -39,6 +97,7 @@ class Training:
     compiling: Callable[[], AbstractContextManager[None]] = nullcontext
     capture_from: int = 8
     note: Callable[[str], None] = lambda _text: None
+    record: LossRecord = field(default_factory=LossRecord)
 
     def optimizer_steps(self) -> list[list[Sequence[Batch]]]:
         """The batches of every optimizer step of every epoch, several where gradients are accumulated."""
@@ -49,33 +108,3 @@ class Training:
             left -= len(steps)
             epochs.append(steps)
         return epochs
-
-
-class FiniteWatch:
-    """Remembers, on the device, the first step whose loss or gradient norm was not finite."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._first = torch.full((), -1, dtype=torch.int64, device=device)
-        self._in_gradient = torch.zeros((), dtype=torch.bool, device=device)
-
-    def see(self, step: int, value: torch.Tensor, *, gradient: bool = False) -> None:
-        """Look at a scalar of optimizer step `step`, counted from 1, without waiting for it."""
-        new = ~torch.isfinite(value.detach()) & (self._first < 0)
-        self._first = torch.where(new, step, self._first)
-        if gradient:
-            self._in_gradient = self._in_gradient | new
-
-    def check(self) -> None:
-        """Wait for the device and end the trial if anything seen was not finite.
-
-        Raises:
-            TrialStoppedError: `diverged`, naming the step.
-        """
-        step = int(self._first.item())
-        if step >= 0:
-            what = "gradient norm" if self._in_gradient.item() else "loss"
-            raise TrialStoppedError(
-                "diverged",
-                f"the {what} of step {step} is not finite",
-                hint="lower train.learning_rate, clip with train.max_grad_norm, or use a wider precision",
-            )

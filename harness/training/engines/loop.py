@@ -25,7 +25,7 @@ from harness.training.devices import autocast
 from harness.training.engines.attention import use_attention
 from harness.training.engines.cuda_graphs import CudaRecorder, Inputs, Pass, Recorder, graph_passes
 from harness.training.engines.dropout import RandomBits, replace_dropout
-from harness.training.engines.engine import FiniteWatch, Training
+from harness.training.engines.engine import Training
 from harness.training.engines.flat import flatten
 from harness.training.engines.used_rows import keep_used_rows
 from harness.training.tokenizing.tokens import Tokenized
@@ -74,7 +74,7 @@ class _Loop:
         self._flat = [each for group in self._optimizer.param_groups for each in group["params"]]
         self._schedule = _schedule(self._optimizer, settings, training.meter.steps)
         self._scaler = torch.amp.GradScaler(training.device.type, enabled=training.trial.precision == "fp16")
-        self._watch = FiniteWatch(training.device)
+        self._record = training.record
         self._loss = torch.zeros((), device=training.device)
         self._step = 0
         self._pass: Pass = self._run
@@ -88,19 +88,17 @@ class _Loop:
 
     def run_epoch(self, epoch: int, steps: Sequence[Sequence[Batch]]) -> None:
         """Take the steps of one epoch and evaluate."""
-        training, total = self._training, torch.zeros((), device=self._training.device)
+        training = self._training
         training.meter.open_window()
         for batches in steps:
             self._step += 1
             for batch in batches:
                 self._loss = self._pass(self._inputs(batch), len(batches))
-                self._watch.see(self._step, self._loss)
-                total += self._loss
+                self._record.see(self._step, self._loss)
             self._update()
-            training.meter.step(batches, epoch, self._checked_loss)
+            training.meter.step(batches, epoch, lambda: self._record.last)
         training.meter.close_window()
-        self._watch.check()
-        training.on_epoch_end(epoch, total.item() / sum(map(len, steps)))
+        training.on_epoch_end(epoch, self._record.end_epoch())
 
     def _inputs(self, batch: Batch) -> Inputs:
         """The batch on the host, in memory from which CUDA copies without waiting."""
@@ -126,7 +124,7 @@ class _Loop:
             norm = nn.utils.clip_grad_norm_(self._flat, max_norm)
             # With a gradient scaler an infinite norm is normal: it lowers the scale and skips the step.
             if not self._scaler.is_enabled():
-                self._watch.see(self._step, norm, gradient=True)
+                self._record.see(self._step, norm, gradient=True)
         if self._step_optimizer():
             self._schedule.step()
         # Not set to None: every parameter's gradient is a view of these.
@@ -141,10 +139,6 @@ class _Loop:
         self._scaler.step(self._optimizer)
         self._scaler.update()
         return self._scaler.get_scale() >= before
-
-    def _checked_loss(self) -> float:
-        self._watch.check()
-        return self._loss.item()
 
 
 def _optimizer(model: nn.Module, settings: Train) -> torch.optim.AdamW:

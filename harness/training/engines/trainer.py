@@ -11,8 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from harness.training.batching import Batch
-from harness.training.engines.engine import FiniteWatch, Training
+from harness.training.engines.engine import Training
 
 
 def train(training: Training) -> None:
@@ -45,7 +44,7 @@ def _arguments(training: Training, output_dir: str) -> TrainingArguments:
 
 
 class _Trainer(Trainer):
-    """A Trainer on planned batches that keeps the loss on the device and watches it."""
+    """A Trainer on planned batches that records the loss on the device."""
 
     # The models divide their loss by the batch, never by the accumulated count that Trainer assumes
     # (https://github.com/huggingface/transformers/issues/47688).
@@ -53,9 +52,6 @@ class _Trainer(Trainer):
 
     def __init__(self, training: Training, arguments: TrainingArguments) -> None:
         self.training = training
-        self.watch = FiniteWatch(training.device)
-        self.epoch_loss = torch.zeros((), device=training.device)
-        self.last_loss = torch.zeros((), device=training.device)
         self._rows = cast("Dataset[int]", range(len(training.collator.split)))
         super().__init__(model=training.model, args=arguments, train_dataset=self._rows)
         self.add_callback(_Meter(self))
@@ -72,19 +68,18 @@ class _Trainer(Trainer):
         return prepared
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """A step of Trainer's own, its loss seen."""
+        """A step of Trainer's own, its loss recorded."""
         loss = super().training_step(*args, **kwargs)
         # Trainer divides by the accumulated batches for the backward pass.
-        self.last_loss = loss * self.current_gradient_accumulation_steps
-        self.epoch_loss += self.last_loss
-        self.watch.see(self.state.global_step + 1, self.last_loss)
+        of_batch = loss * self.current_gradient_accumulation_steps
+        self.training.record.see(self.state.global_step + 1, of_batch)
         return loss
 
     def _clip_grad_norm(self, model: torch.nn.Module) -> torch.Tensor:
         norm: torch.Tensor = super()._clip_grad_norm(model)  # type: ignore[no-untyped-call] # Trainer's own
         # With a gradient scaler an infinite norm is normal: it lowers the scale and skips the step.
         if not self.args.fp16:
-            self.watch.see(self.state.global_step + 1, norm, gradient=True)
+            self.training.record.see(self.state.global_step + 1, norm, gradient=True)
         return norm
 
 
@@ -113,27 +108,19 @@ class _Meter(TrainerCallback):
         self._trainer = trainer
         self._steps = list(chain.from_iterable(trainer.training.optimizer_steps()))
         self._epoch = 0
-        self._batches: list[Batch] = []
 
     def on_epoch_begin(self, *_: Any, **__: Any) -> None:
         self._epoch += 1
-        self._batches = []
-        self._trainer.epoch_loss.zero_()
         self._trainer.training.meter.open_window()
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         batches = self._steps[state.global_step - 1]
-        self._batches += batches
-        self._trainer.training.meter.step(batches, self._epoch, self._loss)
+        training = self._trainer.training
+        training.meter.step(batches, self._epoch, lambda: training.record.last)
 
     def on_epoch_end(self, *_: Any, **__: Any) -> None:
-        trainer = self._trainer
-        trainer.training.meter.close_window()
-        trainer.watch.check()
-        trainer.training.on_epoch_end(self._epoch, trainer.epoch_loss.item() / len(self._batches))
-
-    def _loss(self) -> float:
-        self._trainer.watch.check()
-        return self._trainer.last_loss.item()
+        training = self._trainer.training
+        training.meter.close_window()
+        training.on_epoch_end(self._epoch, training.record.end_epoch())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, zip_longest
+from statistics import fmean
 from typing import Final
 
 import numpy as np
@@ -81,7 +82,7 @@ def _differences(given: Mapping[str, float], expected: Mapping[str, float]) -> l
 
 
 def check_history(found: Trajectory) -> TrainingCheck:
-    """Each epoch's losses and scores, from the reference's logits; and the last epoch's as measured."""
+    """Losses of steps and epochs, the scores of epochs, and those of the last epoch as measured."""
     labels = found.tokens.evaluation.labels.tolist()
     apart: list[float] = []
     for given, epoch in zip(found.result.epochs, found.epochs, strict=False):
@@ -92,6 +93,10 @@ def check_history(found: Trajectory) -> TrainingCheck:
         apart.append(float("nan"))
     last = found.result.epochs[-1].values
     apart += [abs((found.result.value(metric) or 0.0) - value) for metric, value in last.items()]
+    by_step = [fmean(step.losses) for epoch in found.epochs for step in epoch.steps]
+    recorded = found.result.measurement("train_step_loss")
+    shown = () if recorded is None else recorded.values
+    apart += [abs(one - other) for one, other in zip_longest(shown, by_step, fillvalue=math.nan)]
     return within(f"epochs{found.name}", "largest difference of a loss or score", largest(apart), LOSS_LIMIT)
 
 

@@ -42,8 +42,8 @@ ACCUMULATION: Final = (
         "a step after every batch",
         "accumulation",
         LOOP,
-        "                total += self._loss\n            self._update()\n",
-        "                total += self._loss\n                self._update()\n",
+        "                self._record.see(self._step, self._loss)\n            self._update()\n",
+        "                self._record.see(self._step, self._loss)\n                self._update()\n",
     ),
     Defect(
         "Trainer told that the loss is scaled",

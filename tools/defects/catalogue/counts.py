@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tools.defects.catalogue.defect import LOOP, TRAINER, Defect
+from tools.defects.catalogue.defect import TRAINER, Defect
 
 COUNTS: Final = (
     Defect(
@@ -61,16 +61,30 @@ COUNTS: Final = (
     Defect(
         "training loss of the last batch",
         "counts",
-        LOOP,
-        "total.item() / sum(map(len, steps))",
-        "self._loss.item()",
+        "engines/engine.py",
+        "return fmean(losses)",
+        "return losses[-1]",
     ),
     Defect(
-        "training loss over steps",
+        "training loss of all epochs",
         "counts",
-        LOOP,
-        "total.item() / sum(map(len, steps))",
-        "total.item() / len(steps)",
+        "engines/engine.py",
+        "        self._of_epoch = len(self._losses)\n",
+        "",
+    ),
+    Defect(
+        "loss of a step from its last batch",
+        "counts",
+        "engines/engine.py",
+        "return [fmean(loss for _, loss in batches) for",
+        "return [list(batches)[-1][1] for",
+    ),
+    Defect(
+        "losses of steps shifted by one",
+        "counts",
+        "fitting.py",
+        "*thinned(self._training.record.by_step())",
+        "*thinned(self._training.record.by_step()[1:])",
     ),
     Defect(
         "one step too few",

@@ -244,8 +244,8 @@ MODEL: Final = (
         "frozen embedding in epoch 2",
         "model",
         "engines/loop.py",
-        "        training.meter.close_window()\n        self._watch.check()\n",
-        "        training.meter.close_window()\n        self._watch.check()\n        training.model.get_input_embeddings().weight.requires_grad_(False)\n",
+        "        training.meter.close_window()\n",
+        "        training.meter.close_window()\n        training.model.get_input_embeddings().weight.requires_grad_(False)\n",
     ),
     Defect(
         "loss weighted by class",

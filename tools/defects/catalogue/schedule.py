@@ -48,8 +48,8 @@ SCHEDULE: Final = (
         "schedule counts batches",
         "schedule",
         LOOP,
-        "                total += self._loss\n",
-        "                total += self._loss\n                self._schedule.step()\n",
+        "                self._record.see(self._step, self._loss)\n",
+        "                self._record.see(self._step, self._loss)\n                self._schedule.step()\n",
     ),
     Defect("warm-up ignored", "schedule", LOOP, "num_warmup_steps=warmup", "num_warmup_steps=0"),
     Defect(
