@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from harness.analysis.noise import accumulated, noise_of
+from harness.model.arrays import Logits
 from harness.model.assets import Checkpoint, Data
 from harness.model.calibration import Noise
 from harness.model.environment import Cpu, Device, Environment
-from harness.model.logits import Logits
 from harness.model.measurements import Measurement, measured, unmeasured
 from harness.model.observations import Probe, ProbeReading
 from harness.model.quality import Epoch, Predictions

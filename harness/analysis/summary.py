@@ -159,7 +159,7 @@ def _failures(results: Sequence[TrialResult]) -> tuple[Failure, ...]:
 
 def _values(result: TrialResult, metric: str) -> tuple[float, ...]:
     found = result.measurement(metric)
-    return () if found is None else found.values
+    return () if found is None else tuple(found.values)
 
 
 def _median(results: Iterable[TrialResult], metric: str) -> float | None:

@@ -6,6 +6,7 @@ from typing import Self
 
 from pydantic import model_validator
 
+from harness.model.arrays import Numbers
 from harness.model.frozen import Frozen
 from harness.model.metrics import METRICS, Goal
 
@@ -20,7 +21,7 @@ class Measurement(Frozen):
     metric: str
     unit: str
     goal: Goal
-    values: tuple[float, ...]
+    values: Numbers
     reason: str | None = None
 
     @model_validator(mode="after")
@@ -58,11 +59,12 @@ def check_range(metric: str, value: float) -> None:
 
 def measured(metric: str, *values: float) -> Measurement:
     """Return a measurement with values, its unit and goal from the table of metrics."""
-    return Measurement(metric=metric, unit=METRICS[metric].unit, goal=METRICS[metric].goal, values=values)
+    unit, goal = METRICS[metric].unit, METRICS[metric].goal
+    return Measurement(metric=metric, unit=unit, goal=goal, values=Numbers(values))
 
 
 def unmeasured(metric: str, reason: str) -> Measurement:
     """Return a measurement that could not be taken, and why."""
     return Measurement(
-        metric=metric, unit=METRICS[metric].unit, goal=METRICS[metric].goal, values=(), reason=reason
+        metric=metric, unit=METRICS[metric].unit, goal=METRICS[metric].goal, values=Numbers(()), reason=reason
     )

@@ -7,8 +7,8 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from harness.model.arrays import Logits
 from harness.model.frozen import Frozen
-from harness.model.logits import Logits
 from harness.model.measurements import check_range
 from harness.model.metrics import metrics_of
 

@@ -148,7 +148,7 @@ def _sharing() -> Callable[[TrialResult], TrialResult]:
         return lean(
             result,
             trial=trial.model_copy(update=parts_of_trial),
-            measurements=tuple(map(lean, result.measurements)),
+            measurements=tuple(lean(each) if each.values else shared(each) for each in result.measurements),
             checkpoint=result.checkpoint and shared(result.checkpoint),
             data=result.data and shared(result.data),
             environment=result.environment and shared(result.environment),

@@ -16,6 +16,7 @@ from typing import Final, TypeVar, cast
 
 import pydantic_core
 
+from harness.model.arrays import Numbers
 from harness.model.frozen import Frozen
 from harness.model.measurements import Measurement
 from harness.model.results import Report, TrialResult
@@ -138,7 +139,7 @@ def briefly(trials: Iterable[Trial]) -> Shape:
     shared = SharedParts().shared
 
     def measurement(found: Measurement) -> Measurement:
-        return shared(found) if found.median is None else lean(found, values=(found.median,))
+        return shared(found) if found.median is None else lean(found, values=Numbers((found.median,)))
 
     def shape(result: TrialResult) -> TrialResult:
         trial = planned.get(result.trial.id)

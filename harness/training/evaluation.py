@@ -11,8 +11,8 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
+from harness.model.arrays import Logits
 from harness.model.job import TrialStoppedError
-from harness.model.logits import Logits
 from harness.model.quality import Predictions, Score
 from harness.model.values import Precision
 from harness.training.devices import autocast

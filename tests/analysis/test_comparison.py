@@ -13,8 +13,8 @@ from harness.analysis.comparison.models import Comparison, ComparisonRow
 from harness.analysis.parity import function_of
 from harness.analysis.stats.ratios import RunVariance
 from harness.errors import InvalidInputError, NotComparableError
+from harness.model.arrays import Logits
 from harness.model.environment import Device, Environment
-from harness.model.logits import Logits
 from harness.model.measurements import Measurement, measured
 from harness.model.proof import Parity
 from harness.model.quality import Predictions

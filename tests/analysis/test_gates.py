@@ -13,8 +13,8 @@ from harness.analysis.gates.check import check
 from harness.analysis.gates.models import GateCase, GateReport
 from harness.analysis.stats.ratios import RunVariance
 from harness.errors import InvalidInputError, NotComparableError
+from harness.model.arrays import Logits
 from harness.model.environment import Device
-from harness.model.logits import Logits
 from harness.model.measurements import measured
 from harness.model.proof import Parity
 from harness.model.quality import Predictions

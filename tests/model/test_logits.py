@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from harness.model.arrays import Logits
 from harness.model.frozen import Frozen
-from harness.model.logits import Logits
 
 
 class Holder(Frozen):

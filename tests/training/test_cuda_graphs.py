@@ -221,7 +221,7 @@ def test_a_capture_is_a_phase_of_its_own_and_what_was_captured_is_noted(
         phases.append(progress.phase)
 
     def of(result: TrialResult) -> dict[str, tuple[float, ...]]:
-        return {each.metric: each.values for each in result.measurements}
+        return {each.metric: tuple(each.values) for each in result.measurements}
 
     result = run_trial(make_job(padding="static", engine="loop", cuda_graphs=True), announce)
     assert phases.index("train") < phases.index("compile") < phases.index("evaluate")

@@ -40,7 +40,7 @@ class PeakMemory:
     def measurements(self) -> list[Measurement]:
         """The largest peak of each kind so far, in bytes."""
         found = zip(*self._earlier, peak_memory(self._device), strict=True)
-        return [max(kind, key=lambda peak: peak.values) for kind in found]
+        return [max(kind, key=lambda peak: tuple(peak.values)) for kind in found]
 
 
 def reset_peak_memory(device: torch.device) -> None:

@@ -1,9 +1,9 @@
-"""Logits of an evaluation as one array: a tenth of the memory of nested tuples."""
+"""Many numbers in one array, with a third to a tenth of the memory of tuples of floats."""
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, overload
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -11,6 +11,63 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 Row = tuple[float, ...]
+
+
+class Numbers(Sequence[float]):
+    """Numbers, compared and serialized like a tuple of floats.
+
+    >>> numbers = Numbers([0.5, 2])
+    >>> numbers, numbers[1], numbers == (0.5, 2.0)
+    ((0.5, 2.0), 2.0, True)
+    """
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Iterable[float]) -> None:
+        """Copy the numbers."""
+        self._values = array("d", values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    @overload
+    def __getitem__(self, index: int) -> float: ...
+    @overload
+    def __getitem__(self, index: slice) -> Row: ...
+    def __getitem__(self, index: int | slice) -> float | Row:
+        return tuple(self._values[index]) if isinstance(index, slice) else self._values[index]
+
+    def __iter__(self) -> Iterator[float]:
+        return iter(self._values)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def __repr__(self) -> str:
+        return repr(tuple(self))
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return _array_schema(cls, handler.generate_schema(Row))
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, _schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return handler(core_schema.tuple_variable_schema(core_schema.float_schema()))
+
+
+def _array_schema(cls: Any, tuples: CoreSchema) -> CoreSchema:
+    """Return the schema of a class that copies validated tuples and is written as tuples."""
+    copied = core_schema.no_info_after_validator_function(cls, tuples)
+    return core_schema.json_or_python_schema(
+        json_schema=copied,
+        python_schema=core_schema.union_schema([core_schema.is_instance_schema(cls), copied]),
+        serialization=core_schema.plain_serializer_function_ser_schema(tuple, return_schema=tuples),
+    )
 
 
 class Logits(Sequence[Row]):
@@ -69,13 +126,7 @@ class Logits(Sequence[Row]):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        rows = handler.generate_schema(tuple[Row, ...])
-        copied = core_schema.no_info_after_validator_function(cls, rows)
-        return core_schema.json_or_python_schema(
-            json_schema=copied,
-            python_schema=core_schema.union_schema([core_schema.is_instance_schema(cls), copied]),
-            serialization=core_schema.plain_serializer_function_ser_schema(tuple, return_schema=rows),
-        )
+        return _array_schema(cls, handler.generate_schema(tuple[Row, ...]))
 
     @classmethod
     def __get_pydantic_json_schema__(
