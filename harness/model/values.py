@@ -16,6 +16,7 @@ Engine = Literal["trainer", "loop"]
 Attention = Literal["auto", "eager", "sdpa", "jagged"]
 TokenTypeIds = Literal["auto", "drop"]
 LastLayer = Literal["all", "cls"]
+CompileMode = Literal["off", "default", "reduce-overhead", "max-autotune-no-cudagraphs"]
 TokenizationMethod = Literal["whole", "map", "map_batched"]
 Tokenizer = Literal["fast", "slow"]
 SchedulerType = Literal["linear", "cosine", "constant", "constant_with_warmup"]
@@ -69,6 +70,26 @@ def _length_is_for_static(padding: Padding) -> Padding:
     if padding.length is not None and padding.strategy != "static":
         raise ValueError(f"length belongs to static padding alone, not to {padding.strategy}")
     return padding
+
+
+class Compile(Frozen):
+    """How `torch.compile` compiles the forward and the backward pass; `off` leaves both to eager torch.
+
+    `dynamic` is torch's: `false` compiles each shape of a batch separately, `true` compiles for all shapes at
+    once, and `auto` compiles the first shape, then for all values of the sizes that have changed.
+    """
+
+    mode: CompileMode
+    dynamic: Literal["auto", True, False] = "auto"
+
+    def __str__(self) -> str:
+        return _with_options(self)
+
+
+def _dynamic_needs_a_mode(compiled: Compile) -> Compile:
+    if compiled.mode == "off" and compiled.dynamic != "auto":
+        raise ValueError("dynamic belongs to a compiled model, not to off")
+    return compiled
 
 
 class Tokenization(Frozen):

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
+from harness.model.axis import text
 from harness.suite.nodes import Node, Scalar
 from harness.words import nearest
 
@@ -45,7 +46,7 @@ def expectations(wanted: Schema, schema: Schema) -> Iterator[str]:
     for part in _alternatives(wanted, schema):
         match part:
             case {"enum": list(names)}:
-                yield f"one of {', '.join(names)}"
+                yield f"one of {', '.join(map(text, names))}"
             case {"const": name}:
                 yield str(name)
             case {"type": "string", "pattern": pattern}:
@@ -79,7 +80,7 @@ def remedy(found: Node, wanted: Schema, schema: Schema) -> str:
         return ""
     parts = list(_alternatives(wanted, schema))
     kinds = {part.get("type") for part in parts}
-    names = [name for part in parts for name in part.get("enum", [])]
+    names = [text(name) for part in parts for name in part.get("enum", [])]
     meant = _MEANT.get(str(found.value).casefold(), "")
     if any(re.search(part["pattern"], meant) for part in parts if "pattern" in part):
         return f" (did you mean {meant}?)"
@@ -93,9 +94,9 @@ def remedy(found: Node, wanted: Schema, schema: Schema) -> str:
     return ""
 
 
-def _is_number(text: str) -> bool:
+def _is_number(word: str) -> bool:
     try:
-        float(text)
+        float(word)
     except ValueError:
         return False
     return True

@@ -57,7 +57,8 @@ def worker_environment(
 
 
 def _leaves_out(name: str) -> bool:
-    return name.startswith("AWS_") or is_secret_name(name)
+    # accelerate would compile the model of `Trainer`, whatever the trial asks for.
+    return name.startswith(("AWS_", "ACCELERATE_DYNAMO_")) or is_secret_name(name)
 
 
 def _hf_home(environ: Mapping[str, str]) -> Path | None:
