@@ -14,7 +14,7 @@ from harness.analysis.parity import verdict_of
 from harness.analysis.training import failed_checks, training_of
 from harness.model.job import Job, TrialStoppedError
 from harness.model.results import TrialResult
-from harness.model.values import Compile, Engine, PaddingStrategy
+from harness.model.values import Compile, Engine, PaddingStrategy, Precision
 from harness.training.run_trial import run_trial
 from harness.training.variants import compiling
 from tests.training.conftest import MakeJob, quietly
@@ -48,9 +48,14 @@ def prove(job: Job) -> TrialResult:
     return run_trial(job.model_copy(update={"purpose": "prove"}), quietly)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("engine", ["trainer", "loop"])
-def test_fixed_shapes_compile_once_and_before_the_first_step(engine: Engine, make_job: MakeJob) -> None:
-    result = run_trial(make_job(padding="static", engine=engine, compile=compiled(), train=STEPS), quietly)
+def test_fixed_shapes_compile_once_and_before_the_first_step(
+    engine: Engine, precision: Precision, make_job: MakeJob
+) -> None:
+    """Autocast is on in the same way in what is compiled ahead and in the steps."""
+    job = make_job(padding="static", engine=engine, precision=precision, compile=compiled(), train=STEPS)
+    result = run_trial(job, quietly)
     assert counts(result) == (1, 0, 0)
     assert values(result)["compile_seconds"] > 0
     assert any("torch.compile started" in note for note in result.notes)

@@ -2,8 +2,9 @@
 
 Against transformers' `Trainer` it has no data loader, no callbacks and no bookkeeping, waits for the device
 at the edges of an epoch alone, and keeps the garbage collector out. The embedding has only the rows that
-the data uses. On the CPU it also replaces what computes the same slowly: dropout's masks, and attention with
-dropout. On CUDA it can replay its passes over padded batches as graphs (`cuda_graphs`).
+the data uses. On the CPU it also replaces what computes the same slowly, unless the model is compiled:
+dropout's masks, and attention with dropout. On CUDA it can replay its passes over padded batches as graphs
+(`cuda_graphs`).
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch._dynamo import config
@@ -28,7 +28,10 @@ from harness.training.devices import autocast
 from harness.training.engines.engine import Training
 from harness.training.measuring.compilations import compiled_graphs
 
-BACKEND: Final = "inductor"
+Backend = Callable[[torch.fx.GraphModule, list[torch.Tensor]], Callable[..., Any]]
+BACKEND: str | Backend = "inductor"
+"""The compiler by torch's name, or a function of torch's interface for one."""
+
 # Where torch would run eager code from the ninth shape of a batch on.
 _LIMIT: Final = 1_000_000
 _HINT: Final = "set compile: off"
