@@ -34,8 +34,8 @@ _TRAIN: Final = Train(
 def training_of(trial: Trial, family: str) -> Trial:
     """Return the trial whose proof covers all trials with the same way of training and model family.
 
-    Padding, attention, engine, precision, device, optimizer and schedule are kept; the proof trains a small
-    model of the family on generated rows. It does not cover CUDA graph replay.
+    Padding, attention, engine, precision, compilation, device, optimizer and schedule are kept; the proof
+    trains a small model of the family on generated rows. It does not cover CUDA graph replay.
 
     Args:
         trial: any trial that trains.

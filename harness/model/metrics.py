@@ -207,7 +207,32 @@ METRICS: Final[dict[str, Metric]] = {
         family="time",
     ),
     "compile_seconds": Metric(
-        "s", "min", "compilation or CUDA-graph capture", label="compile time", family="time"
+        "s",
+        "min",
+        "compilation, also during timed steps and evaluation, or CUDA-graph capture",
+        label="compile time",
+        family="time",
+    ),
+    "compiled_shapes": Metric(
+        "graphs",
+        "none",
+        "graphs that torch.compile compiled for training, one for each batch shape or range of shapes it met",
+        label="compiled shapes",
+        family="training",
+    ),
+    "recompiles": Metric(
+        "graphs",
+        "min",
+        "graphs among these that were compiled during timed steps, warm-up steps included",
+        label="recompiles",
+        family="training",
+    ),
+    "graph_breaks": Metric(
+        "breaks",
+        "min",
+        "places where torch.compile left a part of the model to eager torch",
+        label="graph breaks",
+        family="training",
     ),
     "train_seconds": Metric(
         "s", "min", "all optimizer steps, evaluation left out", label="train time", family="time"

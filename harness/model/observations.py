@@ -14,10 +14,10 @@ class Observed(Frozen):
 
     Learning rates are those of the first and the last optimizer step. `dropped_share` is the share that
     dropout modules dropped of `dropout_elements` in the first forward pass and `dropout_rate` the mean of
-    their rates, both None where no module drops; attention's dropout has no module that is called.
-    `parameter_change` is the norm of the change of all parameters over their norm before, from at most 4,096
-    elements of each tensor, and `unmoved` names tensors of which none of these changed. `training_mode` tells
-    for each epoch whether every module was in training mode in its first forward pass.
+    their rates, both None where no module drops or the model is compiled; attention's dropout has no module
+    that is called. `parameter_change` is the norm of the change of all parameters over their norm before,
+    from at most 4,096 elements of each tensor, and `unmoved` names tensors of which none of these changed.
+    `training_mode` tells for each epoch whether every module was in training mode in its first forward pass.
     """
 
     optimizer_steps: Annotated[int, Field(ge=0)]

@@ -17,6 +17,7 @@ from harness.model.frozen import Frozen
 from harness.model.values import (
     Attention,
     ChosenCheckpoint,
+    Compile,
     DeviceText,
     Engine,
     LastLayer,
@@ -27,6 +28,7 @@ from harness.model.values import (
     Tokenizer,
     TokenTypeIds,
     Train,
+    _dynamic_needs_a_mode,
     _length_is_for_static,
     _options_are_for_map,
 )
@@ -40,6 +42,7 @@ class Trial(Frozen):
     `attention` is `auto` for `sdpa` where the model supports it and `eager` elsewhere.
     `last_layer` selects the positions that the last encoder layer computes: all, or the first one only.
     With `cuda_graphs` the passes over padded batches are captured once and replayed.
+    `compile` compiles the model's passes by `torch.compile`.
     With `tokenization` the trial only tokenises its data, and training settings have no effect.
     `tokenizer` is the Rust implementation (`fast`) or the Python one (`slow`, tokenization only).
     """
@@ -197,6 +200,43 @@ class Trial(Frozen):
             ),
         ),
     ] = False
+    compile: Annotated[
+        Compile,
+        Field(exclude_if=lambda given: given.mode == "off"),
+        Axis(
+            "the mode of `torch.compile`, and `dynamic`: `auto`, `true` or `false`",
+            values={
+                "off": "run the model eagerly",
+                "default": "compile with Inductor",
+                "reduce-overhead": "compile with Inductor and replay its kernels as CUDA graphs",
+                "max-autotune-no-cudagraphs": "compile with Inductor and measure which kernels are fastest",
+            },
+            form=Annotated[Compile, AfterValidator(_dynamic_needs_a_mode)],
+            short="mode",
+            aka=("torch_compile", "torch_compile_mode", "compile_mode", "dynamo", "inductor"),
+            rules=(
+                Needs(
+                    "reduce-overhead",
+                    "device",
+                    ("cuda",),
+                    why="this mode replays CUDA graphs, and equals default on other devices",
+                    instead="compile: default",
+                ),
+                *(
+                    Needs(mode, axis, among, why=why, instead="compile: off")
+                    for mode in ("default", "reduce-overhead", "max-autotune-no-cudagraphs")
+                    for axis, among, why in (
+                        (
+                            "padding",
+                            ("static", "dynamic", "bucketed"),
+                            "the positions of unpadded rows depend on the data, which breaks the graph",
+                        ),
+                        ("cuda_graphs", ("false",), "the loop engine captures eager passes only"),
+                    )
+                ),
+            ),
+        ),
+    ] = Compile(mode="off")
     # Dumps omit the defaults of later axes, so that ids and files of earlier trials do not change.
     tokenization: Annotated[
         Tokenization | None,

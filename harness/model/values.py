@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field
 
-from harness.model.axis import Aka, Axis
+from harness.model.axis import Aka, Axis, text
 from harness.model.frozen import Frozen
 from harness.words import count
 
@@ -16,6 +16,7 @@ Engine = Literal["trainer", "loop"]
 Attention = Literal["auto", "eager", "sdpa", "jagged"]
 TokenTypeIds = Literal["auto", "drop"]
 LastLayer = Literal["all", "cls"]
+CompileMode = Literal["off", "default", "reduce-overhead", "max-autotune-no-cudagraphs"]
 TokenizationMethod = Literal["whole", "map", "map_batched"]
 Tokenizer = Literal["fast", "slow"]
 SchedulerType = Literal["linear", "cosine", "constant", "constant_with_warmup"]
@@ -71,6 +72,26 @@ def _length_is_for_static(padding: Padding) -> Padding:
     return padding
 
 
+class Compile(Frozen):
+    """How `torch.compile` compiles the forward and the backward pass; `off` leaves both to eager torch.
+
+    `dynamic` is torch's: `false` compiles each shape of a batch separately, `true` compiles for all shapes at
+    once, and `auto` compiles the first shape, then for all values of the sizes that have changed.
+    """
+
+    mode: CompileMode
+    dynamic: Literal["auto", True, False] = "auto"
+
+    def __str__(self) -> str:
+        return _with_options(self)
+
+
+def _dynamic_needs_a_mode(compiled: Compile) -> Compile:
+    if compiled.mode == "off" and compiled.dynamic != "auto":
+        raise ValueError("dynamic belongs to a compiled model, not to off")
+    return compiled
+
+
 class Tokenization(Frozen):
     """How a data set is tokenised, for a trial that measures tokenization without training.
 
@@ -96,10 +117,15 @@ def _options_are_for_map(tokenization: Tokenization) -> Tokenization:
 
 
 def _with_options(choice: Frozen) -> str:
-    """Return the text of a choice: its first field, then the given options in parentheses."""
+    """Return the text of a choice: its first field, then the options beyond their defaults in parentheses.
+
+    A structured value of an axis uses it as `__str__`, so that tables and labels print one word:
+    `static(length=128)`, `map(num_proc=2)`.
+    """
     (_, chosen), *options = choice
-    given = [f"{name}={value}" for name, value in options if value is not None]
-    return f"{chosen}({', '.join(given)})" if given else str(chosen)
+    defaults = type(choice).model_fields
+    given = [f"{name}={text(value)}" for name, value in options if value != defaults[name].default]
+    return f"{text(chosen)}({', '.join(given)})" if given else text(chosen)
 
 
 class Task(Frozen):

@@ -12,6 +12,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from harness.model.axis import text
 from harness.suite.names import suggestion
 from harness.suite.nodes import Mapping, Node, Scalar, Sequence, described
 from harness.suite.problems import Place, Problem
@@ -53,7 +54,7 @@ def expectations(wanted: Schema, schema: Schema) -> Iterator[str]:
     for part in _alternatives(wanted, schema):
         match part:
             case {"enum": list(names)}:
-                yield f"one of {', '.join(names)}"
+                yield f"one of {', '.join(map(text, names))}"
             case {"const": name}:
                 yield str(name)
             case {"type": "string", "pattern": pattern}:
@@ -87,7 +88,7 @@ def remedy(found: Node, wanted: Schema, schema: Schema) -> str:
         return ""
     parts = list(_alternatives(wanted, schema))
     kinds = {part.get("type") for part in parts}
-    names = [name for part in parts for name in part.get("enum", [])]
+    names = [text(name) for part in parts for name in part.get("enum", [])]
     meant = _MEANT.get(str(found.value).casefold(), "")
     if any(re.search(part["pattern"], meant) for part in parts if "pattern" in part):
         return f" (did you mean {meant}?)"
@@ -101,9 +102,9 @@ def remedy(found: Node, wanted: Schema, schema: Schema) -> str:
     return ""
 
 
-def _is_number(text: str) -> bool:
+def _is_number(word: str) -> bool:
     try:
-        float(text)
+        float(word)
     except ValueError:
         return False
     return True

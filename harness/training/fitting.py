@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from statistics import fmean
 from typing import Final
@@ -19,6 +20,7 @@ from harness.training.checkpoints import LoadedModel
 from harness.training.engines.engine import Training
 from harness.training.engines.registry import ENGINES
 from harness.training.evaluation import predict, score
+from harness.training.measuring.compilations import CompileWatch
 from harness.training.measuring.counters import PeakMemory
 from harness.training.measuring.flops import EncoderShape
 from harness.training.measuring.observing import TrainingWatch
@@ -27,6 +29,7 @@ from harness.training.measuring.probe import MachineProbe
 from harness.training.measuring.steps import StepMeter
 from harness.training.padding import Collator
 from harness.training.tokenizing.tokens import Tokenized
+from harness.training.variants.compiling import is_compiled
 
 MOST_LOSSES: Final = 2_000
 """A trial keeps at most so many losses of steps."""
@@ -56,10 +59,14 @@ class Fitting:
         self.notes: list[str] = []
         self.memory = PeakMemory(device)
         self.probe = MachineProbe(device, aside=self.memory.paused)
-        self._watch = TrainingWatch(loaded.model)
+        compiled = is_compiled(job.trial)
+        # Hooks inside of a compiled graph become a part of it.
+        self._watch = TrainingWatch(loaded.model, counts_dropout=not compiled)
         epochs = _plan(job.trial, tokens)
         steps = _count_steps(job.trial, epochs)
         self._meter = StepMeter(device, job.measure.warmup_steps, clock.announce, steps)
+        compiling = partial(clock.phase, "compile")
+        self._compilations = CompileWatch(compiling, lambda: self._meter.timing) if compiled else None
         # With other trials running, a reading would measure them; a proof measures nothing.
         if job.concurrent == 1 and job.purpose == "train":
             self._meter.at_edge = self.probe.read
@@ -71,14 +78,15 @@ class Fitting:
             epochs=epochs,
             meter=self._meter,
             on_epoch_end=self._evaluate,
-            compiling=partial(clock.phase, "compile"),
+            compiling=compiling,
             note=self.notes.append,
         )
 
     def run(self) -> None:
         """Train to the end."""
         self._watch.begin()
-        ENGINES[self._trial.engine].train(self._training)
+        with self._compilations or nullcontext():
+            ENGINES[self._trial.engine].train(self._training)
         self.observed = self._watch.end()
 
     def _evaluate(self, epoch: int, train_loss: float) -> None:
@@ -97,6 +105,7 @@ class Fitting:
             *(measured(metric, value) for metric, value in self.history[-1].values.items()),
             measured("train_step_loss", *thinned(self._training.record.by_step())),
             *self._meter.measurements(lengths, shape, device, self._trial.precision),
+            *(() if self._compilations is None else self._compilations.measurements()),
         ]
 
 

@@ -178,3 +178,20 @@ def test_an_error_as_json_has_no_secret_of_the_environment(
     assert (error["exit_code"], error["hint"] is None) == (2, False)
     assert "[redacted].yaml" in error["error"]
     assert "correct-horse" not in out + err
+
+
+def test_a_plan_shows_how_each_trial_compiles(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(str(SUITES / "compile.yaml"), "-s", "matrix.seed=[0]") == 0
+    shown = capsys.readouterr().out
+    assert [line.split()[-1] for line in shown.splitlines()[2:12]] == [
+        "compile",
+        *("off", "default") * 4,
+        "default(dynamic=false)",
+    ]
+
+
+def test_a_plan_refuses_what_cannot_be_compiled(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(str(SUITES / "compile.yaml"), "-s", "matrix.padding=[unpadded]") == 2
+    shown = capsys.readouterr().err
+    assert "compile default with padding unpadded" in shown
+    assert "Use compile: off, or exclude it" in shown

@@ -40,6 +40,19 @@ def test_workers_run_python_as_it_is_and_search_no_relative_folder(tmp_path: Pat
     assert {name for name in kept if name.startswith("PYTHON")} <= ours
 
 
+def test_nothing_compiles_a_model_or_has_compiled_it_before(tmp_path: Path) -> None:
+    """The axis `compile` alone decides; settings of the compiler are the user's."""
+    given = {
+        "ACCELERATE_DYNAMO_BACKEND": "INDUCTOR",
+        "ACCELERATE_DYNAMO_MODE": "default",
+        "TORCHINDUCTOR_FX_GRAPH_REMOTE_CACHE": "1",
+        "TORCHINDUCTOR_AUTOTUNE_REMOTE_CACHE": "1",
+        "TORCHINDUCTOR_MAX_AUTOTUNE": "1",
+    }
+    kept = worker_environment(given | {"HF_HOME": str(tmp_path)}, threads=1, run_folder=tmp_path)
+    assert given.keys() & kept.keys() == {"TORCHINDUCTOR_MAX_AUTOTUNE"}
+
+
 _FAULTS_OF_A_SECOND_BLOCK = """
 import resource
 import numpy

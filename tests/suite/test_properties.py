@@ -94,7 +94,9 @@ CHANGES: dict[str, list[dict[str, Any]]] = {
     "trial": [
         {"checkpoint": "b"}, {"revision": "b"}, {"device": "cuda:0"}, {"precision": "bf16"},
         {"engine": "loop"}, {"attention": "eager"}, {"token_type_ids": "drop"}, {"seed": 1},
-        {"last_layer": "cls"}, {"cuda_graphs": True},
+        {"last_layer": "cls"}, {"cuda_graphs": True}, {"compile": {"mode": "default"}},
+        {"compile": {"mode": "reduce-overhead"}}, {"compile": {"mode": "default", "dynamic": True}},
+        {"compile": {"mode": "default", "dynamic": False}},
         {"tokenization": {"method": "map"}}, {"tokenization": {"method": "map_batched"}},
         {"tokenization": {"method": "map", "num_proc": 2}}, {"tokenizer": "slow"},
         {"tokenization": {"method": "map_batched", "batch_size": 10}},

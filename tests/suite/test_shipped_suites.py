@@ -15,6 +15,7 @@ SUITES = Path(__file__).parents[2] / "suites"
 # name -> trials on a machine with a processor alone, and on one with two GPUs as well
 COUNTS = {
     "checkpoints": (18, 18),
+    "compile": (27, 27),
     "cuda": (36, 36),
     "devices": (24, 72),
     "padding": (36, 36),

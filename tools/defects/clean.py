@@ -28,6 +28,7 @@ from harness.running.proofs import proof_jobs, training_jobs
 from harness.suite.matrix import expand
 from harness.suite.reading import load_suite
 from harness.training.run_trial import run_trial
+from harness.training.variants import compiling
 from tools.defects.run import ROOT
 
 REPORT: Final = ROOT / "reports" / "proofs" / "clean.json"
@@ -39,6 +40,8 @@ def shipped_jobs() -> tuple[list[Job], list[Job]]:
     for path in sorted((ROOT / "suites").glob("*.yaml")):
         suite = load_suite(path)
         trials |= {trial.id: trial for trial in expand(suite, ("cpu",)) if trial.device == "cpu"}
+    # Compiled trials run what torch traced: Inductor would take minutes a proof.
+    compiling.BACKEND = "eager"
     measure = Measure(threads=1, roofline=False)
     prepared = prepare(list(trials.values()), measure, RealAssets("embedded"), this_machine(), lambda _: None)
     jobs = [job for job in prepared.jobs.values() if job.trial.tokenization is None]

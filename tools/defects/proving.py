@@ -15,11 +15,16 @@ from harness.model.job import Job
 from harness.model.results import TrialResult
 from harness.model.suite import Measure
 from harness.model.trial import Trial
-from harness.model.values import Padding, Train
+from harness.model.values import Compile, Padding, Train
 from harness.running.preflight import RealAssets, prepare, this_machine
 from harness.training.run_trial import run_trial
+from harness.training.variants import compiling
 from tools.defects.catalogue import Variant
 
+# The defects are in the code around the compiler; Inductor would take minutes for each of them.
+compiling.BACKEND = "eager"
+
+_COMPILED: Final = {"compile": Compile(mode="default"), "padding": Padding(strategy="static")}
 AXES: Final[dict[Variant, dict[str, Any]]] = {
     "trainer": {"engine": "trainer"},
     "loop": {"engine": "loop"},
@@ -28,6 +33,8 @@ AXES: Final[dict[Variant, dict[str, Any]]] = {
     "trainer bf16": {"engine": "trainer", "precision": "bf16"},
     "loop bucketed": {"engine": "loop", "padding": Padding(strategy="bucketed")},
     "loop cls": {"engine": "loop", "last_layer": "cls"},
+    "trainer compiled": {"engine": "trainer", **_COMPILED},
+    "loop compiled": {"engine": "loop", **_COMPILED},
 }
 
 

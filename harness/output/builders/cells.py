@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
+from harness.analysis.compilation import recompiled
 from harness.analysis.naming import only_tokenise
 from harness.analysis.observed import UNMOVED
 from harness.analysis.rows import Estimate, Row, Tokenizing
@@ -15,6 +16,7 @@ from harness.model.results import Report
 from harness.output.builders.remarks import attention_remarks, remarks, status
 from harness.output.document import Column, Tone
 from harness.output.numbers import NOTHING, amount, duration, percent, rate, size
+from harness.words import count
 
 Cells = dict[str, Callable[[Row], str]]
 
@@ -28,11 +30,17 @@ def columns(report: Report, rows: Sequence[Row]) -> list[Column]:
     """
     devices = len({row.trial.device for row in rows})
     attention = {variant: [words] for variant, words in attention_remarks(report).items()}
+    compiled = {
+        variant: [f"recompiled {count(graphs, 'time')} while timed"]
+        for variant, graphs in recompiled(report, rows).items()
+    }
     tokenizing = only_tokenise(row.trial for row in rows)
     numbers = _OF_TOKENIZING if tokenizing else _of_training(rows)
     words: Cells = {
         "status": status,
-        "remarks": lambda row: ", ".join([*remarks(row, devices), *attention.get(row.variant, ())]),
+        "remarks": lambda row: ", ".join(
+            [*remarks(row, devices), *attention.get(row.variant, ()), *compiled.get(row.variant, ())]
+        ),
     }
     published = report.suite.reference
     ends = {"variant": "reference", "status": "published"} if published else {}

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from harness.analysis.comparison.matching import seed_option
+from harness.analysis.compilation import break_even, recompiled
 from harness.analysis.inputs import conflicting_inputs
 from harness.analysis.observed import UNMOVED, did_not_move
 from harness.analysis.probes import PROBE_BAND
@@ -18,7 +19,7 @@ from harness.model.metrics import METRICS
 from harness.model.results import Report
 from harness.model.status import Phase, StatusName
 from harness.output.builders.remarks import farthest
-from harness.output.numbers import difference
+from harness.output.numbers import difference, duration
 from harness.words import count, one_line
 
 MOST_FAILURES: Final = 20
@@ -44,6 +45,7 @@ def notes(report: Report, rows: Sequence[Row]) -> list[str]:
         *_failed_training(report, rows),
         *_unproved(report),
         *_conditions(rows),
+        *_break_even(report, rows),
         *_failures(rows),
         *_noisy(rows),
         *_unmeasured(rows),
@@ -197,6 +199,21 @@ def _conditions(rows: Sequence[Row]) -> Iterable[str]:
     strategies = {row.trial.padding.strategy for row in rows}
     if "bucketed" in strategies and len(strategies) > 1:
         yield "bucketed batches rows of similar length: another order of training than the other strategies'"
+
+
+def _break_even(report: Report, rows: Sequence[Row]) -> Iterable[str]:
+    """For each compiled row the steps that repay its compilation, by medians of steps."""
+    for found in break_even(report, rows):
+        spent = duration(found.compile_seconds)
+        steps = f"{duration(found.step_seconds)} a step instead of {duration(found.eager_seconds)} eagerly"
+        repaid = "never repaid" if found.steps is None else f"repaid after {count(found.steps, 'step')}"
+        yield f"break-even of {found.row.label}: {spent} of compilation {repaid}: {steps}"
+    for row in rows:
+        if graphs := recompiled(report, rows).get(row.variant):
+            yield (
+                f"recompiled: {row.label}: {count(graphs, 'graph')} compiled during the timed steps of a "
+                "trial: its rates and train time include them"
+            )
 
 
 def _failures(rows: Sequence[Row]) -> Iterable[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,7 +58,10 @@ def worker_environment(
 
 
 def _leaves_out(name: str) -> bool:
-    return name.startswith("AWS_") or is_secret_name(name)
+    # accelerate would compile the model of `Trainer`, whatever the trial asks for. A remote cache would have
+    # compiled before.
+    compiles = name.startswith("ACCELERATE_DYNAMO_") or re.fullmatch("TORCHINDUCTOR_.*REMOTE_CACHE", name)
+    return bool(compiles) or name.startswith("AWS_") or is_secret_name(name)
 
 
 def _hf_home(environ: Mapping[str, str]) -> Path | None:

@@ -2,8 +2,9 @@
 
 Against transformers' `Trainer` it has no data loader, no callbacks and no bookkeeping, waits for the device
 at the edges of an epoch alone, and keeps the garbage collector out. The embedding has only the rows that
-the data uses. On the CPU it also replaces what computes the same slowly: dropout's masks, and attention with
-dropout. On CUDA it can replay its passes over padded batches as graphs (`cuda_graphs`).
+the data uses. On the CPU it also replaces what computes the same slowly, unless the model is compiled:
+dropout's masks, and attention with dropout. On CUDA it can replay its passes over padded batches as graphs
+(`cuda_graphs`).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from harness.training.engines.engine import Training
 from harness.training.engines.flat import flatten
 from harness.training.engines.used_rows import keep_used_rows
 from harness.training.tokenizing.tokens import Tokenized
+from harness.training.variants.compiling import compile_ahead, is_compiled
 
 # What weight decay leaves out, besides the parameters of layer norms: as in transformers' Trainer.
 _NOT_DECAYED = (r"bias", r"layernorm", r"rmsnorm", r"(?:^|\.)norm(?:$|\.)", r"_norm(?:$|\.)")
@@ -37,7 +39,8 @@ _NOT_DECAYED = (r"bias", r"layernorm", r"rmsnorm", r"(?:^|\.)norm(?:$|\.)", r"_n
 def prepare(trial: Trial, model: PreTrainedModel, tokens: Tokenized) -> None:
     """Replace modules in place by equal ones that the device computes faster."""
     keep_used_rows(model, tokens)
-    if model.device.type == "cpu":
+    # A compiler makes its own of the plain modules, and cannot trace masks that numpy draws.
+    if model.device.type == "cpu" and not is_compiled(trial):
         draw = RandomBits(trial.seed)
         replace_dropout(model, draw)
         if trial.attention == "sdpa":
@@ -56,6 +59,7 @@ def train(training: Training, recorder: Callable[[torch.device], Recorder] = Cud
             captured, `unavailable` without CUDA to capture them.
     """
     loop = _Loop(training)
+    compile_ahead(training, lambda inputs: training.model.forward(**inputs).loss)
     with _without_garbage_collection():
         if training.trial.cuda_graphs:
             with training.compiling():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any, cast
 
@@ -12,12 +12,14 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from harness.training.engines.engine import Training
+from harness.training.variants.compiling import compile_ahead
 
 
 def train(training: Training) -> None:
     """Train with `Trainer.train`, timed by the training's meter and evaluated outside its windows."""
     with tempfile.TemporaryDirectory(prefix="harness-trainer-") as output_dir:
         trainer = _Trainer(training, _arguments(training, output_dir))
+        compile_ahead(training, trainer.loss_of)
         trainer.train()
 
 
@@ -66,6 +68,13 @@ class _Trainer(Trainer):
         )
         prepared: DataLoader[int] = self.accelerator.prepare(loader)
         return prepared
+
+    def loss_of(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """The loss by a forward pass with the arguments of Trainer's own; hooks on the model are left out."""
+        count = self._get_num_items_in_batch([inputs], self.args.device)
+        counted = {} if count is None else {"num_items_in_batch": count}
+        loss: torch.Tensor = self.training.model.forward(**inputs, **counted).loss
+        return loss
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """A step of Trainer's own, its loss recorded."""

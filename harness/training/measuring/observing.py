@@ -20,11 +20,12 @@ class TrainingWatch:
     """Watches a training of `model` from `begin` until `end`; `new_epoch` is called before each later epoch.
 
     Inside of the timed windows it notes a number at each optimizer step and counts, in the first forward pass
-    alone, the elements that are dropped: less than a thousandth of that pass.
+    alone, the elements that are dropped: less than a thousandth of that pass. Without `counts_dropout` it
+    puts no hook inside of the model.
     """
 
-    def __init__(self, model: PreTrainedModel) -> None:
-        self._model = model
+    def __init__(self, model: PreTrainedModel, *, counts_dropout: bool = True) -> None:
+        self._model, self._counts_dropout = model, counts_dropout
         self._steps = 0
         self._rates: list[Any] = []
         self._dropped: list[tuple[torch.Tensor, torch.Tensor, float]] = []
@@ -39,7 +40,7 @@ class TrainingWatch:
         counting = [
             module.register_forward_hook(self._count)
             for module in self._model.modules()
-            if isinstance(module, nn.Dropout) and module.p
+            if isinstance(module, nn.Dropout) and module.p and self._counts_dropout
         ]
 
         def stop_counting(*_: Any) -> None:

@@ -61,7 +61,7 @@ class StepMeter:
     """Times every optimizer step of a training, evaluation left out.
 
     An engine opens a window for each stretch of steps, calls `step` after each one and closes the window; the
-    device is waited for at its edges only.
+    device is waited for at its edges only. `timing` is true inside of a window.
 
     Args:
         device: that runs the steps.
@@ -78,6 +78,7 @@ class StepMeter:
     at_edge: Callable[[], None] = lambda: None
     step_seconds: list[float] = field(default_factory=list)
     joules: float | None = 0.0
+    timing: bool = False
     _clock: StepClock = field(init=False)
     _energy: EnergyCounter | str = field(init=False)
     _batches: list[Sequence[Batch]] = field(default_factory=list)
@@ -97,6 +98,7 @@ class StepMeter:
         if not self._batches:
             self.at_edge()
         synchronize(self.device)
+        self.timing = True
         self._window = (len(self._batches), time.perf_counter())
         self._marks = [self._clock.mark()]
         if len(self._batches) >= self.warmup_steps:
@@ -105,6 +107,7 @@ class StepMeter:
     def close_window(self) -> None:
         """End the stretch: wait for the device and read the times between its marks."""
         synchronize(self.device)
+        self.timing = False
         between = self._clock.between
         self.step_seconds += [between(*pair) for pair in itertools.pairwise(self._marks)]
         if self._counting and not isinstance(self._energy, str):

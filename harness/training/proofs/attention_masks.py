@@ -32,26 +32,41 @@ class Attended:
     """One call of attention: the factors of its mask, and how far gradients are from the plain formula's.
 
     `factors` are (rows, heads, queries, keys), NaN beyond a row's end; `gradient_error` is relative, the
-    largest of queries, keys and values.
+    largest of queries, keys and values; None in a compiled graph, whose inner gradients are not kept.
     """
 
     site: str
     rate: float
     factors: Array
-    gradient_error: float
+    gradient_error: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """The tensors of one call of attention, with keys and values of all rows."""
+
+    site: str
+    query: torch.Tensor
+    key: torch.Tensor
+    value: torch.Tensor
+    out: torch.Tensor
+    scaling: float | None
+    rate: float
 
 
 @dataclass(slots=True)
 class AttentionWatch:
     """Wraps a model's attention; `lengths` are the tokens of the rows of the batch under way.
 
-    With `flat` hidden states come as one long row, (1, F, H), otherwise padded, (B, L, H).
+    With `flat` hidden states come as one long row, (1, F, H), otherwise padded, (B, L, H). A compiled graph
+    traces what runs inside of it: there tensors are kept without their gradients, and read after the pass.
     """
 
     flat: bool
+    compiled: bool = False
     lengths: tuple[int, ...] = ()
-    calls: list[Attended] = field(default_factory=list)
-    _projected: dict[tuple[nn.Module, str], torch.Tensor] = field(default_factory=dict)
+    _calls: list[_Call] = field(default_factory=list)
+    _projected: dict[str, torch.Tensor] = field(default_factory=dict)
 
     @contextmanager
     def wrap(self, model: PreTrainedModel) -> Iterator[bool]:
@@ -66,21 +81,33 @@ class AttentionWatch:
         def attend(module: nn.Module, *tensors: Any, **options: Any) -> tuple[torch.Tensor, Any]:
             call = inner or sys.modules[type(module).__module__].eager_attention_forward
             out, weights = call(module, *tensors, **options)
-            if torch.is_grad_enabled():
-                self._look(sites[module], module, tensors[0], out, options)
+            site = sites[module]
+            parts = (tensors[0], self._projected[f"{site} key"], self._projected[f"{site} value"], out)
+            query, key, value, out_kept = (each.detach() if self.compiled else each for each in parts)
+            self._calls.append(
+                _Call(
+                    site,
+                    query,
+                    key,
+                    value,
+                    out_kept,
+                    scaling=options.get("scaling"),
+                    rate=options.get("dropout", 0.0),
+                )
+            )
             return out, weights
 
-        def keep(module: nn.Module, part: str) -> Callable[..., None]:
+        def keep(name: str) -> Callable[..., None]:
             def hook(_projection: nn.Module, _args: Any, projected: torch.Tensor) -> None:
-                self._projected[module, part] = projected
+                self._projected[name] = projected
 
             return hook
 
         handles = []
-        for module in sites:
+        for module, site in sites.items():
             for part, projection in zip(("key", "value"), _projections(module) or (), strict=True):
                 # Before others, which may hand on less than all rows.
-                handles.append(projection.register_forward_hook(keep(module, part), prepend=True))
+                handles.append(projection.register_forward_hook(keep(f"{site} {part}"), prepend=True))
         AttentionInterface.register("harness_proof", attend)
         AttentionMaskInterface.register("harness_proof", ALL_MASK_ATTENTION_FUNCTIONS[name])
         model.set_attn_implementation("harness_proof")
@@ -91,24 +118,34 @@ class AttentionWatch:
                 handle.remove()
             model.set_attn_implementation(name)
 
-    def _look(
-        self, site: str, module: nn.Module, query: torch.Tensor, out: torch.Tensor, options: dict[str, Any]
-    ) -> None:
-        key, value = (self._projected[module, part] for part in ("key", "value"))
-        scaling, rate = options.get("scaling") or query.shape[-1] ** -0.5, float(options.get("dropout", 0.0))
-        generator = torch.Generator().manual_seed(len(self.calls))
-        incoming = torch.randn(out.shape, generator=generator).to(out) * self._real(out)
-        gradients = torch.autograd.grad(out, (query, key, value), incoming, retain_graph=True)
-        tensors = [each.detach().double().cpu() for each in (query, key, value, out, incoming, *gradients)]
-        rows = [self._row(at, *tensors) for at in range(len(self.lengths))]
+    def begin(self, lengths: tuple[int, ...]) -> None:
+        """Begin a pass over rows of these lengths."""
+        self.lengths = lengths
+        self._calls.clear()
+
+    def calls(self) -> list[Attended]:
+        """Return the calls of the pass that has ended, which ran with gradients."""
+        return [self._look(at, call) for at, call in enumerate(self._calls)]
+
+    def _look(self, at: int, call: _Call) -> Attended:
+        query, out = call.query, call.out
+        scaling = call.scaling or query.shape[-1] ** -0.5
+        tensors = [query, call.key, call.value, out]
+        if not self.compiled:
+            generator = torch.Generator().manual_seed(at)
+            incoming = torch.randn(out.shape, generator=generator).to(out) * self._real(out)
+            inputs = (query, call.key, call.value)
+            tensors += [incoming, *torch.autograd.grad(out, inputs, incoming, retain_graph=True)]
+        tensors = [each.detach().double().cpu() for each in tensors]
+        rows = [self._row(row, *tensors) for row in range(len(self.lengths))]
         queries = max(row.query.shape[1] for row in rows)
         factors = np.full((len(rows), query.shape[1], queries, max(self.lengths)), np.nan)
-        errors = []
-        for at, row in enumerate(rows):
-            found = row.factors(scaling)
-            factors[at, :, : found.shape[1], : found.shape[2]] = found.numpy()
-            errors.append(row.gradient_error(found, rate, scaling))
-        self.calls.append(Attended(site, rate, factors, max(errors)))
+        errors: list[float | None] = []
+        for row, found in ((each, each.factors(scaling)) for each in rows):
+            factors[len(errors), :, : found.shape[1], : found.shape[2]] = found.numpy()
+            errors.append(row.gradient_error(found, call.rate, scaling))
+        error = None if self.compiled else max(each for each in errors if each is not None)
+        return Attended(call.site, float(call.rate), factors, error)
 
     def _real(self, out: torch.Tensor) -> torch.Tensor:
         """1 at real tokens of a result (B, L, heads, d) or (1, F, heads, d), 0 at padding and filling."""
@@ -119,7 +156,7 @@ class AttentionWatch:
         return (torch.arange(width) < torch.tensor(self.lengths)[:, None])[..., None, None].to(out)
 
     def _row(self, at: int, *tensors: torch.Tensor) -> _Row:
-        query, key, value, out, incoming, of_query, of_key, of_value = tensors
+        query, key, value, out, *gradients = tensors
         start, count = sum(self.lengths[:at]), self.lengths[at]
 
         def of_tokens(tensor: torch.Tensor) -> torch.Tensor:
@@ -138,8 +175,8 @@ class AttentionWatch:
             key=of_tokens(key),
             value=of_tokens(value),
             out=of_queries(out.transpose(1, 2)),
-            incoming=of_queries(incoming.transpose(1, 2)),
-            gradients=(of_queries(of_query), of_tokens(of_key), of_tokens(of_value)),
+            incoming=of_queries(gradients[0].transpose(1, 2)) if gradients else None,
+            gradients=(of_queries(gradients[1]), *map(of_tokens, gradients[2:])) if gradients else (),
         )
 
 
@@ -147,15 +184,16 @@ class AttentionWatch:
 class _Row:
     """One row of a batch in fp64: queries (heads, Q, d), keys and values (heads, n, d), result as queries.
 
-    `incoming` is the gradient given to the result, `gradients` are those found of queries, keys and values.
+    `incoming` is the gradient given to the result, `gradients` are those found of queries, keys and values;
+    None and empty in a compiled graph.
     """
 
     query: torch.Tensor
     key: torch.Tensor
     value: torch.Tensor
     out: torch.Tensor
-    incoming: torch.Tensor
-    gradients: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+    incoming: torch.Tensor | None
+    gradients: tuple[torch.Tensor, ...]
 
     def factors(self, scaling: float) -> torch.Tensor:
         """The mask's factors, (heads, Q, n); NaN where the softmax gave next to nothing."""
@@ -163,8 +201,10 @@ class _Row:
         factors = self.out @ torch.linalg.pinv(self.value) / weights
         return torch.where(weights < _FAINTEST, torch.nan, factors)
 
-    def gradient_error(self, factors: torch.Tensor, rate: float, scaling: float) -> float:
-        """The largest relative error of the gradients of queries, keys and values."""
+    def gradient_error(self, factors: torch.Tensor, rate: float, scaling: float) -> float | None:
+        """The largest relative error of the gradients of queries, keys and values; None without gradients."""
+        if self.incoming is None:
+            return None
         kept = (factors.nan_to_num(0.0).abs() > 0.5).double() / (1 - rate)
         leaves = [each.clone().requires_grad_() for each in (self.query, self.key, self.value)]
         weights = (leaves[0] @ leaves[1].transpose(1, 2) * scaling).softmax(-1)

@@ -20,19 +20,21 @@ from harness.training.proofs.masks import Mask
 class Dropped:
     """What dropout did in a training.
 
-    `masks` are all that were drawn, by site in the order of passes; `gradient_errors` are relative and
-    `changed_in_evaluation` names sites that changed their input while gradients were off.
+    `masks` are all that were drawn, by site in the order of passes; `gradient_errors` are relative, and empty
+    if `compiled`. `changed_in_evaluation` names sites that changed their input while gradients were off.
     """
 
     masks: dict[str, list[Mask]] = field(default_factory=dict)
     gradient_errors: dict[str, float] = field(default_factory=dict)
     changed_in_evaluation: set[str] = field(default_factory=set)
     watches_attention: bool = False
+    compiled: bool = False
 
-    def add(self, mask: Mask, gradient_error: float) -> None:
+    def add(self, mask: Mask, gradient_error: float | None) -> None:
         """Add a mask and the error of the gradient that passed it."""
         self.masks.setdefault(mask.site, []).append(mask)
-        self.gradient_errors[mask.site] = max(self.gradient_errors.get(mask.site, 0.0), gradient_error)
+        if gradient_error is not None:
+            self.gradient_errors[mask.site] = max(self.gradient_errors.get(mask.site, 0.0), gradient_error)
 
 
 def rates_of(
@@ -43,7 +45,8 @@ def rates_of(
     Those of dropout modules, and those of attention, whose dropout has no module that is called.
     """
     modules: dict[str, float] = {}
-    attention = AttentionWatch(flat=False, lengths=tuple(inputs["attention_mask"].sum(dim=1).tolist()))
+    attention = AttentionWatch(flat=False)
+    attention.begin(tuple(inputs["attention_mask"].sum(dim=1).tolist()))
 
     def note(name: str, module: nn.Dropout) -> Callable[..., None]:
         def hook(*_: Any) -> None:
@@ -60,32 +63,42 @@ def rates_of(
         model(**inputs)
     for handle in handles:
         handle.remove()
-    return modules, {call.site: call.rate for call in attention.calls if call.rate}
+    return modules, {call.site: call.rate for call in attention.calls() if call.rate}
 
 
 @contextmanager
-def watch_dropout(model: PreTrainedModel, sites: dict[str, float], *, flat: bool) -> Iterator[Dropped]:
-    """Collect every mask of these sites and of attention inside of the context."""
-    dropped, attention = Dropped(), AttentionWatch(flat)
+def watch_dropout(
+    model: PreTrainedModel, sites: dict[str, float], *, flat: bool, compiled: bool
+) -> Iterator[Dropped]:
+    """Collect every mask of these sites and of attention inside of the context.
+
+    Hooks inside of the model only keep tensors, so that a compiler can trace them.
+    """
+    dropped, attention = Dropped(compiled=compiled), AttentionWatch(flat, compiled)
     place = _Place()
+    kept: list[tuple[str, torch.Tensor, torch.Tensor]] = []
     modules = dict(model.named_modules())
 
     def begin(_model: nn.Module, _args: Any, kwargs: dict[str, Any]) -> None:
-        attention.lengths = tuple(kwargs["attention_mask"].sum(dim=1).tolist())
+        attention.begin(tuple(kwargs["attention_mask"].sum(dim=1).tolist()))
+        kept.clear()
         place.begin(trains=torch.is_grad_enabled())
 
     def end(*_: Any) -> None:
-        for call in attention.calls:
+        if not torch.is_grad_enabled():
+            dropped.changed_in_evaluation.update(
+                name for name, given, result in kept if not torch.equal(given, result)
+            )
+            return
+        for name, given, result in kept:
+            error = None if compiled else _gradient_error(given, result)
+            dropped.add(Mask(name, place.epoch, place.batch, _factors(given, result)), error)
+        for call in attention.calls():
             dropped.add(Mask(call.site, place.epoch, place.batch, call.factors), call.gradient_error)
-        attention.calls.clear()
 
     def site(name: str) -> Callable[..., None]:
         def hook(_module: nn.Module, args: tuple[torch.Tensor, ...], result: torch.Tensor) -> None:
-            if torch.is_grad_enabled():
-                mask = Mask(name, place.epoch, place.batch, _factors(args[0], result))
-                dropped.add(mask, _gradient_error(args[0], result))
-            elif not torch.equal(args[0], result):
-                dropped.changed_in_evaluation.add(name)
+            kept.append((name, args[0].detach(), result.detach()) if compiled else (name, args[0], result))
 
         return hook
 

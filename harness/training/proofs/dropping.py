@@ -52,8 +52,11 @@ def check_dropout(found: Dropping) -> Iterator[TrainingCheck]:
     yield within("dropout rates", "largest deviation from a rate, over seven standard errors:", worst, 1.0)
     scale = largest([scale_error(drawn, rate) for drawn, rate in sites])
     yield within("dropout scale", "largest error of a factor", scale, SCALE_LIMIT)
-    gradient = largest([found.dropped.gradient_errors[site] for site in rates if site in masks])
-    yield within("dropout gradients", "largest error of a gradient through a mask", gradient, GRADIENT_LIMIT)
+    if not found.dropped.compiled:
+        gradient = largest([found.dropped.gradient_errors[site] for site in rates if site in masks])
+        yield within(
+            "dropout gradients", "largest error of a gradient through a mask", gradient, GRADIENT_LIMIT
+        )
     yield none_of(
         "dropout independence",
         chain(
@@ -80,7 +83,7 @@ def check_reduced_dropout(precision: str, dropped: Dropped, rates: Mapping[str, 
             problems.append(f"{site} drops {error:.1%} more or less than its rate")
         elif scale_error(drawn, rate) > _REDUCED_LIMIT:
             problems.append(f"{site} scales by a factor that is {scale_error(drawn, rate):.1e} off")
-        elif dropped.gradient_errors[site] > _REDUCED_LIMIT:
+        elif not dropped.compiled and dropped.gradient_errors[site] > _REDUCED_LIMIT:
             problems.append(f"the gradient through {site} is {dropped.gradient_errors[site]:.1e} off")
     return none_of(f"{precision} dropout", problems, f"{len(rates)} modules drop at their rates")
 

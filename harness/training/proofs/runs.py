@@ -25,6 +25,7 @@ from harness.training.proofs.dropout_sites import Dropped, watch_dropout
 from harness.training.proofs.reference import Tensors
 from harness.training.proofs.watching import Seen, parameters_of, used_rows, watch
 from harness.training.tokenizing.tokens import Tokenized
+from harness.training.variants.compiling import is_compiled
 
 CLASSES: Final = ("no", "yes")
 WARMUP_STEPS: Final = 2
@@ -91,8 +92,7 @@ class Runner:
         start, used = parameters_of(loaded.model), used_rows(loaded.model)
         found = self.found.model_copy(update={"trial": trial, "data": _data(tokens)})
         clock = PhaseClock(lambda _progress: None)
-        flat = trial.padding.strategy == "unpadded"
-        with _watch_dropout(loaded, sites, flat=flat) as dropped, watch(loaded.model) as seen:
+        with _watch_dropout(loaded, sites, trial) as dropped, watch(loaded.model) as seen:
             since = time.perf_counter()
             # Libraries leave many objects: an engine that collects garbage would visit all of them each time.
             gc.freeze()
@@ -118,11 +118,12 @@ class Runner:
 
 
 @contextmanager
-def _watch_dropout(loaded: LoadedModel, sites: dict[str, float] | None, *, flat: bool) -> Iterator[Dropped]:
+def _watch_dropout(loaded: LoadedModel, sites: dict[str, float] | None, trial: Trial) -> Iterator[Dropped]:
     if sites is None:
         yield Dropped()
         return
-    with watch_dropout(loaded.model, sites, flat=flat) as dropped:
+    flat = trial.padding.strategy == "unpadded"
+    with watch_dropout(loaded.model, sites, flat=flat, compiled=is_compiled(trial)) as dropped:
         yield dropped
 
 

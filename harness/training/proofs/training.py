@@ -46,6 +46,7 @@ from harness.training.proofs.trajectory import (
 )
 from harness.training.proofs.watching import parameters_of
 from harness.training.tokenizing.tokens import Tokenized
+from harness.training.variants.compiling import is_compiled
 
 # The least common multiple of 1 to 16 and 65536.
 _PERIOD: Final = 2**16 * 45045
@@ -126,6 +127,8 @@ class _Proof:
         left = list(UNPROVED)
         if not self._watches_attention:
             left.append("dropout of attention: the model does not use transformers' attention interface")
+        if is_compiled(trial):
+            left.append("gradients through the masks of dropout in a compiled graph")
         if trial.precision != "fp32":
             left.append(f"steps in {trial.precision} beyond dtypes and a bound on losses and logits")
             left.append(f"masks of attention's dropout in {trial.precision}")

@@ -21,6 +21,7 @@ from harness.training.devices import autocast
 from harness.training.engines.cuda_graphs import graph_passes
 from harness.training.engines.registry import ENGINES
 from harness.training.tokenizing.tokens import Tokenized
+from harness.training.variants.compiling import compile_model
 from harness.training.variants.jagged import jagged_attention
 from harness.training.variants.last_layer import compute_first_rows
 from harness.training.variants.unpadding import unpad
@@ -58,6 +59,11 @@ VARIANTS: Final[dict[str, Variant]] = {
     "token_type_ids=drop": Variant(model_columns),
     "last_layer=cls": Variant(compute_first_rows, prepare=lambda _, model, __: compute_first_rows(model)),
     "cuda_graphs=true": Variant(graph_passes),
+    # Last: what is compiled is the changed model.
+    **{
+        f"compile={mode}": Variant(compile_model, prepare=lambda trial, model, _: compile_model(trial, model))
+        for mode in ("default", "reduce-overhead", "max-autotune-no-cudagraphs")
+    },
 }
 
 

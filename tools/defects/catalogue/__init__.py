@@ -6,6 +6,7 @@ from typing import Final
 
 from tools.defects.catalogue.accumulation import ACCUMULATION
 from tools.defects.catalogue.batches import BATCHES
+from tools.defects.catalogue.compiling import COMPILING
 from tools.defects.catalogue.counts import COUNTS
 from tools.defects.catalogue.defect import Defect, Kind, Variant
 from tools.defects.catalogue.dropout import DROPOUT
@@ -27,4 +28,5 @@ DEFECTS: Final[tuple[Defect, ...]] = (
     *PRECISION,
     *EVALUATION,
     *COUNTS,
+    *COMPILING,
 )

@@ -15,9 +15,18 @@ Kind = Literal[
     "precision",
     "evaluation",
     "counts",
+    "compile",
 ]
 Variant = Literal[
-    "trainer", "loop", "loop unpadded", "loop bf16", "trainer bf16", "loop bucketed", "loop cls"
+    "trainer",
+    "loop",
+    "loop unpadded",
+    "loop bf16",
+    "trainer bf16",
+    "loop bucketed",
+    "loop cls",
+    "trainer compiled",
+    "loop compiled",
 ]
 
 

@@ -1,0 +1,223 @@
+"""A compiled model trains and is proved as the plain one, and what cannot be compiled is told."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from harness.analysis.parity import verdict_of
+from harness.analysis.training import failed_checks, training_of
+from harness.model.job import Job, TrialStoppedError
+from harness.model.results import TrialResult
+from harness.model.values import Compile, Engine, PaddingStrategy, Precision
+from harness.training.run_trial import run_trial
+from harness.training.variants import compiling
+from tests.training.conftest import MakeJob, quietly
+
+pytestmark = pytest.mark.heavy
+
+Backend = Callable[..., Any]
+STEPS = {"max_steps": 5, "per_device_eval_batch_size": 24}
+
+
+@pytest.fixture(autouse=True)
+def _traced_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let torch trace and guard as always, and run what it traced as it is: Inductor takes minutes."""
+    monkeypatch.setattr(compiling, "BACKEND", "eager")
+
+
+def compiled(**options: Any) -> Compile:
+    return Compile(mode="default", **options)
+
+
+def values(result: TrialResult) -> dict[str, float]:
+    return {each.metric: each.values[0] for each in result.measurements if each.values}
+
+
+def counts(result: TrialResult) -> tuple[float, ...]:
+    found = values(result)
+    return tuple(found[name] for name in ("compiled_shapes", "recompiles", "graph_breaks"))
+
+
+def prove(job: Job) -> TrialResult:
+    return run_trial(job.model_copy(update={"purpose": "prove"}), quietly)
+
+
+@pytest.mark.parametrize(("engine", "precision"), [("trainer", "bf16"), ("loop", "fp32")])
+def test_fixed_shapes_compile_once_and_before_the_first_step(
+    engine: Engine, precision: Precision, make_job: MakeJob
+) -> None:
+    """Autocast is on in the same way in what is compiled ahead and in the steps."""
+    job = make_job(padding="static", engine=engine, precision=precision, compile=compiled(), train=STEPS)
+    result = run_trial(job, quietly)
+    assert counts(result) == (1, 0, 0)
+    assert values(result)["compile_seconds"] > 0
+    assert any("torch.compile started" in note for note in result.notes)
+
+
+@pytest.mark.parametrize("engine", ["trainer", "loop"])
+def test_changing_shapes_compile_again_and_again(engine: Engine, make_job: MakeJob) -> None:
+    job = make_job(engine=engine, compile=compiled(dynamic=False), train=STEPS)
+    shapes, again, breaks = counts(run_trial(job, quietly))
+    assert again >= 3
+    assert (shapes, breaks) == (again + 1, 0)
+
+
+@pytest.mark.parametrize(("dynamic", "most"), [("auto", 2), (True, 0)])
+def test_one_graph_for_all_lengths_is_not_compiled_again(
+    dynamic: bool | str, most: int, make_job: MakeJob
+) -> None:
+    chosen = Compile.model_validate({"mode": "default", "dynamic": dynamic})
+    assert counts(run_trial(make_job(engine="loop", compile=chosen, train=STEPS), quietly))[1] <= most
+
+
+def test_more_shapes_than_torch_would_compile_are_all_compiled(make_job: MakeJob) -> None:
+    """By default torch runs the ninth shape, and all after it, eagerly."""
+    train = {"max_steps": 15, "per_device_train_batch_size": 4, "per_device_eval_batch_size": 24}
+    result = run_trial(make_job(compile=compiled(dynamic=False), train=train), quietly)
+    assert values(result)["compiled_shapes"] > 9
+
+
+def test_training_with_dropout_takes_the_random_numbers_of_the_plain_one(make_job: MakeJob) -> None:
+    """What is compiled ahead leaves the generator, gradients and weights as they were."""
+    plain, traced = (
+        run_trial(make_job(padding="static", train=STEPS, **chosen), quietly)
+        for chosen in ({}, {"compile": compiled()})
+    )
+    assert traced.epochs[-1].train_loss == pytest.approx(plain.epochs[-1].train_loss, abs=1e-6)
+    assert "compiled_shapes" not in values(plain)
+    assert traced.observed is not None
+    assert plain.observed is not None
+    assert (traced.observed.dropped_share, traced.observed.optimizer_steps) == (None, 5)
+    assert plain.observed.dropped_share is not None
+
+
+@pytest.mark.parametrize(("engine", "model"), [("trainer", "bert"), ("loop", "distilbert")])
+def test_a_compiled_model_computes_the_plain_function(engine: Engine, model: str, make_job: MakeJob) -> None:
+    job = make_job(model, padding="static", engine=engine, compile=compiled())
+    assert verdict_of(prove(job)) == "exact"
+
+
+def test_a_compiled_last_layer_of_first_rows_has_no_break(make_job: MakeJob) -> None:
+    job = make_job(padding="static", engine="loop", last_layer="cls", compile=compiled(), train=STEPS)
+    assert verdict_of(prove(job)) == "exact"
+    assert counts(run_trial(job, quietly)) == (1, 0, 0)
+
+
+def altered(change: Callable[[torch.fx.Node], bool]) -> Backend:
+    """A compiler that alters the first node of each graph that `change` takes."""
+
+    def compile_graph(graph: torch.fx.GraphModule, _inputs: Any) -> Callable[..., Any]:
+        next(filter(change, list(graph.graph.nodes)), None)
+        graph.recompile()
+        return graph.forward
+
+    return compile_graph
+
+
+def drop_a_term(node: torch.fx.Node) -> bool:
+    """Leave out a residual: `dropout(x) + hidden` becomes `dropout(x)`."""
+    if node.op != "call_function" or node.target is not operator.add:
+        return False
+    if not all(isinstance(each, torch.fx.Node) for each in node.args):
+        return False
+    node.replace_all_uses_with(node.args[0])  # type: ignore[arg-type] # checked above
+    return True
+
+
+def stop_a_gradient(node: torch.fx.Node) -> bool:
+    """Detach the input of a linear layer, so that its forward pass stays right."""
+    if node.op != "call_function" or node.target is not torch._C._nn.linear:
+        return False
+    with node.graph.inserting_before(node):
+        detached = node.graph.call_method("detach", (node.args[0],))
+    node.args = (detached, *node.args[1:])
+    return True
+
+
+def keep_all(node: torch.fx.Node) -> bool:
+    """Turn a dropout off."""
+    if node.op != "call_function" or node.target is not nn.functional.dropout or node.args[1] == 0.0:
+        return False
+    node.replace_all_uses_with(node.args[0])  # type: ignore[arg-type] # a node
+    return True
+
+
+@pytest.mark.parametrize(("change", "engine"), [(drop_a_term, "trainer"), (stop_a_gradient, "loop")])
+def test_a_compiler_that_changes_the_function_is_caught(
+    change: Callable[[torch.fx.Node], bool],
+    engine: Engine,
+    make_job: MakeJob,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(compiling, "BACKEND", altered(change))
+    assert verdict_of(prove(make_job(padding="static", engine=engine, compile=compiled()))) == "differs"
+
+
+def prove_training(job: Job) -> dict[str, str]:
+    trial = training_of(job.trial, "bert")
+    result = run_trial(job.model_copy(update={"trial": trial, "purpose": "prove_training"}), quietly)
+    assert result.training is not None
+    assert any("compiled graph" in text for text in result.training.unproved)
+    return {check.name: check.found for check in failed_checks(result)}
+
+
+def test_a_compiled_training_follows_the_reference_with_every_mask_of_dropout(make_job: MakeJob) -> None:
+    assert prove_training(make_job(padding="static", engine="trainer", compile=compiled())) == {}
+
+
+def test_a_compiler_that_turns_a_dropout_off_is_caught(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiling, "BACKEND", altered(keep_all))
+    assert "dropout sites" in prove_training(make_job(padding="static", engine="loop", compile=compiled()))
+
+
+def stopped(job: Job) -> TrialStoppedError:
+    with pytest.raises(TrialStoppedError) as caught:
+        run_trial(job, quietly)
+    assert caught.value.status == "unavailable"
+    assert "compile: off" in (caught.value.hint or "")
+    return caught.value
+
+
+def test_without_a_cpp_compiler_it_is_unavailable(make_job: MakeJob) -> None:
+    from torch._inductor import config  # noqa: PLC0415 - as the variant imports it
+
+    with config.patch({"cpp.cxx": ("no-such-compiler",)}):
+        assert "C++ compiler" in str(stopped(make_job(padding="static", compile=compiled())))
+
+
+def test_a_variable_that_turns_compilation_off_is_told(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHDYNAMO_DISABLE", "1")
+    assert "TORCHDYNAMO_DISABLE" in str(stopped(make_job(padding="static", compile=compiled())))
+
+
+@pytest.mark.parametrize("strategy", ["static", "dynamic"])
+def test_an_error_of_the_compiler_is_told(
+    strategy: PaddingStrategy, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_graph: torch.fx.GraphModule, _inputs: Any) -> Callable[..., Any]:
+        raise NotImplementedError("no kernel for this operator")
+
+    monkeypatch.setattr(compiling, "BACKEND", fails)
+    assert "no kernel for this operator" in str(stopped(make_job(padding=strategy, compile=compiled())))
+
+
+def test_a_first_pass_that_ran_eagerly_is_told(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda forward, **_: forward)
+    assert "compiled nothing" in str(stopped(make_job(padding="static", compile=compiled())))
+
+
+def test_inductor_itself_computes_the_plain_function(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiling, "BACKEND", "inductor")
+    assert verdict_of(prove(make_job(padding="static", compile=compiled()))) in ("exact", "within")
