@@ -94,12 +94,13 @@ class Trial(Frozen):
             "the number format of the forward pass",
             values={
                 "fp32": "32-bit floating point throughout",
+                "tf32": "fp32 whose products use TensorFloat-32, on CUDA since Ampere only",
                 "bf16": "autocast to bfloat16; weights and optimizer stay in fp32",
                 "fp16": "autocast to float16 with a gradient scaler, on CUDA only",
             },
             label=str,
             shown="column",
-            aka=("dtype", "torch_dtype", "fp16", "bf16", "amp", "mixed_precision"),
+            aka=("dtype", "torch_dtype", "fp16", "bf16", "tf32", "amp", "mixed_precision"),
             rules=(Needs("fp16", "device", ("cuda",), why="fp16 needs CUDA", instead="precision: bf16"),),
         ),
     ] = "fp32"
@@ -113,6 +114,22 @@ class Trial(Frozen):
             },
             label=str,
             shown="setting",
+            rules=(
+                Needs(
+                    "loop",
+                    "train.optim",
+                    ("adamw_torch", "adamw_torch_fused"),
+                    why="the loop engine serves AdamW alone",
+                    instead="engine: trainer",
+                ),
+                Needs(
+                    "loop",
+                    "train.dataloader_num_workers",
+                    ("0",),
+                    why="the loop engine has no data loader",
+                    instead="engine: trainer",
+                ),
+            ),
         ),
     ] = "trainer"
     attention: Annotated[
@@ -160,6 +177,15 @@ class Trial(Frozen):
                 "cls": "compute only the first position, which the classification head reads",
             },
             aka=("cls_only", "pooled_only"),
+            rules=(
+                Needs(
+                    "cls",
+                    "train.gradient_checkpointing",
+                    ("false",),
+                    why="checkpointing computes a layer again without the hooks that leave rows out",
+                    instead="last_layer: all",
+                ),
+            ),
         ),
     ] = "all"
     cuda_graphs: Annotated[
@@ -193,6 +219,13 @@ class Trial(Frozen):
                     ("static", "dynamic", "bucketed"),
                     why="a graph needs batches of one shape, and unpadded batches have none",
                     instead="padding: bucketed or static",
+                ),
+                Needs(
+                    "true",
+                    "train.gradient_checkpointing",
+                    ("false",),
+                    why="checkpointing restores the state of random numbers, which no graph may do",
+                    instead="cuda_graphs: false",
                 ),
             ),
         ),

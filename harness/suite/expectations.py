@@ -40,6 +40,11 @@ def _alternatives(wanted: Schema, schema: Schema) -> Iterator[Schema]:
         yield _resolved(part, schema)
 
 
+def keys_of(wanted: Schema, schema: Schema) -> list[str]:
+    """Return the keys of a mapping that the schema accepts."""
+    return [key for part in _alternatives(wanted, schema) for key in part.get("properties", {})]
+
+
 def expectations(wanted: Schema, schema: Schema) -> Iterator[str]:
     """Yield a description of each alternative that the schema accepts."""
     for part in _alternatives(wanted, schema):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from harness.suite.expectations import Loc, Schema, below, expectations, remedy
-from harness.suite.names import suggestion
-from harness.suite.nodes import Mapping, Node, Sequence, described
+from harness.model.arguments import UNSUPPORTED_VALUES
+from harness.suite.expectations import Loc, Schema, below, expectations, keys_of, remedy
+from harness.suite.names import suggestion, unsupported_argument
+from harness.suite.nodes import Mapping, Node, Scalar, Sequence, described
 from harness.suite.problems import Place, Problem
 from harness.words import quoted
 
@@ -36,14 +37,18 @@ def _problem(details: ErrorDetails, node: Node, schema: Schema, label: str) -> P
         return Problem(found.place, f"the key {details['loc'][-1]} is missing in {name}")
     if details["type"] == "extra_forbidden":
         key = str(details["loc"][-1])
-        above = below(schema, path[:-1])
         place = key_place or found.place
+        if argument := unsupported_argument(key, str(path[-2]) if path[1:] else ""):
+            return Problem(place, argument)
         return Problem(
-            place, f"unknown key {quoted(key)}{suggestion(key, list(above.get('properties', {})))}"
+            place, f"unknown key {quoted(key)}{suggestion(key, keys_of(below(schema, path[:-1]), schema))}"
         )
     if details["type"] == "value_error":
         on_key = details["loc"][-1:] == ("[key]",) and key_place is not None
         return Problem(key_place if on_key and key_place else found.place, str(details["ctx"]["error"]))
+    if isinstance(found, Scalar) and (why := UNSUPPORTED_VALUES.get(name, {}).get(str(found.value))):
+        known = " or ".join(expectations(wanted, schema))
+        return Problem(found.place, f"{name} {found.value} is not supported: {why}; write {known}")
     expected = " or ".join(expectations(wanted, schema)) or details["msg"]
     return Problem(
         found.place, f"{name} must be {expected}; found {described(found)}{remedy(found, wanted, schema)}"

@@ -12,12 +12,15 @@ import gc
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Final
 
 import torch
 from torch import nn
+from torch.nn import functional
 from transformers import PreTrainedModel, get_scheduler
 from transformers.trainer_pt_utils import get_parameter_names
 
+from harness.model.job import TrialStoppedError
 from harness.model.trial import Trial
 from harness.model.values import Train
 from harness.training.batching import Batch
@@ -30,6 +33,9 @@ from harness.training.engines.flat import flatten
 from harness.training.engines.used_rows import keep_used_rows
 from harness.training.tokenizing.tokens import Tokenized
 
+# Whether an optimizer steps in one kernel.
+_FUSED: Final = {"adamw_torch": False, "adamw_torch_fused": True}
+
 # What weight decay leaves out, besides the parameters of layer norms: as in transformers' Trainer.
 _NOT_DECAYED = (r"bias", r"layernorm", r"rmsnorm", r"(?:^|\.)norm(?:$|\.)", r"_norm(?:$|\.)")
 
@@ -37,7 +43,8 @@ _NOT_DECAYED = (r"bias", r"layernorm", r"rmsnorm", r"(?:^|\.)norm(?:$|\.)", r"_n
 def prepare(trial: Trial, model: PreTrainedModel, tokens: Tokenized) -> None:
     """Replace modules in place by equal ones that the device computes faster."""
     keep_used_rows(model, tokens)
-    if model.device.type == "cpu":
+    # Checkpointing runs a layer twice and restores the state of torch's generator alone in between.
+    if model.device.type == "cpu" and not trial.train.gradient_checkpointing:
         draw = RandomBits(trial.seed)
         replace_dropout(model, draw)
         if trial.attention == "sdpa":
@@ -55,6 +62,8 @@ def train(training: Training, recorder: Callable[[torch.device], Recorder] = Cud
         TrialStoppedError: `diverged` for numbers that are not finite, `failed` for passes that cannot be
             captured, `unavailable` without CUDA to capture them.
     """
+    if training.trial.train.gradient_checkpointing:
+        training.model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call] # transformers leaves it so
     loop = _Loop(training)
     with _without_garbage_collection():
         if training.trial.cuda_graphs:
@@ -113,8 +122,13 @@ class _Loop:
         """Return the loss of a batch, and add its gradient to the accumulated ones."""
         training = self._training
         there = {name: tensor.to(training.device, non_blocking=True) for name, tensor in inputs.items()}
+        smoothing = training.trial.train.label_smoothing_factor
+        labels = there.pop("labels") if smoothing else None
         with autocast(training.device, training.trial.precision, cache=not training.trial.cuda_graphs):
-            loss: torch.Tensor = training.model(**there).loss
+            output = training.model(**there)
+        loss: torch.Tensor = output.loss
+        if labels is not None:
+            loss = functional.cross_entropy(output.logits.float(), labels, label_smoothing=smoothing)
         self._scaler.scale(loss / accumulated if accumulated > 1 else loss).backward()  # type: ignore[no-untyped-call] # torch leaves it so
         return loss.detach()
 
@@ -148,6 +162,10 @@ class _Loop:
 
 
 def _optimizer(model: nn.Module, settings: Train) -> torch.optim.AdamW:
+    if settings.optim not in _FUSED:
+        raise TrialStoppedError(
+            "failed", f"the loop engine serves AdamW alone, not {settings.optim}", hint="use engine: trainer"
+        )
     decayed = set(get_parameter_names(model, [nn.LayerNorm], list(_NOT_DECAYED)))  # type: ignore[no-untyped-call] # transformers leaves it so
     named = [(name, each) for name, each in model.named_parameters() if each.requires_grad]
     groups = [
@@ -160,7 +178,7 @@ def _optimizer(model: nn.Module, settings: Train) -> torch.optim.AdamW:
         lr=settings.learning_rate,
         betas=(settings.adam_beta1, settings.adam_beta2),
         eps=settings.adam_epsilon,
-        fused=settings.optim == "adamw_torch_fused",
+        fused=_FUSED[settings.optim],
     )
 
 
@@ -170,8 +188,13 @@ def _schedule(
     """As `Trainer` reads them: `warmup_steps` below one are a share of all."""
     given = settings.warmup_steps
     warmup = int(given) if given >= 1 else math.ceil(steps * given)
+    options = settings.lr_scheduler_kwargs
     schedule: torch.optim.lr_scheduler.LambdaLR = get_scheduler(
-        settings.lr_scheduler_type, optimizer, num_warmup_steps=warmup, num_training_steps=steps
+        settings.lr_scheduler_type,
+        optimizer,
+        num_warmup_steps=warmup,
+        num_training_steps=steps,
+        scheduler_specific_kwargs=None if options is None else options.given(),
     )
     return schedule
 

@@ -66,10 +66,15 @@ class _Trainer(Trainer):
             self._rows,
             batch_sampler=_Epochs(self.training),
             collate_fn=self.training.collator,
+            num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,
         )
         prepared: DataLoader[int] = self.accelerator.prepare(loader)
         return prepared
+
+    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+        """Trainer's own loss, the mean over the batch with label smoothing too."""
+        return super().compute_loss(*args, **{**kwargs, "num_items_in_batch": None})
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """A step of Trainer's own, its loss seen."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -25,6 +25,16 @@ from harness.training.proofs.masks import Array
 _NAMES: Final = (("key", "value"), ("k_lin", "v_lin"), ("k_proj", "v_proj"))
 # Below such a weight, rounding in fp32 is no longer small relative to it.
 _FAINTEST: Final = 1e-4
+
+
+def recomputing() -> bool:
+    """Whether a backward pass is under way, which calls modules under gradient checkpointing alone."""
+    return bool(torch._C._current_graph_task_id() != -1)  # noqa: SLF001 - as torch.utils.checkpoint asks
+
+
+def aside() -> AbstractContextManager[Any]:
+    """Keep tensors that a look at a layer saves out of its checkpoint, which counts them."""
+    return torch.autograd.graph.saved_tensors_hooks(lambda tensor: tensor, lambda tensor: tensor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +76,15 @@ class AttentionWatch:
         def attend(module: nn.Module, *tensors: Any, **options: Any) -> tuple[torch.Tensor, Any]:
             call = inner or sys.modules[type(module).__module__].eager_attention_forward
             out, weights = call(module, *tensors, **options)
-            if torch.is_grad_enabled():
-                self._look(sites[module], module, tensors[0], out, options)
+            if torch.is_grad_enabled() and not recomputing():
+                with aside():
+                    self._look(sites[module], module, tensors[0], out, options)
             return out, weights
 
         def keep(module: nn.Module, part: str) -> Callable[..., None]:
             def hook(_projection: nn.Module, _args: Any, projected: torch.Tensor) -> None:
-                self._projected[module, part] = projected
+                if not recomputing():
+                    self._projected[module, part] = projected
 
             return hook
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from harness.training.proofs.attention_masks import AttentionWatch
+from harness.training.proofs.attention_masks import AttentionWatch, aside, recomputing
 from harness.training.proofs.masks import Mask
 
 
@@ -81,9 +81,13 @@ def watch_dropout(model: PreTrainedModel, sites: dict[str, float], *, flat: bool
 
     def site(name: str) -> Callable[..., None]:
         def hook(_module: nn.Module, args: tuple[torch.Tensor, ...], result: torch.Tensor) -> None:
+            # The gradient through the first mask shows whether a recomputed one equals it.
+            if recomputing():
+                return
             if torch.is_grad_enabled():
                 mask = Mask(name, place.epoch, place.batch, _factors(args[0], result))
-                dropped.add(mask, _gradient_error(args[0], result))
+                with aside():
+                    dropped.add(mask, _gradient_error(args[0], result))
             elif not torch.equal(args[0], result):
                 dropped.changed_in_evaluation.add(name)
 

@@ -17,7 +17,7 @@ from harness.model.trial import Trial
 from harness.model.values import Attention
 from harness.training.batching import padded_length, plan_epoch
 from harness.training.checkpoints import load_model, model_columns
-from harness.training.devices import autocast
+from harness.training.devices import autocast, use_products
 from harness.training.engines.cuda_graphs import graph_passes
 from harness.training.engines.registry import ENGINES
 from harness.training.tokenizing.tokens import Tokenized
@@ -49,6 +49,7 @@ VARIANTS: Final[dict[str, Variant]] = {
     "padding=static": Variant(padded_length),
     "padding=bucketed": Variant(plan_epoch),
     "padding=unpadded": Variant(unpad, prepare=lambda trial, model, _: unpad(model, trial.attention)),
+    "precision=tf32": Variant(use_products),
     "precision=bf16": Variant(autocast),
     "precision=fp16": Variant(autocast),
     "engine=loop": Variant(ENGINES["loop"].train, prepare=ENGINES["loop"].prepare),

@@ -17,7 +17,20 @@ Kind = Literal[
     "counts",
 ]
 Variant = Literal[
-    "trainer", "loop", "loop unpadded", "loop bf16", "trainer bf16", "loop bucketed", "loop cls"
+    "trainer",
+    "loop",
+    "loop unpadded",
+    "loop bf16",
+    "trainer bf16",
+    "loop bucketed",
+    "loop cls",
+    "loop smoothing",
+    "trainer smoothing",
+    "loop checkpointing",
+    "trainer checkpointing",
+    "loop restarts",
+    "trainer sgd",
+    "trainer adafactor",
 ]
 
 
