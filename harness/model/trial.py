@@ -68,13 +68,28 @@ class Trial(Frozen):
                 "dynamic": "pad each batch to its longest row",
                 "bucketed": "as dynamic, in batches of rows of similar length",
                 "unpadded": "lay the rows of a batch end to end, so that no layer computes padding",
+                "group_by_length": "as dynamic, in the batches of `Trainer` with this "
+                "`train_sampling_strategy`: similar lengths together, the longest first",
+                "batch_rebalance": "as dynamic, in the batches of `Trainer` with this "
+                "`train_sampling_strategy`: the batches of a step cost about the same, with "
+                "`gradient_accumulation_steps` above 1",
             },
+            rules=tuple(
+                Needs(
+                    strategy,
+                    "engine",
+                    ("trainer",),
+                    why=f"{strategy} is a sampler of `Trainer`",
+                    instead="engine: trainer or padding: bucketed",
+                )
+                for strategy in ("group_by_length", "batch_rebalance")
+            ),
             label=str,
             shown="column",
             form=Annotated[Padding, AfterValidator(_length_is_for_static)],
             short="strategy",
             default="dynamic",
-            aka=("collator", "padding_strategy", "paddings", "strategy"),
+            aka=("collator", "padding_strategy", "paddings", "strategy", "train_sampling_strategy"),
         ),
     ]
     device: Annotated[
@@ -216,7 +231,7 @@ class Trial(Frozen):
                 Needs(
                     "true",
                     "padding",
-                    ("static", "dynamic", "bucketed"),
+                    ("static", "dynamic", "bucketed", "group_by_length", "batch_rebalance"),
                     why="a graph needs batches of one shape, and unpadded batches have none",
                     instead="padding: bucketed or static",
                 ),

@@ -10,7 +10,7 @@ from harness.model.axis import Aka, Axis, text
 from harness.model.frozen import Frozen, is_none
 from harness.words import count
 
-PaddingStrategy = Literal["static", "dynamic", "bucketed", "unpadded"]
+PaddingStrategy = Literal["static", "dynamic", "bucketed", "unpadded", "group_by_length", "batch_rebalance"]
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 Engine = Literal["trainer", "loop"]
 Attention = Literal["auto", "eager", "sdpa", "jagged"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Final
 
 import torch
 
@@ -24,6 +25,11 @@ from harness.training.measuring.probe import MachineProbe
 from harness.training.measuring.steps import StepMeter
 from harness.training.padding import Collator
 from harness.training.tokenizing.tokens import Tokenized
+
+_ONE_ORDER: Final = (
+    "batch_rebalance trains in one order for all seeds: Trainer passes its sampler no seed; "
+    "seeds differ in the head and in dropout"
+)
 
 
 class Fitting:
@@ -48,6 +54,8 @@ class Fitting:
         self.evaluation = collate(tokens.evaluation)
         self.history: list[Epoch] = []
         self.notes: list[str] = []
+        if job.trial.padding.strategy == "batch_rebalance":
+            self.notes.append(_ONE_ORDER)
         self.memory = PeakMemory(device)
         self.probe = MachineProbe(device, aside=self.memory.paused)
         self._watch = TrainingWatch(loaded.model)
@@ -106,6 +114,7 @@ def _plan(trial: Trial, tokens: Tokenized) -> list[list[Batch]]:
             longest=tokens.longest,
             seed=trial.seed,
             epoch=epoch,
+            accumulated=train.gradient_accumulation_steps,
         )
         for epoch in range(epochs)
     ]

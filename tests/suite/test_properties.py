@@ -99,7 +99,8 @@ CHANGES: dict[str, list[dict[str, Any]]] = {
         {"tokenization": {"method": "map", "num_proc": 2}}, {"tokenizer": "slow"},
         {"tokenization": {"method": "map_batched", "batch_size": 10}},
     ],
-    "padding": [{"strategy": "dynamic"}, {"length": 65}, {"multiple_of": 8}],
+    "padding": [{"strategy": "dynamic"}, {"length": 65}, {"multiple_of": 8},
+                {"strategy": "group_by_length"}, {"strategy": "batch_rebalance"}],
     "task": [
         {"dataset": "b"}, {"config": None}, {"revision": "b"}, {"text": ("b",)}, {"label": "b"},
         {"train_split": "b"}, {"eval_split": "b"}, {"max_length": 64},

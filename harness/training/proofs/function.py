@@ -125,7 +125,9 @@ class _Rows:
 
     def windows(self, trial: Trial) -> list[list[Batch]]:
         """The batches of each optimizer step."""
-        batches = draw_batches(self.train.lengths, self.size, trial.padding.strategy, trial.seed, 0)
+        batches = draw_batches(
+            self.train.lengths, self.size, trial.padding.strategy, trial.seed, 0, self.accumulated
+        )
         return [batches[at : at + self.accumulated] for at in range(0, len(batches), self.accumulated)]
 
 
@@ -219,6 +221,7 @@ class _Variant:
             longest=self._trained.longest,
             seed=trial.seed,
             epoch=0,
+            accumulated=rows.accumulated,
         )
         # accelerate has one precision a process, and prepares a model once: for the first one.
         AcceleratorState._reset_state(reset_partial_state=True)  # noqa: SLF001 - it has no other way

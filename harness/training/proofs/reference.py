@@ -83,6 +83,7 @@ def train_reference(model: PreTrainedModel, trial: Trial, tokens: Tokenized) -> 
             trial.padding.strategy,
             trial.seed,
             epoch,
+            train.gradient_accumulation_steps,
         )
         steps = []
         for window in _windows(batches, train.gradient_accumulation_steps)[: total - done]:

@@ -20,6 +20,7 @@ from harness.training.checkpoints import load_model, model_columns
 from harness.training.devices import autocast, use_products
 from harness.training.engines.cuda_graphs import graph_passes
 from harness.training.engines.registry import ENGINES
+from harness.training.sampling import sampled_epoch
 from harness.training.tokenizing.tokens import Tokenized
 from harness.training.variants.jagged import jagged_attention
 from harness.training.variants.last_layer import compute_first_rows
@@ -48,6 +49,8 @@ class Variant:
 VARIANTS: Final[dict[str, Variant]] = {
     "padding=static": Variant(padded_length),
     "padding=bucketed": Variant(plan_epoch),
+    "padding=group_by_length": Variant(sampled_epoch),
+    "padding=batch_rebalance": Variant(sampled_epoch),
     "padding=unpadded": Variant(unpad, prepare=lambda trial, model, _: unpad(model, trial.attention)),
     "precision=tf32": Variant(use_products),
     "precision=bf16": Variant(autocast),

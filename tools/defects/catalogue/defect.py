@@ -31,6 +31,8 @@ Variant = Literal[
     "loop restarts",
     "trainer sgd",
     "trainer adafactor",
+    "trainer grouped",
+    "trainer rebalanced",
 ]
 
 
