@@ -29,12 +29,15 @@ class Threshold:
 
 THRESHOLDS: Final[dict[Precision, Threshold]] = {
     "fp32": Threshold(logit=1e-4, gradient=1e-3, tensor=1e-2),
+    # TensorFloat-32 keeps as many bits of a number as fp16.
+    "tf32": Threshold(logit=5e-3, gradient=1e-2, tensor=0.1),
     "bf16": Threshold(logit=2e-2, gradient=5e-2, tensor=0.5),
     "fp16": Threshold(logit=5e-3, gradient=1e-2, tensor=0.1),
 }
 # Where the variant was compared in fp32 as well, a reduced precision is only to round: correct variants of
 # the embedded checkpoints reach 2e-2, 5e-2 and 0.2 in bf16.
 ROUNDING: Final[dict[Precision, Threshold]] = {
+    "tf32": Threshold(logit=3e-2, gradient=5e-2, tensor=0.5),
     "bf16": Threshold(logit=0.1, gradient=0.25, tensor=1.0),
     "fp16": Threshold(logit=3e-2, gradient=5e-2, tensor=0.5),
 }

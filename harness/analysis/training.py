@@ -7,12 +7,14 @@ from typing import Final, Literal
 from harness.model.proof import TrainingCheck
 from harness.model.results import Report, TrialResult
 from harness.model.trial import Trial
-from harness.model.values import Padding, Task, Train
+from harness.model.values import Padding, SchedulerKwargs, Task, Train
 
 TrainingVerdict = Literal["same", "differs", "unproven"]
 
 _STATIC_LENGTH: Final = 40
 _LARGEST_MULTIPLE: Final = 64
+_MOST_WORKERS: Final = 2
+_MOST_STEPS: Final = {"num_decay_steps": 2, "num_stable_steps": 1, "timescale": 5}
 # Two epochs that exercise clipping, decay, warm-up, betas and epsilon other than the defaults, and a short
 # last batch in an incomplete accumulation window. With the large epsilon, Adam depends on the size of
 # gradients and not on the rounding of gradients that are zero.
@@ -29,13 +31,16 @@ _TRAIN: Final = Train(
     max_grad_norm=0.5,
     warmup_steps=2,
 )
+# Without division by the size of gradients, a step at AdamW's rate would drown in rounding.
+_SGD_RATE: Final = 0.2
 
 
 def training_of(trial: Trial, family: str) -> Trial:
     """Return the trial whose proof covers all trials with the same way of training and model family.
 
-    Padding, attention, engine, precision, compilation, device, optimizer and schedule are kept; the proof
-    trains a small model of the family on generated rows. It does not cover CUDA graph replay.
+    Padding, attention, engine, precision, compilation, device, optimizer, schedule, label smoothing, gradient
+    checkpointing and data loader workers are kept; the proof trains a small model of the family on generated
+    rows. It does not cover CUDA graph replay.
 
     Args:
         trial: any trial that trains.
@@ -55,10 +60,26 @@ def training_of(trial: Trial, family: str) -> Trial:
                 multiple_of=padding.multiple_of and min(padding.multiple_of, _LARGEST_MULTIPLE),
             ),
             "train": _TRAIN.model_copy(
-                update={"optim": given.optim, "lr_scheduler_type": given.lr_scheduler_type}
+                update={
+                    "optim": given.optim,
+                    "learning_rate": _SGD_RATE if given.optim == "sgd" else _TRAIN.learning_rate,
+                    "lr_scheduler_type": given.lr_scheduler_type,
+                    "lr_scheduler_kwargs": _short(given.lr_scheduler_kwargs),
+                    "label_smoothing_factor": given.label_smoothing_factor,
+                    "gradient_checkpointing": given.gradient_checkpointing,
+                    "dataloader_num_workers": min(given.dataloader_num_workers, _MOST_WORKERS),
+                }
             ),
         }
     )
+
+
+def _short(options: SchedulerKwargs | None) -> SchedulerKwargs | None:
+    """Return the options of a schedule, with steps that the few of a proof reach."""
+    if options is None:
+        return None
+    most = {name: min(value, _MOST_STEPS[name]) for name, value in options if name in _MOST_STEPS and value}
+    return options.model_copy(update=most)
 
 
 def training_verdict(proof: TrialResult) -> TrainingVerdict:

@@ -56,6 +56,11 @@ def expected_work(trial: Trial, data: Data, warmup_steps: int) -> ExpectedWork:
     an_epoch = -(-batches // train.gradient_accumulation_steps)
     all_steps = train.max_steps if train.max_steps > 0 else an_epoch * train.num_train_epochs
     full = train.per_device_train_batch_size * train.gradient_accumulation_steps
+    # Trainer's sampler repeats examples to fill each batch of the last step of an epoch.
+    repeats = max(0, train.gradient_accumulation_steps - ((examples - 1) % full + 1))
+    if trial.padding.strategy != "batch_rebalance":
+        repeats = 0
+    examples += repeats
 
     def seen(steps: int) -> int:
         """Return the examples in the first steps; the last step of an epoch has the remainder."""
@@ -70,10 +75,13 @@ def expected_work(trial: Trial, data: Data, warmup_steps: int) -> ExpectedWork:
         spread = (an_epoch * full - examples) * (-(-all_steps // an_epoch))
         low, high = after - spread, after + spread
     whole, rest = divmod(all_steps, an_epoch)
-    known = whole * examples * data.mean_length
+    known = whole * data.train_examples * data.mean_length
+    again = whole * repeats
     tokens = (
-        max(low, known + rest * 1 - (seen(warm_up) + high - low) * data.longest),
-        min(high * data.longest, known + rest * full * data.longest - (seen(warm_up) - (high - low))),
+        max(low, known + rest + again - (seen(warm_up) + high - low) * data.longest),
+        min(
+            high * data.longest, known + (rest * full + again) * data.longest - (seen(warm_up) - (high - low))
+        ),
     )
     return ExpectedWork(
         steps=all_steps - warm_up,

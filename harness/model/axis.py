@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from types import MappingProxyType, UnionType
-from typing import Any, Final, Literal, Union, get_args, get_origin
+from typing import Any, Final, Literal, Protocol, Union, get_args, get_origin, runtime_checkable
 
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
@@ -176,11 +176,21 @@ def canonical(axis: Axis, value: object) -> Hashable:
     return found
 
 
+@runtime_checkable
+class Spelled(Protocol):
+    """A value with a spelling in suites that differs from its fields."""
+
+    def spelled(self) -> Any:
+        """Return the value in suite syntax."""
+
+
 def written(value: object) -> Any:
     """Return a value in suite syntax: a bare word if only the first key of a mapping is set.
 
     A key at its default counts as not set.
     """
+    if isinstance(value, Spelled):
+        return value.spelled()
     if not isinstance(value, BaseModel):
         return value
     first = next(iter(type(value).model_fields))

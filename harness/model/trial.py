@@ -71,13 +71,28 @@ class Trial(Frozen):
                 "dynamic": "pad each batch to its longest row",
                 "bucketed": "as dynamic, in batches of rows of similar length",
                 "unpadded": "lay the rows of a batch end to end, so that no layer computes padding",
+                "group_by_length": "as dynamic, in the batches of `Trainer` with this "
+                "`train_sampling_strategy`: similar lengths together, the longest first",
+                "batch_rebalance": "as dynamic, in the batches of `Trainer` with this "
+                "`train_sampling_strategy`: the batches of a step cost about the same, with "
+                "`gradient_accumulation_steps` above 1",
             },
+            rules=tuple(
+                Needs(
+                    strategy,
+                    "engine",
+                    ("trainer",),
+                    why=f"{strategy} is a sampler of `Trainer`",
+                    instead="engine: trainer or padding: bucketed",
+                )
+                for strategy in ("group_by_length", "batch_rebalance")
+            ),
             label=str,
             shown="column",
             form=Annotated[Padding, AfterValidator(_length_is_for_static)],
             short="strategy",
             default="dynamic",
-            aka=("collator", "padding_strategy", "paddings", "strategy"),
+            aka=("collator", "padding_strategy", "paddings", "strategy", "train_sampling_strategy"),
         ),
     ]
     device: Annotated[
@@ -97,12 +112,13 @@ class Trial(Frozen):
             "the number format of the forward pass",
             values={
                 "fp32": "32-bit floating point throughout",
+                "tf32": "fp32 whose products use TensorFloat-32, on CUDA since Ampere only",
                 "bf16": "autocast to bfloat16; weights and optimizer stay in fp32",
                 "fp16": "autocast to float16 with a gradient scaler, on CUDA only",
             },
             label=str,
             shown="column",
-            aka=("dtype", "torch_dtype", "fp16", "bf16", "amp", "mixed_precision"),
+            aka=("dtype", "torch_dtype", "fp16", "bf16", "tf32", "amp", "mixed_precision"),
             rules=(Needs("fp16", "device", ("cuda",), why="fp16 needs CUDA", instead="precision: bf16"),),
         ),
     ] = "fp32"
@@ -116,6 +132,22 @@ class Trial(Frozen):
             },
             label=str,
             shown="setting",
+            rules=(
+                Needs(
+                    "loop",
+                    "train.optim",
+                    ("adamw_torch", "adamw_torch_fused"),
+                    why="the loop engine serves AdamW alone",
+                    instead="engine: trainer",
+                ),
+                Needs(
+                    "loop",
+                    "train.dataloader_num_workers",
+                    ("0",),
+                    why="the loop engine has no data loader",
+                    instead="engine: trainer",
+                ),
+            ),
         ),
     ] = "trainer"
     attention: Annotated[
@@ -163,6 +195,15 @@ class Trial(Frozen):
                 "cls": "compute only the first position, which the classification head reads",
             },
             aka=("cls_only", "pooled_only"),
+            rules=(
+                Needs(
+                    "cls",
+                    "train.gradient_checkpointing",
+                    ("false",),
+                    why="checkpointing computes a layer again without the hooks that leave rows out",
+                    instead="last_layer: all",
+                ),
+            ),
         ),
     ] = "all"
     cuda_graphs: Annotated[
@@ -193,9 +234,16 @@ class Trial(Frozen):
                 Needs(
                     "true",
                     "padding",
-                    ("static", "dynamic", "bucketed"),
+                    ("static", "dynamic", "bucketed", "group_by_length", "batch_rebalance"),
                     why="a graph needs batches of one shape, and unpadded batches have none",
                     instead="padding: bucketed or static",
+                ),
+                Needs(
+                    "true",
+                    "train.gradient_checkpointing",
+                    ("false",),
+                    why="checkpointing restores the state of random numbers, which no graph may do",
+                    instead="cuda_graphs: false",
                 ),
             ),
         ),

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field
 
 from harness.model.axis import Aka, Axis, text
-from harness.model.frozen import Frozen
+from harness.model.frozen import Frozen, is_none
 from harness.words import count
 
-PaddingStrategy = Literal["static", "dynamic", "bucketed", "unpadded"]
-Precision = Literal["fp32", "bf16", "fp16"]
+PaddingStrategy = Literal["static", "dynamic", "bucketed", "unpadded", "group_by_length", "batch_rebalance"]
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 Engine = Literal["trainer", "loop"]
 Attention = Literal["auto", "eager", "sdpa", "jagged"]
 TokenTypeIds = Literal["auto", "drop"]
@@ -19,8 +19,20 @@ LastLayer = Literal["all", "cls"]
 CompileMode = Literal["off", "default", "reduce-overhead", "max-autotune-no-cudagraphs"]
 TokenizationMethod = Literal["whole", "map", "map_batched"]
 Tokenizer = Literal["fast", "slow"]
-SchedulerType = Literal["linear", "cosine", "constant", "constant_with_warmup"]
-Optimizer = Literal["adamw_torch", "adamw_torch_fused"]
+SchedulerType = Literal[
+    "linear",
+    "cosine",
+    "cosine_with_restarts",
+    "polynomial",
+    "constant",
+    "constant_with_warmup",
+    "inverse_sqrt",
+    "cosine_with_min_lr",
+    "cosine_warmup_with_min_lr",
+    "warmup_stable_decay",
+]
+Shape = Literal["linear", "cosine", "1-sqrt"]
+Optimizer = Literal["adamw_torch", "adamw_torch_fused", "adafactor", "adagrad", "rmsprop", "sgd"]
 
 CheckpointText = Annotated[str, Field(min_length=1, max_length=512)]
 
@@ -162,6 +174,55 @@ class Task(Frozen):
         return dataset if self.config is None else f"{dataset}/{self.config}"
 
 
+class SchedulerKwargs(Frozen):
+    """The options of a learning rate schedule, as in `lr_scheduler_kwargs` of transformers.
+
+    `min_lr` and `lr_end` are learning rates, `min_lr_rate`, `min_lr_ratio` and `warmup_lr_rate` shares of
+    `learning_rate`; steps are optimizer steps.
+    """
+
+    num_cycles: Annotated[float | None, Field(gt=0, le=1_000, exclude_if=is_none)] = None
+    power: Annotated[float | None, Field(gt=0, le=100, exclude_if=is_none)] = None
+    lr_end: Annotated[float | None, Field(ge=0, le=1, exclude_if=is_none)] = None
+    timescale: Annotated[int | None, Field(ge=1, le=100_000_000, exclude_if=is_none)] = None
+    min_lr: Annotated[float | None, Field(ge=0, le=1, exclude_if=is_none)] = None
+    min_lr_rate: Annotated[float | None, Field(ge=0, le=1, exclude_if=is_none)] = None
+    warmup_lr_rate: Annotated[float | None, Field(ge=0, le=1, exclude_if=is_none)] = None
+    num_decay_steps: Annotated[int | None, Field(ge=0, le=100_000_000, exclude_if=is_none)] = None
+    num_stable_steps: Annotated[int | None, Field(ge=0, le=100_000_000, exclude_if=is_none)] = None
+    warmup_type: Annotated[Shape | None, Field(exclude_if=is_none)] = None
+    decay_type: Annotated[Shape | None, Field(exclude_if=is_none)] = None
+    min_lr_ratio: Annotated[float | None, Field(ge=0, le=1, exclude_if=is_none)] = None
+
+    def given(self) -> dict[str, Any]:
+        """Return the options that are set, by name."""
+        return {name: value for name, value in self if value is not None}
+
+    def spelled(self) -> dict[str, Any]:
+        """Return the value in suite syntax."""
+        return self.given()
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name}={text(value)}" for name, value in self.given().items())
+
+
+# The options that each schedule of transformers takes, those it needs one of first.
+_SCHEDULE_OPTIONS: Final[dict[SchedulerType, tuple[frozenset[str], frozenset[str]]]] = {
+    "cosine": (frozenset(), frozenset({"num_cycles"})),
+    "cosine_with_restarts": (frozenset(), frozenset({"num_cycles"})),
+    "polynomial": (frozenset(), frozenset({"lr_end", "power"})),
+    "inverse_sqrt": (frozenset(), frozenset({"timescale"})),
+    "cosine_with_min_lr": (frozenset({"min_lr", "min_lr_rate"}), frozenset({"num_cycles"})),
+    "cosine_warmup_with_min_lr": (
+        frozenset({"min_lr", "min_lr_rate"}),
+        frozenset({"num_cycles", "warmup_lr_rate"}),
+    ),
+    "warmup_stable_decay": (
+        frozenset({"num_decay_steps"}),
+        frozenset({"num_stable_steps", "warmup_type", "decay_type", "min_lr_ratio", "num_cycles"}),
+    ),
+}
+
 _ARGUMENT: Final = "{name} of transformers.TrainingArguments"
 
 
@@ -233,3 +294,50 @@ class Train(Frozen):
         float, Field(ge=0, le=100_000_000), _argument("warmup", "warm_up", "warmup_ratio")
     ] = 0.0
     optim: Annotated[Optimizer, _argument("optimizer", "optimiser")] = "adamw_torch_fused"
+    # Dumps omit the defaults of later settings, so that ids and files of earlier trials do not change.
+    lr_scheduler_kwargs: Annotated[
+        SchedulerKwargs | None,
+        Field(exclude_if=lambda given: given is None or not given.given()),
+        _argument("scheduler_kwargs"),
+    ] = None
+    label_smoothing_factor: Annotated[
+        float,
+        Field(ge=0, lt=1, exclude_if=lambda given: not given),
+        _argument("label_smoothing", "smoothing"),
+    ] = 0.0
+    gradient_checkpointing: Annotated[
+        bool,
+        Field(exclude_if=lambda given: not given),
+        Axis(_ARGUMENT, aka=("activation_checkpointing", "checkpointing")),
+    ] = False
+    dataloader_num_workers: Annotated[
+        int,
+        Field(ge=0, le=64, exclude_if=lambda given: not given),
+        _argument("num_workers", "workers"),
+    ] = 0
+
+
+def settings_problem(train: Train) -> str | None:
+    """Return the reason why transformers refuses these settings together, or None.
+
+    >>> settings_problem(Train(lr_scheduler_type="cosine_with_min_lr"))
+    'lr_scheduler_type cosine_with_min_lr needs min_lr or min_lr_rate in lr_scheduler_kwargs'
+    """
+    kind = train.lr_scheduler_type
+    needed, optional = _SCHEDULE_OPTIONS.get(kind, (frozenset(), frozenset()))
+    options = train.lr_scheduler_kwargs or SchedulerKwargs()
+    given = options.given().keys()
+    if foreign := sorted(given - needed - optional):
+        takes = f"it takes {', '.join(sorted(needed | optional))}" if needed | optional else "it takes none"
+        return f"lr_scheduler_kwargs.{foreign[0]} has no meaning for lr_scheduler_type {kind}: {takes}"
+    if needed and len(needed & given) != 1:
+        together = "one of " if needed & given else ""
+        names = " or ".join(sorted(needed))
+        return f"lr_scheduler_type {kind} needs {together}{names} in lr_scheduler_kwargs"
+    if kind == "cosine_with_restarts" and options.num_cycles is not None and options.num_cycles % 1:
+        return f"cosine_with_restarts takes whole num_cycles, not {options.num_cycles:g}"
+    lowest = {"lr_end": 1e-7 if options.lr_end is None else options.lr_end, "min_lr": options.min_lr or 0.0}
+    for name in needed | optional:
+        if lowest.get(name, 0.0) >= train.learning_rate:
+            return f"{name} {lowest[name]:g} is not below the learning rate {train.learning_rate:g}"
+    return None

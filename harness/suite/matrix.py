@@ -14,7 +14,7 @@ from harness.errors import InvalidInputError
 from harness.model.axis import Axis, axes_of, canonical, label, text, trial_fields
 from harness.model.suite import Suite
 from harness.model.trial import Trial
-from harness.model.values import Train
+from harness.model.values import Train, settings_problem
 from harness.suite.rules import TOKENIZATION, refuse_broken_rules
 from harness.words import quoted
 
@@ -72,7 +72,8 @@ def expand(suite: Suite, devices: Sequence[str], trial: type[Trial] = Trial) -> 
     if not conditions:
         raise InvalidInputError(f"suite {suite.name}: exclude leaves no trial", hint="Remove an exclude.")
     _refuse_duplicates(suite, axes, conditions)
-    refuse_broken_rules(suite.name, conditions, axes)
+    train = {name: default_of(axis, suite.train) for name, axis in axes.items() if name.startswith("train.")}
+    refuse_broken_rules(suite.name, conditions, axes, train)
     return tuple(_trials(suite, axes, _in_turns(conditions), trial))
 
 
@@ -188,5 +189,11 @@ def _trials(
         of_train = tuple((name, fields.pop(name)) for name in condition if "." in name)
         if of_train not in trains:
             changed = {name.partition(".")[2]: value for name, value in of_train}
-            trains[of_train] = Train.model_validate({**suite.train.model_dump(), **changed})
+            train = Train.model_validate({**suite.train.model_dump(), **changed})
+            if problem := settings_problem(train):
+                raise InvalidInputError(
+                    f"suite {suite.name}: {problem}",
+                    hint="Set both in train, or both in matrix as train.KEY: [VALUE].",
+                )
+            trains[of_train] = train
         yield trial(**fields, task=suite.task, train=trains[of_train])

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 
+from harness.model.arguments import UNSUPPORTED_KEYS
 from harness.model.axis import axes_of, synonyms_of
 from harness.model.metrics import METRICS
 from harness.model.suite import Measure, Suite
 from harness.model.trial import Trial
 from harness.model.values import Task, Train
-from harness.words import nearest
+from harness.words import nearest, quoted
 
 
 @cache
@@ -25,6 +26,17 @@ def known_paths(trial: type[Trial] = Trial) -> tuple[str, ...]:
     }
     inside = (f"{section}.{key}" for section, keys in sections.items() for key in keys)
     return (*Suite.model_fields, *inside)
+
+
+def unsupported_argument(key: str, section: str) -> str | None:
+    """Return why a key of `TrainingArguments` in the section `train` is not accepted, or the nearest one.
+
+    None for a key that no release has, such as a typing mistake, and for one of another section.
+    """
+    reason = UNSUPPORTED_KEYS.get(key) if section == "train" else None
+    if reason is None:
+        return None
+    return f"{quoted(key)} of transformers.TrainingArguments is not supported: {reason}"
 
 
 def suggestion(key: str, here: Sequence[str], trial: type[Trial] = Trial) -> str:

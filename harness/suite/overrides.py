@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from harness.model.trial import Trial
-from harness.suite.names import known_paths, nearest_path
+from harness.suite.names import known_paths, nearest_path, unsupported_argument
 from harness.suite.nodes import Entry, Mapping, Node, Scalar, described
 from harness.suite.problems import Place, Problem, UnreadableError
 from harness.suite.text import decode
@@ -34,6 +34,8 @@ def override(
                 else f"expected KEY=VALUE{nearest_path(path, trial)}"
             )
             problems.append(Problem(place, what))
+        elif argument := unsupported_argument(*_parts(path)):
+            problems.append(Problem(place, argument))
         elif path not in known_paths(trial):
             problems.append(Problem(place, f"there is no key {quoted(path)}{nearest_path(path, trial)}"))
         elif path in seen:
@@ -42,6 +44,12 @@ def override(
             seen.add(path)
             root = _set(root, path, _parsed(value, place, problems), problems)
     return root
+
+
+def _parts(path: str) -> tuple[str, str]:
+    """Return the key and the section of a path, which may name an axis: `matrix.train.optim`."""
+    section, _, key = path.removeprefix("matrix.").rpartition(".")
+    return key, section
 
 
 def _parsed(value: str, place: Place, problems: list[Problem]) -> Node:

@@ -55,7 +55,10 @@ def _axes_in(root: Tree, key: str) -> dict[str, Entry]:
 
 
 def refuse_broken_rules(
-    name: str, conditions: Many[Mapping[str, Hashable]], axes: Mapping[str, Axis]
+    name: str,
+    conditions: Many[Mapping[str, Hashable]],
+    axes: Mapping[str, Axis],
+    train: dict[str, Hashable],
 ) -> None:
     """Raise for the first declared rule that a condition violates.
 
@@ -63,6 +66,7 @@ def refuse_broken_rules(
         name: The name of the suite, for the error message.
         conditions: A canonical value for every axis of a trial that has one.
         axes: The axes with their rules.
+        train: The value of each setting of training that a condition leaves out, as `train.optim`.
 
     Raises:
         InvalidInputError: With the value to use instead, or the exclude to add.
@@ -70,7 +74,7 @@ def refuse_broken_rules(
     for axis, rule in ((each, rule) for each in axes.values() for rule in each.rules):
         broken = dict.fromkeys(
             (each[axis.name], each[rule.axis])
-            for each in conditions
+            for each in (train | dict(condition) for condition in conditions)
             if axis.name in each and rule.axis in each and breaks(rule, each[axis.name], each[rule.axis])
         )
         if broken:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from harness.model.axis import Axis, axes_of, canonical, mapping_type, short_type
 from harness.model.trial import Trial
-from harness.suite.names import suggestion
+from harness.suite.names import suggestion, unsupported_argument
 from harness.suite.nodes import Mapping, Node, Sequence, described, plain
 from harness.suite.problems import Place, Problem
 from harness.suite.validation import problems_of
@@ -146,7 +146,9 @@ class _Reader:
         self._problems.append(Problem(place, what))
 
     def _unknown(self, name: str, place: Place) -> None:
-        what = f"unknown axis {quoted(name)}{suggestion(name, list(self._axes), self._trial)}"
+        section, _, key = name.rpartition(".")
+        unknown = f"unknown axis {quoted(name)}{suggestion(name, list(self._axes), self._trial)}"
+        what = unsupported_argument(key, section) or unknown
         self._refuse(place, what)
 
 

@@ -12,8 +12,9 @@ from typing import Any, Final
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from harness.model.arguments import UNSUPPORTED_VALUES
 from harness.model.axis import text
-from harness.suite.names import suggestion
+from harness.suite.names import suggestion, unsupported_argument
 from harness.suite.nodes import Mapping, Node, Scalar, Sequence, described
 from harness.suite.problems import Place, Problem
 from harness.words import nearest, quoted
@@ -47,6 +48,11 @@ def _resolved(part: Schema, schema: Schema) -> Schema:
 def _alternatives(wanted: Schema, schema: Schema) -> Iterator[Schema]:
     for part in wanted.get("anyOf", [wanted]):
         yield _resolved(part, schema)
+
+
+def keys_of(wanted: Schema, schema: Schema) -> list[str]:
+    """Return the keys of a mapping that the schema accepts."""
+    return [key for part in _alternatives(wanted, schema) for key in part.get("properties", {})]
 
 
 def expectations(wanted: Schema, schema: Schema) -> Iterator[str]:
@@ -134,14 +140,18 @@ def _problem(details: ErrorDetails, node: Node, schema: Schema, label: str) -> P
         return Problem(found.place, f"the key {details['loc'][-1]} is missing in {name}")
     if details["type"] == "extra_forbidden":
         key = str(details["loc"][-1])
-        above = below(schema, path[:-1])
         place = key_place or found.place
+        if argument := unsupported_argument(key, str(path[-2]) if path[1:] else ""):
+            return Problem(place, argument)
         return Problem(
-            place, f"unknown key {quoted(key)}{suggestion(key, list(above.get('properties', {})))}"
+            place, f"unknown key {quoted(key)}{suggestion(key, keys_of(below(schema, path[:-1]), schema))}"
         )
     if details["type"] == "value_error":
         on_key = details["loc"][-1:] == ("[key]",) and key_place is not None
         return Problem(key_place if on_key and key_place else found.place, str(details["ctx"]["error"]))
+    if isinstance(found, Scalar) and (why := UNSUPPORTED_VALUES.get(name, {}).get(str(found.value))):
+        known = " or ".join(expectations(wanted, schema))
+        return Problem(found.place, f"{name} {found.value} is not supported: {why}; write {known}")
     expected = " or ".join(expectations(wanted, schema)) or details["msg"]
     return Problem(
         found.place, f"{name} must be {expected}; found {described(found)}{remedy(found, wanted, schema)}"

@@ -13,6 +13,9 @@ from harness.model.values import Padding, PaddingStrategy
 Lengths = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.int64]
 
+OF_TRAINER: Final[frozenset[PaddingStrategy]] = frozenset({"group_by_length", "batch_rebalance"})
+"""Strategies that are samplers of transformers' `Trainer`."""
+
 UNPADDED_MULTIPLE: Final = 16
 """`unpadded` fills its one long row up to a multiple of this many tokens.
 
@@ -33,21 +36,37 @@ class Batch:
     computed_tokens: int
 
 
-def plan_epoch(
-    lengths: Lengths, batch_size: int, padding: Padding, *, longest: int, seed: int, epoch: int
+def plan_epoch(  # noqa: PLR0913 - what an order depends on
+    lengths: Lengths,
+    batch_size: int,
+    padding: Padding,
+    *,
+    longest: int,
+    seed: int,
+    epoch: int,
+    accumulated: int = 1,
 ) -> list[Batch]:
     """The batches of one epoch.
 
     Args:
         lengths: tokens of every example, shape (N,).
         batch_size: examples a batch; the last batch may be smaller.
-        padding: the strategy; only `bucketed` changes which rows meet in a batch.
+        padding: the strategy; only `bucketed` and `Trainer`'s own samplers change which rows meet in a batch.
         longest: tokens of the longest example of the data set, the length of `static` without one.
         seed: of the trial; `epoch` counts from 0, and both together fix the order.
         epoch: see above.
+        accumulated: batches an optimizer step, which `Trainer`'s own samplers plan together.
     """
-    order = np.random.default_rng([seed, epoch]).permutation(len(lengths))
-    groups = _group(order, lengths, batch_size, padding.strategy, seed=seed, epoch=epoch)
+    if padding.strategy in OF_TRAINER:
+        # Analysis imports this module, and must not import torch.
+        from harness.training.sampling import sampled_epoch  # noqa: PLC0415
+
+        groups = sampled_epoch(
+            lengths, batch_size, padding.strategy, accumulated=accumulated, seed=seed, epoch=epoch
+        )
+    else:
+        order = np.random.default_rng([seed, epoch]).permutation(len(lengths))
+        groups = _group(order, lengths, batch_size, padding.strategy, seed=seed, epoch=epoch)
     return [_batch(rows, lengths[rows], padding, longest) for rows in groups]
 
 

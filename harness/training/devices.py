@@ -18,6 +18,8 @@ from harness.model.job import TrialStoppedError
 from harness.model.values import Precision
 
 _DTYPES: Final = {"bf16": torch.bfloat16, "fp16": torch.float16}
+# The major compute capability of the first devices with TensorFloat-32.
+_AMPERE: Final = 8
 
 
 def open_device(name: str, precision: Precision) -> torch.device:
@@ -40,9 +42,36 @@ def open_device(name: str, precision: Precision) -> torch.device:
         )
     if device.type == "cuda" and precision == "bf16" and not torch.cuda.is_bf16_supported():
         raise TrialStoppedError("unavailable", f"{name} has no bf16", hint="use precision: fp16")
+    if precision == "tf32" and (reason := _no_tf32(device, name)):
+        raise TrialStoppedError("unavailable", reason, hint="use precision: fp32 or bf16")
+    use_products(precision)
+    return device
+
+
+def _no_tf32(device: torch.device, name: str) -> str | None:
+    """Return why a device has no TensorFloat-32, or None."""
+    if device.type != "cuda":
+        return f"tf32 is a format of CUDA devices, and {name} is none"
+    major, minor = torch.cuda.get_device_capability(device)
+    if major >= _AMPERE:
+        return None
+    return (
+        f"{name} has no tf32: its compute capability is {major}.{minor}, and tf32 needs {_AMPERE}.0 (Ampere)"
+    )
+
+
+def use_products(precision: Precision) -> None:
+    """Let products of fp32 operands use TensorFloat-32 with `tf32`, and fp32 with any other precision."""
     # fp32 means fp32: no TensorFloat-32, on any device.
     torch.set_float32_matmul_precision("highest")
-    return device
+    if precision == "tf32":
+        torch.backends.cuda.matmul.fp32_precision = "tf32"
+
+
+def precision_of_products() -> tuple[str, str]:
+    """Return the formats in which CUDA and the CPU multiply fp32 operands: `ieee`, `tf32` or `bf16`."""
+    on_cpu: str = torch.backends.mkldnn.matmul.fp32_precision  # type: ignore[attr-defined] # torch's types lack it
+    return torch.backends.cuda.matmul.fp32_precision, on_cpu
 
 
 def _only(device: torch.device) -> torch.device:
@@ -93,11 +122,11 @@ def release_cached(device: torch.device) -> None:
 def autocast(
     device: torch.device, precision: Precision, *, cache: bool = True
 ) -> AbstractContextManager[None]:
-    """The context in which a forward pass runs at that precision; fp32 needs none.
+    """The context in which a forward pass runs at that precision; fp32 and tf32 need none.
 
     CUDA-graph capture needs it without the cache of cast weights: a graph would replay the cached ones.
     """
-    if precision == "fp32":
+    if precision not in _DTYPES:
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=_DTYPES[precision], cache_enabled=cache)
 

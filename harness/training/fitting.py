@@ -34,6 +34,11 @@ from harness.training.variants.compiling import is_compiled
 MOST_LOSSES: Final = 2_000
 """A trial keeps at most so many losses of steps."""
 
+_ONE_ORDER: Final = (
+    "batch_rebalance trains in one order for all seeds: Trainer passes its sampler no seed; "
+    "seeds differ in the head and in dropout"
+)
+
 
 class Fitting:
     """The training of one trial and the evaluations at the ends of its epochs."""
@@ -57,6 +62,8 @@ class Fitting:
         self.evaluation = collate(tokens.evaluation)
         self.history: list[Epoch] = []
         self.notes: list[str] = []
+        if job.trial.padding.strategy == "batch_rebalance":
+            self.notes.append(_ONE_ORDER)
         self.memory = PeakMemory(device)
         self.probe = MachineProbe(device, aside=self.memory.paused)
         compiled = is_compiled(job.trial)
@@ -134,6 +141,7 @@ def _plan(trial: Trial, tokens: Tokenized) -> list[list[Batch]]:
             longest=tokens.longest,
             seed=trial.seed,
             epoch=epoch,
+            accumulated=train.gradient_accumulation_steps,
         )
         for epoch in range(epochs)
     ]

@@ -71,6 +71,10 @@ def prepare_model(job: Job, corpus: Corpus, tokens: Tokenized, device: torch.dev
         TrialStoppedError: `failed`, for a model or an attention that does not go with the padding.
     """
     trial = job.trial
+    if trial.train.gradient_checkpointing and trial.last_layer != "all":
+        raise TrialStoppedError(
+            "failed", "gradient checkpointing does not go with last_layer: cls", hint="set last_layer: all"
+        )
     if trial.attention == "jagged" and trial.padding.strategy != "unpadded":
         raise TrialStoppedError(
             "failed", "jagged attention is for unpadded batches", hint="set attention: sdpa"
@@ -84,6 +88,12 @@ def prepare_model(job: Job, corpus: Corpus, tokens: Tokenized, device: torch.dev
         token_type_ids=trial.token_type_ids,
         allows=job.allows_weight,
     )
+    if trial.train.gradient_checkpointing and not loaded.model.supports_gradient_checkpointing:
+        raise TrialStoppedError(
+            "unavailable",
+            f"{loaded.model.config.model_type} has no gradient checkpointing in transformers",
+            hint="set train.gradient_checkpointing: false for it",
+        )
     if trial.attention == "auto":
         trial = trial.model_copy(update={"attention": loaded.attention})
     loaded.model.to(device)  # type: ignore[arg-type] # transformers wraps nn.Module.to

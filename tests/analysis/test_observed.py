@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.analysis.gates.check import check
-from harness.analysis.observed import breaches, did_not_move, optimizer_steps, schedule_factor
+from harness.analysis.observed import breaches, did_not_move
+from harness.analysis.schedule import optimizer_steps, schedule_factor
 from harness.analysis.summary import summarize
 from harness.analysis.training import training_of, training_proofs, training_verdicts
 from harness.model.observations import Observed

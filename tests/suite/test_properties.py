@@ -101,7 +101,8 @@ CHANGES: dict[str, list[dict[str, Any]]] = {
         {"tokenization": {"method": "map", "num_proc": 2}}, {"tokenizer": "slow"},
         {"tokenization": {"method": "map_batched", "batch_size": 10}},
     ],
-    "padding": [{"strategy": "dynamic"}, {"length": 65}, {"multiple_of": 8}],
+    "padding": [{"strategy": "dynamic"}, {"length": 65}, {"multiple_of": 8},
+                {"strategy": "group_by_length"}, {"strategy": "batch_rebalance"}],
     "task": [
         {"dataset": "b"}, {"config": None}, {"revision": "b"}, {"text": ("b",)}, {"label": "b"},
         {"train_split": "b"}, {"eval_split": "b"}, {"max_length": 64},
@@ -111,7 +112,9 @@ CHANGES: dict[str, list[dict[str, Any]]] = {
         {"per_device_eval_batch_size": 1}, {"gradient_accumulation_steps": 2}, {"learning_rate": 1e-5},
         {"weight_decay": 0.1}, {"adam_beta1": 0.5}, {"adam_beta2": 0.5}, {"adam_epsilon": 0.1},
         {"max_grad_norm": 0.0}, {"lr_scheduler_type": "cosine"}, {"warmup_steps": 1.0},
-        {"optim": "adamw_torch"},
+        {"optim": "adamw_torch"}, {"optim": "sgd"}, {"label_smoothing_factor": 0.1},
+        {"gradient_checkpointing": True}, {"dataloader_num_workers": 1},
+        {"lr_scheduler_kwargs": {"num_cycles": 2.0}}, {"lr_scheduler_kwargs": {"num_cycles": 3.0}},
     ],
 }  # fmt: skip
 

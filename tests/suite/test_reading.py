@@ -66,14 +66,14 @@ def test_missing_keys_are_named() -> None:
         ("trian: {}", "suite.yaml:3:1: unknown key 'trian' (did you mean train?)"),
         ("train: {epoch: 3}", "suite.yaml:3:9: unknown key 'epoch' (did you mean num_train_epochs?)"),
         ("train: {batch_size: 8}", "suite.yaml:3:9: unknown key 'batch_size' (did you mean per_device_"),
-        ("train: {seed: 8}", "suite.yaml:3:9: unknown key 'seed' (did you mean matrix.seed?)"),
+        ("train: {seed: 8}", "suite.yaml:3:9: 'seed' of transformers.TrainingArguments is not supported: t"),
         ("task: {max_seq_length: 128}", "suite.yaml:3:8: unknown key 'max_seq_length' (did you mean max_len"),
         ("measure: {warmup: 3}", "suite.yaml:3:11: unknown key 'warmup' (did you mean warmup_steps?)"),
         ("gates: [{metric: eval_f1, minimum: 1}]", "suite.yaml:3:27: unknown key 'minimum' (did you mean m"),
         ("reference: {f1: 0.9}", "suite.yaml:3:13: there is no metric 'f1' (did you mean eval_f1?)"),
         ("gates: [{metric: eval_f2, min: 1}]", "suite.yaml:3:18: there is no metric 'eval_f2' (did you mean"),
         ("task: mrpc", "suite.yaml:3:7: unknown task 'mrpc' (did you mean glue/mrpc?)"),
-        ("train: {optim: adamw}", "suite.yaml:3:16: optim must be one of adamw_torch, adamw_torch_fused;"),
+        ("train: {optim: adamw}", "suite.yaml:3:16: optim must be one of adamw_torch, adamw_torch_fused, "),
     ],
 )  # fmt: skip
 def test_what_is_not_known_names_what_is_near(rest: str, what: str) -> None:

@@ -15,7 +15,7 @@ from harness.model.job import Job
 from harness.model.results import TrialResult
 from harness.model.suite import Measure
 from harness.model.trial import Trial
-from harness.model.values import Compile, Padding, Train
+from harness.model.values import Compile, Padding, SchedulerKwargs, Train
 from harness.running.preflight import RealAssets, prepare, this_machine
 from harness.training.run_trial import run_trial
 from harness.training.variants import compiling
@@ -35,6 +35,21 @@ AXES: Final[dict[Variant, dict[str, Any]]] = {
     "loop cls": {"engine": "loop", "last_layer": "cls"},
     "trainer compiled": {"engine": "trainer", **_COMPILED},
     "loop compiled": {"engine": "loop", **_COMPILED},
+    "loop smoothing": {"engine": "loop", "train": {"label_smoothing_factor": 0.1}},
+    "trainer smoothing": {"engine": "trainer", "train": {"label_smoothing_factor": 0.1}},
+    "loop checkpointing": {"engine": "loop", "train": {"gradient_checkpointing": True}},
+    "trainer checkpointing": {"engine": "trainer", "train": {"gradient_checkpointing": True}},
+    "loop restarts": {
+        "engine": "loop",
+        "train": {
+            "lr_scheduler_type": "cosine_with_restarts",
+            "lr_scheduler_kwargs": SchedulerKwargs(num_cycles=2),
+        },
+    },
+    "trainer sgd": {"engine": "trainer", "train": {"optim": "sgd"}},
+    "trainer grouped": {"engine": "trainer", "padding": Padding(strategy="group_by_length")},
+    "trainer rebalanced": {"engine": "trainer", "padding": Padding(strategy="batch_rebalance")},
+    "trainer adafactor": {"engine": "trainer", "train": {"optim": "adafactor"}},
 }
 
 
@@ -49,14 +64,15 @@ def first_failure(variants: Sequence[Variant]) -> dict[str, Any]:
 
 
 def jobs(axes: dict[str, Any], seed: int = 0) -> Iterator[Job]:
-    """The proof of training and the proof of function of a trial with these axes."""
+    """The proof of training and the proof of function of a trial with these axes, `train` its settings."""
     torch.set_num_threads(1)
     fields: dict[str, Any] = {
         "checkpoint": "bert-base-uncased",
         "device": "cpu",
         "padding": Padding(strategy="dynamic"),
     }
-    trial = Trial(**(fields | axes), train=Train(num_train_epochs=1))
+    train = Train(**({"num_train_epochs": 1} | axes.get("train", {})))
+    trial = Trial(**(fields | axes | {"train": train}))
     measure = Measure(threads=1, roofline=False)
     (job,) = prepare([trial], measure, RealAssets("embedded"), this_machine(), lambda _: None).jobs.values()
     family = "distilbert" if "distilbert" in job.checkpoint.name else "bert"

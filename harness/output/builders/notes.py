@@ -197,8 +197,12 @@ def _unproved(report: Report) -> Iterable[str]:
 
 def _conditions(rows: Sequence[Row]) -> Iterable[str]:
     strategies = {row.trial.padding.strategy for row in rows}
-    if "bucketed" in strategies and len(strategies) > 1:
-        yield "bucketed batches rows of similar length: another order of training than the other strategies'"
+    for strategy in sorted(strategies & {"bucketed", "group_by_length", "batch_rebalance"}):
+        if len(strategies) > 1:
+            yield (
+                f"{strategy} batches rows of similar length: another order of training than the other "
+                "strategies'"
+            )
 
 
 def _break_even(report: Report, rows: Sequence[Row]) -> Iterable[str]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
 from statistics import fmean
+from typing import Any
 
 import torch
+from torch.nn import functional
 from transformers import PreTrainedModel
 
 from harness.model.job import TrialStoppedError
@@ -98,6 +100,15 @@ class Training:
     capture_from: int = 8
     note: Callable[[str], None] = lambda _text: None
     record: LossRecord = field(default_factory=LossRecord)
+
+    def loss_of(self, forward: Callable[..., Any], inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Return the mean loss of a batch by a forward pass, with label smoothing where it is set."""
+        smoothing = self.trial.train.label_smoothing_factor
+        if not smoothing:
+            loss: torch.Tensor = forward(**inputs).loss
+            return loss
+        logits = forward(**{name: tensor for name, tensor in inputs.items() if name != "labels"}).logits
+        return functional.cross_entropy(logits.float(), inputs["labels"], label_smoothing=smoothing)
 
     def optimizer_steps(self) -> list[list[Sequence[Batch]]]:
         """The batches of every optimizer step of every epoch, several where gradients are accumulated."""

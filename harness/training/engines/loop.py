@@ -13,12 +13,14 @@ import gc
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Final
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel, get_scheduler
 from transformers.trainer_pt_utils import get_parameter_names
 
+from harness.model.job import TrialStoppedError
 from harness.model.trial import Trial
 from harness.model.values import Train
 from harness.training.batching import Batch
@@ -32,6 +34,9 @@ from harness.training.engines.used_rows import keep_used_rows
 from harness.training.tokenizing.tokens import Tokenized
 from harness.training.variants.compiling import compile_ahead, is_compiled
 
+# Whether an optimizer steps in one kernel.
+_FUSED: Final = {"adamw_torch": False, "adamw_torch_fused": True}
+
 # What weight decay leaves out, besides the parameters of layer norms: as in transformers' Trainer.
 _NOT_DECAYED = (r"bias", r"layernorm", r"rmsnorm", r"(?:^|\.)norm(?:$|\.)", r"_norm(?:$|\.)")
 
@@ -39,8 +44,10 @@ _NOT_DECAYED = (r"bias", r"layernorm", r"rmsnorm", r"(?:^|\.)norm(?:$|\.)", r"_n
 def prepare(trial: Trial, model: PreTrainedModel, tokens: Tokenized) -> None:
     """Replace modules in place by equal ones that the device computes faster."""
     keep_used_rows(model, tokens)
-    # A compiler makes its own of the plain modules, and cannot trace masks that numpy draws.
-    if model.device.type == "cpu" and not is_compiled(trial):
+    # Checkpointing runs a layer twice and restores the state of torch alone in between. A compiler
+    # makes its own of the plain modules, and cannot trace masks that numpy draws.
+    plain = trial.train.gradient_checkpointing or is_compiled(trial)
+    if model.device.type == "cpu" and not plain:
         draw = RandomBits(trial.seed)
         replace_dropout(model, draw)
         if trial.attention == "sdpa":
@@ -58,8 +65,10 @@ def train(training: Training, recorder: Callable[[torch.device], Recorder] = Cud
         TrialStoppedError: `diverged` for numbers that are not finite, `failed` for passes that cannot be
             captured, `unavailable` without CUDA to capture them.
     """
+    if training.trial.train.gradient_checkpointing:
+        training.model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call] # transformers leaves it so
     loop = _Loop(training)
-    compile_ahead(training, lambda inputs: training.model.forward(**inputs).loss)
+    compile_ahead(training)
     with _without_garbage_collection():
         if training.trial.cuda_graphs:
             with training.compiling():
@@ -116,7 +125,7 @@ class _Loop:
         training = self._training
         there = {name: tensor.to(training.device, non_blocking=True) for name, tensor in inputs.items()}
         with autocast(training.device, training.trial.precision, cache=not training.trial.cuda_graphs):
-            loss: torch.Tensor = training.model(**there).loss
+            loss = training.loss_of(training.model, there)
         self._scaler.scale(loss / accumulated if accumulated > 1 else loss).backward()  # type: ignore[no-untyped-call] # torch leaves it so
         return loss.detach()
 
@@ -146,6 +155,10 @@ class _Loop:
 
 
 def _optimizer(model: nn.Module, settings: Train) -> torch.optim.AdamW:
+    if settings.optim not in _FUSED:
+        raise TrialStoppedError(
+            "failed", f"the loop engine serves AdamW alone, not {settings.optim}", hint="use engine: trainer"
+        )
     decayed = set(get_parameter_names(model, [nn.LayerNorm], list(_NOT_DECAYED)))  # type: ignore[no-untyped-call] # transformers leaves it so
     named = [(name, each) for name, each in model.named_parameters() if each.requires_grad]
     groups = [
@@ -158,7 +171,7 @@ def _optimizer(model: nn.Module, settings: Train) -> torch.optim.AdamW:
         lr=settings.learning_rate,
         betas=(settings.adam_beta1, settings.adam_beta2),
         eps=settings.adam_epsilon,
-        fused=settings.optim == "adamw_torch_fused",
+        fused=_FUSED[settings.optim],
     )
 
 
@@ -168,8 +181,13 @@ def _schedule(
     """As `Trainer` reads them: `warmup_steps` below one are a share of all."""
     given = settings.warmup_steps
     warmup = int(given) if given >= 1 else math.ceil(steps * given)
+    options = settings.lr_scheduler_kwargs
     schedule: torch.optim.lr_scheduler.LambdaLR = get_scheduler(
-        settings.lr_scheduler_type, optimizer, num_warmup_steps=warmup, num_training_steps=steps
+        settings.lr_scheduler_type,
+        optimizer,
+        num_warmup_steps=warmup,
+        num_training_steps=steps,
+        scheduler_specific_kwargs=None if options is None else options.given(),
     )
     return schedule
 

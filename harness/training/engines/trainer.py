@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import chain
 from typing import Any, cast
 
@@ -19,7 +19,7 @@ def train(training: Training) -> None:
     """Train with `Trainer.train`, timed by the training's meter and evaluated outside its windows."""
     with tempfile.TemporaryDirectory(prefix="harness-trainer-") as output_dir:
         trainer = _Trainer(training, _arguments(training, output_dir))
-        compile_ahead(training, trainer.loss_of)
+        compile_ahead(training)
         trainer.train()
 
 
@@ -64,17 +64,15 @@ class _Trainer(Trainer):
             self._rows,
             batch_sampler=_Epochs(self.training),
             collate_fn=self.training.collator,
+            num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,
         )
         prepared: DataLoader[int] = self.accelerator.prepare(loader)
         return prepared
 
-    def loss_of(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """The loss by a forward pass with the arguments of Trainer's own; hooks on the model are left out."""
-        count = self._get_num_items_in_batch([inputs], self.args.device)
-        counted = {} if count is None else {"num_items_in_batch": count}
-        loss: torch.Tensor = self.training.model.forward(**inputs, **counted).loss
-        return loss
+    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+        """Trainer's own loss, the mean over the batch with label smoothing too."""
+        return super().compute_loss(*args, **{**kwargs, "num_items_in_batch": None})
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """A step of Trainer's own, its loss recorded."""

@@ -18,6 +18,7 @@ from harness.training.measuring.flops import EncoderShape
 
 DTYPES: Final[dict[Precision, torch.dtype]] = {
     "fp32": torch.float32,
+    "tf32": torch.float32,
     "bf16": torch.bfloat16,
     "fp16": torch.float16,
 }

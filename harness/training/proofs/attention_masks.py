@@ -27,6 +27,11 @@ _NAMES: Final = (("key", "value"), ("k_lin", "v_lin"), ("k_proj", "v_proj"))
 _FAINTEST: Final = 1e-4
 
 
+def recomputing() -> bool:
+    """Whether a backward pass is under way, which calls modules under gradient checkpointing alone."""
+    return bool(torch._C._current_graph_task_id() != -1)  # noqa: SLF001 - as torch.utils.checkpoint asks
+
+
 @dataclass(frozen=True, slots=True)
 class Attended:
     """One call of attention: the factors of its mask, and how far gradients are from the plain formula's.
@@ -81,6 +86,8 @@ class AttentionWatch:
         def attend(module: nn.Module, *tensors: Any, **options: Any) -> tuple[torch.Tensor, Any]:
             call = inner or sys.modules[type(module).__module__].eager_attention_forward
             out, weights = call(module, *tensors, **options)
+            if not self.compiled and recomputing():
+                return out, weights
             site = sites[module]
             parts = (tensors[0], self._projected[f"{site} key"], self._projected[f"{site} value"], out)
             query, key, value, out_kept = (each.detach() if self.compiled else each for each in parts)
@@ -99,7 +106,8 @@ class AttentionWatch:
 
         def keep(name: str) -> Callable[..., None]:
             def hook(_projection: nn.Module, _args: Any, projected: torch.Tensor) -> None:
-                self._projected[name] = projected
+                if self.compiled or not recomputing():
+                    self._projected[name] = projected
 
             return hook
 

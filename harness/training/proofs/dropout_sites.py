@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from harness.training.proofs.attention_masks import AttentionWatch
+from harness.training.proofs.attention_masks import AttentionWatch, recomputing
 from harness.training.proofs.masks import Mask
 
 
@@ -96,22 +96,35 @@ def watch_dropout(
         for call in attention.calls():
             dropped.add(Mask(call.site, place.epoch, place.batch, call.factors), call.gradient_error)
 
-    def site(name: str) -> Callable[..., None]:
-        def hook(_module: nn.Module, args: tuple[torch.Tensor, ...], result: torch.Tensor) -> None:
-            kept.append((name, args[0].detach(), result.detach()) if compiled else (name, args[0], result))
-
-        return hook
-
     with ExitStack() as stack:
         dropped.watches_attention = stack.enter_context(attention.wrap(model))
         handles = [
             model.register_forward_pre_hook(begin, with_kwargs=True),
             model.register_forward_hook(end),
-            *(modules[name].register_forward_hook(site(name)) for name in sites if name in modules),
+            *(
+                modules[name].register_forward_hook(_keep(name, kept, compiled=compiled))
+                for name in sites
+                if name in modules
+            ),
         ]
         for handle in handles:
             stack.callback(handle.remove)
         yield dropped
+
+
+def _keep(
+    name: str, kept: list[tuple[str, torch.Tensor, torch.Tensor]], *, compiled: bool
+) -> Callable[..., None]:
+    """Return a hook that keeps the input and the result of a dropout module."""
+
+    def hook(_module: nn.Module, args: tuple[torch.Tensor, ...], result: torch.Tensor) -> None:
+        if compiled:
+            kept.append((name, args[0].detach(), result.detach()))
+        # The gradient through the first mask shows whether a recomputed one equals it.
+        elif not recomputing():
+            kept.append((name, args[0], result))
+
+    return hook
 
 
 @dataclass(slots=True)

@@ -25,6 +25,7 @@ from harness.model.values import Precision, Train
 from harness.training.batching import plan_epoch
 from harness.training.checkpoints import LoadedModel
 from harness.training.data import Corpus
+from harness.training.devices import use_products
 from harness.training.engines.engine import Training
 from harness.training.engines.registry import ENGINES
 from harness.training.engines.used_rows import UsedRows
@@ -124,7 +125,9 @@ class _Rows:
 
     def windows(self, trial: Trial) -> list[list[Batch]]:
         """The batches of each optimizer step."""
-        batches = draw_batches(self.train.lengths, self.size, trial.padding.strategy, trial.seed, 0)
+        batches = draw_batches(
+            self.train.lengths, self.size, trial.padding.strategy, trial.seed, 0, self.accumulated
+        )
         return [batches[at : at + self.accumulated] for at in range(0, len(batches), self.accumulated)]
 
 
@@ -169,6 +172,7 @@ class _Variant:
 
     def compare(self, plain: _Plain, precision: Precision) -> tuple[Parity, Logits]:
         """Evaluate, then take the optimizer steps, in a precision that need not be the trial's own."""
+        use_products(precision)
         batch = self._trial.train.per_device_eval_batch_size
         logits = predict(self._model, self.evaluated, batch, precision)
         errors: list[_Errors] = []
@@ -208,6 +212,7 @@ class _Variant:
             max_grad_norm=0.0,
             # Fused optimizers take gradients still scaled for fp16.
             optim="adamw_torch",
+            gradient_checkpointing=trial.train.gradient_checkpointing,
         )
         plan = plan_epoch(
             rows.train.lengths,
@@ -216,6 +221,7 @@ class _Variant:
             longest=self._trained.longest,
             seed=trial.seed,
             epoch=0,
+            accumulated=rows.accumulated,
         )
         # accelerate has one precision a process, and prepares a model once: for the first one.
         AcceleratorState._reset_state(reset_partial_state=True)  # noqa: SLF001 - it has no other way

@@ -11,11 +11,13 @@ import torch
 from harness.model.proof import TrainingCheck
 from harness.model.results import TrialResult
 from harness.model.values import Precision
+from harness.training.devices import precision_of_products
 from harness.training.proofs.findings import none_of, within
 from harness.training.proofs.watching import Pass, Seen
 
 _DTYPES: Final[dict[Precision, torch.dtype]] = {
     "fp32": torch.float32,
+    "tf32": torch.float32,
     "bf16": torch.bfloat16,
     "fp16": torch.float16,
 }
@@ -41,8 +43,11 @@ def _wrong_dtypes(precision: Precision, seen: Seen) -> Iterator[str]:
         found = frozenset[torch.dtype]().union(*(each.dtypes for each in passes))
         if found != due:
             yield f"linear layers give {_names(found)} in {name}, {precision} was asked for"
-    if torch.get_float32_matmul_precision() != "highest":
-        yield f"products in fp32 run at {torch.get_float32_matmul_precision()!r} precision, due 'highest'"
+    products = precision_of_products()
+    expected = ("tf32" if precision == "tf32" else "ieee", "ieee")
+    if products != expected:
+        formats = " and ".join(products)
+        yield f"products of fp32 use {formats} on CUDA and the CPU, due {' and '.join(expected)}"
     losses = [each.loss for each in seen.training if each.loss is not None]
     if any(loss.dtype != torch.float32 for loss in losses):
         yield f"losses are {_names(frozenset(loss.dtype for loss in losses))}, due fp32"
@@ -73,7 +78,8 @@ def check_reduced(
 
 
 def _losses(passes: list[Pass]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    return np.array([float("nan") if each.loss is None else each.loss.item() for each in passes])
+    """The loss of each pass, or its largest logit where the engine computes the loss outside of the model."""
+    return np.array([float(each.logits.max() if each.loss is None else each.loss) for each in passes])
 
 
 def _logits(result: TrialResult) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from transformers import PreTrainedModel
+from transformers.trainer_pt_utils import BatchRebalanceSampler
 
 from harness.model.values import PaddingStrategy, TokenTypeIds
 from harness.training.tokenizing.tokens import TokenizedSplit
@@ -17,13 +18,27 @@ Batch = list[int]
 
 
 def draw_batches(
-    lengths: npt.NDArray[np.int64], size: int, strategy: PaddingStrategy, seed: int, epoch: int
+    lengths: npt.NDArray[np.int64],
+    size: int,
+    strategy: PaddingStrategy,
+    seed: int,
+    epoch: int,
+    accumulated: int = 1,
 ) -> list[Batch]:
     """The rows of each batch of an epoch, counted from 0, as the documentation of the paddings defines them.
 
     A permutation drawn from (seed, epoch), cut into batches, the last one short. `bucketed` first sorts each
     stretch of 50 batches by falling length, then shuffles the batches, drawn from (seed, epoch, 1).
+    `group_by_length` and `batch_rebalance` are those of `Trainer`, with `accumulated` batches a step; the
+    second comes from the library's own sampler.
     """
+    if strategy == "group_by_length":
+        order = _grouped_by_length(lengths, size * accumulated, seed, epoch)
+        return [order[start : start + size] for start in range(0, len(order), size)]
+    if strategy == "batch_rebalance":
+        sampler = BatchRebalanceSampler(lengths.tolist(), size * accumulated, 1, accumulated, drop_last=False)
+        sampler.epoch = epoch
+        return list(sampler)
     order = np.random.default_rng([seed, epoch]).permutation(len(lengths)).tolist()
     if strategy != "bucketed":
         return [order[start : start + size] for start in range(0, len(order), size)]
@@ -32,6 +47,26 @@ def draw_batches(
         window = sorted(order[start : start + 50 * size], key=lambda row: -int(lengths[row]))
         batches += [window[first : first + size] for first in range(0, len(window), size)]
     return [batches[at] for at in np.random.default_rng([seed, epoch, 1]).permutation(len(batches))]
+
+
+def _grouped_by_length(lengths: npt.NDArray[np.int64], size: int, seed: int, epoch: int) -> list[int]:
+    """Stretches of a permutation by falling length, 50 or a quarter of the steps each; the longest row first.
+
+    Each epoch draws the seed of its data loader first, then its permutation.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    order: list[int] = []
+    for _ in range(epoch + 1):
+        torch.empty((), dtype=torch.int64).random_(generator=generator)
+        order = torch.randperm(len(lengths), generator=generator).tolist()
+    width = size * max(1, min(50, len(order) // (4 * size)))
+    windows = [
+        sorted(order[start : start + width], key=lambda row: -int(lengths[row]))
+        for start in range(0, len(order), width)
+    ]
+    longest = max(range(len(windows)), key=lambda at: int(lengths[windows[at][0]]))
+    windows[0][0], windows[longest][0] = windows[longest][0], windows[0][0]
+    return [row for window in windows for row in window]
 
 
 def row_of(split: TokenizedSplit, row: int) -> tuple[int, ...]:

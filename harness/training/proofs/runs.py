@@ -19,6 +19,7 @@ from harness.model.results import TrialResult
 from harness.model.trial import Trial
 from harness.training.checkpoints import LoadedModel
 from harness.training.data import Corpus, Split
+from harness.training.devices import use_products
 from harness.training.measuring.phases import PhaseClock
 from harness.training.preparing import prepare_model
 from harness.training.proofs.dropout_sites import Dropped, watch_dropout
@@ -81,6 +82,7 @@ class Runner:
         checkpoint = self.job.checkpoint.model_copy(update={"path": str(folder), "digests": None})
         job = self.job.model_copy(update={"trial": trial, "measure": measure, "checkpoint": checkpoint})
         _forget_precision()
+        use_products(trial.precision)
         empty = Split([], [])
         return job, prepare_model(job, Corpus(empty, empty, CLASSES, "0" * 64), tokens, self.device)
 

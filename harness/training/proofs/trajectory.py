@@ -14,7 +14,7 @@ from harness.model.proof import TrainingCheck
 from harness.model.results import TrialResult
 from harness.model.values import Train
 from harness.training.proofs.findings import largest, none_of, within
-from harness.training.proofs.reference import ReferenceEpoch, Tensors
+from harness.training.proofs.reference import ReferenceEpoch, Tensors, loss_of
 from harness.training.proofs.reference_batches import row_of
 from harness.training.proofs.watching import Seen
 from harness.training.tokenizing.tokens import Tokenized
@@ -51,16 +51,25 @@ def check_trajectory(found: Trajectory) -> Iterator[TrainingCheck]:
     expected = [batch for step in steps for batch in step.batches]
     rows = [tuple(row_of(found.tokens.train, row) for row in batch) for batch in expected]
     labels = [tuple(int(found.tokens.train.labels[row]) for row in batch) for batch in expected]
+    smoothing = found.train.label_smoothing_factor
     yield none_of(
         f"batches{found.name}",
         chain(
             _differing("rows", [each.rows for each in passes], rows),
-            _differing("labels", [each.labels for each in passes], labels),
+            () if smoothing else _differing("labels", [each.labels for each in passes], labels),
         ),
         f"{len(rows)} passes over the reference's rows and labels, in its order",
     )
     losses = [loss for step in steps for loss in step.losses]
-    given = [float("nan") if each.loss is None else each.loss.item() for each in passes]
+    # With label smoothing an engine computes its loss outside of the model.
+    given = (
+        [
+            float(loss_of(one.logits, torch.tensor(due), smoothing))
+            for one, due in zip(passes, labels, strict=False)
+        ]
+        if smoothing
+        else [float("nan") if each.loss is None else each.loss.item() for each in passes]
+    )
     yield within(f"losses{found.name}", "largest difference", _apart(given, losses), LOSS_LIMIT)
     yield _updates(found, [len(step.batches) for step in steps])
     yield within(f"learning rates{found.name}", "largest relative difference", _rates(found), RATE_LIMIT)
@@ -70,6 +79,7 @@ def check_trajectory(found: Trajectory) -> Iterator[TrainingCheck]:
         (f"pass {at} ran in evaluation mode" for at, each in enumerate(passes, 1) if each.modes != {True}),
         "every training pass ran in training mode",
     )
+    yield _recomputation(found)
 
 
 def check_evaluation(found: Trajectory) -> Iterator[TrainingCheck]:
@@ -125,6 +135,21 @@ def _updates(found: Trajectory, batches: Sequence[int]) -> TrainingCheck:
     )
 
 
+def _recomputation(found: Trajectory) -> TrainingCheck:
+    """Whether backward passes compute layers once more with gradient checkpointing, and never without."""
+    asked = found.train.gradient_checkpointing
+    again = [update.recomputed for update in found.seen.updates]
+    return none_of(
+        f"gradient checkpointing{found.name}",
+        (
+            f"the backward passes of step {at} called {count} linear layers"
+            for at, count in enumerate(again, start=1)
+            if bool(count) != asked
+        ),
+        "backward passes compute each layer again" if asked else "no backward pass computes a layer again",
+    )
+
+
 def _rates(found: Trajectory) -> float:
     steps = [step for epoch in found.epochs for step in epoch.steps]
     if len(steps) != len(found.seen.updates):
@@ -143,9 +168,12 @@ def _parameters(found: Trajectory) -> tuple[str, float]:
     steps = [step for epoch in found.epochs for step in epoch.steps]
     errors: list[tuple[float, str]] = []
     moved = 0.0
+    rounding = frozenset[str]().union(*(step.rounding for step in steps))
     for number, (step, update) in enumerate(zip(steps, found.seen.updates, strict=False), start=1):
         moved += step.learning_rate
-        for name, parameter in step.parameters.items():
+        for name, parameter in (
+            (name, each) for name, each in step.parameters.items() if name not in rounding
+        ):
             rows = found.used.get(name, slice(None))
             expected, given = parameter[rows], update.parameters.get(name)
             if given is None or given.shape != expected.shape:

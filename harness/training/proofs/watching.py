@@ -24,7 +24,7 @@ class Pass:
 
     `trains` tells whether gradients were on, `modes` which modes its modules were in. `dtypes` are those of
     the results of linear layers, and `computed` the tokens that most of these compute. `labels` and `loss`
-    are None where none were given.
+    are None where none were given, as with label smoothing, whose loss comes from the `logits` (B, classes).
     """
 
     rows: tuple[tuple[int, ...], ...]
@@ -34,14 +34,20 @@ class Pass:
     computed: int
     labels: tuple[int, ...] | None
     loss: torch.Tensor | None
+    logits: torch.Tensor
     began: float
 
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """One step of an optimizer: its learning rates, the model's parameters after it, and when it ended."""
+    """One step of an optimizer: its learning rates, the model's parameters after it, and when it ended.
+
+    `passes` are the training passes so far, and `recomputed` the calls of linear layers outside of any pass
+    since the step before: a backward pass makes them under gradient checkpointing.
+    """
 
     passes: int
+    recomputed: int
     rates: frozenset[float]
     parameters: Tensors
     state_dtypes: frozenset[torch.dtype]
@@ -98,10 +104,13 @@ class _Recorder:
     modes: set[bool] = field(default_factory=set)
     dtypes: set[torch.dtype] = field(default_factory=set)
     computed: Counter[int] = field(default_factory=Counter)
+    inside: bool = False
+    recomputed: int = 0
 
     def begin_pass(self, model: nn.Module, _args: Any, _kwargs: Any) -> None:
         """Start the clock, and note the modes of all modules."""
         self.began = time.perf_counter()
+        self.inside = True
         self.modes = {module.training for module in model.modules()}
         self.dtypes.clear()
         self.computed.clear()
@@ -109,11 +118,13 @@ class _Recorder:
     def note_linear(self, _module: nn.Module, _args: Any, result: torch.Tensor) -> None:
         """Note the dtype and the tokens of a linear layer's result."""
         self.dtypes.add(result.dtype)
+        self.recomputed += not self.inside
         self.computed[result.numel() // result.shape[-1]] += 1
 
     def end_pass(self, _model: nn.Module, _args: Any, kwargs: dict[str, Any], output: Any) -> None:
         """Add the pass."""
         labels, loss = kwargs.get("labels"), output.loss
+        self.inside = False
         self.seen.passes.append(
             Pass(
                 rows=_rows(kwargs["input_ids"], kwargs["attention_mask"]),
@@ -123,6 +134,7 @@ class _Recorder:
                 computed=self.computed.most_common(1)[0][0],
                 labels=None if labels is None else tuple(labels.tolist()),
                 loss=None if loss is None else loss.detach().cpu().clone(),
+                logits=output.logits.detach().cpu().clone(),
                 began=self.began,
             )
         )
@@ -133,12 +145,14 @@ class _Recorder:
         self.seen.updates.append(
             Update(
                 passes=len(self.seen.training),
+                recomputed=self.recomputed,
                 rates=frozenset(float(group["lr"]) for group in optimizer.param_groups),
                 parameters=parameters_of(self.model),
                 state_dtypes=_dtypes(self.model, optimizer),
                 ended=ended,
             )
         )
+        self.recomputed = 0
 
 
 def parameters_of(model: nn.Module) -> Tensors:

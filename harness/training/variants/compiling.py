@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,9 +35,6 @@ BACKEND: str | Backend = "inductor"
 # Where torch would run eager code from the ninth shape of a batch on.
 _LIMIT: Final = 1_000_000
 _HINT: Final = "set compile: off"
-
-Forward = Callable[[Mapping[str, torch.Tensor]], torch.Tensor]
-"""A forward pass over inputs and labels on the device, as the engine calls the model; returns the loss."""
 
 
 def is_compiled(trial: Trial) -> bool:
@@ -104,7 +101,7 @@ def _find_cpp_compiler() -> None:
         ) from error
 
 
-def compile_ahead(training: Training, forward: Forward) -> None:
+def compile_ahead(training: Training) -> None:
     """Compile the passes over the first planned batch before the first step, timed as compilation.
 
     Other shapes compile when training meets them, inside its timed steps. The state of the random number
@@ -123,7 +120,7 @@ def compile_ahead(training: Training, forward: Forward) -> None:
     with training.compiling(), torch.random.fork_rng(devices=devices):
         try:
             with autocast(device, training.trial.precision):
-                loss = forward(there)
+                loss = training.loss_of(training.model.forward, there)
             torch.autograd.backward([loss])
         except TorchDynamoException as error:
             raise TrialStoppedError(

@@ -17,9 +17,10 @@ from harness.model.trial import Trial
 from harness.model.values import Attention
 from harness.training.batching import padded_length, plan_epoch
 from harness.training.checkpoints import load_model, model_columns
-from harness.training.devices import autocast
+from harness.training.devices import autocast, use_products
 from harness.training.engines.cuda_graphs import graph_passes
 from harness.training.engines.registry import ENGINES
+from harness.training.sampling import sampled_epoch
 from harness.training.tokenizing.tokens import Tokenized
 from harness.training.variants.compiling import compile_model
 from harness.training.variants.jagged import jagged_attention
@@ -49,7 +50,10 @@ class Variant:
 VARIANTS: Final[dict[str, Variant]] = {
     "padding=static": Variant(padded_length),
     "padding=bucketed": Variant(plan_epoch),
+    "padding=group_by_length": Variant(sampled_epoch),
+    "padding=batch_rebalance": Variant(sampled_epoch),
     "padding=unpadded": Variant(unpad, prepare=lambda trial, model, _: unpad(model, trial.attention)),
+    "precision=tf32": Variant(use_products),
     "precision=bf16": Variant(autocast),
     "precision=fp16": Variant(autocast),
     "engine=loop": Variant(ENGINES["loop"].train, prepare=ENGINES["loop"].prepare),

@@ -27,6 +27,15 @@ Variant = Literal[
     "loop cls",
     "trainer compiled",
     "loop compiled",
+    "loop smoothing",
+    "trainer smoothing",
+    "loop checkpointing",
+    "trainer checkpointing",
+    "loop restarts",
+    "trainer sgd",
+    "trainer adafactor",
+    "trainer grouped",
+    "trainer rebalanced",
 ]
 
 

@@ -315,4 +315,12 @@ DROPOUT: Final = (
         "        if not self.training or self.p == 0.0:\n            return input\n        return input * self.draw(input, self.p)\n",
         "        if not self.training or self.p == 0.0:\n            return input\n        kept = self.draw.__dict__.setdefault('kept', {})\n        n = kept['n'] = kept.get('n', 0) + 1\n        if n % 5 == 1 or tuple(input.shape) not in kept:\n            kept[tuple(input.shape)] = self.draw(input, self.p)\n        return input * kept[tuple(input.shape)]\n",
     ),
+    Defect(
+        "other masks in the recomputation",
+        "dropout",
+        LOOP,
+        " and not trial.train.gradient_checkpointing:",
+        ":",
+        ("loop checkpointing",),
+    ),
 )

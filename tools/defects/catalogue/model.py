@@ -251,7 +251,7 @@ MODEL: Final = (
         "loss weighted by class",
         "model",
         "engines/loop.py",
-        "            loss: torch.Tensor = training.model(**there).loss\n",
-        "            out = training.model(**there)\n            loss: torch.Tensor = nn.functional.cross_entropy(out.logits, there['labels'], weight=torch.tensor([1.0, 1.1]))\n",
+        "            loss = training.loss_of(training.model, there)\n",
+        "            loss = nn.functional.cross_entropy(training.model(**there).logits, there['labels'], weight=torch.tensor([1.0, 1.1]))\n",
     ),
 )

@@ -58,8 +58,8 @@ PRECISION: Final = (
         "loss in bf16",
         "precision",
         LOOP,
-        "training.model(**there).loss\n",
-        "training.model(**there).loss\n            loss = loss.bfloat16()\n",
+        "        loss: torch.Tensor = output.loss\n",
+        "        loss: torch.Tensor = output.loss.bfloat16()\n",
         ("loop bf16", "loop"),
     ),
     Defect(

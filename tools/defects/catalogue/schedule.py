@@ -34,8 +34,8 @@ SCHEDULE: Final = (
         "one step more than there are",
         "schedule",
         LOOP,
-        "num_training_steps=steps\n",
-        "num_training_steps=steps + 1\n",
+        "num_training_steps=steps,\n",
+        "num_training_steps=steps + 1,\n",
     ),
     Defect(
         "schedule of one epoch",
@@ -56,7 +56,7 @@ SCHEDULE: Final = (
         "warm-up as a share rounded down", "schedule", LOOP, "math.ceil(steps * given)", "int(steps * given)"
     ),
     Defect(
-        "constant rate", "schedule", LOOP, "settings.lr_scheduler_type, optimizer", '"constant", optimizer'
+        "constant rate", "schedule", LOOP, "        settings.lr_scheduler_type,\n", '        "constant",\n'
     ),
     Defect(
         "Trainer with a constant rate",
@@ -73,6 +73,14 @@ SCHEDULE: Final = (
         "**trial.train.model_dump(),",
         '**{**trial.train.model_dump(), "learning_rate": trial.train.learning_rate / 2},',
         ("trainer",),
+    ),
+    Defect(
+        "options of the schedule ignored",
+        "schedule",
+        LOOP,
+        "None if options is None else options.given()",
+        "None",
+        ("loop restarts",),
     ),
     Defect(
         "Trainer no warm-up",
