@@ -43,14 +43,6 @@ COMPILING: Final = (
         ("loop compiled",),
     ),
     Defect(
-        "another loss compiled",
-        "compile",
-        _PATH,
-        'one = model.config.num_labels == 1\n        model.config.problem_type = "regression" if one else "single_label_classification"\n',
-        'model.config.problem_type = "multi_label_classification"\n',
-        ("loop compiled",),
-    ),
-    Defect(
         "compiled loss doubled",
         "compile",
         "engines/loop.py",
