@@ -20,12 +20,12 @@ from harness.model.quality import Epoch, Predictions
 from harness.model.results import Report, TrialResult
 from harness.model.suite import Suite
 from harness.model.trial import Trial
-from harness.model.values import Padding, PaddingStrategy
+from harness.model.values import Padding, PaddingStrategy, Seed, number_of
 
 STARTED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
-def make_trial(padding: PaddingStrategy | Padding = "dynamic", seed: int = 0, **changes: Any) -> Trial:
+def make_trial(padding: PaddingStrategy | Padding = "dynamic", seed: Seed = 0, **changes: Any) -> Trial:
     """A trial of tiny-uncased on the CPU."""
     padding = padding if isinstance(padding, Padding) else Padding(strategy=padding)
     fields: dict[str, Any] = {"checkpoint": "tiny-uncased", "device": "cpu"}
@@ -225,7 +225,7 @@ def make_result(
     if changes.get("status", "completed") != "completed":
         ended |= {"phase": "train", "reason": f"the trial was {changes['status']}", "log_tail": "last line\n"}
         return TrialResult(**(ended | changes))
-    predictions = make_predictions(trial.seed, examples, accuracy)
+    predictions = make_predictions(number_of(trial.seed, "order"), examples, accuracy)
     if changes.get("degenerate"):
         predictions = make_single_class(examples)
     predictions = changes.get("predictions") or predictions
@@ -243,7 +243,7 @@ def make_result(
         "measurements": make_measurements(
             predictions,
             samples_per_second=samples_per_second,
-            seed=trial.seed,
+            seed=number_of(trial.seed, "order"),
             padding_efficiency=EFFICIENCY[trial.padding.strategy],
         ),
         "metric_version": "glue/mrpc 1",

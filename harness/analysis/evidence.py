@@ -12,6 +12,7 @@ from harness.analysis.stats.machine_states import LEAST_STATES, pooled_variance,
 from harness.analysis.stats.ratios import RunVariance
 from harness.analysis.stats.scoring import Numbers
 from harness.analysis.stats.sheets import PairedSheets, read_sheet
+from harness.model.values import Seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class RunEvidence:
 
 
 def seed_evidence(
-    groups: Sequence[Group], paired: PairedSheets, metric: str, taken: Iterable[int]
+    groups: Sequence[Group], paired: PairedSheets, metric: str, taken: Iterable[Seed]
 ) -> SeedEvidence:
     """Return the predictions of earlier seeds on the compared examples.
 

@@ -9,10 +9,11 @@ from typing import Literal
 from harness.analysis.stats.components import ALPHA
 from harness.analysis.stats.ratios import compare_trials
 from harness.analysis.stats.tests import Effect, holm
+from harness.model.values import Seed
 
 Rank = Literal["fastest", "tied"]
 # The speed of each trial of a variant, by seed.
-Speeds = Mapping[int, float]
+Speeds = Mapping[Seed, float]
 
 
 def ranks(speeds: Mapping[str, Speeds]) -> dict[str, Rank]:

@@ -10,6 +10,7 @@ from harness.analysis.probes import Deviation
 from harness.analysis.ranking import Rank
 from harness.model.status import Phase, StatusName
 from harness.model.trial import Trial
+from harness.model.values import Seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Failure:
     status: StatusName
     phase: Phase
     reason: str
-    seeds: tuple[int, ...]
+    seeds: tuple[Seed, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Row:
     label: str
     trial: Trial
     statuses: Mapping[StatusName, int]
-    seeds: tuple[int, ...]
+    seeds: tuple[Seed, ...]
     failures: tuple[Failure, ...]
     degenerate: int
     quality: Mapping[str, Estimate]
@@ -87,7 +88,7 @@ class Row:
     fails_training: bool
     unmoved: int
     concurrent: int
-    noisy: Mapping[int, Deviation] = field(default_factory=dict)
+    noisy: Mapping[Seed, Deviation] = field(default_factory=dict)
     tokenizing: Tokenizing | None = None
     mixed: Mapping[str, str] = field(default_factory=dict)
 

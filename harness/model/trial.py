@@ -22,6 +22,8 @@ from harness.model.values import (
     LastLayer,
     Padding,
     Precision,
+    Seed,
+    SeedRoles,
     Task,
     Tokenization,
     Tokenizer,
@@ -29,6 +31,7 @@ from harness.model.values import (
     Train,
     _length_is_for_static,
     _options_are_for_map,
+    _shortest,
 )
 
 IDENTITY_VERSION: Final = "v1"
@@ -229,13 +232,16 @@ class Trial(Frozen):
     ] = "fast"
     train: Train = Train()
     seed: Annotated[
-        int,
-        Field(ge=0, le=2**32 - 1),
+        Seed,
+        AfterValidator(_shortest),
         Axis(
-            "the seed of weights, order and dropout",
+            "the seed of weights, order and dropout, or one for each of them",
             changes="training",
             shown="column",
             everywhere=True,
+            form=Annotated[SeedRoles, AfterValidator(_shortest)],
+            short="init",
+            default=0,
             aka=("seeds", "random_seed"),
         ),
     ] = 0

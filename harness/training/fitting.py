@@ -11,6 +11,7 @@ from harness.model.job import Job
 from harness.model.measurements import Measurement, measured
 from harness.model.quality import Epoch
 from harness.model.trial import Trial
+from harness.model.values import number_of
 from harness.training.batching import Batch, plan_epoch
 from harness.training.checkpoints import LoadedModel
 from harness.training.engines.engine import Training
@@ -104,7 +105,7 @@ def _plan(trial: Trial, tokens: Tokenized) -> list[list[Batch]]:
             train.per_device_train_batch_size,
             trial.padding,
             longest=tokens.longest,
-            seed=trial.seed,
+            seed=number_of(trial.seed, "order"),
             epoch=epoch,
         )
         for epoch in range(epochs)

@@ -10,6 +10,7 @@ from transformers import set_seed
 
 from harness.assets.checkpoint_limits import input_limits
 from harness.model.job import Job, TrialStoppedError
+from harness.model.values import number_of
 from harness.training.batching import padded_length
 from harness.training.checkpoints import LoadedModel, load_model
 from harness.training.data import Corpus
@@ -76,7 +77,7 @@ def prepare_model(job: Job, corpus: Corpus, tokens: Tokenized, device: torch.dev
             "failed", "jagged attention is for unpadded batches", hint="set attention: sdpa"
         )
     loads_as = next((each.loads_as for each in variants_of(trial) if each.loads_as is not None), None)
-    set_seed(trial.seed)
+    set_seed(number_of(trial.seed, "init"))
     loaded = load_model(
         Path(job.checkpoint.path),
         labels=corpus.label_names,

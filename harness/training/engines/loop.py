@@ -15,11 +15,11 @@ from contextlib import contextmanager
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel, get_scheduler
+from transformers import PreTrainedModel, get_scheduler, set_seed
 from transformers.trainer_pt_utils import get_parameter_names
 
 from harness.model.trial import Trial
-from harness.model.values import Train
+from harness.model.values import SeedRoles, Train, number_of
 from harness.training.batching import Batch
 from harness.training.devices import autocast
 from harness.training.engines.attention import use_attention
@@ -38,7 +38,7 @@ def prepare(trial: Trial, model: PreTrainedModel, tokens: Tokenized) -> None:
     """Replace modules in place by equal ones that the device computes faster."""
     keep_used_rows(model, tokens)
     if model.device.type == "cpu":
-        draw = RandomBits(trial.seed)
+        draw = RandomBits(number_of(trial.seed, "dropout"))
         replace_dropout(model, draw)
         if trial.attention == "sdpa":
             use_attention(model, draw, unpadded=trial.padding.strategy == "unpadded")
@@ -55,6 +55,10 @@ def train(training: Training, recorder: Callable[[torch.device], Recorder] = Cud
         TrialStoppedError: `diverged` for numbers that are not finite, `failed` for passes that cannot be
             captured, `unavailable` without CUDA to capture them.
     """
+    seed = training.trial.seed
+    if isinstance(seed, SeedRoles):
+        # With one seed for all roles, masks of torch's generator follow the draws of the initial weights.
+        set_seed(number_of(seed, "dropout"))
     loop = _Loop(training)
     with _without_garbage_collection():
         if training.trial.cuda_graphs:

@@ -21,7 +21,7 @@ from harness.model.job import Job, TrialStoppedError
 from harness.model.proof import Parity
 from harness.model.quality import Predictions
 from harness.model.trial import Trial
-from harness.model.values import Precision, Train
+from harness.model.values import Precision, Train, number_of
 from harness.training.batching import plan_epoch
 from harness.training.checkpoints import LoadedModel
 from harness.training.data import Corpus
@@ -124,7 +124,9 @@ class _Rows:
 
     def windows(self, trial: Trial) -> list[list[Batch]]:
         """The batches of each optimizer step."""
-        batches = draw_batches(self.train.lengths, self.size, trial.padding.strategy, trial.seed, 0)
+        batches = draw_batches(
+            self.train.lengths, self.size, trial.padding.strategy, number_of(trial.seed, "order"), 0
+        )
         return [batches[at : at + self.accumulated] for at in range(0, len(batches), self.accumulated)]
 
 
@@ -144,7 +146,8 @@ class _Plain:
 
     @classmethod
     def of(cls, job: Job, corpus: Corpus, rows: _Rows) -> _Plain:
-        model = load_reference(Path(job.checkpoint.path), len(corpus.label_names), job.trial.seed)
+        seed = number_of(job.trial.seed, "init")
+        model = load_reference(Path(job.checkpoint.path), len(corpus.label_names), seed)
         _drop_nothing(model)
         types = takes_types(model, job.trial.token_type_ids)
         logits = evaluate_reference(model, rows.evaluation, rows.pad_token_id, types=types)
@@ -214,7 +217,7 @@ class _Variant:
             rows.size,
             trial.padding,
             longest=self._trained.longest,
-            seed=trial.seed,
+            seed=number_of(trial.seed, "order"),
             epoch=0,
         )
         # accelerate has one precision a process, and prepares a model once: for the first one.
