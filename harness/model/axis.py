@@ -177,10 +177,14 @@ def canonical(axis: Axis, value: object) -> Hashable:
 
 
 def written(value: object) -> Any:
-    """Return a value in suite syntax: a bare word if only the first key of a mapping is set."""
+    """Return a value in suite syntax: a bare word if only the first key of a mapping is set.
+
+    A key at its default counts as not set.
+    """
     if not isinstance(value, BaseModel):
         return value
-    given = value.model_dump(exclude_none=True)
+    first = next(iter(type(value).model_fields))
+    given = {first: getattr(value, first)} | value.model_dump(exclude_defaults=True)
     return next(iter(given.values())) if len(given) == 1 else given
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal, get_args
 
 from pydantic import AfterValidator, ConfigDict, Field
 
-from harness.model.axis import Aka, Axis
+from harness.model.axis import Aka, Axis, text
 from harness.model.frozen import Frozen
 from harness.words import count
 
@@ -165,10 +165,15 @@ def _options_are_for_map(tokenization: Tokenization) -> Tokenization:
 
 
 def _with_options(choice: Frozen) -> str:
-    """Return the text of a choice: its first field, then the given options in parentheses."""
+    """Return the text of a choice: its first field, then the options beyond their defaults in parentheses.
+
+    A structured value of an axis uses it as `__str__`, so that tables and labels print one word:
+    `static(length=128)`, `map(num_proc=2)`.
+    """
     (_, chosen), *options = choice
-    given = [f"{name}={value}" for name, value in options if value is not None]
-    return f"{chosen}({', '.join(given)})" if given else str(chosen)
+    defaults = type(choice).model_fields
+    given = [f"{name}={text(value)}" for name, value in options if value != defaults[name].default]
+    return f"{text(chosen)}({', '.join(given)})" if given else text(chosen)
 
 
 class Task(Frozen):

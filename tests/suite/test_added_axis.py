@@ -13,8 +13,10 @@ from harness.analysis.naming import axes, labels
 from harness.analysis.noise import suite_of
 from harness.analysis.parity import function_of
 from harness.errors import InvalidInputError
-from harness.model.axis import Axis, Needs, axes_of
+from harness.model.axis import Axis, Needs, axes_of, value_of
+from harness.model.frozen import Frozen
 from harness.model.trial import Trial
+from harness.model.values import _with_options
 from harness.output.builders.plan import trial_columns
 from harness.running.scheduler import SameError
 from harness.suite.matrix import expand
@@ -41,6 +43,27 @@ class Wider(Trial):
             ),
         ),
     ] = "off"
+
+
+class Kernel(Frozen):
+    """A value with options, which a suite writes as one word or as a mapping."""
+
+    name: Literal["plain", "fused"]
+    tiles: int | Literal["auto"] = "auto"
+    checked: bool = False
+
+    def __str__(self) -> str:
+        return _with_options(self)
+
+
+class WithKernel(Trial):
+    """A trial with an axis of structured values more."""
+
+    kernel: Annotated[
+        Kernel,
+        Field(exclude_if=lambda given: given.name == "plain"),
+        Axis("the kernel", values={"plain": "torch's", "fused": "ours"}, short="name"),
+    ] = Kernel(name="plain")
 
 
 TEXT = "name: x\nmatrix: {checkpoint: [a], device: [cuda], compiling: [off, inductor]}\n"
@@ -114,6 +137,27 @@ def test_its_rules_other_names_and_near_misses_are_known() -> None:
 def test_an_override_can_set_it() -> None:
     assert len(expanded(TEXT, "matrix.compiling=[inductor]")) == 1
     assert "did you mean matrix.compiling?" in refusal(TEXT, "matrix.compilin=[off]")
+
+
+def test_a_value_with_options_is_a_word_or_a_mapping_everywhere() -> None:
+    text = "name: x\nmatrix: {checkpoint: [a], kernel: [plain, {name: fused, tiles: 4, checked: true}]}\n"
+    given = "matrix.kernel=[fused, {name: fused, checked: true}]"
+    suite = parse_suite(text, "suite.yaml", [given], WithKernel)
+    short, checked = expand(suite, ["cpu"], WithKernel)
+    assert list(labels([short, checked]).values()) == ["kernel=fused", "kernel=fused(checked=true)"]
+    assert json.loads(suite.model_dump_json())["matrix"]["kernel"] == [
+        "fused",
+        {"name": "fused", "checked": True},
+    ]
+    auto = parse_suite(text, "suite.yaml", ["matrix.kernel=[{name: fused, tiles: auto}]"], WithKernel)
+    assert expand(auto, ["cpu"], WithKernel) == (short,)
+    plain, tiled = expand(parse_suite(text, "suite.yaml", (), WithKernel), ["cpu"], WithKernel)
+    assert str(value_of(tiled, axes_of(WithKernel)["kernel"])) == "fused(tiles=4, checked=true)"
+    assert "kernel" not in plain.model_dump()
+    assert plain.id == Trial.model_validate(plain.model_dump()).id
+    assert "- Default: `plain`" in axes_page(WithKernel)
+    with pytest.raises(InvalidInputError, match="did you mean fused"):
+        parse_suite(text, "suite.yaml", ["matrix.kernel=[fusd]"], WithKernel)
 
 
 def test_the_reference_page_has_its_section() -> None:
