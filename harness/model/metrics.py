@@ -154,6 +154,20 @@ METRICS: Final[dict[str, Metric]] = {
         family="time",
         several=True,
     ),
+    "trainable_parameters": Metric(
+        "parameters",
+        "none",
+        "parameters that train: all, or those of an adapter and of the classification head",
+        label="trainable parameters",
+        family="training",
+    ),
+    "total_parameters": Metric(
+        "parameters",
+        "none",
+        "parameters of the model, with those of an adapter",
+        label="parameters",
+        family="training",
+    ),
     "load_data_seconds": Metric(
         "s", "min", "reading and checking the data set", label="load data time", family="time"
     ),

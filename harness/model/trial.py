@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field
 from harness.model.axis import Axis, Needs, axes_of
 from harness.model.frozen import Frozen
 from harness.model.values import (
+    Adapter,
     Attention,
     ChosenCheckpoint,
     DeviceText,
@@ -30,6 +31,7 @@ from harness.model.values import (
     TokenTypeIds,
     Train,
     _length_is_for_static,
+    _options_are_for_lora,
     _options_are_for_map,
     _shortest,
 )
@@ -200,6 +202,21 @@ class Trial(Frozen):
             ),
         ),
     ] = False
+    adapter: Annotated[
+        Adapter,
+        Field(exclude_if=lambda given: given.kind == "none"),
+        Axis(
+            "which weights train: all, or low-rank adapters and the classification head (needs peft)",
+            values={
+                "none": "train every weight",
+                "lora": "freeze the encoder and train LoRA adapters of rank `r` in every layer, and the head",
+            },
+            label="adapter {}".format,
+            form=Annotated[Adapter, AfterValidator(_options_are_for_lora)],
+            short="kind",
+            aka=("lora", "peft", "peft_config", "adapters"),
+        ),
+    ] = Adapter(kind="none")
     # Dumps omit the defaults of later axes, so that ids and files of earlier trials do not change.
     tokenization: Annotated[
         Tokenization | None,

@@ -164,15 +164,50 @@ def _options_are_for_map(tokenization: Tokenization) -> Tokenization:
     return tokenization
 
 
-def _with_options(choice: Frozen) -> str:
+class Adapter(Frozen):
+    """Which weights train: all of them (`none`), or low-rank adapters and the classification head (`lora`).
+
+    Names and defaults are those of `peft.LoraConfig`: `r` is the rank, `alpha` over `r` scales the adapters,
+    `dropout` drops elements of their inputs. `targets` are names of linear layers or their ends, as
+    `target_modules` in peft; None takes the projections of queries and values in every layer.
+    """
+
+    kind: Literal["none", "lora"]
+    r: Annotated[int, Field(ge=1, le=4_096)] = 8
+    alpha: Annotated[float, Field(gt=0, le=65_536)] = 8.0
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    targets: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)] | None = None
+
+    def __str__(self) -> str:
+        return "none" if self.kind == "none" else _with_options(self, always=("r",))
+
+
+def _options_are_for_lora(adapter: Adapter) -> Adapter:
+    given = [name for name in adapter.model_fields_set if name != "kind"]
+    if adapter.kind == "none" and given:
+        raise ValueError(f"{min(given)} belongs to lora, not to none")
+    if adapter.targets is None:
+        return adapter
+    if not adapter.targets:
+        raise ValueError("targets names no layer: name one, or leave targets out for queries and values")
+    return adapter.model_copy(update={"targets": tuple(sorted(set(adapter.targets)))})
+
+
+def _with_options(choice: Frozen, always: Collection[str] = ()) -> str:
     """Return the text of a choice: its first field, then the options beyond their defaults in parentheses.
+
+    Options named in `always` are among them in any case.
 
     A structured value of an axis uses it as `__str__`, so that tables and labels print one word:
     `static(length=128)`, `map(num_proc=2)`.
     """
     (_, chosen), *options = choice
     defaults = type(choice).model_fields
-    given = [f"{name}={text(value)}" for name, value in options if value != defaults[name].default]
+    given = [
+        f"{name}={text(value)}"
+        for name, value in options
+        if name in always or value != defaults[name].default
+    ]
     return f"{text(chosen)}({', '.join(given)})" if given else text(chosen)
 
 

@@ -18,7 +18,7 @@ from harness.training.engines.engine import Training
 from harness.training.engines.registry import ENGINES
 from harness.training.evaluation import predict, score
 from harness.training.measuring.counters import PeakMemory
-from harness.training.measuring.flops import EncoderShape
+from harness.training.measuring.flops import UNKNOWN_SHAPE, EncoderShape
 from harness.training.measuring.observing import TrainingWatch
 from harness.training.measuring.phases import PhaseClock
 from harness.training.measuring.probe import MachineProbe
@@ -86,7 +86,11 @@ class Fitting:
 
     def measurements(self, device: Device) -> list[Measurement]:
         """Return the scores and the loss of the last epoch, and the measurements of the step meter."""
-        shape = EncoderShape.of(self._model.config, self._trial.last_layer)
+        shape: EncoderShape | str = (
+            EncoderShape.of(self._model.config, self._trial.last_layer) or UNKNOWN_SHAPE
+            if self._trial.adapter.kind == "none"
+            else "FLOPs are counted for a backward pass over all weights, and an adapter freezes most"
+        )
         lengths = self._tokens.train.lengths
         return [
             *(measured(metric, value) for metric, value in self.history[-1].values.items()),

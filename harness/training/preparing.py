@@ -15,6 +15,7 @@ from harness.training.batching import padded_length
 from harness.training.checkpoints import LoadedModel, load_model
 from harness.training.data import Corpus
 from harness.training.tokenizing.tokens import Tokenized, tokenize
+from harness.training.variants.adapters import add_adapter
 from harness.training.variants.registry import variants_of
 
 
@@ -69,7 +70,8 @@ def prepare_model(job: Job, corpus: Corpus, tokens: Tokenized, device: torch.dev
     """A fresh model on its device, its head drawn from the seed, changed as the trial's variant asks.
 
     Raises:
-        TrialStoppedError: `failed`, for a model or an attention that does not go with the padding.
+        TrialStoppedError: `failed`, for a model or an attention that does not go with the padding, or targets
+            of an adapter that are not in every layer; `unavailable` for an adapter without peft.
     """
     trial = job.trial
     if trial.attention == "jagged" and trial.padding.strategy != "unpadded":
@@ -85,6 +87,9 @@ def prepare_model(job: Job, corpus: Corpus, tokens: Tokenized, device: torch.dev
         token_type_ids=trial.token_type_ids,
         allows=job.allows_weight,
     )
+    if trial.adapter.kind == "lora":
+        # On the CPU, so that a seed draws the same adapters for every device.
+        loaded = add_adapter(loaded, trial.adapter)
     if trial.attention == "auto":
         trial = trial.model_copy(update={"attention": loaded.attention})
     loaded.model.to(device)  # type: ignore[arg-type] # transformers wraps nn.Module.to

@@ -16,7 +16,7 @@ from harness.analysis.training import failed_checks, training_of, training_verdi
 from harness.model.job import Job
 from harness.model.proof import TrainingProof
 from harness.model.results import TrialResult
-from harness.model.values import Engine, Padding, SeedRoles, number_of
+from harness.model.values import Adapter, Engine, Padding, SeedRoles, number_of
 from harness.training.engines import loop as loop_engine
 from harness.training.engines import trainer as trainer_engine
 from harness.training.engines.attention import WeightedSum
@@ -55,6 +55,8 @@ CASES: list[dict[str, Any]] = [
     {"engine": "loop", "padding": "unpadded", "attention": "jagged", "model": "distilbert"},
     {"engine": "trainer", "seed": SeedRoles(init=3, order=4)},
     {"engine": "loop", "attention": "eager", "seed": SeedRoles(init=3, order=4)},
+    {"engine": "trainer", "adapter": Adapter(kind="lora", r=4, alpha=16)},
+    {"engine": "loop", "adapter": Adapter(kind="lora", r=4, dropout=0.1), "padding": "unpadded"},
     {"engine": "loop", "token_type_ids": "drop", "train": {"lr_scheduler_type": "constant"}},
 ]
 

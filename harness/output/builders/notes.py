@@ -197,6 +197,8 @@ def _conditions(rows: Sequence[Row]) -> Iterable[str]:
     strategies = {row.trial.padding.strategy for row in rows}
     if "bucketed" in strategies and len(strategies) > 1:
         yield "bucketed batches rows of similar length: another order of training than the other strategies'"
+    if len({row.trial.adapter.kind for row in rows}) > 1:
+        yield "an adapter trains a small part of the parameters: another training than that of all of them"
 
 
 def _failures(rows: Sequence[Row]) -> Iterable[str]:

@@ -64,6 +64,7 @@ class AttentionWatch:
         inner: Callable[..., tuple[torch.Tensor, Any]] | None = ALL_ATTENTION_FUNCTIONS.get(name)
 
         def attend(module: nn.Module, *tensors: Any, **options: Any) -> tuple[torch.Tensor, Any]:
+            _need_gradient(tensors[0])
             call = inner or sys.modules[type(module).__module__].eager_attention_forward
             out, weights = call(module, *tensors, **options)
             if torch.is_grad_enabled():
@@ -72,6 +73,7 @@ class AttentionWatch:
 
         def keep(module: nn.Module, part: str) -> Callable[..., None]:
             def hook(_projection: nn.Module, _args: Any, projected: torch.Tensor) -> None:
+                _need_gradient(projected)
                 self._projected[module, part] = projected
 
             return hook
@@ -174,6 +176,12 @@ class _Row:
             float((one - other).norm()) / norm
             for one, other, norm in zip(expected, self.gradients, norms, strict=True)
         )
+
+
+def _need_gradient(projected: torch.Tensor) -> None:
+    """Let a projection have a gradient where all weights before it are frozen."""
+    if torch.is_grad_enabled() and not projected.requires_grad:
+        projected.requires_grad_(True)
 
 
 def _projections(module: nn.Module) -> tuple[nn.Module, nn.Module] | None:

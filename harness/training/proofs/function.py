@@ -32,8 +32,10 @@ from harness.training.evaluation import predict, predictions_of
 from harness.training.measuring.steps import StepMeter
 from harness.training.padding import Collator
 from harness.training.proofs.inputs import wrong_rows
+from harness.training.proofs.low_rank import adapted_gradients
 from harness.training.proofs.reference import Tensors, backward, evaluate_reference, load_reference
 from harness.training.proofs.reference_batches import Batch, draw_batches, takes_types
+from harness.training.proofs.watching import parameters_of
 from harness.training.tokenizing.tokens import Tokenized, TokenizedSplit
 
 # Rows evaluated beyond one batch of the trial's own size, so that a short last batch is among them.
@@ -64,7 +66,7 @@ def prove(
     """
     trial = job.trial
     rows = _Rows.of(trial, tokens)
-    plain = _Plain.of(job, corpus, rows)
+    plain = _Plain.of(job, corpus, rows, loaded.model)
     _drop_nothing(loaded.model)
     variant = _Variant(trial, loaded, device, tokens, rows)
     structure = None
@@ -145,7 +147,7 @@ class _Plain:
     gradients: list[Tensors]
 
     @classmethod
-    def of(cls, job: Job, corpus: Corpus, rows: _Rows) -> _Plain:
+    def of(cls, job: Job, corpus: Corpus, rows: _Rows, prepared: PreTrainedModel) -> _Plain:
         seed = number_of(job.trial.seed, "init")
         model = load_reference(Path(job.checkpoint.path), len(corpus.label_names), seed)
         _drop_nothing(model)
@@ -154,7 +156,10 @@ class _Plain:
         gradients = []
         for window in rows.windows(job.trial):
             backward(model, rows.train, window, pad_token_id=rows.pad_token_id, types=types)
-            gradients.append({name: each.clone() for name, each in _gradients_of(model).items()})
+            found = {name: each.clone() for name, each in _gradients_of(model).items()}
+            if job.trial.adapter.kind == "lora":
+                found = adapted_gradients(model, job.trial.adapter, found, parameters_of(prepared))
+            gradients.append(found)
         return cls(logits.numpy(), gradients)
 
 

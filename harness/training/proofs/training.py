@@ -27,6 +27,7 @@ from harness.training.proofs.dropping import (
     same_masks,
 )
 from harness.training.proofs.findings import none_of, within
+from harness.training.proofs.low_rank import adapt_reference, check_adapters
 from harness.training.proofs.padding import check_padding
 from harness.training.proofs.precision import check_dtypes, check_reduced
 from harness.training.proofs.reference import (
@@ -105,7 +106,9 @@ class _Proof:
     def checks(self) -> Iterator[TrainingCheck]:
         """Every check, in the order of a training."""
         trial = self._job.trial
-        structure = trial.model_copy(update={"precision": "fp32"})
+        dropping = trial.model_copy(update={"precision": "fp32"})
+        adapter = trial.adapter.model_copy(update={"dropout": 0.0})
+        structure = dropping.model_copy(update={"adapter": adapter})
         yield check_metrics()
         yield self._plan()
         yield check_padding(
@@ -124,7 +127,7 @@ class _Proof:
             yield from check_reduced(
                 trial.precision, (full.seen, full.result), (reduced.seen, reduced.result)
             )
-        yield from self._dropout(structure)
+        yield from self._dropout(dropping)
 
     def unproved(self) -> tuple[str, ...]:
         """Return the aspects of this trial that no check covers."""
@@ -158,6 +161,7 @@ class _Proof:
     def _trajectory(self, name: str, trial: Trial, tokens: Tokenized) -> Generator[TrainingCheck, None, Run]:
         run = self._runner.train(self._still, trial, tokens)
         reference = load_reference(self._still, len(CLASSES), number_of(trial.seed, "init"))
+        adapt_reference(reference, trial.adapter, run.start)
         start = parameters_of(reference)
         yield within(f"initial parameters{name}", "largest difference", _apart(run, start), 1e-7)
         found = Trajectory(
@@ -172,6 +176,8 @@ class _Proof:
             seconds=run.seconds,
         )
         yield from check_trajectory(found)
+        if trial.adapter.kind == "lora":
+            yield check_adapters(f"adapters{name}", reference, run.start, run.end)
         yield from check_evaluation(found)
         yield check_history(found)
         yield check_counts(found, trial.padding, WARMUP_STEPS)
@@ -180,6 +186,7 @@ class _Proof:
     def _dropout(self, trial: Trial) -> Iterator[TrainingCheck]:
         tokens = self._tokens
         reference = load_reference(self._dropping, len(CLASSES), number_of(trial.seed, "init"))
+        adapt_reference(reference, trial.adapter)
         types = takes_types(reference, trial.token_type_ids)
         modules, attention = rates_of(
             reference, inputs_of(tokens.train, [0, 1], pad_token_id=tokens.pad_token_id, types=types)
@@ -317,7 +324,8 @@ def _put(model: Any, run: Run) -> None:
 
 
 def _seed_problems(first: Run, again: Run, others: Sequence[Run]) -> Iterator[str]:
-    drawn = [name for name in first.initialized if bool(first.start[name].std(correction=0) > 0)]
+    new = [*first.initialized, *(name for name in first.start if ".lora_A." in name)]
+    drawn = [name for name in new if bool(first.start[name].std(correction=0) > 0)]
     if any(not torch.equal(first.start[name], again.start[name]) for name in first.start):
         yield "the same seed begins with other parameters"
     if not drawn:
