@@ -129,7 +129,19 @@ def _scores(predictions: Predictions) -> dict[str, float]:
         "eval_f1": 2 * tp / (2 * tp + fp + fn) if tp else 0.0,
         "eval_mcc": (tp * tn - fp * fn) / spread if spread else 0.0,
         "eval_loss": sum(losses) / len(losses),
+        **_calibration(predictions),
     }
+
+
+def _calibration(predictions: Predictions) -> dict[str, float]:
+    confidences, gaps, squares = [], [0.0] * 15, []
+    for row, label in zip(predictions.logits, predictions.labels, strict=True):
+        positive = 1 / (1 + math.exp(row[0] - row[1]))
+        confidences.append(max(positive, 1 - positive))
+        gaps[math.ceil(15 * confidences[-1]) - 1] += confidences[-1] - ((positive > 0.5) == (label == 1))
+        squares.append((positive - label) ** 2)
+    count = len(squares)
+    return {"eval_ece": sum(map(abs, gaps)) / count, "eval_brier": sum(squares) / count}
 
 
 def make_probe(

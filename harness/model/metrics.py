@@ -32,6 +32,7 @@ class Metric:
         least: the smallest possible value. A rate (a unit per second) is always above zero.
         most: the largest possible value.
         several: the metric has one value for each step or pass instead of a single one.
+        later: a score that reports written before it was added lack.
     """
 
     unit: str
@@ -45,6 +46,7 @@ class Metric:
     least: float = 0.0
     most: float = math.inf
     several: bool = False
+    later: bool = False
 
     @property
     def depends_on_machine(self) -> bool:
@@ -104,6 +106,24 @@ METRICS: Final[dict[str, Metric]] = {
         "mean cross-entropy over the evaluation examples",
         label="validation loss",
         family="quality",
+    ),
+    "eval_ece": Metric(
+        "ratio",
+        "min",
+        "expected calibration error: mean gap between confidence and accuracy over 15 bins of equal width",
+        label="ECE",
+        family="quality",
+        most=1,
+        later=True,
+    ),
+    "eval_brier": Metric(
+        "ratio",
+        "min",
+        "Brier score: half the squared distance between probabilities and the true class",
+        label="Brier score",
+        family="quality",
+        most=1,
+        later=True,
     ),
     "train_loss": Metric(
         "nats", "min", "mean training loss of the last epoch", label="training loss", family="training"
@@ -311,7 +331,7 @@ def metrics_of(family: Family) -> tuple[str, ...]:
     """Return the names of a family's metrics, in the order of the table.
 
     >>> metrics_of("quality")
-    ('eval_accuracy', 'eval_f1', 'eval_mcc', 'eval_loss')
+    ('eval_accuracy', 'eval_f1', 'eval_mcc', 'eval_loss', 'eval_ece', 'eval_brier')
     """
     return tuple(name for name, metric in METRICS.items() if metric.family == family)
 

@@ -55,6 +55,7 @@ CASES: list[dict[str, Any]] = [
     {"engine": "loop", "padding": "unpadded", "attention": "jagged", "model": "distilbert"},
     {"engine": "trainer", "seed": SeedRoles(init=3, order=4)},
     {"engine": "loop", "attention": "eager", "seed": SeedRoles(init=3, order=4)},
+    {"engine": "loop", "model": "distilbert", "seed": SeedRoles(init=3, order=4)},
     {"engine": "trainer", "adapter": Adapter(kind="lora", r=4, alpha=16)},
     {"engine": "loop", "adapter": Adapter(kind="lora", r=4, dropout=0.1), "padding": "unpadded"},
     {"engine": "loop", "token_type_ids": "drop", "train": {"lr_scheduler_type": "constant"}},

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis.stats.scoring import SCORINGS, Floats, cross_entropies, scores
+from harness.analysis.stats.scoring import SCORINGS, Floats, scores
 from harness.model.results import TrialResult
 
 Integers = NDArray[np.integer[Any]]
@@ -34,8 +34,9 @@ class Sheet:
         return Sheet(ids, self.labels[rows], self.predicted[rows], self.logits[rows])
 
     def column(self, metric: str) -> Integers | Floats:
-        """Return the input of the metric: (N,) predicted classes, or losses in nats."""
-        return cross_entropies(self.labels, self.logits) if SCORINGS[metric].from_losses else self.predicted
+        """Return the input of the metric, (N,): predicted classes, or one number an example of its logits."""
+        of_logits = SCORINGS[metric].of_logits
+        return self.predicted if of_logits is None else of_logits(self.labels, self.logits)
 
     def score(self, metric: str) -> float:
         """Return the metric over all examples."""

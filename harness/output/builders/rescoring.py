@@ -72,10 +72,14 @@ def _word(trial: Rescored) -> str:
 
 
 def _cell(trial: Rescored, metric: str) -> str:
-    """`0.8578`, or `0.8578, now 0.8431` where the two differ; all digits where four do not show it."""
+    """`0.8578`, or `0.8578, now 0.8431` where the two differ; all digits where four do not show it.
+
+    A score that is newer than the report is shown as it is now.
+    """
     stored, again = trial.values[metric]
     if not trial.differing(metric):
-        return NOTHING if stored is None else f"{stored:.4f}"
+        known = again if stored is None else stored
+        return NOTHING if known is None else f"{known:.4f}"
     texts = [NOTHING if value is None else f"{value:.4f}" for value in (stored, again)]
     if texts[0] == texts[1]:
         texts = [repr(stored), repr(again)]

@@ -8,6 +8,7 @@ from itertools import chain, combinations
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from harness.model.proof import TrainingCheck
 from harness.training.proofs.dropout_sites import Dropped
@@ -102,10 +103,20 @@ def check_seeds_of_dropout(first: Dropped, again: Dropped, others: Sequence[Drop
 
 
 def same_masks(one: Dropped, other: Dropped) -> bool:
-    """Return whether the first masks of all sites are equal."""
+    """Return whether the first masks of all sites are equal where both are known.
+
+    A mask is not known where its site is given zero, which depends on the weights before it.
+    """
     return one.masks.keys() == other.masks.keys() and all(
-        _same_first(masks, other.masks[site]) for site, masks in one.masks.items()
+        _agree(masks[0].dropped, other.masks[site][0].dropped) for site, masks in one.masks.items()
     )
+
+
+def _agree(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> bool:
+    if one.shape != other.shape:
+        return False
+    known = ~(np.isnan(one) | np.isnan(other))
+    return bool(known.any()) and np.array_equal(one[known], other[known])
 
 
 def _same_first(masks: Sequence[Mask], others: Sequence[Mask]) -> bool:
