@@ -75,11 +75,12 @@ def score(logits: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.int64]) 
 
 
 def predictions_of(logits: npt.NDArray[np.float32], collator: Collator) -> Predictions:
-    """The logits with the labels and ids of their examples, as a report keeps them."""
+    """The logits with the labels, ids and lengths of their examples, as a report keeps them."""
     return Predictions(
         example_ids=tuple(collator.split.example_ids.tolist()),
         labels=tuple(collator.split.labels.tolist()),
         logits=Logits(logits.tolist()),
+        lengths=tuple(collator.split.lengths.tolist()),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from harness.analysis.rescoring import Rescored
 from harness.model.metrics import METRICS, metrics_of
 from harness.model.results import UNSEALED, Report
+from harness.output.builders.breakdown import breakdown_tables
 from harness.output.document import Case, Column, Document, Table
 from harness.output.numbers import NOTHING
 from harness.words import count
@@ -27,7 +28,7 @@ def rescoring_document(report: Report, trials: Sequence[Rescored], metric_versio
             "trials": [_model(trial) for trial in trials],
         },
         summary=(f"metrics: stored {', '.join(versions)}; now {metric_version}",),
-        tables=(Table("Scores", _columns(trials)),),
+        tables=(Table("Scores", _columns(trials)), *breakdown_tables(report)),
         notes=(
             *([UNSEALED] if UNSEALED in report.notes else []),
             *(f"{trial.name}: {note}" for trial in trials for note in trial.notes),
