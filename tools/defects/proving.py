@@ -15,10 +15,13 @@ from harness.model.job import Job
 from harness.model.results import TrialResult
 from harness.model.suite import Measure
 from harness.model.trial import Trial
-from harness.model.values import Padding, Train
+from harness.model.values import Adapter, Padding, SeedRoles, Train
 from harness.running.preflight import RealAssets, prepare, this_machine
 from harness.training.run_trial import run_trial
 from tools.defects.catalogue import Variant
+
+_LORA: Final = Adapter(kind="lora", r=4, alpha=16, dropout=0.1)
+_ROLES: Final = SeedRoles(init=0, order=1, dropout=2)
 
 AXES: Final[dict[Variant, dict[str, Any]]] = {
     "trainer": {"engine": "trainer"},
@@ -28,6 +31,10 @@ AXES: Final[dict[Variant, dict[str, Any]]] = {
     "trainer bf16": {"engine": "trainer", "precision": "bf16"},
     "loop bucketed": {"engine": "loop", "padding": Padding(strategy="bucketed")},
     "loop cls": {"engine": "loop", "last_layer": "cls"},
+    "loop lora": {"engine": "loop", "adapter": _LORA},
+    "trainer lora": {"engine": "trainer", "adapter": _LORA},
+    "loop roles": {"engine": "loop", "seed": _ROLES},
+    "trainer roles": {"engine": "trainer", "seed": _ROLES},
 }
 
 
@@ -57,11 +64,15 @@ def jobs(axes: dict[str, Any], seed: int = 0) -> Iterator[Job]:
     for purpose, proved in (("prove_training", training_of(trial, family)), ("prove", function_of(trial))):
         yield job.model_copy(
             update={
-                "trial": proved.model_copy(update={"seed": seed}),
+                "trial": proved if isinstance(trial.seed, SeedRoles) else _seeded(proved, seed),
                 "purpose": purpose,
                 "cache_dir": str(cache),
             }
         )
+
+
+def _seeded(trial: Trial, seed: int) -> Trial:
+    return trial.model_copy(update={"seed": seed})
 
 
 def failures(job: Job) -> list[str]:

@@ -13,11 +13,23 @@ Kind = Literal[
     "dropout",
     "model",
     "precision",
+    "adapter",
+    "seeds",
     "evaluation",
     "counts",
 ]
 Variant = Literal[
-    "trainer", "loop", "loop unpadded", "loop bf16", "trainer bf16", "loop bucketed", "loop cls"
+    "trainer",
+    "loop",
+    "loop unpadded",
+    "loop bf16",
+    "trainer bf16",
+    "loop bucketed",
+    "loop cls",
+    "loop lora",
+    "trainer lora",
+    "loop roles",
+    "trainer roles",
 ]
 
 
