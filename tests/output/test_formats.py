@@ -127,7 +127,7 @@ def test_markdown_is_one_document_with_all_its_parts() -> None:
     assert re.search(r"^\| dynamic \| \d\d\.\d % \|", shown, re.MULTILINE)
     assert "- unpadded, seed 0: failed in train: no safetensors" in shown
     kinds = [token.type for token in MarkdownIt("gfm-like", {"linkify": False}).parse(shown)]
-    assert kinds.count("table_open") == 2
+    assert kinds.count("table_open") == 3
 
 
 def test_the_epochs_leave_out_degenerate_trials() -> None:
