@@ -20,12 +20,12 @@ from harness.model.quality import Epoch, Predictions
 from harness.model.results import Report, TrialResult
 from harness.model.suite import Suite
 from harness.model.trial import Trial
-from harness.model.values import Padding, PaddingStrategy
+from harness.model.values import Padding, PaddingStrategy, Seed, number_of
 
 STARTED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
-def make_trial(padding: PaddingStrategy | Padding = "dynamic", seed: int = 0, **changes: Any) -> Trial:
+def make_trial(padding: PaddingStrategy | Padding = "dynamic", seed: Seed = 0, **changes: Any) -> Trial:
     """A trial of tiny-uncased on the CPU."""
     padding = padding if isinstance(padding, Padding) else Padding(strategy=padding)
     fields: dict[str, Any] = {"checkpoint": "tiny-uncased", "device": "cpu"}
@@ -129,7 +129,19 @@ def _scores(predictions: Predictions) -> dict[str, float]:
         "eval_f1": 2 * tp / (2 * tp + fp + fn) if tp else 0.0,
         "eval_mcc": (tp * tn - fp * fn) / spread if spread else 0.0,
         "eval_loss": sum(losses) / len(losses),
+        **_calibration(predictions),
     }
+
+
+def _calibration(predictions: Predictions) -> dict[str, float]:
+    confidences, gaps, squares = [], [0.0] * 15, []
+    for row, label in zip(predictions.logits, predictions.labels, strict=True):
+        positive = 1 / (1 + math.exp(row[0] - row[1]))
+        confidences.append(max(positive, 1 - positive))
+        gaps[math.ceil(15 * confidences[-1]) - 1] += confidences[-1] - ((positive > 0.5) == (label == 1))
+        squares.append((positive - label) ** 2)
+    count = len(squares)
+    return {"eval_ece": sum(map(abs, gaps)) / count, "eval_brier": sum(squares) / count}
 
 
 def make_probe(
@@ -225,7 +237,7 @@ def make_result(
     if changes.get("status", "completed") != "completed":
         ended |= {"phase": "train", "reason": f"the trial was {changes['status']}", "log_tail": "last line\n"}
         return TrialResult(**(ended | changes))
-    predictions = make_predictions(trial.seed, examples, accuracy)
+    predictions = make_predictions(number_of(trial.seed, "order"), examples, accuracy)
     if changes.get("degenerate"):
         predictions = make_single_class(examples)
     predictions = changes.get("predictions") or predictions
@@ -243,7 +255,7 @@ def make_result(
         "measurements": make_measurements(
             predictions,
             samples_per_second=samples_per_second,
-            seed=trial.seed,
+            seed=number_of(trial.seed, "order"),
             padding_efficiency=EFFICIENCY[trial.padding.strategy],
         ),
         "metric_version": "glue/mrpc 1",

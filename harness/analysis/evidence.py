@@ -10,7 +10,9 @@ import numpy as np
 from harness.analysis.history import EarlierTrial, Group, by_state, each_seed_once, named_runs
 from harness.analysis.stats.machine_states import LEAST_STATES, pooled_variance, run_variance
 from harness.analysis.stats.ratios import RunVariance
-from harness.analysis.stats.scoring import Numbers, PairedSheets, read_sheet
+from harness.analysis.stats.scoring import Numbers
+from harness.analysis.stats.sheets import PairedSheets, read_sheet
+from harness.model.values import Seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class RunEvidence:
 
 
 def seed_evidence(
-    groups: Sequence[Group], paired: PairedSheets, metric: str, taken: Iterable[int]
+    groups: Sequence[Group], paired: PairedSheets, metric: str, taken: Iterable[Seed]
 ) -> SeedEvidence:
     """Return the predictions of earlier seeds on the compared examples.
 

@@ -25,6 +25,7 @@ from harness.analysis.comparison.alignment import Pair
 from harness.analysis.comparison.conditions import CONDITIONS, concerns, mismatches
 from harness.analysis.verification import contradictions
 from harness.model.results import Report, TrialResult
+from harness.model.values import Seed
 
 STATE_GAP: Final = timedelta(minutes=1)
 """Runs separated by less than this share a state of the machine."""
@@ -140,16 +141,16 @@ def collect(earlier: Sequence[Report], compared: Iterable[Report]) -> History:
         for identity in results.keys() - own - trials.keys():
             trials[identity] = EarlierTrial(results[identity], report, _flaw(results[identity], report))
 
-    def place(identity: str) -> tuple[int, datetime, str]:
+    def place(identity: str) -> tuple[Seed, datetime, str]:
         result = trials[identity].result
         return result.trial.seed, result.started, identity
 
     return History(tuple(reports), tuple(trials[identity] for identity in sorted(trials, key=place)))
 
 
-def each_seed_once(trials: Iterable[EarlierTrial], taken: Iterable[int] = ()) -> Group:
+def each_seed_once(trials: Iterable[EarlierTrial], taken: Iterable[Seed] = ()) -> Group:
     """Return the first trial of each seed, without the seeds in `taken`."""
-    found: dict[int, EarlierTrial] = {}
+    found: dict[Seed, EarlierTrial] = {}
     for each in trials:
         found.setdefault(each.result.trial.seed, each)
     for seed in taken:

@@ -10,6 +10,7 @@ from harness.analysis.naming import labels
 from harness.model.assets import Checkpoint, Data
 from harness.model.results import Report, TrialResult
 from harness.model.trial import Trial
+from harness.model.values import Seed
 
 # Conditions that the seeds of one variant share on every machine.
 INPUTS: Final = (
@@ -37,7 +38,7 @@ def mixed_inputs(trials: Iterable[Source]) -> dict[str, str]:
     completed = [(result, report) for result, report in trials if result.status == "completed"]
     found: dict[str, str] = {}
     for name in INPUTS:
-        seeds: dict[str, list[int]] = {}
+        seeds: dict[str, list[Seed]] = {}
         for result, report in completed:
             seeds.setdefault(CONDITIONS[name].read(result, report), []).append(result.trial.seed)
         if len(seeds) > 1:

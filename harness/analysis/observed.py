@@ -37,6 +37,7 @@ def breaches(result: TrialResult) -> tuple[str, ...]:
         *_rates(result, found, steps),
         *_modes(found),
         *_dropout(found),
+        *(f"{name} changed, and is frozen" for name in found.moved_frozen),
     )
 
 

@@ -10,7 +10,7 @@ from harness.analysis.naming import labels
 from harness.analysis.verification import Contradiction, beyond_scores
 from harness.errors import InvalidInputError
 from harness.model.measurements import measured
-from harness.model.metrics import metrics_of
+from harness.model.metrics import METRICS, metrics_of
 from harness.model.quality import Predictions, Score, Scores
 from harness.model.results import Report, TrialResult
 
@@ -32,11 +32,16 @@ class Rescored:
     @property
     def differs(self) -> bool:
         """Whether a stored score differs from the stored logits, or `notes` lists a difference."""
-        return bool(self.notes) or any(map(_differ, self.values.values()))
+        return bool(self.notes) or any(map(self.differing, self.values))
 
     def differing(self, metric: str) -> bool:
         """Return whether the stored value of one metric differs."""
-        return _differ(self.values[metric])
+        stored, again = self.values[metric]
+        if stored is None and METRICS[metric].later:
+            return False
+        if stored is None or again is None:
+            return stored is not again
+        return abs(stored - again) > TOLERANCE
 
 
 def to_score(report: Report) -> tuple[Predictions, ...]:
@@ -102,13 +107,6 @@ def _both(result: TrialResult, name: str, score: Score | None, others: Sequence[
     notes += map(str, others)
     values = {metric: (result.value(metric), again.get(metric)) for metric in metrics_of("quality")}
     return Rescored(name, values, tuple(notes))
-
-
-def _differ(pair: tuple[float | None, float | None]) -> bool:
-    stored, again = pair
-    if stored is None or again is None:
-        return stored is not again
-    return abs(stored - again) > TOLERANCE
 
 
 def _rescored(result: TrialResult, score: Score, scores: Scores) -> TrialResult:

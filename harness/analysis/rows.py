@@ -16,10 +16,11 @@ from harness.analysis.stats.ratios import compare_trials
 from harness.analysis.stats.tests import Effect, holm
 from harness.model.status import Phase, StatusName
 from harness.model.trial import Trial
+from harness.model.values import Seed
 
 Rank = Literal["fastest", "tied"]
 # The speed of each trial of a variant, by seed.
-Speeds = Mapping[int, float]
+Speeds = Mapping[Seed, float]
 
 
 def ranks(speeds: Mapping[str, Speeds]) -> dict[str, Rank]:
@@ -79,7 +80,7 @@ class Failure:
     status: StatusName
     phase: Phase
     reason: str
-    seeds: tuple[int, ...]
+    seeds: tuple[Seed, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ class Row:
     label: str
     trial: Trial
     statuses: Mapping[StatusName, int]
-    seeds: tuple[int, ...]
+    seeds: tuple[Seed, ...]
     failures: tuple[Failure, ...]
     degenerate: int
     quality: Mapping[str, Estimate]
@@ -138,7 +139,7 @@ class Row:
     fails_training: bool
     unmoved: int
     concurrent: int
-    noisy: Mapping[int, Deviation] = field(default_factory=dict)
+    noisy: Mapping[Seed, Deviation] = field(default_factory=dict)
     tokenizing: Tokenizing | None = None
     mixed: Mapping[str, str] = field(default_factory=dict)
 

@@ -17,6 +17,7 @@ from harness.analysis.training import training_otherwise
 from harness.model.metrics import METRICS, metrics_of
 from harness.model.results import Report, TrialResult
 from harness.model.status import Phase, StatusName
+from harness.model.values import Seed
 
 _NOTED: Final = frozenset(name for name, metric in METRICS.items() if metric.noted)
 PEAK_MEMORY: Final[dict[Literal["device", "host"], str]] = {
@@ -53,7 +54,7 @@ def summarize(report: Report) -> tuple[Row, ...]:
     )
 
 
-def _of_seeds(results: Sequence[TrialResult], found: Mapping[str, Deviation]) -> dict[int, Deviation]:
+def _of_seeds(results: Sequence[TrialResult], found: Mapping[str, Deviation]) -> dict[Seed, Deviation]:
     return {result.trial.seed: found[result.trial.id] for result in results if result.trial.id in found}
 
 
@@ -149,7 +150,7 @@ def _statuses(results: Sequence[TrialResult]) -> dict[StatusName, int]:
 
 def _failures(results: Sequence[TrialResult]) -> tuple[Failure, ...]:
     """Return the trials that did not complete, grouped by status, phase and reason."""
-    seeds_by_end: dict[tuple[StatusName, Phase, str], list[int]] = {}
+    seeds_by_end: dict[tuple[StatusName, Phase, str], list[Seed]] = {}
     for result in results:
         if result.status != "completed":
             key = (result.status, result.phase, result.reason or "no reason given")
@@ -222,7 +223,7 @@ def _ranks(rows: Sequence[Row], variants: Mapping[str, Sequence[TrialResult]]) -
     return found
 
 
-def _speeds(results: Iterable[TrialResult], metric: str) -> dict[int, float]:
+def _speeds(results: Iterable[TrialResult], metric: str) -> dict[Seed, float]:
     return {result.trial.seed: value for result in results if (value := result.value(metric)) is not None}
 
 

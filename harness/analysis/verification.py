@@ -15,7 +15,7 @@ from typing import Final, get_args
 
 import numpy as np
 
-from harness.analysis.stats.scoring import SCORINGS, Sheet, read_sheet
+from harness.analysis.stats.sheets import Sheet, read_sheet
 from harness.model.assets import Data
 from harness.model.metrics import METRICS, metrics_of
 from harness.model.results import TrialResult
@@ -195,7 +195,7 @@ def _quality(result: TrialResult) -> Iterator[Contradiction]:
 
 def score_of(sheet: Sheet, metric: str) -> float:
     """Return a metric of the predictions in double precision."""
-    if not SCORINGS[metric].from_losses:
+    if metric != "eval_loss":
         return sheet.score(metric)
     with np.errstate(over="ignore"):
         lowered = sheet.logits - sheet.logits.max(axis=1, keepdims=True)

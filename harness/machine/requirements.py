@@ -24,7 +24,7 @@ from packaging.version import InvalidVersion, Version
 
 from harness.errors import UnavailableError
 
-_NEEDED_BY: Final = {"train": "training", "ray": "a Ray cluster"}
+_NEEDED_BY: Final = {"train": "training", "ray": "a Ray cluster", "peft": "an adapter"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Package:
 
 
 def require_extra(
-    extra: Literal["train", "ray"],
+    extra: Literal["train", "ray", "peft"],
     requirements: Iterable[str] | None = None,
     installed: Callable[[str], str | None] | None = None,
 ) -> None:

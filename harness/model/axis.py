@@ -208,6 +208,8 @@ def text(value: object) -> str:
         return str(value).lower()
     if isinstance(value, float):
         return f"{value:g}"
+    if isinstance(value, tuple):
+        return "+".join(map(text, value))
     return "none" if value is None else str(value)
 
 

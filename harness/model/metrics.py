@@ -32,6 +32,7 @@ class Metric:
         least: the smallest possible value. A rate (a unit per second) is always above zero.
         most: the largest possible value.
         several: the metric has one value for each step or pass instead of a single one.
+        later: a score that reports written before it was added lack.
     """
 
     unit: str
@@ -45,6 +46,7 @@ class Metric:
     least: float = 0.0
     most: float = math.inf
     several: bool = False
+    later: bool = False
 
     @property
     def depends_on_machine(self) -> bool:
@@ -105,6 +107,24 @@ METRICS: Final[dict[str, Metric]] = {
         label="validation loss",
         family="quality",
     ),
+    "eval_ece": Metric(
+        "ratio",
+        "min",
+        "expected calibration error: mean gap between confidence and accuracy over 15 bins of equal width",
+        label="ECE",
+        family="quality",
+        most=1,
+        later=True,
+    ),
+    "eval_brier": Metric(
+        "ratio",
+        "min",
+        "Brier score: half the squared distance between probabilities and the true class",
+        label="Brier score",
+        family="quality",
+        most=1,
+        later=True,
+    ),
     "train_loss": Metric(
         "nats", "min", "mean training loss of the last epoch", label="training loss", family="training"
     ),
@@ -161,6 +181,20 @@ METRICS: Final[dict[str, Metric]] = {
         label="step time",
         family="time",
         several=True,
+    ),
+    "trainable_parameters": Metric(
+        "parameters",
+        "none",
+        "parameters that train: all, or those of an adapter and of the classification head",
+        label="trainable parameters",
+        family="training",
+    ),
+    "total_parameters": Metric(
+        "parameters",
+        "none",
+        "parameters of the model, with those of an adapter",
+        label="parameters",
+        family="training",
     ),
     "load_data_seconds": Metric(
         "s", "min", "reading and checking the data set", label="load data time", family="time"
@@ -330,7 +364,7 @@ def metrics_of(family: Family) -> tuple[str, ...]:
     """Return the names of a family's metrics, in the order of the table.
 
     >>> metrics_of("quality")
-    ('eval_accuracy', 'eval_f1', 'eval_mcc', 'eval_loss')
+    ('eval_accuracy', 'eval_f1', 'eval_mcc', 'eval_loss', 'eval_ece', 'eval_brier')
     """
     return tuple(name for name, metric in METRICS.items() if metric.family == family)
 

@@ -15,9 +15,10 @@ class Observed(Frozen):
     Learning rates are those of the first and the last optimizer step. `dropped_share` is the share that
     dropout modules dropped of `dropout_elements` in the first forward pass and `dropout_rate` the mean of
     their rates, both None where no module drops or the model is compiled; attention's dropout has no module
-    that is called. `parameter_change` is the norm of the change of all parameters over their norm before,
-    from at most 4,096 elements of each tensor, and `unmoved` names tensors of which none of these changed.
-    `training_mode` tells for each epoch whether every module was in training mode in its first forward pass.
+    that is called. `parameter_change` is the norm of the change of all parameters that train over their norm
+    before, from at most 4,096 elements of each tensor; `unmoved` names those tensors of which none of these
+    changed, and `moved_frozen` tensors that an adapter freezes and that changed. `training_mode` tells for
+    each epoch whether every module was in training mode in its first forward pass.
     """
 
     optimizer_steps: Annotated[int, Field(ge=0)]
@@ -29,6 +30,7 @@ class Observed(Frozen):
     parameter_change: Annotated[float, Field(ge=0)]
     unmoved: tuple[str, ...]
     training_mode: tuple[bool, ...]
+    moved_frozen: Annotated[tuple[str, ...], Field(exclude_if=lambda names: not names)] = ()
 
 
 Rate = Annotated[float, Field(gt=0)]

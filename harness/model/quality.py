@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from harness.model.arrays import Logits
-from harness.model.frozen import Frozen
+from harness.model.frozen import Frozen, is_none
 from harness.model.measurements import check_range
 from harness.model.metrics import metrics_of
 
@@ -78,12 +78,14 @@ class Predictions(Frozen):
     """The last evaluation, in data set order: everything can be scored again from it.
 
     `example_ids` (each one once) and `labels` (class numbers) have N entries, `logits` N rows of one number a
-    class; N is at least 1.
+    class; N is at least 1. `lengths` are the tokens of each example, None in reports written before they were
+    kept.
     """
 
     example_ids: SharedNumbers
     labels: SharedNumbers
     logits: Logits
+    lengths: Annotated[SharedNumbers | None, Field(exclude_if=is_none)] = None
 
     @model_validator(mode="after")
     def _belong_together(self) -> Self:
@@ -98,6 +100,8 @@ class Predictions(Frozen):
             raise ValueError(
                 f"label {self.labels[row]} of row {row} is none of the {classes} classes of the logits"
             )
+        if self.lengths is not None and (len(self.lengths) != ids or min(self.lengths) < 1):
+            raise ValueError(f"{len(self.lengths)} lengths of {ids} examples, each of which has a token")
         if len(set(self.example_ids)) < ids:
             raise ValueError("an example id occurs twice")
         return self

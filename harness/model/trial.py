@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field
 from harness.model.axis import Axis, Needs, axes_of
 from harness.model.frozen import Frozen
 from harness.model.values import (
+    Adapter,
     Attention,
     ChosenCheckpoint,
     Compile,
@@ -23,6 +24,8 @@ from harness.model.values import (
     LastLayer,
     Padding,
     Precision,
+    Seed,
+    SeedRoles,
     Task,
     Tokenization,
     Tokenizer,
@@ -30,7 +33,9 @@ from harness.model.values import (
     Train,
     _dynamic_needs_a_mode,
     _length_is_for_static,
+    _options_are_for_lora,
     _options_are_for_map,
+    _shortest,
 )
 
 IDENTITY_VERSION: Final = "v1"
@@ -285,6 +290,21 @@ class Trial(Frozen):
             ),
         ),
     ] = Compile(mode="off")
+    adapter: Annotated[
+        Adapter,
+        Field(exclude_if=lambda given: given.kind == "none"),
+        Axis(
+            "which weights train: all, or low-rank adapters and the classification head (needs peft)",
+            values={
+                "none": "train every weight",
+                "lora": "freeze the encoder and train LoRA adapters of rank `r` in every layer, and the head",
+            },
+            label="adapter {}".format,
+            form=Annotated[Adapter, AfterValidator(_options_are_for_lora)],
+            short="kind",
+            aka=("lora", "peft", "peft_config", "adapters"),
+        ),
+    ] = Adapter(kind="none")
     # Dumps omit the defaults of later axes, so that ids and files of earlier trials do not change.
     tokenization: Annotated[
         Tokenization | None,
@@ -317,13 +337,16 @@ class Trial(Frozen):
     ] = "fast"
     train: Train = Train()
     seed: Annotated[
-        int,
-        Field(ge=0, le=2**32 - 1),
+        Seed,
+        AfterValidator(_shortest),
         Axis(
-            "the seed of weights, order and dropout",
+            "the seed of weights, order and dropout, or one for each of them",
             changes="training",
             shown="column",
             everywhere=True,
+            form=Annotated[SeedRoles, AfterValidator(_shortest)],
+            short="init",
+            default=0,
             aka=("seeds", "random_seed"),
         ),
     ] = 0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Collection
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import AfterValidator, ConfigDict, Field
 
@@ -41,6 +42,8 @@ def _indexed(device: str) -> str:
     return "cuda:0" if device == "cuda" else device
 
 
+SeedNumber = Annotated[int, Field(ge=0, le=2**32 - 1)]
+
 DeviceText = Annotated[
     str,
     Field(
@@ -61,6 +64,72 @@ class ChosenCheckpoint(Frozen):
 
     def __str__(self) -> str:
         return self.name if self.revision is None else f"{self.name}@{self.revision}"
+
+
+class SeedRoles(Frozen):
+    """One seed for each role: initial weights, order of examples, dropout. Missing roles take that of `init`.
+
+    Numbers and roles have one order, so that seeds of both kinds can be sorted.
+    """
+
+    model_config = ConfigDict(title="Seed")
+
+    init: SeedNumber
+    order: SeedNumber | None = None
+    dropout: SeedNumber | None = None
+
+    def __str__(self) -> str:
+        given = (f"{role}: {number_of(self, role)}" for role in ROLES)
+        return f"{{{', '.join(given)}}}"
+
+    def __lt__(self, other: Seed) -> bool:
+        return _numbers(self) < _numbers(other)
+
+    def __gt__(self, other: Seed) -> bool:
+        return _numbers(self) > _numbers(other)
+
+
+Seed = SeedNumber | SeedRoles
+"""The seed of a trial: one number for every role, or a number for each role."""
+
+SeedRole = Literal["init", "order", "dropout"]
+
+ROLES: Final[tuple[SeedRole, ...]] = get_args(SeedRole)
+
+
+def number_of(seed: Seed, role: SeedRole) -> int:
+    """Return the number that seeds one role.
+
+    >>> number_of(3, "order"), number_of(SeedRoles(init=1, order=2), "order")
+    (3, 2)
+    """
+    if isinstance(seed, int):
+        return seed
+    number: int | None = getattr(seed, role)
+    return seed.init if number is None else number
+
+
+def _numbers(seed: Seed) -> tuple[int, ...]:
+    return tuple(number_of(seed, role) for role in ROLES)
+
+
+def _shortest(seed: Seed) -> Seed:
+    """Return equal roles as their number, so that they are the same trial, and others in full."""
+    numbers = _numbers(seed)
+    if len(set(numbers)) == 1:
+        return numbers[0]
+    return SeedRoles(**dict(zip(ROLES, numbers, strict=True)))
+
+
+def repeated_roles(seeds: Collection[Seed]) -> dict[str, int]:
+    """Return the roles that have fewer different numbers than there are seeds, with the count of these.
+
+    >>> repeated_roles([SeedRoles(init=0, order=1, dropout=1), SeedRoles(init=0, order=2, dropout=2)])
+    {'init': 1}
+    """
+    columns = zip(*map(_numbers, seeds), strict=True)
+    counts = {role: len(set(column)) for role, column in zip(ROLES, columns, strict=False)}
+    return {role: count for role, count in counts.items() if count < len(seeds)}
 
 
 class Padding(Frozen):
@@ -128,15 +197,50 @@ def _options_are_for_map(tokenization: Tokenization) -> Tokenization:
     return tokenization
 
 
-def _with_options(choice: Frozen) -> str:
+class Adapter(Frozen):
+    """Which weights train: all of them (`none`), or low-rank adapters and the classification head (`lora`).
+
+    Names and defaults are those of `peft.LoraConfig`: `r` is the rank, `alpha` over `r` scales the adapters,
+    `dropout` drops elements of their inputs. `targets` are names of linear layers or their ends, as
+    `target_modules` in peft; None takes the projections of queries and values in every layer.
+    """
+
+    kind: Literal["none", "lora"]
+    r: Annotated[int, Field(ge=1, le=4_096)] = 8
+    alpha: Annotated[float, Field(gt=0, le=65_536)] = 8.0
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    targets: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)] | None = None
+
+    def __str__(self) -> str:
+        return "none" if self.kind == "none" else _with_options(self, always=("r",))
+
+
+def _options_are_for_lora(adapter: Adapter) -> Adapter:
+    given = [name for name in adapter.model_fields_set if name != "kind"]
+    if adapter.kind == "none" and given:
+        raise ValueError(f"{min(given)} belongs to lora, not to none")
+    if adapter.targets is None:
+        return adapter
+    if not adapter.targets:
+        raise ValueError("targets names no layer: name one, or leave targets out for queries and values")
+    return adapter.model_copy(update={"targets": tuple(sorted(set(adapter.targets)))})
+
+
+def _with_options(choice: Frozen, always: Collection[str] = ()) -> str:
     """Return the text of a choice: its first field, then the options beyond their defaults in parentheses.
+
+    Options named in `always` are among them in any case.
 
     A structured value of an axis uses it as `__str__`, so that tables and labels print one word:
     `static(length=128)`, `map(num_proc=2)`.
     """
     (_, chosen), *options = choice
     defaults = type(choice).model_fields
-    given = [f"{name}={text(value)}" for name, value in options if value != defaults[name].default]
+    given = [
+        f"{name}={text(value)}"
+        for name, value in options
+        if name in always or value != defaults[name].default
+    ]
     return f"{text(chosen)}({', '.join(given)})" if given else text(chosen)
 
 

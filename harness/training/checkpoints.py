@@ -22,8 +22,9 @@ class LoadedModel:
     """A model in fp32 on the CPU, in training mode. `columns` are the inputs that its `forward` will get.
 
     `attention` is the implementation that computes, never `auto`. `parameters` is how many it came with: an
-    engine may keep fewer. `allowed` are the weights that the checkpoint lacks, or the model does not use,
-    where only the suite's `allow_weights` accepts it.
+    engine may keep fewer. `trainable` of them, with an adapter's, train; an adapter adds `added`, and
+    `adapter_note` describes it. `allowed` are the weights that the checkpoint lacks, or the model does not
+    use, where only the suite's `allow_weights` accepts it.
     """
 
     model: PreTrainedModel
@@ -34,6 +35,9 @@ class LoadedModel:
     newly_initialized: tuple[str, ...]
     unused: tuple[str, ...]
     allowed: tuple[str, ...] = ()
+    trainable: int = 0
+    added: int = 0
+    adapter_note: str | None = None
 
 
 def load_model(
@@ -91,6 +95,7 @@ def load_model(
         newly_initialized=tuple(sorted(loading["missing_keys"])),
         unused=tuple(sorted(loading["unexpected_keys"])),
         allowed=allowed,
+        trainable=model.num_parameters(),
     )
 
 

@@ -11,6 +11,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
+from harness.analysis.stats.scoring import SCORINGS, scores
 from harness.model.arrays import Logits
 from harness.model.job import TrialStoppedError
 from harness.model.quality import Predictions, Score
@@ -63,15 +64,23 @@ def score(logits: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.int64]) 
     predicted = logits.argmax(axis=1)
     values = load_metric().compute(predictions=predicted.tolist(), references=labels.tolist())
     loss = cross_entropy(torch.from_numpy(logits).double(), torch.from_numpy(np.array(labels)))
+    exact = logits.astype(np.float64)
+    values |= {
+        metric: float(scores(metric, labels, scoring.of_logits(labels, exact)[None])[0])
+        for metric, scoring in SCORINGS.items()
+        if scoring.of_logits is not None
+    }
+    # The loss is kept in double precision, which resampling does without.
     return Score(scores=values | {"eval_loss": loss.item()}, degenerate=len(np.unique(predicted)) == 1)
 
 
 def predictions_of(logits: npt.NDArray[np.float32], collator: Collator) -> Predictions:
-    """The logits with the labels and ids of their examples, as a report keeps them."""
+    """The logits with the labels, ids and lengths of their examples, as a report keeps them."""
     return Predictions(
         example_ids=tuple(collator.split.example_ids.tolist()),
         labels=tuple(collator.split.labels.tolist()),
         logits=Logits(logits.tolist()),
+        lengths=tuple(collator.split.lengths.tolist()),
     )
 
 

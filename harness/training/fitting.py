@@ -15,6 +15,7 @@ from harness.model.job import Job
 from harness.model.measurements import Measurement, measured
 from harness.model.quality import Epoch
 from harness.model.trial import Trial
+from harness.model.values import number_of
 from harness.training.batching import Batch, plan_epoch
 from harness.training.checkpoints import LoadedModel
 from harness.training.engines.engine import Training
@@ -22,7 +23,7 @@ from harness.training.engines.registry import ENGINES
 from harness.training.evaluation import predict, score
 from harness.training.measuring.compilations import CompileWatch
 from harness.training.measuring.counters import PeakMemory
-from harness.training.measuring.flops import EncoderShape
+from harness.training.measuring.flops import UNKNOWN_SHAPE, EncoderShape
 from harness.training.measuring.observing import TrainingWatch
 from harness.training.measuring.phases import PhaseClock
 from harness.training.measuring.probe import MachineProbe
@@ -106,7 +107,11 @@ class Fitting:
 
     def measurements(self, device: Device) -> list[Measurement]:
         """Return the scores and the loss of the last epoch, and the measurements of the step meter."""
-        shape = EncoderShape.of(self._model.config, self._trial.last_layer)
+        shape: EncoderShape | str = (
+            EncoderShape.of(self._model.config, self._trial.last_layer) or UNKNOWN_SHAPE
+            if self._trial.adapter.kind == "none"
+            else "FLOPs are counted for a backward pass over all weights, and an adapter freezes most"
+        )
         lengths = self._tokens.train.lengths
         return [
             *(measured(metric, value) for metric, value in self.history[-1].values.items()),
@@ -139,7 +144,7 @@ def _plan(trial: Trial, tokens: Tokenized) -> list[list[Batch]]:
             train.per_device_train_batch_size,
             trial.padding,
             longest=tokens.longest,
-            seed=trial.seed,
+            seed=number_of(trial.seed, "order"),
             epoch=epoch,
             accumulated=train.gradient_accumulation_steps,
         )

@@ -10,10 +10,12 @@ from transformers import set_seed
 
 from harness.assets.checkpoint_limits import input_limits
 from harness.model.job import Job, TrialStoppedError
+from harness.model.values import number_of
 from harness.training.batching import padded_length
 from harness.training.checkpoints import LoadedModel, load_model
 from harness.training.data import Corpus
 from harness.training.tokenizing.tokens import Tokenized, tokenize
+from harness.training.variants.adapters import add_adapter
 from harness.training.variants.registry import variants_of
 
 
@@ -68,7 +70,8 @@ def prepare_model(job: Job, corpus: Corpus, tokens: Tokenized, device: torch.dev
     """A fresh model on its device, its head drawn from the seed, changed as the trial's variant asks.
 
     Raises:
-        TrialStoppedError: `failed`, for a model or an attention that does not go with the padding.
+        TrialStoppedError: `failed`, for a model or an attention that does not go with the padding, or targets
+            of an adapter that are not in every layer; `unavailable` for an adapter without peft.
     """
     trial = job.trial
     if trial.train.gradient_checkpointing and trial.last_layer != "all":
@@ -80,7 +83,7 @@ def prepare_model(job: Job, corpus: Corpus, tokens: Tokenized, device: torch.dev
             "failed", "jagged attention is for unpadded batches", hint="set attention: sdpa"
         )
     loads_as = next((each.loads_as for each in variants_of(trial) if each.loads_as is not None), None)
-    set_seed(trial.seed)
+    set_seed(number_of(trial.seed, "init"))
     loaded = load_model(
         Path(job.checkpoint.path),
         labels=corpus.label_names,
@@ -94,6 +97,9 @@ def prepare_model(job: Job, corpus: Corpus, tokens: Tokenized, device: torch.dev
             f"{loaded.model.config.model_type} has no gradient checkpointing in transformers",
             hint="set train.gradient_checkpointing: false for it",
         )
+    if trial.adapter.kind == "lora":
+        # On the CPU, so that a seed draws the same adapters for every device.
+        loaded = add_adapter(loaded, trial.adapter)
     if trial.attention == "auto":
         trial = trial.model_copy(update={"attention": loaded.attention})
     loaded.model.to(device)  # type: ignore[arg-type] # transformers wraps nn.Module.to

@@ -12,6 +12,7 @@ from transformers.utils.logging import disable_progress_bar
 from harness.analysis.observed import breaches
 from harness.machine.facts import describe_environment, physical_cores
 from harness.model.job import Announce, Job, TrialStoppedError
+from harness.model.measurements import measured
 from harness.model.quality import Score
 from harness.model.results import TrialResult
 from harness.training.checkpoints import LoadedModel
@@ -129,6 +130,8 @@ def _train(
             "epochs": tuple(fitting.history),
             "measurements": (
                 *with_shares(fitting.measurements(environment.device), peaks),
+                measured("trainable_parameters", loaded.trainable),
+                measured("total_parameters", loaded.parameters + loaded.added),
                 *clock.measurements(),
                 *fitting.memory.measurements(),
             ),
@@ -154,6 +157,8 @@ def _train(
 
 def _notes(loaded: LoadedModel, last: Score, *, single_class: bool) -> tuple[str, ...]:
     notes = [loaded.columns_note] if loaded.columns_note else []
+    if loaded.adapter_note:
+        notes.append(loaded.adapter_note)
     if single_class:
         notes.append("the evaluation split has a single class: accuracy and F1 are meaningless")
     if last.degenerate:

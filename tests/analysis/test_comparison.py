@@ -21,7 +21,7 @@ from harness.model.quality import Predictions
 from harness.model.results import Report, TrialResult
 from harness.model.suite import Measure
 from harness.model.trial import Trial
-from harness.model.values import PaddingStrategy, Task, Train
+from harness.model.values import PaddingStrategy, SeedRoles, Task, Train
 from harness.output.builders.comparison import subtitles
 from tests.factories import (
     EFFICIENCY,
@@ -844,3 +844,40 @@ def test_a_share_of_the_peak_is_compared_like_a_speed() -> None:
         [shared(0.2, "a", "A100"), shared(0.5, "b", "H100")], metrics=["matmul_peak_share", "eval_f1"]
     )
     assert row(across, "matmul_peak_share").verdict == "not comparable"
+
+
+def roles(wrong: Sequence[int], run: str, *, init: int | None = None) -> Report:
+    """Three seeds of one variant, all with this number for initial weights, or each with its own."""
+    made = [
+        seed if init is None else SeedRoles(init=init, order=seed, dropout=seed) for seed in range(10, 13)
+    ]
+    found = [result(make_trial(seed=seed), [*wrong, *range(100, 100 + at)]) for at, seed in enumerate(made)]
+    return report(found, run)
+
+
+def test_seeds_with_roles_are_paired_as_a_whole() -> None:
+    one, other = roles([1], "a", init=0), roles([1], "b", init=0)
+    assert row(compare([one, other], metrics=["eval_accuracy"]), "eval_accuracy").seeds == tuple(
+        SeedRoles(init=0, order=order, dropout=order) for order in range(10, 13)
+    )
+    unrelated = row(compare([one, roles([1], "b", init=1)], metrics=["eval_accuracy"]), "eval_accuracy")
+    assert unrelated.seeds == ()
+
+
+def test_partly_varied_seeds_label_every_verdict() -> None:
+    partly = compare([roles([1], "a", init=0), roles([1], "b", init=0)])
+    for each in partly.rows:
+        assert any(
+            "init has 1 number over 3 seeds" in note and "not to the recipe" in note for note in each.notes
+        )
+    whole = compare([roles([1], "a"), roles([1], "b")])
+    assert not any("partly varied" in note for each in whole.rows for note in each.notes)
+
+
+def test_advice_on_more_seeds_varies_every_role() -> None:
+    noisy = [result(make_trial(seed=SeedRoles(init=0, order=at)), range(at * 9)) for at in (1, 2)]
+    other = [result(make_trial(seed=SeedRoles(init=0, order=at)), range(30)) for at in (1, 2)]
+    found = row(compare([report(noisy, "a"), report(other, "b")], metrics=["eval_accuracy"]), "eval_accuracy")
+    assert found.next_step is not None
+    assert "matrix.seed=[0, 1, 2" in found.next_step
+    assert "init" not in found.next_step

@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 
-from harness.analysis.stats.scoring import cross_entropies, scores
+from harness.analysis.stats.scoring import binned_gaps, cross_entropies, scores, squared_distances
 
 
 def main() -> None:
@@ -26,6 +26,8 @@ def main() -> None:
             name: float(scores(name, labels, predicted[None])[0])
             for name in ("eval_accuracy", "eval_f1", "eval_mcc")
         }
+        score["eval_ece"] = float(scores("eval_ece", labels, binned_gaps(labels, logits)[None])[0])
+        score["eval_brier"] = float(squared_distances(labels, logits).mean())
         exact = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(labels.size), labels]
         assert np.allclose(exact, cross_entropies(labels, logits))
         score["eval_loss"] = float(exact.mean())

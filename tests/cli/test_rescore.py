@@ -112,3 +112,30 @@ def test_a_rate_that_its_step_times_contradict_makes_the_trial_differ(tmp_path: 
     assert done.returncode == 1
     assert "2 trials, 1 differing" in done.stdout
     assert "rates and times give" in done.stdout
+
+
+def test_a_score_newer_than_the_report_is_shown_and_does_not_differ(tmp_path: Path) -> None:
+    result = make_result()
+    earlier = result.model_copy(
+        update={
+            "measurements": tuple(
+                each for each in result.measurements if each.metric not in ("eval_ece", "eval_brier")
+            ),
+            "epochs": tuple(
+                each.model_copy(
+                    update={
+                        "scores": {
+                            name: value
+                            for name, value in each.scores.items()
+                            if name not in ("eval_ece", "eval_brier")
+                        }
+                    }
+                )
+                for each in result.epochs
+            ),
+        }
+    )
+    done = rescore(make_report([earlier]), tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert f"{result.value('eval_brier'):.4f}" in done.stdout
+    assert f"{result.value('eval_ece'):.4f}" in done.stdout

@@ -7,7 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from harness.analysis.gates.check import check
-from harness.analysis.stats.scoring import SCORINGS, read_sheet
+from harness.analysis.stats.scoring import SCORINGS
+from harness.analysis.stats.sheets import read_sheet
 from harness.analysis.summary import summarize
 from harness.model.measurements import measured
 from harness.model.metrics import METRICS, Family, Metric, headlines, metrics_of

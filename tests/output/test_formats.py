@@ -120,13 +120,14 @@ def test_markdown_is_one_document_with_all_its_parts() -> None:
     assert headings == [
         "# padding: 3 variants, 4 trials of glue/mrpc",
         "## Epochs",
+        "## Accuracy by label and length",
         "## Environment",
         "## Run it again",
     ]
     assert re.search(r"^\| dynamic \| \d\d\.\d % \|", shown, re.MULTILINE)
     assert "- unpadded, seed 0: failed in train: no safetensors" in shown
     kinds = [token.type for token in MarkdownIt("gfm-like", {"linkify": False}).parse(shown)]
-    assert kinds.count("table_open") == 2
+    assert kinds.count("table_open") == 3
 
 
 def test_the_epochs_leave_out_degenerate_trials() -> None:
@@ -142,7 +143,7 @@ def test_the_page_stands_alone_and_can_be_read_by_everyone() -> None:
     assert "<script" not in shown
     assert not re.search(r"(src|href|url\()\s*=?\s*[\"']?(https?:)?//", shown)
     assert "prefers-color-scheme: dark" in shown
-    assert shown.count("<caption>") == shown.count("<table>") == 2
+    assert shown.count("<caption>") == shown.count("<table>") == 3
     assert '<svg role="img" aria-labelledby="speed"' in shown
     assert shown.count("<rect ") == 2
     assert "fastest" not in shown.split("<svg")[1].split("</svg>")[0].split("dynamic")[0]

@@ -22,6 +22,7 @@ from harness.model.environment import Device
 from harness.model.job import Announce, Job, Progress, TrialStoppedError
 from harness.model.proof import Parity, TrainingCheck, TrainingProof
 from harness.model.results import TrialResult
+from harness.model.values import number_of
 from harness.store.trial_folder import write_result
 from tests.factories import EFFICIENCY, make_checkpoint, make_data, make_measurements, make_result
 
@@ -117,7 +118,7 @@ def hostile(job: Job, announce: Announce) -> TrialResult:
     """Behaves as badly as its seed says; seeds below 100 and odd ones are good neighbours."""
     announce(Progress(phase="train", step=1, steps=2))
     result = completed(job)
-    if misbehave := HOSTILE.get(job.trial.seed):
+    if misbehave := HOSTILE.get(number_of(job.trial.seed, "init")):
         return misbehave(job) or result
     return result
 
@@ -331,11 +332,13 @@ def taking_turns(job: Job, announce: Announce) -> TrialResult:
     result = completed(job)
     assert result.predictions is not None
     # The machine slows down from seed to seed, for both sides.
-    rate = speed * (1 - 0.05 * job.trial.seed) * random.Random(job.trial.id).uniform(0.999, 1)
+    rate = (
+        speed * (1 - 0.05 * number_of(job.trial.seed, "init")) * random.Random(job.trial.id).uniform(0.999, 1)
+    )
     timed = make_measurements(
         result.predictions,
         samples_per_second=rate,
-        seed=job.trial.seed,
+        seed=number_of(job.trial.seed, "init"),
         padding_efficiency=EFFICIENCY[padding],
     )
     return result.model_copy(update={"measurements": timed})

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from harness.model.job import Announce, Job, Progress
 from harness.model.results import TrialResult
+from harness.model.values import number_of
 from tests.running.runners import completed
 
 STOPS, STOPS_AND_COMPLETES, HANGS, LIES, FLOODS, ENDS = 100, 102, 104, 106, 108, 110
@@ -33,7 +34,7 @@ def warm(job: Job) -> None:
 def run(job: Job, announce: Announce) -> TrialResult:
     """In the worker. A hostile one leaves a process in another session, which must be found and killed."""
     announce(Progress(phase="train", step=1, steps=2))
-    if job.trial.seed < STOPS or job.trial.seed % 2:
+    if number_of(job.trial.seed, "init") < STOPS or number_of(job.trial.seed, "init") % 2:
         return completed(job)
     if os.fork() == 0:
         os.setsid()

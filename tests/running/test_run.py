@@ -17,7 +17,7 @@ from harness.model.environment import Torch
 from harness.model.metrics import METRICS
 from harness.model.results import Report, TrialResult
 from harness.model.suite import Measure
-from harness.model.values import Task
+from harness.model.values import Task, number_of
 from harness.running.options import RunOptions
 from harness.running.preflight import Machine, Note
 from harness.running.seams import Seams
@@ -119,7 +119,7 @@ def _unfinished(tmp_path: Path, seeds: range = range(4)) -> Path:
     run = run_fake(fake_suite(seeds), tmp_path)
     (run.directory / "report.json").unlink()
     for result in run.brief.results:
-        if result.trial.seed >= 2:
+        if number_of(result.trial.seed, "init") >= 2:
             (run.directory / "trials" / result.trial.id / "result.json").unlink()
     return run.directory
 

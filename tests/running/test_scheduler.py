@@ -17,7 +17,7 @@ from harness.model.results import TrialResult
 from harness.model.status import StatusName
 from harness.model.suite import Measure
 from harness.model.trial import Trial
-from harness.model.values import Tokenization, Train
+from harness.model.values import Tokenization, Train, number_of
 from harness.running.executor import Event
 from harness.running.scheduler import Policy, RunContext, SameError, run_jobs, run_queue
 from harness.running.workers.judging import Ended
@@ -63,7 +63,7 @@ class Instant:
         return [make_result(job.trial, status="interrupted") for job in left]
 
     def _end(self, job: Job) -> Ended:
-        fates = self.fate.get(job.trial.seed, [])
+        fates = self.fate.get(number_of(job.trial.seed, "init"), [])
         status: StatusName = fates.pop(0) if fates else "completed"
         result = job.completed_by(make_result(job.trial, status=status, examples=1))
         return Ended(result, may_retry=status == "killed")
@@ -227,7 +227,7 @@ def test_a_queue_of_two_desks_keeps_its_order_and_the_results_of_equal_trials_ap
             self._name = name
 
         def submit(self, job: Job, folder: Path) -> None:
-            order.append((self._name, job.trial.seed))
+            order.append((self._name, number_of(job.trial.seed, "init")))
             super().submit(job, folder)
 
     trials = [make_trial(seed=seed) for seed in range(2)]

@@ -17,7 +17,7 @@ from harness.api import RunOptions, render_files
 from harness.errors import InvalidInputError
 from harness.model.job import Observer
 from harness.model.trial import Trial
-from harness.model.values import PaddingStrategy
+from harness.model.values import PaddingStrategy, number_of
 from harness.running.ab import Side, run_along, run_sides
 from harness.running.turns import begun, in_turns, turns_along, turns_of_sides
 from tests.factories import make_trial
@@ -123,7 +123,8 @@ def test_a_machine_that_slows_down_by_a_fifth_gives_equal_sides_a_verdict_in_at_
     for _ in range(replicates):
         speeds = np.linspace(1.0, 0.8, len(queue)) * np.exp(0.03 * draw.standard_normal(len(queue)))
         measured: dict[tuple[int, int], float] = {
-            (side, trial.seed): float(speed) for (side, trial), speed in zip(queue, speeds, strict=True)
+            (side, number_of(trial.seed, "init")): float(speed)
+            for (side, trial), speed in zip(queue, speeds, strict=True)
         }
         sides = ([measured[side, seed] for seed in range(seeds)] for side in range(2))
         effect = compare_trials(*sides, paired=True)

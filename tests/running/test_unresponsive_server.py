@@ -14,6 +14,7 @@ import pytest
 from harness.api import RunOptions, run_suite
 from harness.model.results import TrialResult
 from harness.model.suite import Measure
+from harness.model.values import number_of
 from harness.running.seams import Seams
 from harness.running.workers.channel import LineReader, LineWriter, ProtocolError
 from harness.running.workers.local import LocalExecutor
@@ -29,7 +30,10 @@ def _run(reports: Path, *seeds: int) -> dict[int, TrialResult]:
     options = RunOptions(assets="embedded", reports=reports, parity=False, runner=RUNNER, grace_s=0.3)
     seams = Seams(executor=lambda setup, grace_s: LocalExecutor(setup, grace_s=grace_s, server_s=1.0))
     suite = fake_suite(seeds, measure=Measure(stall_timeout_seconds=2.0))
-    return {result.trial.seed: result for result in run_suite(suite, options, seams=seams).report.results}
+    return {
+        number_of(result.trial.seed, "init"): result
+        for result in run_suite(suite, options, seams=seams).report.results
+    }
 
 
 @pytest.mark.parametrize(

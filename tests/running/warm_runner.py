@@ -7,6 +7,7 @@ import time
 
 from harness.model.job import Announce, Job
 from harness.model.results import TrialResult
+from harness.model.values import number_of
 from tests.running.runners import completed
 
 warmed: list[tuple[int, int]] = []
@@ -18,7 +19,7 @@ def warm(job: Job) -> None:
         time.sleep(600)
     if job.trial.seed == 1:
         raise RuntimeError("no such checkpoint")
-    warmed.append((os.getpid(), job.trial.seed))
+    warmed.append((os.getpid(), number_of(job.trial.seed, "init")))
 
 
 def run(job: Job, announce: Announce) -> TrialResult:

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import pytest
 
+from harness.analysis.naming import labels
 from harness.errors import InvalidInputError
 from harness.model.suite import Suite
 from harness.model.trial import Trial
-from harness.model.values import Padding, Train
+from harness.model.values import Adapter, Padding, Train
 from harness.suite.matrix import count_trials, expand
 from harness.suite.reading import parse_suite
 
@@ -241,3 +242,40 @@ def test_a_suite_from_elsewhere_that_holds_no_valid_matrix_is_refused(
 ) -> None:
     with pytest.raises(InvalidInputError, match="suite x: "):
         expand(Suite(name="x", matrix=matrix), CPU)
+
+
+ADAPTERS = "name: x\nmatrix: {checkpoint: [a], device: [cpu], adapter: [%s]}\n"
+
+
+def test_an_adapter_is_a_word_or_a_mapping_and_none_adds_nothing_to_a_trial() -> None:
+    text = (
+        ADAPTERS % "none, lora, {kind: lora, r: 4, alpha: 16, dropout: 0.1, targets: [value, query, value]}"
+    )
+    plain, short, full = expand(parse_suite(text, "suite.yaml", ()), ["cpu"])
+    assert "adapter" not in plain.model_dump()
+    assert plain.id == plain.model_copy(update={"adapter": Adapter(kind="none")}).id
+    assert short.adapter == Adapter(kind="lora", r=8, alpha=8, dropout=0)
+    assert full.adapter.targets == ("query", "value")
+    assert Trial.model_validate_json(full.model_dump_json()) == full
+    assert list(labels([plain, short, full]).values()) == [
+        "adapter none",
+        "adapter lora(r=8)",
+        "adapter lora(r=4, alpha=16, dropout=0.1, targets=query+value)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("adapter", "words"),
+    [
+        ("{kind: none, r: 4}", "r belongs to lora, not to none"),
+        ("{kind: lora, rank: 4}", "unknown key 'rank'"),
+        ("{kind: lora, r: 0}", "r must be a whole number, at least 1"),
+        ("{kind: lora, dropout: 1}", "dropout must be a finite number, at least 0 and less than 1"),
+        ("{kind: lora, targets: []}", "targets names no layer"),
+        ("{kind: lora, targets: query}", "targets must be a list"),
+        ("lorra", "did you mean lora"),
+    ],
+)
+def test_a_wrong_adapter_is_refused(adapter: str, words: str) -> None:
+    with pytest.raises(InvalidInputError, match=words):
+        parse_suite(ADAPTERS % adapter, "suite.yaml", ())

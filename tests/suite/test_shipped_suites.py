@@ -14,6 +14,7 @@ SUITES = Path(__file__).parents[2] / "suites"
 
 # name -> trials on a machine with a processor alone, and on one with two GPUs as well
 COUNTS = {
+    "adapter": (18, 18),
     "checkpoints": (18, 18),
     "compile": (27, 27),
     "cuda": (36, 36),

@@ -13,7 +13,7 @@ from harness.model.measurements import Measurement
 from harness.training.batching import Batch
 from harness.training.measuring import steps as measuring
 from harness.training.measuring.counters import energy_counter
-from harness.training.measuring.flops import EncoderShape
+from harness.training.measuring.flops import UNKNOWN_SHAPE, EncoderShape
 from harness.training.measuring.phases import PhaseClock
 from harness.training.measuring.steps import StepClock, StepMeter
 
@@ -66,7 +66,7 @@ def test_a_training_of_warm_up_alone_has_no_rates_and_says_why(ticking: list[flo
     meter.open_window()
     meter.step([batch(8, 60, 100)], 1, lambda: 0.5)
     meter.close_window()
-    found = by_name(meter.measurements(np.full(8, 10), None, DEVICE, "fp32"))
+    found = by_name(meter.measurements(np.full(8, 10), UNKNOWN_SHAPE, DEVICE, "fp32"))
     assert found["train_seconds"].values == (1.0,)
     reason = found["train_real_tokens_per_second"].reason
     assert reason == "all 1 steps were warm-up: lower measure.warmup_steps"
@@ -78,7 +78,7 @@ def test_accumulated_batches_are_one_step(ticking: list[float]) -> None:
     meter.open_window()
     meter.step([batch(8, 50, 50), batch(4, 30, 30)], 1, lambda: 0.5)
     meter.close_window()
-    found = by_name(meter.measurements(np.full(8, 10), None, DEVICE, "fp32"))
+    found = by_name(meter.measurements(np.full(8, 10), UNKNOWN_SHAPE, DEVICE, "fp32"))
     assert found["train_step_seconds"].values == (2.0,)
     assert found["train_samples_per_second"].values == (6.0,)
 
@@ -92,7 +92,7 @@ def metered(counts: list[float | None], monkeypatch: pytest.MonkeyPatch, ticking
         meter.open_window()
         meter.step([batch(8, 60, 100)], 1, lambda: 0.5)
         meter.close_window()
-    return by_name(meter.measurements(np.full(8, 10), None, DEVICE, "fp32"))["energy_joules"]
+    return by_name(meter.measurements(np.full(8, 10), UNKNOWN_SHAPE, DEVICE, "fp32"))["energy_joules"]
 
 
 def test_energy_is_counted_inside_windows_alone(
@@ -124,7 +124,7 @@ def test_a_counter_that_wraps_around_is_read_within_a_long_window(
         (zone / "energy_uj").write_text(str(microjoules))
         meter.step([batch(8, 60, 100)], 1, lambda: 0.5)
     meter.close_window()
-    found = by_name(meter.measurements(np.full(8, 10), None, DEVICE, "fp32"))
+    found = by_name(meter.measurements(np.full(8, 10), UNKNOWN_SHAPE, DEVICE, "fp32"))
     assert found["energy_joules"].values == (24.0,)
 
 

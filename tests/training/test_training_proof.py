@@ -16,8 +16,9 @@ from harness.analysis.training import failed_checks, training_of, training_verdi
 from harness.model.job import Job
 from harness.model.proof import TrainingProof
 from harness.model.results import TrialResult
-from harness.model.values import Padding
+from harness.model.values import Adapter, Engine, Padding, SeedRoles, number_of
 from harness.training.engines import loop as loop_engine
+from harness.training.engines import trainer as trainer_engine
 from harness.training.engines.attention import WeightedSum
 from harness.training.engines.dropout import Dropout, RandomBits
 from harness.training.engines.trainer import _Epochs
@@ -31,8 +32,8 @@ from tests.training.conftest import MakeJob
 pytestmark = pytest.mark.heavy
 
 
-def prove(job: Job, model: str = "bert", seed: int = 0) -> TrialResult:
-    trial = training_of(job.trial, model).model_copy(update={"seed": seed})
+def prove(job: Job, model: str = "bert") -> TrialResult:
+    trial = training_of(job.trial, model)
     return run_trial(
         job.model_copy(update={"trial": trial, "purpose": "prove_training"}), lambda _progress: None
     )
@@ -52,6 +53,11 @@ CASES: list[dict[str, Any]] = [
     {"engine": "loop", "padding": "unpadded", "precision": "bf16"},
     {"engine": "loop", "padding": "unpadded", "last_layer": "cls", "train": {"optim": "adamw_torch"}},
     {"engine": "loop", "padding": "unpadded", "attention": "jagged", "model": "distilbert"},
+    {"engine": "trainer", "seed": SeedRoles(init=3, order=4)},
+    {"engine": "loop", "attention": "eager", "seed": SeedRoles(init=3, order=4)},
+    {"engine": "loop", "model": "distilbert", "seed": SeedRoles(init=3, order=4)},
+    {"engine": "trainer", "adapter": Adapter(kind="lora", r=4, alpha=16)},
+    {"engine": "loop", "adapter": Adapter(kind="lora", r=4, dropout=0.1), "padding": "unpadded"},
     {"engine": "loop", "token_type_ids": "drop", "train": {"lr_scheduler_type": "constant"}},
 ]
 
@@ -154,6 +160,17 @@ def test_a_loop_that_trains_otherwise_is_caught(
     result = prove(make_job(engine="loop"))
     assert training_verdict(result) == "differs"
     assert seen in found(result)
+
+
+@pytest.mark.parametrize("engine", ["trainer", "loop"])
+def test_dropout_that_ignores_its_seed_is_caught(
+    engine: Engine, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (loop_engine, trainer_engine):
+        monkeypatch.setattr(module, "number_of", lambda seed, _role: number_of(seed, "init"))
+    problems = found(prove(make_job(engine=engine, seed=SeedRoles(init=0, order=1))))
+    assert "the seed of init changes the masks of dropout" in problems["seed roles"]
+    assert "the seed of dropout does not change the masks of dropout" in problems["seed roles"]
 
 
 def test_a_trainer_that_repeats_its_first_epoch_is_caught(

@@ -15,7 +15,7 @@ from harness.model.job import Job
 from harness.model.results import TrialResult
 from harness.model.suite import Measure
 from harness.model.trial import Trial
-from harness.model.values import Compile, Padding, SchedulerKwargs, Train
+from harness.model.values import Adapter, Compile, Padding, SchedulerKwargs, SeedRoles, Train
 from harness.running.preflight import RealAssets, prepare, this_machine
 from harness.training.run_trial import run_trial
 from harness.training.variants import compiling
@@ -25,6 +25,9 @@ from tools.defects.catalogue import Variant
 compiling.BACKEND = "eager"
 
 _COMPILED: Final = {"compile": Compile(mode="default"), "padding": Padding(strategy="static")}
+_LORA: Final = Adapter(kind="lora", r=4, alpha=16, dropout=0.1)
+_ROLES: Final = SeedRoles(init=0, order=1, dropout=2)
+
 AXES: Final[dict[Variant, dict[str, Any]]] = {
     "trainer": {"engine": "trainer"},
     "loop": {"engine": "loop"},
@@ -50,6 +53,10 @@ AXES: Final[dict[Variant, dict[str, Any]]] = {
     "trainer grouped": {"engine": "trainer", "padding": Padding(strategy="group_by_length")},
     "trainer rebalanced": {"engine": "trainer", "padding": Padding(strategy="batch_rebalance")},
     "trainer adafactor": {"engine": "trainer", "train": {"optim": "adafactor"}},
+    "loop lora": {"engine": "loop", "adapter": _LORA},
+    "trainer lora": {"engine": "trainer", "adapter": _LORA},
+    "loop roles": {"engine": "loop", "seed": _ROLES},
+    "trainer roles": {"engine": "trainer", "seed": _ROLES},
 }
 
 
@@ -80,11 +87,15 @@ def jobs(axes: dict[str, Any], seed: int = 0) -> Iterator[Job]:
     for purpose, proved in (("prove_training", training_of(trial, family)), ("prove", function_of(trial))):
         yield job.model_copy(
             update={
-                "trial": proved.model_copy(update={"seed": seed}),
+                "trial": proved if isinstance(trial.seed, SeedRoles) else _seeded(proved, seed),
                 "purpose": purpose,
                 "cache_dir": str(cache),
             }
         )
+
+
+def _seeded(trial: Trial, seed: int) -> Trial:
+    return trial.model_copy(update={"seed": seed})
 
 
 def failures(job: Job) -> list[str]:

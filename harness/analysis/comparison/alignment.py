@@ -18,6 +18,7 @@ from harness.analysis.parity import proofs
 from harness.analysis.training import training_proofs
 from harness.errors import InvalidInputError, NotComparableError
 from harness.model.results import Report, TrialResult
+from harness.model.values import Seed
 from harness.words import did_you_mean, quoted
 
 Key = tuple[tuple[str, str], ...]
@@ -34,7 +35,7 @@ class Variant:
     """
 
     axes: Mapping[str, str]
-    results: Mapping[int, TrialResult]
+    results: Mapping[Seed, TrialResult]
     report: Report
     proof: TrialResult | None = None
     training: TrialResult | None = None

@@ -19,7 +19,7 @@ from harness.analysis.history import Earlier, History
 from harness.analysis.probes import machine_changed, probe_band
 from harness.analysis.stats.ratios import Separate, compare_trials
 from harness.analysis.stats.resampling import Case
-from harness.analysis.stats.scoring import PairedSheets, Sheet, pair_sheets, read_sheet
+from harness.analysis.stats.sheets import PairedSheets, Sheet, pair_sheets, read_sheet
 from harness.analysis.stats.tests import Effect
 from harness.analysis.verification import Contradiction, contradictions
 from harness.model.metrics import METRICS

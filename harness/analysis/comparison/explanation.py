@@ -11,8 +11,9 @@ from harness.analysis.comparison.conditions import environment_of
 from harness.analysis.comparison.contrasts import Evidence
 from harness.analysis.comparison.models import Explanation, FieldChange, Flip, Flips
 from harness.analysis.naming import attention_of
-from harness.analysis.stats.scoring import PairedSheets
+from harness.analysis.stats.sheets import PairedSheets
 from harness.model.results import Report, TrialResult
+from harness.model.values import Seed
 
 
 def explain_pairs(evidence: Sequence[Evidence], labels: Sequence[str], apart: Collection[str]) -> Explanation:
@@ -95,7 +96,7 @@ def _changes(candidate: str, before: Mapping[str, str], after: Mapping[str, str]
     ]
 
 
-def _flips(paired: PairedSheets, seeds: Sequence[int]) -> tuple[Flip, ...]:
+def _flips(paired: PairedSheets, seeds: Sequence[Seed]) -> tuple[Flip, ...]:
     return tuple(
         Flip(
             seed=seed,

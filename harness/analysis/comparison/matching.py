@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.analysis.comparison.alignment import Pair, Variant
@@ -11,6 +11,8 @@ from harness.analysis.comparison.models import Verdict
 from harness.analysis.inputs import mixed_inputs
 from harness.model.results import TrialResult
 from harness.model.status import STATUSES
+from harness.model.values import Seed, repeated_roles
+from harness.words import count
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +28,15 @@ class Match:
 
     before: tuple[TrialResult, ...] = ()
     after: tuple[TrialResult, ...] = ()
-    dropped: tuple[int, ...] = ()
-    lost: tuple[int, ...] = ()
+    dropped: tuple[Seed, ...] = ()
+    lost: tuple[Seed, ...] = ()
     settled: Verdict | None = None
     notes: tuple[str, ...] = ()
     paired: bool = True
     mismatches: Mapping[str, tuple[str, str]] | None = None
 
     @property
-    def seeds(self) -> tuple[int, ...]:
+    def seeds(self) -> tuple[Seed, ...]:
         """The seeds on both sides."""
         after = {result.trial.seed for result in self.after}
         return tuple(seed for result in self.before if (seed := result.trial.seed) in after)
@@ -65,6 +67,7 @@ def match(pair: Pair, apart: Collection[str], *, timed: bool = False) -> Match:
         *_left_out(pair.candidate, pair.after, timed=timed),
         *_drops(dropped, before.keys() | after.keys()),
         *(_pooled(usable_before, usable_after) if pooled else ()),
+        *_partly_varied(*((usable_before, usable_after) if pooled else (seeds,))),
     )
     if not seeds and not pooled:
         settled = _settled(pair.after, usable_after)
@@ -95,7 +98,7 @@ def _mixed(name: str, variant: Variant) -> tuple[str, ...]:
     return tuple(f"{name} mixes inputs: {difference}" for difference in found.values())
 
 
-def _usable(variant: Variant, *, timed: bool) -> set[int]:
+def _usable(variant: Variant, *, timed: bool) -> set[Seed]:
     return {
         seed
         for seed, result in variant.results.items()
@@ -103,7 +106,7 @@ def _usable(variant: Variant, *, timed: bool) -> set[int]:
     }
 
 
-def _settled(candidate: Variant, usable_after: set[int]) -> Verdict:
+def _settled(candidate: Variant, usable_after: set[Seed]) -> Verdict:
     if usable_after:
         return "not comparable"
     if not any(STATUSES[result.status].ran for result in candidate.results.values()):
@@ -123,7 +126,7 @@ def has_degenerate(pair: Pair) -> bool:
 
 def _left_out(name: str, variant: Variant, *, timed: bool) -> list[str]:
     """Return a note for each reason why trials of a side are unusable, with their seeds."""
-    ways: dict[str, list[int]] = {}
+    ways: dict[str, list[Seed]] = {}
     for seed, result in sorted(variant.results.items()):
         if result.status != "completed":
             reason = f": {result.reason}" if result.reason else ""
@@ -134,7 +137,7 @@ def _left_out(name: str, variant: Variant, *, timed: bool) -> list[str]:
     return [f"{name}, {_seeds(seeds)} {way}" for way, seeds in ways.items()]
 
 
-def _drops(dropped: tuple[int, ...], every: Collection[int]) -> list[str]:
+def _drops(dropped: tuple[Seed, ...], every: Collection[Seed]) -> list[str]:
     if not dropped:
         return []
     return [
@@ -142,12 +145,18 @@ def _drops(dropped: tuple[int, ...], every: Collection[int]) -> list[str]:
     ]
 
 
-def seed_option(seeds: Collection[int]) -> str:
+def more_seeds(known: Collection[Seed], wanted: int) -> list[Seed]:
+    """Return as many seeds, of which every role differs: known numbers first, then new ones."""
+    kept: list[Seed] = [seed for seed in known if isinstance(seed, int)]
+    return [*kept, *(seed for seed in range(wanted + len(kept)) if seed not in kept)][:wanted]
+
+
+def seed_option(seeds: Collection[Seed]) -> str:
     """Return the option of `harness run` that sets the seeds: `-s 'matrix.seed=[0, 1, 2]'`."""
     return f"-s 'matrix.seed=[{', '.join(map(str, sorted(seeds)))}]'"
 
 
-def _pooled(before: Collection[int], after: Collection[int]) -> list[str]:
+def _pooled(before: Collection[Seed], after: Collection[Seed]) -> list[str]:
     sides = [
         f"the {name}'s {len(seeds)} seeds"
         for name, seeds in (("baseline", before), ("candidate", after))
@@ -156,11 +165,26 @@ def _pooled(before: Collection[int], after: Collection[int]) -> list[str]:
     return [f"unpaired seeds: the variance over seeds is estimated from {' and '.join(sides)}"]
 
 
-def _combinations(before: Sequence[int], after: Sequence[int]) -> list[tuple[int, int]]:
+def _partly_varied(*sides: Collection[Seed]) -> Iterator[str]:
+    yield from dict.fromkeys(note for seeds in sides if (note := partly_varied(seeds)) is not None)
+
+
+def partly_varied(seeds: Collection[Seed]) -> str | None:
+    """Return a note about roles whose number repeats over the seeds of a variant, or None."""
+    if not (found := repeated_roles(seeds)):
+        return None
+    roles = " and ".join(f"{role} has {count(number, 'number')}" for role, number in found.items())
+    return (
+        f"partly varied seeds: {roles} over {len(seeds)} seeds: their spread underestimates the variance "
+        f"over seeds, and verdicts apply to these numbers of {' and '.join(found)}, not to the recipe"
+    )
+
+
+def _combinations(before: Sequence[Seed], after: Sequence[Seed]) -> list[tuple[Seed, Seed]]:
     """Return pairs of seeds that cover all seeds of both sides."""
     longest = max(len(before), len(after))
     return [(before[min(i, len(before) - 1)], after[min(i, len(after) - 1)]) for i in range(longest)]
 
 
-def _seeds(seeds: Collection[int]) -> str:
+def _seeds(seeds: Collection[Seed]) -> str:
     return f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"

@@ -10,6 +10,7 @@ from pydantic import Field
 from harness.analysis.parity import ParityVerdict
 from harness.model.frozen import Frozen
 from harness.model.metrics import Goal
+from harness.model.values import Seed
 
 COMPARISON_SCHEMA_VERSION: Final = 1
 
@@ -69,8 +70,8 @@ class ComparisonRow(Frozen):
     discordant: Annotated[tuple[int, int], Field(strict=False)] | None = None
     parity: ParityVerdict | None = None
     across_devices: bool = False
-    seeds: tuple[int, ...] = ()
-    dropped_seeds: tuple[int, ...] = ()
+    seeds: tuple[Seed, ...] = ()
+    dropped_seeds: tuple[Seed, ...] = ()
     mismatches: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -102,7 +103,7 @@ class FieldChange(Frozen):
 class Flip(Frozen):
     """An example that the sides classify differently, as class numbers; `label` is the true class."""
 
-    seed: int
+    seed: Seed
     example_id: int
     label: int
     before: int

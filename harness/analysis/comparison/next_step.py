@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from harness.analysis.comparison.matching import seed_option
+from harness.analysis.comparison.matching import more_seeds, seed_option
 from harness.analysis.comparison.models import ComparisonRow
 from harness.analysis.stats.tests import Effect
 
@@ -80,5 +80,4 @@ def _wanted(effect: Effect, margin: float | None) -> float:
 
 
 def _option(seeds: int, row: ComparisonRow) -> str:
-    known = list(row.seeds)
-    return seed_option([*known, *(seed for seed in range(seeds) if seed not in known)][:seeds])
+    return seed_option(more_seeds(row.seeds, seeds))

@@ -21,6 +21,7 @@ from harness.errors import NotComparableError
 from harness.model.metrics import METRICS
 from harness.model.results import Report, TrialResult
 from harness.model.suite import Gate
+from harness.model.values import Seed
 
 KEEP_ONE: Final = "harness baseline set REPORT NAME"
 
@@ -85,7 +86,7 @@ def _all_lost(pair: Pair) -> bool:
     return bool(pair.before and _sound(pair.before) and pair.after and not _sound(pair.after))
 
 
-def _sound(variant: Variant) -> list[int]:
+def _sound(variant: Variant) -> list[Seed]:
     return sorted(seed for seed, result in variant.results.items() if result.sound)
 
 
@@ -110,7 +111,7 @@ def _kept(before: Variant, after: Variant | None, *, allow_degenerate: bool) -> 
         return "not comparable", f"the baseline has no sound trial of it; keep a better one: {KEEP_ONE}"
     if after is None:
         return "failed", "vanished: the report has no such variant"
-    ways: dict[str, list[int]] = {}
+    ways: dict[str, list[Seed]] = {}
     for seed in wanted:
         if (way := _lost(after.results.get(seed))) and not (way == "degenerate" and allow_degenerate):
             ways.setdefault(way, []).append(seed)

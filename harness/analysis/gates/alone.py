@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 from harness.analysis.comparison.conditions import STORED_VALUE, at_once
+from harness.analysis.comparison.matching import partly_varied
 from harness.analysis.gates.models import CaseVerdict, GateCase
 from harness.analysis.gates.rules import (
     Group,
@@ -22,6 +23,7 @@ from harness.analysis.verification import proof_contradictions, unverifiable
 from harness.model.metrics import METRICS
 from harness.model.results import Report, TrialResult
 from harness.model.suite import Gate
+from harness.model.values import Seed
 
 # Four published runs of one recipe and seed spread over 2.5 points, and one standard error on MRPC's 408
 # pairs is 1.7: three points above a published score are not due to the seed, but to a leak or another task.
@@ -32,7 +34,7 @@ _CONTRADICTIONS_SHOWN: Final = 3
 def trial_cases(groups: Sequence[Group], *, allow_degenerate: bool) -> Iterator[GateCase]:
     """Yield two cases per variant: every trial completed, and none predicts a single class."""
     for group in groups:
-        ways: dict[str, list[int]] = {}
+        ways: dict[str, list[Seed]] = {}
         for result in group.results:
             if result.status != "completed":
                 reason = result.reason or "no reason given"
@@ -133,11 +135,13 @@ def _bound(
     known = METRICS.get(metric)
     value = mean_of(group.sound, metric) if known is not None and not group.mixed else None
     limit, lower = bound
+    noted = partly_varied([result.trial.seed for result in group.sound])
 
     def case(verdict: CaseVerdict, reason: str) -> GateCase:
         return GateCase(
             rule=rule,
             kind="bound",
+            notes=() if noted is None else (noted,),
             variant=group.label,
             verdict=verdict,
             reason=reason,

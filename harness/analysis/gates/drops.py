@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from harness.analysis.comparison.matching import seed_option
+from harness.analysis.comparison.matching import more_seeds, seed_option
 from harness.analysis.comparison.models import ComparisonRow
 from harness.analysis.comparison.next_step import between_runs, runs_step
 from harness.analysis.comparison.rows import Judged
@@ -204,8 +204,7 @@ def _next_step(drop: Drop, verdict: CaseVerdict, level: float, *, weak: bool) ->
     twice = _amount(drop, MOST_EXCESS * drop.allowed)
     if seeds is None:
         return f"no number of seeds up to 200 detects drops of {twice}: allow a larger drop"
-    known = list(drop.row.seeds)
-    wanted = [*known, *(seed for seed in range(seeds) if seed not in known)][: max(seeds, len(known))]
+    wanted = more_seeds(drop.row.seeds, max(seeds, len(drop.row.seeds)))
     if len(wanted) > 40:
         return f"about {seeds} seeds detect drops of {twice}: allow a larger drop"
     return f"about {seeds} seeds detect drops of {twice}: {seed_option(wanted)}"

@@ -11,6 +11,7 @@ from harness.analysis.naming import labels
 from harness.analysis.verification import Contradiction, contradictions
 from harness.model.results import Report, TrialResult
 from harness.model.suite import Gate
+from harness.model.values import Seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ def contradiction(group: Group, metric: str) -> str | None:
     return next(found, None)
 
 
-def seeds_text(seeds: Sequence[int]) -> str:
+def seeds_text(seeds: Sequence[Seed]) -> str:
     """Return `seed 1` or `seeds 0, 2`."""
     return f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
 

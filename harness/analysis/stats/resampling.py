@@ -44,8 +44,8 @@ _RESAMPLES_FOR_UNIT: Final = 1_000
 class Case:
     """Predictions to compare a score on.
 
-    `labels` are the true classes (N,); `before` (S, N) and `after` (T, N) the predicted ones, or the losses
-    for `eval_loss`: one row per seed, on the same examples. Where `paired`, both sides have the same seeds in
+    `labels` are the true classes (N,); `before` (S, N) and `after` (T, N) the predicted ones, or the numbers
+    of `of_logits`: one row per seed, on the same examples. Where `paired`, both sides have the same seeds in
     the same order, and S equals T. With several `variants` the rows are those of each variant in turn, and
     scores are averaged over the variants seed by seed.
 
@@ -133,8 +133,8 @@ def _effect(case: Case, drawn: Floats) -> Effect:
 
 
 def _interaction(case: Case, drawn: Floats) -> Interaction | None:
-    """Estimate the interaction from the resampled scores, (S + T + E, R); None for losses."""
-    if SCORINGS[case.metric].from_losses:
+    """Estimate the interaction from the resampled scores, (S + T + E, R); None without predicted classes."""
+    if SCORINGS[case.metric].of_logits is not None:
         return None
     right = np.equal(case.columns, case.labels)
     seeds = len(case.before) // case.variants
@@ -175,12 +175,15 @@ def _bounds(case: Case, base: float) -> Interval:
 
 def _reach(case: Case, base: float) -> float:
     """Return the largest relevant difference: up to the best score, or down to a constant prediction."""
-    if not METRICS[case.metric].bounded:
+    metric = METRICS[case.metric]
+    if not metric.bounded:
         return math.inf
+    if SCORINGS[case.metric].of_logits is not None:
+        return max(base - metric.least, metric.most - base)
     classes = int(max(case.labels.max(), case.before.max(), case.after.max())) + 1
     constant = np.repeat(np.arange(classes)[:, None], case.labels.size, axis=1)
     chance = float(scores(case.metric, case.labels, constant).max())
-    return max(METRICS[case.metric].most - base, base - chance)
+    return max(metric.most - base, base - chance)
 
 
 def _of_this_pair(effect: Effect, drawn: Floats, examples: int) -> Effect:
@@ -271,7 +274,7 @@ def _resample(cases: Sequence[Case], resamples: int) -> list[Floats]:
     if examples > _SHARED_EXAMPLES:
         return [_resample_kinds(case, scoring, resamples) for case in cases]
     features = [scoring.features(case.labels, case.columns) for case in cases]
-    rows = np.concatenate([each.reshape(-1, examples) for each in features])
+    rows = np.concatenate([each.reshape(-1, examples) for each in features]).astype(np.float32, copy=False)
     sums = rows @ _shared_weights(examples, resamples)
     ends = np.cumsum([each.shape[0] * each.shape[1] for each in features])[:-1]
     return [
@@ -283,7 +286,7 @@ def _resample(cases: Sequence[Case], resamples: int) -> list[Floats]:
 def _resample_kinds(case: Case, scoring: Scoring, resamples: int) -> Floats:
     """Resample examples in groups: those equal in every column are interchangeable, so draw counts."""
     kinds, sizes = np.unique(np.vstack([case.labels, case.columns]), axis=1, return_counts=True)
-    features = scoring.features(kinds[0], kinds[1:])
+    features = scoring.features(kinds[0], kinds[1:]).astype(np.float32, copy=False)
     blocks = []
     for weights in _weights_of_kinds(sizes, resamples):
         sums = (features.reshape(-1, sizes.size) @ weights).astype(np.float64)

@@ -3,21 +3,16 @@
 Each score maps examples to features and combines the sums of these. Conventions are those of scikit-learn,
 which `evaluate` uses: an F1 without any positive is 0, a class that is neither present nor predicted is left
 out of the macro average, an undefined Matthews coefficient is 0.
-
-A `Sheet` has the stored predictions of trials as arrays, aligned to the same examples in the same order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-
-from harness.model.results import TrialResult
 
 Floats = NDArray[np.floating[Any]]
 Numbers = NDArray[np.number[Any]]
@@ -27,13 +22,14 @@ Numbers = NDArray[np.number[Any]]
 class Scoring:
     """The computation of a score from examples.
 
-    `features` maps labels (N,) and columns (P, N) to (F, P, N); a column contains predicted classes, or
-    losses if `from_losses`. `combine` maps their sums (F, P, R) and the number of examples to scores (P, R).
+    `features` maps labels (N,) and columns (P, N) to (F, P, N); a column contains predicted classes, or what
+    `of_logits` makes of labels (N,) and logits (N, C). `combine` maps their sums (F, P, R) and the number of
+    examples to scores (P, R).
     """
 
     features: Callable[[Numbers, Numbers], Floats]
     combine: Callable[[Floats, int], Floats]
-    from_losses: bool = False
+    of_logits: Callable[[Numbers, Floats], Floats] | None = None
 
 
 def _correct(labels: Numbers, predicted: Numbers) -> Floats:
@@ -81,28 +77,19 @@ def _mcc(sums: Floats, examples: int) -> Floats:
     return np.where(spread > 0, covariance / np.sqrt(np.maximum(spread, 1)), 0.0)
 
 
-def _losses(labels: Numbers, losses: Numbers) -> Floats:  # noqa: ARG001 - the signature all scores share
-    return losses[None].astype(np.float32)
+def _as_given(labels: Numbers, column: Numbers) -> Floats:  # noqa: ARG001 - the signature all scores share
+    return column[None].astype(np.float64)
 
 
-SCORINGS: Final[dict[str, Scoring]] = {
-    "eval_accuracy": Scoring(_correct, _mean),
-    "eval_f1": Scoring(_hits_and_involved, _f1),
-    "eval_mcc": Scoring(_counts, _mcc),
-    "eval_loss": Scoring(_losses, _mean, from_losses=True),
-}
+def _gaps_of_bins(labels: Numbers, column: Numbers) -> Floats:  # noqa: ARG001 - the signature all scores share
+    """Return for each bin the gap of its examples and 0 for others, (bins, P, N): see `binned_gaps`."""
+    bins = np.rint(column / _BIN_STEP)
+    gaps = column - bins * _BIN_STEP
+    return np.stack([np.where(bins == each, gaps, 0.0) for each in range(BINS)])
 
 
-def scores(metric: str, labels: Numbers, columns: Numbers) -> Floats:
-    """Return the score of every column: labels (N,), columns (P, N), scores (P,).
-
-    >>> labels, predicted = np.array([1, 1, 0, 1]), np.array([[1, 0, 0, 1], [1, 1, 1, 1]])
-    >>> scores("eval_f1", labels, predicted).round(3).tolist()
-    [0.8, 0.857]
-    """
-    scoring = SCORINGS[metric]
-    sums = scoring.features(labels, columns).sum(axis=2, dtype=np.float64)
-    return scoring.combine(sums[:, :, None], labels.size)[:, 0]
+def _mean_gap(sums: Floats, examples: int) -> Floats:
+    return np.asarray(np.abs(sums).sum(axis=0) / examples)
 
 
 def cross_entropies(labels: Numbers, logits: Floats) -> Floats:
@@ -119,71 +106,60 @@ def cross_entropies(labels: Numbers, logits: Floats) -> Floats:
         return np.asarray(losses.astype(np.float32), dtype=np.float64)
 
 
-Integers = NDArray[np.integer[Any]]
+def squared_distances(labels: Numbers, logits: Floats) -> Floats:
+    """Return half the squared distance between the probabilities of each example and its true class, (N,).
+
+    For two classes it is the squared error of the probability of either (Brier 1950, halved).
+
+    >>> squared_distances(np.array([1]), np.array([[0.0, 0.0]])).tolist()
+    [0.25]
+    """
+    away = _probabilities(logits)
+    away[np.arange(labels.size), labels.astype(np.intp)] -= 1
+    return np.asarray((away**2).sum(axis=1) / 2)
 
 
-@dataclass(frozen=True, slots=True)
-class Sheet:
-    """One trial's last evaluation: `ids`, `labels` and `predicted` have shape (N,), `logits` (N, C)."""
+def binned_gaps(labels: Numbers, logits: Floats) -> Floats:
+    """Return four times the bin of each example's confidence, plus confidence minus correctness, (N,).
 
-    ids: Integers
-    labels: Integers
-    predicted: Integers
-    logits: Floats
+    Bins are those of Guo et al. 2017 (arXiv:1706.04599, section 2): 15 of equal width, closed above. One
+    number an example is what resampling takes; a gap is above -1 and at most 1, so that both parts follow.
 
-    def take(self, ids: Integers) -> Sheet:
-        """Return the rows of these ids, in their order; all must exist."""
-        if np.array_equal(ids, self.ids):
-            return self
-        order = np.argsort(self.ids)
-        rows = order[np.searchsorted(self.ids, ids, sorter=order)]
-        return Sheet(ids, self.labels[rows], self.predicted[rows], self.logits[rows])
-
-    def column(self, metric: str) -> Integers | Floats:
-        """Return the input of the metric: (N,) predicted classes, or losses in nats."""
-        return cross_entropies(self.labels, self.logits) if SCORINGS[metric].from_losses else self.predicted
-
-    def score(self, metric: str) -> float:
-        """Return the metric over all examples."""
-        return float(scores(metric, self.labels, self.column(metric)[None])[0])
+    >>> binned_gaps(np.array([1]), np.array([[0.0, 0.0]])).tolist()
+    [28.5]
+    """
+    probabilities = _probabilities(logits)
+    confidence = probabilities.max(axis=1)
+    bins = np.clip(np.ceil(confidence * BINS) - 1, 0, BINS - 1)
+    return np.asarray(_BIN_STEP * bins + confidence - (logits.argmax(axis=1) == labels))
 
 
-@dataclass(frozen=True, slots=True)
-class PairedSheets:
-    """Both sides on the same examples, one sheet per seed; `left_out` counts unshared examples."""
-
-    ids: Integers
-    labels: Integers
-    before: tuple[Sheet, ...]
-    after: tuple[Sheet, ...]
-    left_out: int
+def _probabilities(logits: Floats) -> Floats:
+    with np.errstate(over="ignore"):
+        raised = np.exp(np.asarray(logits, dtype=np.float64) - logits.max(axis=1, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=1, keepdims=True))
 
 
-def read_sheet(result: TrialResult) -> Sheet | None:
-    """Return the predictions of a trial as arrays, or None if it stored none."""
-    if result.predictions is None:
-        return None
-    logits = np.asarray(result.predictions.logits, dtype=np.float64)
-    return Sheet(
-        ids=np.asarray(result.predictions.example_ids, dtype=np.int64),
-        labels=np.asarray(result.predictions.labels, dtype=np.int64),
-        predicted=logits.argmax(axis=1),
-        logits=logits,
-    )
+BINS: Final = 15
+_BIN_STEP: Final = 4.0
+
+SCORINGS: Final[dict[str, Scoring]] = {
+    "eval_accuracy": Scoring(_correct, _mean),
+    "eval_f1": Scoring(_hits_and_involved, _f1),
+    "eval_mcc": Scoring(_counts, _mcc),
+    "eval_loss": Scoring(_as_given, _mean, cross_entropies),
+    "eval_ece": Scoring(_gaps_of_bins, _mean_gap, binned_gaps),
+    "eval_brier": Scoring(_as_given, _mean, squared_distances),
+}
 
 
-def pair_sheets(before: Sequence[Sheet], after: Sequence[Sheet]) -> PairedSheets | str:
-    """Return the sheets on their common examples, or a message that explains why pairing is impossible."""
-    sheets = [*before, *after]
-    ids = sheets[0].ids
-    if not all(np.array_equal(ids, sheet.ids) for sheet in sheets):
-        ids = reduce(np.intersect1d, (sheet.ids for sheet in sheets))
-    if not ids.size:
-        return "the two sides share no evaluation example"
-    taken = [sheet.take(ids) for sheet in sheets]
-    labels = taken[0].labels
-    disagreeing = max(int((sheet.labels != labels).sum()) for sheet in taken)
-    if disagreeing:
-        return f"the labels of {disagreeing} of {ids.size} shared examples disagree"
-    left_out = max(sheet.ids.size for sheet in sheets) - int(ids.size)
-    return PairedSheets(ids, labels, tuple(taken[: len(before)]), tuple(taken[len(before) :]), left_out)
+def scores(metric: str, labels: Numbers, columns: Numbers) -> Floats:
+    """Return the score of every column: labels (N,), columns (P, N), scores (P,).
+
+    >>> labels, predicted = np.array([1, 1, 0, 1]), np.array([[1, 0, 0, 1], [1, 1, 1, 1]])
+    >>> scores("eval_f1", labels, predicted).round(3).tolist()
+    [0.8, 0.857]
+    """
+    scoring = SCORINGS[metric]
+    sums = scoring.features(labels, columns).sum(axis=2, dtype=np.float64)
+    return scoring.combine(sums[:, :, None], labels.size)[:, 0]

@@ -203,6 +203,8 @@ def _conditions(rows: Sequence[Row]) -> Iterable[str]:
                 f"{strategy} batches rows of similar length: another order of training than the other "
                 "strategies'"
             )
+    if len({row.trial.adapter.kind for row in rows}) > 1:
+        yield "an adapter trains a small part of the parameters: another training than that of all of them"
 
 
 def _break_even(report: Report, rows: Sequence[Row]) -> Iterable[str]:

@@ -13,6 +13,7 @@ from harness.analysis.probes import Deviation
 from harness.analysis.rows import Row
 from harness.analysis.training import TrainingVerdict, training_verdicts
 from harness.model.results import Report, TrialResult
+from harness.model.values import Seed, repeated_roles
 from harness.words import count
 
 _PARITY: Final[dict[ParityVerdict, str]] = {
@@ -77,6 +78,8 @@ def remarks(row: Row, devices: int) -> list[str]:
         words.append("mixed inputs")
     if row.noisy:
         words.append(_noisy_words(row))
+    if repeated := repeated_roles(row.seeds):
+        words.append(f"{' and '.join(repeated)} not varied with the seed")
     words += _doubts(row)
     if row.stand_in:
         words.append("stand-in")
@@ -131,7 +134,7 @@ def _noisy_words(row: Row) -> str:
     return f"{of_seeds}noisy: machine at {farthest(row)[1].factor:.2f} of this run's median"
 
 
-def farthest(row: Row) -> tuple[int, Deviation]:
+def farthest(row: Row) -> tuple[Seed, Deviation]:
     """The seed of the trial whose probe lies farthest from the run's median, and by how much."""
     return max(row.noisy.items(), key=lambda item: max(item[1].factor, 1 / item[1].factor))
 

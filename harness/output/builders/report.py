@@ -12,6 +12,7 @@ from harness.model.environment import Environment
 from harness.model.metrics import METRICS
 from harness.model.quality import Epoch
 from harness.model.results import Report
+from harness.output.builders.breakdown import breakdown_tables
 from harness.output.builders.cells import columns, mean_and_spread
 from harness.output.builders.notes import notes
 from harness.output.builders.proofs import proved, proved_training
@@ -63,6 +64,7 @@ def _tables(report: Report, rows: Sequence[Row], *, roofline: bool) -> Iterator[
         yield Table(no_roofline(report))
     if found := epochs(report, rows):
         yield Table("Epochs", found, notes=("means over the seeds",), detail=True)
+    yield from breakdown_tables(report)
     yield Table("Environment", pairs=tuple(environment(report)), detail=True)
     yield Table("Run it again", notes=tuple(reproduce(report)), detail=True)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from harness.analysis.rescoring import Rescored
 from harness.model.metrics import METRICS, metrics_of
 from harness.model.results import UNSEALED, Report
+from harness.output.builders.breakdown import breakdown_tables
 from harness.output.document import Case, Column, Document, Table
 from harness.output.numbers import NOTHING
 from harness.words import count
@@ -27,7 +28,7 @@ def rescoring_document(report: Report, trials: Sequence[Rescored], metric_versio
             "trials": [_model(trial) for trial in trials],
         },
         summary=(f"metrics: stored {', '.join(versions)}; now {metric_version}",),
-        tables=(Table("Scores", _columns(trials)),),
+        tables=(Table("Scores", _columns(trials)), *breakdown_tables(report)),
         notes=(
             *([UNSEALED] if UNSEALED in report.notes else []),
             *(f"{trial.name}: {note}" for trial in trials for note in trial.notes),
@@ -72,10 +73,14 @@ def _word(trial: Rescored) -> str:
 
 
 def _cell(trial: Rescored, metric: str) -> str:
-    """`0.8578`, or `0.8578, now 0.8431` where the two differ; all digits where four do not show it."""
+    """`0.8578`, or `0.8578, now 0.8431` where the two differ; all digits where four do not show it.
+
+    A score that is newer than the report is shown as it is now.
+    """
     stored, again = trial.values[metric]
     if not trial.differing(metric):
-        return NOTHING if stored is None else f"{stored:.4f}"
+        known = again if stored is None else stored
+        return NOTHING if known is None else f"{known:.4f}"
     texts = [NOTHING if value is None else f"{value:.4f}" for value in (stored, again)]
     if texts[0] == texts[1]:
         texts = [repr(stored), repr(again)]

@@ -11,6 +11,7 @@ from harness.analysis.summary import quantile
 from harness.model.metrics import METRICS, headlines
 from harness.model.results import Report, TrialResult
 from harness.model.status import STATUSES
+from harness.model.values import Seed
 from harness.output.document import Benchmark, Case, Each, Machine, Value
 from harness.output.progress import describe_result, trial_names
 
@@ -41,7 +42,7 @@ def trial_record(report: Report, result: TrialResult) -> dict[str, Value]:
         "trial": result.trial.id,
         "variant": result.trial.variant_id,
         **axes(result.trial),
-        "seed": result.trial.seed,
+        "seed": _plain(result.trial.seed),
         "status": result.status,
         "phase": result.phase,
         "reason": result.reason or "",
@@ -96,7 +97,7 @@ def machine_of(report: Report) -> Machine:
 
 def _extra(row: Row) -> dict[str, object]:
     return {
-        "seeds": list(row.seeds),
+        "seeds": list(map(_plain, row.seeds)),
         **{
             metric: found.mean if (found := row.quality.get(metric)) else None
             for metric in headlines("training")
@@ -108,6 +109,10 @@ def _extra(row: Row) -> dict[str, object]:
         "stand_in": row.stand_in is not None,
         "synthetic_data": row.synthetic,
     }
+
+
+def _plain(seed: Seed) -> int | str:
+    return seed if isinstance(seed, int) else str(seed)
 
 
 def _measures(results: Sequence[TrialResult]) -> Iterator[tuple[str, tuple[float, float, float]]]:

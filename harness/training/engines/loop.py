@@ -17,12 +17,12 @@ from typing import Final
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel, get_scheduler
+from transformers import PreTrainedModel, get_scheduler, set_seed
 from transformers.trainer_pt_utils import get_parameter_names
 
 from harness.model.job import TrialStoppedError
 from harness.model.trial import Trial
-from harness.model.values import Train
+from harness.model.values import SeedRoles, Train, number_of
 from harness.training.batching import Batch
 from harness.training.devices import autocast
 from harness.training.engines.attention import use_attention
@@ -48,7 +48,7 @@ def prepare(trial: Trial, model: PreTrainedModel, tokens: Tokenized) -> None:
     # makes its own of the plain modules, and cannot trace masks that numpy draws.
     plain = trial.train.gradient_checkpointing or is_compiled(trial)
     if model.device.type == "cpu" and not plain:
-        draw = RandomBits(trial.seed)
+        draw = RandomBits(number_of(trial.seed, "dropout"))
         replace_dropout(model, draw)
         if trial.attention == "sdpa":
             use_attention(model, draw, unpadded=trial.padding.strategy == "unpadded")
@@ -65,6 +65,10 @@ def train(training: Training, recorder: Callable[[torch.device], Recorder] = Cud
         TrialStoppedError: `diverged` for numbers that are not finite, `failed` for passes that cannot be
             captured, `unavailable` without CUDA to capture them.
     """
+    seed = training.trial.seed
+    if isinstance(seed, SeedRoles):
+        # With one seed for all roles, masks of torch's generator follow the draws of the initial weights.
+        set_seed(number_of(seed, "dropout"))
     if training.trial.train.gradient_checkpointing:
         training.model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call] # transformers leaves it so
     loop = _Loop(training)

@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from harness.model.values import number_of
 from harness.training.engines.engine import Training
 from harness.training.variants.compiling import compile_ahead
 
@@ -29,7 +30,7 @@ def _arguments(training: Training, output_dir: str) -> TrainingArguments:
     return TrainingArguments(
         output_dir=output_dir,
         **trial.train.model_dump(),
-        seed=trial.seed,
+        seed=number_of(trial.seed, "dropout"),
         bf16=trial.precision == "bf16",
         fp16=trial.precision == "fp16",
         use_cpu=training.device.type == "cpu",

@@ -21,7 +21,8 @@ class UsedRows(nn.Module):
 
     def __init__(self, embedding: nn.Embedding, used: torch.Tensor) -> None:
         super().__init__()
-        self.weight = nn.Parameter(embedding.weight.detach()[used].clone())
+        kept = embedding.weight.detach()[used].clone()
+        self.weight = nn.Parameter(kept, requires_grad=embedding.weight.requires_grad)
         self.used = used
         # An unknown id finds no row, and fails as it would in the whole table.
         self.row = torch.full((embedding.num_embeddings,), len(used), device=used.device)

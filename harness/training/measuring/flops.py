@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.model.values import LastLayer
+
+UNKNOWN_SHAPE: Final = "the model's config lacks layers, hidden size or intermediate size"
 
 
 @dataclass(frozen=True, slots=True)

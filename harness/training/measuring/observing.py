@@ -32,10 +32,12 @@ class TrainingWatch:
         self._modes: list[bool] = []
         self._handles: list[RemovableHandle] = []
         self._before: dict[str, torch.Tensor] = {}
+        self._frozen: frozenset[str] = frozenset()
 
     def begin(self) -> None:
         """Sample the parameters and register the hooks."""
         self._before = _sample(self._model)
+        self._frozen = frozenset(name for name, each in _tensors(self._model) if not each.requires_grad)
         self._handles.append(register_optimizer_step_pre_hook(self._step))
         counting = [
             module.register_forward_hook(self._count)
@@ -66,7 +68,7 @@ class TrainingWatch:
         for handle in self._handles:
             handle.remove()
         share, rate, elements = self._share()
-        change, unmoved = self._change()
+        change, moved = self._change()
         return Observed(
             optimizer_steps=self._steps,
             first_learning_rate=float(self._rates[0]) if self._rates else None,
@@ -75,8 +77,9 @@ class TrainingWatch:
             dropout_rate=rate,
             dropout_elements=elements,
             parameter_change=change,
-            unmoved=unmoved,
+            unmoved=tuple(name for name in self._before if name not in moved | self._frozen),
             training_mode=tuple(self._modes),
+            moved_frozen=tuple(name for name in self._before if name in moved & self._frozen),
         )
 
     def _step(self, optimizer: torch.optim.Optimizer, _args: Any, _kwargs: Any) -> None:
@@ -96,27 +99,29 @@ class TrainingWatch:
         dropped = sum(each for each, _, _ in counts)
         return dropped / elements, sum(known * rate for _, known, rate in counts) / elements, elements
 
-    def _change(self) -> tuple[float, tuple[str, ...]]:
-        after, sizes = _sample(self._model), {name: each.numel() for name, each in _trained(self._model)}
-        changes, norms, unmoved = 0.0, 0.0, []
+    def _change(self) -> tuple[float, frozenset[str]]:
+        """Return the relative change of what trains, and the names of all tensors that changed."""
+        after, sizes = _sample(self._model), {name: each.numel() for name, each in _tensors(self._model)}
+        changes, norms, moved = 0.0, 0.0, set()
         for name, before in self._before.items():
-            scale = sizes[name] / len(before)
             change = float((after[name] - before).square().sum())
-            changes += scale * change
-            norms += scale * float(before.square().sum())
-            if not change:
-                unmoved.append(name)
-        return math.sqrt(changes / norms) if norms else 0.0, tuple(unmoved)
+            if change:
+                moved.add(name)
+            if name not in self._frozen:
+                scale = sizes[name] / len(before)
+                changes += scale * change
+                norms += scale * float(before.square().sum())
+        return math.sqrt(changes / norms) if norms else 0.0, frozenset(moved)
 
 
-def _trained(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
+def _tensors(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
     return [(name, each) for name, each in model.named_parameters() if each.numel()]
 
 
 def _sample(model: nn.Module) -> dict[str, torch.Tensor]:
     """Evenly spread elements of every parameter, in fp64 on the host."""
     found = {}
-    for name, each in _trained(model):
+    for name, each in _tensors(model):
         flat = each.detach().reshape(-1)
         # One more than even, so that a stride does not follow the columns of a matrix.
         stride = -(-len(flat) // _SAMPLE) if len(flat) <= _SAMPLE else len(flat) // _SAMPLE | 1

@@ -152,9 +152,12 @@ class StepMeter:
         )
 
     def measurements(
-        self, lengths: Lengths, shape: EncoderShape | None, device: Device, precision: Precision
+        self, lengths: Lengths, shape: EncoderShape | str, device: Device, precision: Precision
     ) -> list[Measurement]:
-        """Rates, step times, FLOPs and energy of the steps after warm-up."""
+        """Rates, step times, FLOPs and energy of the steps after warm-up.
+
+        `shape` gives the FLOPs of a row, or is the reason why they are not known.
+        """
         all_steps = measured("train_seconds", sum(self.step_seconds))
         steady = self.step_seconds[self.warmup_steps :]
         if not steady:
@@ -165,7 +168,11 @@ class StepMeter:
         real = sum(batch.real_tokens for batch in batches)
         computed = sum(batch.computed_tokens for batch in batches)
         examples = sum(len(batch.rows) for batch in batches)
-        flops = None if shape is None else sum(shape.train_flops(lengths[batch.rows]) for batch in batches)
+        flops = (
+            shape
+            if isinstance(shape, str)
+            else sum(shape.train_flops(lengths[batch.rows]) for batch in batches)
+        )
         return [
             all_steps,
             measured("train_samples_per_second", examples / seconds),
@@ -191,11 +198,10 @@ def _added(total: float | None, before: float | None, after: float | None) -> fl
     return None if total is None or before is None or after is None else total + after - before
 
 
-def _use_of_peak(flops: float | None, seconds: float, peak: float | str) -> list[Measurement]:
+def _use_of_peak(flops: float | str, seconds: float, peak: float | str) -> list[Measurement]:
     published, use = "published_peak_flops_per_second", "model_flops_utilization"
     known = unmeasured(published, peak) if isinstance(peak, str) else measured(published, peak)
-    if flops is None:
-        why = "the model's config lacks layers, hidden size or intermediate size"
-        return [unmeasured("model_flops", why), known, unmeasured(use, why)]
+    if isinstance(flops, str):
+        return [unmeasured("model_flops", flops), known, unmeasured(use, flops)]
     share = unmeasured(use, peak) if isinstance(peak, str) else measured(use, flops / seconds / peak)
     return [measured("model_flops", flops), known, share]

@@ -32,5 +32,5 @@ class Classification(evaluate.Metric):  # type: ignore[misc] # evaluate ships no
         return {
             metric: float(scores(metric, labels, predicted[None])[0])
             for metric in metrics_of("quality")
-            if not SCORINGS[metric].from_losses
+            if SCORINGS[metric].of_logits is None
         }

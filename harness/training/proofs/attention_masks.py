@@ -81,9 +81,28 @@ class AttentionWatch:
         if not getattr(model, "_supports_attention_backend", False) or not sites:
             yield False
             return
+        handles = []
+        for module, site in sites.items():
+            for part, projection in zip(("key", "value"), _projections(module) or (), strict=True):
+                # Before others, which may hand on less than all rows.
+                handles.append(projection.register_forward_hook(self._keep(f"{site} {part}"), prepend=True))
+        AttentionInterface.register("harness_proof", self._attention(name, sites))
+        AttentionMaskInterface.register("harness_proof", ALL_MASK_ATTENTION_FUNCTIONS[name])
+        model.set_attn_implementation("harness_proof")
+        try:
+            yield True
+        finally:
+            for handle in handles:
+                handle.remove()
+            model.set_attn_implementation(name)
+
+    def _attention(self, name: str, sites: dict[nn.Module, str]) -> Callable[..., tuple[torch.Tensor, Any]]:
+        """Return the named attention, which also keeps the tensors of each call."""
         inner: Callable[..., tuple[torch.Tensor, Any]] | None = ALL_ATTENTION_FUNCTIONS.get(name)
 
         def attend(module: nn.Module, *tensors: Any, **options: Any) -> tuple[torch.Tensor, Any]:
+            if not self.compiled:
+                _need_gradient(tensors[0])
             call = inner or sys.modules[type(module).__module__].eager_attention_forward
             out, weights = call(module, *tensors, **options)
             if not self.compiled and recomputing():
@@ -104,27 +123,16 @@ class AttentionWatch:
             )
             return out, weights
 
-        def keep(name: str) -> Callable[..., None]:
-            def hook(_projection: nn.Module, _args: Any, projected: torch.Tensor) -> None:
-                if self.compiled or not recomputing():
-                    self._projected[name] = projected
+        return attend
 
-            return hook
+    def _keep(self, name: str) -> Callable[..., None]:
+        def hook(_projection: nn.Module, _args: Any, projected: torch.Tensor) -> None:
+            if not self.compiled:
+                _need_gradient(projected)
+            if self.compiled or not recomputing():
+                self._projected[name] = projected
 
-        handles = []
-        for module, site in sites.items():
-            for part, projection in zip(("key", "value"), _projections(module) or (), strict=True):
-                # Before others, which may hand on less than all rows.
-                handles.append(projection.register_forward_hook(keep(f"{site} {part}"), prepend=True))
-        AttentionInterface.register("harness_proof", attend)
-        AttentionMaskInterface.register("harness_proof", ALL_MASK_ATTENTION_FUNCTIONS[name])
-        model.set_attn_implementation("harness_proof")
-        try:
-            yield True
-        finally:
-            for handle in handles:
-                handle.remove()
-            model.set_attn_implementation(name)
+        return hook
 
     def begin(self, lengths: tuple[int, ...]) -> None:
         """Begin a pass over rows of these lengths."""
@@ -222,6 +230,12 @@ class _Row:
             float((one - other).norm()) / norm
             for one, other, norm in zip(expected, self.gradients, norms, strict=True)
         )
+
+
+def _need_gradient(projected: torch.Tensor) -> None:
+    """Let a projection have a gradient where all weights before it are frozen."""
+    if torch.is_grad_enabled() and not projected.requires_grad:
+        projected.requires_grad_(True)
 
 
 def _projections(module: nn.Module) -> tuple[nn.Module, nn.Module] | None:

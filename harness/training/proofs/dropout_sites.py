@@ -152,7 +152,12 @@ def _factors(given: torch.Tensor, result: torch.Tensor) -> np.ndarray[Any, np.dt
 
 
 def _gradient_error(given: torch.Tensor, result: torch.Tensor) -> float:
-    """How far the gradient of a module's input is from one through the same mask, relative."""
+    """How far the gradient of a module's input is from one through the same mask, relative.
+
+    Zero where the input has no gradient, as in front of the first weight that trains.
+    """
+    if not given.requires_grad:
+        return 0.0
     generator = torch.Generator().manual_seed(0)
     incoming = torch.randn(result.shape, generator=generator).to(result)
     (found,) = torch.autograd.grad(result, given, incoming, retain_graph=True)

@@ -8,6 +8,7 @@ from itertools import chain, combinations
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from harness.model.proof import TrainingCheck
 from harness.training.proofs.dropout_sites import Dropped
@@ -92,8 +93,7 @@ def check_seeds_of_dropout(first: Dropped, again: Dropped, others: Sequence[Drop
     """The masks of a first pass: equal for the same seed, independent between any two others."""
     problems = []
     for site, masks in first.masks.items():
-        same = again.masks.get(site, [None])[0]
-        if same is None or not np.array_equal(masks[0].dropped, same.dropped, equal_nan=True):
+        if not _same_first(masks, again.masks.get(site, [])):
             problems.append(f"{site} drops other elements with the same seed")
         drawn = [each.masks[site][0] for each in (first, *others) if each.masks.get(site)]
         for one, other in combinations(drawn, 2):
@@ -103,6 +103,27 @@ def check_seeds_of_dropout(first: Dropped, again: Dropped, others: Sequence[Drop
             if count and abs(found) > 7 / count**0.5 + 20 / count:
                 problems.append(f"{site} drops the same elements with another seed")
     return none_of("seeds of dropout", problems, "masks repeat for a seed and differ between seeds")
+
+
+def same_masks(one: Dropped, other: Dropped) -> bool:
+    """Return whether the first masks of all sites are equal where both are known.
+
+    A mask is not known where its site is given zero, which depends on the weights before it.
+    """
+    return one.masks.keys() == other.masks.keys() and all(
+        _agree(masks[0].dropped, other.masks[site][0].dropped) for site, masks in one.masks.items()
+    )
+
+
+def _agree(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> bool:
+    if one.shape != other.shape:
+        return False
+    known = ~(np.isnan(one) | np.isnan(other))
+    return bool(known.any()) and np.array_equal(one[known], other[known])
+
+
+def _same_first(masks: Sequence[Mask], others: Sequence[Mask]) -> bool:
+    return bool(others) and np.array_equal(masks[0].dropped, others[0].dropped, equal_nan=True)
 
 
 def _missing(found: Dropping) -> Iterator[str]:

@@ -21,7 +21,7 @@ from harness.model.job import Job, TrialStoppedError
 from harness.model.proof import Parity
 from harness.model.quality import Predictions
 from harness.model.trial import Trial
-from harness.model.values import Precision, Train
+from harness.model.values import Precision, Train, number_of
 from harness.training.batching import plan_epoch
 from harness.training.checkpoints import LoadedModel
 from harness.training.data import Corpus
@@ -33,8 +33,10 @@ from harness.training.evaluation import predict, predictions_of
 from harness.training.measuring.steps import StepMeter
 from harness.training.padding import Collator
 from harness.training.proofs.inputs import wrong_rows
+from harness.training.proofs.low_rank import adapted_gradients
 from harness.training.proofs.reference import Tensors, backward, evaluate_reference, load_reference
 from harness.training.proofs.reference_batches import Batch, draw_batches, takes_types
+from harness.training.proofs.watching import parameters_of
 from harness.training.tokenizing.tokens import Tokenized, TokenizedSplit
 
 # Rows evaluated beyond one batch of the trial's own size, so that a short last batch is among them.
@@ -65,7 +67,7 @@ def prove(
     """
     trial = job.trial
     rows = _Rows.of(trial, tokens)
-    plain = _Plain.of(job, corpus, rows)
+    plain = _Plain.of(job, corpus, rows, loaded.model)
     _drop_nothing(loaded.model)
     variant = _Variant(trial, loaded, device, tokens, rows)
     structure = None
@@ -126,7 +128,12 @@ class _Rows:
     def windows(self, trial: Trial) -> list[list[Batch]]:
         """The batches of each optimizer step."""
         batches = draw_batches(
-            self.train.lengths, self.size, trial.padding.strategy, trial.seed, 0, self.accumulated
+            self.train.lengths,
+            self.size,
+            trial.padding.strategy,
+            number_of(trial.seed, "order"),
+            0,
+            self.accumulated,
         )
         return [batches[at : at + self.accumulated] for at in range(0, len(batches), self.accumulated)]
 
@@ -146,15 +153,19 @@ class _Plain:
     gradients: list[Tensors]
 
     @classmethod
-    def of(cls, job: Job, corpus: Corpus, rows: _Rows) -> _Plain:
-        model = load_reference(Path(job.checkpoint.path), len(corpus.label_names), job.trial.seed)
+    def of(cls, job: Job, corpus: Corpus, rows: _Rows, prepared: PreTrainedModel) -> _Plain:
+        seed = number_of(job.trial.seed, "init")
+        model = load_reference(Path(job.checkpoint.path), len(corpus.label_names), seed)
         _drop_nothing(model)
         types = takes_types(model, job.trial.token_type_ids)
         logits = evaluate_reference(model, rows.evaluation, rows.pad_token_id, types=types)
         gradients = []
         for window in rows.windows(job.trial):
             backward(model, rows.train, window, pad_token_id=rows.pad_token_id, types=types)
-            gradients.append({name: each.clone() for name, each in _gradients_of(model).items()})
+            found = {name: each.clone() for name, each in _gradients_of(model).items()}
+            if job.trial.adapter.kind == "lora":
+                found = adapted_gradients(model, job.trial.adapter, found, parameters_of(prepared))
+            gradients.append(found)
         return cls(logits.numpy(), gradients)
 
 
@@ -219,7 +230,7 @@ class _Variant:
             rows.size,
             trial.padding,
             longest=self._trained.longest,
-            seed=trial.seed,
+            seed=number_of(trial.seed, "order"),
             epoch=0,
             accumulated=rows.accumulated,
         )

@@ -20,7 +20,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from harness.analysis.schedule import optimizer_steps, schedule_factor
 from harness.model.trial import Trial
-from harness.model.values import Optimizer, Train
+from harness.model.values import Optimizer, Train, number_of
 from harness.training.proofs.reference_batches import (
     Batch,
     draw_batches,
@@ -81,7 +81,7 @@ def train_reference(model: PreTrainedModel, trial: Trial, tokens: Tokenized) -> 
             tokens.train.lengths,
             train.per_device_train_batch_size,
             trial.padding.strategy,
-            trial.seed,
+            number_of(trial.seed, "order"),
             epoch,
             train.gradient_accumulation_steps,
         )

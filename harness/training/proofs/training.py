@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +16,7 @@ from harness.model.job import Job
 from harness.model.proof import TrainingCheck, TrainingProof
 from harness.model.results import TrialResult
 from harness.model.trial import Trial
-from harness.model.values import Train
+from harness.model.values import ROLES, Seed, SeedRole, SeedRoles, Train, number_of
 from harness.training.batching import plan_epoch
 from harness.training.proofs.dropout_sites import rates_of
 from harness.training.proofs.dropping import (
@@ -24,8 +24,10 @@ from harness.training.proofs.dropping import (
     check_dropout,
     check_reduced_dropout,
     check_seeds_of_dropout,
+    same_masks,
 )
 from harness.training.proofs.findings import none_of, within
+from harness.training.proofs.low_rank import adapt_reference, check_adapters
 from harness.training.proofs.padding import check_padding
 from harness.training.proofs.precision import check_dtypes, check_reduced
 from harness.training.proofs.reference import (
@@ -52,6 +54,11 @@ from harness.training.variants.compiling import is_compiled
 _PERIOD: Final = 2**16 * 45045
 _EPOCHS: Final = 6
 _ACCUMULATED: Final = 3
+_PART_OF: Final[Mapping[SeedRole, str]] = {
+    "init": "the initial weights",
+    "order": "the order of examples",
+    "dropout": "the masks of dropout",
+}
 
 UNPROVED: Final = (
     "other sizes of the family: the proof trains two narrow layers with random weights on generated rows",
@@ -101,7 +108,9 @@ class _Proof:
     def checks(self) -> Iterator[TrainingCheck]:
         """Every check, in the order of a training."""
         trial = self._job.trial
-        structure = trial.model_copy(update={"precision": "fp32"})
+        dropping = trial.model_copy(update={"precision": "fp32"})
+        adapter = trial.adapter.model_copy(update={"dropout": 0.0})
+        structure = dropping.model_copy(update={"adapter": adapter})
         yield check_metrics()
         yield self._plan()
         yield check_padding(
@@ -120,7 +129,7 @@ class _Proof:
             yield from check_reduced(
                 trial.precision, (full.seen, full.result), (reduced.seen, reduced.result)
             )
-        yield from self._dropout(structure)
+        yield from self._dropout(dropping)
 
     def unproved(self) -> tuple[str, ...]:
         """Return the aspects of this trial that no check covers."""
@@ -142,8 +151,9 @@ class _Proof:
         trial = self._job.trial
         lengths = np.random.default_rng(1).integers(4, 90, 450)
         problems = []
-        epochs = [(trial.seed, epoch) for epoch in range(_EPOCHS)]
-        for seed, epoch in (*epochs, *((other, 0) for other in _other_seeds(trial.seed))):
+        first = number_of(trial.seed, "order")
+        epochs = [(first, epoch) for epoch in range(_EPOCHS)]
+        for seed, epoch in (*epochs, *((other, 0) for other in _other_seeds(first))):
             given = plan_epoch(
                 lengths, 4, trial.padding, longest=90, seed=seed, epoch=epoch, accumulated=_ACCUMULATED
             )
@@ -158,7 +168,8 @@ class _Proof:
 
     def _trajectory(self, name: str, trial: Trial, tokens: Tokenized) -> Generator[TrainingCheck, None, Run]:
         run = self._runner.train(self._still, trial, tokens)
-        reference = load_reference(self._still, len(CLASSES), trial.seed)
+        reference = load_reference(self._still, len(CLASSES), number_of(trial.seed, "init"))
+        adapt_reference(reference, trial.adapter, run.start)
         start = parameters_of(reference)
         yield within(f"initial parameters{name}", "largest difference", _apart(run, start), 1e-7)
         found = Trajectory(
@@ -173,6 +184,8 @@ class _Proof:
             seconds=run.seconds,
         )
         yield from check_trajectory(found)
+        if trial.adapter.kind == "lora":
+            yield check_adapters(f"adapters{name}", reference, run.start, run.end)
         yield from check_evaluation(found)
         yield check_history(found)
         yield check_counts(found, trial.padding, WARMUP_STEPS)
@@ -180,7 +193,8 @@ class _Proof:
 
     def _dropout(self, trial: Trial) -> Iterator[TrainingCheck]:
         tokens = self._tokens
-        reference = load_reference(self._dropping, len(CLASSES), trial.seed)
+        reference = load_reference(self._dropping, len(CLASSES), number_of(trial.seed, "init"))
+        adapt_reference(reference, trial.adapter)
         types = takes_types(reference, trial.token_type_ids)
         modules, attention = rates_of(
             reference, inputs_of(tokens.train, [0, 1], pad_token_id=tokens.pad_token_id, types=types)
@@ -189,8 +203,9 @@ class _Proof:
         self._watches_attention = run.dropped.watches_attention
         train = trial.train
         size, accumulated = train.per_device_train_batch_size, train.gradient_accumulation_steps
+        seed, strategy = number_of(trial.seed, "order"), trial.padding.strategy
         passes = [
-            len(draw_batches(tokens.train.lengths, size, trial.padding.strategy, trial.seed, at, accumulated))
+            len(draw_batches(tokens.train.lengths, size, strategy, seed, at, accumulated))
             for at in range(train.num_train_epochs)
         ]
         yield from check_dropout(Dropping(run.dropped, modules | attention, passes))
@@ -221,7 +236,7 @@ class _Proof:
                 self._tokens,
                 sites=modules,
             )
-            for seed in (trial.seed, *_other_seeds(trial.seed))
+            for seed in (trial.seed, *_other_whole_seeds(trial.seed))
         )
         yield check_seeds_of_dropout(first.dropped, again.dropped, [other.dropped for other in others])
         yield none_of(
@@ -229,6 +244,17 @@ class _Proof:
             _seed_problems(first, again, others, one_order=trial.padding.strategy == "batch_rebalance"),
             "the head and the order repeat for a seed and differ between seeds",
         )
+        if isinstance(trial.seed, SeedRoles):
+            changed = {
+                role: self._runner.train(
+                    self._dropping,
+                    trial.model_copy(update={"train": one_step, "seed": seed}),
+                    self._tokens,
+                    sites=modules,
+                )
+                for role, seed in _each_role_changed(trial.seed).items()
+            }
+            yield check_seed_roles(again, changed)
 
 
 def _other_seeds(seed: int) -> tuple[int, int]:
@@ -238,6 +264,40 @@ def _other_seeds(seed: int) -> tuple[int, int]:
     other if a seed is divided or a large one is cut.
     """
     return seed + _PERIOD, seed + _PERIOD + 1
+
+
+def _other_whole_seeds(seed: Seed) -> tuple[Seed, ...]:
+    """Return two seeds of which every role differs from `seed`'s."""
+    if isinstance(seed, int):
+        return _other_seeds(seed)
+    others = zip(*(_other_seeds(number_of(seed, role)) for role in ROLES), strict=True)
+    return tuple(SeedRoles(**dict(zip(ROLES, each, strict=True))) for each in others)
+
+
+def _each_role_changed(seed: SeedRoles) -> dict[SeedRole, SeedRoles]:
+    """Return seeds that differ from `seed` in one role each."""
+    return {role: seed.model_copy(update={role: _other_seeds(number_of(seed, role))[0]}) for role in ROLES}
+
+
+def check_seed_roles(first: Run, changed: Mapping[SeedRole, Run]) -> TrainingCheck:
+    """Compare one-step trainings whose seeds differ in one role: the others have to be as they were."""
+
+    def problems() -> Iterator[str]:
+        for role, other in changed.items():
+            differs: dict[SeedRole, bool] = {
+                "init": any(not torch.equal(first.start[name], other.start[name]) for name in first.start),
+                "order": [each.rows for each in first.seen.training]
+                != [each.rows for each in other.seen.training],
+            }
+            # Masks have the shapes of the batch: another order gives others.
+            if role != "order":
+                differs["dropout"] = not same_masks(first.dropped, other.dropped)
+            for part, is_other in differs.items():
+                if is_other != (part == role):
+                    effect = "changes" if is_other else "does not change"
+                    yield f"the seed of {role} {effect} {_PART_OF[part]}"
+
+    return none_of("seed roles", problems(), "each seed changes its own part of a training alone")
 
 
 def _cut(train: Train) -> Train:
@@ -276,7 +336,8 @@ def _put(model: Any, run: Run) -> None:
 
 
 def _seed_problems(first: Run, again: Run, others: Sequence[Run], *, one_order: bool) -> Iterator[str]:
-    drawn = [name for name in first.initialized if bool(first.start[name].std(correction=0) > 0)]
+    new = [*first.initialized, *(name for name in first.start if ".lora_A." in name)]
+    drawn = [name for name in new if bool(first.start[name].std(correction=0) > 0)]
     if any(not torch.equal(first.start[name], again.start[name]) for name in first.start):
         yield "the same seed begins with other parameters"
     if not drawn:

@@ -22,6 +22,7 @@ from harness.training.engines.cuda_graphs import graph_passes
 from harness.training.engines.registry import ENGINES
 from harness.training.sampling import sampled_epoch
 from harness.training.tokenizing.tokens import Tokenized
+from harness.training.variants.adapters import add_adapter
 from harness.training.variants.compiling import compile_model
 from harness.training.variants.jagged import jagged_attention
 from harness.training.variants.last_layer import compute_first_rows
@@ -61,6 +62,7 @@ VARIANTS: Final[dict[str, Variant]] = {
     "attention=sdpa": Variant(load_model),
     "attention=jagged": Variant(jagged_attention, loads_as="auto"),
     "token_type_ids=drop": Variant(model_columns),
+    "adapter=lora": Variant(add_adapter),
     "last_layer=cls": Variant(compute_first_rows, prepare=lambda _, model, __: compute_first_rows(model)),
     "cuda_graphs=true": Variant(graph_passes),
     # Last: what is compiled is the changed model.

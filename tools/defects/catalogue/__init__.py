@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tools.defects.catalogue.accumulation import ACCUMULATION
+from tools.defects.catalogue.adapter import ADAPTER
 from tools.defects.catalogue.batches import BATCHES
 from tools.defects.catalogue.compiling import COMPILING
 from tools.defects.catalogue.counts import COUNTS
@@ -19,6 +20,7 @@ from tools.defects.catalogue.schedule import SCHEDULE
 __all__ = ["DEFECTS", "Defect", "Kind", "Variant"]
 
 DEFECTS: Final[tuple[Defect, ...]] = (
+    *ADAPTER,
     *OPTIMIZER,
     *SCHEDULE,
     *ACCUMULATION,

@@ -13,6 +13,8 @@ Kind = Literal[
     "dropout",
     "model",
     "precision",
+    "adapter",
+    "seeds",
     "evaluation",
     "counts",
     "compile",
@@ -36,6 +38,10 @@ Variant = Literal[
     "trainer adafactor",
     "trainer grouped",
     "trainer rebalanced",
+    "loop lora",
+    "trainer lora",
+    "loop roles",
+    "trainer roles",
 ]
 
 

@@ -1,0 +1,84 @@
+"""Sheets: the stored predictions of trials as arrays, aligned to the same examples in the same order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.analysis.stats.scoring import SCORINGS, Floats, scores
+from harness.model.results import TrialResult
+
+Integers = NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """One trial's last evaluation: `ids`, `labels` and `predicted` have shape (N,), `logits` (N, C)."""
+
+    ids: Integers
+    labels: Integers
+    predicted: Integers
+    logits: Floats
+
+    def take(self, ids: Integers) -> Sheet:
+        """Return the rows of these ids, in their order; all must exist."""
+        if np.array_equal(ids, self.ids):
+            return self
+        order = np.argsort(self.ids)
+        rows = order[np.searchsorted(self.ids, ids, sorter=order)]
+        return Sheet(ids, self.labels[rows], self.predicted[rows], self.logits[rows])
+
+    def column(self, metric: str) -> Integers | Floats:
+        """Return the input of the metric, (N,): predicted classes, or one number an example of its logits."""
+        of_logits = SCORINGS[metric].of_logits
+        return self.predicted if of_logits is None else of_logits(self.labels, self.logits)
+
+    def score(self, metric: str) -> float:
+        """Return the metric over all examples."""
+        return float(scores(metric, self.labels, self.column(metric)[None])[0])
+
+
+@dataclass(frozen=True, slots=True)
+class PairedSheets:
+    """Both sides on the same examples, one sheet per seed; `left_out` counts unshared examples."""
+
+    ids: Integers
+    labels: Integers
+    before: tuple[Sheet, ...]
+    after: tuple[Sheet, ...]
+    left_out: int
+
+
+def read_sheet(result: TrialResult) -> Sheet | None:
+    """Return the predictions of a trial as arrays, or None if it stored none."""
+    if result.predictions is None:
+        return None
+    logits = np.asarray(result.predictions.logits, dtype=np.float64)
+    return Sheet(
+        ids=np.asarray(result.predictions.example_ids, dtype=np.int64),
+        labels=np.asarray(result.predictions.labels, dtype=np.int64),
+        predicted=logits.argmax(axis=1),
+        logits=logits,
+    )
+
+
+def pair_sheets(before: Sequence[Sheet], after: Sequence[Sheet]) -> PairedSheets | str:
+    """Return the sheets on their common examples, or a message that explains why pairing is impossible."""
+    sheets = [*before, *after]
+    ids = sheets[0].ids
+    if not all(np.array_equal(ids, sheet.ids) for sheet in sheets):
+        ids = reduce(np.intersect1d, (sheet.ids for sheet in sheets))
+    if not ids.size:
+        return "the two sides share no evaluation example"
+    taken = [sheet.take(ids) for sheet in sheets]
+    labels = taken[0].labels
+    disagreeing = max(int((sheet.labels != labels).sum()) for sheet in taken)
+    if disagreeing:
+        return f"the labels of {disagreeing} of {ids.size} shared examples disagree"
+    left_out = max(sheet.ids.size for sheet in sheets) - int(ids.size)
+    return PairedSheets(ids, labels, tuple(taken[: len(before)]), tuple(taken[len(before) :]), left_out)
