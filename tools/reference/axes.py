@@ -54,7 +54,8 @@ def readme_block(trial: type[Trial] = Trial) -> str:
         if "." not in name
     ]
     settings = ", ".join(f"`{name.removeprefix('train.')}`" for name in axes if name.startswith("train."))
-    train = f"| [`train.*`](docs/reference/axes.md#train) | {settings} | [each has one](docs/reference/axes.md#train) |"
+    page = "docs/reference/axes.md#train"
+    train = f"| [`train.*`]({page}) | {settings} | [each has one]({page}) |"
     return "\n".join(("| Axis | Values | Default |", "|---|---|---|", *rows, train))
 
 
