@@ -19,5 +19,5 @@ class Shown:
 
 
 def made(name: str, result: object) -> Any:
-    """Return what the function of that name in `harness.output.notebook` makes of a result."""
+    """Call the function of that name in `harness.output.notebook` with a result."""
     return getattr(import_module(_MAKER), name)(result)

@@ -124,13 +124,12 @@ def _unknown(share: float | None) -> str:
 
 
 def _length_columns(found: Inspection) -> tuple[Column, ...]:
-    train, evaluation = (split.split for split in found.splits)
     rows = found.splits[0].rows
     return (
         Column("tokens", tuple(f"{each.least:,} to {each.most:,}" for each in found.lengths), numeric=False),
-        Column(f"rows of {train}", tuple(f"{each.train:,}" for each in found.lengths)),
+        Column("training rows", tuple(f"{each.train:,}" for each in found.lengths)),
         Column("share", tuple(percent(each.train / rows) for each in found.lengths)),
-        Column(f"rows of {evaluation}", tuple(f"{each.evaluation:,}" for each in found.lengths)),
+        Column("evaluation rows", tuple(f"{each.evaluation:,}" for each in found.lengths)),
     )
 
 
