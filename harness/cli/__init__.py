@@ -26,6 +26,7 @@ from harness.errors import ExitCode, HarnessError, after_signal
 COMMANDS: Final[dict[str, str]] = {
     "run": "Fine-tune and evaluate every trial of a suite.",
     "plan": "List the trials of a suite and what each will use.",
+    "inspect": "Show a suite's examples, tokens and padded batches, without training.",
     "prove": "Show that each variant computes the plain function and trains as a reference.",
     "show": "Print a report's table again.",
     "compare": "Compare reports, or the variants of one report, with a verdict per row.",

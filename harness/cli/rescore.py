@@ -22,7 +22,7 @@ from harness.errors import UnavailableError, exit_code
 from harness.model.quality import Scores
 from harness.output.builders.rescoring import rescoring_document
 from harness.output.safe_text import safe_text
-from harness.running.workers.judging import SCORER, score_again
+from harness.running.workers.scoring_process import SCORER, score_again
 from harness.store.writing import to_json, write_atomic
 
 

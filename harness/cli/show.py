@@ -23,11 +23,17 @@ from harness.output.builders.report import report_document
     help="Compare each variant with the peak rates of its machine, below the table.",
     group="Output",
 )
+@option(
+    "--epochs/--no-epochs",
+    "by_epoch",
+    help="Print the loss and the scores after each epoch, below the table.",
+    group="Output",
+)
 @output_options("report")
 @verbosity_options
-def command(report: Path, roofline: bool, target: Target) -> None:
+def command(report: Path, roofline: bool, by_epoch: bool, target: Target) -> None:
     """Print the table of REPORT, or write it in another format.
 
     REPORT is a report.json, the folder of a run, or a folder of runs, of which the newest is shown.
     """
-    write(report_document(read_newest(report), roofline=roofline), target)
+    write(report_document(read_newest(report), roofline=roofline, by_epoch=by_epoch), target)

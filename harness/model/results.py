@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AwareDatetime, Field, field_validator, model_validator
 
@@ -12,6 +12,7 @@ from harness.model.assets import Checkpoint, Data
 from harness.model.environment import Environment
 from harness.model.frozen import Frozen, is_none
 from harness.model.measurements import Measurement
+from harness.model.notebook import Shown, made
 from harness.model.observations import Observed, Probe
 from harness.model.proof import Parity, TrainingProof
 from harness.model.quality import Epoch, Predictions
@@ -111,7 +112,7 @@ UNSEALED: Final = "read from a file without a digest: changes to its numbers can
 """The note of a report that was read from such a file."""
 
 
-class Report(Frozen):
+class Report(Shown, Frozen):
     """What a run found, in one self-contained file. `results` has one entry for each trial of the plan.
 
     `proofs` has one result for each distinct function in the plan, with its parity; `training_proofs` one for
@@ -137,6 +138,22 @@ class Report(Frozen):
     # Not written where it is empty: reports from before it stay what they were.
     training_proofs: Annotated[tuple[TrialResult, ...], Field(exclude_if=lambda proofs: not proofs)] = ()
     results: tuple[TrialResult, ...]
+
+    def to_frame(self) -> Any:
+        """Return one row a trial, with the columns of the CSV format: a pandas DataFrame, or an Arrow table.
+
+        Raises:
+            UnavailableError: neither pandas nor pyarrow is installed.
+        """
+        return made("trials", self)
+
+    def steps_frame(self) -> Any:
+        """Return one row a timed step, as `to_frame` does."""
+        return made("steps", self)
+
+    def predictions_frame(self) -> Any:
+        """Return one row a trial and example with label, prediction and logits, as `to_frame` does."""
+        return made("predictions", self)
 
     def __repr__(self) -> str:
         counts = Counter(result.status for result in self.results)

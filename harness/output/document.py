@@ -22,6 +22,7 @@ Kind = Literal[
     "calibration",
     "rescoring",
     "plan",
+    "inspection",
     "diagnosis",
 ]
 Part = Literal["cases", "benchmarks"]
@@ -39,6 +40,7 @@ PARTS: Final[dict[Kind, frozenset[Part]]] = {
     "calibration": frozenset(),
     "rescoring": frozenset({"cases"}),
     "plan": frozenset(),
+    "inspection": frozenset(),
     "diagnosis": frozenset({"cases"}),
 }
 

@@ -67,7 +67,7 @@ def plan_epoch(  # noqa: PLR0913 - what an order depends on
     else:
         order = np.random.default_rng([seed, epoch]).permutation(len(lengths))
         groups = _group(order, lengths, batch_size, padding.strategy, seed=seed, epoch=epoch)
-    return [_batch(rows, lengths[rows], padding, longest) for rows in groups]
+    return [make_batch(rows, lengths[rows], padding, longest) for rows in groups]
 
 
 def _group(
@@ -89,7 +89,8 @@ def _cut(rows: Rows, size: int) -> list[Rows]:
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
-def _batch(rows: Rows, lengths: Lengths, padding: Padding, longest: int) -> Batch:
+def make_batch(rows: Rows, lengths: Lengths, padding: Padding, longest: int) -> Batch:
+    """Return the batch of these rows, whose lengths in tokens are given."""
     real = int(lengths.sum())
     if padding.strategy == "unpadded":
         return Batch(rows, real, -(-real // UNPADDED_MULTIPLE) * UNPADDED_MULTIPLE)

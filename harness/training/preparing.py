@@ -25,9 +25,19 @@ def prepare_tokens(job: Job, corpus: Corpus) -> Tokenized:
     Raises:
         TrialStoppedError: `failed`, for lengths that the checkpoint, or the rows, do not allow.
     """
-    folder, padding = Path(job.checkpoint.path), job.trial.padding
-    tokens = tokenize(corpus, folder, truncation_length(job), Path(job.cache_dir))
-    limit = input_limits(folder).longest
+    tokens = tokenize(corpus, Path(job.checkpoint.path), truncation_length(job), Path(job.cache_dir))
+    check_padding(job, tokens)
+    return tokens
+
+
+def check_padding(job: Job, tokens: Tokenized) -> None:
+    """Check that the checkpoint takes the rows as the trial pads them.
+
+    Raises:
+        TrialStoppedError: `failed`, for a fixed length below the longest row, or padding beyond the limit.
+    """
+    padding = job.trial.padding
+    limit = input_limits(Path(job.checkpoint.path)).longest
     if padding.length is not None and padding.length < tokens.longest:
         raise TrialStoppedError(
             "failed",
@@ -40,7 +50,6 @@ def prepare_tokens(job: Job, corpus: Corpus) -> Tokenized:
             f"{padding} pads beyond the {limit} tokens that {job.checkpoint.name} takes",
             hint="lower padding.length or padding.multiple_of",
         )
-    return tokens
 
 
 def truncation_length(job: Job) -> int:

@@ -117,7 +117,7 @@ def test_o_is_the_output_file_and_s_sets_a_value_everywhere() -> None:
     found = {flag: {param.name for _, param in options() if flag in param.opts} for flag in ("-o", "-s")}
     assert found == {"-o": {"output"}, "-s": {"overrides"}}
     overriding = {command for command, param in options() if param.name == "overrides"}
-    assert overriding == {"run", "plan", "prove", "ab", "calibrate"}
+    assert overriding == {"run", "plan", "inspect", "prove", "ab", "calibrate"}
 
 
 def test_the_help_of_run_groups_its_options(capsys: pytest.CaptureFixture[str]) -> None:

@@ -147,3 +147,10 @@ def test_the_peaks_are_shown_on_request_only(report_file: Path) -> None:
     assert done.returncode == 0
     assert done.stdout.startswith(_harness("show", report_file, "--no-roofline").stdout)
     assert b"no roofline: no trial of this report measured the machine's peaks" in done.stdout
+
+
+def test_epochs_are_shown_on_request(report_file: Path) -> None:
+    plain, asked = (_harness("show", report_file, *given).stdout.decode() for given in ((), ("--epochs",)))
+    assert "Epochs" not in plain
+    assert asked.startswith(plain.rstrip("\n"))
+    assert "means over the seeds" in asked.partition("Epochs")[2]

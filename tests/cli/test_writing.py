@@ -14,7 +14,7 @@ from harness.output.document import PARTS, Kind
 from harness.output.formats.registry import ENDINGS, FORMATS, formats_of, render
 from harness.store.writing import to_json
 from tests.factories import make_report
-from tests.output.hostile import HOSTILE, hostile_documents, hostile_report
+from tests.output.hostile import HOSTILE, hostile_documents, hostile_report, inspected
 from tests.output.written import written
 from tests.suite.suite_texts import SMALL
 
@@ -38,6 +38,7 @@ COMMANDS: dict[Kind, tuple[str, ...]] = {
     "diagnosis": ("doctor", "--offline"),
     "calibration": ("calibrate", "--list"),
     "list of baselines": ("baseline", "list"),
+    "inspection": ("inspect", "suite.yaml", "--assets", "embedded"),
 }
 
 
@@ -48,6 +49,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     (tmp_path / "report.json").write_bytes(to_json(make_report()))
     (tmp_path / "suite.yaml").write_text(SMALL)
+    monkeypatch.setattr("harness.cli.inspect.inspect_suite", lambda *_args, **_given: inspected("x"))
     return tmp_path
 
 

@@ -11,6 +11,7 @@ from harness.analysis.gates.models import GateCase, GateReport
 from harness.analysis.rescoring import Rescored
 from harness.machine.doctor import Finding
 from harness.model.environment import Cpu, Device, Git
+from harness.model.inspection import Example, InspectedBatch, Inspection, LengthBin, ModelInputs, SplitCounts
 from harness.model.measurements import measured, unmeasured
 from harness.model.metrics import metrics_of
 from harness.model.proof import TrainingCheck, TrainingProof
@@ -21,6 +22,7 @@ from harness.output.builders.comparison import comparison_document
 from harness.output.builders.doctor import diagnosis_document
 from harness.output.builders.failure import failure_document
 from harness.output.builders.gates import gates_document
+from harness.output.builders.inspect import inspection_document
 from harness.output.builders.noise import noise_document
 from harness.output.builders.plan import Planned, plan_document
 from harness.output.builders.proofs import proofs_document
@@ -152,6 +154,7 @@ def hostile_documents(text: str) -> dict[str, Document]:
         noise_document(noise.model_copy(update={"trial": done.trial})),
         rescoring_document(report, [rescored], text),
         plan_document(plan),
+        inspection_document(inspected(text)),
         baselines_document([Kept(text, text, text), Kept(text, damaged=text)]),
         diagnosis_document((finding,)),
     ]
@@ -159,6 +162,41 @@ def hostile_documents(text: str) -> dict[str, Document]:
         **{document.kind: document for document in found},
         "failure": failure_document(text, text, 2, "check", "check"),
     }
+
+
+def inspected(text: str) -> Inspection:
+    """An inspection of a data set and a tokenizer whose every text is given from outside."""
+    example = Example.model_construct(
+        row=0,
+        texts={text: text},
+        label=0,
+        label_name=text,
+        tokens=(text, text),
+        input_ids=(1, 2),
+        token_type_ids=(0, 1),
+        attention_mask=(1, 1),
+        unknown_tokens=1,
+        length_uncut=3,
+    )
+    split = SplitCounts.model_construct(
+        split=text, rows=1, tokens=2, shortest=2, mean=2.0, longest=2, unknown_share=None
+    )
+    batch = InspectedBatch.model_construct(padding=text, batch_size=8, order="file", reason=text)
+    return Inspection.model_construct(
+        checkpoint=text,
+        stand_in_for=text,
+        data=text,
+        tokenizer=text,
+        vocabulary=1,
+        max_length=2,
+        truncated=1,
+        seed=0,
+        example=example,
+        batches=(batch,),
+        splits=(split, split),
+        lengths=(LengthBin(least=1, most=2, train=1, evaluation=0),),
+        model=ModelInputs.model_construct(name=text, parameters=(text,), columns=(text,), note=text),
+    )
 
 
 def _judged(text: str) -> GateReport:

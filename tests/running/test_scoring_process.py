@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from harness.errors import UnavailableError
-from harness.running.workers.judging import score_again
+from harness.running.workers.scoring_process import score_again
 from tests.running.fakes import REPOSITORY
 
 pytestmark = pytest.mark.timeout(60)

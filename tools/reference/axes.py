@@ -1,4 +1,4 @@
-"""Write docs/reference/axes.md from the fields of `Trial`: `python -m tools.reference.axes`."""
+"""Write docs/reference/axes.md and the list in README.md from `Trial`: `python -m tools.reference.axes`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from harness.model.axis import Axis, axes_of, names_of_values, text, written
 from harness.model.trial import Trial
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "reference" / "axes.md"
+README: Final = Path(__file__).parents[2] / "README.md"
+BEGIN: Final = "<!-- axes: written by `python -m tools.reference.axes` -->"
+END: Final = "<!-- end of axes -->"
 
 _COVERED: Final = {
     "function": "the function of the model: the proof of function compares every value with the plain model",
@@ -40,6 +43,37 @@ def axes_page(trial: type[Trial] = Trial) -> str:
         )
     )
     return "\n\n".join((_HEAD.rstrip(), *sections, train)) + "\n"
+
+
+def readme_block(trial: type[Trial] = Trial) -> str:
+    """Return the list of axes for the README: a row for each axis, and one for all settings of `train`."""
+    axes = axes_of(trial)
+    rows = [
+        f"| [`{name}`](docs/reference/axes.md#{name}) | {_values(axis)} | {_default(axis)} |"
+        for name, axis in axes.items()
+        if "." not in name
+    ]
+    settings = ", ".join(f"`{name.removeprefix('train.')}`" for name in axes if name.startswith("train."))
+    page = "docs/reference/axes.md#train"
+    train = f"| [`train.*`]({page}) | {settings} | [each has one]({page}) |"
+    return "\n".join(("| Axis | Values | Default |", "|---|---|---|", *rows, train))
+
+
+def with_block(text: str, block: str) -> str:
+    """Return a text with the block between its two marks.
+
+    Raises:
+        ValueError: the text has not exactly one of each mark, in this order.
+    """
+    head, begin, rest = text.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end or BEGIN in rest or END in tail:
+        raise ValueError(f"mark one block by {BEGIN} and {END}, each on a line")
+    return f"{head}{begin}\n{block}\n{end}{tail}"
+
+
+def _values(axis: Axis) -> str:
+    return _code(names_of_values(axis)) or axis.meaning.replace("|", "\\|")
 
 
 def _section(axis: Axis) -> Iterator[str]:
@@ -78,3 +112,4 @@ def _code(names: tuple[str, ...]) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(axes_page(), encoding="utf-8")
+    README.write_text(with_block(README.read_text(encoding="utf-8"), readme_block()), encoding="utf-8")

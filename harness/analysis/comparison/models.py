@@ -10,6 +10,7 @@ from pydantic import Field
 from harness.analysis.parity import ParityVerdict
 from harness.model.frozen import Frozen
 from harness.model.metrics import Goal
+from harness.model.notebook import Shown
 from harness.model.values import Seed
 
 COMPARISON_SCHEMA_VERSION: Final = 1
@@ -130,7 +131,7 @@ class Explanation(Frozen):
     flips: tuple[Flips, ...]
 
 
-class Comparison(Frozen):
+class Comparison(Shown, Frozen):
     """The whole table with its terms.
 
     `by` is the axis inside one report, None between reports. `margins` are the equivalence margins by metric,

@@ -11,6 +11,7 @@ from harness.analysis.comparison.models import Mismatch
 from harness.errors import ExitCode, exit_code
 from harness.model.frozen import Frozen
 from harness.model.metrics import Goal
+from harness.model.notebook import Shown
 
 GATES_SCHEMA_VERSION: Final = 1
 
@@ -66,7 +67,7 @@ class GateCase(Frozen):
     notes: tuple[str, ...] = ()
 
 
-class GateReport(Frozen):
+class GateReport(Shown, Frozen):
     """The whole check with its terms.
 
     `outcome` is `fail` if a case failed, or is unsure and `on_unsure` is not `warn`; `not comparable` if

@@ -25,8 +25,11 @@ from harness.output.numbers import rate, size
 from harness.words import count
 
 
-def report_document(report: Report, *, roofline: bool = False) -> Document:
-    """The variants and all that belongs to them; `roofline` shows the machine's peaks on a terminal, too."""
+def report_document(report: Report, *, roofline: bool = False, by_epoch: bool = False) -> Document:
+    """The variants and all that belongs to them.
+
+    A terminal shows the machine's peaks with `roofline`, and the scores after each epoch with `by_epoch`.
+    """
     rows = summarize(report)
     heading = title(report) if rows else f"{title(report)}: nothing has run"
     return Document(
@@ -34,7 +37,7 @@ def report_document(report: Report, *, roofline: bool = False) -> Document:
         title=heading,
         model=report,
         summary=tuple(_summary(report, rows)) if rows else (),
-        tables=tuple(_tables(report, rows, roofline=roofline)) if rows else (),
+        tables=tuple(_tables(report, rows, roofline=roofline, by_epoch=by_epoch)) if rows else (),
         charts=(_speeds(rows),),
         notes=tuple(notes(report, rows)) if rows else (),
         name=report.suite.name,
@@ -52,7 +55,7 @@ def _summary(report: Report, rows: Sequence[Row]) -> Iterator[str]:
     yield from parity(report, rows)
 
 
-def _tables(report: Report, rows: Sequence[Row], *, roofline: bool) -> Iterator[Table]:
+def _tables(report: Report, rows: Sequence[Row], *, roofline: bool, by_epoch: bool) -> Iterator[Table]:
     yield Table("Variants", tuple(columns(report, rows)))
     if report.proofs:
         yield Table("Parity with the plain model", proved(report.proofs), detail=True)
@@ -63,7 +66,9 @@ def _tables(report: Report, rows: Sequence[Row], *, roofline: bool) -> Iterator[
     elif roofline:
         yield Table(no_roofline(report))
     if found := epochs(report, rows):
-        yield Table("Epochs", found, notes=("means over the seeds",), detail=True)
+        yield Table("Epochs", found, notes=("means over the seeds",), detail=not by_epoch)
+    elif by_epoch:
+        yield Table("Epochs", notes=("no completed trial has epochs",))
     yield from breakdown_tables(report)
     yield Table("Environment", pairs=tuple(environment(report)), detail=True)
     yield Table("Run it again", notes=tuple(reproduce(report)), detail=True)

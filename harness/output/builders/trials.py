@@ -42,7 +42,7 @@ def trial_record(report: Report, result: TrialResult) -> dict[str, Value]:
         "trial": result.trial.id,
         "variant": result.trial.variant_id,
         **axes(result.trial),
-        "seed": _plain(result.trial.seed),
+        "seed": plain_seed(result.trial.seed),
         "status": result.status,
         "phase": result.phase,
         "reason": result.reason or "",
@@ -97,7 +97,7 @@ def machine_of(report: Report) -> Machine:
 
 def _extra(row: Row) -> dict[str, object]:
     return {
-        "seeds": list(map(_plain, row.seeds)),
+        "seeds": list(map(plain_seed, row.seeds)),
         **{
             metric: found.mean if (found := row.quality.get(metric)) else None
             for metric in headlines("training")
@@ -111,7 +111,8 @@ def _extra(row: Row) -> dict[str, object]:
     }
 
 
-def _plain(seed: Seed) -> int | str:
+def plain_seed(seed: Seed) -> int | str:
+    """Return a seed with roles as text, any other as its number."""
     return seed if isinstance(seed, int) else str(seed)
 
 

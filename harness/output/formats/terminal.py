@@ -157,5 +157,6 @@ def _left_out(titles: Sequence[str]) -> list[str]:
 
 
 def _safe_column(column: Column) -> Column:
-    """Return the column with every cell made safe and cut to the length of a table cell."""
-    return replace(column, cells=tuple(safe_text(cell, LONGEST_CELL) for cell in column.cells))
+    """Return the column with its title and every cell made safe and cut to the length of a table cell."""
+    title = safe_text(column.title, LONGEST_CELL)
+    return replace(column, title=title, cells=tuple(safe_text(cell, LONGEST_CELL) for cell in column.cells))
