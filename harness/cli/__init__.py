@@ -32,6 +32,7 @@ COMMANDS: Final[dict[str, str]] = {
     "check": "Judge a report by its gates, as CI does before a merge.",
     "ab": "Run two suites, environments or checkouts in turn on this machine, and compare them.",
     "baseline": "Keep, list and show baselines: reports to compare with.",
+    "history": "Show the values of each variant over the reports of a folder, with the changes marked.",
     "calibrate": "Measure this machine's timing noise.",
     "rescore": "Score a report's stored logits again, without training.",
     "schema": "Print the JSON Schema of a suite, a report, a comparison or a check.",

@@ -38,6 +38,7 @@ COMMANDS: dict[Kind, tuple[str, ...]] = {
     "diagnosis": ("doctor", "--offline"),
     "calibration": ("calibrate", "--list"),
     "list of baselines": ("baseline", "list"),
+    "history": ("history", "report.json"),
 }
 
 
@@ -100,6 +101,7 @@ def test_each_kind_of_document_has_the_parts_that_its_formats_need(kind: Kind) -
         ("compare", "none.json", "none.json"),
         ("check", "none.json"),
         ("rescore", "none.json"),
+        ("history", "none.json"),
         ("run", "none.yaml"),
         ("plan", "none.yaml"),
         ("prove", "none.yaml"),

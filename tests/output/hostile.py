@@ -9,6 +9,7 @@ from harness.analysis.comparison.compare import compare
 from harness.analysis.gates.check import check
 from harness.analysis.gates.models import GateCase, GateReport
 from harness.analysis.rescoring import Rescored
+from harness.analysis.series import Band, Change, Line, Point, Series, Track
 from harness.machine.doctor import Finding
 from harness.model.environment import Cpu, Device, Git
 from harness.model.measurements import measured, unmeasured
@@ -21,6 +22,7 @@ from harness.output.builders.comparison import comparison_document
 from harness.output.builders.doctor import diagnosis_document
 from harness.output.builders.failure import failure_document
 from harness.output.builders.gates import gates_document
+from harness.output.builders.history import history_document
 from harness.output.builders.noise import noise_document
 from harness.output.builders.plan import Planned, plan_document
 from harness.output.builders.proofs import proofs_document
@@ -154,11 +156,20 @@ def hostile_documents(text: str) -> dict[str, Document]:
         plan_document(plan),
         baselines_document([Kept(text, text, text), Kept(text, damaged=text)]),
         diagnosis_document((finding,)),
+        history_document(_series(report, text), [text]),
     ]
     return {
         **{document.kind: document for document in found},
         "failure": failure_document(text, text, 2, "check", "check"),
     }
+
+
+def _series(report: Report, text: str) -> Series:
+    """Series of one line in which every text was given from outside."""
+    points = (Point(report, (0,), {"eval_accuracy": 0.5}), Point(report, (0,), {"eval_accuracy": 0.9}))
+    track = Track("eval_accuracy", points, Band(0.1, text), (Change(1, 0.5, 0.9),))
+    line = Line(text, text, text, text, text, text, {text: text}, points, (track,))
+    return Series((line,), ("eval_accuracy",), 1, (text,))
 
 
 def _judged(text: str) -> GateReport:
