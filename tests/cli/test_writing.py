@@ -39,6 +39,7 @@ COMMANDS: dict[Kind, tuple[str, ...]] = {
     "calibration": ("calibrate", "--list"),
     "list of baselines": ("baseline", "list"),
     "history": ("history", "report.json"),
+    "list of runs": ("list",),
 }
 
 

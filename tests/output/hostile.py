@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Any, Final
 
 from harness.analysis.comparison.compare import compare
@@ -28,8 +29,11 @@ from harness.output.builders.plan import Planned, plan_document
 from harness.output.builders.proofs import proofs_document
 from harness.output.builders.report import report_document
 from harness.output.builders.rescoring import rescoring_document
+from harness.output.builders.runs import runs_document
 from harness.output.document import Document
+from harness.store.listing import StoredRun
 from tests.factories import (
+    STARTED,
     make_checkpoint,
     make_data,
     make_environment,
@@ -157,6 +161,7 @@ def hostile_documents(text: str) -> dict[str, Document]:
         baselines_document([Kept(text, text, text), Kept(text, damaged=text)]),
         diagnosis_document((finding,)),
         history_document(_series(report, text), [text]),
+        runs_document([StoredRun(Path(text), text, "damaged", None, 1, 2, 1, report, text)], STARTED),
     ]
     return {
         **{document.kind: document for document in found},
