@@ -25,6 +25,7 @@ from harness.errors import ExitCode, HarnessError, after_signal
 # name -> help text, so that `harness --help` imports no command
 COMMANDS: Final[dict[str, str]] = {
     "run": "Fine-tune and evaluate every trial of a suite.",
+    "merge": "Merge the runs of shards into one run.",
     "plan": "List the trials of a suite and what each will use.",
     "prove": "Show that each variant computes the plain function and trains as a reference.",
     "show": "Print a report's table again.",
