@@ -36,6 +36,7 @@ COMMANDS: Final[dict[str, str]] = {
     "history": "Show the values of each variant over the reports of a folder, with the changes marked.",
     "list": "List the runs: state, suite, age, size and best variants.",
     "clean": "Remove old runs, except baselines and runs in progress.",
+    "export": "Store the trials of a report in an experiment tracker.",
     "calibrate": "Measure this machine's timing noise.",
     "rescore": "Score a report's stored logits again, without training.",
     "schema": "Print the JSON Schema of a suite, a report, a comparison or a check.",

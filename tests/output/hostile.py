@@ -21,6 +21,7 @@ from harness.model.values import Task
 from harness.output.builders.baselines import Kept, baselines_document
 from harness.output.builders.comparison import comparison_document
 from harness.output.builders.doctor import diagnosis_document
+from harness.output.builders.exports import exports_document
 from harness.output.builders.failure import failure_document
 from harness.output.builders.gates import gates_document
 from harness.output.builders.history import history_document
@@ -31,6 +32,8 @@ from harness.output.builders.report import report_document
 from harness.output.builders.rescoring import rescoring_document
 from harness.output.builders.runs import runs_document
 from harness.output.document import Document
+from harness.output.trackers.registry import Exported
+from harness.output.trackers.runs import tracked_runs
 from harness.store.listing import StoredRun
 from tests.factories import (
     STARTED,
@@ -161,6 +164,7 @@ def hostile_documents(text: str) -> dict[str, Document]:
         baselines_document([Kept(text, text, text), Kept(text, damaged=text)]),
         diagnosis_document((finding,)),
         history_document(_series(report, text), [text]),
+        exports_document([Exported(each, added=True) for each in tracked_runs(report)], text, text),
         runs_document([StoredRun(Path(text), text, "damaged", None, 1, 2, 1, report, text)], STARTED),
     ]
     return {
