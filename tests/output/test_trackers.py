@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import shutil
 import socket
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
@@ -38,7 +41,8 @@ def needs(package: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(missing, reason=f"{package} is not installed")
 
 
-EACH = [pytest.param(name, marks=needs(name)) for name in TRACKERS]
+# Trackio reads its folder once in a process: its test starts its own.
+EACH = [pytest.param(name, marks=needs(name)) for name in TRACKERS if name != "trackio"]
 
 
 @pytest.fixture(autouse=True)
@@ -139,6 +143,33 @@ def test_an_offline_run_of_wandb_is_a_folder_that_can_be_synchronized(tmp_path: 
         (file,) = folder.glob("*.wandb")
         assert file.stat().st_size > 0
         assert SPEED.encode() in file.read_bytes() or not run.completed
+
+
+@needs("trackio")
+def test_trackio_has_the_numbers_and_every_step_once(tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_bytes(to_json(REPORT))
+    script = (
+        "import json; from pathlib import Path; from harness.store.reading import load_report;"
+        "from harness.output.trackers import registry; registry.require_extra = lambda name: None;"
+        "report = load_report(Path('report.json'));"
+        "once = lambda: [one.added for one in registry.export(report, 'trackio', Path('t'), 'p')];"
+        "added = [once(), once()];"
+        "from trackio.sqlite_storage import SQLiteStorage as s;"
+        "logs = {r['id']: s.get_logs('p', r['name'], run_id=r['id']) for r in s.get_run_records('p')};"
+        "print(json.dumps([added, logs]))"
+    )
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        (sys.executable, "-c", script), capture_output=True, text=True, check=False, env=environ
+    )
+    assert done.returncode == 0, done.stderr
+    added, logs = json.loads(done.stdout.splitlines()[-1])
+    assert added == [[True] * 3, [False] * 3]
+    runs = {run.key: run for run in tracked_runs(REPORT)}
+    assert set(logs) == {key for key, run in runs.items()}
+    for key, rows in logs.items():
+        found = [row[f"steps/{STEPS}"] for row in rows if f"steps/{STEPS}" in row]
+        assert tuple(found) == pytest.approx(runs[key].series.get(STEPS, ()))
 
 
 @pytest.mark.parametrize("name", EACH)

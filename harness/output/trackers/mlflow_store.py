@@ -1,4 +1,4 @@
-"""MLflow: a run for each trial in its file store, which `mlflow ui` shows."""
+"""MLflow: a run for each trial in an SQLite store, which `mlflow ui` shows."""
 
 from __future__ import annotations
 
@@ -27,9 +27,13 @@ Item = TypeVar("Item")
 def open_tracker(folder: Path, project: str) -> Iterator[Mlflow]:
     """Open the store in a folder, with the experiment of that name."""
     folder.mkdir(parents=True, exist_ok=True)
-    client = MlflowClient(tracking_uri=folder.absolute().as_uri())
+    client = MlflowClient(tracking_uri=f"sqlite:///{(folder / 'mlflow.db').absolute()}")
     found = client.get_experiment_by_name(project)
-    yield Mlflow(client, client.create_experiment(project) if found is None else found.experiment_id)
+    if found is None:
+        artifacts = (folder / "artifacts").absolute().as_uri()
+        yield Mlflow(client, client.create_experiment(project, artifact_location=artifacts))
+    else:
+        yield Mlflow(client, found.experiment_id)
 
 
 @dataclass(frozen=True, slots=True)
