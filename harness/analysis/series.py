@@ -31,6 +31,7 @@ from harness.analysis.naming import labels, only_tokenise
 from harness.errors import InvalidInputError
 from harness.model.metrics import METRICS, headlines
 from harness.model.results import Report
+from harness.words import count
 
 LEAST_VALUES: Final = 6
 """A series of fewer values gives no band."""
@@ -327,7 +328,7 @@ def _notes(trials: Iterable[EarlierTrial], lines: Sequence[Line], metrics: Seque
         if point.report.environment.git is None or point.report.environment.git.committed is None
     }
     if undated:
-        yield f"placed by the date of the report, without the date of a commit: {len(undated)} runs"
+        yield f"placed by the date of the report, without the date of a commit: {count(len(undated), 'run')}"
 
 
 def _apart(lines: Sequence[Line]) -> Iterable[str]:

@@ -19,6 +19,7 @@ from harness.cli.reports import read_newest
 from harness.cli.writing import Target, write
 from harness.output.builders.exports import exports_document
 from harness.output.trackers.registry import TRACKERS, TrackerName, export
+from harness.words import count
 
 _FOLDERS = ", ".join(f"{place.folder} for {name}" for name, place in TRACKERS.items())
 
@@ -57,4 +58,5 @@ def command(
     exported = list(export(found, tracker, folder, project or found.suite.name))
     write(exports_document(exported, tracker, str(folder)), target)
     if len(exported) < len(found.results):
-        print_note(f"not exported: {len(found.results) - len(exported)} trials that did not run")
+        left_out = count(len(found.results) - len(exported), "trial")
+        print_note(f"not exported: {left_out} without a start")

@@ -93,7 +93,7 @@ def read_reports(paths: Sequence[Path]) -> tuple[list[Report], list[str]]:
     """
     reports, problems = [], []
     for path in paths:
-        if not path.is_dir():
+        if not path.is_dir() or is_there(path / "report.json"):
             reports.append(read_report(path, allow_unsealed=True))
             continue
         files = [*finished_runs(path), *kept_baselines(path).values()]

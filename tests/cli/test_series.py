@@ -90,9 +90,10 @@ def test_a_damaged_report_in_a_folder_is_named_and_one_that_was_named_is_an_erro
     code, output, _ = call("history", "reports", "--json")
     assert code == 0
     assert "run-03/report.json: " in json.loads(output)["notes"][0]
-    code, output, errors = call("history", damaged)
-    assert (code, output) == (2, "")
-    assert str(damaged) in errors
+    for named in (damaged, damaged.parent):
+        code, output, errors = call("history", named)
+        assert (code, output) == (2, "")
+        assert str(damaged) in errors
 
 
 @pytest.mark.parametrize(

@@ -218,7 +218,7 @@ def test_the_command_exports_a_report_and_tells_what_it_added(
             main(["export", "report.json", "--to", "tensorboard", "--json"])
         assert ended.value.code == 0
         output, errors = capfd.readouterr()
-        assert "not exported: 1 trials that did not run" in errors
+        assert "not exported: 1 trial without a start" in errors
         found.append([each["added"] for each in json.loads(output)["trials"]])
     assert found == [[True] * 3, [False] * 3]
     assert len(list(Path("runs/padding").iterdir())) == 3
