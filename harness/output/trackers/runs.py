@@ -49,13 +49,13 @@ def tracked_runs(report: Report) -> Iterator[TrackedRun]:
 
 def _tracked(result: TrialResult, report: Report) -> TrackedRun:
     trial = result.trial
-    session = hashlib.sha256(f"{report.run}\n{result.started.isoformat()}".encode()).hexdigest()[:8]
+    session = f"{report.run}\n{result.started.isoformat()}".encode("utf-8", "surrogatepass")
     values = {found.metric: found.values for found in result.measurements if found.values}
     series = {metric: found for metric, found in values.items() if len(found) > 1}
     for metric in result.epochs[0].values if result.epochs else ():
         series[f"epoch.{metric}"] = tuple(epoch.values[metric] for epoch in result.epochs)
     return TrackedRun(
-        key=f"{trial.id}-{session}",
+        key=f"{trial.id}-{hashlib.sha256(session).hexdigest()[:8]}",
         name=f"{describe(trial)} seed {trial.seed}",
         group=report.run,
         settings={**axes(trial), "seed": str(trial.seed)},
