@@ -66,7 +66,7 @@ class InvalidInputError(HarnessError):
 
 
 class NotComparableError(HarnessError):
-    """Two reports have nothing comparable in common."""
+    """Two reports have nothing comparable in common, or runs are not the parts of one plan."""
 
     exit_code = ExitCode.NOT_COMPARABLE
 

@@ -74,7 +74,7 @@ def test_no_program_of_the_repositorys_configuration_is_run(repository: Path) ->
     assert describe_git(repository) == clean
     assert _ran(repository) == set()
     (repository / "file").write_text("two\n")
-    assert describe_git(repository) == Git(commit=clean.commit, dirty=True)
+    assert describe_git(repository) == Git(commit=clean.commit, dirty=True, committed=clean.committed)
     assert _ran(repository) == set()
 
 

@@ -7,7 +7,7 @@ from itertools import combinations
 from typing import Final
 
 from harness.analysis.inputs import mixed_inputs
-from harness.analysis.stats.machine_states import add_state, run_variance
+from harness.analysis.stats.machine_states import add_state, between_run_band, run_variance
 from harness.analysis.stats.ratios import RunVariance
 from harness.analysis.summary import quantile
 from harness.errors import InvalidInputError
@@ -156,6 +156,18 @@ def run_variance_of(noise: Noise | None) -> Mapping[str, RunVariance]:
         return {}
     found = {metric: run_variance(values_by_state(noise.states, metric)) for metric in verified(noise).bands}
     return {metric: each for metric, each in found.items() if each is not None}
+
+
+def run_bands_of(noise: Noise) -> Mapping[str, float]:
+    """Return the band between separate runs by metric; empty without two states of the machine.
+
+    Raises:
+        InvalidInputError: A band does not follow from its values.
+    """
+    found = {
+        metric: between_run_band(values_by_state(noise.states, metric)) for metric in verified(noise).bands
+    }
+    return {metric: band for metric, band in found.items() if band is not None}
 
 
 def _runs(state: MachineState) -> int:

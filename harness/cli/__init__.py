@@ -25,6 +25,7 @@ from harness.errors import ExitCode, HarnessError, after_signal
 # name -> help text, so that `harness --help` imports no command
 COMMANDS: Final[dict[str, str]] = {
     "run": "Fine-tune and evaluate every trial of a suite.",
+    "merge": "Merge the runs of shards into one run.",
     "plan": "List the trials of a suite and what each will use.",
     "inspect": "Show a suite's examples, tokens and padded batches, without training.",
     "prove": "Show that each variant computes the plain function and trains as a reference.",
@@ -33,16 +34,22 @@ COMMANDS: Final[dict[str, str]] = {
     "check": "Judge a report by its gates, as CI does before a merge.",
     "ab": "Run two suites, environments or checkouts in turn on this machine, and compare them.",
     "baseline": "Keep, list and show baselines: reports to compare with.",
+    "history": "Show the values of each variant over the reports of a folder, with the changes marked.",
+    "list": "List the runs: state, suite, age, size and best variants.",
+    "clean": "Remove old runs, except baselines and runs in progress.",
+    "export": "Store the trials of a report in an experiment tracker.",
     "calibrate": "Measure this machine's timing noise.",
     "rescore": "Score a report's stored logits again, without training.",
     "schema": "Print the JSON Schema of a suite, a report, a comparison or a check.",
     "doctor": "List what on this machine would stop a run, and how to fix it.",
     "fetch": "Download a pinned pretrained checkpoint.",
 }
+# A submodule `list` would replace the builtin of that name in this package.
+_MODULES: Final = {"list": "list_runs"}
 
 
 class LazyGroup(Group):
-    """A group whose commands live in `harness.cli.<name>` and are imported when they are called."""
+    """A group whose commands live in the modules of `harness.cli` and are imported when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of use."""
@@ -52,7 +59,7 @@ class LazyGroup(Group):
         """Return the command of that name, or None."""
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"harness.cli.{cmd_name}").command
+        command = importlib.import_module(f"harness.cli.{_MODULES.get(cmd_name, cmd_name)}").command
         if not isinstance(command, click.Command):
             raise TypeError(f"harness.cli.{cmd_name}.command is not a click command")
         return command

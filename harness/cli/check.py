@@ -10,7 +10,6 @@ from harness.analysis.comparison.conditions import CONDITIONS, STORED_VALUE
 from harness.analysis.gates.check import check
 from harness.analysis.gates.models import OnUnsure
 from harness.analysis.noise import bands_of, run_variance_of
-from harness.cli.history import history_option, read_history
 from harness.cli.options import (
     PATH,
     allow_mismatch_option,
@@ -18,6 +17,7 @@ from harness.cli.options import (
     baseline_option,
     field_option,
     harness_command,
+    history_option,
     option,
     output_options,
     report_argument,
@@ -25,7 +25,7 @@ from harness.cli.options import (
     verbosity_options,
 )
 from harness.cli.parsing import Names
-from harness.cli.reports import read_baseline, read_report
+from harness.cli.reports import read_baseline, read_history, read_report
 from harness.cli.writing import Target, write
 from harness.output.builders.gates import gates_document
 from harness.store.noise_file import noise_for, stored_noise

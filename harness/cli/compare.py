@@ -10,7 +10,6 @@ import click
 from harness.analysis.comparison.compare import compare
 from harness.analysis.comparison.conditions import CONDITIONS, STORED_VALUE
 from harness.analysis.noise import bands_of, run_variance_of
-from harness.cli.history import history_option, read_history
 from harness.cli.messages import print_note
 from harness.cli.options import (
     PATH,
@@ -20,14 +19,16 @@ from harness.cli.options import (
     by_option,
     field_option,
     harness_command,
+    history_option,
+    metrics_option,
     option,
     output_options,
+    share,
     verbosity_options,
 )
-from harness.cli.reports import read_report
+from harness.cli.reports import read_history, read_report
 from harness.cli.writing import Target, write
 from harness.errors import InvalidInputError
-from harness.model.metrics import headlines
 from harness.output.builders.comparison import comparison_document
 from harness.store.baselines import find_baseline
 from harness.store.noise_file import noise_for, stored_noise
@@ -39,14 +40,7 @@ from harness.store.noise_file import noise_for, stored_noise
 @click.argument("paths", nargs=-1, required=True, type=PATH, metavar="REPORTS...")
 @baseline_option("What to compare", "; with --by, a value of the axis. By default the first")
 @by_option
-@option(
-    "--metric",
-    "metrics",
-    multiple=True,
-    metavar="METRIC",
-    help=f"Compare this metric. Repeatable. [default: {', '.join(headlines('training'))}]",
-    group="What to compare",
-)
+@metrics_option
 @option(
     "--margin",
     "margins",
@@ -128,23 +122,13 @@ def _name(path: Path) -> str:
 def _margins(texts: Sequence[str]) -> float | dict[str, float]:
     """One share of every metric's range, or margins by metric."""
     if len(texts) == 1 and "=" not in texts[0]:
-        return _share(texts[0])
+        return share(texts[0], "--margin")
     found = {}
     for text in texts:
-        metric, equals, share = text.partition("=")
+        metric, equals, given = text.partition("=")
         if not equals:
             raise InvalidInputError(
                 f"--margin {text}: several margins need a metric each", hint="Write --margin eval_mcc=0.03."
             )
-        found[metric] = _share(share)
+        found[metric] = share(given, f"--margin {metric}")
     return found
-
-
-def _share(text: str) -> float:
-    """A share of one, written as `0.02` or `2%`."""
-    try:
-        return float(text[:-1]) / 100 if text.endswith("%") else float(text)
-    except ValueError:
-        raise InvalidInputError(
-            f"the margin {text!r} is not a number", hint="Write a share or a percentage: 0.02 or 2%."
-        ) from None

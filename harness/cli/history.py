@@ -1,64 +1,60 @@
-"""The option `--history`: reports of earlier runs, which give variances that the compared ones lack."""
+"""`harness history`: the values of each variant over the reports of a folder, with the changes marked."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from harness.cli.messages import print_note
-from harness.cli.options import option
-from harness.cli.reports import read_report
-from harness.errors import InvalidInputError, NotComparableError
-from harness.model.results import Report
-from harness.store.baselines import find_baseline
-from harness.store.folders import names_in
+import click
 
-history_option = option(
-    "--history",
-    "history",
-    multiple=True,
-    metavar="PATH",
-    help="Earlier runs: a report, a run directory, a folder of runs such as reports/padding, or a kept "
-    "baseline's name. They give the variance of quality over the seeds of a recipe, and of speed between "
-    "runs of a variant on this machine. Repeatable.",
+from harness.analysis.noise import run_bands_of
+from harness.analysis.series import series_of
+from harness.cli.options import (
+    PATH,
+    harness_command,
+    metrics_option,
+    option,
+    output_options,
+    share,
+    verbosity_options,
+)
+from harness.cli.reports import read_reports
+from harness.cli.writing import Target, write
+from harness.model.results import Report
+from harness.output.builders.history import history_document
+from harness.store.folders import is_there
+from harness.store.noise_file import noise_file, read_noise, stored_noise
+
+
+@harness_command("history", epilog="For example:  harness history reports/ -o series.csv")
+@click.argument("paths", nargs=-1, required=True, type=PATH, metavar="PATHS...")
+@metrics_option
+@option(
+    "--band",
+    metavar="SHARE",
+    help="The noise band of times, rates and sizes: 0.03 or 3%. By default that of a calibration between "
+    "runs, else that of the series itself.",
     group="What to compare",
 )
+@output_options("history")
+@verbosity_options
+def command(*, paths: tuple[Path, ...], metrics: tuple[str, ...], band: str | None, target: Target) -> None:
+    """Show the values of every variant over the reports under PATHS, and mark the changes beyond the noise.
 
+    A line is one variant on one machine with the same data and files, in order of the commit's date. A change
+    is marked where two points in a row lie outside the noise band around the median since the last mark.
 
-def read_history(paths: Sequence[str], reports: Path, *, allow_unsealed: bool) -> list[Report]:
-    """The reports that the option names.
-
-    Args:
-        paths: as given.
-        reports: where baselines are kept.
-        allow_unsealed: accept reports without a digest.
-
-    Raises:
-        InvalidInputError: A path does not exist, a folder has no run, or a report is damaged.
-        StorageError: A file cannot be read.
+    The CSV has the layout of Apache Otava's importer: `time` is its time column, `--branch` selects a line.
     """
-    files = [file for path in paths for file in _files(path, reports)]
-    return [read_report(file, allow_unsealed=allow_unsealed) for file in dict.fromkeys(files)]
+    reports, problems = read_reports(paths)
+    width = None if band is None else share(band, "--band")
+    series = series_of(reports, metrics or None, band=width, calibrated=_calibrated(reports))
+    write(history_document(series, problems), target)
 
 
-def _files(text: str, reports: Path) -> Iterator[Path]:
-    try:
-        path = find_baseline(text, reports, note=print_note)
-    except NotComparableError:
-        raise InvalidInputError(
-            f"--history {text}: neither a path, nor the name of a baseline in {reports / 'baselines'}",
-            hint="Give a report, a run directory, or a folder of runs such as reports/padding.",
-        ) from None
-    if not path.is_dir() or (path / "report.json").exists():
-        yield path
-        return
-    folders = sorted(path / name for name in names_in(path) if (path / name).is_dir())
-    found = [folder for folder in folders if (folder / "report.json").exists()]
-    if not found:
-        raise InvalidInputError(
-            f"--history {text}: no folder in it has a report.json",
-            hint="Give a report, a run directory, or a folder of runs such as reports/padding.",
-        )
-    if unfinished := [folder.name for folder in folders if folder not in found]:
-        print_note(f"history {text}: without a report.json, and left out: {', '.join(unfinished)}")
-    yield from found
+def _calibrated(reports: Sequence[Report]) -> Mapping[str, Mapping[str, float]]:
+    """Return the bands between runs of each calibrated machine of the reports, by fingerprint and metric."""
+    environments = (result.environment for report in reports for result in report.results)
+    machines = {environment.fingerprint for environment in environments if environment is not None}
+    files = [noise_file(stored_noise(), machine) for machine in sorted(machines)]
+    return {file.stem: run_bands_of(read_noise(file)) for file in files if is_there(file)}

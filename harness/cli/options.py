@@ -14,6 +14,7 @@ from harness.cli.messages import QUIET, VERBOSE
 from harness.cli.parsing import Command, Names, Option
 from harness.cli.writing import Target, is_written, write_failure
 from harness.errors import HarnessError, InvalidInputError
+from harness.model.metrics import headlines
 from harness.output.document import Kind
 from harness.output.formats.registry import ENDINGS, FORMATS, format_of, formats_of, require
 from harness.running.options import Declared, RunOptions, declared
@@ -127,6 +128,24 @@ allow_unsealed_option: Final = option(
     help="Accept a report whose digest is null, such as one edited by hand.",
     group="What to compare",
 )
+metrics_option: Final = option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="METRIC",
+    help=f"Compare this metric. Repeatable. [default: {', '.join(headlines('training'))}]",
+    group="What to compare",
+)
+history_option: Final = option(
+    "--history",
+    "history",
+    multiple=True,
+    metavar="PATH",
+    help="Earlier runs: a report, a run directory, a folder of runs such as reports/padding, or a kept "
+    "baseline's name. They give the variance of quality over the seeds of a recipe, and of speed between "
+    "runs of a variant on this machine. Repeatable.",
+    group="What to compare",
+)
 
 
 def baseline_option(group: str, more: str = "") -> Decorator:
@@ -148,6 +167,16 @@ def allow_mismatch_option(names: Collection[str]) -> Decorator:
         help=f"Compare in spite of this mismatch: {', '.join(names)}. Repeatable.",
         group="What to compare",
     )
+
+
+def share(text: str, what: str) -> float:
+    """Return a share of one that is written as `0.02` or `2%`; `what` names the option in the error."""
+    try:
+        return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        raise InvalidInputError(
+            f"{what}: {text!r} is not a number", hint="Write a share or a percentage: 0.02 or 2%."
+        ) from None
 
 
 def verbosity_options(function: Callable[..., Any]) -> Callable[..., Any]:

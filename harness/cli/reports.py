@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from harness.cli.messages import print_detail, print_note
+from harness.errors import InvalidInputError, NotComparableError
 from harness.model.results import Report
-from harness.store.baselines import find_baseline
-from harness.store.folders import newest_report
+from harness.store.baselines import find_baseline, kept_baselines
+from harness.store.folders import is_there, newest_report, run_folders
 from harness.store.reading import load_report
 from harness.words import count
 
@@ -33,3 +35,76 @@ def read_newest(path: Path) -> Report:
 def read_baseline(text: str, reports: Path, *, allow_unsealed: bool = False) -> Report:
     """Return the report that `--baseline` names: a file, a run directory or a kept baseline."""
     return read_report(find_baseline(text, reports, note=print_note), allow_unsealed=allow_unsealed)
+
+
+def read_history(paths: Sequence[str], reports: Path, *, allow_unsealed: bool) -> list[Report]:
+    """Return the reports that `--history` names: evidence of variance for a comparison.
+
+    Args:
+        paths: as given.
+        reports: where baselines are kept.
+        allow_unsealed: accept reports without a digest.
+
+    Raises:
+        InvalidInputError: A path does not exist, a folder has no run, or a report is damaged.
+        StorageError: A file cannot be read.
+    """
+    files = [file for path in paths for file in _history_files(path, reports)]
+    return [read_report(file, allow_unsealed=allow_unsealed) for file in dict.fromkeys(files)]
+
+
+def _history_files(text: str, reports: Path) -> Iterator[Path]:
+    try:
+        path = find_baseline(text, reports, note=print_note)
+    except NotComparableError:
+        raise InvalidInputError(
+            f"--history {text}: neither a path, nor the name of a baseline in {reports / 'baselines'}",
+            hint="Give a report, a run directory, or a folder of runs such as reports/padding.",
+        ) from None
+    if not path.is_dir():
+        yield path
+        return
+    if not (found := finished_runs(path)):
+        raise InvalidInputError(
+            f"--history {text}: no folder in it has a report.json",
+            hint="Give a report, a run directory, or a folder of runs such as reports/padding.",
+        )
+    yield from found
+
+
+def finished_runs(folder: Path) -> list[Path]:
+    """Return the folders with a report at and below a folder; a note names the runs without one."""
+    folders = list(run_folders(folder))
+    found = [each for each in folders if is_there(each / "report.json")]
+    if unfinished := [each.name for each in folders if each not in found]:
+        print_note(f"{folder}: without a report.json, and left out: {', '.join(unfinished)}")
+    return found
+
+
+def read_reports(paths: Sequence[Path]) -> tuple[list[Report], list[str]]:
+    """Return every report that the paths name, and a sentence for each damaged one below a folder.
+
+    Args:
+        paths: reports, run directories or folders, in which every run and every kept baseline counts.
+
+    Raises:
+        InvalidInputError: A path has no report, or a report that was named itself is damaged.
+        StorageError: A file cannot be read.
+    """
+    reports, problems = [], []
+    for path in paths:
+        if not path.is_dir() or is_there(path / "report.json"):
+            reports.append(read_report(path, allow_unsealed=True))
+            continue
+        files = [*finished_runs(path), *kept_baselines(path).values()]
+        if not files:
+            raise InvalidInputError(
+                f"{path}: neither it nor a folder in it has a report.json",
+                hint="Give reports, run directories or folders of runs such as reports.",
+            )
+        for file in files:
+            try:
+                reports.append(read_report(file, allow_unsealed=True))
+            except InvalidInputError as error:
+                problems.append(f"left out: {error.message}")
+    return reports, problems

@@ -65,6 +65,10 @@ def command(
         print_note(f"{interrupt}; run the same command again to go on")
         return interrupt.exit_code
     _show(run, target)
+    if options.shard is not None and run.interrupted is None:
+        if against is not None or (suite_gates and run.brief.suite.gates):
+            print_note("gates are not judged by a shard: merge the shards, then use `harness check`")
+        return run.exit_code
     judged = 0 if run.interrupted is not None else _judge(run, against, target, suite_gates=suite_gates)
     return run.exit_code or judged
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -49,11 +50,21 @@ def describe_git(folder: Path) -> Git | None:
         return None
     environ = _environment(os.environ)
     command = (program, "--no-pager", "-C", str(folder), *(part for one in _SETTINGS for part in ("-c", one)))
-    commit = _output(command, "rev-parse", "--verify", "HEAD", environ=environ)
-    if not commit:
+    # Plumbing: `git show` may start the program that a repository names for signatures.
+    found = _output(command, "rev-list", "--max-count=1", "--timestamp", "HEAD", environ=environ)
+    if not found:
         return None
+    seconds, _, commit = found.decode("ascii", "replace").partition(" ")
     changes = _output(command, *_STATUS, environ=_without_filters(command, environ))
-    return Git(commit=commit.decode("ascii", "replace"), dirty=changes != b"")
+    return Git(commit=commit, dirty=changes != b"", committed=_date(seconds))
+
+
+def _date(seconds: str) -> datetime | None:
+    """Return the date of a timestamp; None if a repository has one that no calendar has."""
+    try:
+        return datetime.fromtimestamp(int(seconds), UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:

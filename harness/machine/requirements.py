@@ -24,7 +24,16 @@ from packaging.version import InvalidVersion, Version
 
 from harness.errors import UnavailableError
 
-_NEEDED_BY: Final = {"train": "training", "ray": "a Ray cluster", "peft": "an adapter"}
+Extra = Literal["train", "ray", "peft", "tensorboard", "mlflow", "wandb", "trackio"]
+_NEEDED_BY: Final[dict[Extra, str]] = {
+    "train": "training",
+    "ray": "a Ray cluster",
+    "peft": "an adapter",
+    "tensorboard": "an export to TensorBoard",
+    "mlflow": "an export to MLflow",
+    "wandb": "an export to Weights & Biases",
+    "trackio": "an export to Trackio",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +50,7 @@ class Package:
 
 
 def require_extra(
-    extra: Literal["train", "ray", "peft"],
+    extra: Extra,
     requirements: Iterable[str] | None = None,
     installed: Callable[[str], str | None] | None = None,
 ) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Literal
+from typing import Annotated, Literal
 
-from harness.model.frozen import Frozen
+from pydantic import AwareDatetime, Field
+
+from harness.model.frozen import Frozen, is_none
 
 DeviceKind = Literal["cpu", "cuda", "mps"]
 
@@ -46,10 +48,14 @@ class Torch(Frozen):
 
 
 class Git(Frozen):
-    """The commit of the current directory's repository, and whether tracked files differ from it."""
+    """The commit of the current directory's repository, and whether tracked files differ from it.
+
+    `committed` is the date of the commit; None in reports written before it was recorded.
+    """
 
     commit: str
     dirty: bool
+    committed: Annotated[AwareDatetime | None, Field(exclude_if=is_none)] = None
 
 
 class Environment(Frozen):

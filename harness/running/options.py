@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
@@ -9,9 +10,12 @@ from typing import Annotated, Final, Literal, get_type_hints
 
 from harness.errors import InvalidInputError
 from harness.model.assets import AssetsMode
+from harness.words import quoted
 
 DEFAULT_RUNNER: Final = "harness.training.run_trial:run_trial"
 """The function that runs a trial, by name: importing it here would import torch."""
+
+_SHARD: Final = re.compile(r"([0-9]{1,6})/([0-9]{1,6})")
 
 ExecutorName = Literal["local", "ray"]
 Rerun = Literal["failed", "all"]
@@ -84,6 +88,13 @@ class RunOptions:
     strict: Annotated[bool, Option("Run nothing if anything is unavailable.")] = False
     fresh: Annotated[bool, Option("Start a new run even if an earlier one can be resumed.")] = False
     rerun: Annotated[Rerun | None, Option("Run these trials of the run again.")] = None
+    shard: Annotated[
+        str | None,
+        Option(
+            "Run part I of N of the trials, chosen by their ids; `harness merge` joins the parts.",
+            metavar="I/N",
+        ),
+    ] = None
     parity: Annotated[bool, Option("First prove what each variant computes.")] = True
     wait: Annotated[bool, Option("Wait while another process works on this run.")] = False
     trial_timeout_s: Annotated[
@@ -131,6 +142,25 @@ class RunOptions:
                 raise InvalidInputError(
                     f"{each.name} is {value!r}", hint=f"Give a number {each.option.range}."
                 )
+        if self.shard is not None:
+            parse_shard(self.shard)
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """Return the number of a shard, from 1, and the count of shards.
+
+    Raises:
+        InvalidInputError: The text is none.
+
+    >>> parse_shard("2/8")
+    (2, 8)
+    """
+    found = _SHARD.fullmatch(text)
+    if found is None or not 1 <= int(found[1]) <= int(found[2]):
+        raise InvalidInputError(
+            f"shard {quoted(text)} is no part of a run", hint="Write I/N with I from 1 to N: 2/8."
+        )
+    return int(found[1]), int(found[2])
 
 
 @dataclass(frozen=True, slots=True)

@@ -277,7 +277,8 @@ def _to_continue(reports: Path, plan: Plan, rerun: Rerun | None, note: Note) -> 
 def _edited(reports: Path, plan: Plan, note: Note) -> RunDirectory | None:
     """The newest run, if it is of another plan and was left unfinished."""
     latest = find_latest(reports, plan.suite, note=note)
-    if latest is None or latest.plan.digest == plan.digest:
+    # Another shard of the same plan is no earlier version of the suite.
+    if latest is None or latest.plan.whole.digest == plan.whole.digest:
         return None
     found, _ = latest.results(briefly(latest.plan.trials))
     return None if found.keys() >= set(latest.plan.trial_ids) else latest

@@ -54,7 +54,7 @@ def run_suite(
         trials = expand(suite, work.machine.devices)
         if options.runner == DEFAULT_RUNNER:
             require_extra("train")
-        prepared = work.prepare(trials)
+        prepared = work.prepare(work.own(trials))
         with work.open(trials) as opened:
             work.take_over(opened, prepared)
             observer.planned(work.left(opened.directory), work.done)

@@ -22,7 +22,7 @@ from harness.model.values import Task
 from harness.running.executor import WorkerSetup
 from harness.running.interpreter import this_interpreter
 from harness.running.interrupts import Interrupts
-from harness.running.options import RunOptions
+from harness.running.options import RunOptions, parse_shard
 from harness.running.preflight import Prepared, prepare, require, unavailable_row
 from harness.running.proofs import Proofs, ProofWatch, proof_jobs, training_jobs
 from harness.running.resume import Here, Opened, choose, describe_here, open_directory, take_over_edited
@@ -30,10 +30,11 @@ from harness.running.scheduler import Policy, RunContext, not_run, run_jobs
 from harness.running.seams import Render, Seams
 from harness.running.workers.environ import worker_environment
 from harness.store.folders import is_there
-from harness.store.plan import Plan, make_plan
+from harness.store.plan import Plan, make_plan, trials_of_shard
 from harness.store.report_file import as_it_is, briefly
 from harness.store.run_directory import RunDirectory, find_unfinished
 from harness.store.trial_folder import clear_folder, keep_result
+from harness.words import count
 
 
 class Work:
@@ -58,6 +59,7 @@ class Work:
         self._render = render
         self._seams = seams
         self._threads = suite.measure.threads or max(1, physical_cores() // options.jobs)
+        self._shard = None if options.shard is None else parse_shard(options.shard)
         self._results: dict[str, TrialResult] = {}
         self._proofs = Proofs()
 
@@ -86,9 +88,13 @@ class Work:
         # Errors of the Hub's library may contain the address with its password.
         self._observer.note(redact(text, self.secrets))
 
+    def own(self, trials: Sequence[Trial]) -> Sequence[Trial]:
+        """Return the trials that this run does: all of them, or those of its shard."""
+        return trials if self._shard is None else trials_of_shard(trials, *self._shard)
+
     def plan(self, trials: Sequence[Trial]) -> Plan:
-        """The plan of these trials of its suite."""
-        return make_plan(self._suite, trials, self._options.assets)
+        """The plan of these trials of its suite, or of its shard of them."""
+        return make_plan(self._suite, trials, self._options.assets, self._shard)
 
     def has_begun(self, trials: Sequence[Trial]) -> bool:
         """Whether the newest run of these trials is unfinished and has results."""
@@ -240,7 +246,7 @@ class Work:
                 created=datetime.now(UTC),
                 suite=self._suite,
                 environment=self._environment(),
-                notes=prepared.chosen,
+                notes=(*filter(None, [shard_note(directory.plan)]), *prepared.chosen),
                 proofs=self._proofs.functions,
                 training_proofs=self._proofs.trainings,
                 session=session,
@@ -254,6 +260,16 @@ class Work:
         interpreter = self._interpreter
         git = describe_git(interpreter.checkout or Path())
         return interpreter.environment.model_copy(update={"git": git})
+
+
+def shard_note(plan: Plan) -> str:
+    """Return the note of a report that has a shard of a plan; empty for a whole plan."""
+    if plan.shard is None:
+        return ""
+    return (
+        f"shard {plan.shard}: {len(plan.trials)} of {count(len(plan.shard.trials), 'trial')}; "
+        "`harness merge` joins the shards"
+    )
 
 
 def policy_of(options: RunOptions) -> Policy:

@@ -127,6 +127,23 @@ def newest_report(folder: Path) -> Path | None:
     return max(finished)[1] if finished else None
 
 
+def run_folders(folder: Path) -> Iterator[Path]:
+    """Return the runs at and below a folder, by path: those with a plan or a report.
+
+    Symbolic links and hidden folders are not followed, and a run contains no other.
+
+    Raises:
+        StorageError: The operating system refused to read a folder.
+    """
+    names = names_in(folder)
+    if "report.json" in names or "plan.json" in names:
+        yield folder
+        return
+    for name in sorted(names):
+        if not name.startswith(".") and is_real_folder(folder / name):
+            yield from run_folders(folder / name)
+
+
 def _age(run: re.Match[str]) -> tuple[str, int]:
     return run[1], int(run[3] or 1)
 

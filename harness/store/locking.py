@@ -92,3 +92,27 @@ def _write_holder(descriptor: int, path: Path, text: str) -> None:
         os.pwrite(descriptor, text.encode(), 0)
     except OSError as error:
         raise storage_error(error, f"cannot write {path}") from error
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether a process has locked the file `path`; it is not created.
+
+    Raises:
+        StorageError: The file cannot be opened, or its file system knows no locks.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise storage_error(error, f"cannot open the lock {path}") from error
+    try:
+        # Shared and for a moment: a process that starts meanwhile tries again.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError as error:
+        raise storage_error(error, f"cannot lock {path}") from error
+    finally:
+        os.close(descriptor)
+    return False

@@ -199,6 +199,15 @@ def create_run(
     if newest is not None and newest[1] >= stamp:
         stamp, count = newest[1], int(newest[3] or 1) + 1
     path = make_new_folder(folder, f"{stamp}-{plan.digest[:6]}", files, count=count)
+    return write_run(path, plan, suite_text, files=files)
+
+
+def write_run(path: Path, plan: Plan, suite_text: bytes, *, files: Files = OS_FILES) -> RunDirectory:
+    """Make an empty folder, or one that does not exist, a run; `plan.json` comes last and makes it one.
+
+    Raises:
+        StorageError: It cannot be created or written.
+    """
     make_folder(path / "trials", files=files)
     write_atomic(path / "suite.yaml", suite_text, files=files)
     write_atomic(path / "plan.json", to_json(plan), files=files)

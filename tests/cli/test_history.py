@@ -321,7 +321,7 @@ def test_a_history_that_cannot_be_read_ends_with_2(call: Call, command: str) -> 
 def test_a_run_without_a_report_is_named(call: Call) -> None:
     pair = sides(accuracy=0.6)
     write("runs/x/report.json", run("x", range(1, 6)))
-    Path("runs/unfinished").mkdir()
+    write("runs/unfinished/plan.json", b"{}")
     code, output, errors = call("compare", *pair, *QUALITY, "--history", "runs", "--format", "csv")
     assert (code, only(output)["verdict"]) == (0, "worse")
-    assert "history runs: without a report.json, and left out: unfinished" in errors
+    assert "runs: without a report.json, and left out: unfinished" in errors

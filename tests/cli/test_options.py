@@ -91,8 +91,16 @@ def test_the_options_of_a_command_line_reach_the_run(monkeypatch: pytest.MonkeyP
     ]
 
 
-# `rescore` writes a report with new scores; compare also accepts a value of the axis.
-OWN_HELP = {("rescore", "output"), ("compare", "baseline"), ("fetch", "listing"), ("calibrate", "listed")}
+# `rescore` writes a report with new scores, `merge` and `export` write a folder; compare also accepts a
+# value of the axis.
+OWN_HELP = {
+    ("rescore", "output"),
+    ("merge", "output"),
+    ("export", "output"),
+    ("compare", "baseline"),
+    ("fetch", "listing"),
+    ("calibrate", "listed"),
+}
 
 
 def test_an_option_has_one_meaning_in_every_command() -> None:

@@ -39,6 +39,8 @@ COMMANDS: dict[Kind, tuple[str, ...]] = {
     "calibration": ("calibrate", "--list"),
     "list of baselines": ("baseline", "list"),
     "inspection": ("inspect", "suite.yaml", "--assets", "embedded"),
+    "history": ("history", "report.json"),
+    "list of runs": ("list",),
 }
 
 
@@ -102,6 +104,7 @@ def test_each_kind_of_document_has_the_parts_that_its_formats_need(kind: Kind) -
         ("compare", "none.json", "none.json"),
         ("check", "none.json"),
         ("rescore", "none.json"),
+        ("history", "none.json"),
         ("run", "none.yaml"),
         ("plan", "none.yaml"),
         ("prove", "none.yaml"),

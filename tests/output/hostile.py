@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Any, Final
 
 from harness.analysis.comparison.compare import compare
 from harness.analysis.gates.check import check
 from harness.analysis.gates.models import GateCase, GateReport
 from harness.analysis.rescoring import Rescored
+from harness.analysis.series import Band, Change, Line, Point, Series, Track
 from harness.machine.doctor import Finding
 from harness.model.environment import Cpu, Device, Git
 from harness.model.inspection import Example, InspectedBatch, Inspection, LengthBin, ModelInputs, SplitCounts
@@ -20,16 +22,23 @@ from harness.model.values import Task
 from harness.output.builders.baselines import Kept, baselines_document
 from harness.output.builders.comparison import comparison_document
 from harness.output.builders.doctor import diagnosis_document
+from harness.output.builders.exports import exports_document
 from harness.output.builders.failure import failure_document
 from harness.output.builders.gates import gates_document
+from harness.output.builders.history import history_document
 from harness.output.builders.inspect import inspection_document
 from harness.output.builders.noise import noise_document
 from harness.output.builders.plan import Planned, plan_document
 from harness.output.builders.proofs import proofs_document
 from harness.output.builders.report import report_document
 from harness.output.builders.rescoring import rescoring_document
+from harness.output.builders.runs import runs_document
 from harness.output.document import Document
+from harness.output.trackers.registry import Exported
+from harness.output.trackers.runs import tracked_runs
+from harness.store.listing import StoredRun
 from tests.factories import (
+    STARTED,
     make_checkpoint,
     make_data,
     make_environment,
@@ -157,6 +166,9 @@ def hostile_documents(text: str) -> dict[str, Document]:
         inspection_document(inspected(text)),
         baselines_document([Kept(text, text, text), Kept(text, damaged=text)]),
         diagnosis_document((finding,)),
+        history_document(_series(report, text), [text]),
+        exports_document([Exported(each, added=True) for each in tracked_runs(report)], text, text),
+        runs_document([StoredRun(Path(text), text, "damaged", None, 1, 2, 1, report, text)], STARTED),
     ]
     return {
         **{document.kind: document for document in found},
@@ -197,6 +209,14 @@ def inspected(text: str) -> Inspection:
         lengths=(LengthBin(least=1, most=2, train=1, evaluation=0),),
         model=ModelInputs.model_construct(name=text, parameters=(text,), columns=(text,), note=text),
     )
+
+
+def _series(report: Report, text: str) -> Series:
+    """Series of one line in which every text was given from outside."""
+    points = (Point(report, (0,), {"eval_accuracy": 0.5}), Point(report, (0,), {"eval_accuracy": 0.9}))
+    track = Track("eval_accuracy", points, Band(0.1, text), (Change(1, 0.5, 0.9),))
+    line = Line(text, text, text, text, text, text, {text: text}, points, (track,))
+    return Series((line,), ("eval_accuracy",), 1, (text,))
 
 
 def _judged(text: str) -> GateReport:

@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.output.numbers import NOTHING
 from tools.simulate.gates import GateWorld, false_greens, false_reds
-from tools.simulate.history import DROP, SLOWER, separate_runs, single_seeds
+from tools.simulate.history import DROP, NOISE_BAND, SLOWER, marked_series, separate_runs, single_seeds
 from tools.simulate.rates import (
     Power,
     SpeedCase,
@@ -29,6 +29,8 @@ TRIALS: Final = (1, 2, 3, 5, 10)
 EARLIER_SEEDS: Final = (2, 3, 5, 10)
 EARLIER_RUNS: Final = (3, 5)
 STATES: Final = (0.0, 0.05, 0.1)
+POINTS: Final = (6, 12, 24, 50)
+STEPS: Final = (1.0, 1.05, 1.08)
 OUTPUT: Final = Path("docs/error-rates.md")
 
 HEAD: Final = """# Error rates of verdicts and gates
@@ -47,7 +49,7 @@ def main(replicates: int, output: Path) -> None:
     """Simulate comparisons with known truth and write the error rates to a Markdown file."""
     half = 196 * np.sqrt(0.05 * 0.95 / replicates)
     parts = [HEAD.format(replicates=replicates, low=5 - half, high=5 + half)]
-    for section in (_alarms, _power, _same, _speed, _seed_history, _run_history, _gates):
+    for section in (_alarms, _power, _same, _speed, _seed_history, _run_history, _gates, _marks):
         click.echo(section.__name__.strip("_"), err=True)
         parts.append(section(replicates, np.random.default_rng(20_261_125)))
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -221,6 +223,25 @@ def _gates(replicates: int, random: Draw) -> str:
         "an unchanged model fails the check; at most 5 % is promised. *Green at the detectable drop*: a "
         "model that dropped by what a gate prints as detectable passes that gate; at most 20 % is promised.",
         ["seeds per side", "unchanged: red", "unchanged: unsure", "green at the detectable drop"],
+        rows(),
+    )
+
+
+def _marks(replicates: int, random: Draw) -> str:
+    def rows() -> Iterator[list[str]]:
+        for step in STEPS:
+            for known in (True, False):
+                found = [marked_series(n, replicates, random, step=step, known=known) for n in POINTS]
+                kind = "none: marked" if step == 1 else f"{100 * (step - 1):.0f} %: marked once, at the step"
+                rates = (some if step == 1 else exact for some, exact in found)
+                yield [kind, "known" if known else "of the series", *map(_percent, rates)]
+
+    return _section(
+        "Changes in a history",
+        f"Series of reports with a noise band of {100 * NOISE_BAND:.0f} %, without a change or with a step "
+        "in the middle, in which `harness history` marks a change. Without a step at most 1 % is promised "
+        "with a known band, and about 5 % with the band of the series itself.",
+        ["step", "band", *(f"{n} points" for n in POINTS)],
         rows(),
     )
 

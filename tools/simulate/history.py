@@ -1,10 +1,12 @@
-"""Error rates of verdicts that depend on a history: single seeds, and separate runs without a calibration."""
+"""Error rates with earlier runs: of single seeds, of separate runs without a calibration, and of marks."""
 
 from __future__ import annotations
 
+import math
 from statistics import fmean
 from typing import Final
 
+from harness.analysis.series import marks, spread_band
 from harness.analysis.stats.components import ALPHA
 from harness.analysis.stats.machine_states import run_variance
 from harness.analysis.stats.ratios import Separate, compare_trials
@@ -14,6 +16,7 @@ from tools.simulate.worlds import LABELS, Draw, QualityWorld, SpeedWorld, altern
 
 DROP: Final = 0.05
 SLOWER: Final = 1.2
+NOISE_BAND: Final = 0.03
 
 
 def single_seeds(  # noqa: PLR0913 - a world, a question and a size, as every rate has
@@ -61,3 +64,31 @@ def separate_runs(
         p = compare_trials(before, after, paired=False, separate=Separate(known)).p
         found += p is not None and p <= ALPHA
     return found / replicates
+
+
+def marked_series(
+    points: int, replicates: int, random: Draw, *, step: float = 1.0, known: bool = True
+) -> tuple[float, float]:
+    """Return the share of series that get a mark, and of those marked once, at their step.
+
+    The noise is normal, with a band of `NOISE_BAND`. The second half of each series is multiplied by `step`.
+
+    Args:
+        points: of each series.
+        replicates: simulated series.
+        random: the random generator.
+        step: 1 for series without a change.
+        known: the band is given; else it is that of the series itself.
+    """
+    width, middle = math.log1p(NOISE_BAND), points // 2
+    spread = width / (1.96 * math.sqrt(2))
+    some = exact = 0
+    for _ in range(replicates):
+        values = random.normal(0.0, spread, points)
+        values[middle:] += math.log(step)
+        logs = values.tolist()
+        found = marks(logs, width if known else spread_band(logs) or width)
+        confirmed = [each.at for each in found if not each.pending]
+        some += bool(confirmed)
+        exact += confirmed == [middle]
+    return some / replicates, exact / replicates

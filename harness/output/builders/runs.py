@@ -1,0 +1,133 @@
+"""The runs in a folder as a document: their state, age, size and best variants, and what `clean` does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from harness.analysis.rows import Row
+from harness.analysis.summary import summarize
+from harness.model.metrics import METRICS
+from harness.model.results import Report
+from harness.output.document import Column, Document, Table, Tone
+from harness.output.numbers import NOTHING, amount, rate, size
+from harness.store.listing import Fate, StoredRun
+from harness.words import count
+
+_SCORE = "eval_accuracy"
+
+
+def runs_document(runs: Sequence[StoredRun], now: datetime) -> Document:
+    """Return one row a run."""
+    total = sum(run.size_bytes for run in runs)
+    return Document(
+        kind="list of runs",
+        title=f"{count(len(runs), 'run')}, {size(total)}",
+        model={"runs": [_model(run) for run in runs]},
+        tables=(Table("Runs", _columns(runs, now)),),
+        layout="lines",
+    )
+
+
+def cleaning_document(
+    fates: Sequence[Fate], removed: Sequence[StoredRun], now: datetime, *, dry: bool
+) -> Document:
+    """Return one row a run, with what became of it, or with `dry` would.
+
+    Args:
+        fates: the decision on every run.
+        removed: the runs that were removed, or would be.
+        now: the time that ages are counted to.
+        dry: nothing was removed.
+    """
+    gone = {run.path for run in removed}
+    done = "would be removed" if dry else "removed"
+    words = [
+        done if fate.run.path in gone else f"kept: {fate.kept or 'locked by a process'}" for fate in fates
+    ]
+    outcome = Column("outcome", tuple(words), numeric=False)
+    freed = size(sum(run.size_bytes for run in removed))
+    return Document(
+        kind="list of runs",
+        title=f"{count(len(gone), 'run')} {done}, {freed}; {len(fates) - len(gone)} kept",
+        model={
+            "dry_run": dry,
+            "runs": [_model(fate.run) | {"outcome": word} for fate, word in zip(fates, words, strict=True)],
+        },
+        tables=(Table("Runs", (*_columns([fate.run for fate in fates], now), outcome)),),
+        layout="lines",
+    )
+
+
+def _columns(runs: Sequence[StoredRun], now: datetime) -> tuple[Column, ...]:
+    rows = [() if run.report is None else _eligible(run.report) for run in runs]
+    tones: tuple[Tone, ...] = tuple("bad" if run.state == "damaged" else "" for run in runs)
+    return (
+        Column("run", tuple(str(run.path) for run in runs), numeric=False),
+        Column("suite", tuple(run.suite for run in runs), numeric=False),
+        Column("state", tuple(map(_state, runs)), numeric=False, tones=tones),
+        Column("age", tuple(_age(run.started, now) for run in runs)),
+        Column("size", tuple(size(run.size_bytes) for run in runs)),
+        Column("best", tuple(map(_best, rows)), numeric=False),
+        Column("fastest", tuple(map(_fastest, rows)), numeric=False),
+        Column("problem", tuple(run.problem for run in runs), numeric=False, below=True),
+    )
+
+
+def _state(run: StoredRun) -> str:
+    if run.state in ("unfinished", "running") and run.trials is not None:
+        return f"{run.state}, {run.done} of {run.trials}"
+    return run.state
+
+
+def _age(started: datetime | None, now: datetime) -> str:
+    """Return the time since the start in its largest unit: `40 min`, `5 h`, `12 d`."""
+    if started is None:
+        return NOTHING
+    minutes = max(0, int((now - started).total_seconds() // 60))
+    if minutes < 60:
+        return f"{minutes} min"
+    return f"{minutes // 60} h" if minutes < 48 * 60 else f"{minutes // (24 * 60)} d"
+
+
+def _eligible(report: Report) -> tuple[Row, ...]:
+    """Return the variants whose numbers count: a wrong function or training has no rank."""
+    return tuple(
+        row
+        for row in summarize(report)
+        if not (row.fails_parity or row.fails_training or row.unmoved or row.mixed)
+    )
+
+
+def _best(rows: Sequence[Row]) -> str:
+    scored = [(found.mean, row.label) for row in rows if (found := row.quality.get(_SCORE)) is not None]
+    if not scored:
+        return NOTHING
+    mean, label = max(scored, key=lambda each: each[0])
+    return f"{METRICS[_SCORE].label} {amount(_SCORE, mean)} {label}"
+
+
+def _fastest(rows: Sequence[Row]) -> str:
+    timed = [
+        (speed, row.label) for row in rows if (speed := row.real_tokens_per_second) and row.concurrent == 1
+    ]
+    if not timed:
+        return NOTHING
+    speed, label = max(timed, key=lambda each: each[0])
+    return f"{rate(speed, 'tokens/s')} {label}"
+
+
+def _model(run: StoredRun) -> dict[str, object]:
+    rows = () if run.report is None else _eligible(run.report)
+    return {
+        "path": str(run.path),
+        "suite": run.suite,
+        "state": run.state,
+        "started": None if run.started is None else run.started.isoformat(),
+        "size_bytes": run.size_bytes,
+        "trials": run.trials,
+        "done": run.done,
+        "best": _best(rows),
+        "fastest": _fastest(rows),
+        "problem": run.problem,
+    }

@@ -1,0 +1,268 @@
+"""Merge the shards of one plan into a run with every trial, its proofs, and one report."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from harness.analysis.naming import describe
+from harness.analysis.parity import function_of, verdict_of
+from harness.analysis.training import training_of, training_verdict
+from harness.errors import InvalidInputError, NotComparableError
+from harness.model.results import Report, TrialResult
+from harness.model.status import STATUSES
+from harness.model.trial import Trial
+from harness.running.seams import Render
+from harness.running.work import shard_note
+from harness.store.folders import is_there, names_in
+from harness.store.plan import Plan, shard_number
+from harness.store.reading import load_report, read_bytes
+from harness.store.run_directory import RunDirectory, open_run, write_run
+from harness.store.trial_folder import LOG, write_result
+from harness.store.writing import canonical_json, write_atomic
+from harness.words import count
+
+_MOST_NAMED: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One of the runs to merge; without a report it has not finished."""
+
+    run: RunDirectory
+    report: Report | None
+
+    @property
+    def name(self) -> str:
+        return str(self.run.path)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A result and the run that it comes from."""
+
+    result: TrialResult
+    part: _Part
+
+
+def merge_runs(paths: Sequence[Path], output: Path, render: Render) -> Report:
+    """Merge runs of shards of one plan into the new run `output`, and return its report.
+
+    Args:
+        paths: the run directories, in any order; together they have every trial of the plan.
+        output: a folder that does not exist or is empty.
+        render: the report as Markdown and as HTML, which are written next to it.
+
+    Raises:
+        NotComparableError: The runs are not of one plan, version and suite; a trial is missing, or has
+            different results in two runs.
+        InvalidInputError: A run or its report is damaged, or `output` is not empty.
+        StorageError: A file cannot be read or written.
+    """
+    parts = [_read(path) for path in paths]
+    plan = _common_plan(parts)
+    reports = [part.report for part in parts if part.report is not None]
+    _check_reports(reports)
+    found = _results(parts)
+    _refuse_missing(plan, found, parts)
+    if names_in(output) or (is_there(output) and not output.is_dir()):
+        raise InvalidInputError(
+            f"{output}: it exists and is not an empty folder", hint="Give a new folder, or remove this one."
+        )
+    results = [found[trial.id] for trial in plan.trials]
+    functions = _proofs((report.proofs, part) for report, part in _with_reports(parts))
+    trainings = _proofs((report.training_proofs, part) for report, part in _with_reports(parts))
+    report = reports[0].model_copy(
+        update={
+            "run": output.absolute().name,
+            "created": datetime.now(UTC),
+            "notes": _notes(parts, plan),
+            "proofs": _in_order(functions, _function_ids(results)),
+            "training_proofs": _in_order(trainings, _training_ids(results)),
+            "results": tuple(each.result for each in results),
+        }
+    )
+    run = write_run(output, plan, read_bytes(parts[0].run.path / "suite.yaml", follow=False))
+    for each in results:
+        # A trial that did not run has no folder in a run either.
+        if STATUSES[each.result.status].ran:
+            _copy(each, "trials", run.trial_folder(each.result.trial.id))
+    for each in (*functions.values(), *trainings.values()):
+        _copy(each, "proofs", run.proof_folder(each.result.trial.id))
+    run.write_report(report, *render(report))
+    return report
+
+
+def _read(path: Path) -> _Part:
+    run = open_run(path)
+    report = load_report(path) if is_there(path / "report.json") else None
+    if report is not None and {result.trial.id for result in report.results} != set(run.plan.trial_ids):
+        raise InvalidInputError(
+            f"{path}: the trials of its report are not those of its plan",
+            hint="Restore the folder as `harness run` wrote it.",
+        )
+    return _Part(run, report)
+
+
+def _with_reports(parts: Iterable[_Part]) -> Iterator[tuple[Report, _Part]]:
+    return ((part.report, part) for part in parts if part.report is not None)
+
+
+def _common_plan(parts: Sequence[_Part]) -> Plan:
+    first = parts[0].run.plan.whole
+    for part in parts[1:]:
+        plan = part.run.plan.whole
+        for what, one, other in (
+            ("plan", first.digest, plan.digest),
+            ("identity version", first.identity_version, plan.identity_version),
+            ("harness version", first.harness_version, plan.harness_version),
+        ):
+            if one != other:
+                raise NotComparableError(
+                    f"{parts[0].name} and {part.name} are not shards of one run: "
+                    f"{what} {one[:12]} against {other[:12]}",
+                    hint="Run every shard with the same suite, options and version of harness, and name its "
+                    "devices: `auto` and `all` are others on another machine.",
+                )
+    return first
+
+
+def _check_reports(reports: Sequence[Report]) -> None:
+    suites = [
+        report.suite.model_copy(update={"task": report.suite.task.model_copy(update={"data_dir": None})})
+        for report in reports
+    ]
+    for report, suite in zip(reports, suites, strict=True):
+        if suite != suites[0]:
+            raise NotComparableError(
+                f"runs {reports[0].run} and {report.run} are of different versions of the suite {suite.name}",
+                hint="Run every shard with the same suite.",
+            )
+
+
+def _results(parts: Sequence[_Part]) -> dict[str, _Found]:
+    """Return the final results by trial id; equal ones of two runs count once."""
+    found: dict[str, _Found] = {}
+    for report, part in _with_reports(parts):
+        for result in report.results:
+            if not STATUSES[result.status].final:
+                continue
+            first = found.setdefault(result.trial.id, _Found(result, part))
+            if canonical_json(first.result) != canonical_json(result):
+                raise NotComparableError(
+                    f"trial {result.trial.id} ({_name(result.trial)}) has different results in "
+                    f"{first.part.name} and {part.name}",
+                    hint="Leave out one of the two runs.",
+                )
+    return found
+
+
+def _refuse_missing(plan: Plan, found: Collection[str], parts: Sequence[_Part]) -> None:
+    missing = [trial for trial in plan.trials if trial.id not in found]
+    if not missing:
+        return
+    counts = {part.run.plan.shard.count for part in parts if part.run.plan.shard is not None}
+    names = [f"{trial.id} ({_name(trial)}{_shard_of(trial, counts)})" for trial in missing[:_MOST_NAMED]]
+    if len(missing) > _MOST_NAMED:
+        names.append(f"and {len(missing) - _MOST_NAMED} more")
+    stopped = [part.name for part in parts if part.report is None]
+    raise NotComparableError(
+        "\n".join(
+            [
+                f"{len(missing)} of {count(len(plan.trials), 'trial')} missing:",
+                *names,
+                *(f"{name} has no report: it is running, or was stopped" for name in stopped),
+            ]
+        ),
+        hint="Run these shards, or the same command again where one was stopped, and give all folders.",
+    )
+
+
+def _shard_of(trial: Trial, counts: Collection[int]) -> str:
+    """Return the shard of a trial in words where all runs have the same number of shards."""
+    if len(counts) != 1:
+        return ""
+    (number,) = counts
+    return f", shard {shard_number(trial.id, number)}/{number}"
+
+
+def _name(trial: Trial) -> str:
+    return f"{describe(trial)}, seed {trial.seed}"
+
+
+def _proofs(given: Iterable[tuple[Iterable[TrialResult], _Part]]) -> dict[str, _Found]:
+    """Return one proof for each id: the first that does not pass, else the first."""
+    found: dict[str, _Found] = {}
+    for proofs, part in given:
+        for proof in proofs:
+            first = found.setdefault(proof.trial.id, _Found(proof, part))
+            if _passes(first.result) and not _passes(proof):
+                found[proof.trial.id] = _Found(proof, part)
+    return found
+
+
+def _passes(proof: TrialResult) -> bool:
+    if proof.parity is not None:
+        return verdict_of(proof) in ("exact", "within")
+    return training_verdict(proof) == "same"
+
+
+def _function_ids(results: Iterable[_Found]) -> Iterator[str]:
+    return (function_of(each.result.trial).id for each in results)
+
+
+def _training_ids(results: Iterable[_Found]) -> Iterator[str]:
+    return (
+        training_of(each.result.trial, each.result.checkpoint.model_type).id
+        for each in results
+        if each.result.checkpoint is not None
+    )
+
+
+def _in_order(proofs: Mapping[str, _Found], ids: Iterable[str]) -> tuple[TrialResult, ...]:
+    """Return the proofs in the order of the trials that they cover, as one run has them."""
+    return tuple(proofs[each].result for each in dict.fromkeys((*ids, *proofs)) if each in proofs)
+
+
+def _notes(parts: Sequence[_Part], plan: Plan) -> tuple[str, ...]:
+    """Return the notes of all reports once each, assets in the order of the plan as one run has them."""
+    own = {shard_note(part.run.plan) for part in parts}
+    reports = [report for report, _ in _with_reports(parts)]
+    notes = dict.fromkeys(note for report in reports for note in report.notes if note not in own)
+    assets = [
+        *dict.fromkeys(f"checkpoint {trial.checkpoint}: " for trial in plan.trials),
+        *dict.fromkeys(f"data {trial.task.name}: " for trial in plan.trials),
+    ]
+
+    def place(note: str) -> int:
+        return next((at for at, asset in enumerate(assets) if note.startswith(asset)), len(assets))
+
+    return (*sorted(notes, key=place), *_apart(reports))
+
+
+def _apart(reports: Sequence[Report]) -> Iterator[str]:
+    """Return what the merged runs do not have in common, which one run has."""
+    machines = {
+        result.environment.fingerprint
+        for report in reports
+        for result in report.results
+        if result.environment is not None
+    }
+    if len(machines) > 1:
+        yield f"merged from {len(machines)} different machines: compare speed within one alone"
+    packages = [report.environment.packages for report in reports]
+    names = sorted({name for each in packages for name in each})
+    if differing := [name for name in names if len({each.get(name) for each in packages}) > 1]:
+        yield f"merged from runs with different versions of {', '.join(differing)}"
+    if len({report.environment.git for report in reports}) > 1:
+        yield "merged from runs at different commits, or with files that differ from them"
+
+
+def _copy(found: _Found, kind: str, folder: Path) -> None:
+    log = found.part.run.path / kind / found.result.trial.id / LOG
+    if is_there(log):
+        write_atomic(folder / LOG, read_bytes(log, follow=False))
+    write_result(folder, found.result)

@@ -1,0 +1,185 @@
+"""`harness list` and `harness clean`: runs on disk, and which of them are removed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from harness.cli import main
+from harness.store.baselines import keep_baseline
+from harness.store.locking import hold_lock
+from harness.store.reading import load_report
+from harness.store.run_directory import RunDirectory, create_run
+from tests.factories import STARTED, make_report
+from tests.store.storing import PLAN, RESULTS
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HARNESS_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+
+
+@pytest.fixture
+def call(capfd: pytest.CaptureFixture[str]) -> Call:
+    def call(*arguments: str | Path) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main([str(each) for each in arguments])
+        output, errors = capfd.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, output, errors
+
+    return call
+
+
+def run(day: int, *, suite: str = "padding", done: int = 3) -> RunDirectory:
+    """A run of that day with as many results; the report comes with the last."""
+    created = create_run(Path("reports"), suite, PLAN, b"", now=STARTED + timedelta(days=day))
+    for result in RESULTS[:done]:
+        folder = created.trial_folder(result.trial.id)
+        (folder / "result.json").write_bytes(b"{}")
+    if done == len(RESULTS):
+        created.write_report(make_report(RESULTS, run=created.path.name), "# Report\n")
+    return created
+
+
+def names() -> set[str]:
+    return {path.parent.name for path in Path("reports").glob("*/*/plan.json")}
+
+
+def test_list_shows_state_suite_age_size_and_best(call: Call) -> None:
+    run(0)
+    run(1, done=1)
+    code, output, _ = call("list")
+    assert code == 0
+    assert "finished" in output
+    assert "unfinished, 1 of 3" in output
+    assert "accuracy 50.0 %" in output or "accuracy" in output
+    code, output, _ = call("list", "--json")
+    first, second = json.loads(output)["runs"]
+    assert [first["state"], second["state"]] == ["finished", "unfinished"]
+    assert (first["suite"], first["trials"], first["done"]) == ("padding", 3, 3)
+    files = [path for path in Path(first["path"]).rglob("*") if path.is_file()]
+    assert first["size_bytes"] == sum(path.stat().st_size for path in files)
+    assert first["started"] == STARTED.isoformat()
+
+
+def test_a_locked_run_is_running_and_a_damaged_one_is_named(call: Call) -> None:
+    locked, damaged = run(0, done=1), run(1)
+    (damaged.path / "report.json").write_bytes(b"{")
+    with locked.hold():
+        code, output, _ = call("list", "--json")
+    assert code == 2
+    first, second = json.loads(output)["runs"]
+    assert [first["state"], second["state"]] == ["running", "damaged"]
+    assert "report.json" in second["problem"]
+    assert not (damaged.path / "lock").exists()
+
+
+def test_an_empty_folder_lists_nothing(call: Call) -> None:
+    assert call("list")[:2] == (0, "0 runs, 0 B\n\nrun  suite  state  age  size  best  fastest\n")
+
+
+def test_clean_removes_the_oldest_runs_of_each_suite(call: Call) -> None:
+    runs = [run(day) for day in range(4)]
+    other = run(0, suite="other")
+    code, output, _ = call("clean", "--keep", "2")
+    assert code == 0
+    assert "2 runs removed" in output
+    assert names() == {runs[2].path.name, runs[3].path.name, other.path.name}
+    assert sorted(path.name for path in Path("reports/padding").iterdir()) == sorted(
+        [runs[2].path.name, runs[3].path.name, "lock"]
+    )
+    assert call("clean", "--keep", "2")[1].startswith("0 runs removed")
+
+
+def test_a_dry_run_removes_nothing_and_shows_the_same(call: Call) -> None:
+    for day in range(3):
+        run(day)
+    before = names()
+    code, output, _ = call("clean", "--keep", "1", "--dry-run", "--json")
+    assert code == 0
+    found = json.loads(output)
+    assert found["dry_run"] is True
+    assert [each["outcome"] for each in found["runs"]] == [
+        "kept: one of the newest 1",
+        "would be removed",
+        "would be removed",
+    ]
+    assert names() == before
+
+
+def test_clean_never_removes_a_baseline_or_a_locked_run(call: Call) -> None:
+    baseline, locked, old, newest = (run(day) for day in range(4))
+    keep_baseline(load_report(baseline.path), "main")
+    with locked.hold():
+        code, output, _ = call("clean", "--keep", "1")
+    assert code == 0
+    assert names() == {baseline.path.name, locked.path.name, newest.path.name}
+    assert "kept: baseline main" in output
+    assert "kept: locked by a process" in output
+    assert not old.path.exists()
+    assert load_report(Path("reports/baselines/main.json")) == load_report(baseline.path)
+
+
+def test_a_baseline_that_cannot_be_read_stops_the_cleaning(call: Call) -> None:
+    run(0)
+    Path("reports/baselines").mkdir()
+    Path("reports/baselines/main.json").write_bytes(b"{")
+    before = names()
+    code, _, errors = call("clean", "--keep", "0")
+    assert code == 2
+    assert "main.json" in errors
+    assert names() == before
+
+
+def test_a_link_is_never_followed_and_the_rest_of_an_interrupted_removal_goes(
+    call: Call, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "precious").touch()
+    old = run(0)
+    (old.path / "trials" / "link").symlink_to(outside)
+    Path("reports/padding/20200101T000000Z-abcdef").symlink_to(outside)
+    left = Path("reports/padding/.harness-0123456789abcdef.tmp")
+    left.mkdir()
+    (left / "report.json").touch()
+    code, _, _ = call("clean", "--keep", "0")
+    assert code == 0
+    assert not old.path.exists()
+    assert not left.exists()
+    assert (outside / "precious").exists()
+
+
+def test_a_run_that_is_locked_between_the_decision_and_the_removal_stays(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, _ = run(0), run(1)
+    monkeypatch.setattr("harness.store.listing.is_locked", lambda _path: False)
+    with hold_lock(old.path / "lock"):
+        code, output, _ = call("clean", "--keep", "1")
+    assert code == 0
+    assert "kept: locked by a process" in output
+    assert old.path.exists()
+
+
+def test_keep_is_required_and_not_negative(call: Call) -> None:
+    assert call("clean")[0] == 2
+    assert call("clean", "--keep", "-1")[0] == 2
+
+
+def test_show_takes_the_newest_run_of_a_folder(call: Call) -> None:
+    run(0)
+    newest = run(1)
+    code, output, errors = call("show", "reports", "--json")
+    assert code == 0
+    assert json.loads(output)["run"] == newest.path.name
+    assert str(newest.path) in errors
