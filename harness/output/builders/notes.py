@@ -213,7 +213,8 @@ def _break_even(report: Report, rows: Sequence[Row]) -> Iterable[str]:
         spent = duration(found.compile_seconds)
         steps = f"{duration(found.step_seconds)} a step instead of {duration(found.eager_seconds)} eagerly"
         repaid = "never repaid" if found.steps is None else f"repaid after {count(found.steps, 'step')}"
-        yield f"break-even of {found.row.label}: {spent} of compilation {repaid}: {steps}"
+        doubt = "; noisy, so that another run may differ" if found.noisy else ""
+        yield f"break-even of {found.row.label}: {spent} of compilation {repaid}: {steps}{doubt}"
     for row in rows:
         if graphs := recompiled(report, rows).get(row.variant):
             yield (
