@@ -33,6 +33,7 @@ Variant = Literal[
     "trainer adafactor",
     "trainer grouped",
     "trainer rebalanced",
+    "trainer math",
 ]
 
 
