@@ -14,6 +14,7 @@ SUITES = Path(__file__).parents[2] / "suites"
 
 # name -> trials on a machine with a processor alone, and on one with two GPUs as well
 COUNTS = {
+    "attention": (33, 33),
     "checkpoints": (18, 18),
     "cuda": (36, 36),
     "devices": (24, 72),
