@@ -13,10 +13,11 @@ from typing import Annotated, Any, Final, Self
 from pydantic import AfterValidator, Field
 
 from harness.model.axis import Axis, Needs, axes_of
-from harness.model.frozen import Frozen
+from harness.model.frozen import Frozen, is_none
 from harness.model.values import (
     Adapter,
     Attention,
+    ChosenAttention,
     ChosenCheckpoint,
     Compile,
     DeviceText,
@@ -24,6 +25,7 @@ from harness.model.values import (
     LastLayer,
     Padding,
     Precision,
+    SdpaBackend,
     Seed,
     SeedRoles,
     Task,
@@ -40,11 +42,15 @@ from harness.model.values import (
 
 IDENTITY_VERSION: Final = "v1"
 
+# Implementations of attention that our own functions wrap.
+_FLAT: Final = ("auto", "eager", "sdpa", "jagged")
+
 
 class Trial(Frozen):
     """One condition and one seed. `device` is resolved: `cpu`, `cuda:0`, `mps`.
 
-    `attention` is `auto` for `sdpa` where the model supports it and `eager` elsewhere.
+    `attention` is `auto` for `sdpa` where the model supports it and `eager` elsewhere; `attention_backend` is
+    the one kernel of torch's `sdpa`, `attention_kernel` and `attention_revision` a kernel of the Hub.
     `last_layer` selects the positions that the last encoder layer computes: all, or the first one only.
     With `cuda_graphs` the passes over padded batches are captured once and replayed.
     `compile` compiles the model's passes by `torch.compile`.
@@ -82,15 +88,24 @@ class Trial(Frozen):
                 "`train_sampling_strategy`: the batches of a step cost about the same, with "
                 "`gradient_accumulation_steps` above 1",
             },
-            rules=tuple(
+            rules=(
                 Needs(
-                    strategy,
-                    "engine",
-                    ("trainer",),
-                    why=f"{strategy} is a sampler of `Trainer`",
-                    instead="engine: trainer or padding: bucketed",
-                )
-                for strategy in ("group_by_length", "batch_rebalance")
+                    "unpadded",
+                    "attention",
+                    _FLAT,
+                    why="it has no attention function for unpadded batches",
+                    instead="attention: sdpa or jagged",
+                ),
+                *(
+                    Needs(
+                        strategy,
+                        "engine",
+                        ("trainer",),
+                        why=f"{strategy} is a sampler of `Trainer`",
+                        instead="engine: trainer or padding: bucketed",
+                    )
+                    for strategy in ("group_by_length", "batch_rebalance")
+                ),
             ),
             label=str,
             shown="column",
@@ -159,15 +174,23 @@ class Trial(Frozen):
         Attention,
         Axis(
             "the implementation of attention: auto takes sdpa where the model supports it, else eager; "
-            "jagged is for unpadded batches alone",
+            "jagged is for unpadded batches alone; also {{sdpa: math|efficient|flash|cudnn}}, the one kernel "
+            "that torch may use, and {{kernel: REPO, revision: SHA}}, a kernel of the Hub",
             values={
                 "auto": "sdpa where the model supports it, else eager",
                 "eager": "the plain implementation of transformers",
                 "sdpa": "`torch.nn.functional.scaled_dot_product_attention`",
                 "jagged": "variable-length kernels over nested tensors, for unpadded batches only",
+                "flash_attention_2": "the package flash-attn, in bf16 and fp16 on CUDA",
+                "flash_attention_3": "the package flash-attn-3, in bf16 and fp16 on CUDA",
+                "flex_attention": "`flex_attention` of torch, for models without dropout of attention",
+                "kernel": "a kernel of the Hub at a pinned commit: {kernel: REPO, revision: SHA}",
             },
             label=str,
             shown="setting",
+            form=ChosenAttention,
+            short="name",
+            fields=("attention", "attention_backend", "attention_kernel", "attention_revision"),
             aka=("attn", "attn_implementation"),
             rules=(
                 Needs(
@@ -177,9 +200,22 @@ class Trial(Frozen):
                     why="jagged attention is for unpadded batches",
                     instead="attention: auto",
                 ),
+                *(
+                    Needs(
+                        name,
+                        "precision",
+                        ("bf16", "fp16"),
+                        why=f"{name} computes in bf16 and fp16",
+                        instead="precision: bf16",
+                    )
+                    for name in ("flash_attention_2", "flash_attention_3")
+                ),
             ),
         ),
     ] = "auto"
+    attention_backend: Annotated[SdpaBackend | None, Field(exclude_if=is_none)] = None
+    attention_kernel: Annotated[str | None, Field(exclude_if=is_none)] = None
+    attention_revision: Annotated[str | None, Field(exclude_if=is_none)] = None
     token_type_ids: Annotated[
         TokenTypeIds,
         Axis(
@@ -206,6 +242,13 @@ class Trial(Frozen):
                     "train.gradient_checkpointing",
                     ("false",),
                     why="checkpointing computes a layer again without the hooks that leave rows out",
+                    instead="last_layer: all",
+                ),
+                Needs(
+                    "cls",
+                    "attention",
+                    _FLAT,
+                    why="its masks and kernels take every row",
                     instead="last_layer: all",
                 ),
             ),

@@ -50,6 +50,7 @@ AXES: Final[dict[Variant, dict[str, Any]]] = {
         },
     },
     "trainer sgd": {"engine": "trainer", "train": {"optim": "sgd"}},
+    "trainer math": {"engine": "trainer", "attention": "sdpa", "attention_backend": "math"},
     "trainer grouped": {"engine": "trainer", "padding": Padding(strategy="group_by_length")},
     "trainer rebalanced": {"engine": "trainer", "padding": Padding(strategy="batch_rebalance")},
     "trainer adafactor": {"engine": "trainer", "train": {"optim": "adafactor"}},

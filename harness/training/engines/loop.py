@@ -50,7 +50,7 @@ def prepare(trial: Trial, model: PreTrainedModel, tokens: Tokenized) -> None:
     if model.device.type == "cpu" and not plain:
         draw = RandomBits(number_of(trial.seed, "dropout"))
         replace_dropout(model, draw)
-        if trial.attention == "sdpa":
+        if trial.attention == "sdpa" and trial.attention_backend is None:
             use_attention(model, draw, unpadded=trial.padding.strategy == "unpadded")
 
 

@@ -38,6 +38,7 @@ from harness.training.proofs.reference import Tensors, backward, evaluate_refere
 from harness.training.proofs.reference_batches import Batch, draw_batches, takes_types
 from harness.training.proofs.watching import parameters_of
 from harness.training.tokenizing.tokens import Tokenized, TokenizedSplit
+from harness.training.variants.attention import computes_fp32
 
 # Rows evaluated beyond one batch of the trial's own size, so that a short last batch is among them.
 _BEYOND: Final = 13
@@ -71,7 +72,7 @@ def prove(
     _drop_nothing(loaded.model)
     variant = _Variant(trial, loaded, device, tokens, rows)
     structure = None
-    if trial.precision != "fp32":
+    if trial.precision != "fp32" and computes_fp32(trial):
         structure, _ = variant.compare(plain, "fp32")
     parity, logits = variant.compare(plain, trial.precision)
     wrong = wrong_rows(

@@ -48,6 +48,7 @@ from harness.training.proofs.trajectory import (
 )
 from harness.training.proofs.watching import parameters_of
 from harness.training.tokenizing.tokens import Tokenized
+from harness.training.variants.attention import computes_fp32
 from harness.training.variants.compiling import is_compiled
 
 # The least common multiple of 1 to 16 and 65536.
@@ -108,7 +109,8 @@ class _Proof:
     def checks(self) -> Iterator[TrainingCheck]:
         """Every check, in the order of a training."""
         trial = self._job.trial
-        dropping = trial.model_copy(update={"precision": "fp32"})
+        in_fp32 = {} if computes_fp32(trial) else {"attention": "auto", "attention_backend": None}
+        dropping = trial.model_copy(update={"precision": "fp32", **in_fp32})
         adapter = trial.adapter.model_copy(update={"dropout": 0.0})
         structure = dropping.model_copy(update={"adapter": adapter})
         yield check_metrics()
@@ -123,7 +125,7 @@ class _Proof:
             yield check_dtypes("fp32", full.seen)
         else:
             reduced = self._runner.train(
-                self._still, cut.model_copy(update={"precision": trial.precision}), self._few
+                self._still, trial.model_copy(update={"train": cut.train}), self._few
             )
             yield check_dtypes(trial.precision, reduced.seen)
             yield from check_reduced(
@@ -141,6 +143,8 @@ class _Proof:
             left.append("gradients through the masks of dropout in a compiled graph")
         if trial.train.optim in ("adafactor", "adagrad", "rmsprop"):
             left.append(f"parameters whose gradient is zero but for rounding, with {trial.train.optim}")
+        if not computes_fp32(trial):
+            left.append("the trial's attention beyond its reduced precision: it has no kernel for fp32")
         if trial.precision != "fp32":
             left.append(f"steps in {trial.precision} beyond dtypes and a bound on losses and logits")
             left.append(f"masks of attention's dropout in {trial.precision}")
@@ -223,7 +227,7 @@ class _Proof:
         """Dropout modules in the trial's precision; masks of attention do not follow from rounded results."""
         one_step = trial.train.model_copy(update={"max_steps": 1})
         precision = self._job.trial.precision
-        reduced = trial.model_copy(update={"train": one_step, "precision": precision})
+        reduced = self._job.trial.model_copy(update={"train": one_step})
         run = self._runner.train(self._dropping, reduced, self._tokens, sites=modules)
         return check_reduced_dropout(precision, run.dropped, modules)
 

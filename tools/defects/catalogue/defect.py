@@ -42,6 +42,7 @@ Variant = Literal[
     "trainer lora",
     "loop roles",
     "trainer roles",
+    "trainer math",
 ]
 
 
