@@ -55,7 +55,14 @@ def training_of(trial: Trial, family: str) -> Trial:
                 multiple_of=padding.multiple_of and min(padding.multiple_of, _LARGEST_MULTIPLE),
             ),
             "train": _TRAIN.model_copy(
-                update={"optim": given.optim, "lr_scheduler_type": given.lr_scheduler_type}
+                update={
+                    "optim": given.optim,
+                    "lr_scheduler_type": given.lr_scheduler_type,
+                    # The same batches for any number of devices.
+                    "per_device_train_batch_size": max(
+                        1, _TRAIN.per_device_train_batch_size // trial.world_size
+                    ),
+                }
             ),
         }
     )

@@ -4,6 +4,10 @@ Against transformers' `Trainer` it has no data loader, no callbacks and no bookk
 at the edges of an epoch alone, and keeps the garbage collector out. The embedding has only the rows that
 the data uses. On the CPU it also replaces what computes the same slowly: dropout's masks, and attention with
 dropout. On CUDA it can replay its passes over padded batches as graphs (`cuda_graphs`).
+
+With `world_size` every rank passes over its share of a batch, with a loss weighted by its rows, and one sum
+of the flat gradients over the ranks at each optimizer step gives the gradient of the whole batch. This is the
+function of `DistributedDataParallel`, without its overlap of sums and backward passes.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from transformers.trainer_pt_utils import get_parameter_names
 
 from harness.model.trial import Trial
 from harness.model.values import Train
+from harness.training import ranks
 from harness.training.batching import Batch
 from harness.training.devices import autocast
 from harness.training.engines.attention import use_attention
@@ -38,7 +43,7 @@ def prepare(trial: Trial, model: PreTrainedModel, tokens: Tokenized) -> None:
     """Replace modules in place by equal ones that the device computes faster."""
     keep_used_rows(model, tokens)
     if model.device.type == "cpu":
-        draw = RandomBits(trial.seed)
+        draw = RandomBits(ranks.seed_of(trial.seed))
         replace_dropout(model, draw)
         if trial.attention == "sdpa":
             use_attention(model, draw, unpadded=trial.padding.strategy == "unpadded")
@@ -77,6 +82,7 @@ class _Loop:
         self._watch = FiniteWatch(training.device)
         self._loss = torch.zeros((), device=training.device)
         self._step = 0
+        self._rank = ranks.rank()
         self._pass: Pass = self._run
 
     def capture(self, recorder: Recorder) -> None:
@@ -93,33 +99,52 @@ class _Loop:
         for batches in steps:
             self._step += 1
             for batch in batches:
-                self._loss = self._pass(self._inputs(batch), len(batches))
+                self._loss = self._loss_of(batch, len(batches))
                 self._watch.see(self._step, self._loss)
                 total += self._loss
             self._update()
             training.meter.step(batches, epoch, self._checked_loss)
         training.meter.close_window()
         self._watch.check()
+        if training.trial.world_size > 1:
+            ranks.check_agreement(self._flat)
         training.on_epoch_end(epoch, total.item() / sum(map(len, steps)))
 
+    def _loss_of(self, batch: Batch, accumulated: int) -> torch.Tensor:
+        """Return the mean loss of a batch, and add the gradient of this rank's share of it."""
+        training = self._training
+        if training.trial.world_size == 1:
+            return self._pass(self._inputs(batch), accumulated)
+        # Shares of a short batch differ in rows: each counts by its rows, and one without rows not at all.
+        weight = len(batch.share_of(self._rank)) / len(batch.rows)
+        loss = torch.zeros((), device=training.device)
+        if weight:
+            loss += weight * self._run(self._inputs(batch), accumulated, weight)
+        ranks.add_up(loss)
+        return loss
+
     def _inputs(self, batch: Batch) -> Inputs:
-        """The batch on the host, in memory from which CUDA copies without waiting."""
-        inputs = self._training.collator(batch.rows.tolist())
+        """This rank's share of the batch on the host, in memory from which CUDA copies without waiting."""
+        inputs = self._training.collator(batch.share_of(self._rank).tolist())
         if self._training.device.type != "cuda":
             return inputs
         return {name: tensor.pin_memory() for name, tensor in inputs.items()}
 
-    def _run(self, inputs: Inputs, accumulated: int) -> torch.Tensor:
-        """Return the loss of a batch, and add its gradient to the accumulated ones."""
+    def _run(self, inputs: Inputs, accumulated: int, weight: float = 1.0) -> torch.Tensor:
+        """Return the loss of a batch, and add its gradient times `weight` to the accumulated ones."""
         training = self._training
         there = {name: tensor.to(training.device, non_blocking=True) for name, tensor in inputs.items()}
         with autocast(training.device, training.trial.precision, cache=not training.trial.cuda_graphs):
             loss: torch.Tensor = training.model(**there).loss
-        self._scaler.scale(loss / accumulated if accumulated > 1 else loss).backward()  # type: ignore[no-untyped-call] # torch leaves it so
+        scaled = loss / accumulated if accumulated > 1 else loss
+        self._scaler.scale(scaled if weight == 1.0 else weight * scaled).backward()  # type: ignore[no-untyped-call] # torch leaves it so
         return loss.detach()
 
     def _update(self) -> None:
-        """Clip, step the optimizer and its learning rate, and drop the gradients."""
+        """Add up the ranks' gradients, clip, step the optimizer and its learning rate, drop the gradients."""
+        if self._training.trial.world_size > 1:
+            for each in self._flat:
+                ranks.add_up(each.grad)
         max_norm = self._training.trial.train.max_grad_norm
         if max_norm > 0:
             self._scaler.unscale_(self._optimizer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,13 @@ def draw_batches(
         window = sorted(order[start : start + 50 * size], key=lambda row: -int(lengths[row]))
         batches += [window[first : first + size] for first in range(0, len(window), size)]
     return [batches[at] for at in np.random.default_rng([seed, epoch, 1]).permutation(len(batches))]
+
+
+def share_out(batch: Batch, ranks: int) -> list[Batch]:
+    """The rows of each rank: consecutive ones, those of the first ranks one more where it does not divide."""
+    whole, rest = divmod(len(batch), ranks)
+    starts = [rank * whole + min(rank, rest) for rank in range(ranks + 1)]
+    return [batch[start:end] for start, end in pairwise(starts)]
 
 
 def row_of(split: TokenizedSplit, row: int) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ from harness.model.proof import TrainingCheck, TrainingProof
 from harness.model.results import TrialResult
 from harness.model.trial import Trial
 from harness.model.values import Train
+from harness.training import ranks
 from harness.training.batching import plan_epoch
 from harness.training.proofs.dropout_sites import rates_of
 from harness.training.proofs.dropping import (
@@ -28,6 +29,7 @@ from harness.training.proofs.dropping import (
 from harness.training.proofs.findings import none_of, within
 from harness.training.proofs.padding import check_padding
 from harness.training.proofs.precision import check_dtypes, check_reduced
+from harness.training.proofs.ranks import check_apart, check_equal, put_together
 from harness.training.proofs.reference import (
     Tensors,
     evaluate_reference,
@@ -73,7 +75,8 @@ def prove_training(job: Job, device: torch.device, found: TrialResult, fit: Fit)
     torch.set_num_threads(1)
     try:
         with tempfile.TemporaryDirectory(prefix="harness-proof-") as folder:
-            proof = _Proof(job, device, found, fit, Path(folder))
+            # transformers saves in rank 0 alone.
+            proof = _Proof(job, device, found, fit, Path(ranks.gather(folder)[0]))
             checks: list[TrainingCheck] = []
             try:
                 checks.extend(proof.checks())
@@ -92,8 +95,11 @@ class _Proof:
         source = Path(job.checkpoint.path)
         self._still = write_small(source, folder / "still", dropout=False)
         self._dropping = write_small(source, folder / "dropping", dropout=True)
+        ranks.wait()
         config = AutoConfig.from_pretrained(self._still, local_files_only=True, trust_remote_code=False)
-        self._tokens, self._few = small_rows(config, 29, 19), small_rows(config, 13, 19)
+        # Of 29 rows in batches of four the last has one, so that ranks get none; of 15 three, unequal shares.
+        few = 13 if job.trial.world_size == 1 else 15
+        self._tokens, self._few = small_rows(config, 29, 19), small_rows(config, few, 19)
         self._watches_attention = True
 
     def checks(self) -> Iterator[TrainingCheck]:
@@ -153,21 +159,29 @@ class _Proof:
         reference = load_reference(self._still, len(CLASSES), trial.seed)
         start = parameters_of(reference)
         yield within(f"initial parameters{name}", "largest difference", _apart(run, start), 1e-7)
+        epochs = tuple(train_reference(reference, trial, tokens))
+        seen = run.seen
+        if trial.world_size > 1:
+            every = ranks.gather(run.seen)
+            yield check_equal(name, every)
+            seen = put_together(
+                every, [batch for epoch in epochs for step in epoch.steps for batch in step.batches]
+            )
         found = Trajectory(
             name=name,
             train=trial.train,
             tokens=tokens,
-            seen=run.seen,
+            seen=seen,
             result=run.result,
             start=start,
-            epochs=tuple(train_reference(reference, trial, tokens)),
+            epochs=epochs,
             used=run.used,
             seconds=run.seconds,
         )
         yield from check_trajectory(found)
         yield from check_evaluation(found)
         yield check_history(found)
-        yield check_counts(found, trial.padding, WARMUP_STEPS)
+        yield check_counts(found, trial, WARMUP_STEPS)
         return run
 
     def _dropout(self, trial: Trial) -> Iterator[TrainingCheck]:
@@ -179,10 +193,12 @@ class _Proof:
         )
         run = self._runner.train(self._dropping, trial, tokens, sites=modules)
         self._watches_attention = run.dropped.watches_attention
-        passes = -(-len(tokens.train) // trial.train.per_device_train_batch_size)
+        passes = -(-len(tokens.train) // trial.batch_size)
         yield from check_dropout(
             Dropping(run.dropped, modules | attention, [passes] * trial.train.num_train_epochs)
         )
+        if trial.world_size > 1:
+            yield check_apart(run.dropped)
         given = np.array([] if run.result.predictions is None else run.result.predictions.logits)
         if run.end.keys() == dict(reference.named_parameters()).keys():
             _put(reference, run)
