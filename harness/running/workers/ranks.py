@@ -33,7 +33,7 @@ from harness.running.workers.descendants import die_with_parent
 from harness.store.trial_folder import LOST_RANK, LostRank
 
 # Ranks that lose one another end within moments: of several the first cause is looked for this long.
-_SETTLE_SECONDS: Final = 1.0
+_SETTLE_SECONDS: Final = 2.0
 # After the last moment that they wait for each other, ranks only have to end.
 _FINISH_SECONDS: Final = 10.0
 _READ_BYTES: Final = 2**16
@@ -182,21 +182,28 @@ class _Watch:
         self._kill()
 
     def _run(self) -> None:
-        while self._running and not self._lost():
+        while len(self._running) == len(self.ranks):
             self._hear(None)
-        until = time.monotonic() + _SETTLE_SECONDS
-        while self._running and (left_s := until - time.monotonic()) > 0:
-            self._hear(left_s)
-        lost = self._lost()
-        # Where all have ended well, rank 0 is about to, or waits for ranks that are gone.
-        if not lost and self._rank_0_ends.wait(_FINISH_SECONDS):
-            return
+        began = time.monotonic()
+        self._hear_until(began + _SETTLE_SECONDS)
+        if not self._lost():
+            # A rank that has ended well leaves the others waiting, unless rank 0 is about to end too.
+            self._hear_until(began + _FINISH_SECONDS)
+            left_s = max(0.0, began + _FINISH_SECONDS - time.monotonic())
+            if not self._lost() and self._rank_0_ends.wait(left_s):
+                return
         if self._decides.acquire(blocking=False):
+            ended = [rank for rank in self.ranks if rank.status is not None]
+            lost = self._lost() or ended
             # What a signal has ended is the cause of what the others then met.
-            self._end_as(next((rank for rank in lost if rank.signal), (*lost, *self.ranks)[0]))
+            self._end_as(next((rank for rank in lost if rank.signal), lost[0]))
 
     def _lost(self) -> list[_Rank]:
         return [rank for rank in self.ranks if rank.status]
+
+    def _hear_until(self, until: float) -> None:
+        while self._running and (left_s := until - time.monotonic()) > 0:
+            self._hear(left_s)
 
     def _hear(self, timeout_s: float | None) -> None:
         """Read what ranks report, and note those that have ended."""
