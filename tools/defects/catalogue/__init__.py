@@ -13,6 +13,7 @@ from tools.defects.catalogue.evaluation import EVALUATION
 from tools.defects.catalogue.model import MODEL
 from tools.defects.catalogue.optimizer import OPTIMIZER
 from tools.defects.catalogue.precision import PRECISION
+from tools.defects.catalogue.ranks import RANKS
 from tools.defects.catalogue.schedule import SCHEDULE
 
 __all__ = ["DEFECTS", "Defect", "Kind", "Variant"]
@@ -27,4 +28,5 @@ DEFECTS: Final[tuple[Defect, ...]] = (
     *PRECISION,
     *EVALUATION,
     *COUNTS,
+    *RANKS,
 )

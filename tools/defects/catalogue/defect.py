@@ -15,9 +15,17 @@ Kind = Literal[
     "precision",
     "evaluation",
     "counts",
+    "ranks",
 ]
 Variant = Literal[
-    "trainer", "loop", "loop unpadded", "loop bf16", "trainer bf16", "loop bucketed", "loop cls"
+    "trainer",
+    "loop",
+    "loop unpadded",
+    "loop bf16",
+    "trainer bf16",
+    "loop bucketed",
+    "loop cls",
+    "loop 2 ranks",
 ]
 
 
