@@ -89,11 +89,12 @@ def _cut(rows: Rows, size: int) -> list[Rows]:
 def _batch(rows: Rows, lengths: Lengths, padding: Padding, longest: int, ranks: int) -> Batch:
     shares = [lengths[share] for share in _shares(rows, ranks) if len(share)]
     computed = sum(_computed_tokens(share, padding, longest) for share in shares)
-    return Batch(rows, int(lengths[rows].sum()), computed, ranks)
+    real = int(lengths[rows].sum())
+    return Batch(rows, real, computed, ranks)
 
 
 def _shares(rows: Rows, ranks: int) -> list[Rows]:
-    return np.array_split(rows, ranks)
+    return [rows] if ranks == 1 else np.array_split(rows, ranks)
 
 
 def _computed_tokens(lengths: Lengths, padding: Padding, longest: int) -> int:

@@ -94,7 +94,7 @@ CHANGES: dict[str, list[dict[str, Any]]] = {
     "trial": [
         {"checkpoint": "b"}, {"revision": "b"}, {"device": "cuda:0"}, {"precision": "bf16"},
         {"engine": "loop"}, {"attention": "eager"}, {"token_type_ids": "drop"}, {"seed": 1},
-        {"last_layer": "cls"}, {"cuda_graphs": True},
+        {"last_layer": "cls"}, {"cuda_graphs": True}, {"world_size": 2},
         {"tokenization": {"method": "map"}}, {"tokenization": {"method": "map_batched"}},
         {"tokenization": {"method": "map", "num_proc": 2}}, {"tokenizer": "slow"},
         {"tokenization": {"method": "map_batched", "batch_size": 10}},

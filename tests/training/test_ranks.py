@@ -92,7 +92,7 @@ def _train(folder: Path, runner: str, ranks: int, size: int, **changes: Any) -> 
     run = run_suite(
         make_suite(
             matrix=matrix,
-            train=Train(**({"max_steps": 60, "per_device_train_batch_size": size} | changes)),
+            train=Train(**({"max_steps": 5, "per_device_train_batch_size": size} | changes)),
             measure=Measure(warmup_steps=2, threads=2, roofline=False),
         ),
         RunOptions(
@@ -115,9 +115,9 @@ def _imports(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"gradient_accumulation_steps": 3},
-        # 600 rows in global batches of 14: the last one has 12 or fewer.
-        {"size": 7, "padding": "bucketed", "max_grad_norm": 0.0},
+        {"gradient_accumulation_steps": 3, "max_steps": 10},
+        # 917 rows in batches of 32: one of each epoch has 21, which two ranks share unequally.
+        {"size": 16, "padding": "bucketed", "max_grad_norm": 0.0, "max_steps": 31},
     ],
     ids=["accumulated", "bucketed"],
 )
@@ -129,7 +129,7 @@ def test_two_ranks_take_the_steps_of_one_device_at_the_same_global_batch(
     together, here = _train(tmp_path, "recorded", 2, size, **settings)
     assert (alone.status, together.status) == ("completed", "completed"), together.reason
     one, two = (json.loads((place / "steps.json").read_text()) for place in (there, here))
-    assert len(one["loss"]) == len(two["loss"]) >= 60
+    assert len(one["loss"]) == len(two["loss"]) >= 30
     assert len(one["norm"]) == len(two["norm"])
     assert np.abs(np.subtract(one["loss"], two["loss"])).max() < 1e-4
     if one["norm"]:

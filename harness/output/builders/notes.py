@@ -197,6 +197,19 @@ def _conditions(rows: Sequence[Row]) -> Iterable[str]:
     strategies = {row.trial.padding.strategy for row in rows}
     if "bucketed" in strategies and len(strategies) > 1:
         yield "bucketed batches rows of similar length: another order of training than the other strategies'"
+    if any(row.trial.world_size > 1 for row in rows):
+        yield _global_batches(rows)
+
+
+def _global_batches(rows: Sequence[Row]) -> str:
+    """Return the examples of an optimizer step, over all devices of a trial."""
+    by_size: dict[int, list[str]] = {}
+    for row in rows:
+        by_size.setdefault(row.trial.global_batch_size, []).append(row.label)
+    if len(by_size) == 1:
+        return f"global batch: {count(next(iter(by_size)), 'example')} a step over all devices of a trial"
+    sizes = "; ".join(f"{size} in {', '.join(labels)}" for size, labels in sorted(by_size.items()))
+    return f"global batches differ, which is another training condition: {sizes}"
 
 
 def _failures(rows: Sequence[Row]) -> Iterable[str]:

@@ -9,18 +9,18 @@ from tools.defects.catalogue.defect import LOOP, Defect
 _BATCHING: Final = "batching.py"
 _MINE: Final = "len(batch.share_of(self._rank))"
 _WEIGHT: Final = f"weight = {_MINE} / len(batch.rows)"
-_SHARES: Final = "return np.array_split(rows, ranks)"
+_SHARES: Final = "np.array_split(rows, ranks)"
 _SUM: Final = "                ranks.add_up(each.grad)\n"
 
 RANKS: Final = tuple(
     Defect(name, "ranks", path, before, after, ("loop 2 ranks",))
     for name, path, before, after in (
-        ("shares overlap", _BATCHING, _SHARES, "return [rows[: -(-len(rows) // ranks)]] * ranks"),
+        ("shares overlap", _BATCHING, _SHARES, "[rows[: -(-len(rows) // ranks)]] * ranks"),
         (
             "the rest of a short batch left out",
             _BATCHING,
             _SHARES,
-            "return np.array_split(rows[: len(rows) // ranks * ranks], ranks)",
+            "np.array_split(rows[: len(rows) // ranks * ranks], ranks)",
         ),
         (
             "tokens of the whole batch counted",
