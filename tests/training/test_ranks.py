@@ -16,20 +16,19 @@ from harness.analysis.naming import axes
 from harness.api import RunOptions, run_suite
 from harness.assets.embedded import checkpoint_folder
 from harness.model.assets import ResolvedCheckpoint, ResolvedData
-from harness.model.job import TrialStoppedError
+from harness.model.job import RENDEZVOUS, TrialStoppedError
 from harness.model.results import TrialResult
 from harness.model.suite import Measure
 from harness.model.values import Padding, PaddingStrategy, Task, Train
 from harness.running.preflight import Note, RealAssets
 from harness.running.seams import Seams
+from harness.training import ranks
 from harness.training.batching import plan_epoch
 from harness.training.proofs.reference_batches import share_out
 from harness.training.run_trial import run_trial
 from tests.factories import make_suite
 from tests.running.fakes import REPOSITORY, wait_for_none_in
 from tests.training.conftest import MakeJob
-from tools.defects.catalogue.ranks import RANKS
-from tools.defects.run import run as run_defects
 
 RUNNERS = "tests.training.ranked_runners"
 PADDINGS: list[PaddingStrategy] = ["static", "dynamic", "bucketed", "unpadded"]
@@ -160,9 +159,15 @@ def test_a_rank_killed_in_training_ends_its_trial_and_is_named(tmp_path: Path) -
     assert wait_for_none_in(folder) == []
 
 
-@pytest.mark.heavy
-def test_every_known_defect_of_ranks_is_caught() -> None:
-    assert [row["name"] for row in run_defects(RANKS) if not row["caught"]] == []
+def test_each_rank_takes_the_next_device(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    trial = make_job(engine="loop", world_size=3).trial
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    monkeypatch.setenv(RENDEZVOUS, "somewhere")
+    found = []
+    for rank, device in ((0, "cuda:1"), (2, "cuda:1"), (2, "cpu")):
+        monkeypatch.setenv("RANK", str(rank))
+        found.append(ranks.device_of(trial.model_copy(update={"device": device})))
+    assert found == ["cuda:1", "cuda:3", "cpu"]
 
 
 def test_the_number_of_devices_is_an_axis_that_leaves_ids_of_one_device_alone(make_job: MakeJob) -> None:
