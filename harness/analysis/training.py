@@ -69,6 +69,10 @@ def training_of(trial: Trial, family: str) -> Trial:
                     "label_smoothing_factor": given.label_smoothing_factor,
                     "gradient_checkpointing": given.gradient_checkpointing,
                     "dataloader_num_workers": min(given.dataloader_num_workers, _MOST_WORKERS),
+                    # The same batches for any number of devices.
+                    "per_device_train_batch_size": max(
+                        1, _TRAIN.per_device_train_batch_size // trial.world_size
+                    ),
                 }
             ),
         }

@@ -54,6 +54,7 @@ class Trial(Frozen):
     `last_layer` selects the positions that the last encoder layer computes: all, or the first one only.
     With `cuda_graphs` the passes over padded batches are captured once and replayed.
     `compile` compiles the model's passes by `torch.compile`.
+    `world_size` devices train one trial together, `device` and those that follow it.
     With `tokenization` the trial only tokenises its data, and training settings have no effect.
     `tokenizer` is the Rust implementation (`fast`) or the Python one (`slow`, tokenization only).
     """
@@ -348,6 +349,41 @@ class Trial(Frozen):
             aka=("lora", "peft", "peft_config", "adapters"),
         ),
     ] = Adapter(kind="none")
+    world_size: Annotated[
+        int,
+        Field(ge=1, le=64, exclude_if=lambda given: given == 1),
+        Axis(
+            "how many devices train one trial together, from `device` on (on the CPU: processes); a batch "
+            "has `per_device_train_batch_size` examples for each of them",
+            aka=("n_gpu", "num_gpus", "gpus", "nproc_per_node", "num_processes", "ddp", "data_parallel"),
+            rules=(
+                Needs(
+                    "1",
+                    "device",
+                    ("cpu", "cuda"),
+                    why="a Mac has one MPS device",
+                    instead="world_size: 1",
+                    others=True,
+                ),
+                Needs(
+                    "1",
+                    "engine",
+                    ("loop",),
+                    why="the loop engine alone trains on several devices",
+                    instead="engine: loop",
+                    others=True,
+                ),
+                Needs(
+                    "1",
+                    "cuda_graphs",
+                    ("false",),
+                    why="passes are captured on one device alone",
+                    instead="cuda_graphs: false",
+                    others=True,
+                ),
+            ),
+        ),
+    ] = 1
     # Dumps omit the defaults of later axes, so that ids and files of earlier trials do not change.
     tokenization: Annotated[
         Tokenization | None,
@@ -403,6 +439,24 @@ class Trial(Frozen):
     def variant_id(self) -> str:
         """Like `id`, without the seed: equal for all seeds of one condition."""
         return _digest({key: value for key, value in self._identity().items() if key != "seed"})
+
+    @property
+    def batch_size(self) -> int:
+        """Return the examples of one pass, over all devices together."""
+        return self.train.per_device_train_batch_size * self.world_size
+
+    @property
+    def global_batch_size(self) -> int:
+        """Return the examples of one optimizer step: of a pass, times the accumulated passes."""
+        return self.batch_size * self.train.gradient_accumulation_steps
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Return the devices that train: `cuda:1`, `cuda:2` for two from `cuda:1` on; the CPU is one."""
+        kind, _, first = self.device.partition(":")
+        if kind != "cuda":
+            return (self.device,)
+        return tuple(f"{kind}:{int(first) + rank}" for rank in range(self.world_size))
 
     def __copy__(self) -> Self:
         """Return a copy without cached digests, since `model_copy` may change the fields they cover."""

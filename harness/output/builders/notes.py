@@ -205,6 +205,19 @@ def _conditions(rows: Sequence[Row]) -> Iterable[str]:
             )
     if len({row.trial.adapter.kind for row in rows}) > 1:
         yield "an adapter trains a small part of the parameters: another training than that of all of them"
+    if any(row.trial.world_size > 1 for row in rows):
+        yield _global_batches(rows)
+
+
+def _global_batches(rows: Sequence[Row]) -> str:
+    """Return the examples of an optimizer step, over all devices of a trial."""
+    by_size: dict[int, list[str]] = {}
+    for row in rows:
+        by_size.setdefault(row.trial.global_batch_size, []).append(row.label)
+    if len(by_size) == 1:
+        return f"global batch: {count(next(iter(by_size)), 'example')} a step over all devices of a trial"
+    sizes = "; ".join(f"{size} in {', '.join(labels)}" for size, labels in sorted(by_size.items()))
+    return f"global batches differ, which is another training condition: {sizes}"
 
 
 def _break_even(report: Report, rows: Sequence[Row]) -> Iterable[str]:

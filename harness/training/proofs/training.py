@@ -17,6 +17,7 @@ from harness.model.proof import TrainingCheck, TrainingProof
 from harness.model.results import TrialResult
 from harness.model.trial import Trial
 from harness.model.values import ROLES, Seed, SeedRole, SeedRoles, Train, number_of
+from harness.training import ranks
 from harness.training.batching import plan_epoch
 from harness.training.proofs.dropout_sites import rates_of
 from harness.training.proofs.dropping import (
@@ -30,6 +31,7 @@ from harness.training.proofs.findings import none_of, within
 from harness.training.proofs.low_rank import adapt_reference, check_adapters
 from harness.training.proofs.padding import check_padding
 from harness.training.proofs.precision import check_dtypes, check_reduced
+from harness.training.proofs.ranks import check_apart, check_equal, put_together
 from harness.training.proofs.reference import (
     Tensors,
     evaluate_reference,
@@ -83,7 +85,8 @@ def prove_training(job: Job, device: torch.device, found: TrialResult, fit: Fit)
     torch.set_num_threads(1)
     try:
         with tempfile.TemporaryDirectory(prefix="harness-proof-") as folder:
-            proof = _Proof(job, device, found, fit, Path(folder))
+            # transformers saves in rank 0 alone.
+            proof = _Proof(job, device, found, fit, Path(ranks.gather(folder)[0]))
             checks: list[TrainingCheck] = []
             try:
                 checks.extend(proof.checks())
@@ -102,8 +105,11 @@ class _Proof:
         source = Path(job.checkpoint.path)
         self._still = write_small(source, folder / "still", dropout=False)
         self._dropping = write_small(source, folder / "dropping", dropout=True)
+        ranks.wait()
         config = AutoConfig.from_pretrained(self._still, local_files_only=True, trust_remote_code=False)
-        self._tokens, self._few = small_rows(config, 29, 19), small_rows(config, 13, 19)
+        # Of 29 rows in batches of four the last has one, so that ranks get none; of 15 three, unequal shares.
+        few = 13 if job.trial.world_size == 1 else 15
+        self._tokens, self._few = small_rows(config, 29, 19), small_rows(config, few, 19)
         self._watches_attention = True
 
     def checks(self) -> Iterator[TrainingCheck]:
@@ -176,14 +182,22 @@ class _Proof:
         adapt_reference(reference, trial.adapter, run.start)
         start = parameters_of(reference)
         yield within(f"initial parameters{name}", "largest difference", _apart(run, start), 1e-7)
+        epochs = tuple(train_reference(reference, trial, tokens))
+        seen = run.seen
+        if trial.world_size > 1:
+            every = ranks.gather(run.seen)
+            yield check_equal(name, every)
+            seen = put_together(
+                every, [batch for epoch in epochs for step in epoch.steps for batch in step.batches]
+            )
         found = Trajectory(
             name=name,
             train=trial.train,
             tokens=tokens,
-            seen=run.seen,
+            seen=seen,
             result=run.result,
             start=start,
-            epochs=tuple(train_reference(reference, trial, tokens)),
+            epochs=epochs,
             used=run.used,
             seconds=run.seconds,
         )
@@ -192,7 +206,7 @@ class _Proof:
             yield check_adapters(f"adapters{name}", reference, run.start, run.end)
         yield from check_evaluation(found)
         yield check_history(found)
-        yield check_counts(found, trial.padding, WARMUP_STEPS)
+        yield check_counts(found, trial, WARMUP_STEPS)
         return run
 
     def _dropout(self, trial: Trial) -> Iterator[TrainingCheck]:
@@ -205,14 +219,15 @@ class _Proof:
         )
         run = self._runner.train(self._dropping, trial, tokens, sites=modules)
         self._watches_attention = run.dropped.watches_attention
-        train = trial.train
-        size, accumulated = train.per_device_train_batch_size, train.gradient_accumulation_steps
         seed, strategy = number_of(trial.seed, "order"), trial.padding.strategy
+        accumulated = trial.train.gradient_accumulation_steps
         passes = [
-            len(draw_batches(tokens.train.lengths, size, strategy, seed, at, accumulated))
-            for at in range(train.num_train_epochs)
+            len(draw_batches(tokens.train.lengths, trial.batch_size, strategy, seed, at, accumulated))
+            for at in range(trial.train.num_train_epochs)
         ]
         yield from check_dropout(Dropping(run.dropped, modules | attention, passes))
+        if trial.world_size > 1:
+            yield check_apart(run.dropped)
         given = np.array([] if run.result.predictions is None else run.result.predictions.logits)
         if run.end.keys() == dict(reference.named_parameters()).keys():
             _put(reference, run)

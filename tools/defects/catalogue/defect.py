@@ -18,6 +18,7 @@ Kind = Literal[
     "evaluation",
     "counts",
     "compile",
+    "ranks",
 ]
 Variant = Literal[
     "trainer",
@@ -43,6 +44,7 @@ Variant = Literal[
     "loop roles",
     "trainer roles",
     "trainer math",
+    "loop 2 ranks",
 ]
 
 
