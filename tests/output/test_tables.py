@@ -448,3 +448,9 @@ def test_a_side_of_a_session_is_named_below_its_table() -> None:
     shown = to_table(make_report(session=session))
     assert "- A/B session 0123456789abcdef: this is its candidate; its trials took turns with those" in shown
     assert "A/B session" not in to_table(make_report())
+
+
+def test_a_report_with_rebalanced_batches_tells_that_seeds_share_an_order() -> None:
+    rebalanced = make_result(make_trial("batch_rebalance"))
+    assert "batch_rebalance trains in one order for all seeds" in to_table(make_report([rebalanced]))
+    assert "one order" not in to_table(make_report([make_result(make_trial("group_by_length"))]))
