@@ -256,7 +256,7 @@ def make_result(
             predictions,
             samples_per_second=samples_per_second,
             seed=number_of(trial.seed, "order"),
-            padding_efficiency=EFFICIENCY[trial.padding.strategy],
+            padding_efficiency=EFFICIENCY.get(trial.padding.strategy, 0.9),
         ),
         "metric_version": "glue/mrpc 1",
         "predictions": predictions,

@@ -172,7 +172,11 @@ class ChosenAttention(Frozen):
 
     @model_validator(mode="after")
     def _kernels_are_pinned(self) -> Self:
+        if self.backend is not None and self.name != "sdpa":
+            raise ValueError(f"{self.name} has no {self.backend} kernel: write {{sdpa: {self.backend}}}")
         if self.name != "kernel":
+            if self.kernel is not None or self.revision is not None:
+                raise ValueError("write a kernel as {kernel: OWNER/NAME, revision: SHA}")
             return self
         if re.fullmatch(r"[\w.-]+/[\w.-]+", self.kernel or "") is None:
             raise ValueError("a kernel is a repository of the Hub: {kernel: OWNER/NAME, revision: SHA}")

@@ -466,3 +466,9 @@ def test_a_report_of_several_devices_states_their_global_batch() -> None:
     assert differ.endswith(
         "global batches differ, which is another training condition: 8 in world_size=1; 16 in world_size=2"
     )
+
+
+def test_a_report_with_rebalanced_batches_tells_that_seeds_share_an_order() -> None:
+    rebalanced = make_result(make_trial("batch_rebalance"))
+    assert "batch_rebalance trains in one order for all seeds" in to_table(make_report([rebalanced]))
+    assert "one order" not in to_table(make_report([make_result(make_trial("group_by_length"))]))

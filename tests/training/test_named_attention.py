@@ -63,6 +63,8 @@ def test_a_suite_names_a_kernel_of_torch_or_a_pinned_one_of_the_hub() -> None:
         ("[{kernel: a/b}]", "", "attention is a word, {sdpa: math|efficient|flash|cudnn} or {kernel: REPO"),
         ("[{kernel: a/b, revision: main}]", "", "pin its revision, a commit of 40 digits"),
         ("[kernel]", "", "{kernel: OWNER/NAME, revision: SHA}"),
+        ("[{name: eager, backend: math}]", "", "eager has no math kernel: write {sdpa: math}"),
+        ("[{name: sdpa, kernel: a/b}]", "", "{kernel: OWNER/NAME, revision: SHA}"),
         ("[flash]", "", "attention must be one of auto, eager, sdpa"),
         ("[flash_attention_2]", "", "flash_attention_2 computes in bf16 and fp16"),
         ("[flex_attention]", ", padding: [unpadded]", "no attention function for unpadded batches"),

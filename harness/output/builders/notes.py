@@ -203,6 +203,8 @@ def _conditions(rows: Sequence[Row]) -> Iterable[str]:
                 f"{strategy} batches rows of similar length: another order of training than the other "
                 "strategies'"
             )
+    if "batch_rebalance" in strategies:
+        yield "batch_rebalance trains in one order for all seeds, since Trainer passes its sampler no seed"
     if len({row.trial.adapter.kind for row in rows}) > 1:
         yield "an adapter trains a small part of the parameters: another training than that of all of them"
     if any(row.trial.world_size > 1 for row in rows):

@@ -115,7 +115,8 @@ class _Proof:
     def checks(self) -> Iterator[TrainingCheck]:
         """Every check, in the order of a training."""
         trial = self._job.trial
-        in_fp32 = {} if computes_fp32(trial) else {"attention": "auto", "attention_backend": None}
+        named = ("attention_backend", "attention_kernel", "attention_revision")
+        in_fp32 = {} if computes_fp32(trial) else {"attention": "auto", **dict.fromkeys(named)}
         dropping = trial.model_copy(update={"precision": "fp32", **in_fp32})
         adapter = trial.adapter.model_copy(update={"dropout": 0.0})
         structure = dropping.model_copy(update={"adapter": adapter})

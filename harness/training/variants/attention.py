@@ -35,6 +35,7 @@ _PACKAGES: Final[dict[Attention, tuple[str, str]]] = {
     "flash_attention_3": ("flash_attn_interface", "flash-attn-3"),
     "kernel": ("kernels", "kernels"),
 }
+_EXTRAS: Final[dict[Attention, str]] = {"kernel": " (install the extra kernels)"}
 _ON_CUDA: Final[frozenset[Attention]] = frozenset({"flash_attention_2", "flash_attention_3"})
 
 
@@ -60,7 +61,7 @@ def use_attention_of(trial: Trial, model: PreTrainedModel) -> None:
         return
     module, package = _PACKAGES.get(trial.attention, (None, ""))
     if module is not None and importlib.util.find_spec(module) is None:
-        raise _unavailable(asked, f"the package {package} is not installed")
+        raise _unavailable(asked, f"the package {package} is not installed{_EXTRAS.get(trial.attention, '')}")
     if trial.attention in _ON_CUDA and model.device.type != "cuda":
         raise _unavailable(asked, f"it computes on CUDA, not on {model.device.type}")
     name: str = trial.attention
