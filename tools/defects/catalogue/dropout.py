@@ -325,8 +325,8 @@ DROPOUT: Final = (
         "other masks in the recomputation",
         "dropout",
         LOOP,
-        " and not trial.train.gradient_checkpointing:",
-        ":",
+        "plain = trial.train.gradient_checkpointing or is_compiled(trial)",
+        "plain = is_compiled(trial)",
         ("loop checkpointing",),
     ),
 )

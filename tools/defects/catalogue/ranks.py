@@ -58,8 +58,8 @@ RANKS: Final = tuple(
         (
             "an order for each rank",
             "fitting.py",
-            "            seed=trial.seed,\n",
-            "            seed=trial.seed + ranks.rank(),\n",
+            '            seed=number_of(trial.seed, "order"),\n',
+            '            seed=number_of(trial.seed, "order") + ranks.rank(),\n',
         ),
         (
             "the same masks in every rank",
