@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from scipy import special
+
 from harness.analysis.noise import accumulated, noise_of
 from harness.model.arrays import Logits
 from harness.model.assets import Checkpoint, Data
@@ -136,7 +138,7 @@ def _scores(predictions: Predictions) -> dict[str, float]:
 def _calibration(predictions: Predictions) -> dict[str, float]:
     confidences, gaps, squares = [], [0.0] * 15, []
     for row, label in zip(predictions.logits, predictions.labels, strict=True):
-        positive = 1 / (1 + math.exp(row[0] - row[1]))
+        positive = float(special.expit(row[1] - row[0]))
         confidences.append(max(positive, 1 - positive))
         gaps[math.ceil(15 * confidences[-1]) - 1] += confidences[-1] - ((positive > 0.5) == (label == 1))
         squares.append((positive - label) ** 2)
@@ -256,7 +258,7 @@ def make_result(
             predictions,
             samples_per_second=samples_per_second,
             seed=number_of(trial.seed, "order"),
-            padding_efficiency=EFFICIENCY[trial.padding.strategy],
+            padding_efficiency=EFFICIENCY.get(trial.padding.strategy, 0.9),
         ),
         "metric_version": "glue/mrpc 1",
         "predictions": predictions,

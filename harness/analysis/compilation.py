@@ -22,12 +22,14 @@ class BreakEven:
         compile_seconds: All compilation of a trial, the median over its seeds.
         step_seconds: The median step.
         eager_seconds: The median step of the same trial with `compile: off`.
+        noisy: Whether the speed of the machine changed during a trial of either row.
     """
 
     row: Row
     compile_seconds: float
     step_seconds: float
     eager_seconds: float
+    noisy: bool = False
 
     @property
     def steps(self) -> int | None:
@@ -49,7 +51,8 @@ def break_even(report: Report, rows: Sequence[Row]) -> Iterator[BreakEven]:
         if eager is None or eager is row or not seconds or not (_usable(row) and _usable(eager)):
             continue
         if row.step_seconds_median is not None and eager.step_seconds_median is not None:
-            yield BreakEven(row, median(seconds), row.step_seconds_median, eager.step_seconds_median)
+            steps = (row.step_seconds_median, eager.step_seconds_median)
+            yield BreakEven(row, median(seconds), *steps, noisy=bool(row.noisy or eager.noisy))
 
 
 def recompiled(report: Report, rows: Sequence[Row]) -> dict[str, int]:

@@ -18,6 +18,8 @@ _IN_NAME_OF_TASK = frozenset({"dataset", "config", "data_dir"})
 def axes(trial: Trial) -> dict[str, str]:
     """Return all axes of a variant as text, by their names in a matrix, in reading order."""
     found: dict[str, str] = {}
+    declared = axes_of(type(trial))
+    further = {field for axis in declared.values() for field in axis.fields[1:]}
     for name in type(trial).model_fields:
         value = getattr(trial, name)
         if name == "task":
@@ -27,7 +29,9 @@ def axes(trial: Trial) -> dict[str, str]:
             found |= {f"{name}.{key}": text(each) for key, each in value}
         elif name == "revision":
             found[name] = trial.revision or "default"
-        elif name != "seed":
+        elif name != "checkpoint" and name in declared and declared[name].fields:
+            found[name] = text(value_of(trial, declared[name]))
+        elif name != "seed" and name not in further:
             found[name] = text(value)
     return found
 

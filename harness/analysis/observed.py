@@ -30,8 +30,8 @@ def breaches(result: TrialResult) -> tuple[str, ...]:
     """
     if result.observed is None or result.data is None:
         return ()
-    found, train = result.observed, result.trial.train
-    steps = optimizer_steps(train, result.data.train_examples)
+    found = result.observed
+    steps = optimizer_steps(result.trial, result.data.train_examples)
     return (
         *_steps(found, steps, fewer=result.trial.precision == "fp16"),
         *_rates(result, found, steps),

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 
+from harness.model.trial import Trial
 from harness.model.values import SchedulerKwargs, Shape, Train
 
 
-def optimizer_steps(train: Train, examples: int) -> int:
+def optimizer_steps(trial: Trial, examples: int) -> int:
     """Return the optimizer steps of a training; an incomplete accumulation window is one step."""
+    train = trial.train
     if train.max_steps > 0:
         return train.max_steps
-    batches = math.ceil(examples / train.per_device_train_batch_size)
+    batches = math.ceil(examples / trial.batch_size)
     return train.num_train_epochs * math.ceil(batches / train.gradient_accumulation_steps)
 
 

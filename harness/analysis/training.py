@@ -14,6 +14,7 @@ TrainingVerdict = Literal["same", "differs", "unproven"]
 _STATIC_LENGTH: Final = 40
 _LARGEST_MULTIPLE: Final = 64
 _MOST_WORKERS: Final = 2
+_LARGEST_SHARE: Final = 0.25
 _MOST_STEPS: Final = {"num_decay_steps": 2, "num_stable_steps": 1, "timescale": 5}
 _SEED_ROLES: Final = SeedRoles(init=0, order=1, dropout=2)
 # Two epochs that exercise clipping, decay, warm-up, betas and epsilon other than the defaults, and a short
@@ -48,6 +49,7 @@ def training_of(trial: Trial, family: str) -> Trial:
         family: the model type of its checkpoint, such as `bert`.
     """
     padding, given = trial.padding, trial.train
+    rate = _SGD_RATE if given.optim == "sgd" else _TRAIN.learning_rate
     return trial.model_copy(
         update={
             "checkpoint": family,
@@ -63,24 +65,34 @@ def training_of(trial: Trial, family: str) -> Trial:
             "train": _TRAIN.model_copy(
                 update={
                     "optim": given.optim,
-                    "learning_rate": _SGD_RATE if given.optim == "sgd" else _TRAIN.learning_rate,
+                    "learning_rate": rate,
                     "lr_scheduler_type": given.lr_scheduler_type,
-                    "lr_scheduler_kwargs": _short(given.lr_scheduler_kwargs),
+                    "lr_scheduler_kwargs": _short(given, rate),
                     "label_smoothing_factor": given.label_smoothing_factor,
                     "gradient_checkpointing": given.gradient_checkpointing,
                     "dataloader_num_workers": min(given.dataloader_num_workers, _MOST_WORKERS),
+                    # The same batches for any number of devices.
+                    "per_device_train_batch_size": max(
+                        1, _TRAIN.per_device_train_batch_size // trial.world_size
+                    ),
                 }
             ),
         }
     )
 
 
-def _short(options: SchedulerKwargs | None) -> SchedulerKwargs | None:
-    """Return the options of a schedule, with steps that the few of a proof reach."""
+def _short(train: Train, rate: float) -> SchedulerKwargs | None:
+    """Return the options of a schedule, with steps that the few of a proof reach, in shares of its rate."""
+    options = train.lr_scheduler_kwargs
     if options is None:
         return None
-    most = {name: min(value, _MOST_STEPS[name]) for name, value in options if name in _MOST_STEPS and value}
-    return options.model_copy(update=most)
+    steps = {name: min(value, _MOST_STEPS[name]) for name, value in options if name in _MOST_STEPS and value}
+    rates = {
+        name: min(value / train.learning_rate, _LARGEST_SHARE) * rate
+        for name, value in options
+        if name in ("min_lr", "lr_end") and value is not None
+    }
+    return options.model_copy(update=steps | rates)
 
 
 def training_verdict(proof: TrialResult) -> TrainingVerdict:

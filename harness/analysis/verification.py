@@ -52,10 +52,10 @@ def expected_work(trial: Trial, data: Data, warmup_steps: int) -> ExpectedWork:
     The batch order determines the examples in the warm-up, so tokens are known only within bounds.
     """
     train, examples = trial.train, data.train_examples
-    batches = -(-examples // train.per_device_train_batch_size)
+    batches = -(-examples // trial.batch_size)
     an_epoch = -(-batches // train.gradient_accumulation_steps)
     all_steps = train.max_steps if train.max_steps > 0 else an_epoch * train.num_train_epochs
-    full = train.per_device_train_batch_size * train.gradient_accumulation_steps
+    full = trial.global_batch_size
     # Trainer's sampler repeats examples to fill each batch of the last step of an epoch.
     repeats = max(0, train.gradient_accumulation_steps - ((examples - 1) % full + 1))
     if trial.padding.strategy != "batch_rebalance":
@@ -89,7 +89,7 @@ def expected_work(trial: Trial, data: Data, warmup_steps: int) -> ExpectedWork:
         real_tokens=tokens,
         padding=trial.padding,
         longest=data.longest,
-        batches=(all_steps - warm_up) * train.gradient_accumulation_steps,
+        batches=(all_steps - warm_up) * train.gradient_accumulation_steps * trial.world_size,
     )
 
 

@@ -44,7 +44,10 @@ def _plan(path: Path, overrides: Sequence[str], assets: AssetsMode) -> Planned:
             (name, revision, peek_checkpoint(name, revision, assets)) for name, revision in checkpoints
         ],
         data=plan_data(suite.task, assets),
-        devices=[(name, name in devices) for name in dict.fromkeys(trial.device for trial in trials)],
+        devices=[
+            (name, name in devices)
+            for name in dict.fromkeys(device for trial in trials for device in trial.devices)
+        ],
         torch=str(installed_torch()),
         warnings=_gate_warnings(suite, trials),
     )

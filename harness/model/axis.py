@@ -33,6 +33,7 @@ class Needs:
         among: The words of the other axis that `value` can be combined with.
         why: The reason, for the error message.
         instead: What to write instead, as `axis: value`.
+        others: Whether the rule applies to every other value instead of to `value`.
     """
 
     value: str
@@ -40,6 +41,7 @@ class Needs:
     among: tuple[str, ...]
     why: str
     instead: str
+    others: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -274,7 +276,7 @@ def word(value: object) -> str:
 
 def breaks(rule: Needs, value: object, other: object) -> bool:
     """Return whether a value of the rule's axis cannot be combined with this value of the other axis."""
-    return word(value) == rule.value and word(other) not in rule.among
+    return (word(value) == rule.value) != rule.others and word(other) not in rule.among
 
 
 def names_of_values(axis: Axis) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from harness.errors import HarnessError
 from harness.model.assets import ResolvedCheckpoint, ResolvedData
@@ -13,6 +13,9 @@ from harness.model.results import TrialResult
 from harness.model.status import Phase, StatusName
 from harness.model.suite import Measure
 from harness.model.trial import Trial
+
+RENDEZVOUS: Final = "HARNESS_RENDEZVOUS"
+"""The environment variable with the file where the ranks of a trial meet; `torchrun`'s tell them apart."""
 
 
 class Job(Frozen):

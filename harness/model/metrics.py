@@ -151,6 +151,13 @@ METRICS: Final[dict[str, Metric]] = {
         family="time",
         headline="training",
     ),
+    "train_real_tokens_per_second_per_device": Metric(
+        "tokens/s",
+        "max",
+        "train_real_tokens_per_second over world_size, for trials on several devices",
+        label="real tokens/s a device",
+        family="time",
+    ),
     "padding_efficiency": Metric(
         "ratio",
         "max",
@@ -284,7 +291,11 @@ METRICS: Final[dict[str, Metric]] = {
         family="memory",
     ),
     "peak_memory_host_bytes": Metric(
-        "B", "min", "largest resident set of the trial's process", label="host memory", family="memory"
+        "B",
+        "min",
+        "largest resident set of the trial's process; of several ranks the sum, shared pages in each",
+        label="host memory",
+        family="memory",
     ),
     "model_flops": Metric(
         "FLOP",

@@ -13,10 +13,11 @@ from typing import Annotated, Any, Final, Self
 from pydantic import AfterValidator, Field
 
 from harness.model.axis import Axis, Needs, axes_of
-from harness.model.frozen import Frozen
+from harness.model.frozen import Frozen, is_none
 from harness.model.values import (
     Adapter,
     Attention,
+    ChosenAttention,
     ChosenCheckpoint,
     Compile,
     DeviceText,
@@ -24,6 +25,7 @@ from harness.model.values import (
     LastLayer,
     Padding,
     Precision,
+    SdpaBackend,
     Seed,
     SeedRoles,
     Task,
@@ -40,14 +42,19 @@ from harness.model.values import (
 
 IDENTITY_VERSION: Final = "v1"
 
+# Implementations of attention that our own functions wrap.
+_FLAT: Final = ("auto", "eager", "sdpa", "jagged")
+
 
 class Trial(Frozen):
     """One condition and one seed. `device` is resolved: `cpu`, `cuda:0`, `mps`.
 
-    `attention` is `auto` for `sdpa` where the model supports it and `eager` elsewhere.
+    `attention` is `auto` for `sdpa` where the model supports it and `eager` elsewhere; `attention_backend` is
+    the one kernel of torch's `sdpa`, `attention_kernel` and `attention_revision` a kernel of the Hub.
     `last_layer` selects the positions that the last encoder layer computes: all, or the first one only.
     With `cuda_graphs` the passes over padded batches are captured once and replayed.
     `compile` compiles the model's passes by `torch.compile`.
+    `world_size` devices train one trial together, `device` and those that follow it.
     With `tokenization` the trial only tokenises its data, and training settings have no effect.
     `tokenizer` is the Rust implementation (`fast`) or the Python one (`slow`, tokenization only).
     """
@@ -82,15 +89,24 @@ class Trial(Frozen):
                 "`train_sampling_strategy`: the batches of a step cost about the same, with "
                 "`gradient_accumulation_steps` above 1",
             },
-            rules=tuple(
+            rules=(
                 Needs(
-                    strategy,
-                    "engine",
-                    ("trainer",),
-                    why=f"{strategy} is a sampler of `Trainer`",
-                    instead="engine: trainer or padding: bucketed",
-                )
-                for strategy in ("group_by_length", "batch_rebalance")
+                    "unpadded",
+                    "attention",
+                    _FLAT,
+                    why="it has no attention function for unpadded batches",
+                    instead="attention: sdpa or jagged",
+                ),
+                *(
+                    Needs(
+                        strategy,
+                        "engine",
+                        ("trainer",),
+                        why=f"{strategy} is a sampler of `Trainer`",
+                        instead="engine: trainer or padding: bucketed",
+                    )
+                    for strategy in ("group_by_length", "batch_rebalance")
+                ),
             ),
             label=str,
             shown="column",
@@ -159,15 +175,23 @@ class Trial(Frozen):
         Attention,
         Axis(
             "the implementation of attention: auto takes sdpa where the model supports it, else eager; "
-            "jagged is for unpadded batches alone",
+            "jagged is for unpadded batches alone; also {{sdpa: math|efficient|flash|cudnn}}, the one kernel "
+            "that torch may use, and {{kernel: REPO, revision: SHA}}, a kernel of the Hub",
             values={
                 "auto": "sdpa where the model supports it, else eager",
                 "eager": "the plain implementation of transformers",
                 "sdpa": "`torch.nn.functional.scaled_dot_product_attention`",
                 "jagged": "variable-length kernels over nested tensors, for unpadded batches only",
+                "flash_attention_2": "the package flash-attn, in bf16 and fp16 on CUDA",
+                "flash_attention_3": "the package flash-attn-3, in bf16 and fp16 on CUDA",
+                "flex_attention": "`flex_attention` of torch, for models without dropout of attention",
+                "kernel": "a kernel of the Hub at a pinned commit: {kernel: REPO, revision: SHA}",
             },
             label=str,
             shown="setting",
+            form=ChosenAttention,
+            short="name",
+            fields=("attention", "attention_backend", "attention_kernel", "attention_revision"),
             aka=("attn", "attn_implementation"),
             rules=(
                 Needs(
@@ -177,9 +201,22 @@ class Trial(Frozen):
                     why="jagged attention is for unpadded batches",
                     instead="attention: auto",
                 ),
+                *(
+                    Needs(
+                        name,
+                        "precision",
+                        ("bf16", "fp16"),
+                        why=f"{name} computes in bf16 and fp16",
+                        instead="precision: bf16",
+                    )
+                    for name in ("flash_attention_2", "flash_attention_3")
+                ),
             ),
         ),
     ] = "auto"
+    attention_backend: Annotated[SdpaBackend | None, Field(exclude_if=is_none)] = None
+    attention_kernel: Annotated[str | None, Field(exclude_if=is_none)] = None
+    attention_revision: Annotated[str | None, Field(exclude_if=is_none)] = None
     token_type_ids: Annotated[
         TokenTypeIds,
         Axis(
@@ -206,6 +243,13 @@ class Trial(Frozen):
                     "train.gradient_checkpointing",
                     ("false",),
                     why="checkpointing computes a layer again without the hooks that leave rows out",
+                    instead="last_layer: all",
+                ),
+                Needs(
+                    "cls",
+                    "attention",
+                    _FLAT,
+                    why="its masks and kernels take every row",
                     instead="last_layer: all",
                 ),
             ),
@@ -305,6 +349,41 @@ class Trial(Frozen):
             aka=("lora", "peft", "peft_config", "adapters"),
         ),
     ] = Adapter(kind="none")
+    world_size: Annotated[
+        int,
+        Field(ge=1, le=64, exclude_if=lambda given: given == 1),
+        Axis(
+            "how many devices train one trial together, from `device` on (on the CPU: processes); a batch "
+            "has `per_device_train_batch_size` examples for each of them",
+            aka=("n_gpu", "num_gpus", "gpus", "nproc_per_node", "num_processes", "ddp", "data_parallel"),
+            rules=(
+                Needs(
+                    "1",
+                    "device",
+                    ("cpu", "cuda"),
+                    why="a Mac has one MPS device",
+                    instead="world_size: 1",
+                    others=True,
+                ),
+                Needs(
+                    "1",
+                    "engine",
+                    ("loop",),
+                    why="the loop engine alone trains on several devices",
+                    instead="engine: loop",
+                    others=True,
+                ),
+                Needs(
+                    "1",
+                    "cuda_graphs",
+                    ("false",),
+                    why="passes are captured on one device alone",
+                    instead="cuda_graphs: false",
+                    others=True,
+                ),
+            ),
+        ),
+    ] = 1
     # Dumps omit the defaults of later axes, so that ids and files of earlier trials do not change.
     tokenization: Annotated[
         Tokenization | None,
@@ -360,6 +439,24 @@ class Trial(Frozen):
     def variant_id(self) -> str:
         """Like `id`, without the seed: equal for all seeds of one condition."""
         return _digest({key: value for key, value in self._identity().items() if key != "seed"})
+
+    @property
+    def batch_size(self) -> int:
+        """Return the examples of one pass, over all devices together."""
+        return self.train.per_device_train_batch_size * self.world_size
+
+    @property
+    def global_batch_size(self) -> int:
+        """Return the examples of one optimizer step: of a pass, times the accumulated passes."""
+        return self.batch_size * self.train.gradient_accumulation_steps
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Return the devices that train: `cuda:1`, `cuda:2` for two from `cuda:1` on; the CPU is one."""
+        kind, _, first = self.device.partition(":")
+        if kind != "cuda":
+            return (self.device,)
+        return tuple(f"{kind}:{int(first) + rank}" for rank in range(self.world_size))
 
     def __copy__(self) -> Self:
         """Return a copy without cached digests, since `model_copy` may change the fields they cover."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal, Self, get_args
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from harness.model.axis import Aka, Axis, text
 from harness.model.frozen import Frozen, is_none
@@ -14,7 +15,17 @@ from harness.words import count
 PaddingStrategy = Literal["static", "dynamic", "bucketed", "unpadded", "group_by_length", "batch_rebalance"]
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 Engine = Literal["trainer", "loop"]
-Attention = Literal["auto", "eager", "sdpa", "jagged"]
+Attention = Literal[
+    "auto",
+    "eager",
+    "sdpa",
+    "jagged",
+    "flash_attention_2",
+    "flash_attention_3",
+    "flex_attention",
+    "kernel",
+]
+SdpaBackend = Literal["math", "efficient", "flash", "cudnn"]
 TokenTypeIds = Literal["auto", "drop"]
 LastLayer = Literal["all", "cls"]
 CompileMode = Literal["off", "default", "reduce-overhead", "max-autotune-no-cudagraphs"]
@@ -130,6 +141,79 @@ def repeated_roles(seeds: Collection[Seed]) -> dict[str, int]:
     columns = zip(*map(_numbers, seeds), strict=True)
     counts = {role: len(set(column)) for role, column in zip(ROLES, columns, strict=False)}
     return {role: count for role, count in counts.items() if count < len(seeds)}
+
+
+class ChosenAttention(Frozen):
+    """An implementation of attention: a word, `{sdpa: BACKEND}`, or `{kernel: REPO, revision: SHA}`.
+
+    `backend` is the one kernel that `scaled_dot_product_attention` of torch may use, `kernel` a repository of
+    the Hub with kernels, at the commit `revision`.
+    """
+
+    model_config = ConfigDict(title="Attention")
+
+    name: Attention
+    backend: SdpaBackend | None = None
+    kernel: str | None = None
+    revision: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_spelled(cls, given: Any) -> Any:
+        """Accept the spelling of suites, in which `sdpa` and `kernel` are keys."""
+        if not isinstance(given, dict) or "name" in given:
+            return given
+        if given.keys() == {"sdpa"} and given["sdpa"] in get_args(SdpaBackend):
+            return {"name": "sdpa", "backend": given["sdpa"]}
+        if given.keys() == {"kernel", "revision"}:
+            return {"name": "kernel", **given}
+        backends = "|".join(get_args(SdpaBackend))
+        raise ValueError(f"attention is a word, {{sdpa: {backends}}} or {{kernel: REPO, revision: SHA}}")
+
+    @model_validator(mode="after")
+    def _kernels_are_pinned(self) -> Self:
+        if self.backend is not None and self.name != "sdpa":
+            raise ValueError(f"{self.name} has no {self.backend} kernel: write {{sdpa: {self.backend}}}")
+        if self.name != "kernel":
+            if self.kernel is not None or self.revision is not None:
+                raise ValueError("write a kernel as {kernel: OWNER/NAME, revision: SHA}")
+            return self
+        if re.fullmatch(r"[\w.-]+/[\w.-]+", self.kernel or "") is None:
+            raise ValueError("a kernel is a repository of the Hub: {kernel: OWNER/NAME, revision: SHA}")
+        if re.fullmatch(r"[0-9a-f]{40}", self.revision or "") is None:
+            raise ValueError("a kernel runs code of its repository: pin its revision, a commit of 40 digits")
+        return self
+
+    def spelled(self) -> Any:
+        """Return the value in suite syntax."""
+        if self.kernel is not None:
+            return {"kernel": self.kernel, "revision": self.revision}
+        return self.name if self.backend is None else {"sdpa": self.backend}
+
+    def __str__(self) -> str:
+        if self.kernel is not None:
+            return f"kernel({self.kernel}@{(self.revision or '')[:12]})"
+        return self.name if self.backend is None else f"sdpa({self.backend})"
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, _core: Any, _handler: Any) -> dict[str, Any]:
+        """Return the schema of the mappings that a suite may contain."""
+
+        def mapping(**properties: dict[str, Any]) -> dict[str, Any]:
+            required = list(properties)
+            return {
+                "type": "object",
+                "additionalProperties": False,
+                "required": required,
+                "properties": properties,
+            }
+
+        text, sha = (
+            {"type": "string", "pattern": "^[^/]+/[^/]+$"},
+            {"type": "string", "pattern": "^[0-9a-f]{40}$"},
+        )
+        backend = {"enum": list(get_args(SdpaBackend))}
+        return {"title": "Attention", "anyOf": [mapping(sdpa=backend), mapping(kernel=text, revision=sha)]}
 
 
 class Padding(Frozen):

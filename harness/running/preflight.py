@@ -30,6 +30,7 @@ from harness.model.results import TrialResult
 from harness.model.suite import Measure, Suite
 from harness.model.trial import Trial
 from harness.model.values import Padding, Task
+from harness.words import count
 
 Note = Callable[[str], None]
 Found = TypeVar("Found")
@@ -89,12 +90,14 @@ class Machine:
     """The devices here, best first, and the torch that computes on them.
 
     `name` is what a message calls the machine. `processors` are the models of a cluster's, None for our own.
+    Where `cuda:0` stands for any GPU of a cluster, `together` is how many one trial can have on a node.
     """
 
     devices: tuple[str, ...]
     torch: Torch
     name: str = "this machine"
     processors: tuple[str, ...] | None = None
+    together: int | None = None
 
 
 def this_machine() -> Machine:
@@ -124,7 +127,7 @@ def prepare(
     unavailable: dict[str, str] = {}
     for trial in trials:
         checkpoint, dataset = checkpoints[trial.checkpoint, trial.revision], data[trial.task]
-        if (missing := _missing_device(trial.device, machine)) is not None:
+        if (missing := _missing_device(trial, machine)) is not None:
             unavailable[trial.id] = missing
         elif isinstance(checkpoint, str):
             unavailable[trial.id] = checkpoint
@@ -187,10 +190,19 @@ def _readable(name: str) -> Iterator[None]:
         ) from error
 
 
-def _missing_device(device: str, machine: Machine) -> str | None:
-    if device in machine.devices:
+def _missing_device(trial: Trial, machine: Machine) -> str | None:
+    if machine.together is not None and trial.device in machine.devices:
+        if len(trial.devices) <= machine.together:
+            return None
+        gpus = count(machine.together, "GPU")
+        return f"world_size {trial.world_size}: no node of {machine.name} has more than {gpus}"
+    missing = [device for device in trial.devices if device not in machine.devices]
+    if not missing:
         return None
-    return f"{device}: not here; {machine.name} has {', '.join(machine.devices)} and {machine.torch}"
+    what = ", ".join(missing)
+    if trial.world_size > 1:
+        what = f"world_size {trial.world_size} from {trial.device} on needs {what}"
+    return f"{what}: not here; {machine.name} has {', '.join(machine.devices)} and {machine.torch}"
 
 
 def _describe(found: ResolvedCheckpoint | ResolvedData) -> str:

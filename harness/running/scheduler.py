@@ -1,5 +1,8 @@
 """Decide which trial runs when: in the plan's order, N at once on each device, and what follows a failure.
 
+A trial on several devices waits in the queue of each, and starts where it is the first of all: those after it
+wait, so that it is not passed over for ever.
+
 After N equal errors of one axis value its remaining trials can be skipped.
 """
 
@@ -107,11 +110,12 @@ class _Schedule:
         self._policy = policy
         self._queues: dict[str, deque[tuple[int, Job]]] = {}
         self._places: dict[str, int] = {}
-        for at, job in queue:
-            device = job.trial.device
-            self._queues.setdefault(device, deque()).append((at, job))
-            if device not in self._places:
-                self._places[device] = policy.jobs * contexts[at].count(device)
+        for entry in queue:
+            at, job = entry
+            for device in job.trial.devices:
+                self._queues.setdefault(device, deque()).append(entry)
+                if device not in self._places:
+                    self._places[device] = policy.jobs * contexts[at].count(device)
         self._running: dict[tuple[int, str], Job] = {}
         self._errors = [
             SameError((job.trial for of, job in queue if of == at), policy.same_error)
@@ -137,8 +141,8 @@ class _Schedule:
         return self._ending or any(context.interrupted() for context in self._contexts)
 
     def _start_what_can(self) -> None:
-        for device, queue in self._queues.items():
-            while self._places[device] and (following := self._next(queue)) is not None:
+        for device in self._queues:
+            while (following := self._next(device)) is not None:
                 self._start(*following)
 
     def _start(self, at: int, job: Job) -> None:
@@ -149,15 +153,18 @@ class _Schedule:
             # Something else has taken its folder's place: the other trials have theirs.
             self._finish(at, not_run(job.trial, str(error)).model_copy(update={"status": "failed"}))
             return
-        self._places[job.trial.device] -= 1
+        for device in job.trial.devices:
+            self._places[device] -= 1
         self._running[at, job.trial.id] = job
         context.observer.started(job.trial)
         context.executor.submit(job, folder)
 
-    def _next(self, queue: deque[tuple[int, Job]]) -> tuple[int, Job] | None:
-        """The next job that is worth running, with its context; those before it get their rows here."""
-        while queue:
-            at, job = queue.popleft()
+    def _next(self, device: str) -> tuple[int, Job] | None:
+        """The next job of a device that can start now, with its context; skipped ones get their rows here."""
+        while (queue := self._queues[device]) and self._can_start(queue[0]):
+            at, job = queue[0]
+            for each in job.trial.devices:
+                self._queues[each].popleft()
             errors = self._errors[at]
             reason = errors.skip_reason(job.trial) if errors is not None else None
             if reason is None:
@@ -165,6 +172,11 @@ class _Schedule:
             skipped = not_run(job.trial, reason).model_copy(update={"status": "failed"})
             self._finish(at, self._contexts[at].keep(skipped))
         return None
+
+    def _can_start(self, entry: tuple[int, Job]) -> bool:
+        """Return whether every device of a job has a place, and no earlier job that waits for one."""
+        devices = entry[1].trial.devices
+        return all(self._places[each] and self._queues[each][0] is entry for each in devices)
 
     def _poll(self) -> None:
         busy = sorted({at for at, _ in self._running})
@@ -178,12 +190,15 @@ class _Schedule:
     def _ended(self, at: int, ended: Ended) -> None:
         trial = ended.result.trial
         job = self._running.pop((at, trial.id))
-        self._places[trial.device] += 1
+        for device in trial.devices:
+            self._places[device] += 1
         if ended.may_retry and len(job.failures) < self._policy.retries and not self._must_stop():
             failure = _describe_attempt(len(job.failures) + 1, ended.result)
             self._contexts[at].observer.note(f"{failure}; trying again")
             again = job.model_copy(update={"failures": (*job.failures, failure)})
-            self._queues[trial.device].appendleft((at, again))
+            entry = (at, again)
+            for device in trial.devices:
+                self._queues[device].appendleft(entry)
             return
         self._finish(at, ended.result)
 

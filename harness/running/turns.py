@@ -73,7 +73,7 @@ def turns_along(trials: Sequence[Trial], axis: str) -> list[Turn]:
             f"every trial of the suite has {axis} {known[axis]}: there is nothing to compare it with",
             hint=f"Give matrix.{axis} two values or more.",
         )
-    apart = axes_apart(axis, known)
+    apart = axes_apart(axis, trials)
     turns: dict[tuple[object, ...], list[Trial]] = {}
     for trial in trials:
         turns.setdefault(_key(trial, apart), []).append(trial)

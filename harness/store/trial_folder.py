@@ -1,5 +1,7 @@
 """A trial's folder: `job.json`, `progress.jsonl` and `log` of its worker, and last `result.json`.
 
+Of a trial on several devices `lost_rank.json` names the rank that was killed, if one was.
+
 `result.json` is written once in an attempt, by the worker, or by the parent where the worker left none. It is
 the only proof that the trial has ended.
 """
@@ -34,11 +36,19 @@ JOB: Final = "job.json"
 PROGRESS: Final = "progress.jsonl"
 LOG: Final = "log"
 RESULT: Final = "result.json"
+LOST_RANK: Final = "lost_rank.json"
 _LARGEST_JOB_BYTES: Final = 2**24
 
 TRIAL_ID: Final = re.compile(r"[0-9a-f]{16}")
 # Three epochs of MNLI, 150,000 steps and 10,000 predictions, take 8 MB.
 LARGEST_RESULT_BYTES: Final = 2**28
+
+
+class LostRank(Frozen):
+    """The content of `lost_rank.json`: a rank above 0 that a signal ended, which ended its trial's others."""
+
+    rank: int
+    signal: int
 
 
 class SealedResult(Frozen):
@@ -58,7 +68,7 @@ def clear_folder(folder: Path) -> None:
     Raises:
         OSError: The operating system refused a step, or a folder has the name of a file.
     """
-    for name in (RESULT, PROGRESS, LOG, JOB):
+    for name in (RESULT, PROGRESS, LOG, JOB, LOST_RANK):
         (folder / name).unlink(missing_ok=True)
 
 
@@ -92,6 +102,15 @@ def read_job(folder: Path) -> Job:
         ValueError: It is no job.
     """
     return Job.model_validate_json(read_regular(folder / JOB, limit=_LARGEST_JOB_BYTES, follow=False))
+
+
+def read_lost_rank(folder: Path) -> LostRank | None:
+    """Return the rank that a signal ended before the others, or None."""
+    try:
+        text = read_regular(folder / LOST_RANK, limit=_LARGEST_JOB_BYTES, follow=False)
+        return LostRank.model_validate_json(text)
+    except (OSError, ValueError):
+        return None
 
 
 def write_result(folder: Path, result: TrialResult, *, files: Files = OS_FILES) -> None:

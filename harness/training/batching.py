@@ -29,11 +29,19 @@ _WINDOW_BATCHES = 50
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows of the tokenised split, their tokens, and the tokens that the linear layers compute for them."""
+    """Rows of the tokenised split, their tokens, and the tokens that the linear layers compute for them.
+
+    `ranks` devices take the rows together.
+    """
 
     rows: Rows
     real_tokens: int
     computed_tokens: int
+    ranks: int = 1
+
+    def share_of(self, rank: int) -> Rows:
+        """The rows of one rank: consecutive, and as many as any other's or one more; perhaps none."""
+        return _shares(self.rows, self.ranks)[rank]
 
 
 def plan_epoch(  # noqa: PLR0913 - what an order depends on
@@ -45,6 +53,7 @@ def plan_epoch(  # noqa: PLR0913 - what an order depends on
     seed: int,
     epoch: int,
     accumulated: int = 1,
+    ranks: int = 1,
 ) -> list[Batch]:
     """The batches of one epoch.
 
@@ -56,6 +65,7 @@ def plan_epoch(  # noqa: PLR0913 - what an order depends on
         seed: of the trial; `epoch` counts from 0, and both together fix the order.
         epoch: see above.
         accumulated: batches an optimizer step, which `Trainer`'s own samplers plan together.
+        ranks: devices that share every batch, each padding its own rows.
     """
     if padding.strategy in OF_TRAINER:
         # Analysis imports this module, and must not import torch.
@@ -67,7 +77,7 @@ def plan_epoch(  # noqa: PLR0913 - what an order depends on
     else:
         order = np.random.default_rng([seed, epoch]).permutation(len(lengths))
         groups = _group(order, lengths, batch_size, padding.strategy, seed=seed, epoch=epoch)
-    return [make_batch(rows, lengths[rows], padding, longest) for rows in groups]
+    return [make_batch(rows, lengths, padding, longest, ranks) for rows in groups]
 
 
 def _group(
@@ -89,12 +99,22 @@ def _cut(rows: Rows, size: int) -> list[Rows]:
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
-def make_batch(rows: Rows, lengths: Lengths, padding: Padding, longest: int) -> Batch:
-    """Return the batch of these rows, whose lengths in tokens are given."""
-    real = int(lengths.sum())
+def make_batch(rows: Rows, lengths: Lengths, padding: Padding, longest: int, ranks: int = 1) -> Batch:
+    """Return the batch of these rows; `lengths` are the tokens of every example, shape (N,)."""
+    shares = [lengths[share] for share in _shares(rows, ranks) if len(share)]
+    computed = sum(_computed_tokens(share, padding, longest) for share in shares)
+    real = int(lengths[rows].sum())
+    return Batch(rows, real, computed, ranks)
+
+
+def _shares(rows: Rows, ranks: int) -> list[Rows]:
+    return [rows] if ranks == 1 else np.array_split(rows, ranks)
+
+
+def _computed_tokens(lengths: Lengths, padding: Padding, longest: int) -> int:
     if padding.strategy == "unpadded":
-        return Batch(rows, real, -(-real // UNPADDED_MULTIPLE) * UNPADDED_MULTIPLE)
-    return Batch(rows, real, len(rows) * padded_length(int(lengths.max()), padding, longest))
+        return -(-int(lengths.sum()) // UNPADDED_MULTIPLE) * UNPADDED_MULTIPLE
+    return len(lengths) * padded_length(int(lengths.max()), padding, longest)
 
 
 def padded_length(longest_row: int, padding: Padding, longest: int) -> int:

@@ -18,13 +18,14 @@ from harness.model.job import Job
 from harness.training.checkpoints import LoadedModel
 from harness.training.data import Corpus
 from harness.training.tokenizing.tokens import Tokenized
+from harness.training.variants.attention import attention_of
 
 
 def describe_checkpoint(job: Job, loaded: LoadedModel) -> Checkpoint:
     """The checkpoint as a report keeps it, with no path of this machine."""
     return Checkpoint(
         **_describe_files(job),
-        attention=loaded.attention,
+        attention=str(attention_of(job.trial.model_copy(update={"attention": loaded.attention}))),
         model_type=loaded.model.config.model_type,
         parameters=loaded.parameters,
         dtype=str(loaded.model.dtype).removeprefix("torch."),

@@ -16,6 +16,7 @@ from harness.model.measurements import Measurement, measured
 from harness.model.quality import Epoch
 from harness.model.trial import Trial
 from harness.model.values import number_of
+from harness.training import ranks
 from harness.training.batching import Batch, plan_epoch
 from harness.training.checkpoints import LoadedModel
 from harness.training.engines.engine import Training
@@ -53,6 +54,8 @@ class Fitting:
         clock: PhaseClock,
     ) -> None:
         self._trial, self._tokens, self._model, self._clock = job.trial, tokens, loaded.model, clock
+        self._purpose = job.purpose
+        self.leads = ranks.rank() == 0
         collate = partial(
             Collator,
             padding=job.trial.padding,
@@ -76,7 +79,7 @@ class Fitting:
         compiling = partial(clock.phase, "compile")
         self._compilations = CompileWatch(compiling, lambda: self._meter.timing) if compiled else None
         # With other trials running, a reading would measure them; a proof measures nothing.
-        if job.concurrent == 1 and job.purpose == "train":
+        if job.concurrent == 1 and job.purpose == "train" and self.leads:
             self._meter.at_edge = self.probe.read
         self._training = Training(
             trial=job.trial,
@@ -96,14 +99,21 @@ class Fitting:
         with self._compilations or nullcontext():
             ENGINES[self._trial.engine].train(self._training)
         self.observed = self._watch.end()
+        self._meter.count_energy_of_all()
 
     def _evaluate(self, epoch: int, train_loss: float) -> None:
+        """Evaluate in rank 0, the others waiting; a proof watches every rank do the same."""
+        if self.leads or self._purpose != "train":
+            self._score(epoch, train_loss)
+        self._watch.new_epoch()
+        ranks.wait()
+
+    def _score(self, epoch: int, train_loss: float) -> None:
         with self._clock.phase("evaluate"):
             batch_size = self._trial.train.per_device_eval_batch_size
             self.logits = predict(self._model, self.evaluation, batch_size, self._trial.precision)
             self.score = score(self.logits, self._tokens.evaluation.labels)
         self.history.append(Epoch(epoch=epoch, train_loss=train_loss, scores=self.score.scores))
-        self._watch.new_epoch()
 
     def measurements(self, device: Device) -> list[Measurement]:
         """Return the scores and the loss of the last epoch, and the measurements of the step meter."""
@@ -116,7 +126,7 @@ class Fitting:
         return [
             *(measured(metric, value) for metric, value in self.history[-1].values.items()),
             measured("train_step_loss", *thinned(self._training.record.by_step())),
-            *self._meter.measurements(lengths, shape, device, self._trial.precision),
+            *self._meter.measurements(lengths, shape, device, self._trial.precision, self._trial.world_size),
             *(() if self._compilations is None else self._compilations.measurements()),
         ]
 
@@ -135,18 +145,19 @@ def thinned(losses: Sequence[float], most: int = MOST_LOSSES) -> list[float]:
 
 def _plan(trial: Trial, tokens: Tokenized) -> list[list[Batch]]:
     train, lengths = trial.train, tokens.train.lengths
-    batches = -(-len(lengths) // train.per_device_train_batch_size)
+    batches = -(-len(lengths) // trial.batch_size)
     steps = -(-batches // train.gradient_accumulation_steps)
     epochs = -(-train.max_steps // steps) if train.max_steps > 0 else train.num_train_epochs
     return [
         plan_epoch(
             lengths,
-            train.per_device_train_batch_size,
+            trial.batch_size,
             trial.padding,
             longest=tokens.longest,
             seed=number_of(trial.seed, "order"),
             epoch=epoch,
             accumulated=train.gradient_accumulation_steps,
+            ranks=trial.world_size,
         )
         for epoch in range(epochs)
     ]

@@ -130,7 +130,7 @@ def _batches(job: Job, tokens: Tokenized, columns: tuple[str, ...], number: int)
             hint=f"Give a batch from 0 to {len(epoch) - 1}.",
         )
     rows = np.arange(number * size, min((number + 1) * size, len(lengths)))
-    in_file = make_batch(rows, lengths[rows], trial.padding, tokens.longest)
+    in_file = make_batch(rows, lengths, trial.padding, tokens.longest)
     collate = Collator(tokens.train, trial.padding, columns, tokens.longest, tokens.pad_token_id)
     for order, batch in (("file", in_file), ("training", epoch[number])):
         yield InspectedBatch(

@@ -11,6 +11,7 @@ from transformers import set_seed
 from harness.assets.checkpoint_limits import input_limits
 from harness.model.job import Job, TrialStoppedError
 from harness.model.values import number_of
+from harness.training import ranks
 from harness.training.batching import padded_length
 from harness.training.checkpoints import LoadedModel, load_model
 from harness.training.data import Corpus
@@ -115,4 +116,5 @@ def prepare_model(job: Job, corpus: Corpus, tokens: Tokenized, device: torch.dev
     for variant in variants_of(trial):
         if variant.prepare is not None:
             variant.prepare(trial, loaded.model, tokens)
+    ranks.seed_apart(number_of(trial.seed, "dropout"))
     return replace(loaded, attention=trial.attention)

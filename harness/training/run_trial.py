@@ -15,6 +15,7 @@ from harness.model.job import Announce, Job, TrialStoppedError
 from harness.model.measurements import measured
 from harness.model.quality import Score
 from harness.model.results import TrialResult
+from harness.training import ranks
 from harness.training.checkpoints import LoadedModel
 from harness.training.data import load_corpus
 from harness.training.describing import describe_checkpoint, describe_data, describe_files
@@ -48,16 +49,22 @@ def run_trial(job: Job, announce: Announce) -> TrialResult:
         return measure_tokenizing(job, job.trial.tokenization, announce)
     clock = PhaseClock(announce)
     threads = job.measure.threads or physical_cores()
-    torch.set_num_threads(threads)
-    device = open_device(job.trial.device, job.trial.precision)
-    if job.purpose == "prove_training":
-        proof = _prove_training(job, device, clock, threads, started)
-        return proof.model_copy(update={"duration_s": time.monotonic() - since})
+    # Several ranks share the threads of the trial.
+    torch.set_num_threads(max(1, threads // job.trial.world_size))
+    device = open_device(ranks.device_of(job.trial), job.trial.precision)
+    with ranks.joined(job.trial, device):
+        run = _prove_training if job.purpose == "prove_training" else _run
+        result = run(job, device, clock, threads, started)
+    return result.model_copy(update={"duration_s": time.monotonic() - since})
+
+
+def _run(job: Job, device: torch.device, clock: PhaseClock, threads: int, started: datetime) -> TrialResult:
+    """Train, or prove the function."""
     with clock.phase("load_data"):
         verify_inputs(job)
         corpus = load_corpus(job.trial.task, job.data)
     with clock.phase("tokenize"):
-        tokens = prepare_tokens(job, corpus)
+        tokens = ranks.first_alone(lambda: prepare_tokens(job, corpus))
     with clock.phase("load_model"):
         loaded = prepare_model(job, corpus, tokens, device)
         verify_inputs(job)
@@ -77,10 +84,8 @@ def run_trial(job: Job, announce: Announce) -> TrialResult:
             parity, predictions = prove(job, device, corpus, tokens, loaded)
             # The plain model was loaded once more.
             verify_checkpoint(job)
-        result = found.model_copy(update={"parity": parity, "predictions": predictions})
-    else:
-        result = _train(job, device, tokens, loaded, clock, found)
-    return result.model_copy(update={"duration_s": time.monotonic() - since})
+        return found.model_copy(update={"parity": parity, "predictions": predictions})
+    return _train(job, device, tokens, loaded, clock, found)
 
 
 def _prove_training(
@@ -122,6 +127,10 @@ def _train(
     with clock.phase("write"):
         # The model maps the file of its weights: a change in place reaches it while it trains.
         verify_checkpoint(job, ("weights",))
+        memory = fitting.memory.measurements()
+        if not fitting.leads and job.purpose == "train":
+            # It has evaluated nothing: the result is rank 0's.
+            return found
         predictions = predictions_of(fitting.logits, fitting.evaluation)
     single_class = data.eval_majority_share == 1.0
     result = found.model_copy(
@@ -133,7 +142,7 @@ def _train(
                 measured("trainable_parameters", loaded.trainable),
                 measured("total_parameters", loaded.parameters + loaded.added),
                 *clock.measurements(),
-                *fitting.memory.measurements(),
+                *memory,
             ),
             "metric_version": METRIC_VERSION,
             "predictions": predictions,

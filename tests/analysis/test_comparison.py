@@ -485,6 +485,31 @@ def test_variants_along_an_axis_differ_by_intent_in_what_belongs_to_it() -> None
         assert compare([both], by=axis, metrics=["eval_accuracy"]).mismatches == (), axis
 
 
+def _on_devices(world_size: int, batch: int) -> Trial:
+    return make_trial(engine="loop", world_size=world_size, train=Train(per_device_train_batch_size=batch))
+
+
+def test_numbers_of_devices_are_compared_at_one_global_batch() -> None:
+    trials = [_on_devices(1, 8), _on_devices(2, 4), _on_devices(4, 2)]
+    compared = compare(
+        [report([result(trial, range(9)) for trial in trials], "a")],
+        by="world_size",
+        metrics=["eval_accuracy"],
+    )
+    assert [each.verdict for each in compared.rows] == ["same", "same"]
+    assert compared.mismatches == ()
+
+
+def test_another_global_batch_is_another_training_condition() -> None:
+    both = report([result(trial, range(9)) for trial in (_on_devices(1, 8), _on_devices(2, 8))], "a")
+    with pytest.raises(NotComparableError, match="--allow-mismatch global_batch"):
+        compare([both], by="world_size", metrics=["eval_accuracy"])
+    allowed = compare([both], by="world_size", metrics=["eval_accuracy"], allow_mismatch=["global_batch"])
+    assert [(each.before, each.after) for each in allowed.mismatches] == [
+        ("8 examples a step", "16 examples a step")
+    ]
+
+
 def test_mismatches_that_touch_only_speed_leave_quality_comparable() -> None:
     newer = make_environment(
         packages={"torch": "2.14.0", "transformers": "5.23.0"},

@@ -16,7 +16,7 @@ from harness.model.trial import Trial
 from harness.model.values import Compile
 from harness.output.builders.notes import notes
 from harness.output.builders.report import report_document
-from tests.factories import make_report, make_result, make_suite, make_trial
+from tests.factories import make_probe, make_report, make_result, make_suite, make_trial
 
 
 def timed(step: float, *more: Measurement) -> tuple[Measurement, ...]:
@@ -69,6 +69,17 @@ def test_slower_steps_never_repay_it() -> None:
         "60 s of compilation never repaid" in note or "1 min 00 s of compilation never repaid" in note
         for note in notes(of, summarize(of))
     )
+
+
+def test_a_break_even_of_noisy_rows_is_marked() -> None:
+    calm = [result(make_trial("dynamic", seed), 0.5, probe=make_probe()) for seed in range(3)]
+    slow = make_probe(0.4, 0.4)
+    of = report(
+        *calm, result(make_trial("static"), 0.5, probe=slow), result(compiled(), 0.4, 9.0, probe=make_probe())
+    )
+    assert [one.noisy for one in found(of)] == [True]
+    (note,) = (note for note in notes(of, summarize(of)) if note.startswith("break-even"))
+    assert note.endswith("noisy, so that another run may differ")
 
 
 @given(st.floats(0.01, 10), st.floats(0.01, 10), st.floats(0.1, 1e4))

@@ -165,5 +165,8 @@ def test_a_schedule_stays_between_zero_and_one_and_reaches_its_peak_after_warm_u
 
 def test_an_incomplete_window_is_a_step() -> None:
     train = Train(num_train_epochs=2, per_device_train_batch_size=8, gradient_accumulation_steps=3)
-    assert optimizer_steps(train, 64) == 6
-    assert optimizer_steps(train.model_copy(update={"max_steps": 5}), 64) == 5
+    trial = make_trial(train=train)
+    assert optimizer_steps(trial, 64) == 6
+    assert optimizer_steps(trial.model_copy(update={"world_size": 2}), 64) == 4
+    limited = train.model_copy(update={"max_steps": 5})
+    assert optimizer_steps(trial.model_copy(update={"train": limited}), 64) == 5

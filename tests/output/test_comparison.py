@@ -46,15 +46,15 @@ def test_a_person_reads_the_words_first_and_then_what_they_rest_on() -> None:
         "  candidate\n"
         "──────────────────────────────────────────────────────────────────────────────────────────────────"
         "───────────\n"
-        "static   accuracy       worse    -8.7 points    -12.0 to -5.3 (98 %)   0.002                88.7 %"
+        "static   accuracy       worse    -8.7 points  -12.1 to -5.2 (98.3 %)   0.003                88.7 %"
         "     80.1 %\n"
-        "static   F1             worse    -7.1 points  -10.1 to -4.1 (98.8 %)   0.002                91.4 %"
+        "static   F1             worse    -7.1 points  -10.1 to -4.1 (98.8 %)   0.003                91.4 %"
         "     84.3 %\n"
         "static   real tokens/s  better        2.00 x   1.92 to 2.08 (99.2 %)  <0.001                 5.36k"
         "      10.7k\n"
-        "dynamic  accuracy       worse    -8.7 points    -12.0 to -5.3 (98 %)   0.002                88.7 %"
+        "dynamic  accuracy       worse    -8.7 points  -12.1 to -5.2 (98.3 %)   0.003                88.7 %"
         "     80.1 %\n"
-        "dynamic  F1             worse    -7.1 points  -10.1 to -4.1 (98.8 %)   0.002                91.4 %"
+        "dynamic  F1             worse    -7.1 points  -10.1 to -4.1 (98.8 %)   0.003                91.4 %"
         "     84.3 %\n"
         "dynamic  real tokens/s  better        2.00 x   1.92 to 2.08 (99.2 %)  <0.001                 5.36k"
         "      10.7k\n"
@@ -77,7 +77,7 @@ def test_what_is_worse_fails_as_a_test_case_and_as_an_annotation() -> None:
 def test_at_eighty_columns_no_number_is_broken() -> None:
     shown = to_table(comparison_document(_compared()), 80)
     assert all(len(line) <= 80 for line in shown.splitlines())
-    for column in ("worse", "2.00 x", "-12.0 to -5.3 (98 %)"):
+    for column in ("worse", "2.00 x", "-12.1 to -5.2 (98.3 %)"):
         assert column in shown
     assert "left out at this width: p (Holm), baseline, candidate" in shown
 

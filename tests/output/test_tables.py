@@ -13,7 +13,7 @@ from harness.model.assets import Duplicates
 from harness.model.environment import Device
 from harness.model.measurements import measured
 from harness.model.results import Report, Session, TrialResult
-from harness.model.values import PaddingStrategy
+from harness.model.values import PaddingStrategy, Train
 from harness.output.builders.remarks import constants
 from harness.output.builders.report import report_document
 from harness.output.formats.terminal import drawn
@@ -448,3 +448,27 @@ def test_a_side_of_a_session_is_named_below_its_table() -> None:
     shown = to_table(make_report(session=session))
     assert "- A/B session 0123456789abcdef: this is its candidate; its trials took turns with those" in shown
     assert "A/B session" not in to_table(make_report())
+
+
+def test_a_report_of_several_devices_states_their_global_batch() -> None:
+    def stated(*shapes: tuple[int, int]) -> list[str]:
+        trials = [
+            make_trial(engine="loop", world_size=ranks, train=Train(per_device_train_batch_size=batch))
+            for ranks, batch in shapes
+        ]
+        lines = written(make_report([make_result(each) for each in trials]), "markdown")
+        return [line for line in lines.splitlines() if "global batch" in line]
+
+    assert stated((1, 8)) == []
+    (same,) = stated((1, 8), (2, 4))
+    assert same.endswith("global batch: 8 examples a step over all devices of a trial")
+    (differ,) = stated((1, 8), (2, 8))
+    assert differ.endswith(
+        "global batches differ, which is another training condition: 8 in world_size=1; 16 in world_size=2"
+    )
+
+
+def test_a_report_with_rebalanced_batches_tells_that_seeds_share_an_order() -> None:
+    rebalanced = make_result(make_trial("batch_rebalance"))
+    assert "batch_rebalance trains in one order for all seeds" in to_table(make_report([rebalanced]))
+    assert "one order" not in to_table(make_report([make_result(make_trial("group_by_length"))]))

@@ -65,8 +65,9 @@ class Setting:
         setup = WorkerSetup("some:runner", folder, {}, threads=2, secrets=("s3cret-value",))
         self.executor = RayExecutor(setup, self.connection, grace_s=1.0)
 
-    def submit(self, seed: int = 0, device: str = "cpu") -> Job:
+    def submit(self, seed: int = 0, device: str = "cpu", **changes: Any) -> Job:
         job = make_job(seed, device)
+        job = job.model_copy(update={"trial": job.trial.model_copy(update=changes)})
         self.folder_of(job).mkdir(parents=True, exist_ok=True)
         self.executor.submit(job, self.folder_of(job))
         return job
@@ -212,6 +213,16 @@ def test_stopping_cancels_what_runs_and_leaves_no_result(tmp_path: Path) -> None
 def test_threads_that_no_node_has_are_refused_before_any_trial(tmp_path: Path) -> None:
     with pytest.raises(UnavailableError, match=r"2 CPUs.*more than 1"):
         Setting(tmp_path, (Node(name="small", cpus=1, gpus=0),))
+
+
+def test_a_trial_on_several_gpus_is_one_task_that_asks_for_all_of_them(tmp_path: Path) -> None:
+    setting = Setting(tmp_path, GPU_NODES)
+    setting.submit(device="cuda:0", engine="loop", world_size=4)
+    assert [(order["cpus"], order["gpus"]) for order in setting.connection.orders] == [(2, 4)]
+    setting.submit(device="cuda:0", engine="loop", world_size=16)
+    (ended,) = setting.executor.poll(0.0)
+    assert isinstance(ended, Ended)
+    assert "no node of the cluster has 16 GPUs and 2 CPUs" in (ended.result.reason or "")
 
 
 def test_a_gpu_that_no_node_has_beside_its_cpus_is_not_waited_for(tmp_path: Path) -> None:

@@ -47,7 +47,8 @@ class Instant:
         self._running: list[Job] = []
 
     def submit(self, job: Job, folder: Path) -> None:
-        assert [other.trial.device for other in self._running].count(job.trial.device) < self.jobs
+        claimed = [device for other in self._running for device in other.trial.devices]
+        assert all(claimed.count(device) < self.jobs for device in job.trial.devices)
         self.order.append(job.trial)
         self._running.append(job)
         self.at_once = max(self.at_once, len(self._running))
@@ -114,6 +115,23 @@ def test_each_device_runs_as_many_at_once_as_asked_for_in_the_plans_order(
         seeds = [trial.seed for trial in executor.order if trial.device == device and trial.seed != 3]
         assert seeds == sorted(seeds)
     assert executor.at_once == sum(min(jobs, devices.count(device)) for device in set(devices))
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 3)), max_size=30), st.integers(1, 3))
+def test_a_trial_has_all_its_devices_and_no_later_one_that_shares_one_starts_before_it(
+    placed: list[tuple[int, int]], jobs: int
+) -> None:
+    trials = [
+        make_trial(seed=seed, device=f"cuda:{first}", engine="loop", world_size=size)
+        for seed, (first, size) in enumerate(placed)
+    ]
+    executor = Instant({3: ["killed"]}, jobs)
+    results, _, _ = run(trials, executor, Policy(retries=1, jobs=jobs))
+    assert results.keys() == {trial.id for trial in trials}
+    started = [trial for trial in executor.order if trial.seed != 3]
+    for place, trial in enumerate(started):
+        for later in started[place + 1 :]:
+            assert later.seed > trial.seed or not set(later.devices) & set(trial.devices)
 
 
 def test_a_trial_that_may_be_retried_is_tried_again_before_the_next_one() -> None:

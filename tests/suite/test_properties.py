@@ -93,10 +93,13 @@ TRIAL = Trial(checkpoint="a", padding=Padding(strategy="static", length=64), dev
 CHANGES: dict[str, list[dict[str, Any]]] = {
     "trial": [
         {"checkpoint": "b"}, {"revision": "b"}, {"device": "cuda:0"}, {"precision": "bf16"},
-        {"engine": "loop"}, {"attention": "eager"}, {"token_type_ids": "drop"}, {"seed": 1},
-        {"last_layer": "cls"}, {"cuda_graphs": True}, {"compile": {"mode": "default"}},
+        {"compile": {"mode": "default"}},
         {"compile": {"mode": "reduce-overhead"}}, {"compile": {"mode": "default", "dynamic": True}},
         {"compile": {"mode": "default", "dynamic": False}},
+        {"engine": "loop"}, {"attention": "eager"}, {"attention_backend": "math"},
+        {"attention_kernel": "a/b"}, {"attention_revision": "c"}, {"token_type_ids": "drop"}, {"seed": 1},
+        {"last_layer": "cls"}, {"cuda_graphs": True}, {"world_size": 2},
+        {"adapter": {"kind": "lora"}}, {"adapter": {"kind": "lora", "r": 4}},
         {"tokenization": {"method": "map"}}, {"tokenization": {"method": "map_batched"}},
         {"tokenization": {"method": "map", "num_proc": 2}}, {"tokenizer": "slow"},
         {"tokenization": {"method": "map_batched", "batch_size": 10}},

@@ -15,6 +15,7 @@ SUITES = Path(__file__).parents[2] / "suites"
 # name -> trials on a machine with a processor alone, and on one with two GPUs as well
 COUNTS = {
     "adapter": (18, 18),
+    "attention": (33, 33),
     "checkpoints": (18, 18),
     "compile": (27, 27),
     "cuda": (36, 36),

@@ -65,6 +65,15 @@ def problems(job: Job, model: str = "bert") -> dict[str, str]:
         ("loop", "distilbert", {"label_smoothing_factor": 0.1, "gradient_checkpointing": True}),
         ("loop", "bert", {"gradient_checkpointing": True, "lr_scheduler_type": "cosine_with_min_lr"}),
         ("loop", "bert", {"lr_scheduler_type": "warmup_stable_decay"}),
+        (
+            "trainer",
+            "bert",
+            {
+                "lr_scheduler_type": "polynomial",
+                "learning_rate": 0.05,
+                "lr_scheduler_kwargs": SchedulerKwargs(lr_end=0.04, power=2.0),
+            },
+        ),
         ("trainer", "distilbert", {"lr_scheduler_type": "cosine_warmup_with_min_lr"}),
     ],
     ids=lambda each: " ".join(map(str, each.items())) if isinstance(each, dict) else each,
@@ -73,7 +82,7 @@ def test_each_setting_trains_as_the_reference(
     engine: str, model: str, train: dict[str, Any], make_job: MakeJob
 ) -> None:
     kind = train.get("lr_scheduler_type", "linear")
-    settings = train | {"lr_scheduler_kwargs": KWARGS.get(kind)}
+    settings = {"lr_scheduler_kwargs": KWARGS.get(kind)} | train
     assert problems(make_job(model, engine=engine, train=settings), model) == {}
 
 

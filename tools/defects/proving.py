@@ -17,6 +17,7 @@ from harness.model.suite import Measure
 from harness.model.trial import Trial
 from harness.model.values import Adapter, Compile, Padding, SchedulerKwargs, SeedRoles, Train
 from harness.running.preflight import RealAssets, prepare, this_machine
+from harness.running.workers.ranks import run_together
 from harness.training.run_trial import run_trial
 from harness.training.variants import compiling
 from tools.defects.catalogue import Variant
@@ -50,6 +51,7 @@ AXES: Final[dict[Variant, dict[str, Any]]] = {
         },
     },
     "trainer sgd": {"engine": "trainer", "train": {"optim": "sgd"}},
+    "trainer math": {"engine": "trainer", "attention": "sdpa", "attention_backend": "math"},
     "trainer grouped": {"engine": "trainer", "padding": Padding(strategy="group_by_length")},
     "trainer rebalanced": {"engine": "trainer", "padding": Padding(strategy="batch_rebalance")},
     "trainer adafactor": {"engine": "trainer", "train": {"optim": "adafactor"}},
@@ -57,6 +59,7 @@ AXES: Final[dict[Variant, dict[str, Any]]] = {
     "trainer lora": {"engine": "trainer", "adapter": _LORA},
     "loop roles": {"engine": "loop", "seed": _ROLES},
     "trainer roles": {"engine": "trainer", "seed": _ROLES},
+    "loop 2 ranks": {"engine": "loop", "world_size": 2},
 }
 
 
@@ -101,12 +104,25 @@ def _seeded(trial: Trial, seed: int) -> Trial:
 def failures(job: Job) -> list[str]:
     """The checks that a proof does not pass; an exception is one."""
     try:
-        result = run_trial(job, lambda _progress: None)
+        result = _run(job)
     except Exception as error:
         return [f"{type(error).__name__}: {str(error)[:80]}"]
     if result.training is not None:
         return [check.name for check in failed_checks(result)]
     return _parity_failures(result)
+
+
+def _run(job: Job) -> TrialResult:
+    """Run a proof with all its ranks; this process ends where another rank fails."""
+    if job.trial.world_size == 1:
+        return run_trial(job, lambda _progress: None)
+    return run_together(
+        run_trial,
+        job,
+        lambda _progress: None,
+        describe=lambda error: ("failed", str(error)),
+        end=lambda _status, _reason: None,
+    )
 
 
 def _parity_failures(result: TrialResult) -> list[str]:

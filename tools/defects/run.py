@@ -52,6 +52,10 @@ FAST: Final = frozenset(
         "rate over computed tokens",
         "padding masked by -10",
         "masks of the seed modulo 4",
+        "shares overlap",
+        "shares count alike",
+        "gradients not added up",
+        "the same masks in every rank",
     }
 )
 

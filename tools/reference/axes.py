@@ -88,7 +88,9 @@ def _section(axis: Axis) -> Iterator[str]:
     yield f"- Default: {_default(axis)}"
     yield f"- Changes {_COVERED[axis.changes]}."
     yield from (
-        f"- `{rule.value}` needs {_alternatives(rule.axis, rule.among)}: {rule.why}." for rule in axis.rules
+        f"- {'Every value but ' if rule.others else ''}`{rule.value}` needs "
+        f"{_alternatives(rule.axis, rule.among)}: {rule.why}."
+        for rule in axis.rules
     )
     if axis.aka:
         yield f"- Also known as: {_code(axis.aka)}."

@@ -18,6 +18,7 @@ from harness.analysis.parity import proofs
 from harness.analysis.training import training_proofs
 from harness.errors import InvalidInputError, NotComparableError
 from harness.model.results import Report, TrialResult
+from harness.model.trial import Trial
 from harness.model.values import Seed
 from harness.words import did_you_mean, quoted
 
@@ -115,7 +116,7 @@ def align_levels(report: Report, axis: str, baseline: str | int = 0) -> tuple[st
     found = variants(report)
     levels = _levels(found, axis)
     reference = _chosen_level(levels, axis, baseline)
-    apart = axes_apart(axis, found[0].axes)
+    apart = axes_apart(axis, [result.trial for result in report.results])
     by_level = {
         level: {_key(each, apart): each for each in found if each.axes[axis] == level} for level in levels
     }
@@ -127,9 +128,16 @@ def align_levels(report: Report, axis: str, baseline: str | int = 0) -> tuple[st
     ]
 
 
-def axes_apart(axis: str, names: Collection[str]) -> frozenset[str]:
-    """Return the axes that may differ when variants are compared along one."""
-    return frozenset({axis, *_WITH.get(axis, ()), *(name for name in names if name.startswith(f"{axis}."))})
+def axes_apart(axis: str, trials: Sequence[Trial]) -> frozenset[str]:
+    """Return the axes that may differ when variants are compared along one.
+
+    Numbers of devices are compared at one global batch, if all trials have the same one: then the batch of a
+    single device differs with them.
+    """
+    parts = {name for name in axes(trials[0]) if name.startswith(f"{axis}.")}
+    if axis == "world_size" and len({trial.global_batch_size for trial in trials}) == 1:
+        parts.add("train.per_device_train_batch_size")
+    return frozenset({axis, *_WITH.get(axis, ()), *parts})
 
 
 def pair_labels(pairs: Sequence[Pair], apart: Collection[str]) -> list[str]:

@@ -172,7 +172,7 @@ def _pairs(
                 hint="Give one report with --by, or leave --by away.",
             )
         level, pairs = align_levels(reports[0], by, baseline)
-        return level, pairs, axes_apart(by, pairs[0].axes)
+        return level, pairs, axes_apart(by, [result.trial for result in reports[0].results])
     if len(reports) < 2:
         raise InvalidInputError(
             "one report alone has nothing to be compared with",

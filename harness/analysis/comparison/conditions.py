@@ -91,6 +91,10 @@ def _labels(result: TrialResult, _: Report) -> str:
     return "unknown" if data is None else ", ".join(f"{at} {name}" for at, name in enumerate(data.labels))
 
 
+def _global_batch(result: TrialResult, _: Report) -> str:
+    return f"{result.trial.global_batch_size} examples a step"
+
+
 def _dtype(result: TrialResult, _: Report) -> str:
     return result.checkpoint.dtype if result.checkpoint is not None else "unknown"
 
@@ -157,6 +161,12 @@ CONDITIONS: Final[dict[str, Condition]] = {
         "every metric",
         _truncation,
         _OF_A_CHECKPOINT | {"task", "task.max_length"},
+    ),
+    "global_batch": Condition(
+        "the examples of an optimizer step, over all devices",
+        "quality",
+        _global_batch,
+        frozenset({"train.per_device_train_batch_size", "train.gradient_accumulation_steps"}),
     ),
     "precision": Condition("the dtype of the weights", "every metric", _dtype, frozenset({"precision"})),
     "device": Condition("processor, device and threads", "speed", _machine),

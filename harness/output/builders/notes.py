@@ -203,8 +203,23 @@ def _conditions(rows: Sequence[Row]) -> Iterable[str]:
                 f"{strategy} batches rows of similar length: another order of training than the other "
                 "strategies'"
             )
+    if "batch_rebalance" in strategies:
+        yield "batch_rebalance trains in one order for all seeds, since Trainer passes its sampler no seed"
     if len({row.trial.adapter.kind for row in rows}) > 1:
         yield "an adapter trains a small part of the parameters: another training than that of all of them"
+    if any(row.trial.world_size > 1 for row in rows):
+        yield _global_batches(rows)
+
+
+def _global_batches(rows: Sequence[Row]) -> str:
+    """Return the examples of an optimizer step, over all devices of a trial."""
+    by_size: dict[int, list[str]] = {}
+    for row in rows:
+        by_size.setdefault(row.trial.global_batch_size, []).append(row.label)
+    if len(by_size) == 1:
+        return f"global batch: {count(next(iter(by_size)), 'example')} a step over all devices of a trial"
+    sizes = "; ".join(f"{size} in {', '.join(labels)}" for size, labels in sorted(by_size.items()))
+    return f"global batches differ, which is another training condition: {sizes}"
 
 
 def _break_even(report: Report, rows: Sequence[Row]) -> Iterable[str]:
@@ -213,7 +228,8 @@ def _break_even(report: Report, rows: Sequence[Row]) -> Iterable[str]:
         spent = duration(found.compile_seconds)
         steps = f"{duration(found.step_seconds)} a step instead of {duration(found.eager_seconds)} eagerly"
         repaid = "never repaid" if found.steps is None else f"repaid after {count(found.steps, 'step')}"
-        yield f"break-even of {found.row.label}: {spent} of compilation {repaid}: {steps}"
+        doubt = "; noisy, so that another run may differ" if found.noisy else ""
+        yield f"break-even of {found.row.label}: {spent} of compilation {repaid}: {steps}{doubt}"
     for row in rows:
         if graphs := recompiled(report, rows).get(row.variant):
             yield (

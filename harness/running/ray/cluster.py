@@ -34,12 +34,12 @@ class RayCluster:
     address: str
 
     def machine(self) -> Machine:
-        """Its devices: each trial on a GPU sees one, as `cuda:0`, whichever that is."""
-        has_gpu = any(node.gpus >= 1 for node in self.connection.nodes)
-        name = f"the Ray cluster {self.address}, where a trial sees one GPU, as cuda:0,"
-        devices = ("cuda:0", "cpu") if has_gpu else ("cpu",)
+        """Its devices: a trial sees the GPUs that it is given, from `cuda:0` on, whichever they are."""
+        most = max((int(node.gpus) for node in self.connection.nodes), default=0)
+        name = f"the Ray cluster {self.address}, where a trial sees its own GPU, as cuda:0,"
+        devices = ("cuda:0", "cpu") if most else ("cpu",)
         known = dict.fromkeys(node.processor for node in self.connection.nodes if node.processor is not None)
-        return Machine(devices, installed_torch(), name=name, processors=tuple(known))
+        return Machine(devices, installed_torch(), name=name, processors=tuple(known), together=max(1, most))
 
     def require_nodes(self) -> None:
         """Make sure that at least one node can run trials at all.
@@ -69,7 +69,10 @@ class RayCluster:
         return RayExecutor(setup, self.connection, grace_s=grace_s)
 
     def count(self, device: str, threads: int) -> int:
-        """Return how many nodes, or GPUs on such nodes, have as many CPUs; at least one."""
+        """Return how many nodes, or GPUs on such nodes, have as many CPUs; at least one.
+
+        A trial on several GPUs is one task on one node, which Ray starts when that node has them free.
+        """
         fitting = [node for node in self.connection.nodes if fits(node, device, threads)]
         if device == "cpu":
             return max(1, len(fitting))
@@ -111,9 +114,9 @@ class Connection(Protocol):
         """End it, and all that it has started."""
 
 
-def fits(node: Node, device: str, threads: int) -> bool:
-    """Whether the node can ever run a trial of so many threads on such a device."""
-    return node.problem is None and node.cpus >= threads and (device == "cpu" or node.gpus >= 1)
+def fits(node: Node, device: str, threads: int, devices: int = 1) -> bool:
+    """Whether the node can ever run a trial of so many threads on so many such devices."""
+    return node.problem is None and node.cpus >= threads and (device == "cpu" or node.gpus >= devices)
 
 
 @dataclass(slots=True, eq=False)
@@ -166,9 +169,11 @@ class RayExecutor(AttemptExecutor[Numbered]):
         if self._lost is not None:
             self._end(attempt, "killed", self._lost)
             return
-        if not any(fits(node, job.trial.device, threads) for node in self._connection.nodes):
+        devices = job.trial.devices
+        if not any(fits(node, devices[0], threads, len(devices)) for node in self._connection.nodes):
             # Ray would wait for such a node without end.
-            what = f"a GPU and {threads} CPUs, one for each thread of a trial"
+            gpus = "a GPU" if len(devices) == 1 else f"{len(devices)} GPUs"
+            what = f"{gpus} and {threads} CPUs, one for each thread of a trial"
             self._end(attempt, "failed", f"no node of the cluster has {what}", started=False)
             return
         sent = job.model_copy(update={"measure": job.measure.model_copy(update={"threads": threads})})
@@ -183,7 +188,8 @@ class RayExecutor(AttemptExecutor[Numbered]):
             {
                 "submit": attempt.number,
                 "cpus": threads,
-                "gpus": 1 if job.trial.device.startswith("cuda") else 0,
+                # All on the node of the task: one bundle, as a placement group of one would be.
+                "gpus": len(devices) if job.trial.device.startswith("cuda") else 0,
                 "name": f"harness trial {job.trial.id}",
                 "request": request.model_dump_json(),
             }

@@ -46,12 +46,13 @@ def own_result(attempt: Attempt, left: TrialResult | str) -> TrialResult | None:
     return None
 
 
-def exit_cause(wait_status: int, *, memory_ran_out: bool) -> tuple[StatusName, str]:
+def exit_cause(wait_status: int, *, memory_ran_out: bool, who: str = "its worker") -> tuple[StatusName, str]:
     """Return status and reason of a trial whose worker ended without a result.
 
     Args:
         wait_status: as of `os.wait`.
         memory_ran_out: whether the system was short of memory.
+        who: the process that ended first.
     """
     if not os.WIFSIGNALED(wait_status):
         code = os.waitstatus_to_exitcode(wait_status)
@@ -61,8 +62,8 @@ def exit_cause(wait_status: int, *, memory_ran_out: bool) -> tuple[StatusName, s
         return "failed", f"its worker ended with exit code {code}"
     name = signal_name(os.WTERMSIG(wait_status))
     if name == "SIGKILL" and memory_ran_out:
-        return "oom", f"the system killed its worker ({name}) when memory ran out"
-    return "killed", f"its worker was killed by {name}"
+        return "oom", f"the system killed {who} ({name}) when memory ran out"
+    return "killed", f"{who} was killed by {name}"
 
 
 def judge(  # noqa: PLR0913 - what is known of a trial's end has this many sides

@@ -13,11 +13,13 @@ from harness.machine.facts import describe_environment, nearly_all_memory, oom_k
 from harness.model.environment import Environment
 from harness.model.job import Job
 from harness.model.results import TrialResult
+from harness.model.status import StatusName
 from harness.running.executor import AttemptExecutor, Progressed, WorkerSetup
-from harness.running.workers.judging import exit_cause
+from harness.running.workers.judging import Attempt, exit_cause
 from harness.running.workers.server_process import ServerEvent, ServerProcess
 from harness.running.workers.supervision import Supervised
 from harness.running.workers.worker import DISK_FULL
+from harness.store.trial_folder import read_lost_rank
 from harness.store.writing import storage_error
 
 _START_FAILURES: Final = 2
@@ -120,8 +122,11 @@ class LocalExecutor(AttemptExecutor[Supervised]):
             self._end(attempt, "timeout", attempt.overrun)
         else:
             ran_out = oom_kills() > attempt.oom_kills_before or nearly_all_memory(event.max_rss_bytes)
-            cause = exit_cause(event.status, memory_ran_out=ran_out)
-            self._end(attempt, *cause, peak_bytes=event.max_rss_bytes)
+            self._end(
+                attempt,
+                *_cause(attempt, event.status, memory_ran_out=ran_out),
+                peak_bytes=event.max_rss_bytes,
+            )
 
     def _enforce_limits(self) -> None:
         now = self._clock()
@@ -172,3 +177,13 @@ class LocalExecutor(AttemptExecutor[Supervised]):
                 self._end(attempt, "timeout", f"{attempt.overrun}; {lost}")
             else:
                 self._end(attempt, "killed", lost)
+
+
+def _cause(attempt: Attempt, wait_status: int, *, memory_ran_out: bool) -> tuple[StatusName, str]:
+    """Return why a worker ended without a result; of several ranks, the one that ended first and why."""
+    world_size = attempt.job.trial.world_size
+    if world_size == 1:
+        return exit_cause(wait_status, memory_ran_out=memory_ran_out)
+    lost = read_lost_rank(attempt.folder)
+    rank, status = (0, wait_status) if lost is None else (lost.rank, lost.signal)
+    return exit_cause(status, memory_ran_out=memory_ran_out, who=f"rank {rank} of {world_size}")

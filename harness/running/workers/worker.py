@@ -12,6 +12,7 @@ import time
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,7 @@ from harness.model.job import Job, Progress, RunTrial, TrialStoppedError
 from harness.model.measurements import Measurement, measured
 from harness.model.results import TrialResult
 from harness.model.status import STATUSES, Phase, StatusName
+from harness.running.workers.ranks import run_together
 from harness.store.trial_folder import PROGRESS, read_job, write_result
 
 # The status that a worker itself gives only to a trial that found the disk full: it runs again later.
@@ -98,6 +100,17 @@ def work(folder: Path, runner: RunTrial, redact: Callable[[str], str]) -> None:
     def readable(reason: str) -> str:
         return _writable(redact(reason))[:_LONGEST_REASON]
 
+    def described(error: BaseException) -> tuple[StatusName, str]:
+        status, reason, _ = _what_happened(error, job)
+        return status, readable(reason)
+
+    if job.trial.world_size > 1:
+        runner = partial(
+            run_together,
+            runner,
+            describe=described,
+            end=lambda status, reason: write_result(folder, ended(status, reason)),
+        )
     try:
         result = job.completed_by(_checked(runner(job, progress.announce), job))
         if result.status != "completed":

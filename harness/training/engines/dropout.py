@@ -26,7 +26,7 @@ class DrawMask(Protocol):
 class RandomBits:
     """A source of dropout masks, the same for the same seed."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int | tuple[int, int]) -> None:
         self._generator = np.random.SFC64(seed)
 
     def __call__(self, like: torch.Tensor, p: float) -> torch.Tensor:

@@ -5,6 +5,10 @@ at the edges of an epoch alone, and keeps the garbage collector out. The embeddi
 the data uses. On the CPU it also replaces what computes the same slowly, unless the model is compiled:
 dropout's masks, and attention with dropout. On CUDA it can replay its passes over padded batches as graphs
 (`cuda_graphs`).
+
+With `world_size` every rank passes over its share of a batch, with a loss weighted by its rows, and one sum
+of the flat gradients over the ranks at each optimizer step gives the gradient of the whole batch. This is the
+function of `DistributedDataParallel`, without its overlap of sums and backward passes.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ from transformers.trainer_pt_utils import get_parameter_names
 from harness.model.job import TrialStoppedError
 from harness.model.trial import Trial
 from harness.model.values import SeedRoles, Train, number_of
+from harness.training import ranks
 from harness.training.batching import Batch
 from harness.training.devices import autocast
 from harness.training.engines.attention import use_attention
@@ -48,9 +53,9 @@ def prepare(trial: Trial, model: PreTrainedModel, tokens: Tokenized) -> None:
     # makes its own of the plain modules, and cannot trace masks that numpy draws.
     plain = trial.train.gradient_checkpointing or is_compiled(trial)
     if model.device.type == "cpu" and not plain:
-        draw = RandomBits(number_of(trial.seed, "dropout"))
+        draw = RandomBits(ranks.seed_of(number_of(trial.seed, "dropout")))
         replace_dropout(model, draw)
-        if trial.attention == "sdpa":
+        if trial.attention == "sdpa" and trial.attention_backend is None:
             use_attention(model, draw, unpadded=trial.padding.strategy == "unpadded")
 
 
@@ -69,6 +74,7 @@ def train(training: Training, recorder: Callable[[torch.device], Recorder] = Cud
     if isinstance(seed, SeedRoles):
         # With one seed for all roles, masks of torch's generator follow the draws of the initial weights.
         set_seed(number_of(seed, "dropout"))
+        ranks.seed_apart(number_of(seed, "dropout"))
     if training.trial.train.gradient_checkpointing:
         training.model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call] # transformers leaves it so
     loop = _Loop(training)
@@ -94,6 +100,7 @@ class _Loop:
         self._record = training.record
         self._loss = torch.zeros((), device=training.device)
         self._step = 0
+        self._rank = ranks.rank()
         self._pass: Pass = self._run
 
     def capture(self, recorder: Recorder) -> None:
@@ -110,31 +117,50 @@ class _Loop:
         for batches in steps:
             self._step += 1
             for batch in batches:
-                self._loss = self._pass(self._inputs(batch), len(batches))
+                self._loss = self._loss_of(batch, len(batches))
                 self._record.see(self._step, self._loss)
             self._update()
             training.meter.step(batches, epoch, lambda: self._record.last)
         training.meter.close_window()
+        if training.trial.world_size > 1:
+            ranks.check_agreement(self._flat)
         training.on_epoch_end(epoch, self._record.end_epoch())
 
+    def _loss_of(self, batch: Batch, accumulated: int) -> torch.Tensor:
+        """Return the mean loss of a batch, and add the gradient of this rank's share of it."""
+        training = self._training
+        if training.trial.world_size == 1:
+            return self._pass(self._inputs(batch), accumulated)
+        # Shares of a short batch differ in rows: each counts by its rows, and one without rows not at all.
+        weight = len(batch.share_of(self._rank)) / len(batch.rows)
+        loss = torch.zeros((), device=training.device)
+        if weight:
+            loss += weight * self._run(self._inputs(batch), accumulated, weight)
+        ranks.add_up(loss)
+        return loss
+
     def _inputs(self, batch: Batch) -> Inputs:
-        """The batch on the host, in memory from which CUDA copies without waiting."""
-        inputs = self._training.collator(batch.rows.tolist())
+        """This rank's share of the batch on the host, in memory from which CUDA copies without waiting."""
+        inputs = self._training.collator(batch.share_of(self._rank).tolist())
         if self._training.device.type != "cuda":
             return inputs
         return {name: tensor.pin_memory() for name, tensor in inputs.items()}
 
-    def _run(self, inputs: Inputs, accumulated: int) -> torch.Tensor:
-        """Return the loss of a batch, and add its gradient to the accumulated ones."""
+    def _run(self, inputs: Inputs, accumulated: int, weight: float = 1.0) -> torch.Tensor:
+        """Return the loss of a batch, and add its gradient times `weight` to the accumulated ones."""
         training = self._training
         there = {name: tensor.to(training.device, non_blocking=True) for name, tensor in inputs.items()}
         with autocast(training.device, training.trial.precision, cache=not training.trial.cuda_graphs):
             loss = training.loss_of(training.model, there)
-        self._scaler.scale(loss / accumulated if accumulated > 1 else loss).backward()  # type: ignore[no-untyped-call] # torch leaves it so
+        scaled = loss / accumulated if accumulated > 1 else loss
+        self._scaler.scale(scaled if weight == 1.0 else weight * scaled).backward()  # type: ignore[no-untyped-call] # torch leaves it so
         return loss.detach()
 
     def _update(self) -> None:
-        """Clip, step the optimizer and its learning rate, and drop the gradients."""
+        """Add up the ranks' gradients, clip, step the optimizer and its learning rate, drop the gradients."""
+        if self._training.trial.world_size > 1:
+            for each in self._flat:
+                ranks.add_up(each.grad)
         max_norm = self._training.trial.train.max_grad_norm
         if max_norm > 0:
             self._scaler.unscale_(self._optimizer)

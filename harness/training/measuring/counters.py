@@ -14,6 +14,7 @@ from typing import Final
 import torch
 
 from harness.model.measurements import Measurement, measured, unmeasured
+from harness.training import ranks
 from harness.training.devices import read_nvml
 
 POWERCAP: Final = Path("/sys/class/powercap")
@@ -38,9 +39,17 @@ class PeakMemory:
             reset_peak_memory(self._device)
 
     def measurements(self) -> list[Measurement]:
-        """The largest peak of each kind so far, in bytes."""
+        """The largest peak of each kind so far, in bytes, summed over the ranks, which all have to ask."""
         found = zip(*self._earlier, peak_memory(self._device), strict=True)
-        return [max(kind, key=lambda peak: tuple(peak.values)) for kind in found]
+        of_ranks = ranks.gather([max(kind, key=lambda peak: tuple(peak.values)) for kind in found])
+        return [_sum(kind) for kind in zip(*of_ranks, strict=True)]
+
+
+def _sum(of_ranks: Sequence[Measurement]) -> Measurement:
+    first = of_ranks[0]
+    if first.reason is not None:
+        return first
+    return measured(first.metric, sum(each.values[0] for each in of_ranks))
 
 
 def reset_peak_memory(device: torch.device) -> None:

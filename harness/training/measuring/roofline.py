@@ -58,6 +58,8 @@ def find_peaks(
     """
     if not job.measure.roofline:
         return [unmeasured(name, "the suite has measure.roofline: false") for name in PEAKS]
+    if job.trial.world_size > 1:
+        return [unmeasured(name, "the peak of several devices together is not measured") for name in PEAKS]
     if job.concurrent > 1:
         return [unmeasured(name, "no peak can be measured while other trials run") for name in PEAKS]
     return measure_peaks(

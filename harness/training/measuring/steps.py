@@ -15,6 +15,7 @@ from harness.model.environment import Device
 from harness.model.job import Announce, Progress
 from harness.model.measurements import Measurement, measured, unmeasured
 from harness.model.values import Precision
+from harness.training import ranks
 from harness.training.batching import Batch, Lengths
 from harness.training.devices import synchronize
 from harness.training.measuring.counters import EnergyCounter, RaplCounter, energy_counter
@@ -152,7 +153,12 @@ class StepMeter:
         )
 
     def measurements(
-        self, lengths: Lengths, shape: EncoderShape | str, device: Device, precision: Precision
+        self,
+        lengths: Lengths,
+        shape: EncoderShape | str,
+        device: Device,
+        precision: Precision,
+        world_size: int = 1,
     ) -> list[Measurement]:
         """Rates, step times, FLOPs and energy of the steps after warm-up.
 
@@ -181,9 +187,16 @@ class StepMeter:
             measured("train_computed_tokens", computed),
             measured("padding_efficiency", real / computed),
             measured("train_step_seconds", *steady),
-            *_use_of_peak(flops, seconds, peak_flops(device.name, precision)),
+            *_use_of_peak(flops, seconds, peak_flops(device.name, precision), world_size),
             self._energy_used(),
+            *_rates_of_one(real / seconds, world_size),
         ]
+
+    def count_energy_of_all(self) -> None:
+        """Add the energy of the other ranks' devices; on the CPU every rank has read the same packages."""
+        if self.device.type == "cuda":
+            every = ranks.gather(self.joules)
+            self.joules = None if None in every else sum(each for each in every if each is not None)
 
     def _energy_used(self) -> Measurement:
         if isinstance(self._energy, str):
@@ -198,8 +211,17 @@ def _added(total: float | None, before: float | None, after: float | None) -> fl
     return None if total is None or before is None or after is None else total + after - before
 
 
-def _use_of_peak(flops: float | str, seconds: float, peak: float | str) -> list[Measurement]:
+def _rates_of_one(rate: float, world_size: int) -> list[Measurement]:
+    """The rate of one of several devices."""
+    return [measured("train_real_tokens_per_second_per_device", rate / world_size)] if world_size > 1 else []
+
+
+def _use_of_peak(
+    flops: float | str, seconds: float, of_one: float | str, world_size: int
+) -> list[Measurement]:
+    """The peak of all devices together, and the share of it that the FLOPs are."""
     published, use = "published_peak_flops_per_second", "model_flops_utilization"
+    peak = of_one if isinstance(of_one, str) else of_one * world_size
     known = unmeasured(published, peak) if isinstance(peak, str) else measured(published, peak)
     if isinstance(flops, str):
         return [unmeasured("model_flops", flops), known, unmeasured(use, flops)]

@@ -38,6 +38,7 @@ from harness.training.proofs.reference import Tensors, backward, evaluate_refere
 from harness.training.proofs.reference_batches import Batch, draw_batches, takes_types
 from harness.training.proofs.watching import parameters_of
 from harness.training.tokenizing.tokens import Tokenized, TokenizedSplit
+from harness.training.variants.attention import computes_fp32
 
 # Rows evaluated beyond one batch of the trial's own size, so that a short last batch is among them.
 _BEYOND: Final = 13
@@ -71,7 +72,7 @@ def prove(
     _drop_nothing(loaded.model)
     variant = _Variant(trial, loaded, device, tokens, rows)
     structure = None
-    if trial.precision != "fp32":
+    if trial.precision != "fp32" and computes_fp32(trial):
         structure, _ = variant.compare(plain, "fp32")
     parity, logits = variant.compare(plain, trial.precision)
     wrong = wrong_rows(
@@ -103,10 +104,12 @@ class _Rows:
 
     @classmethod
     def of(cls, trial: Trial, tokens: Tokenized) -> _Rows:
-        size = trial.train.per_device_train_batch_size
+        size = trial.batch_size
         there = len(tokens.train)
         accumulated = max(1, min(max(2, trial.train.gradient_accumulation_steps), (there - 1) // size))
-        count = min(there, accumulated * size + max(1, size // 2))
+        # Of several ranks the last batch is odd, so that their shares of it differ.
+        last = max(1, size // 2) | (trial.world_size > 1)
+        count = min(there, accumulated * size + last)
         evaluated = min(len(tokens.evaluation), trial.train.per_device_eval_batch_size + _BEYOND)
         of_evaluation = spread(tokens.evaluation.lengths, evaluated)
         of_train = spread(tokens.train.lengths, count)
@@ -217,7 +220,7 @@ class _Variant:
         rows, trial = self._rows, self._trial
         train = Train(
             max_steps=rows.steps,
-            per_device_train_batch_size=rows.size,
+            per_device_train_batch_size=rows.size // trial.world_size,
             gradient_accumulation_steps=rows.accumulated,
             learning_rate=1e-30,
             max_grad_norm=0.0,
@@ -233,6 +236,7 @@ class _Variant:
             seed=number_of(trial.seed, "order"),
             epoch=0,
             accumulated=rows.accumulated,
+            ranks=trial.world_size,
         )
         # accelerate has one precision a process, and prepares a model once: for the first one.
         AcceleratorState._reset_state(reset_partial_state=True)  # noqa: SLF001 - it has no other way

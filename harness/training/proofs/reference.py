@@ -74,12 +74,12 @@ class ReferenceEpoch:
 def train_reference(model: PreTrainedModel, trial: Trial, tokens: Tokenized) -> Iterator[ReferenceEpoch]:
     """Train the model in place, epoch by epoch, on batches drawn here."""
     train, types = trial.train, takes_types(model, trial.token_type_ids)
-    total = optimizer_steps(train, len(tokens.train))
+    total = optimizer_steps(trial, len(tokens.train))
     optimizer, done, epoch = _Optimizer(model, train), 0, 0
     while done < total:
         batches = draw_batches(
             tokens.train.lengths,
-            train.per_device_train_batch_size,
+            trial.batch_size,
             trial.padding.strategy,
             number_of(trial.seed, "order"),
             epoch,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -67,6 +68,13 @@ def _grouped_by_length(lengths: npt.NDArray[np.int64], size: int, seed: int, epo
     longest = max(range(len(windows)), key=lambda at: int(lengths[windows[at][0]]))
     windows[0][0], windows[longest][0] = windows[longest][0], windows[0][0]
     return [row for window in windows for row in window]
+
+
+def share_out(batch: Batch, ranks: int) -> list[Batch]:
+    """The rows of each rank: consecutive ones, those of the first ranks one more where it does not divide."""
+    whole, rest = divmod(len(batch), ranks)
+    starts = [rank * whole + min(rank, rest) for rank in range(ranks + 1)]
+    return [batch[start:end] for start, end in pairwise(starts)]
 
 
 def row_of(split: TokenizedSplit, row: int) -> tuple[int, ...]:

@@ -11,9 +11,11 @@ from typing import Final
 import numpy as np
 
 from harness.model.proof import TrainingCheck
+from harness.model.trial import Trial
 from harness.model.values import Padding
 from harness.training.evaluation import score
 from harness.training.proofs.findings import largest, none_of, within
+from harness.training.proofs.reference_batches import Batch, share_out
 from harness.training.proofs.trajectory import LOSS_LIMIT, Trajectory
 
 SCORE_LIMIT: Final = 1e-6
@@ -120,24 +122,24 @@ def check_history(found: Trajectory) -> TrainingCheck:
     return within(f"epochs{found.name}", "largest difference of a loss or score", largest(apart), LOSS_LIMIT)
 
 
-def check_counts(found: Trajectory, padding: Padding, warmup_steps: int) -> TrainingCheck:
+def check_counts(found: Trajectory, trial: Trial, warmup_steps: int) -> TrainingCheck:
     """Steps, examples and tokens behind the rates, counted from the reference's batches; and their time."""
     return none_of(
         f"counts{found.name}",
         chain(
-            _count_problems(found, padding, warmup_steps),
-            _width_problems(found, padding),
+            _count_problems(found, trial, warmup_steps),
+            _width_problems(found, trial),
             _time_problems(found, warmup_steps),
         ),
         "steps, examples, real and computed tokens of the rates are the reference's",
     )
 
 
-def _width_problems(found: Trajectory, padding: Padding) -> Iterator[str]:
+def _width_problems(found: Trajectory, trial: Trial) -> Iterator[str]:
     """Each pass has to compute as many tokens as the padding strategy promises, no more and no less."""
     batches = [batch for epoch in found.epochs for step in epoch.steps for batch in step.batches]
     for at, (each, batch) in enumerate(zip(found.seen.training, batches, strict=False), start=1):
-        due = _computed(found.tokens.train.lengths[batch].tolist(), padding, found.tokens.longest)
+        due = _computed(found, batch, trial)
         if each.computed != due:
             yield f"pass {at} computes {each.computed} tokens in its linear layers, due {due}"
 
@@ -169,7 +171,7 @@ def _step_seconds(found: Trajectory) -> list[float]:
     return seconds
 
 
-def _count_problems(found: Trajectory, padding: Padding, warmup_steps: int) -> Iterator[str]:
+def _count_problems(found: Trajectory, trial: Trial, warmup_steps: int) -> Iterator[str]:
     steps = [step for epoch in found.epochs for step in epoch.steps][warmup_steps:]
     batches = [batch for step in steps for batch in step.batches]
     lengths, value = found.tokens.train.lengths, found.result.value
@@ -179,7 +181,7 @@ def _count_problems(found: Trajectory, padding: Padding, warmup_steps: int) -> I
         return
     seconds = sum(timed.values)
     real = sum(int(lengths[batch].sum()) for batch in batches)
-    computed = sum(_computed(lengths[batch].tolist(), padding, found.tokens.longest) for batch in batches)
+    computed = sum(_computed(found, batch, trial) for batch in batches)
     due = {
         "train_samples_per_second": sum(map(len, batches)) / seconds,
         "train_real_tokens_per_second": real / seconds,
@@ -194,8 +196,15 @@ def _count_problems(found: Trajectory, padding: Padding, warmup_steps: int) -> I
         yield f"train_seconds is {every}, and steps after warm-up took {seconds}"
 
 
-def _computed(lengths: Sequence[int], padding: Padding, longest: int) -> int:
-    """Tokens that linear layers compute: of rows padded to one length, or laid end to end, in sixteens."""
+def _computed(found: Trajectory, batch: Batch, trial: Trial) -> int:
+    """Tokens that linear layers compute for a batch, each rank for its own rows."""
+    lengths, longest = found.tokens.train.lengths, found.tokens.longest
+    shares = [share for share in share_out(batch, trial.world_size) if share]
+    return sum(_computed_for(lengths[share].tolist(), trial.padding, longest) for share in shares)
+
+
+def _computed_for(lengths: Sequence[int], padding: Padding, longest: int) -> int:
+    """Tokens of rows padded to one length, or laid end to end, in sixteens."""
     if padding.strategy == "unpadded":
         return math.ceil(sum(lengths) / 16) * 16
     width = (padding.length or longest) if padding.strategy == "static" else max(lengths)

@@ -17,6 +17,7 @@ from harness.model.proof import TrainingCheck, TrainingProof
 from harness.model.results import TrialResult
 from harness.model.trial import Trial
 from harness.model.values import ROLES, Seed, SeedRole, SeedRoles, Train, number_of
+from harness.training import ranks
 from harness.training.batching import plan_epoch
 from harness.training.proofs.dropout_sites import rates_of
 from harness.training.proofs.dropping import (
@@ -30,6 +31,7 @@ from harness.training.proofs.findings import none_of, within
 from harness.training.proofs.low_rank import adapt_reference, check_adapters
 from harness.training.proofs.padding import check_padding
 from harness.training.proofs.precision import check_dtypes, check_reduced
+from harness.training.proofs.ranks import check_apart, check_equal, put_together
 from harness.training.proofs.reference import (
     Tensors,
     evaluate_reference,
@@ -48,6 +50,7 @@ from harness.training.proofs.trajectory import (
 )
 from harness.training.proofs.watching import parameters_of
 from harness.training.tokenizing.tokens import Tokenized
+from harness.training.variants.attention import computes_fp32
 from harness.training.variants.compiling import is_compiled
 
 # The least common multiple of 1 to 16 and 65536.
@@ -82,7 +85,8 @@ def prove_training(job: Job, device: torch.device, found: TrialResult, fit: Fit)
     torch.set_num_threads(1)
     try:
         with tempfile.TemporaryDirectory(prefix="harness-proof-") as folder:
-            proof = _Proof(job, device, found, fit, Path(folder))
+            # transformers saves in rank 0 alone.
+            proof = _Proof(job, device, found, fit, Path(ranks.gather(folder)[0]))
             checks: list[TrainingCheck] = []
             try:
                 checks.extend(proof.checks())
@@ -101,14 +105,19 @@ class _Proof:
         source = Path(job.checkpoint.path)
         self._still = write_small(source, folder / "still", dropout=False)
         self._dropping = write_small(source, folder / "dropping", dropout=True)
+        ranks.wait()
         config = AutoConfig.from_pretrained(self._still, local_files_only=True, trust_remote_code=False)
-        self._tokens, self._few = small_rows(config, 29, 19), small_rows(config, 13, 19)
+        # Of 29 rows in batches of four the last has one, so that ranks get none; of 15 three, unequal shares.
+        few = 13 if job.trial.world_size == 1 else 15
+        self._tokens, self._few = small_rows(config, 29, 19), small_rows(config, few, 19)
         self._watches_attention = True
 
     def checks(self) -> Iterator[TrainingCheck]:
         """Every check, in the order of a training."""
         trial = self._job.trial
-        dropping = trial.model_copy(update={"precision": "fp32"})
+        named = ("attention_backend", "attention_kernel", "attention_revision")
+        in_fp32 = {} if computes_fp32(trial) else {"attention": "auto", **dict.fromkeys(named)}
+        dropping = trial.model_copy(update={"precision": "fp32", **in_fp32})
         adapter = trial.adapter.model_copy(update={"dropout": 0.0})
         structure = dropping.model_copy(update={"adapter": adapter})
         yield check_metrics()
@@ -123,7 +132,7 @@ class _Proof:
             yield check_dtypes("fp32", full.seen)
         else:
             reduced = self._runner.train(
-                self._still, cut.model_copy(update={"precision": trial.precision}), self._few
+                self._still, trial.model_copy(update={"train": cut.train}), self._few
             )
             yield check_dtypes(trial.precision, reduced.seen)
             yield from check_reduced(
@@ -141,6 +150,8 @@ class _Proof:
             left.append("gradients through the masks of dropout in a compiled graph")
         if trial.train.optim in ("adafactor", "adagrad", "rmsprop"):
             left.append(f"parameters whose gradient is zero but for rounding, with {trial.train.optim}")
+        if not computes_fp32(trial):
+            left.append("the trial's attention beyond its reduced precision: it has no kernel for fp32")
         if trial.precision != "fp32":
             left.append(f"steps in {trial.precision} beyond dtypes and a bound on losses and logits")
             left.append(f"masks of attention's dropout in {trial.precision}")
@@ -172,14 +183,22 @@ class _Proof:
         adapt_reference(reference, trial.adapter, run.start)
         start = parameters_of(reference)
         yield within(f"initial parameters{name}", "largest difference", _apart(run, start), 1e-7)
+        epochs = tuple(train_reference(reference, trial, tokens))
+        seen = run.seen
+        if trial.world_size > 1:
+            every = ranks.gather(run.seen)
+            yield check_equal(name, every)
+            seen = put_together(
+                every, [batch for epoch in epochs for step in epoch.steps for batch in step.batches]
+            )
         found = Trajectory(
             name=name,
             train=trial.train,
             tokens=tokens,
-            seen=run.seen,
+            seen=seen,
             result=run.result,
             start=start,
-            epochs=tuple(train_reference(reference, trial, tokens)),
+            epochs=epochs,
             used=run.used,
             seconds=run.seconds,
         )
@@ -188,7 +207,7 @@ class _Proof:
             yield check_adapters(f"adapters{name}", reference, run.start, run.end)
         yield from check_evaluation(found)
         yield check_history(found)
-        yield check_counts(found, trial.padding, WARMUP_STEPS)
+        yield check_counts(found, trial, WARMUP_STEPS)
         return run
 
     def _dropout(self, trial: Trial) -> Iterator[TrainingCheck]:
@@ -201,14 +220,15 @@ class _Proof:
         )
         run = self._runner.train(self._dropping, trial, tokens, sites=modules)
         self._watches_attention = run.dropped.watches_attention
-        train = trial.train
-        size, accumulated = train.per_device_train_batch_size, train.gradient_accumulation_steps
         seed, strategy = number_of(trial.seed, "order"), trial.padding.strategy
+        accumulated = trial.train.gradient_accumulation_steps
         passes = [
-            len(draw_batches(tokens.train.lengths, size, strategy, seed, at, accumulated))
-            for at in range(train.num_train_epochs)
+            len(draw_batches(tokens.train.lengths, trial.batch_size, strategy, seed, at, accumulated))
+            for at in range(trial.train.num_train_epochs)
         ]
         yield from check_dropout(Dropping(run.dropped, modules | attention, passes))
+        if trial.world_size > 1:
+            yield check_apart(run.dropped)
         given = np.array([] if run.result.predictions is None else run.result.predictions.logits)
         if run.end.keys() == dict(reference.named_parameters()).keys():
             _put(reference, run)
@@ -223,7 +243,7 @@ class _Proof:
         """Dropout modules in the trial's precision; masks of attention do not follow from rounded results."""
         one_step = trial.train.model_copy(update={"max_steps": 1})
         precision = self._job.trial.precision
-        reduced = trial.model_copy(update={"train": one_step, "precision": precision})
+        reduced = self._job.trial.model_copy(update={"train": one_step})
         run = self._runner.train(self._dropping, reduced, self._tokens, sites=modules)
         return check_reduced_dropout(precision, run.dropped, modules)
 

@@ -23,6 +23,7 @@ from harness.training.engines.registry import ENGINES
 from harness.training.sampling import sampled_epoch
 from harness.training.tokenizing.tokens import Tokenized
 from harness.training.variants.adapters import add_adapter
+from harness.training.variants.attention import use_attention_of
 from harness.training.variants.compiling import compile_model
 from harness.training.variants.jagged import jagged_attention
 from harness.training.variants.last_layer import compute_first_rows
@@ -47,6 +48,15 @@ class Variant:
     loads_as: Attention | None = None
 
 
+def _only_backend(trial: Trial, model: PreTrainedModel, _tokens: Tokenized) -> None:
+    if trial.attention_backend is not None:
+        use_attention_of(trial, model)
+
+
+def _named_attention(trial: Trial, model: PreTrainedModel, _tokens: Tokenized) -> None:
+    use_attention_of(trial, model)
+
+
 # Prepared in this order: unpadding replaces the attention interface that the others build on.
 VARIANTS: Final[dict[str, Variant]] = {
     "padding=static": Variant(padded_length),
@@ -59,8 +69,12 @@ VARIANTS: Final[dict[str, Variant]] = {
     "precision=fp16": Variant(autocast),
     "engine=loop": Variant(ENGINES["loop"].train, prepare=ENGINES["loop"].prepare),
     "attention=eager": Variant(load_model),
-    "attention=sdpa": Variant(load_model),
+    "attention=sdpa": Variant(load_model, prepare=_only_backend),
     "attention=jagged": Variant(jagged_attention, loads_as="auto"),
+    **{
+        f"attention={name}": Variant(use_attention_of, prepare=_named_attention, loads_as="auto")
+        for name in ("flash_attention_2", "flash_attention_3", "flex_attention", "kernel")
+    },
     "token_type_ids=drop": Variant(model_columns),
     "adapter=lora": Variant(add_adapter),
     "last_layer=cls": Variant(compute_first_rows, prepare=lambda _, model, __: compute_first_rows(model)),

@@ -15,6 +15,7 @@ from tools.defects.catalogue.evaluation import EVALUATION
 from tools.defects.catalogue.model import MODEL
 from tools.defects.catalogue.optimizer import OPTIMIZER
 from tools.defects.catalogue.precision import PRECISION
+from tools.defects.catalogue.ranks import RANKS
 from tools.defects.catalogue.schedule import SCHEDULE
 
 __all__ = ["DEFECTS", "Defect", "Kind", "Variant"]
@@ -31,4 +32,5 @@ DEFECTS: Final[tuple[Defect, ...]] = (
     *EVALUATION,
     *COUNTS,
     *COMPILING,
+    *RANKS,
 )

@@ -14,8 +14,8 @@ ACCUMULATION: Final = (
         "divided by the asked number",
         "accumulation",
         LOOP,
-        "self._pass(self._inputs(batch), len(batches))",
-        "self._pass(self._inputs(batch), training.trial.train.gradient_accumulation_steps)",
+        "self._loss_of(batch, len(batches))",
+        "self._loss_of(batch, training.trial.train.gradient_accumulation_steps)",
     ),
     Defect(
         "incomplete window dropped",

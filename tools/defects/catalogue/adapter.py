@@ -70,8 +70,8 @@ ADAPTER: Final = (
         "the loop drops by the seed of weights",
         "seeds",
         LOOP,
-        'RandomBits(number_of(trial.seed, "dropout"))',
-        'RandomBits(number_of(trial.seed, "init"))',
+        'draw = RandomBits(ranks.seed_of(number_of(trial.seed, "dropout")))',
+        'draw = RandomBits(ranks.seed_of(number_of(trial.seed, "init")))',
         ("loop roles",),
     ),
     Defect(

@@ -46,8 +46,8 @@ COMPILING: Final = (
         "compiled loss doubled",
         "compile",
         "engines/loop.py",
-        "            loss: torch.Tensor = training.model(**there).loss\n",
-        "            loss: torch.Tensor = training.model(**there).loss\n            loss = loss * 2 if is_compiled(training.trial) else loss\n",
+        "            loss = training.loss_of(training.model, there)\n",
+        "            loss = training.loss_of(training.model, there)\n            loss = loss * 2 if is_compiled(training.trial) else loss\n",
         ("loop compiled",),
     ),
 )

@@ -18,6 +18,7 @@ Kind = Literal[
     "evaluation",
     "counts",
     "compile",
+    "ranks",
 ]
 Variant = Literal[
     "trainer",
@@ -42,6 +43,8 @@ Variant = Literal[
     "trainer lora",
     "loop roles",
     "trainer roles",
+    "trainer math",
+    "loop 2 ranks",
 ]
 
 

@@ -254,4 +254,28 @@ MODEL: Final = (
         "            loss = training.loss_of(training.model, there)\n",
         "            loss = nn.functional.cross_entropy(training.model(**there).logits, there['labels'], weight=torch.tensor([1.0, 1.1]))\n",
     ),
+    Defect(
+        "the named kernel loses the padding mask",
+        "model",
+        "variants/attention.py",
+        "            return inner(*args, **options)\n",
+        "            return inner(*args[:4], None, **options)\n",
+        ("trainer math",),
+    ),
+    Defect(
+        "the named kernel drops nothing",
+        "model",
+        "variants/attention.py",
+        "            return inner(*args, **options)\n",
+        "            return inner(*args, **{**options, 'dropout': 0.0})\n",
+        ("trainer math",),
+    ),
+    Defect(
+        "the named kernel's scores unscaled",
+        "model",
+        "variants/attention.py",
+        "            return inner(*args, **options)\n",
+        "            return inner(*args, **{**options, 'scaling': 1.0})\n",
+        ("trainer math",),
+    ),
 )

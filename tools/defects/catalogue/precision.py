@@ -58,8 +58,8 @@ PRECISION: Final = (
         "loss in bf16",
         "precision",
         LOOP,
-        "        loss: torch.Tensor = output.loss\n",
-        "        loss: torch.Tensor = output.loss.bfloat16()\n",
+        "            loss = training.loss_of(training.model, there)\n",
+        "            loss = training.loss_of(training.model, there).bfloat16()\n",
         ("loop bf16", "loop"),
     ),
     Defect(
