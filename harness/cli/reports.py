@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from harness.assets.find_data import local_data
 from harness.cli.messages import print_detail, print_note
+from harness.data.reading import read_corpus
+from harness.data.tables import NotCheckedError
+from harness.errors import HarnessError
 from harness.model.results import Report
 from harness.store.baselines import find_baseline
 from harness.store.folders import newest_report
@@ -33,3 +38,29 @@ def read_newest(path: Path) -> Report:
 def read_baseline(text: str, reports: Path, *, allow_unsealed: bool = False) -> Report:
     """Return the report that `--baseline` names: a file, a run directory or a kept baseline."""
     return read_report(find_baseline(text, reports, note=print_note), allow_unsealed=allow_unsealed)
+
+
+def evaluation_texts(reports: Sequence[Report]) -> dict[int, tuple[str, ...]]:
+    """Return the texts of the evaluation examples by example id, from the data set on this machine.
+
+    Empty, with a note that gives the reason, where the data set is not here or is not that of every report.
+    """
+    used = {
+        result.data.content_sha256 for one in reports for result in one.results if result.data is not None
+    }
+    tasks = {result.trial.task for one in reports for result in one.results}
+    if len(used) != 1 or len(tasks) != 1:
+        print_note("no texts: the trials used different data sets, or none")
+        return {}
+    task = tasks.pop()
+    synthetic = any(result.data and result.data.synthetic for one in reports for result in one.results)
+    try:
+        found = local_data(task, "embedded" if synthetic else "auto")
+        corpus = None if found is None else read_corpus(task, found)
+    except (HarnessError, NotCheckedError) as error:
+        print_note(f"no texts: {error}")
+        return {}
+    if corpus is None or corpus.content_sha256 not in used:
+        print_note(f"no texts: {task.name} of these reports was not found on this machine")
+        return {}
+    return dict(enumerate(corpus.evaluation.texts))

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from harness.analysis.comparison.models import (
     Comparison,
     ComparisonRow,
-    FieldChange,
-    Flip,
-    Flips,
     Mismatch,
     Verdict,
 )
+from harness.analysis.machines import machines
 from harness.model.metrics import METRICS
+from harness.model.results import Report
 from harness.model.status import CaseStatus
+from harness.output.builders.charts_of_comparison import comparison_charts, machine_charts, machine_table
 from harness.output.builders.effects import bounds, change, detectable, margin_text, p_value
+from harness.output.builders.explanation import MOST_NOTES, Texts, cut, differences
 from harness.output.document import Case, Column, Document, Table, Tone, Value
-from harness.output.numbers import NOTHING, amount
+from harness.output.numbers import amount
 from harness.words import count
 
-MOST_NOTES: Final = 40
-_MOST_EXAMPLES: Final = 20
 _MOST_VARIANTS: Final = 6
 _CASE_OF: Final[dict[Verdict, CaseStatus]] = {
     "better": "passed",
@@ -33,22 +33,37 @@ _CASE_OF: Final[dict[Verdict, CaseStatus]] = {
     "failed": "error",
     "not comparable": "skipped",
 }
+_MOST_NAMED: Final = 3
+_ORDER: Final[tuple[Verdict, ...]] = (
+    "worse", "failed", "missing", "not comparable", "unsure", "better", "same"
+)  # fmt: skip
 _TONES: Final[dict[Verdict, Tone]] = {"better": "good", "worse": "bad", "failed": "bad"}
 
 
-def comparison_document(comparison: Comparison) -> Document:
-    """The rows, the terms of their verdicts, and what differs if that was asked for."""
+def comparison_document(
+    comparison: Comparison, reports: Sequence[tuple[str, Report]] = (), texts: Texts | None = None
+) -> Document:
+    """The rows, the terms of their verdicts, and what differs if that was asked for.
+
+    Args:
+        comparison: from `compare`.
+        reports: the compared reports by name, which a page of several machines needs.
+        texts: the texts of the evaluation examples, by example id, shown for flipped ones.
+    """
+    devices = machines(reports)
     axis = f"{comparison.by}: " if comparison.by else ""
     title = f"{axis}{', '.join(comparison.candidates)} against {comparison.baseline}"
-    differences = explanation_lines(comparison)
     return Document(
         kind="comparison",
         title=title,
         model=comparison,
+        answer=answer(comparison),
         summary=tuple(subtitles(comparison)),
+        charts=(*comparison_charts(comparison), *machine_charts(devices)),
         tables=(
             Table("Verdicts", _columns(comparison)),
-            *([Table("What differs", notes=tuple(differences))] if differences else []),
+            *([machine_table(devices)] if devices is not None else []),
+            *differences(comparison, texts or {}),
         ),
         notes=tuple(notes(comparison)),
         name=title,
@@ -197,7 +212,7 @@ def notes(comparison: Comparison) -> list[str]:
     lines += _next_steps(comparison)
     if any(row.verdict == "unsure" and row.detectable is not None for row in comparison.rows):
         lines.append("min. detectable: what a repetition finds in 80 % of cases, after the adjustment")
-    return _cut(lines, MOST_NOTES)
+    return cut(lines, MOST_NOTES)
 
 
 def _next_steps(comparison: Comparison) -> Iterator[str]:
@@ -208,29 +223,6 @@ def _next_steps(comparison: Comparison) -> Iterator[str]:
             found.setdefault(row.next_step, {})[f"{row.variant}, {row.candidate.name}, {row.metric}"] = None
     for step, rows in found.items():
         yield f"to decide {_some(list(rows))}: {step}"
-
-
-def _cut(lines: list[str], most: int) -> list[str]:
-    if len(lines) <= most:
-        return lines
-    return [*lines[:most], f"and {count(len(lines) - most, 'line')} more: `--format json` has all"]
-
-
-def explanation_lines(comparison: Comparison) -> list[str]:
-    """What differs in environment, configuration and inputs, what flipped; empty if not asked."""
-    explained = comparison.explanation
-    if explained is None:
-        return []
-    changes = [
-        *(_change("environment", each) for each in explained.environment),
-        *(_change("configuration", each) for each in explained.configuration),
-        *(_change("input", each) for each in explained.inputs),
-    ]
-    flips = [line for each in explained.flips for line in _flips(each)]
-    return [
-        *(_cut(changes, MOST_NOTES) or ["environment, configuration and inputs are the same"]),
-        *(_cut(flips, MOST_NOTES) or ["no example is classified otherwise"]),
-    ]
 
 
 def _mismatch(found: Mismatch) -> str:
@@ -254,24 +246,20 @@ def _reasons(comparison: Comparison) -> Iterator[str]:
         yield note if len(rows) == len(comparison.rows) else f"{note} ({_some(list(rows))})"
 
 
-def _change(kind: str, change: FieldChange) -> str:
-    before, after = (NOTHING if text is None else text for text in (change.before, change.after))
-    return f"{kind}, {change.candidate}: {change.field}: {before} against {after}"
-
-
-def _flips(found: Flips) -> Iterator[str]:
-    seeds = dict.fromkeys(flip.seed for flip in found.flips)
-    for seed in seeds:
-        flips = [flip for flip in found.flips if flip.seed == seed]
-        shown = ", ".join(_flip(flip) for flip in flips[:_MOST_EXAMPLES])
-        more = f" and {len(flips) - _MOST_EXAMPLES} more" if len(flips) > _MOST_EXAMPLES else ""
-        examples = count(len(flips), "example")
-        yield f"flipped, {found.variant}, {found.candidate}, seed {seed}, {examples}: {shown}{more}"
-
-
-def _flip(flip: Flip) -> str:
-    """`17 (0 to 1, now right)`."""
-    outcome = "now right" if flip.after == flip.label else "now wrong"
-    if flip.label not in (flip.before, flip.after):
-        outcome = "wrong either way"
-    return f"{flip.example_id} ({flip.before} to {flip.after}, {outcome})"
+def answer(comparison: Comparison) -> str:
+    """Count the verdicts, the worst ones named: `2 worse (static F1 -8.7 points), 1 better`."""
+    counts = Counter(row.verdict for row in comparison.rows)
+    parts = []
+    for verdict in _ORDER:
+        rows = [row for row in comparison.rows if row.verdict == verdict]
+        named = [
+            f"{row.variant} {METRICS[row.metric].label} {change(row)}"
+            for row in rows[:_MOST_NAMED]
+            if verdict in ("worse", "better")
+        ]
+        more = [f"{len(rows) - _MOST_NAMED} more"] if named and len(rows) > _MOST_NAMED else []
+        if rows:
+            parts.append(
+                f"{counts[verdict]} {verdict}" + (f" ({'; '.join([*named, *more])})" if named else "")
+            )
+    return ", ".join(parts)

@@ -20,11 +20,20 @@ def change(row: ComparisonRow) -> str:
 
 def bounds(row: ComparisonRow) -> str:
     """`-1.7 to +2.5 (95 %)`, `1.48 to 1.55 (98.3 %)`: the interval that decided, in the change's unit."""
-    if row.interval is None or row.coverage is None:
+    return (
+        NOTHING
+        if row.interval is None or row.coverage is None
+        else f"{ends(row)} ({_coverage(row.coverage)})"
+    )
+
+
+def ends(row: ComparisonRow) -> str:
+    """`-1.7 to +2.5`: the interval in the unit of the change, without its coverage."""
+    if row.interval is None:
         return NOTHING
     low, high = row.interval
     show = _ratio if row.kind == "ratio" else partial(_without_unit, row.metric)
-    return f"{show(low)} to {show(high)} ({_coverage(row.coverage)})"
+    return f"{show(low)} to {show(high)}"
 
 
 def _coverage(share: float) -> str:

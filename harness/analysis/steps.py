@@ -1,0 +1,49 @@
+"""Series of steps in few bins: the median of each bin, and the interval that covers most of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+from harness.analysis.summary import quantile
+from harness.model.results import TrialResult
+
+MOST_BINS: Final = 24
+LOW: Final = 0.1
+HIGH: Final = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class StepBin:
+    """The values of the steps around `step`: their median, and their 10 % and 90 % quantiles."""
+
+    step: float
+    median: float
+    low: float
+    high: float
+
+
+def step_bins(results: Iterable[TrialResult], metric: str, first: int) -> tuple[StepBin, ...]:
+    """Return at most 24 bins over the values of all these trials; empty if no trial has several values.
+
+    Args:
+        results: trials of one variant, or a single one.
+        metric: one with a value for each step.
+        first: the number of the first value's step.
+    """
+    series = [
+        found.values
+        for result in results
+        if (found := result.measurement(metric)) is not None and len(found.values) > 1
+    ]
+    longest = max(map(len, series), default=0)
+    bins = min(MOST_BINS, longest)
+    edges = [longest * at // bins for at in range(bins + 1)] if bins else []
+    binned = []
+    for low, high in pairwise(edges):
+        values = sorted(value for each in series for value in each[low:high])
+        middle = first + (low + high - 1) / 2
+        binned.append(StepBin(middle, *(quantile(values, share) for share in (0.5, LOW, HIGH))))
+    return tuple(binned)
