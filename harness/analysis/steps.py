@@ -10,23 +10,26 @@ from typing import Final
 from harness.analysis.summary import quantile
 from harness.model.results import TrialResult
 
-MOST_BINS: Final = 24
+MOST_BINS: Final = 20
 LOW: Final = 0.1
 HIGH: Final = 0.9
+_LEAST_VALUES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
 class StepBin:
-    """The values of the steps around `step`: their median, and their 10 % and 90 % quantiles."""
+    """The values of the steps around `step`: their median, and their 10 % and 90 % quantiles.
+
+    `band` is None for fewer than three values, whose quantiles mean little.
+    """
 
     step: float
     median: float
-    low: float
-    high: float
+    band: tuple[float, float] | None
 
 
 def step_bins(results: Iterable[TrialResult], metric: str, first: int) -> tuple[StepBin, ...]:
-    """Return at most 24 bins over the values of all these trials; empty if no trial has several values.
+    """Return at most 20 bins over the values of all these trials; empty if no trial has several values.
 
     Args:
         results: trials of one variant, or a single one.
@@ -45,5 +48,6 @@ def step_bins(results: Iterable[TrialResult], metric: str, first: int) -> tuple[
     for low, high in pairwise(edges):
         values = sorted(value for each in series for value in each[low:high])
         middle = first + (low + high - 1) / 2
-        binned.append(StepBin(middle, *(quantile(values, share) for share in (0.5, LOW, HIGH))))
+        band = (quantile(values, LOW), quantile(values, HIGH)) if len(values) >= _LEAST_VALUES else None
+        binned.append(StepBin(middle, quantile(values, 0.5), band))
     return tuple(binned)

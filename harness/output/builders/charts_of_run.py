@@ -70,7 +70,7 @@ def _quality_and_speed(report: Report, rows: Sequence[Row], note: tuple[str, ...
         notes=(
             f"{spreads}; small dots: single seeds" if several else "one seed a variant: no interval",
             f"the axis of {label} does not start at zero",
-            *(["hollow: not those of the real variant, or not comparable"] if _doubts(shown) else []),
+            *_hollow(shown),
             *note,
         ),
         lead=True,
@@ -93,8 +93,10 @@ def _unit(metric: str) -> Unit:
     return "percent" if METRICS[metric].shown == "percent" else "number"
 
 
-def _doubts(rows: Sequence[Row]) -> bool:
-    return any(doubt(row) for row in rows)
+def _hollow(rows: Sequence[Row]) -> list[str]:
+    """Explain hollow points and pale bars."""
+    found = dict.fromkeys(filter(None, map(doubt, rows)))
+    return [f"hollow or pale: {'; '.join(found)}"] if found else []
 
 
 def _fastest(rows: Sequence[Row]) -> str:
@@ -126,6 +128,7 @@ def _work(rows: Sequence[Row], note: tuple[str, ...]) -> Chart | None:
         ),
         notes=(
             *(["a whole bar: the tokens that linear layers compute per second"] if split else []),
+            *_hollow(shown),
             *note,
         ),
         lead=True,
@@ -148,8 +151,9 @@ def _step_times(report: Report, rows: Sequence[Row]) -> Chart | None:
     if not binned:
         return None
     drawn = list(binned.items())[:_MOST_LINES]
+    ribbons = any(each.band is not None for _, bins in drawn for each in bins)
     lines = tuple(
-        Line(label, tuple(Sample(each.step, each.median, (each.low, each.high)) for each in bins))
+        Line(label, tuple(Sample(each.step, each.median, each.band) for each in bins))
         for label, bins in drawn
     )
     return Chart(
@@ -160,7 +164,9 @@ def _step_times(report: Report, rows: Sequence[Row]) -> Chart | None:
         ),
         Lines(Axis("optimizer step", "count", cut=True), Axis("step time", "seconds"), lines),
         notes=(
-            f"median and {100 * LOW:g}-{100 * HIGH:g} % ribbon over the steps of a bin and all seeds",
+            f"median and {100 * LOW:g}-{100 * HIGH:g} % ribbon over the steps of a bin and all seeds"
+            if ribbons
+            else "median over the steps of a bin",
             *_left(len(binned)),
         ),
     )
@@ -237,7 +243,7 @@ def _memory(rows: Sequence[Row], note: tuple[str, ...]) -> Chart | None:
         f"Peak {kind} memory",
         f"{most.label} needs the most {kind} memory, {amount('peak_memory_host_bytes', most.values[0])}",
         Bars(Axis(f"peak {kind} memory", "bytes"), bars, (f"{kind} memory",)),
-        notes=note,
+        notes=(*_hollow(shown), *note),
         repeats=True,
     )
 
@@ -261,6 +267,6 @@ def _shares(report: Report, rows: Sequence[Row], note: tuple[str, ...]) -> Chart
             tuple(Bar(row.label, (share,), doubt(row)) for row, share in shares),
             ("share of peak",),
         ),
-        notes=("real FLOPs only: padding counts as none", *note),
+        notes=("real FLOPs only: padding counts as none", *_hollow([row for row, _ in shares]), *note),
         repeats=True,
     )

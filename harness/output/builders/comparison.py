@@ -59,7 +59,7 @@ def comparison_document(
         model=comparison,
         answer=answer(comparison),
         summary=tuple(subtitles(comparison)),
-        charts=(*comparison_charts(comparison), *machine_charts(devices)),
+        charts=(*machine_charts(devices), *comparison_charts(comparison)),
         tables=(
             Table("Verdicts", _columns(comparison)),
             *([machine_table(devices)] if devices is not None else []),

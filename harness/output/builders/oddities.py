@@ -28,8 +28,10 @@ def differing(report: Report, rows: Sequence[Row]) -> Table | None:
         dict(of_axes) | _conditions(report, variants[row.variant])
         for row, of_axes in zip(rows, shown_axes(axes(row.trial) for row in rows), strict=True)
     ]
-    names = varying_axes(found)
-    equal = len({name for values in found for name in values}) - len(names)
+    varying = varying_axes(found)
+    named = [name for name in varying if name in axes(rows[0].trial)]
+    names = [*named, *(name for name in varying if name not in named and not _follows(found, name, named))]
+    left_out = len({name for values in found for name in values}) - len(names)
     left = (
         [f"the first {MOST_VARIANTS} of {count(len(rows), 'variant')}"] if len(rows) > MOST_VARIANTS else []
     )
@@ -42,8 +44,17 @@ def differing(report: Report, rows: Sequence[Row]) -> Table | None:
                 for name in names
             ),
         ),
-        notes=(f"{count(equal, 'equal condition')} not shown", *left),
+        notes=(f"not shown: {count(left_out, 'condition')} that are equal or follow from an axis", *left),
         detail=True,
+    )
+
+
+def _follows(found: Sequence[dict[str, str]], name: str, named: Sequence[str]) -> bool:
+    """Return whether one axis determines a condition, as the checkpoint does its files."""
+    return any(
+        len({(values.get(axis), values.get(name)) for values in found})
+        == len({values.get(axis) for values in found})
+        for axis in named
     )
 
 

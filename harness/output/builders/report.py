@@ -43,7 +43,7 @@ def report_document(report: Report, *, roofline: bool = False) -> Document:
         remarks=tuple(doubts(report, rows)),
         summary=tuple(_summary(report, rows)) if rows else (),
         tables=tuple(_tables(report, rows, devices, roofline=roofline)) if rows else (),
-        charts=(*charts(report, rows), *machine_charts(devices)),
+        charts=(*machine_charts(devices), *charts(report, rows)),
         notes=tuple(notes(report, rows)) if rows else (),
         name=report.suite.name,
         records=Each(partial(trial_record, report), report.results),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import Final
 
@@ -90,34 +90,44 @@ def _logs(table: Table) -> Iterator[str]:
 
 
 def _table(table: Table) -> str:
-    """A table in a box that can be scrolled by keyboard where the page is narrow."""
+    """A table in a box that can be scrolled by keyboard where the page is narrow.
+
+    HTML needs no end tags of cells and rows, which would be a tenth of a page.
+    """
     columns = table.columns
     if not columns:
         return ""
     ranks = {row: rank for rank, row in table.ranking.places}
     rows = [*ranks]
     rows += [row for row in range(len(columns[0].cells)) if row not in ranks]
-    head = "".join(f'<th scope="col"{_class(column)}>{html_text(column.title)}</th>' for column in columns)
-    first = '<th scope="col">rank</th>' if ranks else ""
+    titles = [
+        f'<th{_class(column, first=not at)} scope="col">{html_text(column.title)}'
+        for at, column in enumerate(columns)
+    ]
+    rank = '<th class="t" scope="col">rank' if ranks else ""
     body = "\n".join(
-        f"<tr>{f'<td>{html_text(ranks.get(row, NOTHING))}</td>' if ranks else ''}"
-        f"{''.join(_cell(column, row, at) for at, column in enumerate(columns))}</tr>"
+        f"<tr>{_rank(ranks, row)}{''.join(_cell(column, row, at) for at, column in enumerate(columns))}"
         for row in rows
     )
     name = html_text(table.title)
     return (
         f'<div class="wide" role="region" tabindex="0" aria-label="{name}"><table><caption>{name}</caption>\n'
-        f"<thead><tr>{first}{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
+        f"<thead><tr>{rank}{''.join(titles)}</thead>\n<tbody>\n{body}\n</tbody></table></div>"
     ) + (f'<p class="how">{html_text(table.ranking.meaning)}</p>' if ranks else "")
+
+
+def _rank(ranks: Mapping[int, str], row: int) -> str:
+    return f'<td class="t">{html_text(ranks.get(row, NOTHING))}' if ranks else ""
 
 
 def _cell(column: Column, row: int, at: int) -> str:
     text = html_text(column.cells[row])
-    return f"<td{_class(column, column.tone(row))}>{text}</td>" if at else f'<th scope="row">{text}</th>'
+    return f"<td{_class(column, column.tone(row))}>{text}" if at else f'<th scope="row">{text}'
 
 
-def _class(column: Column, tone: Tone = "") -> str:
-    names = " ".join(name for name in ("n" if column.numeric else "", tone) if name)
+def _class(column: Column, tone: Tone = "", *, first: bool = False) -> str:
+    """The class of a cell of text; numbers, which are most cells, have none."""
+    names = " ".join(name for name in ("" if column.numeric and not first else "t", tone) if name)
     return f' class="{names}"' if names else ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from harness.output.drawings import Line, Lines, Slope
@@ -37,10 +38,7 @@ _COLUMN: Final = 34.0
 def lines(drawing: Lines) -> tuple[str, float]:
     """Draw the ribbons, then the lines over them; return the marks and the height."""
     names = list(dict.fromkeys(each.label for each in drawing.lines))
-    samples = [
-        (coloured(at, line([(-8, 0), (8, 0)]), shape(shape_at(at), 0, 0, 3.0), dashed=True), name)
-        for at, name in enumerate(names)
-    ]
+    samples = [(partial(_sample, at), name) for at, name in enumerate(names)]
     laid, below = key(samples, 14.0)
     top, bottom = below + _TOP - 8, below + _TOP + _HIGH
     every = [sample for each in drawing.lines for sample in each.samples]
@@ -53,6 +51,10 @@ def lines(drawing: Lines) -> tuple[str, float]:
     return "".join(
         [laid, up_axis(y, left, _RIGHT), across_axis(x, top, bottom), *ribbons, *drawn]
     ), bottom + 34
+
+
+def _sample(place: int, x: float, y: float) -> str:
+    return coloured(place, line([(x - 8, y), (x + 8, y)]), shape(shape_at(place), x, y, 3.0), dashed=True)
 
 
 def _ribbon(each: Line, place: int, x: Scale, y: Scale) -> str:
@@ -68,7 +70,7 @@ def _line(drawing: Lines, each: Line, place: int, x: Scale, y: Scale) -> str:
     points, thin = [(x.at(sample.x), y.at(sample.y)) for sample in each.samples], each.seed is not None
     drawn = line(points, thin=thin) if len(points) > 1 else ""
     # A mark on few samples tells the lines apart where all strokes are black.
-    every = 1 if len(points) <= 12 else len(points) // 6
+    every = 1 if len(points) <= 12 else len(points) // 4
     marked = [] if thin else [shape(shape_at(place), *point, 3.0) for point in points[::every]]
     last = value_words(drawing.y, each.samples[-1].y) if each.samples else ""
     told = hint(f"{each.label}: {last} {drawing.y.title} at the end") if not thin else ""
@@ -86,14 +88,14 @@ def slope(drawing: Slope) -> tuple[str, float]:
     half = min((WIDTH - _NAMES - left) / columns / 2, 60.0)
     reach = WIDTH - _NAMES - left - 2 * half
     xs = [left + half + reach * at / max(columns - 1, 1) for at in range(columns)]
-    parts = [up_axis(y, left, WIDTH - _NAMES)]
+    parts = [up_axis(y, left, WIDTH - _NAMES, title=12.0)]
     for at, (x, column) in enumerate(zip(xs, drawing.columns, strict=True)):
         # Neighbours alternate between two heights, so that long names of devices do not touch.
-        parts.append(segment(x, top, x, bottom, "quiet"))
+        parts.append(segment(x, top, x, bottom, quiet=True))
         room = (reach / max(columns - 1, 1)) * 2 - 8 if columns > 2 else half + reach / 2 + 30
         shown = cut(column, min(room, WIDTH - 20))
         shift = min(max(x, width_of(shown) / 2 + 2), WIDTH - width_of(shown) / 2 - 2)
-        parts.append(words(shift, top - 8 - (LINE if at % 2 else 0), shown, anchor="middle", of="name"))
+        parts.append(words(shift, top - 8 - (LINE if at % 2 else 0), shown, anchor="middle"))
     parts += _slopes(drawing, xs, y)
     return "".join(parts), bottom + 10
 
@@ -125,5 +127,5 @@ def _named(ends: Sequence[tuple[tuple[float, float], str]], y: Scale) -> list[st
         rest = len(ends) - place - 1
         at = min(max(py, lowest + LINE), max(y.start - rest * LINE, lowest + LINE))
         lowest = at
-        parts += [segment(px + 6, py, left - 2, at, "quiet"), words(left, at + 4, label, room=_NAMES - 10)]
+        parts += [segment(px + 6, py, left - 2, at, quiet=True), words(left, at + 4, label, room=_NAMES - 10)]
     return parts

@@ -1,13 +1,13 @@
 """Marks as SVG text: shapes, whiskers, bars, ribbons, lines and words.
 
 Colours, dashes and fills are presentation attributes, so that a chart is readable where a policy forbids
-style sheets; the classes `c0` to `c7`, `ink`, `line`, `quiet` and `paper` let a style sheet override them.
+style sheets; the classes `c0` to `c7`, `ink`, `line`, `quiet`, `halo` and `paper` let one override them.
 """
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Literal
 
 from harness.output.formats.markup import html_text
@@ -20,6 +20,7 @@ LINE: Final = 15.0
 
 INK: Final = "#1a1a1a"
 GRID: Final = "#dedede"
+BAND: Final = "#b8b8b8"
 QUIET: Final = "#595959"
 PAPER: Final = "#fff"
 # The hues of Okabe and Ito, the light ones darkened to a contrast of 3 to 1 on white.
@@ -32,6 +33,8 @@ _WIDE: Final = frozenset("mwMW%@…")
 _LONGEST: Final = 160
 
 Attribute = str | float
+# Draws a sample of a mark around a place.
+Sample = Callable[[float, float], str]
 
 
 def number(value: float) -> str:
@@ -97,26 +100,20 @@ def cut(text: str, room: float) -> str:
 
 
 def words(
-    x: float,
-    y: float,
-    text: str,
-    *,
-    anchor: Literal["", "middle", "end"] = "",
-    room: float = WIDTH,
-    of: str = "",
+    x: float, y: float, text: str, *, anchor: Literal["", "middle", "end"] = "", room: float = WIDTH
 ) -> str:
-    """Return a text on the base line y; `of` is its class: `quiet` in axes, `halo` over other marks."""
-    look: dict[str, Attribute] = {}
-    if of == "quiet":
-        look = {"fill": QUIET}
-    elif of == "halo":
-        look = {"stroke": PAPER, "stroke_width": "3", "paint_order": "stroke"}
-    return tag("text", html_text(cut(text, room)), x=x, y=y, text_anchor=anchor, class_=of, **look)
+    """Return a text on the base line y."""
+    return tag("text", html_text(cut(text, room)), x=x, y=y, text_anchor=anchor)
+
+
+def over(*texts: str) -> str:
+    """Return texts with the paper around their letters, readable over lines."""
+    return tag("g", *texts, class_="halo", stroke=PAPER, stroke_width="3", paint_order="stroke")
 
 
 def shape(kind: Shape, x: float, y: float, radius: float = 4.0, *, hollow: bool = False) -> str:
     """Return a marker; a hollow one shows the paper inside."""
-    look = {"class_": "paper", "fill": PAPER, "stroke_width": "1.5"} if hollow else {}
+    look = {"class_": "paper", "fill": PAPER} if hollow else {}
     if kind == "circle":
         return tag("circle", cx=x, cy=y, r=radius, **look)
     if kind == "square":
@@ -145,14 +142,13 @@ def whisker(low: float, high: float, across: float, *, upright: bool = False, en
         path = f"M{c} {a}V{b}M{near} {a}H{far}M{near} {b}H{far}"
     else:
         path = f"M{a} {c}H{b}M{a} {near}V{far}M{b} {near}V{far}"
-    return tag("path", d=path, fill="none", stroke_width="1.3")
+    return tag("path", d=path, fill="none")
 
 
-def bar(left: float, right: float, top: float, height: float, *, fill: str = "") -> str:
+def bar(left: float, right: float, top: float, height: float, *, fill: str = "", pale: bool = False) -> str:
     """Return a bar; `fill` overrides the colour of the group around it."""
-    return tag(
-        "rect", x=left, y=top, width=max(right - left, 0.5), height=height, fill=fill, stroke_width="1"
-    )
+    look = {"fill_opacity": "0.25"} if pale else {}
+    return tag("rect", x=left, y=top, width=max(right - left, 0.5), height=height, fill=fill, **look)
 
 
 def line(points: Sequence[tuple[float, float]], *, thin: bool = False) -> str:
@@ -182,10 +178,11 @@ def arrow(start: tuple[float, float], end: tuple[float, float]) -> str:
     return "".join([*shaft, tag("polygon", points=_listed(corners))])
 
 
-def segment(x1: float, y1: float, x2: float, y2: float, of: str = "line", dashes: str = "") -> str:
-    """Return a straight line of the frame."""
-    stroke = {"line": GRID, "quiet": QUIET, "ink": INK}[of]
-    return tag("line", x1=x1, y1=y1, x2=x2, y2=y2, class_=of, stroke=stroke, stroke_dasharray=dashes)
+def segment(x1: float, y1: float, x2: float, y2: float, *, quiet: bool = False, dashes: str = "") -> str:
+    """Return a straight line in ink, or a quiet leader line."""
+    of, stroke = ("quiet", QUIET) if quiet else ("ink", INK)
+    path = f"M{number(x1)} {number(y1)}L{number(x2)} {number(y2)}"
+    return tag("path", d=path, class_=of, stroke=stroke, stroke_dasharray=dashes)
 
 
 def hatch(name: str, place: int = 0) -> str:
@@ -199,21 +196,29 @@ def hatch(name: str, place: int = 0) -> str:
 
 def across_axis(found: Scale, top: float, bottom: float) -> str:
     """Return the grid and the ticks of a horizontal axis, then its title below them."""
-    marks = [segment(found.at(tick), top, found.at(tick), bottom) for tick in found.ticks]
-    texts = _ticks(found, bottom + 13)
-    name = words(found.end, bottom + 28, found.axis.title, anchor="end", of="quiet")
-    return tag("g", *marks, *texts, name, class_="ticks")
+    lines = [
+        tag("path", d=f"M{number(found.at(tick))} {number(top)}V{number(bottom)}") for tick in found.ticks
+    ]
+    name = words(found.end, bottom + 31, found.axis.title, anchor="end")
+    return _axis(lines, [*_ticks(found, bottom + 16), name])
 
 
-def up_axis(found: Scale, left: float, right: float) -> str:
-    """Return the grid and the ticks of a vertical axis, then its title above them."""
-    marks = [segment(left, found.at(tick), right, found.at(tick)) for tick in found.ticks]
+def up_axis(found: Scale, left: float, right: float, title: float | None = None) -> str:
+    """Return the grid and the ticks of a vertical axis, then its title above them, or at that y."""
+    lines = [
+        tag("path", d=f"M{number(left)} {number(found.at(tick))}H{number(right)}") for tick in found.ticks
+    ]
     texts = [
-        words(left - 5, found.at(tick) + 4, tick_words(found.axis, tick), anchor="end", of="quiet")
+        words(left - 5, found.at(tick) + 4, tick_words(found.axis, tick), anchor="end")
         for tick in found.ticks
     ]
-    name = words(4, found.end - 12, found.axis.title, of="quiet")
-    return tag("g", *marks, *texts, name, class_="ticks")
+    name = words(4, found.end - 12 if title is None else title, found.axis.title)
+    return _axis(lines, [*texts, name])
+
+
+def _axis(lines: Sequence[str], texts: Sequence[str]) -> str:
+    grid = tag("g", *lines, class_="line", stroke=GRID, stroke_width="1")
+    return tag("g", grid, *texts, class_="ticks quiet", fill=QUIET)
 
 
 def _ticks(found: Scale, y: float) -> Iterable[str]:
@@ -225,21 +230,17 @@ def _ticks(found: Scale, y: float) -> Iterable[str]:
         x = min(max(x, half), WIDTH - half)
         if x - half > taken + 4:
             taken = x + half
-            yield words(x, y, shown, anchor="middle", of="quiet")
+            yield words(x, y, shown, anchor="middle")
 
 
-def key(entries: Sequence[tuple[str, str]], top: float, left: float = 4.0) -> tuple[str, float]:
-    """Lay out samples (centred on 0, 0) with their names in rows; return them and the y below."""
+def key(entries: Sequence[tuple[Sample, str]], top: float, left: float = 4.0) -> tuple[str, float]:
+    """Lay out samples with their names in rows; return them and the y below."""
     placed, x, y = [], left, top
     for sample, name in entries:
-        shown = cut(name, WIDTH - left - 22)
-        wide = width_of(shown) + 34
+        wide = width_of(cut(name, WIDTH - left - 22)) + 34
         if x > left and x + wide - 10 > WIDTH:
             x, y = left, y + LINE
-        placed.append(
-            tag("g", sample, transform=f"translate({number(x + 8)} {number(y - 4)})")
-            + words(x + 20, y, shown)
-        )
+        placed.append(sample(x + 8, y - 4) + words(x + 20, y, name, room=WIDTH - left - 22))
         x += wide
     return "".join(placed), y + LINE if entries else top
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
-from harness.output.drawings import Arrows, Point, Scatter
+from harness.output.drawings import Arrow, Arrows, Point, Scatter
 from harness.output.plot.marks import (
     LINE,
     WIDTH,
+    Sample,
     across_axis,
     arrow,
     coloured,
     hint,
     key,
+    over,
     segment,
     shape,
     shape_at,
@@ -77,9 +80,17 @@ def scatter(drawing: Scatter) -> tuple[str, float]:
     )
     marks = [coloured(at, _point(drawing, each, at, x, y)) for at, each in enumerate(points)]
     places = [(x.at(each.x), y.at(each.y)) for each in points]
-    samples = [coloured(at, shape(shape_at(at), 0, 0, hollow=bool(p.doubt))) for at, p in enumerate(points)]
+    samples = [partial(_sample, at, bool(each.doubt)) for at, each in enumerate(points)]
     named = list(zip(samples, (each.label for each in points), strict=True))
     return _framed(x, y, marks, places, named, [box for each in points for box in _boxes(each, x, y)])
+
+
+def _sample(place: int, hollow: bool, x: float, y: float) -> str:
+    return coloured(place, shape(shape_at(place), x, y, hollow=hollow))
+
+
+def _arrow_sample(place: int, x: float, y: float) -> str:
+    return coloured(place, arrow((x - 7, y), (x + 7, y)))
 
 
 def _boxes(point: Point, x: Scale, y: Scale) -> Iterable[Box]:
@@ -106,8 +117,17 @@ def arrows(drawing: Arrows) -> tuple[str, float]:
         body = shape("circle", *start, 3.0, hollow=True) + arrow(start, end)
         marks.append(coloured(at, tag("g", hint(f"{each.label}: {told}"), body)))
         places.append(end)
-        samples.append((coloured(at, arrow((-7.0, 0.0), (7.0, 0.0))), each.label))
-    return _framed(x, y, marks, places, samples)
+        samples.append((partial(_arrow_sample, at), each.label))
+    covered = [box for each in drawing.arrows for box in _shaft(each, x, y)]
+    return _framed(x, y, marks, places, samples, covered)
+
+
+def _shaft(each: Arrow, x: Scale, y: Scale) -> Iterable[Box]:
+    """Yield boxes along an arrow, which no name should cover."""
+    (x1, y1), (x2, y2) = ((x.at(end[0]), y.at(end[1])) for end in (each.start, each.end))
+    for step in range(13):
+        px, py = x1 + (x2 - x1) * step / 12, y1 + (y2 - y1) * step / 12
+        yield Box(px - 3, py - 3, px + 3, py + 3)
 
 
 def _scales(drawing: Scatter | Arrows, xs: Iterable[float], ys: Iterable[float]) -> tuple[Scale, Scale]:
@@ -142,7 +162,7 @@ def _framed(
     y: Scale,
     marks: Sequence[str],
     places: Sequence[tuple[float, float]],
-    samples: Sequence[tuple[str, str]],
+    samples: Sequence[tuple[Sample, str]],
     covered: Sequence[Box] = (),
 ) -> tuple[str, float]:
     """Put the marks on their axes and name them; return everything and the height."""
@@ -150,7 +170,8 @@ def _framed(
     short = lettered(names)
     shown = [letter(at) for at in range(len(names))] if short else names
     parts = [up_axis(y, x.start, x.end), across_axis(x, _TOP, _BOTTOM), *marks]
-    parts += _labels(places, shown, x, covered)
+    leaders, texts = _labels(places, shown, x, covered)
+    parts += [*leaders, over(*texts)]
     height = _BOTTOM + 34
     if short:
         listed = [(sample, f"{letter(at)}  {name}") for at, (sample, name) in enumerate(samples)]
@@ -161,18 +182,20 @@ def _framed(
 
 def _labels(
     places: Sequence[tuple[float, float]], shown: Sequence[str], x: Scale, covered: Sequence[Box]
-) -> Iterable[str]:
-    """Yield the names next to their points, moved apart where they would touch, then with a leader line."""
+) -> tuple[list[str], list[str]]:
+    """Return the leader lines and the names next to their points, moved apart where they would touch."""
     taken = [Box(px - 6, py - 6, px + 6, py + 6) for px, py in places]
+    leaders, texts = [], []
     for place in sorted(range(len(places)), key=lambda at: places[at][1]):
-        (px, py), wide = places[place], width_of(shown[place])
-        box = _free((px, py), wide, x, taken, covered)
+        px, py = places[place]
+        box = _free((px, py), width_of(shown[place]), x, taken, covered)
         taken.append(box)
         middle = (box.top + box.bottom) / 2
         if abs(middle - py) > LINE:
-            near = box.left if box.left > px else box.right
-            yield segment(px, py, min(max(px, box.left), box.right) if near == px else near, middle, "quiet")
-        yield words(box.left, middle + 4, shown[place], of="halo")
+            near = min(max(px, box.left), box.right)
+            leaders.append(segment(px, py, near, box.top if middle > py else box.bottom, quiet=True))
+        texts.append(words(box.left, middle + 4, shown[place]))
+    return leaders, texts
 
 
 def _free(

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Final
 
 from harness.output.drawings import Bar, Bars, Effect, Forest, Mark
 from harness.output.plot.marks import (
-    GRID,
+    BAND,
     WIDTH,
+    Sample,
     Shape,
     across_axis,
     bar,
     coloured,
     hatch,
-    hint,
     key,
+    over,
     segment,
     shape,
     tag,
@@ -28,8 +30,10 @@ from harness.output.plot.scales import words as value_words
 
 _LEFT: Final = 12.0
 _RIGHT: Final = WIDTH - 14
-_ROW: Final = 32.0
+_ROW: Final = 29.0
 _FAR: Final = 4.0
+# The share of the width that the words of an effect may take from its name.
+_WORDS: Final = 0.62
 # Colour, shape, and hollow for undecided ones: never colour alone.
 _LOOKS: Final[dict[Mark, tuple[int, Shape, bool]]] = {
     "better": (2, "triangle", False),
@@ -43,19 +47,40 @@ _LOOKS: Final[dict[Mark, tuple[int, Shape, bool]]] = {
 def bars(drawing: Bars, name: str) -> tuple[str, float]:
     """Draw each variant's bar below its name; return the marks and the height."""
     found = scale(drawing.axis, [sum(each.values) for each in drawing.bars], _LEFT, _RIGHT)
-    parts = [hatch(f"{name}-hatch")]
-    top = 4.0
+    parts, top = [], 4.0
     if len(drawing.parts) > 1:
-        samples = [
-            coloured(0, bar(-7, 7, -5, 10, fill=_fill(drawing, at, name))) for at in range(len(drawing.parts))
-        ]
+        samples = [partial(_part, _fill(drawing, at, name)) for at in range(len(drawing.parts))]
         laid, top = key(list(zip(samples, drawing.parts, strict=True)), top + 10)
-        parts.append(laid)
+        parts += [hatch(f"{name}-hatch"), laid]
     bottom = top + _ROW * len(drawing.bars) + 4
-    parts.append(across_axis(found, top, bottom))
-    for at, each in enumerate(drawing.bars):
-        parts.append(_bar(drawing, each, found, top + at * _ROW, name))
+    tops = [top + at * _ROW for at in range(len(drawing.bars))]
+    rows = list(zip(drawing.bars, tops, strict=True))
+    parts += [
+        across_axis(found, top, bottom),
+        coloured(0, *(_bar(drawing, each, found, at, name) for each, at in rows)),
+        over(*(_named(drawing, each, at) for each, at in rows)),
+    ]
     return "".join(parts), bottom + 34
+
+
+def _part(fill: str, x: float, y: float) -> str:
+    return coloured(0, bar(x - 7, x + 7, y - 5, 10, fill=fill))
+
+
+def _named(drawing: Bars, row: Bar, top: float) -> str:
+    shown = _shown(drawing, row)
+    name = words(_LEFT, top + 12, _told(drawing, row), room=WIDTH - width_of(shown) - 34)
+    return name + words(_RIGHT, top + 12, shown, anchor="end")
+
+
+def _told(drawing: Bars, row: Bar) -> str:
+    """The name, with the doubt where not every bar has the same."""
+    several = len({each.doubt for each in drawing.bars}) > 1
+    return f"{row.label} ({row.doubt})" if several and row.doubt else row.label
+
+
+def _shown(drawing: Bars, row: Bar) -> str:
+    return " + ".join(value_words(drawing.axis, value) for value in row.values)
 
 
 def _fill(drawing: Bars, part: int, name: str) -> str:
@@ -64,21 +89,16 @@ def _fill(drawing: Bars, part: int, name: str) -> str:
 
 
 def _bar(drawing: Bars, row: Bar, found: Scale, top: float, name: str) -> str:
-    shown = " + ".join(value_words(drawing.axis, value) for value in row.values)
-    side = width_of(shown)
-    named = f"{row.label} ({row.doubt})" if row.doubt else row.label
-    texts = words(_LEFT, top + 12, named, room=WIDTH - side - 34)
-    texts += words(_RIGHT, top + 12, shown, anchor="end")
+    """The parts end to end; those of a doubted variant are pale, as its points are hollow."""
     left, marks = 0.0, []
     for part, value in enumerate(row.values):
         right = left + value
-        hollow = bool(row.doubt) and part == 0
-        drawn = bar(found.at(left), found.at(right), top + 17, 11, fill=_fill(drawing, part, name))
-        # Hollow as the points of the same variant are.
-        marks.append(tag("g", drawn, fill_opacity="0.25") if hollow else drawn)
+        fill = _fill(drawing, part, name)
+        marks.append(
+            bar(found.at(left), found.at(right), top + 16, 9, fill=fill, pale=bool(row.doubt) and not fill)
+        )
         left = right
-    told = hint(f"{row.label}: {shown} {drawing.axis.title}")
-    return tag("g", told, coloured(0, *marks)) + texts
+    return "".join(marks)
 
 
 def forest(drawing: Forest, name: str) -> tuple[str, float]:
@@ -92,7 +112,7 @@ def forest(drawing: Forest, name: str) -> tuple[str, float]:
     parts.append(across_axis(found, top, bottom))
     if drawing.neutral is not None:
         neutral = found.at(drawing.neutral)
-        parts.append(segment(neutral, top, neutral, bottom, "ink"))
+        parts.append(segment(neutral, top, neutral, bottom))
     parts += (_effect(each, found, top + at * _ROW) for at, each in enumerate(drawing.effects))
     return "".join(parts), bottom + 34
 
@@ -117,55 +137,62 @@ def _extent(drawing: Forest) -> list[float]:
     return [*near, *(end for end in ends if low <= end <= high)]
 
 
-def _samples(drawing: Forest, name: str) -> Iterable[tuple[str, str]]:
+def _samples(drawing: Forest, name: str) -> Iterable[tuple[Sample, str]]:
     marks = dict.fromkeys(each.mark for each in drawing.effects if each.value is not None)
     for mark in _LOOKS:
         if mark in marks:
-            place, kind, hollow = _LOOKS[mark]
-            yield coloured(place, shape(kind, 0, 0, hollow=hollow)), drawing.names.get(mark, mark)
-    for field, text in (("margin", "margin"), ("noise", "noise of the machine")):
-        if any(getattr(each, field) for each in drawing.effects):
-            yield _band(field, -7, 7, -6, 12, name), text
+            yield partial(_look, mark), drawing.names.get(mark, mark)
+    if any(each.margin for each in drawing.effects):
+        yield lambda x, y: _margin(x - 7, x + 7, y - 6, 12), "margin"
+    if any(each.noise for each in drawing.effects):
+        yield lambda x, y: _noise(x - 7, x + 7, y - 6, 12, name), "noise of the machine"
     if any(each.limit is not None for each in drawing.effects):
-        yield segment(0, -6, 0, 6, "ink", "2 2"), "limit"
+        yield lambda x, y: segment(x, y - 6, x, y + 6, dashes="2 2"), "limit"
 
 
-def _band(field: str, left: float, right: float, top: float, height: float, name: str) -> str:
-    if field == "noise":
-        return tag("g", bar(left, right, top, height, fill=f"url(#{name}-hatch)"), opacity="0.35")
+def _look(mark: Mark, x: float, y: float) -> str:
+    place, kind, hollow = _LOOKS[mark]
+    return coloured(place, shape(kind, x, y, 4.5, hollow=hollow))
+
+
+def _margin(left: float, right: float, top: float, height: float) -> str:
     return tag(
         "rect",
         x=left,
         y=top,
         width=right - left,
         height=height,
-        fill=GRID,
+        fill=BAND,
         fill_opacity="0.45",
         class_="band",
     )
 
 
+def _noise(left: float, right: float, top: float, height: float, name: str) -> str:
+    return tag("g", bar(left, right, top, height, fill=f"url(#{name}-hatch)"), opacity="0.35")
+
+
 def _bands(row: Effect, found: Scale, top: float, name: str) -> Iterable[str]:
-    for field, interval in (("margin", row.margin), ("noise", row.noise)):
-        if interval is not None:
-            left, right = (found.inside(end) for end in interval)
-            yield _band(field, left, right, top + 16, 14, name)
+    if row.margin is not None:
+        left, right = (found.inside(end) for end in row.margin)
+        yield _margin(left, right, top + 15, 12)
+    if row.noise is not None:
+        left, right = (found.inside(end) for end in row.noise)
+        yield _noise(left, right, top + 15, 12, name)
 
 
 def _effect(row: Effect, found: Scale, top: float) -> str:
-    place, kind, hollow = _LOOKS[row.mark]
-    side = width_of(row.words)
-    texts = words(_LEFT, top + 12, row.label, room=max(WIDTH - side - 34, WIDTH * 0.3))
-    texts += words(_RIGHT, top + 12, row.words, anchor="end", room=WIDTH * 0.66)
+    side = min(width_of(row.words), WIDTH * _WORDS)
+    texts = words(_LEFT, top + 12, row.label, room=WIDTH - side - 34)
+    texts += words(_RIGHT, top + 12, row.words, anchor="end", room=WIDTH * _WORDS)
+    middle = top + 21
     marks = []
+    if row.limit is not None:
+        at = found.inside(row.limit)
+        marks.append(segment(at, middle - 6, at, middle + 6, dashes="2 2"))
     if row.interval is not None:
-        low, high = row.interval
-        marks.append(whisker(found.inside(low), found.inside(high), top + 23))
+        low, high = (found.inside(end) for end in row.interval)
+        marks.append(coloured(_LOOKS[row.mark][0], whisker(low, high, middle)))
     if row.value is not None:
-        marks.append(shape(kind, found.at(row.value), top + 23, 4.5, hollow=hollow))
-    limit = (
-        segment(found.at(row.limit), top + 16, found.at(row.limit), top + 30, "ink", "2 2")
-        if row.limit is not None
-        else ""
-    )
-    return limit + tag("g", hint(f"{row.label}: {row.words}"), coloured(place, *marks)) + texts
+        marks.append(_look(row.mark, found.inside(row.value), middle))
+    return "".join(marks) + over(texts)

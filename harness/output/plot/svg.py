@@ -18,7 +18,7 @@ def to_svg(chart: Chart) -> str:
     return (
         f'<svg role="img" aria-labelledby="{name}-title {name}-desc" '
         f'viewBox="0 0 {number(WIDTH)} {number(height)}" width="{number(WIDTH)}" '
-        f'font-family="sans-serif" font-size="{number(FONT)}" fill="{INK}">\n'
+        f'font-family="sans-serif" font-size="{number(FONT)}" fill="{INK}" stroke-width="1.5">\n'
         f'<title id="{name}-title">{html_text(chart.title)}</title>'
         f'<desc id="{name}-desc">{html_text(chart.description)}</desc>\n{body}</svg>'
     )
