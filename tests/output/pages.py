@@ -10,6 +10,7 @@ from harness.analysis.gates.check import check
 from harness.analysis.stats.ratios import RunVariance
 from harness.model.environment import Device
 from harness.model.measurements import measured
+from harness.model.proof import Parity
 from harness.model.quality import Epoch
 from harness.model.results import Report, TrialResult
 from harness.model.values import PaddingStrategy
@@ -18,7 +19,7 @@ from harness.output.builders.gates import gates_document
 from harness.output.builders.report import report_document
 from harness.output.document import Document
 from harness.suite.gate_files import parse_gate
-from tests.factories import make_checkpoint, make_environment, make_report, make_result, make_trial
+from tests.factories import make_checkpoint, make_data, make_environment, make_report, make_result, make_trial
 
 PADDINGS: Final[tuple[PaddingStrategy, ...]] = ("static", "dynamic", "bucketed", "unpadded")
 SPEEDS: Final = dict(zip(PADDINGS, (20.0, 30.0, 38.0, 41.0), strict=True))
@@ -103,6 +104,32 @@ def machine_report(name: str, faster: float, run: str) -> Report:
     )
 
 
+@cache
+def quickstart_report() -> Report:
+    """Three checkpoints of four paddings and one seed, all stand-ins on synthetic data, with their proofs."""
+    found = Parity(
+        examples=77, largest_logit_difference=1e-6, relative_gradient_error=2e-7, flipped_predictions=0
+    )
+    results = [
+        trained(padding, 0, faster=1 + 0.1 * place, checkpoint=name).model_copy(
+            update={
+                "checkpoint": make_checkpoint(requested=name, name=f"embedded/{name}", stand_in=True),
+                "data": make_data(synthetic=True, eval_examples=408),
+                "parity": found,
+            }
+        )
+        for place, name in enumerate(("bert-base-uncased", "bert-base-cased", "distilbert-base-uncased"))
+        for padding in PADDINGS
+    ]
+    plain = [one.model_copy(update={"parity": None}) for one in results]
+    return make_report(plain, proofs=tuple(results))
+
+
+def quickstart_page() -> Document:
+    """The page of a quickstart."""
+    return report_document(quickstart_report())
+
+
 def run_page() -> Document:
     """A report with all charts of a run."""
     return report_document(run_report())
@@ -150,6 +177,7 @@ def check_page() -> Document:
 
 
 PAGES: Final = {
+    "quickstart": quickstart_page,
     "run": run_page,
     "comparison": comparison_page,
     "machines": machines_page,

@@ -114,13 +114,14 @@ def test_markdown_holds_the_table_and_what_differs() -> None:
     shown = render(comparison_document(_compared()), "markdown")
     assert "| variant | metric | verdict | change |" in shown
     assert "## What differs" in shown
-    assert "flipped, static, new, seed 0" in shown
+    assert "## Flipped examples" in shown
+    assert "| now wrong |" in shown
 
 
 def test_a_comparison_is_a_page_with_its_table_and_what_differs() -> None:
     shown = render(comparison_document(_compared()), "html")
     assert "<h1>new against old</h1>" in shown
-    assert '<td class="bad">worse</td>' in shown
-    assert '<td class="good">better</td>' in shown
+    assert '<td class="t bad">worse<' in shown
+    assert '<td class="t good">better<' in shown
     assert "<h2>What differs</h2>" in shown
     assert "<script" not in shown

@@ -21,9 +21,9 @@ from harness.output.formats.github import (
     step_summary,
     to_annotations,
 )
-from harness.output.formats.html import html_text
 from harness.output.formats.json_text import safe_json
 from harness.output.formats.markdown import markdown_text
+from harness.output.formats.markup import html_text
 from harness.output.formats.registry import formats_of, render
 from harness.output.formats.spreadsheet import csv_cell
 from harness.output.formats.terminal import drawn, make_console
@@ -114,7 +114,9 @@ def _check_xml(shown: str) -> None:
 
 OUR_TAGS = {
     *("html", "head", "meta", "title", "style", "body", "main", "h1", "h2", "p", "div", "ul", "li"),
-    *("table", "caption", "thead", "tbody", "tr", "th", "td", "svg", "text", "rect", "dl", "dt", "dd"),
+    *("table", "caption", "thead", "tbody", "tr", "th", "td", "dl", "dt", "dd", "pre", "strong"),
+    *("figure", "figcaption", "details", "summary", "svg", "desc", "defs", "pattern", "g", "text", "rect"),
+    *("circle", "path", "polyline", "polygon"),
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib.resources import files
 from typing import Final
 
@@ -18,6 +19,8 @@ from harness.output.safe_text import safe_lines
 # The end of a log is shown to be recognized, not to replace the file.
 _LAST_LINES: Final = 12
 _LONGEST_LINE: Final = 200
+# A part that is folded away does not grow with a run; the main table has every row.
+_MOST_DETAILS: Final = 100
 
 
 def to_html(document: Document) -> str:
@@ -70,6 +73,8 @@ def _figure(chart: Chart) -> str:
 
 def _part(table: Table) -> str:
     """A part under its heading, a detail behind it; nothing where it is empty."""
+    if table.detail:
+        table = _shortened(table)
     pairs = "".join(f"<dt>{html_text(name)}</dt><dd>{html_text(text)}</dd>" for name, text in table.pairs)
     blocks = [_table(table), f"<dl>{pairs}</dl>" if pairs else "", *_logs(table), _list(table.notes)]
     shown = "\n".join(block for block in blocks if block)
@@ -79,6 +84,18 @@ def _part(table: Table) -> str:
     if not table.detail:
         return f"{heading}\n{shown}"
     return f"<details><summary>{heading}</summary>\n{shown}\n</details>"
+
+
+def _shortened(table: Table) -> Table:
+    rows = len(table.columns[0].cells) if table.columns else 0
+    if rows <= _MOST_DETAILS:
+        return table
+    columns = tuple(
+        replace(column, cells=column.cells[:_MOST_DETAILS], tones=column.tones[:_MOST_DETAILS])
+        for column in table.columns
+    )
+    left = f"the first {_MOST_DETAILS} of {rows:,} rows; `--format markdown` has all"
+    return replace(table, columns=columns, notes=(*table.notes, left))
 
 
 def _logs(table: Table) -> Iterator[str]:

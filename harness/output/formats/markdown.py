@@ -37,7 +37,7 @@ def to_markdown(document: Document) -> str:
     main, *others = document.tables or (Table(""),)
     sections = [
         f"# {markdown_text(document.heading)}",
-        f"**{markdown_text(document.answer)}**" if document.answer else "",
+        markdown_text(document.answer),
         _list([*document.remarks, *document.summary]),
         _table(main.columns),
         _list([*document.notes, *main.notes]),
