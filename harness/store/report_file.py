@@ -23,6 +23,8 @@ from harness.model.trial import Trial
 from harness.store.writing import NO_DIGEST, storage_error, unsealed_json
 
 _NO_RESULTS: Final = b'"results": []'
+# The steps of three epochs of MRPC take 44 kB a trial in memory.
+MOST_WITH_STEPS: Final = 200
 _CHUNK_BYTES: Final = 2**20
 _MEMORY_BYTES: Final = 2**22
 
@@ -126,19 +128,23 @@ def as_it_is(result: TrialResult) -> TrialResult:
     return result
 
 
-def briefly(trials: Iterable[Trial]) -> Shape:
+def briefly(trials: Iterable[Trial], *, with_steps: int = MOST_WITH_STEPS) -> Shape:
     """Return a function that leaves out a result's predictions and replaces many values by their median.
 
     It shares what equals a part of an earlier result.
 
     Args:
         trials: those of the plan, which replace equal ones.
+        with_steps: keep every value in plans of at most this many trials, so that a page can draw steps.
     """
     planned = {trial.id: trial for trial in trials}
     shared = SharedParts().shared
+    keep = len(planned) <= with_steps
 
     def measurement(found: Measurement) -> Measurement:
-        return shared(found) if found.median is None else lean(found, values=(found.median,))
+        if found.median is None:
+            return shared(found)
+        return lean(found) if keep else lean(found, values=(found.median,))
 
     def shape(result: TrialResult) -> TrialResult:
         trial = planned.get(result.trial.id)

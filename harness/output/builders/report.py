@@ -135,6 +135,7 @@ def reproduce(report: Report) -> list[str]:
     """What to type to see this report again and to run its suite again."""
     return [
         "the table again: harness show report.json",
+        "the page again, with the times of every step: harness show report.json --output page.html",
         "the same suite again: harness run suite.yaml --fresh, with the suite.yaml of this folder",
         f"the same code: harness {report.harness_version}" + _at_commit(report.environment),
     ]
