@@ -290,7 +290,6 @@ def machine_table(found: Machines) -> Table:
             if found.baseline is not None
             else "no variant has a comparable speed on every machine: no ratios",
         ),
-        detail=True,
     )
 
 
