@@ -9,7 +9,8 @@ from harness.analysis.comparison.models import Comparison
 from harness.analysis.stats.ratios import RunVariance
 from harness.model.results import Report
 from harness.model.values import Train
-from harness.output.builders.comparison import MOST_NOTES, comparison_document
+from harness.output.builders.comparison import comparison_document
+from harness.output.builders.explanation import MOST_NOTES
 from harness.output.formats.registry import render
 from harness.output.formats.terminal import to_table
 from tests.factories import make_report, make_result, make_trial

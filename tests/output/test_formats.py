@@ -9,6 +9,7 @@ import math
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path, PurePath
 from xml.etree import ElementTree as ET
 
@@ -19,14 +20,14 @@ from harness.analysis.summary import summarize
 from harness.errors import InvalidInputError
 from harness.model.metrics import METRICS
 from harness.model.results import Report
-from harness.model.values import Train
+from harness.model.values import PaddingStrategy, Train
 from harness.output.builders.report import epochs
-from harness.output.document import Case, Document
+from harness.output.document import Case, Document, Table
 from harness.output.formats.github import to_annotations
 from harness.output.formats.junit import to_junit
-from harness.output.formats.registry import ENDINGS, FORMATS, format_of
+from harness.output.formats.registry import ENDINGS, FORMATS, format_of, render
 from tests.factories import make_checkpoint, make_report, make_result, make_trial
-from tests.output.pages import quickstart_report
+from tests.output.pages import comparison_page, quickstart_report
 from tests.output.written import written
 
 
@@ -178,7 +179,7 @@ def test_a_page_ranks_variants_by_speed_and_tells_what_was_tested() -> None:
 
 
 def test_variants_that_the_trials_do_not_separate_share_a_place() -> None:
-    speeds = {"static": 25.0, "dynamic": 25.1}
+    speeds: dict[PaddingStrategy, float] = {"static": 25.0, "dynamic": 25.1}
     results = [
         make_result(make_trial(padding, seed), samples_per_second=speed)
         for seed in range(3)
@@ -290,3 +291,26 @@ def test_a_reports_trials_are_cases() -> None:
     suite = ET.fromstring(written(_mixed(), "junit"))[0]
     assert [[child.tag for child in case] for case in suite] == [[], [], ["failure"], ["error"]]
     assert suite[3][0].attrib == {"message": "failed in train: no safetensors"}
+
+
+def test_a_comment_is_the_answer_and_the_main_table_behind_a_marker_to_find_it_again() -> None:
+    shown = render(comparison_page(), "comment")
+    assert shown.startswith("<!-- harness comparison: new against old -->\n\n# new against old\n")
+    assert "8 worse" in shown
+    assert "| variant | metric | verdict |" in shown
+    assert "## What differs" in shown
+    assert "## Flipped examples" not in shown
+    other = render(replace(comparison_page(), title="another run"), "comment")
+    assert other.partition("\n")[0] == shown.partition("\n")[0]
+
+
+def test_a_comment_of_a_large_check_ends_inside_the_limit_at_a_whole_line() -> None:
+    columns = tuple(
+        replace(column, cells=column.cells * 2_000, tones=())
+        for column in comparison_page().tables[0].columns
+    )
+    shown = render(replace(comparison_page(), tables=(Table("Verdicts", columns),)), "comment")
+    assert 60_000 < len(shown) <= 65_536
+    assert shown.endswith(
+        " |\n\nThe rest is left out: a comment has at most 65,536 characters. The page has everything.\n"
+    )

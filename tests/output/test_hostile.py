@@ -14,6 +14,7 @@ from rich.console import Console
 
 from harness.model.results import Report
 from harness.output.document import PARTS, Document
+from harness.output.formats.comment import MOST_CHARACTERS
 from harness.output.formats.github import (
     active,
     command_message,
@@ -96,6 +97,13 @@ def _check_markdown(shown: str) -> None:
     assert len(widths) <= 1
 
 
+def _check_comment(shown: str) -> None:
+    first, _, rest = shown.partition("\n")
+    assert re.fullmatch(r"<!-- harness [a-z ]+: [\w. ]* -->", first)
+    assert len(shown) <= MOST_CHARACTERS
+    _check_markdown(rest)
+
+
 def _check_csv(shown: str) -> None:
     records = list(csv.reader(io.StringIO(shown, newline="")))
     assert len(records) > 1
@@ -150,6 +158,7 @@ def _check_json(shown: str) -> None:
 
 
 CHECKS = {
+    "comment": _check_comment,
     "markdown": _check_markdown,
     "csv": _check_csv,
     "junit": _check_xml,
