@@ -50,9 +50,11 @@ def _groups(rows: Iterable[Row]) -> list[list[Row]]:
 
 
 def unusable(row: Row) -> str:
-    """Return why a speed is not that of the plain function, undisturbed; empty where it is."""
+    """Return why the speed of a row is not compared with others, as in their ranking; empty where it is."""
     reasons = {
         "no speed": row.speed is None,
+        "not every seed completed": row.completed < len(row.seeds),
+        "degenerate": row.degenerate > 0,
         "fails parity": row.fails_parity,
         "fails training proof": row.fails_training,
         "did not move": row.unmoved > 0,
@@ -88,12 +90,12 @@ def _leader(group: Sequence[Row], measured: Mapping[str, Mapping[int, float]]) -
 
 
 def places(rows: Sequence[Row]) -> dict[str, str]:
-    """Return the place of each variant with a speed among those on its device, by variant id.
+    """Return the place of each variant whose speed is compared, by variant id, the fastest first.
 
     `1` is shown to be the fastest, `[1-3]` are not separated, `(4)` is the order of the medians alone.
     """
     found: dict[str, str] = {}
-    for group in _groups(row for row in rows if row.speed is not None):
+    for group in _groups(row for row in rows if not unusable(row)):
         first = [row for row in by_speed(group) if row.rank is not None]
         shown = "1" if len(first) == 1 else f"[1-{len(first)}]"
         found |= {row.variant: shown for row in first}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from harness.analysis.comparison.conditions import device_name, environment_of
 from harness.analysis.leading import unusable
@@ -12,7 +13,7 @@ from harness.analysis.rows import Row
 from harness.analysis.summary import summarize
 from harness.model.results import Report
 
-_LIBRARIES = ("torch", "transformers")
+_LIBRARIES: Final = ("torch", "transformers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +55,13 @@ def machines(reports: Sequence[tuple[str, Report]]) -> Machines | None:
 
     Variants are matched on all axes except the device and the seed.
     """
-    found: dict[tuple[str, str], tuple[Column, dict[tuple[tuple[str, str], ...], Row]]] = {}
-    for name, report in reports:
+    found: dict[tuple[int, str], tuple[Column, dict[tuple[tuple[str, str], ...], Row]]] = {}
+    for place, (name, report) in enumerate(reports):
         for row in summarize(report):
             if row.speed is None:
                 continue
             column = _column(name, report, row)
-            _, rows = found.setdefault((name, column.device), (column, {}))
+            _, rows = found.setdefault((place, column.device), (column, {}))
             rows.setdefault(tuple((k, v) for k, v in axes(row.trial).items() if k != "device"), row)
     if len({device for _, device in found}) < 2:
         return None
@@ -89,10 +90,8 @@ def _speed(row: Row | None, baseline: Row | None) -> Speed | None:
     if row is None or row.speed is None:
         return None
     doubt = unusable(row)
-    comparable = not doubt and baseline is not None and baseline.speed
-    return Speed(
-        row.speed, row.speed / baseline.speed if comparable and baseline and baseline.speed else None, doubt
-    )
+    of = None if doubt or baseline is None else baseline.speed
+    return Speed(row.speed, row.speed / of if of else None, doubt)
 
 
 def _column(name: str, report: Report, row: Row) -> Column:

@@ -118,12 +118,11 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """Lines of variants, with ribbons where the samples have bands; `band` describes the ribbon."""
+    """Lines of variants, with ribbons where the samples have bands."""
 
     x: Axis
     y: Axis
     lines: tuple[Line, ...]
-    band: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,15 @@ from harness.output.document import Chart, Document
 from harness.output.drawings import Arrows, Bars, Drawing, Forest, Lines, Scatter, Slope
 from harness.output.formats.registry import render
 from tests.factories import make_report
-from tests.output.pages import PADDINGS, check_page, comparison_page, machines_page, run_page, trained
+from tests.output.pages import (
+    PADDINGS,
+    check_page,
+    comparison_page,
+    machine_report,
+    machines_page,
+    run_page,
+    trained,
+)
 
 
 def chart(document: Document, name: str) -> Chart:
@@ -40,6 +48,28 @@ def test_a_point_is_the_mean_score_and_the_median_speed_and_has_every_sound_seed
     assert by_name["bucketed"].doubt == "stand-in"
     mean = sum(seed.y for seed in by_name["dynamic"].seeds) / 3
     assert by_name["dynamic"].y == pytest.approx(mean)
+
+
+def test_devices_share_no_axis_and_are_compared_as_ratios() -> None:
+    gpu = machine_report("NVIDIA H100 80GB HBM3", 25.0, "h100").results
+    cpu = [trained(padding, seed) for seed in range(3) for padding in PADDINGS]
+    document = report_document(make_report([*cpu, *gpu]))
+    shown = [each.title for each in document.charts if isinstance(each.drawing, Scatter)]
+    assert shown == ["F1 against speed: cpu", "F1 against speed: cuda:0"]
+    for name in ("quality-0", "quality-1"):
+        found = drawing(document, name, Scatter)
+        assert isinstance(found, Scatter)
+        assert len(found.points) == 4
+    assert isinstance(drawing(document, "machines", Slope), Slope)
+    assert document.answer.startswith("cpu: ")
+
+
+def test_a_variant_that_lost_a_seed_is_not_called_slower() -> None:
+    document = run_page()
+    assert document.answer.startswith("unpadded is the fastest of 2 variants; 1.3")
+    ranked = document.tables[0].ranking.places
+    assert [place for place, _ in ranked] == ["1", "(2)", "(1)"]
+    assert document.tables[0].columns[0].cells[ranked[0][1]] == "unpadded"
 
 
 def test_a_bar_of_work_is_the_computed_tokens_of_which_padding_is_the_rest() -> None:

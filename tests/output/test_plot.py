@@ -68,7 +68,6 @@ LINES = Lines(
         Line("static", (Sample(1, 0.6, (0.5, 0.7)), Sample(2, 0.4, (0.3, 0.5)))),
         Line("static", (Sample(1, 0.55), Sample(2, 0.45)), seed=1),
     ),
-    "quantiles",
 )
 FOREST = Forest(
     Axis("candidate over baseline", "ratio", log=True),

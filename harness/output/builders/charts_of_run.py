@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from harness.analysis.leading import by_speed
@@ -26,19 +27,37 @@ _LOSS: Final = "train_step_loss"
 
 
 def charts(report: Report, rows: Sequence[Row]) -> tuple[Chart, ...]:
-    """Return every chart that the measurements of the report allow."""
+    """Return every chart that the measurements of the report allow, for each device and task.
+
+    Neither speeds of different devices nor scores of different tasks share an axis.
+    """
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.trial.device, row.trial.task.name), []).append(row)
+    varying = [len({key[at] for key in groups}) > 1 for at in range(2)]
+    found: list[Chart] = []
+    for place, (key, group) in enumerate(groups.items()):
+        of = ", ".join(name for name, varies in zip(key, varying, strict=True) if varies)
+        found += (
+            replace(chart, name=f"{chart.name}-{place}", title=f"{chart.title}: {of}") if of else chart
+            for chart in _charts(report, group)
+        )
+    return tuple(found)
+
+
+def _charts(report: Report, rows: Sequence[Row]) -> Iterator[Chart]:
     drawn = by_speed(rows)[:MOST_DRAWN]
     left = len(rows) - len(drawn)
     note = (f"the {count(len(drawn), 'fastest variant')} of {len(rows)}; the table has all",) if left else ()
-    made = [
+    made = (
         _quality_and_speed(report, drawn, note),
         _work(drawn, note),
         _step_times(report, rows),
         _losses(report, rows),
         _memory(drawn, note),
         _shares(report, drawn, note),
-    ]
-    return tuple(chart for chart in made if chart is not None)
+    )
+    return (chart for chart in made if chart is not None)
 
 
 def _quality_and_speed(report: Report, rows: Sequence[Row], note: tuple[str, ...]) -> Chart | None:
