@@ -71,8 +71,12 @@ def _quality(found: Leader) -> str:
 
 
 def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    return f"{', '.join(names[:_MOST_NAMES])}{more}"
+    """`a`, `a and b`, `a, b, c, d and 7 more`."""
+    shown = list(names[:_MOST_NAMES])
+    if len(names) > _MOST_NAMES:
+        shown.append(f"{len(names) - _MOST_NAMES} more")
+    *others, last = shown
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def doubts(report: Report, rows: Sequence[Row]) -> Iterator[str]:
