@@ -45,22 +45,24 @@ def evaluation_texts(reports: Sequence[Report]) -> dict[int, tuple[str, ...]]:
 
     Empty, with a note that gives the reason, where the data set is not here or is not that of every report.
     """
+    results = [result for report in reports for result in report.results if result.data is not None]
     used = {
-        result.data.content_sha256 for one in reports for result in one.results if result.data is not None
+        result.data.content_sha256: result.data.synthetic for result in results if result.data is not None
     }
-    tasks = {result.trial.task for one in reports for result in one.results}
-    if len(used) != 1 or len(tasks) != 1:
+    if len(used) != 1:
         print_note("no texts: the trials used different data sets, or none")
         return {}
-    task = tasks.pop()
-    synthetic = any(result.data and result.data.synthetic for one in reports for result in one.results)
-    try:
-        found = local_data(task, "embedded" if synthetic else "auto")
-        corpus = None if found is None else read_corpus(task, found)
-    except (HarnessError, NotCheckedError) as error:
-        print_note(f"no texts: {error}")
-        return {}
-    if corpus is None or corpus.content_sha256 not in used:
-        print_note(f"no texts: {task.name} of these reports was not found on this machine")
-        return {}
-    return dict(enumerate(corpus.evaluation.texts))
+    (content, synthetic), reasons = used.popitem(), []
+    # The same data can lie in another folder for each report.
+    for task in dict.fromkeys(result.trial.task for result in results):
+        try:
+            found = local_data(task, "embedded" if synthetic else "auto")
+            corpus = None if found is None else read_corpus(task, found)
+        except (HarnessError, NotCheckedError) as error:
+            reasons.append(str(error))
+            continue
+        if corpus is not None and corpus.content_sha256 == content:
+            return dict(enumerate(corpus.evaluation.texts))
+        reasons.append(f"{task.name} of these reports was not found on this machine")
+    print_note(f"no texts: {'; '.join(dict.fromkeys(reasons))}")
+    return {}
