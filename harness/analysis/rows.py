@@ -37,7 +37,7 @@ def ranks(speeds: Mapping[str, Speeds]) -> dict[str, Rank]:
         return {}
     best = max(speeds, key=lambda variant: median(speeds[variant].values()))
     others = [variant for variant in speeds if variant != best]
-    effects = [_effect(speeds[other], speeds[best]) for other in others]
+    effects = [speed_ratio(speeds[other], speeds[best]) for other in others]
     if all(effect is None or effect.p is None for effect in effects):
         return {}
     adjusted = holm([None if effect is None else effect.p for effect in effects])
@@ -47,8 +47,8 @@ def ranks(speeds: Mapping[str, Speeds]) -> dict[str, Rank]:
     return {best: "tied", **tied} if tied else {best: "fastest"}
 
 
-def _effect(slower: Speeds, faster: Speeds) -> Effect | None:
-    """Return the ratio of the speeds of two variants over their common seeds; None with fewer than two."""
+def speed_ratio(slower: Speeds, faster: Speeds) -> Effect | None:
+    """Return the ratio of the speeds, faster over slower, over common seeds; None with fewer than two."""
     seeds = sorted(slower.keys() & faster.keys())
     if len(seeds) < 2:
         return None

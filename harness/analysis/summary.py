@@ -25,6 +25,7 @@ PEAK_MEMORY: Final[dict[Literal["device", "host"], str]] = {
     "host": "peak_memory_host_bytes",
 }
 SPEED: Final = "train_real_tokens_per_second"
+TOKENIZING_SPEED: Final = "tokenize_tokens_per_second"
 
 
 def summarize(report: Report) -> tuple[Row, ...]:
@@ -112,7 +113,7 @@ def _row(
         against_reference={} if stand_in or synthetic else _differences(quality, reference),
         fails_parity=False,
         rank=None,
-        speed_range=_range(_speeds(completed, SPEED).values()),
+        speed_range=_range(speeds(completed).values()),
         below_majority=sum(map(_below_majority, sound)),
         fails_training=False,
         unmoved=sum(map(did_not_move, completed)),
@@ -214,17 +215,21 @@ def _differences(quality: Mapping[str, Estimate], reference: Mapping[str, float]
 
 def _ranks(rows: Sequence[Row], variants: Mapping[str, Sequence[TrialResult]]) -> dict[str, Rank]:
     """Return the ranks in each group of comparable variants."""
-    by_variant = {row.variant: row for row in rows}
     places = {row.variant: _place(row, variants[row.variant]) for row in rows}
     found: dict[str, Rank] = {}
     for group in groups_of(places):
-        metric = SPEED if by_variant[group[0]].tokenizing is None else "tokenize_tokens_per_second"
-        found |= ranks({variant: _speeds(variants[variant], metric) for variant in group})
+        found |= ranks({variant: speeds(variants[variant]) for variant in group})
     return found
 
 
-def _speeds(results: Iterable[TrialResult], metric: str) -> dict[Seed, float]:
-    return {result.trial.seed: value for result in results if (value := result.value(metric)) is not None}
+def speeds(results: Iterable[TrialResult]) -> dict[Seed, float]:
+    """Return the real tokens per second of training, or of tokenizing, by seed, where they were measured."""
+    return {
+        result.trial.seed: value
+        for result in results
+        if (value := result.value(SPEED if result.trial.tokenization is None else TOKENIZING_SPEED))
+        is not None
+    }
 
 
 def _place(row: Row, results: Sequence[TrialResult]) -> tuple[object, ...] | None:

@@ -26,7 +26,7 @@ from harness.cli.options import (
     share,
     verbosity_options,
 )
-from harness.cli.reports import read_history, read_report
+from harness.cli.reports import evaluation_texts, read_history, read_report
 from harness.cli.writing import Target, write
 from harness.errors import InvalidInputError
 from harness.output.builders.comparison import comparison_document
@@ -59,7 +59,16 @@ from harness.store.noise_file import noise_for, stored_noise
 @history_option
 @allow_unsealed_option
 @field_option("reports")
-@option("--explain/--no-explain", help="Print what differs, and which examples flipped.", group="Output")
+@option(
+    "--explain/--no-explain",
+    help="Print what differs, and which examples flipped. A page always has both.",
+    group="Output",
+)
+@option(
+    "--texts/--no-texts",
+    help="Show the texts of flipped examples, where the same data set is found on this machine.",
+    group="Output",
+)
 @output_options("comparison")
 @verbosity_options
 def command(
@@ -75,6 +84,7 @@ def command(
     allow_unsealed: bool,
     reports: Path,
     explain: bool,
+    texts: bool,
     target: Target,
 ) -> None:
     """Compare REPORTS with a baseline, or with --by the variants of one report.
@@ -86,6 +96,7 @@ def command(
     loaded = [read_report(file, allow_unsealed=allow_unsealed) for file in files]
     earlier = read_history(history, reports, allow_unsealed=allow_unsealed)
     noise = noise_for(loaded, stored_noise())
+    names = [_name(file) for file in files]
     comparison = compare(
         loaded,
         baseline=place,
@@ -96,11 +107,12 @@ def command(
         noise=bands_of(noise),
         run_variance=run_variance_of(noise),
         history=earlier,
-        names=[_name(file) for file in files],
+        names=names,
         speed_across_devices=speed_across_devices,
-        explain=explain,
+        explain=explain or texts or target.name == "html",
     )
-    write(comparison_document(comparison), target)
+    found = evaluation_texts(loaded) if texts else {}
+    write(comparison_document(comparison, list(zip(names, loaded, strict=True)), found), target)
 
 
 def _with_baseline(paths: Sequence[Path], baseline: str | None, reports: Path) -> tuple[list[Path], int]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from harness.assets.find_data import local_data
 from harness.cli.messages import print_detail, print_note
-from harness.errors import InvalidInputError, NotComparableError
+from harness.data.reading import read_corpus
+from harness.data.tables import NotCheckedError
+from harness.errors import HarnessError, InvalidInputError, NotComparableError
 from harness.model.results import Report
 from harness.store.baselines import find_baseline, kept_baselines
 from harness.store.folders import is_there, newest_report, run_folders
@@ -108,3 +111,31 @@ def read_reports(paths: Sequence[Path]) -> tuple[list[Report], list[str]]:
             except InvalidInputError as error:
                 problems.append(f"left out: {error.message}")
     return reports, problems
+
+
+def evaluation_texts(reports: Sequence[Report]) -> dict[int, tuple[str, ...]]:
+    """Return the texts of the evaluation examples by example id, from the data set on this machine.
+
+    Empty, with a note that gives the reason, where the data set is not here or is not that of every report.
+    """
+    results = [result for report in reports for result in report.results if result.data is not None]
+    used = {
+        result.data.content_sha256: result.data.synthetic for result in results if result.data is not None
+    }
+    if len(used) != 1:
+        print_note("no texts: the trials used different data sets, or none")
+        return {}
+    (content, synthetic), reasons = used.popitem(), []
+    # The same data can lie in another folder for each report.
+    for task in dict.fromkeys(result.trial.task for result in results):
+        try:
+            found = local_data(task, "embedded" if synthetic else "auto")
+            corpus = None if found is None else read_corpus(task, found)
+        except (HarnessError, NotCheckedError) as error:
+            reasons.append(str(error))
+            continue
+        if corpus is not None and corpus.content_sha256 == content:
+            return dict(enumerate(corpus.evaluation.texts))
+        reasons.append(f"{task.name} of these reports was not found on this machine")
+    print_note(f"no texts: {'; '.join(dict.fromkeys(reasons))}")
+    return {}

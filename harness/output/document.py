@@ -12,6 +12,7 @@ from typing import Final, Generic, Literal, TypeVar
 
 from harness.model.frozen import Frozen
 from harness.model.status import CaseStatus
+from harness.output.drawings import Drawing
 
 Kind = Literal[
     "report",
@@ -75,10 +76,19 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class Ranking:
+    """An order of rows for a page: the rank and the place of each, and how to read the ranks."""
+
+    meaning: str = ""
+    places: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """A titled part of a document: columns, or pairs of a name and a text, with notes below them.
 
-    A terminal leaves out a `detail`, which a page and Markdown show.
+    A terminal leaves out a `detail`, which a page and Markdown show. `logs` are the last lines of logs, by
+    name. A page shows the rows in the order of `ranking`, then the others.
     """
 
     title: str
@@ -86,25 +96,31 @@ class Table:
     pairs: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     detail: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """One bar of a chart, with the words at its end."""
-
-    label: str
-    value: float
-    words: str
+    logs: tuple[tuple[str, str], ...] = ()
+    ranking: Ranking = Ranking()
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Bars from zero; `name` is unique in its document, `description` is for a screen reader."""
+    """A picture of numbers, which `harness.output.plot.twin` writes as a table.
+
+    Args:
+        name: unique in its document.
+        title: its heading.
+        description: a sentence with its message, for a screen reader.
+        drawing: the numbers.
+        notes: how to read it: which interval is drawn, what was left out.
+        lead: a page shows it above the main table.
+        repeats: every number of it is in the tables of the document, so that only a page shows it.
+    """
 
     name: str
     title: str
     description: str
-    bars: tuple[Bar, ...]
+    drawing: Drawing
+    notes: tuple[str, ...] = ()
+    lead: bool = False
+    repeats: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +186,8 @@ class Document:
         kind: of which result.
         title: one line; `outcome` (PASS, FAIL) comes before it where only a heading is read.
         model: the content of the JSON format.
+        answer: the result in one sentence, which a page and Markdown show first.
+        remarks: reasons to doubt it, in a few words each.
         summary: the lines below the title.
         tables: the main table first; its title is a caption, and the notes follow it.
         layout: how a terminal shows the tables: fitted to its width, as lines of any length, or as the bare
@@ -183,6 +201,8 @@ class Document:
     kind: Kind
     title: str
     model: Frozen | Mapping[str, object]
+    answer: str = ""
+    remarks: tuple[str, ...] = ()
     summary: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
     charts: tuple[Chart, ...] = ()

@@ -41,8 +41,8 @@ class Seams:
 class Run:
     """A run that has ended: its report, its directory, and the signal that interrupted it, or None.
 
-    `brief` is the report without any trial's predictions and with one value, the median, for each metric,
-    which is all that its tables need.
+    `brief` is the report; of more than 200 trials without predictions and with one value, the median, for
+    each metric, which is all that its tables need.
     """
 
     brief: Report

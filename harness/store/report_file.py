@@ -24,6 +24,8 @@ from harness.model.trial import Trial
 from harness.store.writing import NO_DIGEST, storage_error, unsealed_json
 
 _NO_RESULTS: Final = b'"results": []'
+# Steps, losses and logits of three epochs of MRPC take about 30 kB a trial in memory.
+MOST_WHOLE: Final = 200
 _CHUNK_BYTES: Final = 2**20
 _MEMORY_BYTES: Final = 2**22
 
@@ -127,26 +129,30 @@ def as_it_is(result: TrialResult) -> TrialResult:
     return result
 
 
-def briefly(trials: Iterable[Trial]) -> Shape:
-    """Return a function that leaves out a result's predictions and replaces many values by their median.
+def briefly(trials: Iterable[Trial], *, whole: int = MOST_WHOLE) -> Shape:
+    """Return a function that leaves out predictions and replaces many values by their median.
 
     It shares what equals a part of an earlier result.
 
     Args:
         trials: those of the plan, which replace equal ones.
+        whole: keep everything in plans of at most this many trials, whose page shows steps and breakdowns.
     """
     planned = {trial.id: trial for trial in trials}
     shared = SharedParts().shared
+    keep = len(planned) <= whole
 
     def measurement(found: Measurement) -> Measurement:
-        return shared(found) if found.median is None else lean(found, values=Numbers((found.median,)))
+        if found.median is None:
+            return shared(found)
+        return lean(found) if keep else lean(found, values=Numbers((found.median,)))
 
     def shape(result: TrialResult) -> TrialResult:
         trial = planned.get(result.trial.id)
         return lean(
             result,
             trial=trial if trial == result.trial else result.trial,
-            predictions=None,
+            predictions=result.predictions if keep else None,
             measurements=tuple(map(measurement, result.measurements)),
             checkpoint=result.checkpoint and shared(result.checkpoint),
             data=result.data and shared(result.data),

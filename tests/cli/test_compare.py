@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,12 +15,14 @@ from typing import Any
 import pytest
 
 from harness.analysis.comparison.models import Comparison
+from harness.assets.find_data import local_data
+from harness.data.reading import read_corpus
 from harness.model.environment import Device
 from harness.model.results import Report
 from harness.model.values import PaddingStrategy
 from harness.store.noise_file import write_noise
 from harness.store.writing import to_json
-from tests.factories import make_environment, make_noise, make_report, make_result, make_trial
+from tests.factories import make_data, make_environment, make_noise, make_report, make_result, make_trial
 
 Write = Callable[..., Path]
 
@@ -230,3 +234,50 @@ def test_comparing_needs_neither_torch_nor_scipy_stats() -> None:
         "sys.exit(any(name in sys.modules for name in ('torch', 'scipy.stats', 'pandas')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def _on_embedded_data(run: str, accuracy: float, **data: Any) -> Report:
+    """A report on the embedded corpus, whose texts every machine has."""
+    task = make_trial().task
+    found = local_data(task, "embedded")
+    assert found is not None
+    corpus = read_corpus(task, found)
+    examples = len(corpus.evaluation)
+    used = make_data(
+        **({"synthetic": True, "content_sha256": corpus.content_sha256, "eval_examples": examples} | data)
+    )
+    return make_report(
+        [make_result(make_trial("static"), accuracy=accuracy, examples=examples, data=used)], run=run
+    )
+
+
+def test_a_page_has_what_differs_and_the_texts_of_flipped_examples_if_asked(
+    write: Write, tmp_path: Path
+) -> None:
+    pytest.importorskip("pyarrow")
+    old, new = (_on_embedded_data(name, accuracy) for name, accuracy in (("old", 0.9), ("new", 0.5)))
+    paths = write("old.json", old), write("new.json", new)
+    page = tmp_path / "page.html"
+    done = _harness(*paths, "--texts", "-o", page)
+    assert done.returncode == 0, done.stderr
+    shown = page.read_text(encoding="utf-8")
+    found = local_data(make_trial().task, "embedded")
+    assert found is not None
+    texts = read_corpus(make_trial().task, found).evaluation.texts
+    first = int(re.search(r'<th scope="row">(\d+)<td class="t">tiny-uncased static', shown)[1])  # type: ignore[index]
+    assert all(html.escape(text) in shown for text in texts[first])
+    plain = _harness(*paths, "-o", page)
+    assert plain.returncode == 0
+    assert "<h2>Flipped examples</h2>" in page.read_text(encoding="utf-8")
+    assert html.escape(texts[first][0]) not in page.read_text(encoding="utf-8")
+
+
+def test_texts_of_another_data_set_are_not_shown_and_the_reason_is(write: Write) -> None:
+    pytest.importorskip("pyarrow")
+    sides = [
+        _on_embedded_data(name, rate, content_sha256="ef" * 32) for name, rate in (("a", 0.9), ("b", 0.5))
+    ]
+    done = _harness(write("a.json", sides[0]), write("b.json", sides[1]), "--texts")
+    assert done.returncode == 0
+    assert "no texts: glue/mrpc of these reports was not found on this machine" in done.stderr
+    assert "Flipped examples" in done.stdout

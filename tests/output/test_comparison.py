@@ -9,7 +9,8 @@ from harness.analysis.comparison.models import Comparison
 from harness.analysis.stats.ratios import RunVariance
 from harness.model.results import Report
 from harness.model.values import Train
-from harness.output.builders.comparison import MOST_NOTES, comparison_document
+from harness.output.builders.comparison import comparison_document
+from harness.output.builders.explanation import MOST_NOTES
 from harness.output.formats.registry import render
 from harness.output.formats.terminal import to_table
 from tests.factories import make_report, make_result, make_trial
@@ -114,13 +115,14 @@ def test_markdown_holds_the_table_and_what_differs() -> None:
     shown = render(comparison_document(_compared()), "markdown")
     assert "| variant | metric | verdict | change |" in shown
     assert "## What differs" in shown
-    assert "flipped, static, new, seed 0" in shown
+    assert "## Flipped examples" in shown
+    assert "| now wrong |" in shown
 
 
 def test_a_comparison_is_a_page_with_its_table_and_what_differs() -> None:
     shown = render(comparison_document(_compared()), "html")
     assert "<h1>new against old</h1>" in shown
-    assert '<td class="bad">worse</td>' in shown
-    assert '<td class="good">better</td>' in shown
+    assert '<td class="t bad">worse<' in shown
+    assert '<td class="t good">better<' in shown
     assert "<h2>What differs</h2>" in shown
     assert "<script" not in shown

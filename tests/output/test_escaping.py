@@ -15,10 +15,10 @@ from markdown_it import MarkdownIt
 
 from harness.output.document import Case, Document
 from harness.output.formats.github import command_message, command_property
-from harness.output.formats.html import html_text
 from harness.output.formats.json_text import safe_json
 from harness.output.formats.junit import to_junit
 from harness.output.formats.markdown import markdown_text
+from harness.output.formats.markup import html_text
 from harness.output.formats.spreadsheet import csv_cell
 from harness.output.safe_text import safe_text
 

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import base64
 import csv
+import hashlib
 import io
 import json
 import math
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path, PurePath
 from xml.etree import ElementTree as ET
 
@@ -17,12 +20,14 @@ from harness.analysis.summary import summarize
 from harness.errors import InvalidInputError
 from harness.model.metrics import METRICS
 from harness.model.results import Report
+from harness.model.values import PaddingStrategy, Train
 from harness.output.builders.report import epochs
-from harness.output.document import Case, Document
+from harness.output.document import Case, Document, Table
 from harness.output.formats.github import to_annotations
 from harness.output.formats.junit import to_junit
-from harness.output.formats.registry import ENDINGS, FORMATS, format_of
+from harness.output.formats.registry import ENDINGS, FORMATS, format_of, render
 from tests.factories import make_checkpoint, make_report, make_result, make_trial
+from tests.output.pages import comparison_page, quickstart_report
 from tests.output.written import written
 
 
@@ -119,6 +124,11 @@ def test_markdown_is_one_document_with_all_its_parts() -> None:
     headings = re.findall(r"^#+ .*", shown, re.MULTILINE)
     assert headings == [
         "# padding: 3 variants, 4 trials of glue/mrpc",
+        "## F1 against speed",
+        "## Where the time goes: real tokens and padding",
+        "## Step time",
+        "## Only what differs",
+        "## Failed trials",
         "## Epochs",
         "## Accuracy by label and length",
         "## Environment",
@@ -127,7 +137,8 @@ def test_markdown_is_one_document_with_all_its_parts() -> None:
     assert re.search(r"^\| dynamic \| \d\d\.\d % \|", shown, re.MULTILINE)
     assert "- unpadded, seed 0: failed in train: no safetensors" in shown
     kinds = [token.type for token in MarkdownIt("gfm-like", {"linkify": False}).parse(shown)]
-    assert kinds.count("table_open") == 3
+    assert kinds.count("table_open") == 7
+    assert "unpadded, seed 0: failed in train: no safetensors: b" in shown
 
 
 def test_the_epochs_leave_out_degenerate_trials() -> None:
@@ -143,11 +154,90 @@ def test_the_page_stands_alone_and_can_be_read_by_everyone() -> None:
     assert "<script" not in shown
     assert not re.search(r"(src|href|url\()\s*=?\s*[\"']?(https?:)?//", shown)
     assert "prefers-color-scheme: dark" in shown
-    assert shown.count("<caption>") == shown.count("<table>") == 3
-    assert '<svg role="img" aria-labelledby="speed"' in shown
-    assert shown.count("<rect ") == 2
-    assert "fastest" not in shown.split("<svg")[1].split("</svg>")[0].split("dynamic")[0]
-    ET.fromstring("<svg" + shown.split("<svg")[1].split("</svg>")[0] + "</svg>")
+    assert shown.count("<caption>") == shown.count("<table>")
+    pictures = re.findall(r"<svg.*?</svg>", shown, re.DOTALL)
+    assert len(pictures) == shown.count("<figure>") == shown.count("<summary>Numbers</summary>") == 4
+    for picture in pictures:
+        ET.fromstring(picture)
+
+
+def test_only_the_style_of_the_page_may_act() -> None:
+    shown = written(_mixed(), "html")
+    style = re.findall(r"<style>(.*?)</style>", shown, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(style[0].encode()).digest()).decode()
+    assert len(style) == 1
+    assert f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'\"" in shown
+    assert " style=" not in shown
+
+
+def test_a_page_ranks_variants_by_speed_and_tells_what_was_tested() -> None:
+    fast = [make_result(make_trial("unpadded", seed), samples_per_second=50.0 + seed) for seed in range(3)]
+    shown = written(make_report([*make_report().results, *fast]), "html")
+    cells = re.findall(r'<td class="t">(\S+)<th scope="row">(\w+)', shown)
+    assert cells == [("1", "unpadded"), ("(2)", "static"), ("(3)", "dynamic")]
+    assert "unpadded is the fastest of 3 variants; 2.0" in shown
+    assert re.search(r"2\.0\d x \[1\.\d\d, 2\.\d\d\] the speed of static, F1 ", shown)
+
+
+def test_variants_that_the_trials_do_not_separate_share_a_place() -> None:
+    speeds: dict[PaddingStrategy, float] = {"static": 25.0, "dynamic": 25.1}
+    results = [
+        make_result(make_trial(padding, seed), samples_per_second=speed)
+        for seed in range(3)
+        for padding, speed in speeds.items()
+    ]
+    shown = written(make_report(results), "html")
+    assert re.findall(r'<td class="t">(\S+)<th', shown) == ["[1-2]", "[1-2]"]
+    assert re.search(
+        "the trials do not separate (static and dynamic|dynamic and static), the fastest of 2", shown
+    )
+
+
+def test_a_page_has_the_last_lines_of_a_failed_trial_and_what_to_doubt() -> None:
+    log = "".join(f"line {at}\n" for at in range(40)) + "<b>boom</b>\n"
+    failed = make_result(make_trial("static"), status="failed", reason="boom", log_tail=log)
+    stand_in = make_result(make_trial("dynamic"), checkpoint=make_checkpoint(stand_in=True))
+    shown = written(make_report([failed, stand_in]), "html")
+    assert "(29 earlier lines)\nline 29\n" in shown
+    assert "line 39\n&lt;b&gt;boom&lt;/b&gt;</pre>" in shown
+    assert "<li>did not complete: 1 failed</li><li>with stand-in weights: 1 variant</li>" in shown
+
+
+def test_a_page_shows_only_what_differs_and_does_not_follow_from_an_axis() -> None:
+    made = [make_result(make_trial(padding)) for padding in ("static", "dynamic")]
+    shown = written(make_report(made), "html")
+    part = shown.split("<h2>Only what differs</h2>")[1].split("</table>")[0]
+    assert re.findall(r'scope="col">(\w+)', part) == ["variant", "padding"]
+    assert re.search(r"not shown: \d\d conditions that are equal or follow from an axis", shown)
+
+
+def test_a_page_of_many_trials_stays_small_and_says_what_it_leaves_out() -> None:
+    results = [
+        make_result(
+            make_trial("dynamic", seed, train=Train(learning_rate=(place + 1) * 1e-6)),
+            accuracy=0.8 + 0.0005 * place,
+            samples_per_second=20 + 0.2 * place,
+        )
+        for seed in range(5)
+        for place in range(200)
+    ]
+    shown = written(make_report(results), "html")
+    assert len(shown.encode()) < 200_000
+    assert shown.count("the 24 fastest variants of 200; the table has all") == 3
+    assert "the first 100 of 200 rows; `--format markdown` has all" in shown
+    assert (
+        shown.count('<td class="t">(') + shown.count('<td class="t">[') + shown.count('<td class="t">1<')
+        == 200
+    )
+
+
+def test_the_page_of_a_quickstart_is_below_60_kb() -> None:
+    assert len(written(quickstart_report(), "html").encode()) < 60_000
+
+
+def test_equal_reports_give_equal_pages() -> None:
+    again = Report.model_validate_json(_mixed().model_dump_json())
+    assert written(again, "html") == written(_mixed(), "html")
 
 
 CASES = (
@@ -204,3 +294,26 @@ def test_a_reports_trials_are_cases() -> None:
     suite = ET.fromstring(written(_mixed(), "junit"))[0]
     assert [[child.tag for child in case] for case in suite] == [[], [], ["failure"], ["error"]]
     assert suite[3][0].attrib == {"message": "failed in train: no safetensors"}
+
+
+def test_a_comment_is_the_answer_and_the_main_table_behind_a_marker_to_find_it_again() -> None:
+    shown = render(comparison_page(), "comment")
+    assert shown.startswith("<!-- harness comparison: new against old -->\n\n# new against old\n")
+    assert "8 worse" in shown
+    assert "| variant | metric | verdict |" in shown
+    assert "## What differs" in shown
+    assert "## Flipped examples" not in shown
+    other = render(replace(comparison_page(), title="another run"), "comment")
+    assert other.partition("\n")[0] == shown.partition("\n")[0]
+
+
+def test_a_comment_of_a_large_check_ends_inside_the_limit_at_a_whole_line() -> None:
+    columns = tuple(
+        replace(column, cells=column.cells * 2_000, tones=())
+        for column in comparison_page().tables[0].columns
+    )
+    shown = render(replace(comparison_page(), tables=(Table("Verdicts", columns),)), "comment")
+    assert 60_000 < len(shown) <= 65_536
+    assert shown.endswith(
+        " |\n\nThe rest is left out: a comment has at most 65,536 characters. The page has everything.\n"
+    )

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from harness.model.results import Report
 from harness.output.document import PARTS, Document
+from harness.output.formats.comment import MOST_CHARACTERS
 from harness.output.formats.github import (
     active,
     command_message,
@@ -21,9 +22,9 @@ from harness.output.formats.github import (
     step_summary,
     to_annotations,
 )
-from harness.output.formats.html import html_text
 from harness.output.formats.json_text import safe_json
 from harness.output.formats.markdown import markdown_text
+from harness.output.formats.markup import html_text
 from harness.output.formats.registry import formats_of, render
 from harness.output.formats.spreadsheet import csv_cell
 from harness.output.formats.terminal import drawn, make_console
@@ -96,6 +97,13 @@ def _check_markdown(shown: str) -> None:
     assert len(widths) <= 1
 
 
+def _check_comment(shown: str) -> None:
+    first, _, rest = shown.partition("\n")
+    assert re.fullmatch(r"<!-- harness [a-z ]+: [\w. ]* -->", first)
+    assert len(shown) <= MOST_CHARACTERS
+    _check_markdown(rest)
+
+
 def _check_csv(shown: str) -> None:
     records = list(csv.reader(io.StringIO(shown, newline="")))
     assert len(records) > 1
@@ -114,7 +122,9 @@ def _check_xml(shown: str) -> None:
 
 OUR_TAGS = {
     *("html", "head", "meta", "title", "style", "body", "main", "h1", "h2", "p", "div", "ul", "li"),
-    *("table", "caption", "thead", "tbody", "tr", "th", "td", "svg", "text", "rect", "dl", "dt", "dd"),
+    *("table", "caption", "thead", "tbody", "tr", "th", "td", "dl", "dt", "dd", "pre", "strong"),
+    *("figure", "figcaption", "details", "summary", "svg", "desc", "defs", "pattern", "g", "text", "rect"),
+    *("circle", "path", "polyline", "polygon"),
 }
 
 
@@ -148,6 +158,7 @@ def _check_json(shown: str) -> None:
 
 
 CHECKS = {
+    "comment": _check_comment,
     "markdown": _check_markdown,
     "csv": _check_csv,
     "junit": _check_xml,

@@ -96,7 +96,7 @@ def test_markdown_has_the_same_columns() -> None:
 
 def test_a_page_has_the_table_and_bars_of_speed() -> None:
     page = written(report_of(), "html")
-    for text in ("added memory", '<td class="number">11.0 MiB</td>', "434k, tied fastest"):
+    for text in ("added memory", "<td>11.0 MiB<", ">434k</text>"):
         assert text in page
     assert page.count("<rect") == 3
     assert "accuracy" not in page

@@ -24,7 +24,7 @@ def in_brief(report: Report) -> Report:
 
 def test_a_brief_result_lacks_its_predictions_has_one_value_a_metric_and_all_else() -> None:
     for result in (make_result(), make_result(status="failed"), make_result(degenerate=True)):
-        brief = briefly([])(read(result))
+        brief = briefly([], whole=-1)(read(result))
         same = {"predictions": None, "measurements": result.measurements}
         assert brief.model_copy(update=same) == result.model_copy(update=same)
         assert brief.predictions is None
@@ -32,6 +32,11 @@ def test_a_brief_result_lacks_its_predictions_has_one_value_a_metric_and_all_els
             assert len(short.values) == min(len(whole.values), 1)
             assert short.model_copy(update={"values": whole.values}) == whole
             assert brief.value(whole.metric) == result.value(whole.metric)
+
+
+def test_a_plan_of_few_trials_keeps_every_step_and_prediction() -> None:
+    result = make_result()
+    assert briefly([result.trial])(read(result)) == result
 
 
 def test_a_brief_report_is_shown_as_the_whole_one() -> None:
@@ -68,7 +73,7 @@ def test_a_brief_result_takes_less_than_a_third_of_the_memory() -> None:
         "measurements": make_measurements(predictions, steps=458),
     }
     whole = [read(make_result(trial, **changes)) for trial in trials]
-    shape = briefly(trials)
+    shape = briefly(trials, whole=0)
     assert 3 * size([shape(result) for result in whole]) < size(whole)
 
 

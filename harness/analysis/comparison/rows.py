@@ -49,7 +49,12 @@ def verdict_of_effect(effect: Effect, p: float | None, goal: Goal, margin: float
 
 def equivalence_limits(effect: Effect, margin: float) -> tuple[float, float]:
     """Return the smallest and the largest effect inside a margin: two ratios, or two differences."""
-    return (1 / (1 + margin), 1 + margin) if effect.ratio else (-margin, margin)
+    return ratio_limits(margin) if effect.ratio else (-margin, margin)
+
+
+def ratio_limits(band: float) -> tuple[float, float]:
+    """Return the smallest and the largest ratio inside a relative band."""
+    return 1 / (1 + band), 1 + band
 
 
 @dataclass(frozen=True, slots=True)

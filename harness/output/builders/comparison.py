@@ -1,87 +1,28 @@
-"""A comparison as a document: words first, then what they rest on.
-
-The table shows values, changes and intervals in the unit that a reader expects.
-"""
+"""A comparison as a document: words first, then what they rest on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import partial
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from harness.analysis.comparison.models import (
     Comparison,
     ComparisonRow,
-    FieldChange,
-    Flip,
-    Flips,
     Mismatch,
     Verdict,
 )
+from harness.analysis.machines import machines
 from harness.model.metrics import METRICS
+from harness.model.results import Report
 from harness.model.status import CaseStatus
+from harness.output.builders.charts_of_comparison import comparison_charts, machine_charts, machine_table
+from harness.output.builders.effects import bounds, change, detectable, margin_text, p_value
+from harness.output.builders.explanation import MOST_NOTES, Texts, cut, differences
 from harness.output.document import Case, Column, Document, Table, Tone, Value
-from harness.output.numbers import NOTHING, amount, difference, significant
+from harness.output.numbers import amount
 from harness.words import count
 
-
-def change(row: ComparisonRow) -> str:
-    """`+0.4 points`, `-0.012`, `1.52 x`."""
-    if row.effect is None:
-        return NOTHING
-    if row.kind == "ratio":
-        return f"{_ratio(row.effect)} x"
-    return difference(row.metric, row.effect)
-
-
-def bounds(row: ComparisonRow) -> str:
-    """`-1.7 to +2.5 (95 %)`, `1.48 to 1.55 (98.3 %)`: the interval that decided, in the change's unit."""
-    if row.interval is None or row.coverage is None:
-        return NOTHING
-    low, high = row.interval
-    show = _ratio if row.kind == "ratio" else partial(_without_unit, row.metric)
-    return f"{show(low)} to {show(high)} ({_coverage(row.coverage)})"
-
-
-def _coverage(share: float) -> str:
-    """`95 %`, `99.2 %`: as many digits as tell it from 100 %."""
-    text = f"{100 * share:.1f}" if share < 0.9995 else f"{100 * share:.3f}"
-    return f"{text.rstrip('0').rstrip('.')} %"
-
-
-def margin_text(metric: str, margin: float) -> str:
-    """A margin in the unit that people read: `2 points`, `0.04`."""
-    return f"{100 * margin:g} points" if METRICS[metric].shown == "percent" else f"{margin:g}"
-
-
-def p_value(p: float | None) -> str:
-    """Three decimals, and never a zero."""
-    if p is None:
-        return NOTHING
-    return "<0.001" if p < 0.0005 else f"{p:.3f}"
-
-
-def detectable(row: ComparisonRow) -> str:
-    """The smallest effect that a repetition would find, where the verdict is `unsure`."""
-    if row.verdict != "unsure":
-        return ""
-    if row.detectable is None:
-        return NOTHING if row.p is None else "no effect: add seeds"
-    if row.kind == "ratio":
-        return f"{_ratio(row.detectable)} x"
-    return difference(row.metric, row.detectable).lstrip("+")
-
-
-def _without_unit(metric: str, value: float) -> str:
-    return difference(metric, value).removesuffix(" points")
-
-
-def _ratio(value: float) -> str:
-    return f"{value:.2f}" if 0.1 <= value < 10 else significant(value)
-
-
-MOST_NOTES: Final = 40
-_MOST_EXAMPLES: Final = 20
 _MOST_VARIANTS: Final = 6
 _CASE_OF: Final[dict[Verdict, CaseStatus]] = {
     "better": "passed",
@@ -92,22 +33,37 @@ _CASE_OF: Final[dict[Verdict, CaseStatus]] = {
     "failed": "error",
     "not comparable": "skipped",
 }
+_MOST_NAMED: Final = 3
+_ORDER: Final[tuple[Verdict, ...]] = (
+    "worse", "failed", "missing", "not comparable", "unsure", "better", "same"
+)  # fmt: skip
 _TONES: Final[dict[Verdict, Tone]] = {"better": "good", "worse": "bad", "failed": "bad"}
 
 
-def comparison_document(comparison: Comparison) -> Document:
-    """The rows, the terms of their verdicts, and what differs if that was asked for."""
+def comparison_document(
+    comparison: Comparison, reports: Sequence[tuple[str, Report]] = (), texts: Texts | None = None
+) -> Document:
+    """The rows, the terms of their verdicts, and what differs if that was asked for.
+
+    Args:
+        comparison: from `compare`.
+        reports: the compared reports by name, which a page of several machines needs.
+        texts: the texts of the evaluation examples, by example id, shown for flipped ones.
+    """
+    devices = machines(reports)
     axis = f"{comparison.by}: " if comparison.by else ""
     title = f"{axis}{', '.join(comparison.candidates)} against {comparison.baseline}"
-    differences = explanation_lines(comparison)
     return Document(
         kind="comparison",
         title=title,
         model=comparison,
+        answer=answer(comparison),
         summary=tuple(subtitles(comparison)),
+        charts=(*machine_charts(devices), *comparison_charts(comparison)),
         tables=(
             Table("Verdicts", _columns(comparison)),
-            *([Table("What differs", notes=tuple(differences))] if differences else []),
+            *([machine_table(devices)] if devices is not None else []),
+            *differences(comparison, texts or {}),
         ),
         notes=tuple(notes(comparison)),
         name=title,
@@ -256,7 +212,7 @@ def notes(comparison: Comparison) -> list[str]:
     lines += _next_steps(comparison)
     if any(row.verdict == "unsure" and row.detectable is not None for row in comparison.rows):
         lines.append("min. detectable: what a repetition finds in 80 % of cases, after the adjustment")
-    return _cut(lines, MOST_NOTES)
+    return cut(lines, MOST_NOTES)
 
 
 def _next_steps(comparison: Comparison) -> Iterator[str]:
@@ -267,29 +223,6 @@ def _next_steps(comparison: Comparison) -> Iterator[str]:
             found.setdefault(row.next_step, {})[f"{row.variant}, {row.candidate.name}, {row.metric}"] = None
     for step, rows in found.items():
         yield f"to decide {_some(list(rows))}: {step}"
-
-
-def _cut(lines: list[str], most: int) -> list[str]:
-    if len(lines) <= most:
-        return lines
-    return [*lines[:most], f"and {count(len(lines) - most, 'line')} more: `--format json` has all"]
-
-
-def explanation_lines(comparison: Comparison) -> list[str]:
-    """What differs in environment, configuration and inputs, what flipped; empty if not asked."""
-    explained = comparison.explanation
-    if explained is None:
-        return []
-    changes = [
-        *(_change("environment", each) for each in explained.environment),
-        *(_change("configuration", each) for each in explained.configuration),
-        *(_change("input", each) for each in explained.inputs),
-    ]
-    flips = [line for each in explained.flips for line in _flips(each)]
-    return [
-        *(_cut(changes, MOST_NOTES) or ["environment, configuration and inputs are the same"]),
-        *(_cut(flips, MOST_NOTES) or ["no example is classified otherwise"]),
-    ]
 
 
 def _mismatch(found: Mismatch) -> str:
@@ -313,24 +246,20 @@ def _reasons(comparison: Comparison) -> Iterator[str]:
         yield note if len(rows) == len(comparison.rows) else f"{note} ({_some(list(rows))})"
 
 
-def _change(kind: str, change: FieldChange) -> str:
-    before, after = (NOTHING if text is None else text for text in (change.before, change.after))
-    return f"{kind}, {change.candidate}: {change.field}: {before} against {after}"
-
-
-def _flips(found: Flips) -> Iterator[str]:
-    seeds = dict.fromkeys(flip.seed for flip in found.flips)
-    for seed in seeds:
-        flips = [flip for flip in found.flips if flip.seed == seed]
-        shown = ", ".join(_flip(flip) for flip in flips[:_MOST_EXAMPLES])
-        more = f" and {len(flips) - _MOST_EXAMPLES} more" if len(flips) > _MOST_EXAMPLES else ""
-        examples = count(len(flips), "example")
-        yield f"flipped, {found.variant}, {found.candidate}, seed {seed}, {examples}: {shown}{more}"
-
-
-def _flip(flip: Flip) -> str:
-    """`17 (0 to 1, now right)`."""
-    outcome = "now right" if flip.after == flip.label else "now wrong"
-    if flip.label not in (flip.before, flip.after):
-        outcome = "wrong either way"
-    return f"{flip.example_id} ({flip.before} to {flip.after}, {outcome})"
+def answer(comparison: Comparison) -> str:
+    """Count the verdicts, the worst ones named: `2 worse (static F1 -8.7 points), 1 better`."""
+    counts = Counter(row.verdict for row in comparison.rows)
+    parts = []
+    for verdict in _ORDER:
+        rows = [row for row in comparison.rows if row.verdict == verdict]
+        named = [
+            f"{row.variant} {METRICS[row.metric].label} {change(row)}"
+            for row in rows[:_MOST_NAMED]
+            if verdict in ("worse", "better")
+        ]
+        more = [f"{len(rows) - _MOST_NAMED} more"] if named and len(rows) > _MOST_NAMED else []
+        if rows:
+            parts.append(
+                f"{counts[verdict]} {verdict}" + (f" ({'; '.join([*named, *more])})" if named else "")
+            )
+    return ", ".join(parts)

@@ -7,6 +7,7 @@ from typing import Final
 
 from harness.analysis.gates.models import CaseVerdict, GateCase, GateReport, Outcome
 from harness.model.status import CaseStatus
+from harness.output.builders.charts_of_comparison import gate_charts
 from harness.output.document import Case, Column, Document, Table, Tone, Value
 from harness.words import count
 
@@ -43,7 +44,9 @@ def gates_document(found: GateReport) -> Document:
         title=f"gates of {found.suite}, run {found.report}{against}",
         outcome=_WORDS[found.outcome],
         model=found,
+        answer=verdict_line(found).removeprefix("harness check: "),
         summary=tuple(_terms(found)),
+        charts=gate_charts(found),
         tables=(Table("Gates", _columns(found)),),
         notes=tuple(_notes(found)),
         name=f"gates of {found.suite}",

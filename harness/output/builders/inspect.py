@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from harness.model.inspection import Example, InspectedBatch, Inspection
-from harness.output.document import Bar, Chart, Column, Document, Table, Value
+from harness.output.document import Chart, Column, Document, Table, Value
+from harness.output.drawings import Axis, Bar, Bars
 from harness.output.numbers import NOTHING, percent
 from harness.words import count
 
@@ -134,14 +135,17 @@ def _length_columns(found: Inspection) -> tuple[Column, ...]:
 
 
 def _histogram(found: Inspection) -> Chart:
+    most = max(found.lengths, key=lambda each: each.train)
     return Chart(
         name="lengths",
         title="Tokens per row of the training split",
-        description="Number of rows of the training split by their length in tokens, also in the table",
-        bars=tuple(
-            Bar(f"{each.least:,} to {each.most:,}", float(each.train), f"{each.train:,} rows")
-            for each in found.lengths
+        description=f"Most rows have {most.least:,} to {most.most:,} tokens",
+        drawing=Bars(
+            Axis("rows of the training split", "count"),
+            tuple(Bar(f"{each.least:,} to {each.most:,}", (float(each.train),)) for each in found.lengths),
+            ("rows",),
         ),
+        repeats=True,
     )
 
 

@@ -112,6 +112,17 @@ def _rank(row: Row, devices: int) -> list[str]:
     return [f"{word} on {row.trial.device}" if devices > 1 else word]
 
 
+def doubt(row: Row) -> str:
+    """Return why the numbers of a row are not those of its real variant, or not comparable; else nothing."""
+    words = [] if row.concurrent == 1 else [f"{row.concurrent} at once"]
+    if row.fails_parity:
+        words.append("fails parity")
+    if row.fails_training:
+        words.append("fails training proof")
+    words += [name for name, applies in (("stand-in", row.stand_in), ("synthetic", row.synthetic)) if applies]
+    return ", ".join(words)
+
+
 def _doubts(row: Row) -> list[str]:
     """The words for trials whose training or scores are in doubt."""
     words = []

@@ -6,22 +6,28 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC
 from functools import partial
 
+from harness.analysis.leading import places
+from harness.analysis.machines import Machines, machines
 from harness.analysis.rows import Row
 from harness.analysis.summary import estimate, summarize
 from harness.model.environment import Environment
 from harness.model.metrics import METRICS
 from harness.model.quality import Epoch
 from harness.model.results import Report
+from harness.output.builders.answer import RANKS, answer, doubts
 from harness.output.builders.breakdown import breakdown_tables
 from harness.output.builders.cells import columns, mean_and_spread
+from harness.output.builders.charts_of_comparison import machine_charts, machine_table
+from harness.output.builders.charts_of_run import charts
 from harness.output.builders.notes import notes
+from harness.output.builders.oddities import differing, failures
 from harness.output.builders.proofs import proved, proved_training
-from harness.output.builders.remarks import constants, parity, place, remarks, title
+from harness.output.builders.remarks import constants, parity, place, title
 from harness.output.builders.roofline import HEADING as ROOFLINE
 from harness.output.builders.roofline import no_roofline, roofline_columns, roofline_notes
 from harness.output.builders.trials import benchmarks, machine_of, trial_cases, trial_record
-from harness.output.document import Bar, Chart, Column, Document, Each, Table
-from harness.output.numbers import rate, size
+from harness.output.document import Column, Document, Each, Ranking, Table
+from harness.output.numbers import size
 from harness.words import count
 
 
@@ -31,14 +37,17 @@ def report_document(report: Report, *, roofline: bool = False, by_epoch: bool = 
     A terminal shows the machine's peaks with `roofline`, and the scores after each epoch with `by_epoch`.
     """
     rows = summarize(report)
+    devices = machines([("", report)])
     heading = title(report) if rows else f"{title(report)}: nothing has run"
     return Document(
         kind="report",
         title=heading,
         model=report,
+        answer=answer(report, rows) if rows else "",
+        remarks=tuple(doubts(report, rows)),
         summary=tuple(_summary(report, rows)) if rows else (),
-        tables=tuple(_tables(report, rows, roofline=roofline, by_epoch=by_epoch)) if rows else (),
-        charts=(_speeds(rows),),
+        tables=tuple(_tables(report, rows, devices, roofline=roofline, by_epoch=by_epoch)) if rows else (),
+        charts=(*machine_charts(devices), *charts(report, rows)),
         notes=tuple(notes(report, rows)) if rows else (),
         name=report.suite.name,
         records=Each(partial(trial_record, report), report.results),
@@ -55,8 +64,15 @@ def _summary(report: Report, rows: Sequence[Row]) -> Iterator[str]:
     yield from parity(report, rows)
 
 
-def _tables(report: Report, rows: Sequence[Row], *, roofline: bool, by_epoch: bool) -> Iterator[Table]:
-    yield Table("Variants", tuple(columns(report, rows)))
+def _tables(
+    report: Report, rows: Sequence[Row], devices: Machines | None, *, roofline: bool, by_epoch: bool
+) -> Iterator[Table]:
+    at = {row.variant: place for place, row in enumerate(rows)}
+    ranking = tuple((place, at[variant]) for variant, place in places(rows).items())
+    yield Table("Variants", tuple(columns(report, rows)), ranking=Ranking(RANKS, ranking))
+    if devices is not None:
+        yield machine_table(devices)
+    yield from filter(None, (differing(report, rows), failures(report, rows)))
     if report.proofs:
         yield Table("Parity with the plain model", proved(report.proofs), detail=True)
     if report.training_proofs:
@@ -72,20 +88,6 @@ def _tables(report: Report, rows: Sequence[Row], *, roofline: bool, by_epoch: bo
     yield from breakdown_tables(report)
     yield Table("Environment", pairs=tuple(environment(report)), detail=True)
     yield Table("Run it again", notes=tuple(reproduce(report)), detail=True)
-
-
-def _speeds(rows: Sequence[Row]) -> Chart:
-    devices = len({row.trial.device for row in rows})
-    return Chart(
-        name="speed",
-        title="Real tokens per second",
-        description="Real tokens per second by variant, longer is faster",
-        bars=tuple(
-            Bar(row.label, row.speed, ", ".join([rate(row.speed), *remarks(row, devices)]))
-            for row in rows
-            if row.speed
-        ),
-    )
 
 
 def epochs(report: Report, rows: Sequence[Row]) -> tuple[Column, ...]:
@@ -140,6 +142,7 @@ def reproduce(report: Report) -> list[str]:
     """What to type to see this report again and to run its suite again."""
     return [
         "the table again: harness show report.json",
+        "the page again, with the times of every step: harness show report.json --output page.html",
         "the same suite again: harness run suite.yaml --fresh, with the suite.yaml of this folder",
         f"the same code: harness {report.harness_version}" + _at_commit(report.environment),
     ]

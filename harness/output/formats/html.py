@@ -2,111 +2,152 @@
 
 from __future__ import annotations
 
-import html
-from collections.abc import Sequence
+import base64
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib.resources import files
 from typing import Final
 
-from harness.output.document import Bar, Chart, Column, Document, Table, Tone
-from harness.output.safe_text import safe_text
+from harness.output.document import Chart, Column, Document, Table, Tone
+from harness.output.formats.markup import html_text
+from harness.output.numbers import NOTHING
+from harness.output.plot.svg import to_svg
+from harness.output.plot.twin import twin
+from harness.output.safe_text import safe_lines
 
-LONGEST_TEXT: Final = 2_000
-
-_BAR_HEIGHT: Final = 26
-_NAME_WIDTH: Final = 260
-_BAR_WIDTH: Final = 380
-
-
-def html_text(text: str) -> str:
-    """Escape a text for HTML, also inside an attribute."""
-    return html.escape(safe_text(text, LONGEST_TEXT), quote=True)
+# The end of a log is shown to be recognized, not to replace the file.
+_LAST_LINES: Final = 12
+_LONGEST_LINE: Final = 200
+# A part that is folded away does not grow with a run; the main table has every row.
+_MOST_DETAILS: Final = 100
 
 
 def to_html(document: Document) -> str:
-    """The whole document as a page: main table, charts and notes, then every other part under its heading."""
-    style = files("harness.output").joinpath("page.css").read_text(encoding="utf-8")
+    """The whole document as a page: answer, lead charts, main table, other charts, notes and other parts."""
+    style = f"\n{files('harness.output').joinpath('page.css').read_text(encoding='utf-8')}"
+    allowed = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     heading = html_text(document.heading)
+    lead = [chart for chart in document.charts if chart.lead]
+    later = [chart for chart in document.charts if not chart.lead]
     main, *others = document.tables or (Table(""),)
-    return "\n".join(
-        [
-            "<!DOCTYPE html>",
-            '<html lang="en">',
-            '<head><meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
-            "style-src 'unsafe-inline'\">",
-            f"<title>{heading}</title>",
-            f"<style>\n{style}</style></head>",
-            f"<body><main>\n<h1>{heading}</h1>",
-            *(f"<p>{html_text(line)}</p>" for line in document.summary),
-            _table(main),
-            *map(_chart, document.charts),
-            _part(Table("Notes", notes=(*document.notes, *main.notes))),
-            *map(_part, others),
-            *(f"<p>{html_text(line)}</p>" for line in (*document.verdict, document.footer) if line),
-            "</main></body></html>\n",
-        ]
+    parts = [
+        "<!DOCTYPE html>",
+        '<html lang="en">',
+        '<head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        # Only the one style sheet below: no style attribute, script, font, image or form can act.
+        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
+        f"style-src 'sha256-{allowed}'; base-uri 'none'; form-action 'none'\">",
+        f"<title>{heading}</title>",
+        f"<style>{style}</style></head>",
+        f"<body><main>\n<h1>{heading}</h1>",
+        *(f'<p class="terms">{html_text(line)}</p>' for line in document.summary),
+        f'<p class="answer"><strong>{html_text(document.answer)}</strong></p>' if document.answer else "",
+        _list(document.remarks, "remarks"),
+        _charts(lead),
+        _table(main),
+        _charts(later),
+        _part(Table("Notes", notes=(*document.notes, *main.notes))),
+        *map(_part, others),
+        *(f'<p class="terms">{html_text(line)}</p>' for line in (*document.verdict, document.footer) if line),
+        "</main></body></html>\n",
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _charts(charts: Sequence[Chart]) -> str:
+    shown = "\n".join(map(_figure, charts))
+    return f'<div class="charts">\n{shown}\n</div>' if shown else ""
+
+
+def _figure(chart: Chart) -> str:
+    """The picture, how to read it, and every number of it behind a summary."""
+    notes = "".join(f'<p class="how">{html_text(note)}</p>' for note in chart.notes)
+    numbers = _table(Table(f"Numbers of the chart: {chart.title}", twin(chart.drawing)))
+    return (
+        f"<figure><figcaption><h2>{html_text(chart.title)}</h2></figcaption>\n{to_svg(chart)}\n{notes}"
+        f"<details><summary>Numbers</summary>{numbers}</details></figure>"
     )
 
 
 def _part(table: Table) -> str:
-    """A part under its heading; nothing where it is empty."""
+    """A part under its heading, a detail behind it; nothing where it is empty."""
+    if table.detail:
+        table = _shortened(table)
     pairs = "".join(f"<dt>{html_text(name)}</dt><dd>{html_text(text)}</dd>" for name, text in table.pairs)
-    blocks = [_table(table), f"<dl>{pairs}</dl>" if pairs else "", _list(table.notes)]
+    blocks = [_table(table), f"<dl>{pairs}</dl>" if pairs else "", *_logs(table), _list(table.notes)]
     shown = "\n".join(block for block in blocks if block)
-    return f"<h2>{html_text(table.title)}</h2>\n{shown}" if shown else ""
+    if not shown:
+        return ""
+    heading = f"<h2>{html_text(table.title)}</h2>"
+    if not table.detail:
+        return f"{heading}\n{shown}"
+    return f"<details><summary>{heading}</summary>\n{shown}\n</details>"
+
+
+def _shortened(table: Table) -> Table:
+    rows = len(table.columns[0].cells) if table.columns else 0
+    if rows <= _MOST_DETAILS:
+        return table
+    columns = tuple(
+        replace(column, cells=column.cells[:_MOST_DETAILS], tones=column.tones[:_MOST_DETAILS])
+        for column in table.columns
+    )
+    left = f"the first {_MOST_DETAILS} of {rows:,} rows; `--format markdown` has all"
+    return replace(table, columns=columns, notes=(*table.notes, left))
+
+
+def _logs(table: Table) -> Iterator[str]:
+    for name, log in table.logs:
+        lines = safe_lines(log)
+        more = [f"({len(lines) - _LAST_LINES:,} earlier lines)"] if len(lines) > _LAST_LINES else []
+        shown = "\n".join(html_text(line, _LONGEST_LINE) for line in (*more, *lines[-_LAST_LINES:]))
+        yield f"<p>{html_text(name)}</p>" + (f"<pre>{shown}</pre>" if log else "")
 
 
 def _table(table: Table) -> str:
-    """A table in a box that can be scrolled by keyboard where the page is narrow."""
-    shown = table.columns
-    if not shown:
+    """A table in a box that can be scrolled by keyboard where the page is narrow.
+
+    HTML needs no end tags of cells and rows, which would be a tenth of a page.
+    """
+    columns = table.columns
+    if not columns:
         return ""
-    head = "".join(f'<th scope="col"{_class(column)}>{html_text(column.title)}</th>' for column in shown)
+    ranks = {row: rank for rank, row in table.ranking.places}
+    rows = [*ranks]
+    rows += [row for row in range(len(columns[0].cells)) if row not in ranks]
+    titles = [
+        f'<th{_class(column, first=not at)} scope="col">{html_text(column.title)}'
+        for at, column in enumerate(columns)
+    ]
+    rank = '<th class="t" scope="col">rank' if ranks else ""
     body = "\n".join(
-        f"<tr>{''.join(_cell(column, row, at) for at, column in enumerate(shown))}</tr>"
-        for row in range(len(shown[0].cells))
+        f"<tr>{_rank(ranks, row)}{''.join(_cell(column, row, at) for at, column in enumerate(columns))}"
+        for row in rows
     )
     name = html_text(table.title)
     return (
         f'<div class="wide" role="region" tabindex="0" aria-label="{name}"><table><caption>{name}</caption>\n'
-        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
-    )
+        f"<thead><tr>{rank}{''.join(titles)}</thead>\n<tbody>\n{body}\n</tbody></table></div>"
+    ) + (f'<p class="how">{html_text(table.ranking.meaning)}</p>' if ranks else "")
+
+
+def _rank(ranks: Mapping[int, str], row: int) -> str:
+    return f'<td class="t">{html_text(ranks.get(row, NOTHING))}' if ranks else ""
 
 
 def _cell(column: Column, row: int, at: int) -> str:
     text = html_text(column.cells[row])
-    return f"<td{_class(column, column.tone(row))}>{text}</td>" if at else f'<th scope="row">{text}</th>'
+    return f"<td{_class(column, column.tone(row))}>{text}" if at else f'<th scope="row">{text}'
 
 
-def _class(column: Column, tone: Tone = "") -> str:
-    names = " ".join(name for name in ("number" if column.numeric else "", tone) if name)
+def _class(column: Column, tone: Tone = "", *, first: bool = False) -> str:
+    """The class of a cell of text; numbers, which are most cells, have none."""
+    names = " ".join(name for name in ("" if column.numeric and not first else "t", tone) if name)
     return f' class="{names}"' if names else ""
 
 
-def _list(lines: Sequence[str]) -> str:
-    return f"<ul>{''.join(f'<li>{html_text(line)}</li>' for line in lines)}</ul>" if lines else ""
-
-
-def _chart(chart: Chart) -> str:
-    """Bars as inline SVG; the main table has the same numbers."""
-    if not chart.bars:
-        return ""
-    most = max(bar.value for bar in chart.bars) or 1.0
-    bars = "\n".join(_bar(at, bar, _BAR_WIDTH * bar.value / most) for at, bar in enumerate(chart.bars))
-    width, height = _NAME_WIDTH + _BAR_WIDTH + 280, _BAR_HEIGHT * len(chart.bars)
-    return (
-        f"<h2>{html_text(chart.title)}</h2>\n"
-        f'<svg role="img" aria-labelledby="{chart.name}" viewBox="0 0 {width} {height}" width="{width}">\n'
-        f'<title id="{chart.name}">{html_text(chart.description)}</title>\n{bars}\n</svg>'
-    )
-
-
-def _bar(at: int, bar: Bar, length: float) -> str:
-    top = at * _BAR_HEIGHT
-    label = bar.label if len(bar.label) <= 36 else f"{bar.label[:35]}…"
-    return (
-        f'<text x="{_NAME_WIDTH - 8}" y="{top + 17}" text-anchor="end">{html_text(label)}</text>'
-        f'<rect x="{_NAME_WIDTH}" y="{top + 4}" width="{length:.1f}" height="18" rx="2"/>'
-        f'<text x="{_NAME_WIDTH + length + 8:.1f}" y="{top + 17}">{html_text(bar.words)}</text>'
-    )
+def _list(lines: Sequence[str], of: str = "") -> str:
+    items = "".join(f"<li>{html_text(line)}</li>" for line in lines)
+    return f"<ul{f' class={chr(34)}{of}{chr(34)}' if of else ''}>{items}</ul>" if lines else ""

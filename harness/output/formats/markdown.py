@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from harness.output.document import Column, Document, Table
+from harness.output.plot.twin import twin
 from harness.output.safe_text import safe_text
 
 LONGEST_TEXT: Final = 2_000
@@ -29,19 +30,28 @@ def markdown_text(text: str) -> str:
 
 
 def to_markdown(document: Document) -> str:
-    """The whole document: summary, main table and notes, then every other part under its heading."""
+    """The whole document: answer, main table and notes, then every other part under its heading.
+
+    A chart is its table, unless the other tables have its numbers.
+    """
     main, *others = document.tables or (Table(""),)
     sections = [
         f"# {markdown_text(document.heading)}",
-        _list(document.summary),
+        markdown_text(document.answer),
+        _list([*document.remarks, *document.summary]),
         _table(main.columns),
         _list([*document.notes, *main.notes]),
     ]
-    for table in others:
+    charts = [
+        Table(chart.title, twin(chart.drawing), notes=chart.notes)
+        for chart in document.charts
+        if not chart.repeats
+    ]
+    for table in (*charts, *others):
         sections += [
             f"## {markdown_text(table.title)}",
             _table(table.columns),
-            _list([*(f"{name}: {text}" for name, text in table.pairs), *table.notes]),
+            _list([*(f"{name}: {text}" for name, text in table.pairs), *_logs(table), *table.notes]),
         ]
     sections += map(markdown_text, (*document.verdict, document.footer))
     return "\n\n".join(section for section in sections if section) + "\n"
@@ -58,6 +68,13 @@ def _table(shown: Sequence[Column]) -> str:
         for cells in zip(*(column.cells for column in shown), strict=True)
     ]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *body))
+
+
+def _logs(table: Table) -> list[str]:
+    """Return the name of each log with its last line."""
+    return [
+        f"{name}: {log.strip().splitlines()[-1] if log.strip() else 'no log'}" for name, log in table.logs
+    ]
 
 
 def _list(lines: Sequence[str]) -> str:

@@ -27,6 +27,7 @@ class Format:
 FORMATS: Final[dict[str, Format]] = {
     "table": Format("terminal:to_table", endings=(".txt",)),
     "markdown": Format("markdown:to_markdown", endings=(".md",)),
+    "comment": Format("comment:to_comment", needs="cases"),
     "csv": Format("spreadsheet:to_csv", endings=(".csv",)),
     "json": Format("json_text:to_json_text", endings=(".json",)),
     "html": Format("html:to_html", endings=(".html", ".htm")),

@@ -1,0 +1,104 @@
+"""The answer of a run in a sentence, and the reasons to doubt it in a few words each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from harness.analysis.leading import Leader, leaders
+from harness.analysis.observed import UNMOVED
+from harness.analysis.rows import Row
+from harness.model.metrics import METRICS, headlines
+from harness.model.results import UNSEALED, Report
+from harness.output.builders.cells import mean_and_spread
+from harness.output.numbers import rate
+from harness.words import count
+
+RANKS: Final = (
+    "rank: by median speed; [1-2]: the trials do not separate these; (3): by the medians alone, not tested"
+)
+_MOST_NAMES: Final = 4
+
+
+def answer(report: Report, rows: Sequence[Row]) -> str:
+    """Return which variant is fastest, by how much, and its quality, for each device."""
+    found = leaders(report, rows)
+    completed = sum(result.status == "completed" for result in report.results)
+    ended = f"{completed:,} of {count(len(report.results), 'trial')} completed"
+    devices = len({each.fastest[0].trial.device for each in found}) > 1
+    sentences = [
+        f"{f'{each.fastest[0].trial.device}: ' if devices else ''}{_sentence(each)}" for each in found
+    ]
+    return "; ".join([*sentences, ended])
+
+
+def _sentence(found: Leader) -> str:
+    first = found.fastest[0]
+    names = _some([row.label for row in found.fastest])
+    if found.compared == 1:
+        return f"{first.label}: {rate(first.speed)} real tokens/s{_quality(found)}"
+    if not found.ranked:
+        start = (
+            f"{names} has the highest speed, {rate(first.speed)} real tokens/s, of "
+            f"{found.compared} variants; the trials do not show that it is the fastest"
+        )
+    elif len(found.fastest) > 1:
+        start = f"the trials do not separate {names}, the fastest of {found.compared} variants"
+    else:
+        start = f"{names} is the fastest of {found.compared} variants"
+    return f"{start}{_ratio(found)}{_quality(found)}"
+
+
+def _ratio(found: Leader) -> str:
+    if found.against is None or found.ratio is None:
+        return ""
+    ends = "" if found.interval is None else f" [{found.interval[0]:.2f}, {found.interval[1]:.2f}]"
+    of = f"{found.fastest[0].label}: " if len(found.fastest) > 1 else ""
+    return f"; {of}{found.ratio:.2f} x{ends} the speed of {found.against.label}"
+
+
+def _quality(found: Leader) -> str:
+    """The scores of the first fastest and of the compared variant; the difference is not tested here."""
+    first, against = found.fastest[0], found.against
+    metric = next((name for name in reversed(headlines("training")) if name in first.quality), None)
+    if metric is None:
+        return ""
+    label, shown = METRICS[metric].label, mean_and_spread(metric, first.quality[metric])
+    if against is None or metric not in against.quality:
+        return f", {label} {shown}"
+    return f", {label} {shown} against {mean_and_spread(metric, against.quality[metric])}"
+
+
+def _some(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b, c, d and 7 more`."""
+    shown = list(names[:_MOST_NAMES])
+    if len(names) > _MOST_NAMES:
+        shown.append(f"{len(names) - _MOST_NAMES} more")
+    *others, last = shown
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def doubts(report: Report, rows: Sequence[Row]) -> Iterator[str]:
+    """Yield what a reader must know before the numbers: each in a few words, details in the notes."""
+    ended = Counter(result.status for result in report.results if result.status != "completed")
+    if ended:
+        yield f"did not complete: {', '.join(f'{number} {status}' for status, number in ended.items())}"
+    for text, number in (
+        ("fail parity", sum(row.fails_parity for row in rows)),
+        ("fail the proof of training", sum(row.fails_training for row in rows)),
+        ("degenerate", sum(row.degenerate > 0 for row in rows)),
+        (UNMOVED, sum(row.unmoved > 0 for row in rows)),
+        ("below the majority class", sum(row.below_majority > 0 for row in rows)),
+        ("with mixed inputs", sum(bool(row.mixed) for row in rows)),
+        ("on a noisy machine", sum(bool(row.noisy) for row in rows)),
+        ("timed while other trials ran", sum(row.concurrent > 1 for row in rows)),
+        ("with stand-in weights", sum(row.stand_in is not None for row in rows)),
+        ("on synthetic data", sum(row.synthetic for row in rows)),
+    ):
+        if number:
+            yield f"{text}: {'every variant' if number == len(rows) else count(number, 'variant')}"
+    if not report.proofs and any(row.tokenizing is None for row in rows):
+        yield "parity not proved"
+    if UNSEALED in report.notes:
+        yield "unsealed report"

@@ -1,0 +1,198 @@
+"""Charts of one row a variant: bars, and the forest of judged effects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Final
+
+from harness.output.drawings import Bar, Bars, Effect, Forest, Mark
+from harness.output.plot.marks import (
+    BAND,
+    WIDTH,
+    Sample,
+    Shape,
+    across_axis,
+    bar,
+    coloured,
+    hatch,
+    key,
+    over,
+    segment,
+    shape,
+    tag,
+    whisker,
+    width_of,
+    words,
+)
+from harness.output.plot.scales import Scale, scale
+from harness.output.plot.scales import words as value_words
+
+_LEFT: Final = 12.0
+_RIGHT: Final = WIDTH - 14
+_ROW: Final = 29.0
+_FAR: Final = 4.0
+# The share of the width that the words of an effect may take from its name.
+_WORDS: Final = 0.62
+# Colour, shape, and hollow for undecided ones: never colour alone.
+_LOOKS: Final[dict[Mark, tuple[int, Shape, bool]]] = {
+    "better": (2, "triangle", False),
+    "worse": (1, "diamond", False),
+    "same": (0, "circle", False),
+    "unsure": (6, "circle", True),
+    "quiet": (6, "square", True),
+}
+
+
+def bars(drawing: Bars, name: str) -> tuple[str, float]:
+    """Draw each variant's bar below its name; return the marks and the height."""
+    found = scale(drawing.axis, [sum(each.values) for each in drawing.bars], _LEFT, _RIGHT)
+    parts, top = [], 4.0
+    if len(drawing.parts) > 1:
+        samples = [partial(_part, _fill(drawing, at, name)) for at in range(len(drawing.parts))]
+        laid, top = key(list(zip(samples, drawing.parts, strict=True)), top + 10)
+        parts += [hatch(f"{name}-hatch"), laid]
+    bottom = top + _ROW * len(drawing.bars) + 4
+    tops = [top + at * _ROW for at in range(len(drawing.bars))]
+    rows = list(zip(drawing.bars, tops, strict=True))
+    parts += [
+        across_axis(found, top, bottom),
+        coloured(0, *(_bar(drawing, each, found, at, name) for each, at in rows)),
+        over(*(_named(drawing, each, at) for each, at in rows)),
+    ]
+    return "".join(parts), bottom + 34
+
+
+def _part(fill: str, x: float, y: float) -> str:
+    return coloured(0, bar(x - 7, x + 7, y - 5, 10, fill=fill))
+
+
+def _named(drawing: Bars, row: Bar, top: float) -> str:
+    shown = _shown(drawing, row)
+    name = words(_LEFT, top + 12, _told(drawing, row), room=WIDTH - width_of(shown) - 34)
+    return name + words(_RIGHT, top + 12, shown, anchor="end")
+
+
+def _told(drawing: Bars, row: Bar) -> str:
+    """The name, with the doubt where not every bar has the same."""
+    several = len({each.doubt for each in drawing.bars}) > 1
+    return f"{row.label} ({row.doubt})" if several and row.doubt else row.label
+
+
+def _shown(drawing: Bars, row: Bar) -> str:
+    return " + ".join(value_words(drawing.axis, value) for value in row.values)
+
+
+def _fill(drawing: Bars, part: int, name: str) -> str:
+    """The last of several parts is hatched."""
+    return f"url(#{name}-hatch)" if 0 < part == len(drawing.parts) - 1 else ""
+
+
+def _bar(drawing: Bars, row: Bar, found: Scale, top: float, name: str) -> str:
+    """The parts end to end; those of a doubted variant are pale, as its points are hollow."""
+    left, marks = 0.0, []
+    for part, value in enumerate(row.values):
+        right = left + value
+        fill = _fill(drawing, part, name)
+        marks.append(
+            bar(found.at(left), found.at(right), top + 16, 9, fill=fill, pale=bool(row.doubt) and not fill)
+        )
+        left = right
+    return "".join(marks)
+
+
+def forest(drawing: Forest, name: str) -> tuple[str, float]:
+    """Draw each effect with its interval over its margin and noise bands; return marks and height."""
+    found = scale(drawing.axis, _extent(drawing), _LEFT, _RIGHT)
+    laid, top = key(list(_samples(drawing, name)), 14.0)
+    bottom = top + _ROW * len(drawing.effects) + 4
+    parts = [hatch(f"{name}-hatch", 6), laid]
+    for at, each in enumerate(drawing.effects):
+        parts += _bands(each, found, top + at * _ROW, name)
+    parts.append(across_axis(found, top, bottom))
+    if drawing.neutral is not None:
+        neutral = found.at(drawing.neutral)
+        parts.append(segment(neutral, top, neutral, bottom))
+    parts += (_effect(each, found, top + at * _ROW) for at, each in enumerate(drawing.effects))
+    return "".join(parts), bottom + 34
+
+
+def _extent(drawing: Forest) -> list[float]:
+    """Return the values and bands, and the ends of intervals that are not far beyond all of these.
+
+    One interval without a sensible bound would shrink all others to a dot; it ends at the edge.
+    """
+    near = [value for each in drawing.effects for value in (each.value, each.limit) if value is not None]
+    near += [end for each in drawing.effects for band in (each.margin, each.noise) for end in band or ()]
+    near += [] if drawing.neutral is None else [drawing.neutral]
+    if not near:
+        return near
+    low, high = min(near), max(near)
+    if drawing.axis.log:
+        low, high = low / _FAR, high * _FAR
+    else:
+        room = _FAR * (high - low) or abs(high) or 1.0
+        low, high = low - room, high + room
+    ends = (end for each in drawing.effects for end in each.interval or ())
+    return [*near, *(end for end in ends if low <= end <= high)]
+
+
+def _samples(drawing: Forest, name: str) -> Iterable[tuple[Sample, str]]:
+    marks = dict.fromkeys(each.mark for each in drawing.effects if each.value is not None)
+    for mark in _LOOKS:
+        if mark in marks:
+            yield partial(_look, mark), drawing.names.get(mark, mark)
+    if any(each.margin for each in drawing.effects):
+        yield lambda x, y: _margin(x - 7, x + 7, y - 6, 12), "margin"
+    if any(each.noise for each in drawing.effects):
+        yield lambda x, y: _noise(x - 7, x + 7, y - 6, 12, name), "noise of the machine"
+    if any(each.limit is not None for each in drawing.effects):
+        yield lambda x, y: segment(x, y - 6, x, y + 6, dashes="2 2"), "limit"
+
+
+def _look(mark: Mark, x: float, y: float) -> str:
+    place, kind, hollow = _LOOKS[mark]
+    return coloured(place, shape(kind, x, y, 4.5, hollow=hollow))
+
+
+def _margin(left: float, right: float, top: float, height: float) -> str:
+    return tag(
+        "rect",
+        x=left,
+        y=top,
+        width=right - left,
+        height=height,
+        fill=BAND,
+        fill_opacity="0.45",
+        class_="band",
+    )
+
+
+def _noise(left: float, right: float, top: float, height: float, name: str) -> str:
+    return tag("g", bar(left, right, top, height, fill=f"url(#{name}-hatch)"), opacity="0.35")
+
+
+def _bands(row: Effect, found: Scale, top: float, name: str) -> Iterable[str]:
+    if row.margin is not None:
+        left, right = (found.inside(end) for end in row.margin)
+        yield _margin(left, right, top + 15, 12)
+    if row.noise is not None:
+        left, right = (found.inside(end) for end in row.noise)
+        yield _noise(left, right, top + 15, 12, name)
+
+
+def _effect(row: Effect, found: Scale, top: float) -> str:
+    side = min(width_of(row.words), WIDTH * _WORDS)
+    texts = words(_LEFT, top + 12, row.label, room=WIDTH - side - 34)
+    texts += words(_RIGHT, top + 12, row.words, anchor="end", room=WIDTH * _WORDS)
+    middle = top + 21
+    marks = []
+    if row.limit is not None:
+        at = found.inside(row.limit)
+        marks.append(segment(at, middle - 6, at, middle + 6, dashes="2 2"))
+    if row.interval is not None:
+        low, high = (found.inside(end) for end in row.interval)
+        marks.append(coloured(_LOOKS[row.mark][0], whisker(low, high, middle)))
+    if row.value is not None:
+        marks.append(_look(row.mark, found.inside(row.value), middle))
+    return "".join(marks) + over(texts)
