@@ -24,7 +24,7 @@ from harness.words import count
 # More points or rows are a table, which every page has.
 MOST_DRAWN: Final = 24
 # More ribbons cover each other.
-_MOST_LINES: Final = 6
+_MOST_LINES: Final = 5
 _LOSS: Final = "train_step_loss"
 
 
