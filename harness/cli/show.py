@@ -13,6 +13,7 @@ from harness.cli.options import (
 )
 from harness.cli.reports import read_newest
 from harness.cli.writing import Target, write
+from harness.errors import InvalidInputError
 from harness.output.builders.report import report_document
 
 
@@ -29,11 +30,24 @@ from harness.output.builders.report import report_document
     help="Print the loss and the scores after each epoch, below the table.",
     group="Output",
 )
+@option(
+    "-k",
+    "selection",
+    metavar="EXPR",
+    help="Show only the variants whose labels match: -k 'lora and not static', -k 'minilm*'.",
+    group="Output",
+)
 @output_options("report")
 @verbosity_options
-def command(report: Path, roofline: bool, by_epoch: bool, target: Target) -> None:
+def command(report: Path, roofline: bool, by_epoch: bool, selection: str | None, target: Target) -> None:
     """Print the table of REPORT, or write it in another format.
 
     REPORT is a report.json, the folder of a run, or a folder of runs, of which the newest is shown.
     """
-    write(report_document(read_newest(report), roofline=roofline, by_epoch=by_epoch), target)
+    if selection is not None and target.name == "json":
+        raise InvalidInputError(
+            "-k cannot select from JSON: its digest covers the whole report",
+            hint="Leave out -k, or write the selection as CSV: --format csv.",
+        )
+    document = report_document(read_newest(report), roofline=roofline, by_epoch=by_epoch, selection=selection)
+    write(document, target)

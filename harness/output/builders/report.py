@@ -7,6 +7,7 @@ from datetime import UTC
 from functools import partial
 
 from harness.analysis.rows import Row
+from harness.analysis.selecting import select
 from harness.analysis.summary import estimate, summarize
 from harness.model.environment import Environment
 from harness.model.metrics import METRICS
@@ -21,16 +22,28 @@ from harness.output.builders.roofline import no_roofline, roofline_columns, roof
 from harness.output.builders.trials import benchmarks, machine_of, trial_cases, trial_record
 from harness.output.document import Bar, Chart, Column, Document, Each, Table
 from harness.output.numbers import rate, size
-from harness.words import count
+from harness.words import count, quoted
 
 
-def report_document(report: Report, *, roofline: bool = False, by_epoch: bool = False) -> Document:
+def report_document(
+    report: Report, *, roofline: bool = False, by_epoch: bool = False, selection: str | None = None
+) -> Document:
     """The variants and all that belongs to them.
 
     A terminal shows the machine's peaks with `roofline`, and the scores after each epoch with `by_epoch`.
+    A `selection` of labels leaves the other variants out, and the document tells how many it shows; the
+    labels stay those of the whole report.
+
+    Raises:
+        InvalidInputError: The selection cannot be read, or selects nothing.
     """
-    rows = summarize(report)
+    rows, results = summarize(report), report.results
     heading = title(report) if rows else f"{title(report)}: nothing has run"
+    if selection is not None:
+        every, rows = rows, _selected(rows, selection)
+        heading += f" (-k {quoted(selection, 200)}: {len(rows)} of {count(len(every), 'variant')})"
+        shown = {row.variant for row in rows}
+        results = tuple(result for result in results if result.trial.variant_id in shown)
     return Document(
         kind="report",
         title=heading,
@@ -38,15 +51,20 @@ def report_document(report: Report, *, roofline: bool = False, by_epoch: bool = 
         summary=tuple(_summary(report, rows)) if rows else (),
         tables=tuple(_tables(report, rows, roofline=roofline, by_epoch=by_epoch)) if rows else (),
         charts=(_speeds(rows),),
-        notes=tuple(notes(report, rows)) if rows else (),
+        notes=tuple(notes(report.model_copy(update={"results": results}), rows)) if rows else (),
         name=report.suite.name,
-        records=Each(partial(trial_record, report), report.results),
-        cases=trial_cases(report),
+        records=Each(partial(trial_record, report), results),
+        cases=trial_cases(report, results),
         benchmarks=benchmarks(report, rows),
         machine=machine_of(report),
         footer=f"Run {report.run}, {report.created.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, "
         f"harness {report.harness_version}.",
     )
+
+
+def _selected(rows: Sequence[Row], selection: str) -> tuple[Row, ...]:
+    labels = select(selection, [row.label for row in rows])
+    return tuple(row for row in rows if row.label in labels)
 
 
 def _summary(report: Report, rows: Sequence[Row]) -> Iterator[str]:
@@ -92,7 +110,7 @@ def epochs(report: Report, rows: Sequence[Row]) -> tuple[Column, ...]:
     found = [
         (labelled[variant], [result.epochs[at] for result in results if at < len(result.epochs)])
         for variant, trials in report.variants().items()
-        if (results := [result for result in trials if result.sound])
+        if variant in labelled and (results := [result for result in trials if result.sound])
         for at in range(max(len(result.epochs) for result in results))
     ]
     if not found:
