@@ -181,3 +181,34 @@ def test_a_selection_of_json_or_of_no_variant_is_refused(report_file: Path) -> N
     unknown = _harness("show", report_file, "-k", "statik")
     assert (unknown.returncode, unknown.stdout) == (2, b"")
     assert b"Did you mean static?" in unknown.stderr
+
+
+def test_show_sorts_rows_and_announces_hidden_columns(report_file: Path) -> None:
+    done = _harness("show", report_file, "--sort", "variant", "--columns", "f1,status")
+    assert (done.returncode, done.stderr) == (0, b"")
+    lines = done.stdout.decode().splitlines()
+    assert next(line for line in lines if line.startswith("variant")).split() == ["variant", "F1", "status"]
+    assert [line.split()[0] for line in lines if line.startswith(("static", "dynamic"))] == [
+        "dynamic",
+        "static",
+    ]
+    (hidden,) = (line for line in lines if line.startswith("- hidden: "))
+    assert "accuracy" in hidden
+    assert hidden.endswith("; --columns shows them")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("--columns", "F1,acuracy"), b"did you mean accuracy?"),
+        (("--sort", "acuracy"), b"did you mean accuracy?"),
+        (("--sort", "remarks"), b"this column has no order"),
+        (("--sort", "F1", "--format", "csv"), b"csv has none"),
+    ],
+)
+def test_a_column_that_cannot_be_used_is_refused(
+    report_file: Path, arguments: tuple[str, ...], why: bytes
+) -> None:
+    done = _harness("show", report_file, *arguments)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert why in done.stderr

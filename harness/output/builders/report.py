@@ -13,6 +13,7 @@ from harness.model.environment import Environment
 from harness.model.metrics import METRICS
 from harness.model.quality import Epoch
 from harness.model.results import Report
+from harness.output.builders.arranging import sorted_rows, with_columns
 from harness.output.builders.cells import columns, mean_and_spread
 from harness.output.builders.notes import notes
 from harness.output.builders.proofs import proved, proved_training
@@ -26,16 +27,23 @@ from harness.words import count, quoted
 
 
 def report_document(
-    report: Report, *, roofline: bool = False, by_epoch: bool = False, selection: str | None = None
+    report: Report,
+    *,
+    roofline: bool = False,
+    by_epoch: bool = False,
+    selection: str | None = None,
+    names: Sequence[str] = (),
+    order: str | None = None,
 ) -> Document:
     """The variants and all that belongs to them.
 
     A terminal shows the machine's peaks with `roofline`, and the scores after each epoch with `by_epoch`.
     A `selection` of labels leaves the other variants out, and the document tells how many it shows; the
-    labels stay those of the whole report.
+    labels stay those of the whole report. `names` are the columns of the main table, and `order` is the one
+    that sorts its rows.
 
     Raises:
-        InvalidInputError: The selection cannot be read, or selects nothing.
+        InvalidInputError: The selection cannot be read or selects nothing, or a column does not exist.
     """
     rows, results = summarize(report), report.results
     heading = title(report) if rows else f"{title(report)}: nothing has run"
@@ -44,12 +52,17 @@ def report_document(
         heading += f" (-k {quoted(selection, 200)}: {len(rows)} of {count(len(every), 'variant')})"
         shown = {row.variant for row in rows}
         results = tuple(result for result in results if result.trial.variant_id in shown)
+    if order is not None:
+        rows = sorted_rows(rows, order, columns(report, rows))
+    tables = tuple(_tables(report, rows, roofline=roofline, by_epoch=by_epoch)) if rows else ()
+    if names and tables:
+        tables = (with_columns(tables[0], names), *tables[1:])
     return Document(
         kind="report",
         title=heading,
         model=report,
         summary=tuple(_summary(report, rows)) if rows else (),
-        tables=tuple(_tables(report, rows, roofline=roofline, by_epoch=by_epoch)) if rows else (),
+        tables=tables,
         charts=(_speeds(rows),),
         notes=tuple(notes(report.model_copy(update={"results": results}), rows)) if rows else (),
         name=report.suite.name,
