@@ -55,7 +55,10 @@ def sorted_rows(rows: Sequence[Row], name: str, columns: Sequence[Column]) -> tu
         return tuple(sorted(rows, key=lambda row: row.label))
     if wanted == "status":
         return tuple(sorted(rows, key=status))
-    metric = next((one for one, about in METRICS.items() if about.label.casefold() == wanted), None)
+    tokenizing = any(row.tokenizing is not None for row in rows)
+    named = [one for one, about in METRICS.items() if about.label.casefold() == wanted]
+    # Training and tokenizing share the label of their rates.
+    metric = next((one for one in named if (one in _OF_TOKENIZING) == tokenizing), None)
     if metric is None:
         raise InvalidInputError(
             f"--sort {quoted(name)}: this column has no order", hint="Sort by variant, status or a number."
