@@ -154,3 +154,61 @@ def test_epochs_are_shown_on_request(report_file: Path) -> None:
     assert "Epochs" not in plain
     assert asked.startswith(plain.rstrip("\n"))
     assert "means over the seeds" in asked.partition("Epochs")[2]
+
+
+def test_show_selects_variants_by_their_labels(report_file: Path) -> None:
+    shown = _harness("show", report_file, "-k", "not static")
+    assert (shown.returncode, shown.stderr) == (0, b"")
+    first, *lines = shown.stdout.decode().splitlines()
+    assert first.endswith("(-k 'not static': 1 of 2 variants)")
+    assert [line.split()[0] for line in lines if line.startswith(("static", "dynamic"))] == ["dynamic"]
+
+
+@pytest.mark.parametrize("name", ["csv", "junit", "bmf", "html", "markdown"])
+def test_a_selection_applies_to_each_format_and_keeps_the_names(report_file: Path, name: str) -> None:
+    selected = _harness("show", report_file, "-k", "dynamic", "--format", name).stdout.decode()
+    whole = _harness("show", report_file, "--format", name).stdout.decode()
+    assert "dynamic" in selected
+    assert len(selected) < len(whole)
+    if name in ("csv", "junit"):
+        assert {line for line in selected.splitlines() if "testsuite" not in line} < set(whole.splitlines())
+
+
+def test_a_selection_of_json_or_of_no_variant_is_refused(report_file: Path) -> None:
+    json_refused = _harness("show", report_file, "-k", "static", "--json")
+    assert json_refused.returncode == 2
+    assert b"digest covers the whole report" in json_refused.stdout + json_refused.stderr
+    unknown = _harness("show", report_file, "-k", "statik")
+    assert (unknown.returncode, unknown.stdout) == (2, b"")
+    assert b"Did you mean static?" in unknown.stderr
+
+
+def test_show_sorts_rows_and_announces_hidden_columns(report_file: Path) -> None:
+    done = _harness("show", report_file, "--sort", "variant", "--columns", "f1,status")
+    assert (done.returncode, done.stderr) == (0, b"")
+    lines = done.stdout.decode().splitlines()
+    assert next(line for line in lines if line.startswith("variant")).split() == ["variant", "F1", "status"]
+    assert [line.split()[0] for line in lines if line.startswith(("static", "dynamic"))] == [
+        "dynamic",
+        "static",
+    ]
+    (hidden,) = (line for line in lines if line.startswith("- hidden: "))
+    assert "accuracy" in hidden
+    assert hidden.endswith("; --columns shows them")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("--columns", "F1,acuracy"), b"did you mean accuracy?"),
+        (("--sort", "acuracy"), b"did you mean accuracy?"),
+        (("--sort", "remarks"), b"this column has no order"),
+        (("--sort", "F1", "--format", "csv"), b"csv has none"),
+    ],
+)
+def test_a_column_that_cannot_be_used_is_refused(
+    report_file: Path, arguments: tuple[str, ...], why: bytes
+) -> None:
+    done = _harness("show", report_file, *arguments)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert why in done.stderr

@@ -67,8 +67,12 @@ def _stand_ins(report: Report) -> Iterable[str]:
         for result in report.results
         if result.checkpoint is not None and result.checkpoint.stand_in
     }
-    for requested, name in replaced.items():
+    if len(replaced) == 1:
+        ((requested, name),) = replaced.items()
         yield f"stand-in: {name} was used in place of {requested}; its numbers are not those of {requested}"
+    elif replaced:
+        pairs = ", ".join(f"{name} in place of {requested}" for requested, name in replaced.items())
+        yield f"stand-ins: {pairs}; their numbers are not those of the checkpoints they replace"
 
 
 def _synthetic(report: Report) -> Iterable[str]:

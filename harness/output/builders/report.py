@@ -9,12 +9,14 @@ from functools import partial
 from harness.analysis.leading import places
 from harness.analysis.machines import Machines, machines
 from harness.analysis.rows import Row
+from harness.analysis.selecting import select
 from harness.analysis.summary import estimate, summarize
 from harness.model.environment import Environment
 from harness.model.metrics import METRICS
 from harness.model.quality import Epoch
 from harness.model.results import Report
 from harness.output.builders.answer import RANKS, answer, doubts
+from harness.output.builders.arranging import sorted_rows, with_columns
 from harness.output.builders.breakdown import breakdown_tables
 from harness.output.builders.cells import columns, mean_and_spread
 from harness.output.builders.charts_of_comparison import machine_charts, machine_table
@@ -28,17 +30,41 @@ from harness.output.builders.roofline import no_roofline, roofline_columns, roof
 from harness.output.builders.trials import benchmarks, machine_of, trial_cases, trial_record
 from harness.output.document import Column, Document, Each, Ranking, Table
 from harness.output.numbers import size
-from harness.words import count
+from harness.words import count, quoted
 
 
-def report_document(report: Report, *, roofline: bool = False, by_epoch: bool = False) -> Document:
+def report_document(
+    report: Report,
+    *,
+    roofline: bool = False,
+    by_epoch: bool = False,
+    selection: str | None = None,
+    names: Sequence[str] = (),
+    order: str | None = None,
+) -> Document:
     """The variants and all that belongs to them.
 
     A terminal shows the machine's peaks with `roofline`, and the scores after each epoch with `by_epoch`.
+    A `selection` of labels leaves the other variants out, and the document tells how many it shows; the
+    labels stay those of the whole report. `names` are the columns of the main table, and `order` is the one
+    that sorts its rows.
+
+    Raises:
+        InvalidInputError: The selection cannot be read or selects nothing, or a column does not exist.
     """
-    rows = summarize(report)
+    rows, results = summarize(report), report.results
     devices = machines([("", report)])
     heading = title(report) if rows else f"{title(report)}: nothing has run"
+    if selection is not None:
+        every, rows = rows, _selected(rows, selection)
+        heading += f" (-k {quoted(selection, 200)}: {len(rows)} of {count(len(every), 'variant')})"
+        shown = {row.variant for row in rows}
+        results = tuple(result for result in results if result.trial.variant_id in shown)
+    if order is not None:
+        rows = sorted_rows(rows, order, columns(report, rows))
+    tables = tuple(_tables(report, rows, devices, roofline=roofline, by_epoch=by_epoch)) if rows else ()
+    if names and tables:
+        tables = (with_columns(tables[0], names), *tables[1:])
     return Document(
         kind="report",
         title=heading,
@@ -46,17 +72,22 @@ def report_document(report: Report, *, roofline: bool = False, by_epoch: bool = 
         answer=answer(report, rows) if rows else "",
         remarks=tuple(doubts(report, rows)),
         summary=tuple(_summary(report, rows)) if rows else (),
-        tables=tuple(_tables(report, rows, devices, roofline=roofline, by_epoch=by_epoch)) if rows else (),
+        tables=tables,
         charts=(*machine_charts(devices), *charts(report, rows)),
-        notes=tuple(notes(report, rows)) if rows else (),
+        notes=tuple(notes(report.model_copy(update={"results": results}), rows)) if rows else (),
         name=report.suite.name,
-        records=Each(partial(trial_record, report), report.results),
-        cases=trial_cases(report),
+        records=Each(partial(trial_record, report), results),
+        cases=trial_cases(report, results),
         benchmarks=benchmarks(report, rows),
         machine=machine_of(report),
         footer=f"Run {report.run}, {report.created.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, "
         f"harness {report.harness_version}.",
     )
+
+
+def _selected(rows: Sequence[Row], selection: str) -> tuple[Row, ...]:
+    labels = select(selection, [row.label for row in rows])
+    return tuple(row for row in rows if row.label in labels)
 
 
 def _summary(report: Report, rows: Sequence[Row]) -> Iterator[str]:
@@ -96,7 +127,7 @@ def epochs(report: Report, rows: Sequence[Row]) -> tuple[Column, ...]:
     found = [
         (labelled[variant], [result.epochs[at] for result in results if at < len(result.epochs)])
         for variant, trials in report.variants().items()
-        if (results := [result for result in trials if result.sound])
+        if variant in labelled and (results := [result for result in trials if result.sound])
         for at in range(max(len(result.epochs) for result in results))
     ]
     if not found:

@@ -16,8 +16,11 @@ from harness.output.document import Benchmark, Case, Each, Machine, Value
 from harness.output.progress import describe_result, trial_names
 
 
-def trial_cases(report: Report) -> Iterable[Case]:
-    """One case a trial: a degenerate one failed, what could not or did not yet run is skipped."""
+def trial_cases(report: Report, results: Sequence[TrialResult]) -> Iterable[Case]:
+    """One case for each of these trials of a report.
+
+    A degenerate trial failed; what could not or did not yet run is skipped.
+    """
     names = trial_names(result.trial for result in report.results)
 
     def case(result: TrialResult) -> Case:
@@ -30,7 +33,7 @@ def trial_cases(report: Report) -> Iterable[Case]:
             seconds=result.duration_s,
         )
 
-    return Each(case, report.results)
+    return Each(case, results)
 
 
 def trial_record(report: Report, result: TrialResult) -> dict[str, Value]:

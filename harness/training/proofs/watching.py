@@ -110,6 +110,9 @@ class _Recorder:
     def begin_pass(self, model: nn.Module, _args: Any, _kwargs: Any) -> None:
         """Start the clock, and note the modes of all modules."""
         self.began = time.perf_counter()
+        if not self.seen.passes:
+            # A model may be called before it trains, to compile it.
+            self.recomputed = 0
         self.inside = True
         self.modes = {module.training for module in model.modules()}
         self.dtypes.clear()
