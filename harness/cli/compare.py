@@ -44,7 +44,7 @@ from harness.store.noise_file import noise_for, stored_noise
     "metrics",
     multiple=True,
     metavar="METRIC",
-    help=f"Compare this metric. Repeatable. [default: {', '.join(headlines('training'))}]",
+    help=f"Compare this metric. Repeatable. [default: those of the task and {headlines('training')[-1]}]",
     group="What to compare",
 )
 @option(

@@ -21,12 +21,16 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """The training and the evaluation split, their label names, and the SHA-256 over all of these."""
+    """The training and the evaluation split, their label names, and the SHA-256 over all of these.
+
+    `left_out` counts broken rows of the files that are in neither split.
+    """
 
     train: Split
     evaluation: Split
     label_names: tuple[str, ...]
     content_sha256: str
+    left_out: int = 0
 
     @property
     def majority_share(self) -> float:
@@ -34,13 +38,13 @@ class Corpus:
         return Counter(self.evaluation.labels).most_common(1)[0][1] / len(self.evaluation)
 
 
-def make_corpus(train: Split, evaluation: Split, label_names: tuple[str, ...]) -> Corpus:
+def make_corpus(train: Split, evaluation: Split, label_names: tuple[str, ...], left_out: int = 0) -> Corpus:
     """Return the corpus of two splits, hashed in row order."""
     digest = hashlib.sha256()
     for split in (train, evaluation):
         for texts, label in zip(split.texts, split.labels, strict=True):
             digest.update(_framed(texts, label))
-    return Corpus(train, evaluation, label_names, digest.hexdigest())
+    return Corpus(train, evaluation, label_names, digest.hexdigest(), left_out)
 
 
 def unordered_sha256(split: Split) -> str:
