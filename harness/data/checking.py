@@ -50,10 +50,8 @@ def plan_data(task: Task, mode: AssetsMode) -> str:
         corpus = read_corpus(task, found)
     except NotCheckedError as error:
         return f"{source}, not checked: {error}"
-    counts = (
-        f"{len(corpus.train):,} training and {len(corpus.evaluation):,} evaluation examples, "
-        f"{len(corpus.label_names):,} classes"
-    )
+    classes = f"{len(corpus.label_names):,} classes" if task.kind == "classification" else "a number each"
+    counts = f"{len(corpus.train):,} training and {len(corpus.evaluation):,} evaluation examples, {classes}"
     return "; ".join([f"{source}, {counts}", *remarks_of(task, corpus)])
 
 

@@ -18,6 +18,7 @@ _COLUMNS: Final[dict[str, dict[str, str]]] = {
     "cola": {"sentence": "sentence", "label": "label"},
     "sst2": {"sentence": "sentence", "label": "label"},
     "qqp": {"question1": "question1", "question2": "question2", "is_duplicate": "label"},
+    "stsb": {**_SENTENCES, "score": "label"},
     "mnli": {"sentence1": "premise", "sentence2": "hypothesis", "gold_label": "label"},
     "qnli": {"question": "question", "sentence": "sentence", "label": "label"},
     "rte": {**_SENTENCES, "label": "label"},

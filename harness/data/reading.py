@@ -11,7 +11,7 @@ from harness.data.corpus import Corpus, Split, make_corpus
 from harness.data.delimited import read_delimited
 from harness.data.glue import read_glue_file
 from harness.data.jsonl import read_jsonl
-from harness.data.labels import Label, distinct, read_labels
+from harness.data.labels import Label, distinct, read_labels, read_targets
 from harness.data.mrpc import mrpc_problems, read_glue, read_microsoft
 from harness.data.parquet import read_parquet
 from harness.data.problems import InvalidDataError
@@ -45,6 +45,8 @@ def read_corpus(task: Task, data: ResolvedData) -> Corpus:
     tables = {split: _tables(task, data, split, problems) for split in splits}
     readable = {split: parts for split, parts in tables.items() if parts}
     texts = {split: read_texts(parts, task.text, problems) for split, parts in readable.items()}
+    if task.kind == "regression":
+        return _regression(task, data, readable, texts, problems)
     labels = {split: read_labels(parts, task.label, problems) for split, parts in readable.items()}
     if _is_real_mrpc(task, data):
         files = {split: ", ".join(part.file for part in parts) for split, parts in readable.items()}
@@ -58,8 +60,26 @@ def read_corpus(task: Task, data: ResolvedData) -> Corpus:
         Split(texts[split], [classes.ids[label] for label in labels[split]])
         for split in (task.train_split, task.eval_split)
     )
-    left_out = sum(len(table.left_out) for parts in readable.values() for table in parts)
-    return make_corpus(train, evaluation, classes.names, left_out)
+    return make_corpus(train, evaluation, classes.names, _left_out(readable))
+
+
+def _regression(
+    task: Task,
+    data: ResolvedData,
+    tables: Mapping[str, Tables],
+    texts: Mapping[str, list[tuple[str, ...]]],
+    problems: list[str],
+) -> Corpus:
+    """Return the corpus of a regression, whose one output is named after the label column."""
+    targets = {split: read_targets(parts, task.label, problems) for split, parts in tables.items()}
+    if problems:
+        raise InvalidDataError(data, problems)
+    train, evaluation = (Split(texts[split], targets[split]) for split in (task.train_split, task.eval_split))
+    return make_corpus(train, evaluation, (task.label,), _left_out(tables))
+
+
+def _left_out(tables: Mapping[str, Tables]) -> int:
+    return sum(len(table.left_out) for parts in tables.values() for table in parts)
 
 
 def _tables(task: Task, data: ResolvedData, split: str, problems: list[str]) -> Tables:

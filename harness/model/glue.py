@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from harness.model.metrics import METRICS, headlines
-from harness.model.values import Task
+from harness.model.values import Task, TaskKind
 
 GLUE_DATASETS: Final = frozenset({"nyu-mll/glue", "glue"})
 
@@ -28,11 +28,12 @@ class GlueTask:
     metrics: tuple[str, ...]
     examples: Mapping[str, int]
     eval_split: str = "validation"
+    kind: TaskKind = "classification"
 
     @property
     def defaults(self) -> dict[str, Any]:
         """The fields of `Task` that differ from one task of GLUE to another."""
-        return {"text": self.text, "eval_split": self.eval_split}
+        return {"text": self.text, "eval_split": self.eval_split, "kind": self.kind}
 
 
 def _sizes(train: int, validation: int) -> dict[str, int]:
@@ -42,6 +43,7 @@ def _sizes(train: int, validation: int) -> dict[str, int]:
 _ACCURACY: Final = ("eval_accuracy",)
 # Accuracy and F1: the headlines of the table of metrics.
 _COMMON: Final = ()
+_CORRELATIONS: Final = ("eval_pearson", "eval_spearman")
 _SENTENCES: Final = ("sentence1", "sentence2")
 _ENTAILMENT: Final = ("entailment", "not_entailment")
 
@@ -54,6 +56,7 @@ GLUE: Final[dict[str, GlueTask]] = {
     "qqp": GlueTask(
         ("question1", "question2"), ("not_duplicate", "duplicate"), _COMMON, _sizes(363_846, 40_430)
     ),
+    "stsb": GlueTask(_SENTENCES, (), _CORRELATIONS, _sizes(5_749, 1_500), kind="regression"),
     "mnli": GlueTask(
         ("premise", "hypothesis"),
         ("entailment", "neutral", "contradiction"),
@@ -81,15 +84,24 @@ def is_mrpc(task: Task) -> bool:
     return task.dataset in GLUE_DATASETS and task.config == "mrpc"
 
 
+def _own_headlines(task: Task) -> tuple[str, ...]:
+    """Return the metrics of a task that are not the common ones."""
+    if task.kind == "regression":
+        return _CORRELATIONS
+    known = glue_task(task)
+    return () if known is None else known.metrics
+
+
 def quality_headlines(tasks: Iterable[Task]) -> tuple[str, ...]:
-    """Return the quality metrics that are shown first for these tasks: GLUE's, else accuracy and F1.
+    """Return the quality metrics that are shown first for these tasks.
+
+    They are GLUE's, else accuracy and F1, or the correlations of a regression.
 
     >>> quality_headlines([Task(config="cola")]), quality_headlines([Task(config="rte"), Task()])
     (('eval_mcc',), ('eval_accuracy', 'eval_f1'))
     """
     common = tuple(metric for metric in headlines("training") if METRICS[metric].family == "quality")
-    known = [glue_task(task) for task in tasks]
-    shown = {metric for each in known for metric in (common if each is None else each.metrics or common)}
+    shown = {metric for task in tasks for metric in (_own_headlines(task) or common)}
     return tuple(metric for metric in METRICS if metric in shown) or common
 
 

@@ -15,6 +15,7 @@ from harness.words import count
 PaddingStrategy = Literal["static", "dynamic", "bucketed", "unpadded", "group_by_length", "batch_rebalance"]
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 Engine = Literal["trainer", "loop"]
+TaskKind = Literal["classification", "regression"]
 Attention = Literal[
     "auto",
     "eager",
@@ -329,7 +330,9 @@ def _with_options(choice: Frozen, always: Collection[str] = ()) -> str:
 
 
 class Task(Frozen):
-    """A text classification data set: where it comes from and which columns matter.
+    """A data set of texts with classes or numbers: where it comes from and which columns matter.
+
+    `kind` is `classification`, or `regression` on a number, whose head has one output and mean squared error.
 
     The defaults are GLUE MRPC. `max_length` is the one truncation length of all variants of a suite,
     in tokens; None uses the limit of the model. `data_dir` is the location of the files; the identity of a
@@ -346,6 +349,8 @@ class Task(Frozen):
         "sentence2",
     )
     label: str = "label"
+    # Omit the default, so that the ids of trials stay unchanged.
+    kind: Annotated[TaskKind, Field(exclude_if=lambda kind: kind == "classification")] = "classification"
     train_split: str = "train"
     eval_split: str = "validation"
     max_length: Annotated[
@@ -360,6 +365,11 @@ class Task(Frozen):
         """The common name of the data set: `glue/mrpc`."""
         dataset = "glue" if self.dataset == "nyu-mll/glue" else self.dataset
         return dataset if self.config is None else f"{dataset}/{self.config}"
+
+    @property
+    def collapsed(self) -> str:
+        """What a degenerate model predicts: `a single class`, or in a regression `a single number`."""
+        return "a single class" if self.kind == "classification" else "a single number"
 
 
 class SchedulerKwargs(Frozen):
@@ -505,24 +515,26 @@ class Train(Frozen):
     ] = 0
 
 
-def settings_problem(train: Train) -> str | None:
-    """Return the reason why transformers refuses these settings together, or None.
+def settings_problem(train: Train, kind: TaskKind = "classification") -> str | None:
+    """Return the reason why transformers refuses these settings together for a kind of task, or None.
 
     >>> settings_problem(Train(lr_scheduler_type="cosine_with_min_lr"))
     'lr_scheduler_type cosine_with_min_lr needs min_lr or min_lr_rate in lr_scheduler_kwargs'
     """
-    kind = train.lr_scheduler_type
-    needed, optional = _SCHEDULE_OPTIONS.get(kind, (frozenset(), frozenset()))
+    if kind == "regression" and train.label_smoothing_factor:
+        return "label_smoothing_factor belongs to classification: numbers of a regression have no classes"
+    schedule = train.lr_scheduler_type
+    needed, optional = _SCHEDULE_OPTIONS.get(schedule, (frozenset(), frozenset()))
     options = train.lr_scheduler_kwargs or SchedulerKwargs()
     given = options.given().keys()
     if foreign := sorted(given - needed - optional):
         takes = f"it takes {', '.join(sorted(needed | optional))}" if needed | optional else "it takes none"
-        return f"lr_scheduler_kwargs.{foreign[0]} has no meaning for lr_scheduler_type {kind}: {takes}"
+        return f"lr_scheduler_kwargs.{foreign[0]} has no meaning for lr_scheduler_type {schedule}: {takes}"
     if needed and len(needed & given) != 1:
         together = "one of " if needed & given else ""
         names = " or ".join(sorted(needed))
-        return f"lr_scheduler_type {kind} needs {together}{names} in lr_scheduler_kwargs"
-    if kind == "cosine_with_restarts" and options.num_cycles is not None and options.num_cycles % 1:
+        return f"lr_scheduler_type {schedule} needs {together}{names} in lr_scheduler_kwargs"
+    if schedule == "cosine_with_restarts" and options.num_cycles is not None and options.num_cycles % 1:
         return f"cosine_with_restarts takes whole num_cycles, not {options.num_cycles:g}"
     lowest = {"lr_end": 1e-7 if options.lr_end is None else options.lr_end, "min_lr": options.min_lr or 0.0}
     for name in needed | optional:

@@ -144,7 +144,8 @@ def describe_result(result: TrialResult) -> str:
     if result.status != "completed":
         reason = one_line(result.reason or "no reason given")
         return f"{result.status} in {result.phase.replace('_', ' ')}: {reason}"
-    parts = ["degenerate: one class predicted"] if result.degenerate else []
+    one = "one class" if result.trial.task.kind == "classification" else "a constant"
+    parts = [f"degenerate: {one} predicted"] if result.degenerate else []
     parts += [
         f"{METRICS[metric].label} {amount(metric, value)}"
         for metric in quality_headlines([result.trial.task])

@@ -190,7 +190,7 @@ def _trials(
         if of_train not in trains:
             changed = {name.partition(".")[2]: value for name, value in of_train}
             train = Train.model_validate({**suite.train.model_dump(), **changed})
-            if problem := settings_problem(train):
+            if problem := settings_problem(train, suite.task.kind):
                 raise InvalidInputError(
                     f"suite {suite.name}: {problem}",
                     hint="Set both in train, or both in matrix as train.KEY: [VALUE].",

@@ -184,7 +184,7 @@ def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "hf" / "hub"
 
 
-@pytest.mark.parametrize("name", [name for name in GLUE if name != "mrpc"])
+@pytest.mark.parametrize("name", [name for name in GLUE if name not in ("mrpc", "stsb")])
 def test_the_hubs_files_are_read(hub_cache: Path, tmp_path: Path, name: str) -> None:
     known, task = GLUE[name], task_of(name)
     files = {}
