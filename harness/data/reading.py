@@ -45,9 +45,13 @@ def read_corpus(task: Task, data: ResolvedData) -> Corpus:
     tables = {split: _tables(task, data, split, problems) for split in splits}
     readable = {split: parts for split, parts in tables.items() if parts}
     texts = {split: read_texts(parts, task.text, problems) for split, parts in readable.items()}
-    if task.kind == "regression":
-        return _regression(task, data, readable, texts, problems)
-    labels = {split: read_labels(parts, task.label, problems) for split, parts in readable.items()}
+    targets: dict[str, list[float]] = {}
+    labels: dict[str, list[Label]] = {}
+    for split, parts in readable.items():
+        if task.kind == "regression":
+            targets[split] = read_targets(parts, task.label, problems)
+        else:
+            labels[split] = read_labels(parts, task.label, problems)
     if _is_real_mrpc(task, data):
         files = {split: ", ".join(part.file for part in parts) for split, parts in readable.items()}
         problems += mrpc_problems(
@@ -55,31 +59,19 @@ def read_corpus(task: Task, data: ResolvedData) -> Corpus:
         )
     if problems:
         raise InvalidDataError(data, problems)
+    left_out = sum(len(table.left_out) for parts in readable.values() for table in parts)
+    if task.kind == "regression":
+        train, evaluation = (
+            Split(texts[each], targets[each]) for each in (task.train_split, task.eval_split)
+        )
+        # The one output is named after its column.
+        return make_corpus(train, evaluation, (task.label,), left_out)
     classes = _classes(task, data, readable, labels)
     train, evaluation = (
         Split(texts[split], [classes.ids[label] for label in labels[split]])
         for split in (task.train_split, task.eval_split)
     )
-    return make_corpus(train, evaluation, classes.names, _left_out(readable))
-
-
-def _regression(
-    task: Task,
-    data: ResolvedData,
-    tables: Mapping[str, Tables],
-    texts: Mapping[str, list[tuple[str, ...]]],
-    problems: list[str],
-) -> Corpus:
-    """Return the corpus of a regression, whose one output is named after the label column."""
-    targets = {split: read_targets(parts, task.label, problems) for split, parts in tables.items()}
-    if problems:
-        raise InvalidDataError(data, problems)
-    train, evaluation = (Split(texts[split], targets[split]) for split in (task.train_split, task.eval_split))
-    return make_corpus(train, evaluation, (task.label,), _left_out(tables))
-
-
-def _left_out(tables: Mapping[str, Tables]) -> int:
-    return sum(len(table.left_out) for parts in tables.values() for table in parts)
+    return make_corpus(train, evaluation, classes.names, left_out)
 
 
 def _tables(task: Task, data: ResolvedData, split: str, problems: list[str]) -> Tables:

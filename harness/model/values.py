@@ -515,26 +515,24 @@ class Train(Frozen):
     ] = 0
 
 
-def settings_problem(train: Train, kind: TaskKind = "classification") -> str | None:
-    """Return the reason why transformers refuses these settings together for a kind of task, or None.
+def settings_problem(train: Train) -> str | None:
+    """Return the reason why transformers refuses these settings together, or None.
 
     >>> settings_problem(Train(lr_scheduler_type="cosine_with_min_lr"))
     'lr_scheduler_type cosine_with_min_lr needs min_lr or min_lr_rate in lr_scheduler_kwargs'
     """
-    if kind == "regression" and train.label_smoothing_factor:
-        return "label_smoothing_factor belongs to classification: numbers of a regression have no classes"
-    schedule = train.lr_scheduler_type
-    needed, optional = _SCHEDULE_OPTIONS.get(schedule, (frozenset(), frozenset()))
+    kind = train.lr_scheduler_type
+    needed, optional = _SCHEDULE_OPTIONS.get(kind, (frozenset(), frozenset()))
     options = train.lr_scheduler_kwargs or SchedulerKwargs()
     given = options.given().keys()
     if foreign := sorted(given - needed - optional):
         takes = f"it takes {', '.join(sorted(needed | optional))}" if needed | optional else "it takes none"
-        return f"lr_scheduler_kwargs.{foreign[0]} has no meaning for lr_scheduler_type {schedule}: {takes}"
+        return f"lr_scheduler_kwargs.{foreign[0]} has no meaning for lr_scheduler_type {kind}: {takes}"
     if needed and len(needed & given) != 1:
         together = "one of " if needed & given else ""
         names = " or ".join(sorted(needed))
-        return f"lr_scheduler_type {schedule} needs {together}{names} in lr_scheduler_kwargs"
-    if schedule == "cosine_with_restarts" and options.num_cycles is not None and options.num_cycles % 1:
+        return f"lr_scheduler_type {kind} needs {together}{names} in lr_scheduler_kwargs"
+    if kind == "cosine_with_restarts" and options.num_cycles is not None and options.num_cycles % 1:
         return f"cosine_with_restarts takes whole num_cycles, not {options.num_cycles:g}"
     lowest = {"lr_end": 1e-7 if options.lr_end is None else options.lr_end, "min_lr": options.min_lr or 0.0}
     for name in needed | optional:

@@ -64,5 +64,5 @@ def test_label_smoothing_is_refused() -> None:
     suite = parse_suite(
         f"name: x\n{MATRIX}\ntask: glue/stsb\ntrain: {{label_smoothing_factor: 0.1}}", "suite.yaml"
     )
-    with pytest.raises(InvalidInputError, match="label_smoothing_factor belongs to classification"):
+    with pytest.raises(InvalidInputError, match="label_smoothing_factor is for classes"):
         expand(suite, ("cpu",))
