@@ -144,7 +144,7 @@ def describe_result(result: TrialResult) -> str:
     if result.status != "completed":
         reason = one_line(result.reason or "no reason given")
         return f"{result.status} in {result.phase.replace('_', ' ')}: {reason}"
-    one = "one class" if result.trial.task.kind == "classification" else "a constant"
+    one = "one class" if result.trial.task.kind == "classification" else "one number"
     parts = [f"degenerate: {one} predicted"] if result.degenerate else []
     parts += [
         f"{METRICS[metric].label} {amount(metric, value)}"

@@ -171,9 +171,7 @@ def _notes(loaded: LoadedModel, last: Score, task: Task, *, single_class: bool) 
         notes.append(loaded.adapter_note)
     if single_class:
         lost = "accuracy and F1 are meaningless" if task.kind == "classification" else "nothing correlates"
-        notes.append(
-            f"the evaluation split has {task.collapsed.replace('constant', 'single number')}: {lost}"
-        )
+        notes.append(f"the evaluation split has {task.collapsed}: {lost}")
     if last.degenerate:
         notes.append(f"the model predicts {task.collapsed}")
     return tuple(notes)
