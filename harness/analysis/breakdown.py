@@ -31,6 +31,8 @@ class Part:
 def parts_of(results: Sequence[TrialResult]) -> tuple[Part, ...]:
     """Return the parts of the evaluated examples: one for each label, then the quarters by length.
 
+    A regression has none.
+
     Quarters are those of the quartiles; examples of equal length are in the same one, so that quarters differ
     in size and may be empty, which leaves them out.
 
@@ -44,6 +46,8 @@ def parts_of(results: Sequence[TrialResult]) -> tuple[Part, ...]:
     if not kept:
         return ()
     first, sheet = kept[0]
+    if sheet.regression:
+        return ()
     lengths = first.predictions.lengths if first.predictions is not None else None
     sheets = [
         other

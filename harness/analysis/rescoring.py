@@ -105,7 +105,12 @@ def _both(result: TrialResult, name: str, score: Score | None, others: Sequence[
     elif score.degenerate != result.degenerate:
         notes.append(f"degenerate is {result.degenerate}, but {score.degenerate} by its logits")
     notes += map(str, others)
-    values = {metric: (result.value(metric), again.get(metric)) for metric in metrics_of("quality")}
+    kind = result.trial.task.kind
+    values = {
+        metric: (stored, again.get(metric))
+        for metric in metrics_of("quality")
+        if (stored := result.value(metric)) is not None or METRICS[metric].of == kind
+    }
     return Rescored(name, values, tuple(notes))
 
 

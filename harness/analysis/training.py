@@ -54,7 +54,7 @@ def training_of(trial: Trial, family: str) -> Trial:
         update={
             "checkpoint": family,
             "revision": None,
-            "task": Task(),
+            "task": Task(kind=trial.task.kind),
             "cuda_graphs": False,
             "seed": 0 if isinstance(trial.seed, int) else _SEED_ROLES,
             "padding": Padding(

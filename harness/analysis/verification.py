@@ -182,15 +182,25 @@ def _quality(result: TrialResult) -> Iterator[Contradiction]:
             yield Contradiction(tuple(scored), "scores are stored", "the predictions behind them are missing")
         return
     for metric, stored in scored.items():
+        if METRICS[metric].of != ("regression" if sheet.regression else "classification"):
+            yield Contradiction((metric,), f"{metric} is stored", f"it is no score of {_kind(sheet)}")
+            continue
         again = score_of(sheet, metric)
         if not math.isclose(stored, again, rel_tol=SCORE_TOLERANCE, abs_tol=SCORE_TOLERANCE):
             yield Contradiction(
                 (metric,), f"{metric} {stored:.8g} is stored", f"{again:.8g} from predictions"
             )
-    single = len(np.unique(sheet.predicted)) == 1 or len(np.unique(sheet.labels)) == 1
+    single = sheet.degenerate
     if single != result.degenerate:
-        implied = "predictions or labels are of one class" if single else "predictions are of several classes"
+        one, several = "of one class", "of several classes"
+        if sheet.regression:
+            one, several = "constant", "not constant"
+        implied = f"predictions or labels are {one}" if single else f"predictions are {several}"
         yield Contradiction(_QUALITY, f"degenerate is {str(result.degenerate).lower()}", implied)
+
+
+def _kind(sheet: Sheet) -> str:
+    return "a regression" if sheet.regression else "classes"
 
 
 def score_of(sheet: Sheet, metric: str) -> float:
@@ -199,7 +209,10 @@ def score_of(sheet: Sheet, metric: str) -> float:
         return sheet.score(metric)
     with np.errstate(over="ignore"):
         lowered = sheet.logits - sheet.logits.max(axis=1, keepdims=True)
-        losses = np.log(np.exp(lowered).sum(axis=1)) - lowered[np.arange(sheet.labels.size), sheet.labels]
+        losses = (
+            np.log(np.exp(lowered).sum(axis=1))
+            - lowered[np.arange(sheet.labels.size), sheet.labels.astype(np.intp)]
+        )
         return float(losses.mean())
 
 

@@ -1,4 +1,4 @@
-"""Recognise a data set's folder by its files: GLUE's and Microsoft's layouts of MRPC, or files by split.
+"""Recognise a data set's folder by its files: GLUE's layout, Microsoft's of MRPC, or files by split.
 
 A split is one file, or numbered parts such as `train-00000-of-00003.parquet`.
 """
@@ -12,9 +12,18 @@ from pathlib import Path
 from typing import Final, Literal
 
 from harness.errors import InvalidInputError, UnavailableError
+from harness.model.glue import glue_task, is_mrpc
 from harness.model.values import Task
 
 GLUE_FILES: Final = {"train": "train.tsv", "validation": "dev.tsv", "test": "test.tsv"}
+MNLI_FILES: Final = {
+    "train": "train.tsv",
+    **{
+        f"{split}_{kind}": f"{file}_{kind}.tsv"
+        for split, file in (("validation", "dev"), ("test", "test"))
+        for kind in ("matched", "mismatched")
+    },
+}
 MICROSOFT_FILES: Final = {
     "train": "msr_paraphrase_train.txt",
     "test": "msr_paraphrase_test.txt",
@@ -29,9 +38,9 @@ Files = dict[str, tuple[str, ...]]
 def data_folder_files(folder: Path, named_by: str, task: Task) -> tuple[FolderLayout, Files]:
     """Return the layout of `folder` and its files by split.
 
-    For MRPC, try GLUE's layout first, then Microsoft's, whose `dev_ids` lists the training pairs that form
-    the validation split. Any other folder has `<split>.<parquet|jsonl|csv|tsv>`; the reader reports a missing
-    split together with all other problems.
+    For a task of GLUE, try GLUE's own files first; for MRPC also Microsoft's, whose `dev_ids` lists the
+    training pairs that form the validation split. Any other folder has `<split>.<parquet|jsonl|csv|tsv>`; the
+    reader reports a missing split together with all other problems.
 
     Args:
         folder: the folder to inspect.
@@ -50,12 +59,11 @@ def data_folder_files(folder: Path, named_by: str, task: Task) -> tuple[FolderLa
     if not folder.is_dir():
         raise UnavailableError(f"{task.name}: the folder of {named_by} does not exist: {folder}")
     folder = folder.resolve()
-    mrpc = task.dataset in {"nyu-mll/glue", "glue"} and task.config == "mrpc"
-    if mrpc:
-        if _has(folder, "train.tsv", "dev.tsv"):
-            return "glue", _present(folder, GLUE_FILES)
-        if _has(folder, *MICROSOFT_FILES.values()):
-            return "microsoft", _present(folder, MICROSOFT_FILES)
+    glue = _glue_files(task)
+    if any(_has(folder, "train.tsv", glue[split]) for split in glue if split.startswith("validation")):
+        return "glue", _present(folder, glue)
+    if is_mrpc(task) and _has(folder, *MICROSOFT_FILES.values()):
+        return "microsoft", _present(folder, MICROSOFT_FILES)
     splits = _by_split(folder)
     if problems := splits.problems((task.train_split, task.eval_split)):
         raise InvalidInputError(
@@ -63,13 +71,27 @@ def data_folder_files(folder: Path, named_by: str, task: Task) -> tuple[FolderLa
         )
     has_both = {task.train_split, task.eval_split} <= splits.complete.keys()
     # GLUE's and Microsoft's files differ from other TSV files: an incomplete set must not be read as those.
-    if has_both or (splits.complete and not mrpc):
+    if has_both or (splits.complete and not glue):
         return "files", splits.complete
     raise UnavailableError(
         f"{task.name}: {folder}, named by {named_by}, has no known layout; found {_listing(folder)}",
-        hint=f"MRPC: {', '.join(GLUE_FILES.values())}, or {', '.join(MICROSOFT_FILES.values())}. "
-        f"Other data sets: {task.train_split} and {task.eval_split}, each as .{', .'.join(ENDINGS)}.",
+        hint=f"{_official(task, glue)}Other data sets: {task.train_split} and {task.eval_split}, each as "
+        f".{', .'.join(ENDINGS)}.",
     )
+
+
+def _glue_files(task: Task) -> dict[str, str]:
+    """Return GLUE's own file of each split; none if the task is not one of GLUE."""
+    if glue_task(task) is None:
+        return {}
+    return MNLI_FILES if task.config == "mnli" else GLUE_FILES
+
+
+def _official(task: Task, glue: dict[str, str]) -> str:
+    """Return the published files of a task of GLUE as a sentence; of MRPC where it is another task."""
+    if glue and not is_mrpc(task):
+        return f"{task.name}: {', '.join(glue.values())}. "
+    return f"MRPC: {', '.join(GLUE_FILES.values())}, or {', '.join(MICROSOFT_FILES.values())}. "
 
 
 def _by_split(folder: Path) -> SplitFiles:

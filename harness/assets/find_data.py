@@ -14,6 +14,7 @@ from harness.assets.hub_cache import Snapshot, cached_snapshot, check_repo
 from harness.assets.places import Note, writable_hub_cache
 from harness.errors import InvalidInputError, UnavailableError
 from harness.model.assets import AssetsMode, ResolvedData
+from harness.model.glue import is_mrpc
 from harness.model.values import Task
 
 MRPC_VARIABLE: Final = "HARNESS_MRPC_DIR"
@@ -94,11 +95,6 @@ def source_of(task: Task, found: ResolvedData | None, mode: AssetsMode) -> str:
     return f"folder given by {_named_by(task)}, layout {found.layout}"
 
 
-def is_mrpc(task: Task) -> bool:
-    """Return whether the task is GLUE's MRPC, which has special layouts and an embedded corpus."""
-    return task.dataset in {"nyu-mll/glue", "glue"} and task.config == "mrpc"
-
-
 def _is_embedded(task: Task) -> bool:
     return EMBEDDED_DATASET in {task.dataset, task.name}
 
@@ -128,7 +124,7 @@ def _check_name(task: Task) -> None:
     if "/" not in task.dataset:
         raise InvalidInputError(
             f"{task.dataset!r} is not the name of a data set on the Hub: write owner/name",
-            hint="MRPC is nyu-mll/glue with config mrpc; to read a folder, give task.data_dir.",
+            hint="GLUE is nyu-mll/glue with a config such as mrpc; to read a folder, give task.data_dir.",
         )
 
 

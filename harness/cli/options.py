@@ -133,7 +133,7 @@ metrics_option: Final = option(
     "metrics",
     multiple=True,
     metavar="METRIC",
-    help=f"Compare this metric. Repeatable. [default: {', '.join(headlines('training'))}]",
+    help=f"Compare this metric. Repeatable. [default: those of the task and {headlines('training')[-1]}]",
     group="What to compare",
 )
 history_option: Final = option(

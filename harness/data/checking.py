@@ -5,6 +5,7 @@ from __future__ import annotations
 from harness.assets.find_data import local_data, source_of
 from harness.assets.places import Note
 from harness.data.corpus import Corpus, count_duplicates
+from harness.data.glue import size_remarks
 from harness.data.mrpc import is_published
 from harness.data.reading import read_corpus
 from harness.data.remarks import data_remarks
@@ -12,6 +13,7 @@ from harness.data.tables import NotCheckedError
 from harness.errors import UnavailableError
 from harness.model.assets import AssetsMode, ResolvedData
 from harness.model.values import Task
+from harness.words import count
 
 
 def check_data(task: Task, data: ResolvedData, *, note: Note) -> None:
@@ -48,10 +50,8 @@ def plan_data(task: Task, mode: AssetsMode) -> str:
         corpus = read_corpus(task, found)
     except NotCheckedError as error:
         return f"{source}, not checked: {error}"
-    counts = (
-        f"{len(corpus.train):,} training and {len(corpus.evaluation):,} evaluation examples, "
-        f"{len(corpus.label_names):,} classes"
-    )
+    classes = f"{len(corpus.label_names):,} classes" if task.kind == "classification" else "a number each"
+    counts = f"{len(corpus.train):,} training and {len(corpus.evaluation):,} evaluation examples, {classes}"
     return "; ".join([f"{source}, {counts}", *remarks_of(task, corpus)])
 
 
@@ -70,4 +70,8 @@ def remarks_of(task: Task, corpus: Corpus) -> list[str]:
     """Return the remarks on a corpus."""
     duplicates = count_duplicates(corpus)
     published = is_published(task, corpus)
-    return list(data_remarks(published, duplicates, len(corpus.train), len(corpus.evaluation)))
+    remarks = [*size_remarks(task, corpus)]
+    if corpus.left_out:
+        rows = count(corpus.left_out, "row")
+        remarks.append(f"{rows} with missing cells left out of the files, as in the published data set")
+    return [*remarks, *data_remarks(published, duplicates, len(corpus.train), len(corpus.evaluation))]

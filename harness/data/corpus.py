@@ -9,10 +9,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """One split: `texts` has a tuple of one or two texts per example, `labels` its class, from 0."""
+    """One split: `texts` has a tuple of one or two texts per example, `labels` its class, from 0.
+
+    Of a regression `labels` has a number for each.
+    """
 
     texts: list[tuple[str, ...]]
-    labels: list[int]
+    labels: list[int] | list[float]
 
     def __len__(self) -> int:
         """Return the number of examples."""
@@ -21,26 +24,30 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """The training and the evaluation split, their label names, and the SHA-256 over all of these."""
+    """The training and the evaluation split, their label names, and the SHA-256 over all of these.
+
+    `left_out` counts broken rows of the files that are in neither split.
+    """
 
     train: Split
     evaluation: Split
     label_names: tuple[str, ...]
     content_sha256: str
+    left_out: int = 0
 
     @property
     def majority_share(self) -> float:
         """The share of the most frequent label in the evaluation split: the accuracy of a constant answer."""
-        return Counter(self.evaluation.labels).most_common(1)[0][1] / len(self.evaluation)
+        return Counter[float](self.evaluation.labels).most_common(1)[0][1] / len(self.evaluation)
 
 
-def make_corpus(train: Split, evaluation: Split, label_names: tuple[str, ...]) -> Corpus:
+def make_corpus(train: Split, evaluation: Split, label_names: tuple[str, ...], left_out: int = 0) -> Corpus:
     """Return the corpus of two splits, hashed in row order."""
     digest = hashlib.sha256()
     for split in (train, evaluation):
         for texts, label in zip(split.texts, split.labels, strict=True):
             digest.update(_framed(texts, label))
-    return Corpus(train, evaluation, label_names, digest.hexdigest())
+    return Corpus(train, evaluation, label_names, digest.hexdigest(), left_out)
 
 
 def unordered_sha256(split: Split) -> str:
@@ -71,7 +78,7 @@ def count_duplicates(corpus: Corpus) -> DuplicateRows:
     )
 
 
-def _framed(texts: tuple[str, ...], label: int) -> bytes:
+def _framed(texts: tuple[str, ...], label: float) -> bytes:
     """Encode a row: texts and label, each after its length in 8 bytes, so that no two rows share a code."""
     fields = [text.encode() for text in (*texts, str(label))]
     return b"".join(len(one).to_bytes(8, "little") + one for one in fields)

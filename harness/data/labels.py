@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeGuard
 
+import numpy as np
+
 from harness.data.problems import Findings, encodable, kind_of, place, shown
 from harness.data.tables import Table
 
@@ -41,6 +43,27 @@ def read_labels(tables: Sequence[Table], column: str, problems: list[str]) -> li
     return labels
 
 
+def read_targets(tables: Sequence[Table], column: str, problems: list[str]) -> list[float]:
+    """Return the numbers of a regression in single precision; add other cells to `problems`."""
+    targets: list[float] = []
+    found = Findings(column)
+    for table in tables:
+        for at, value in enumerate(table.columns[column]):
+            number = _typed(value) if table.untyped else value
+            if isinstance(number, int | float) and not isinstance(number, bool) and _is_finite(number):
+                # Files with 3.8 as text and as a 32-bit number have the same target.
+                targets.append(float(np.float32(number)))
+            else:
+                what = shown(value) if isinstance(value, str | float) else kind_of(value)
+                found.add(what, place(table, at), f"the target is {what}; regression needs a finite number")
+    problems.extend(found)
+    return targets
+
+
+def _is_finite(number: float) -> bool:
+    return abs(number) <= float(np.finfo(np.float32).max)
+
+
 def distinct(tables: Sequence[Table], labels: Sequence[Label]) -> dict[Label, Seen]:
     """Return each distinct label of a split; `labels` has one entry for each row of the tables."""
     places = ((table, at) for table in tables for at in range(len(table.rows)))
@@ -73,7 +96,10 @@ def _rejected(label: object, written: object) -> tuple[str, str]:
     if type(label) is int:
         return "negative", f"the label {label} is negative; {_FIX}, and -1 often marks rows without a label"
     if isinstance(label, float):
-        return "float", f"the label {shown(written)} is no integer; {_FIX}: regression is not supported"
+        return (
+            "float",
+            f"the label {shown(written)} is no integer; {_FIX}; for regression set task.kind: regression",
+        )
     if isinstance(label, str) and not label.strip():
         return "empty", f"the label is an empty text; {_FIX}"
     if isinstance(label, str) and not encodable(label):
@@ -84,4 +110,5 @@ def _rejected(label: object, written: object) -> tuple[str, str]:
     if isinstance(label, str):
         return "spaces", f"the label {shown(label.strip())} has white space around it; remove it"
     what = kind_of(label)
-    return what, f"the label is {what}; {_FIX}"
+    several = "; several labels an example are not supported" if isinstance(label, list | tuple) else ""
+    return what, f"the label is {what}; {_FIX}{several}"

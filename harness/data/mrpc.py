@@ -8,10 +8,9 @@ from typing import Final
 
 from harness.data.corpus import Corpus, unordered_sha256
 from harness.data.tables import MISSING, Table, UnreadableError, decoded
+from harness.model.glue import GLUE, glue_task
 from harness.model.values import Task
 
-MRPC_LABELS: Final = ("not_equivalent", "equivalent")
-MRPC_EXAMPLES: Final = {"train": 3_668, "validation": 408, "test": 1_725}
 # `unordered_sha256` of GLUE's and Microsoft's files: a copy with reordered rows counts as published.
 PUBLISHED: Final = {
     "train": "7a7a11f1be6d9d2d856a8e6e745829d1ea8f50c951d35ff9ac386e089f8105a9",
@@ -29,7 +28,7 @@ def read_glue(path: Path) -> Table:
     Raises:
         UnreadableError: a row differs from the official format; the message names its line.
     """
-    lines, rows = _tab_separated(path, columns=5)
+    lines, rows = tab_separated(path, columns=5)
     return _table(path, lines[1:], rows[0], rows[1:])
 
 
@@ -39,8 +38,8 @@ def read_microsoft(path: Path, dev_ids: Path, split: str) -> Table:
     Raises:
         UnreadableError: as in `read_glue`.
     """
-    held_out = {tuple(row) for row in _tab_separated(dev_ids, columns=2)[1]}
-    lines, rows = _tab_separated(path, columns=5)
+    held_out = {tuple(row) for row in tab_separated(dev_ids, columns=2)[1]}
+    lines, rows = tab_separated(path, columns=5)
     chosen = [
         (line, row)
         for line, row in zip(lines[1:], rows[1:], strict=True)
@@ -51,19 +50,25 @@ def read_microsoft(path: Path, dev_ids: Path, split: str) -> Table:
 
 def mrpc_problems(files: Mapping[str, str], found: Mapping[str, int]) -> list[str]:
     """Return a sentence for each split of MRPC whose number of examples is not the published one."""
+    published = GLUE["mrpc"].examples
     return [
-        f"{files[split]}: MRPC's {split} split has {MRPC_EXAMPLES[split]:,} examples, here are {examples:,}; "
+        f"{files[split]}: MRPC's {split} split has {published[split]:,} examples, here are {examples:,}; "
         "get the file again"
         for split, examples in found.items()
-        if examples != MRPC_EXAMPLES.get(split, examples)
+        if examples != published.get(split, examples)
     ]
 
 
 def is_published(task: Task, corpus: Corpus) -> bool | None:
     """Return whether both splits have exactly the rows of the published MRPC, in any order.
 
-    Return None if that is unknown: another data set, other columns, or a split without a published digest.
+    Of another task of GLUE only the published sizes are known: other sizes are other rows. Return None if
+    that is unknown: another data set, other columns, or a split without a published digest.
     """
+    if (known := glue_task(task)) is not None and task.config != "mrpc":
+        sizes = {task.train_split: len(corpus.train), task.eval_split: len(corpus.evaluation)}
+        other = any(known.examples.get(split, found) != found for split, found in sizes.items())
+        return False if other else None
     if task.name != "glue/mrpc" or task.text != Task().text or task.label != Task().label:
         return None
     if not {task.train_split, task.eval_split} <= PUBLISHED.keys():
@@ -87,8 +92,12 @@ def _table(path: Path, lines: Sequence[int], header: Sequence[str], rows: Sequen
     return Table(path.name, tuple(columns), columns, lines, untyped=True)
 
 
-def _tab_separated(path: Path, *, columns: int) -> tuple[list[int], list[list[str]]]:
-    """Return the line numbers and the cells of all rows, including the header."""
+def tab_separated(path: Path, *, columns: int | None) -> tuple[list[int], list[list[str]]]:
+    """Return the line numbers and the cells of all rows, including the header.
+
+    Raises:
+        UnreadableError: a row has another number of cells than `columns`.
+    """
     lines: list[int] = []
     rows: list[list[str]] = []
     # Only "\n" ends a row: a sentence may contain Unicode's other line separators. Quotes are plain text.
@@ -96,7 +105,7 @@ def _tab_separated(path: Path, *, columns: int) -> tuple[list[int], list[list[st
         if not line.strip("\r"):
             continue
         row = line.removesuffix("\r").split("\t")
-        if len(row) != columns:
+        if columns is not None and len(row) != columns:
             raise UnreadableError(
                 f"{path.name}:{number}: expected {columns} tab-separated columns, found {len(row)}; the "
                 "files must be GLUE's or Microsoft's, unchanged"

@@ -9,14 +9,16 @@ from typing import Final
 from harness.data.classes import Classes, classes_of
 from harness.data.corpus import Corpus, Split, make_corpus
 from harness.data.delimited import read_delimited
+from harness.data.glue import read_glue_file
 from harness.data.jsonl import read_jsonl
-from harness.data.labels import Label, distinct, read_labels
-from harness.data.mrpc import MRPC_LABELS, mrpc_problems, read_glue, read_microsoft
+from harness.data.labels import Label, distinct, read_labels, read_targets
+from harness.data.mrpc import mrpc_problems, read_glue, read_microsoft
 from harness.data.parquet import read_parquet
 from harness.data.problems import InvalidDataError
 from harness.data.tables import Table, UnreadableError
 from harness.data.texts import read_texts
 from harness.model.assets import ResolvedData
+from harness.model.glue import glue_task
 from harness.model.values import Task
 
 _READERS: Final[dict[str, Callable[[Path, Sequence[str]], Table]]] = {
@@ -43,7 +45,13 @@ def read_corpus(task: Task, data: ResolvedData) -> Corpus:
     tables = {split: _tables(task, data, split, problems) for split in splits}
     readable = {split: parts for split, parts in tables.items() if parts}
     texts = {split: read_texts(parts, task.text, problems) for split, parts in readable.items()}
-    labels = {split: read_labels(parts, task.label, problems) for split, parts in readable.items()}
+    targets: dict[str, list[float]] = {}
+    labels: dict[str, list[Label]] = {}
+    for split, parts in readable.items():
+        if task.kind == "regression":
+            targets[split] = read_targets(parts, task.label, problems)
+        else:
+            labels[split] = read_labels(parts, task.label, problems)
     if _is_real_mrpc(task, data):
         files = {split: ", ".join(part.file for part in parts) for split, parts in readable.items()}
         problems += mrpc_problems(
@@ -51,12 +59,19 @@ def read_corpus(task: Task, data: ResolvedData) -> Corpus:
         )
     if problems:
         raise InvalidDataError(data, problems)
+    left_out = sum(len(table.left_out) for parts in readable.values() for table in parts)
+    if task.kind == "regression":
+        train, evaluation = (
+            Split(texts[each], targets[each]) for each in (task.train_split, task.eval_split)
+        )
+        # The one output is named after its column.
+        return make_corpus(train, evaluation, (task.label,), left_out)
     classes = _classes(task, data, readable, labels)
     train, evaluation = (
         Split(texts[split], [classes.ids[label] for label in labels[split]])
         for split in (task.train_split, task.eval_split)
     )
-    return make_corpus(train, evaluation, classes.names)
+    return make_corpus(train, evaluation, classes.names, left_out)
 
 
 def _tables(task: Task, data: ResolvedData, split: str, problems: list[str]) -> Tables:
@@ -76,7 +91,10 @@ def _tables(task: Task, data: ResolvedData, split: str, problems: list[str]) -> 
         except UnreadableError as error:
             problems.append(f"split {split!r}: {error}")
             continue
-        problems.extend(f"split {split!r}: {problem}" for problem in _table_problems(task, table))
+        official = data.layout == "glue"
+        problems.extend(
+            f"split {split!r}: {problem}" for problem in _table_problems(task, table, official=official)
+        )
         tables.append(table)
     if len(problems) == before and not any(len(table.rows) for table in tables):
         names = ", ".join(table.file for table in tables)
@@ -98,18 +116,22 @@ def _files(data: ResolvedData) -> dict[str, tuple[str, ...]]:
 def _read(task: Task, data: ResolvedData, split: str, path: Path) -> Table:
     if data.layout == "microsoft" and split in ("train", "validation"):
         return read_microsoft(path, Path(data.files["dev_ids"][0]), split)
-    if data.layout in ("glue", "microsoft"):
+    if data.layout == "microsoft":
         return read_glue(path)
+    if data.layout == "glue":
+        return read_glue_file(path, None if glue_task(task) is None else task.config)
     return _READERS[path.suffix](path, (*task.text, task.label))
 
 
-def _table_problems(task: Task, table: Table) -> list[str]:
+def _table_problems(task: Task, table: Table, *, official: bool) -> list[str]:
     missing = [column for column in dict.fromkeys((*task.text, task.label)) if column not in table.columns]
     if not missing:
         return []
+    fix = "name the columns by task.text and task.label"
+    if official and missing == ["label"]:
+        fix = "GLUE's test sets have no labels: name another split by task.eval_split"
     return [
-        f"{table.file} has no column {', '.join(map(repr, missing))}; it has {', '.join(table.names)}: name "
-        "the columns by task.text and task.label"
+        f"{table.file} has no column {', '.join(map(repr, missing))}; it has {', '.join(table.names)}: {fix}"
     ]
 
 
@@ -126,14 +148,14 @@ def _classes(
         lists = " and ".join(f"({', '.join(names[:8])})" for names in sorted(declared))
         raise InvalidDataError(data, [f"column {task.label!r}: the files declare different classes: {lists}"])
     names = declared.pop()
-    if task.name == "glue/mrpc":
-        if names not in ((), MRPC_LABELS):
-            found = ", ".join(names[:8])
+    if (known := glue_task(task)) is not None:
+        if names not in ((), known.labels):
+            due, found = ", ".join(known.labels), ", ".join(names[:8])
+            named = (task.config or "").upper()
             raise InvalidDataError(
-                data,
-                [f"MRPC's classes are {', '.join(MRPC_LABELS)}, the files declare {found}; get them again"],
+                data, [f"{named}'s classes are {due}, the files declare {found}; get them again"]
             )
-        names = MRPC_LABELS
+        names = known.labels
     train, evaluation = (
         distinct(tables[split], labels[split]) for split in (task.train_split, task.eval_split)
     )

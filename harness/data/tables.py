@@ -30,7 +30,8 @@ class Table:
     `names` lists all columns of the file, `columns` has the values of the requested columns that exist.
     `rows` has the position of each row: the line where it starts in a text file, or its number from 1 in a
     Parquet file. `untyped` marks formats whose cells are all text, so that `0` may be a class id.
-    `class_names` has the class names of a column, if the file declares them.
+    `class_names` has the class names of a column, if the file declares them. `left_out` are the lines of
+    broken rows that the published data set lacks too.
     """
 
     file: str
@@ -39,6 +40,7 @@ class Table:
     rows: Sequence[int]
     untyped: bool = False
     class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    left_out: tuple[int, ...] = ()
 
 
 class UnreadableError(Exception):

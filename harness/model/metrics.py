@@ -33,6 +33,8 @@ class Metric:
         most: the largest possible value.
         several: the metric has one value for each step or pass instead of a single one.
         later: a score that reports written before it was added lack.
+        of: the kind of task that a score is of.
+        correlates: a score without value for a constant output.
     """
 
     unit: str
@@ -47,6 +49,8 @@ class Metric:
     most: float = math.inf
     several: bool = False
     later: bool = False
+    of: Literal["classification", "regression"] = "classification"
+    correlates: bool = False
 
     @property
     def depends_on_machine(self) -> bool:
@@ -125,8 +129,42 @@ METRICS: Final[dict[str, Metric]] = {
         most=1,
         later=True,
     ),
+    "eval_pearson": Metric(
+        "ratio",
+        "max",
+        "Pearson correlation of outputs and targets, for regression",
+        label="Pearson",
+        family="quality",
+        least=-1,
+        most=1,
+        of="regression",
+        correlates=True,
+    ),
+    "eval_spearman": Metric(
+        "ratio",
+        "max",
+        "Spearman rank correlation of outputs and targets, equal values at their mean rank, for regression",
+        label="Spearman",
+        family="quality",
+        least=-1,
+        most=1,
+        of="regression",
+        correlates=True,
+    ),
+    "eval_mse": Metric(
+        "ratio",
+        "min",
+        "mean squared error over the evaluation examples, for regression",
+        label="MSE",
+        family="quality",
+        of="regression",
+    ),
     "train_loss": Metric(
-        "nats", "min", "mean training loss of the last epoch", label="training loss", family="training"
+        "nats",
+        "min",
+        "mean training loss of the last epoch; of a regression the mean squared error",
+        label="training loss",
+        family="training",
     ),
     "train_step_loss": Metric(
         "nats",
@@ -374,8 +412,8 @@ METRICS: Final[dict[str, Metric]] = {
 def metrics_of(family: Family) -> tuple[str, ...]:
     """Return the names of a family's metrics, in the order of the table.
 
-    >>> metrics_of("quality")
-    ('eval_accuracy', 'eval_f1', 'eval_mcc', 'eval_loss', 'eval_ece', 'eval_brier')
+    >>> metrics_of("quality")[:3]
+    ('eval_accuracy', 'eval_f1', 'eval_mcc')
     """
     return tuple(name for name, metric in METRICS.items() if metric.family == family)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Annotated, Self
 
@@ -26,7 +27,8 @@ def _possible(scores: dict[str, float]) -> dict[str, float]:
 class Score(Frozen):
     """The scores of one evaluation by metric name, or the `reason` why its logits cannot be scored.
 
-    `degenerate` is true where a single class is ever predicted.
+    `degenerate` is true where a single class is ever predicted, or of a regression a constant: its
+    correlations are not among the scores.
     """
 
     scores: Annotated[dict[str, float], AfterValidator(_possible)] = Field(default_factory=dict)
@@ -71,6 +73,12 @@ def _shared(numbers: tuple[int, ...]) -> tuple[int, ...]:
     return numbers
 
 
+def _shared_classes(labels: tuple[int | float, ...]) -> tuple[int | float, ...]:
+    # Equal numbers of other types are one key of a cache.
+    classes = tuple(label for label in labels if isinstance(label, int))
+    return _shared(classes) if len(classes) == len(labels) else labels
+
+
 SharedNumbers = Annotated[tuple[int, ...], AfterValidator(_shared)]
 
 
@@ -78,12 +86,12 @@ class Predictions(Frozen):
     """The last evaluation, in data set order: everything can be scored again from it.
 
     `example_ids` (each one once) and `labels` (class numbers) have N entries, `logits` N rows of one number a
-    class; N is at least 1. `lengths` are the tokens of each example, None in reports written before they were
-    kept.
+    class; N is at least 1. Of a regression `labels` are numbers and `logits` rows of one number.
+    `lengths` are the tokens of each example, None in reports written before they were kept.
     """
 
     example_ids: SharedNumbers
-    labels: SharedNumbers
+    labels: Annotated[tuple[int | float, ...], AfterValidator(_shared_classes)]
     logits: Logits
     lengths: Annotated[SharedNumbers | None, Field(exclude_if=is_none)] = None
 
@@ -95,7 +103,12 @@ class Predictions(Frozen):
         if not ids or not self.logits[0]:
             raise ValueError("the predictions are empty")
         classes = len(self.logits[0])
-        if min(self.labels) < 0 or max(self.labels) >= classes:
+        if classes == 1:
+            if not all(map(math.isfinite, self.labels)):
+                raise ValueError("a label is not finite")
+        elif any(isinstance(label, float) for label in self.labels):
+            raise ValueError(f"the labels are no class numbers, and the logits have {classes} classes")
+        elif min(self.labels) < 0 or max(self.labels) >= classes:
             row = next(at for at, label in enumerate(self.labels) if not 0 <= label < classes)
             raise ValueError(
                 f"label {self.labels[row]} of row {row} is none of the {classes} classes of the logits"

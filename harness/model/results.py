@@ -12,6 +12,7 @@ from harness.model.assets import Checkpoint, Data
 from harness.model.environment import Environment
 from harness.model.frozen import Frozen, is_none
 from harness.model.measurements import Measurement
+from harness.model.metrics import METRICS
 from harness.model.notebook import Shown, made
 from harness.model.observations import Observed, Probe
 from harness.model.proof import Parity, TrainingProof
@@ -69,7 +70,11 @@ class TrialResult(Frozen):
             raise ValueError(f"measurements: {twice} occurs twice")
         if [epoch.epoch for epoch in self.epochs] != list(range(1, len(self.epochs) + 1)):
             raise ValueError("epochs: they are not numbered 1, 2, 3 and so on")
-        if len({tuple(epoch.scores) for epoch in self.epochs}) > 1:
+        # A constant output has no correlation, so that an epoch may lack it.
+        named = {
+            tuple(name for name in epoch.scores if not METRICS[name].correlates) for epoch in self.epochs
+        }
+        if len(named) > 1:
             raise ValueError("epochs: their scores are not of the same metrics")
         return self
 

@@ -15,6 +15,7 @@ from harness.words import count
 PaddingStrategy = Literal["static", "dynamic", "bucketed", "unpadded", "group_by_length", "batch_rebalance"]
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 Engine = Literal["trainer", "loop"]
+TaskKind = Literal["classification", "regression"]
 Attention = Literal[
     "auto",
     "eager",
@@ -329,7 +330,9 @@ def _with_options(choice: Frozen, always: Collection[str] = ()) -> str:
 
 
 class Task(Frozen):
-    """A text classification data set: where it comes from and which columns matter.
+    """A data set of texts with classes or numbers: where it comes from and which columns matter.
+
+    `kind` is `classification`, or `regression` on a number, whose head has one output and mean squared error.
 
     The defaults are GLUE MRPC. `max_length` is the one truncation length of all variants of a suite,
     in tokens; None uses the limit of the model. `data_dir` is the location of the files; the identity of a
@@ -346,6 +349,8 @@ class Task(Frozen):
         "sentence2",
     )
     label: str = "label"
+    # Omit the default, so that the ids of trials stay unchanged.
+    kind: Annotated[TaskKind, Field(exclude_if=lambda kind: kind == "classification")] = "classification"
     train_split: str = "train"
     eval_split: str = "validation"
     max_length: Annotated[
@@ -360,6 +365,11 @@ class Task(Frozen):
         """The common name of the data set: `glue/mrpc`."""
         dataset = "glue" if self.dataset == "nyu-mll/glue" else self.dataset
         return dataset if self.config is None else f"{dataset}/{self.config}"
+
+    @property
+    def collapsed(self) -> str:
+        """What a degenerate model predicts: `a single class`, or in a regression `a single number`."""
+        return "a single class" if self.kind == "classification" else "a single number"
 
 
 class SchedulerKwargs(Frozen):

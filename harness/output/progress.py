@@ -8,8 +8,9 @@ from statistics import fmean
 from typing import Final
 
 from harness.analysis.naming import labels
+from harness.model.glue import quality_headlines
 from harness.model.job import Progress
-from harness.model.metrics import METRICS, headlines
+from harness.model.metrics import METRICS
 from harness.model.results import TrialResult
 from harness.model.trial import Trial
 from harness.output.numbers import amount, duration, rate
@@ -143,11 +144,13 @@ def describe_result(result: TrialResult) -> str:
     if result.status != "completed":
         reason = one_line(result.reason or "no reason given")
         return f"{result.status} in {result.phase.replace('_', ' ')}: {reason}"
-    parts = ["degenerate: one class predicted"] if result.degenerate else []
-    for metric in headlines("training"):
-        value = result.value(metric)
-        if METRICS[metric].family == "quality" and value is not None:
-            parts.append(f"{METRICS[metric].label} {amount(metric, value)}")
+    one = "one class" if result.trial.task.kind == "classification" else "one number"
+    parts = [f"degenerate: {one} predicted"] if result.degenerate else []
+    parts += [
+        f"{METRICS[metric].label} {amount(metric, value)}"
+        for metric in quality_headlines([result.trial.task])
+        if (value := result.value(metric)) is not None
+    ]
     speed = (
         "train_real_tokens_per_second" if result.trial.tokenization is None else "tokenize_tokens_per_second"
     )

@@ -195,5 +195,10 @@ def _trials(
                     f"suite {suite.name}: {problem}",
                     hint="Set both in train, or both in matrix as train.KEY: [VALUE].",
                 )
+            if train.label_smoothing_factor and suite.task.kind == "regression":
+                raise InvalidInputError(
+                    f"suite {suite.name}: label_smoothing_factor is for classes, and task.kind is regression",
+                    hint="Leave label_smoothing_factor out, or set it to 0.",
+                )
             trains[of_train] = train
         yield trial(**fields, task=suite.task, train=trains[of_train])

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from harness.errors import InvalidInputError
 from harness.model.axis import axes_of
+from harness.model.glue import GLUE, GLUE_DATASETS
 from harness.model.suite import Suite
 from harness.model.trial import Trial
 from harness.model.values import Task
@@ -106,7 +107,12 @@ def _schema() -> dict[str, Any]:
 def _values(root: Mapping) -> dict[str, Any]:
     values: dict[str, Any] = plain(root)
     task = values.get("task")
-    if isinstance(task, dict) and task.get("dataset", Task().dataset) != Task().dataset:
+    if not isinstance(task, dict):
+        return values
+    dataset, config = task.get("dataset", Task().dataset), task.get("config", Task().config)
+    if dataset in GLUE_DATASETS and config in GLUE:
+        values["task"] = {**GLUE[config].defaults, **task}
+    elif dataset != Task().dataset:
         # The default configuration is that of MRPC; other data sets have none unless the suite sets it.
         values["task"] = {"config": None, **task}
     return values

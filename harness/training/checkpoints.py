@@ -48,7 +48,7 @@ def load_model(
     token_type_ids: TokenTypeIds,
     allows: Callable[[str], bool] = lambda _weight: False,
 ) -> LoadedModel:
-    """Read a checkpoint as a sequence classifier with one output a label.
+    """Read a checkpoint as a sequence classifier with one output a label; one label is a regression's.
 
     Only safetensors are read and no code but transformers' own is run. Weights that the checkpoint lacks (at
     least the head) are drawn from torch's generator: seed it first.
@@ -70,6 +70,7 @@ def load_model(
             num_labels=len(labels),
             id2label=dict(enumerate(labels)),
             label2id={name: index for index, name in enumerate(labels)},
+            **({"problem_type": "regression"} if len(labels) == 1 else {}),
             # None takes sdpa where the model supports it, else eager.
             attn_implementation="eager" if attention == "eager" else None,
             dtype=torch.float32,

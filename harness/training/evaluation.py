@@ -11,9 +11,10 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
-from harness.analysis.stats.scoring import SCORINGS, scores
+from harness.analysis.stats.scoring import SCORINGS, is_constant, scores
 from harness.model.arrays import Logits
 from harness.model.job import TrialStoppedError
+from harness.model.metrics import METRICS
 from harness.model.quality import Predictions, Score
 from harness.model.values import Precision
 from harness.training.devices import autocast
@@ -48,8 +49,12 @@ def predict(
     return logits
 
 
-def score(logits: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.int64]) -> Score:
+def score(
+    logits: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.int64] | npt.NDArray[np.floating[Any]]
+) -> Score:
     """Return loss and metrics of logits of shape (N, classes) against labels of shape (N,).
+
+    Logits of shape (N, 1) are the outputs of a regression, whose labels are numbers.
 
     Raises:
         TrialStoppedError: `diverged`, for logits that are not finite.
@@ -61,6 +66,8 @@ def score(logits: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.int64]) 
             "examples are not finite",
             hint="lower the learning rate, or use a wider precision",
         )
+    if logits.shape[1] == 1:
+        return _score_regression(logits.astype(np.float64), labels.astype(np.float64))
     predicted = logits.argmax(axis=1)
     values = load_metric().compute(predictions=predicted.tolist(), references=labels.tolist())
     loss = cross_entropy(torch.from_numpy(logits).double(), torch.from_numpy(np.array(labels)))
@@ -68,10 +75,23 @@ def score(logits: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.int64]) 
     values |= {
         metric: float(scores(metric, labels, scoring.of_logits(labels, exact)[None])[0])
         for metric, scoring in SCORINGS.items()
-        if scoring.of_logits is not None
+        if scoring.of_logits is not None and METRICS[metric].of == "classification"
     }
     # The loss is kept in double precision, which resampling does without.
     return Score(scores=values | {"eval_loss": loss.item()}, degenerate=len(np.unique(predicted)) == 1)
+
+
+def _score_regression(logits: npt.NDArray[np.float64], targets: npt.NDArray[np.float64]) -> Score:
+    """Score outputs (N, 1) against targets (N,); without correlations where either is constant."""
+    degenerate = is_constant(logits[:, 0]) or is_constant(targets)
+    values = {
+        metric: float(scores(metric, targets, scoring.of_logits(targets, logits)[None])[0])
+        for metric, scoring in SCORINGS.items()
+        if scoring.of_logits is not None
+        and METRICS[metric].of == "regression"
+        and not (degenerate and METRICS[metric].correlates)
+    }
+    return Score(scores=values, degenerate=degenerate)
 
 
 def predictions_of(logits: npt.NDArray[np.float32], collator: Collator) -> Predictions:

@@ -12,7 +12,8 @@ import torch
 
 from harness.model.environment import Device
 from harness.model.job import Job
-from harness.model.measurements import Measurement, measured
+from harness.model.measurements import Measurement, measured, unmeasured
+from harness.model.metrics import METRICS, metrics_of
 from harness.model.quality import Epoch
 from harness.model.trial import Trial
 from harness.model.values import number_of
@@ -125,6 +126,13 @@ class Fitting:
         lengths = self._tokens.train.lengths
         return [
             *(measured(metric, value) for metric, value in self.history[-1].values.items()),
+            *(
+                unmeasured(metric, "the output, or every target, is constant: it has no correlation")
+                for metric in metrics_of("quality")
+                if self._trial.task.kind == "regression"
+                and METRICS[metric].correlates
+                and metric not in self.history[-1].values
+            ),
             measured("train_step_loss", *thinned(self._training.record.by_step())),
             *self._meter.measurements(lengths, shape, device, self._trial.precision, self._trial.world_size),
             *(() if self._compilations is None else self._compilations.measurements()),

@@ -28,7 +28,10 @@ class Collator:
     pad_token_id: int
 
     def __call__(self, rows: Sequence[int]) -> dict[str, torch.Tensor]:
-        """The batch of those rows: int64 tensors of shape (B, L), and `labels` of shape (B,)."""
+        """The batch of those rows: int64 tensors of shape (B, L), and `labels` of shape (B,).
+
+        `labels` are float32 for a regression.
+        """
         index = np.asarray(rows, dtype=np.int64)
         starts = self.split.offsets[index]
         lengths = self.split.offsets[index + 1] - starts
@@ -44,5 +47,5 @@ class Collator:
             values[mask] = getattr(self.split, column)[source]
             batch[column] = values
         tensors = {column: torch.from_numpy(batch[column]) for column in self.columns}
-        tensors["labels"] = torch.from_numpy(np.asarray(self.split.labels[index], dtype=np.int64))
+        tensors["labels"] = torch.from_numpy(self.split.labels[index])
         return tensors

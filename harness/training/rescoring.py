@@ -16,10 +16,16 @@ from harness.model.quality import Score, Scores
 from harness.training.evaluation import METRIC_VERSION, score
 
 
-def rescore(labels: list[int], logits: list[list[float]]) -> Score:
-    """Return the scores of logits (N rows of one number a class) against N labels."""
+def rescore(labels: list[int] | list[float], logits: list[list[float]]) -> Score:
+    """Return the scores of logits (N rows of one number a class) against N labels.
+
+    Rows of one number are outputs of a regression, whose labels are numbers.
+    """
     try:
-        return score(np.asarray(logits, dtype=np.float64), np.asarray(labels, dtype=np.int64))
+        rows = np.asarray(logits, dtype=np.float64)
+        if rows.shape[1] == 1:
+            return score(rows, np.asarray(labels, dtype=np.float64))
+        return score(rows, np.asarray(labels, dtype=np.int64))
     except TrialStoppedError as error:
         return Score(reason=str(error))
 

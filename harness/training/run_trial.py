@@ -15,6 +15,7 @@ from harness.model.job import Announce, Job, TrialStoppedError
 from harness.model.measurements import measured
 from harness.model.quality import Score
 from harness.model.results import TrialResult
+from harness.model.values import Task
 from harness.training import ranks
 from harness.training.checkpoints import LoadedModel
 from harness.training.data import load_corpus
@@ -150,7 +151,7 @@ def _train(
             "observed": fitting.observed,
             "notes": (
                 *found.notes,
-                *_notes(loaded, fitting.score, single_class=single_class),
+                *_notes(loaded, fitting.score, job.trial.task, single_class=single_class),
                 *fitting.notes,
             ),
         }
@@ -164,12 +165,13 @@ def _train(
     return result
 
 
-def _notes(loaded: LoadedModel, last: Score, *, single_class: bool) -> tuple[str, ...]:
+def _notes(loaded: LoadedModel, last: Score, task: Task, *, single_class: bool) -> tuple[str, ...]:
     notes = [loaded.columns_note] if loaded.columns_note else []
     if loaded.adapter_note:
         notes.append(loaded.adapter_note)
     if single_class:
-        notes.append("the evaluation split has a single class: accuracy and F1 are meaningless")
+        lost = "accuracy and F1 are meaningless" if task.kind == "classification" else "nothing correlates"
+        notes.append(f"the evaluation split has {task.collapsed}: {lost}")
     if last.degenerate:
-        notes.append("the model predicts a single class")
+        notes.append(f"the model predicts {task.collapsed}")
     return tuple(notes)

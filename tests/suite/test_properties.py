@@ -107,6 +107,7 @@ CHANGES: dict[str, list[dict[str, Any]]] = {
     "padding": [{"strategy": "dynamic"}, {"length": 65}, {"multiple_of": 8},
                 {"strategy": "group_by_length"}, {"strategy": "batch_rebalance"}],
     "task": [
+        {"kind": "regression"},
         {"dataset": "b"}, {"config": None}, {"revision": "b"}, {"text": ("b",)}, {"label": "b"},
         {"train_split": "b"}, {"eval_split": "b"}, {"max_length": 64},
     ],

@@ -19,6 +19,7 @@ from harness.analysis.history import Earlier, History
 from harness.analysis.probes import machine_changed, probe_band
 from harness.analysis.stats.ratios import Separate, compare_trials
 from harness.analysis.stats.resampling import Case
+from harness.analysis.stats.scoring import SCORINGS, Numbers
 from harness.analysis.stats.sheets import PairedSheets, Sheet, pair_sheets, read_sheet
 from harness.analysis.stats.tests import Effect
 from harness.analysis.verification import Contradiction, contradictions
@@ -27,6 +28,8 @@ from harness.model.results import TrialResult
 
 # Ratios are formed between this and its inverse only: nothing measured lies outside.
 _SMALLEST: Final = 1e-30
+# With no value more common than every other one, a resample of so many is never constant.
+_LEAST_TO_CORRELATE: Final = 50
 _NO_HISTORY: Final = History()
 
 
@@ -159,6 +162,11 @@ def _quality(evidence: Evidence, metric: str, scored: Sequence[float | None]) ->
     )
     if not (np.isfinite(before).all() and np.isfinite(after).all()):
         return Contrast(metric, "not comparable", notes=("the logits are too large for a loss",))
+    if (reason := _not_resampled(metric, paired.labels, before, after)) is not None:
+        known = [score for score in scored if score is not None and not paired.left_out]
+        sides = (known[: len(paired.before)], known[len(paired.before) :])
+        first, second = (fmean(side) if side else None for side in sides)
+        return Contrast(metric, "not comparable", before=first, after=second, notes=(reason,))
     if paired.left_out:
         scored = [sheet.score(metric) for sheet in (*paired.before, *paired.after)]
     values = [score for score in scored if score is not None]
@@ -180,6 +188,23 @@ def _quality(evidence: Evidence, metric: str, scored: Sequence[float | None]) ->
         after=fmean(values[len(paired.before) :]),
         notes=(*((left_out,) if paired.left_out else ()), *earlier.notes),
     )
+
+
+def _not_resampled(metric: str, labels: Numbers, before: Numbers, after: Numbers) -> str | None:
+    """Return why resampling examples gives no error of a correlation, or None."""
+    if not METRICS[metric].correlates:
+        return None
+    if not SCORINGS[metric].resamples:
+        return (
+            f"no verdict on {METRICS[metric].label}: ranks depend on all examples together, so that no sum "
+            "over resampled ones gives it; compare eval_pearson or eval_mse"
+        )
+    if labels.size < _LEAST_TO_CORRELATE:
+        return f"{labels.size} examples: an error of a correlation needs {_LEAST_TO_CORRELATE} or more"
+    common = max(int(np.unique(each, return_counts=True)[1].max()) for each in (labels, *before, *after))
+    if 2 * common > labels.size:
+        return f"one value for {common} of {labels.size} examples: a resample may have no correlation"
+    return None
 
 
 def _seeds(evidence: Evidence, paired: PairedSheets, metric: str) -> SeedEvidence:

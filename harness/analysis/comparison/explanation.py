@@ -106,5 +106,7 @@ def _flips(paired: PairedSheets, seeds: Sequence[Seed]) -> tuple[Flip, ...]:
             after=int(after.predicted[row]),
         )
         for seed, before, after in zip(seeds, paired.before, paired.after, strict=True)
+        # Outputs of a regression are numbers, which flip nothing.
+        if not before.regression
         for row in np.flatnonzero(before.predicted != after.predicted)
     )

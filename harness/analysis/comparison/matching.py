@@ -133,7 +133,7 @@ def _left_out(name: str, variant: Variant, *, timed: bool) -> list[str]:
             ways.setdefault(f"left out, {result.status}{reason}", []).append(seed)
         elif result.degenerate:
             how = "counted, though" if timed else "left out,"
-            ways.setdefault(f"{how} degenerate: it predicts a single class", []).append(seed)
+            ways.setdefault(f"{how} degenerate: it predicts {result.trial.task.collapsed}", []).append(seed)
     return [f"{name}, {_seeds(seeds)} {way}" for way, seeds in ways.items()]
 
 

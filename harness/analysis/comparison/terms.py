@@ -11,6 +11,7 @@ from harness.analysis.comparison.conditions import check_allowed
 from harness.analysis.naming import only_tokenise
 from harness.analysis.stats.ratios import RunVariance
 from harness.errors import InvalidInputError
+from harness.model.glue import training_headlines
 from harness.model.metrics import METRICS, headlines, metrics_of
 from harness.model.results import Report
 from harness.words import did_you_mean, quoted
@@ -45,8 +46,10 @@ def varies_between_runs(metric: str) -> bool:
 
 def default_metrics(reports: Sequence[Report]) -> tuple[str, ...]:
     """Return the metrics to compare by default: those of tokenization if every trial only tokenizes."""
-    trials = (result.trial for report in reports for result in report.results)
-    return headlines("tokenizing" if only_tokenise(trials) else "training")
+    trials = [result.trial for report in reports for result in report.results]
+    if only_tokenise(trials):
+        return headlines("tokenizing")
+    return training_headlines(trial.task for trial in trials)
 
 
 def checked_metrics(metrics: Sequence[str]) -> tuple[str, ...]:

@@ -24,12 +24,14 @@ class Scoring:
 
     `features` maps labels (N,) and columns (P, N) to (F, P, N); a column contains predicted classes, or what
     `of_logits` makes of labels (N,) and logits (N, C). `combine` maps their sums (F, P, R) and the number of
-    examples to scores (P, R).
+    examples to scores (P, R). The labels of a regression are numbers. `resamples` is whether the sums over a
+    resample give its score.
     """
 
     features: Callable[[Numbers, Numbers], Floats]
     combine: Callable[[Floats, int], Floats]
     of_logits: Callable[[Numbers, Floats], Floats] | None = None
+    resamples: bool = True
 
 
 def _correct(labels: Numbers, predicted: Numbers) -> Floats:
@@ -140,6 +142,66 @@ def _probabilities(logits: Floats) -> Floats:
     return np.asarray(raised / raised.sum(axis=1, keepdims=True))
 
 
+def outputs(labels: Numbers, logits: Floats) -> Floats:  # noqa: ARG001 - the signature of `of_logits`
+    """Return the output of each example of a regression, (N,): logits (N, 1)."""
+    return np.asarray(logits[:, 0], dtype=np.float64)
+
+
+def squared_errors(labels: Numbers, logits: Floats) -> Floats:
+    """Return the squared error of each output of a regression, (N,): labels (N,), logits (N, 1)."""
+    return np.asarray((logits[:, 0].astype(np.float64) - labels) ** 2)
+
+
+def is_constant(values: Numbers) -> bool:
+    """Return whether outputs, or targets, are one number up to rounding in single precision.
+
+    >>> is_constant(np.array([2.5, 2.5000001])), is_constant(np.array([2.5, 2.51]))
+    (True, False)
+    """
+    return bool(np.ptp(values) <= _ROUNDING * max(1.0, float(np.abs(values).max())))
+
+
+def ranks(values: Numbers) -> Floats:
+    """Return the rank of each value from 1, equal values at their mean rank: (..., N) to (..., N).
+
+    >>> ranks(np.array([3.0, 1.0, 3.0, 9.0])).tolist()
+    [2.5, 1.0, 2.5, 4.0]
+    """
+    if values.ndim > 1:
+        return np.stack([ranks(each) for each in values])
+    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return np.asarray((last - (counts - 1) / 2)[places], dtype=np.float64)
+
+
+def _moments(labels: Numbers, columns: Numbers) -> Floats:
+    """Return both variables, their squares and their product, (5, P, N), each variable standardized.
+
+    A correlation does not depend on scale, and sums of standardized numbers lose no digits.
+    """
+    x = np.broadcast_to(_standardized(np.asarray(labels, dtype=np.float64)), columns.shape)
+    y = _standardized(np.asarray(columns, dtype=np.float64))
+    return np.stack([x, y, x * x, y * y, x * y])
+
+
+def _standardized(values: Floats) -> Floats:
+    spread = values.std(axis=-1, keepdims=True)
+    return np.asarray((values - values.mean(axis=-1, keepdims=True)) / np.where(spread > 0, spread, 1.0))
+
+
+def _moments_of_ranks(labels: Numbers, columns: Numbers) -> Floats:
+    return _moments(ranks(labels), ranks(columns))
+
+
+def _correlation(sums: Floats, examples: int) -> Floats:
+    """Return Pearson's coefficient, not a number where either variable is constant."""
+    x, y, xx, yy, xy = sums / examples
+    spread = np.maximum(xx - x * x, 0.0) * np.maximum(yy - y * y, 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(spread > 0, np.clip((xy - x * y) / np.sqrt(spread), -1.0, 1.0), np.nan)
+
+
+_ROUNDING: Final = 1e-6
 BINS: Final = 15
 _BIN_STEP: Final = 4.0
 
@@ -150,6 +212,10 @@ SCORINGS: Final[dict[str, Scoring]] = {
     "eval_loss": Scoring(_as_given, _mean, cross_entropies),
     "eval_ece": Scoring(_gaps_of_bins, _mean_gap, binned_gaps),
     "eval_brier": Scoring(_as_given, _mean, squared_distances),
+    "eval_pearson": Scoring(_moments, _correlation, outputs),
+    # Ranks change with the examples that are drawn.
+    "eval_spearman": Scoring(_moments_of_ranks, _correlation, outputs, resamples=False),
+    "eval_mse": Scoring(_as_given, _mean, squared_errors),
 }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis.stats.scoring import SCORINGS, Floats, scores
+from harness.analysis.stats.scoring import SCORINGS, Floats, Numbers, is_constant, scores
 from harness.model.results import TrialResult
 
 Integers = NDArray[np.integer[Any]]
@@ -18,12 +18,27 @@ Integers = NDArray[np.integer[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """One trial's last evaluation: `ids`, `labels` and `predicted` have shape (N,), `logits` (N, C)."""
+    """One trial's last evaluation: `ids`, `labels` and `predicted` have shape (N,), `logits` (N, C).
+
+    Of a regression, whose `logits` are (N, 1), `labels` are its targets and `predicted` its outputs.
+    """
 
     ids: Integers
-    labels: Integers
-    predicted: Integers
+    labels: Numbers
+    predicted: Numbers
     logits: Floats
+
+    @property
+    def regression(self) -> bool:
+        """Whether these are outputs of a regression: a classifier has two classes or more."""
+        return bool(self.logits.shape[1] == 1)
+
+    @property
+    def degenerate(self) -> bool:
+        """Whether predictions or labels are of a single class, or constant."""
+        if self.regression:
+            return is_constant(self.predicted) or is_constant(self.labels)
+        return len(np.unique(self.predicted)) == 1 or len(np.unique(self.labels)) == 1
 
     def take(self, ids: Integers) -> Sheet:
         """Return the rows of these ids, in their order; all must exist."""
@@ -33,7 +48,7 @@ class Sheet:
         rows = order[np.searchsorted(self.ids, ids, sorter=order)]
         return Sheet(ids, self.labels[rows], self.predicted[rows], self.logits[rows])
 
-    def column(self, metric: str) -> Integers | Floats:
+    def column(self, metric: str) -> Numbers:
         """Return the input of the metric, (N,): predicted classes, or one number an example of its logits."""
         of_logits = SCORINGS[metric].of_logits
         return self.predicted if of_logits is None else of_logits(self.labels, self.logits)
@@ -48,7 +63,7 @@ class PairedSheets:
     """Both sides on the same examples, one sheet per seed; `left_out` counts unshared examples."""
 
     ids: Integers
-    labels: Integers
+    labels: Numbers
     before: tuple[Sheet, ...]
     after: tuple[Sheet, ...]
     left_out: int
@@ -59,10 +74,11 @@ def read_sheet(result: TrialResult) -> Sheet | None:
     if result.predictions is None:
         return None
     logits = np.asarray(result.predictions.logits, dtype=np.float64)
+    regression = logits.shape[1] == 1
     return Sheet(
         ids=np.asarray(result.predictions.example_ids, dtype=np.int64),
-        labels=np.asarray(result.predictions.labels, dtype=np.int64),
-        predicted=logits.argmax(axis=1),
+        labels=np.asarray(result.predictions.labels, dtype=np.float64 if regression else np.int64),
+        predicted=logits[:, 0] if regression else logits.argmax(axis=1),
         logits=logits,
     )
 

@@ -11,7 +11,8 @@ from harness.analysis.naming import only_tokenise
 from harness.analysis.observed import UNMOVED
 from harness.analysis.rows import Estimate, Row, Tokenizing
 from harness.analysis.summary import PEAK_MEMORY
-from harness.model.metrics import METRICS, headlines
+from harness.model.glue import quality_headlines
+from harness.model.metrics import METRICS
 from harness.model.results import Report
 from harness.output.builders.remarks import attention_remarks, remarks, status
 from harness.output.document import Column, Tone
@@ -50,7 +51,9 @@ def columns(report: Report, rows: Sequence[Row]) -> list[Column]:
             Column(
                 METRICS[metric].label,
                 _cells(rows, text, ends and {metric: _published(metric, published)}, metric),
-                dispensable=not tokenizing and METRICS[metric].headline is None,
+                dispensable=not tokenizing
+                and METRICS[metric].family != "quality"
+                and METRICS[metric].headline is None,
             )
             for metric, text in numbers.items()
         ),
@@ -70,7 +73,7 @@ def _tone(words: str) -> Tone:
 
 def _of_training(rows: Sequence[Row]) -> Cells:
     """Quality, speed and memory by metric; MFU only where it was measured."""
-    quality = [metric for metric in headlines("training") if METRICS[metric].family == "quality"]
+    quality = quality_headlines(row.trial.task for row in rows)
     numbers: Cells = {
         **{metric: partial(_quality, metric=metric) for metric in quality},
         "train_real_tokens_per_second": _rate_and_range,

@@ -134,14 +134,18 @@ def _reference(report: Report, rows: Sequence[Row]) -> Iterable[str]:
             yield f"against the reference, {row.label}: {differences}"
 
 
+def _scores_of(row: Row) -> str:
+    return "accuracy and F1" if row.trial.task.kind == "classification" else "its scores"
+
+
 def _degenerate(rows: Sequence[Row]) -> Iterable[str]:
     for row in rows:
         if row.degenerate:
             which = f"{row.degenerate} of {count(row.completed, 'completed trial')}"
             were = "was" if row.degenerate == 1 else "were"
             yield (
-                f"degenerate: {row.label}: {which} predicted a single class "
-                f"and {were} left out of accuracy and F1"
+                f"degenerate: {row.label}: {which} predicted {row.trial.task.collapsed} "
+                f"and {were} left out of {_scores_of(row)}"
             )
 
 

@@ -58,6 +58,7 @@ def _columns(trials: Sequence[Rescored]) -> tuple[Column, ...]:
         *(
             Column(METRICS[metric].label, tuple(_cell(trial, metric) for trial in trials))
             for metric in metrics_of("quality")
+            if any(metric in trial.values for trial in trials)
         ),
         Column(
             "verdict",
@@ -77,6 +78,8 @@ def _cell(trial: Rescored, metric: str) -> str:
 
     A score that is newer than the report is shown as it is now.
     """
+    if metric not in trial.values:
+        return NOTHING
     stored, again = trial.values[metric]
     if not trial.differing(metric):
         known = again if stored is None else stored

@@ -8,7 +8,8 @@ from statistics import fmean
 from harness.analysis.naming import axes
 from harness.analysis.rows import Row
 from harness.analysis.summary import quantile
-from harness.model.metrics import METRICS, headlines
+from harness.model.glue import quality_headlines
+from harness.model.metrics import METRICS
 from harness.model.results import Report, TrialResult
 from harness.model.status import STATUSES
 from harness.model.values import Seed
@@ -103,8 +104,7 @@ def _extra(row: Row) -> dict[str, object]:
         "seeds": list(map(plain_seed, row.seeds)),
         **{
             metric: found.mean if (found := row.quality.get(metric)) else None
-            for metric in headlines("training")
-            if METRICS[metric].family == "quality"
+            for metric in quality_headlines([row.trial.task])
         },
         "train_real_tokens_per_second": row.real_tokens_per_second,
         **({"tokenize_tokens_per_second": row.speed} if row.tokenizing else {}),

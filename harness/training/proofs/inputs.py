@@ -33,7 +33,7 @@ def wrong_rows(
             wrong += (
                 row_of(tokens, row) != tuple(encoded["input_ids"])
                 or tokens.token_type_ids[span].tolist() != list(encoded["token_type_ids"])
-                or int(tokens.labels[row]) != split.labels[row]
+                or tokens.labels[row].item() != split.labels[row]
                 or int(tokens.example_ids[row]) != row
             )
         wrong += abs(len(split) - len(tokens))

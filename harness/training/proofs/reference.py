@@ -110,7 +110,12 @@ def _windows(batches: Sequence[Batch], size: int) -> list[list[Batch]]:
 
 
 def loss_of(logits: torch.Tensor, labels: torch.Tensor, smoothing: float) -> torch.Tensor:
-    """The mean loss of logits (B, classes): cross entropy, in part of equal classes."""
+    """The mean loss of logits (B, classes): cross entropy, in part of equal classes.
+
+    Of one output it is the mean squared error.
+    """
+    if logits.shape[1] == 1:
+        return ((logits[:, 0] - labels) ** 2).mean()
     likely = functional.log_softmax(logits, dim=-1)
     right = likely[torch.arange(len(labels)), labels]
     return -((1 - smoothing) * right + smoothing * likely.mean(dim=-1)).mean()

@@ -114,5 +114,5 @@ def inputs_of(
 
 
 def labels_of(split: TokenizedSplit, rows: Sequence[int]) -> torch.Tensor:
-    """The classes of these rows."""
-    return torch.tensor([int(split.labels[row]) for row in rows])
+    """The classes of these rows, or the numbers of a regression."""
+    return torch.tensor([split.labels[row].item() for row in rows])

@@ -17,6 +17,7 @@ from harness.model.assets import Data
 from harness.model.job import Job, TrialStoppedError
 from harness.model.results import TrialResult
 from harness.model.trial import Trial
+from harness.model.values import Task
 from harness.training.checkpoints import LoadedModel
 from harness.training.data import Corpus, Split
 from harness.training.devices import use_products
@@ -62,6 +63,11 @@ class Run:
     seconds: float
 
 
+def names_of(task: Task) -> tuple[str, ...]:
+    """Return the names of the outputs of a proof's model."""
+    return CLASSES if task.kind == "classification" else ("target",)
+
+
 class BrokenTrainingError(Exception):
     """A training of the proof that ended short of its end, or that its own observation refutes."""
 
@@ -84,7 +90,9 @@ class Runner:
         _forget_precision()
         use_products(trial.precision)
         empty = Split([], [])
-        return job, prepare_model(job, Corpus(empty, empty, CLASSES, "0" * 64), tokens, self.device)
+        return job, prepare_model(
+            job, Corpus(empty, empty, names_of(trial.task), "0" * 64), tokens, self.device
+        )
 
     def train(
         self, folder: Path, trial: Trial, tokens: Tokenized, sites: dict[str, float] | None = None
@@ -92,7 +100,7 @@ class Runner:
         """Train by the engine, watched; with `sites` every mask of dropout too."""
         job, loaded = self.load(folder, trial, tokens)
         start, used = parameters_of(loaded.model), used_rows(loaded.model)
-        found = self.found.model_copy(update={"trial": trial, "data": _data(tokens)})
+        found = self.found.model_copy(update={"trial": trial, "data": _data(tokens, names_of(trial.task))})
         clock = PhaseClock(lambda _progress: None)
         with _watch_dropout(loaded, sites, trial) as dropped, watch(loaded.model) as seen:
             since = time.perf_counter()
@@ -129,7 +137,7 @@ def _watch_dropout(loaded: LoadedModel, sites: dict[str, float] | None, trial: T
         yield dropped
 
 
-def _data(tokens: Tokenized) -> Data:
+def _data(tokens: Tokenized, names: tuple[str, ...]) -> Data:
     """The generated rows, as the data of a result."""
     return Data(
         requested="generated rows",
@@ -138,7 +146,7 @@ def _data(tokens: Tokenized) -> Data:
         revision=None,
         synthetic=True,
         content_sha256="0" * 64,
-        labels=CLASSES,
+        labels=names,
         train_examples=len(tokens.train),
         eval_examples=len(tokens.evaluation),
         eval_majority_share=0.6,

@@ -97,15 +97,16 @@ def _shrink(config: PreTrainedConfig) -> None:
             setattr(config, name, 0)
 
 
-def small_rows(config: Any, train: int, evaluation: int) -> Tokenized:
+def small_rows(config: Any, train: int, evaluation: int, *, regression: bool = False) -> Tokenized:
     """Generated splits of that many rows of 6 to `LONGEST` tokens, all different, with labels 0 and 1.
 
-    Half of the rows are longest, so that most batches have one shape; no token comes twice in a row.
+    With `regression` labels are numbers from 0 to 5 instead. Half of the rows are longest, so that most
+    batches have one shape; no token comes twice in a row.
     """
     random = np.random.default_rng(0)
     return Tokenized(
-        train=_split(random, train, np.arange(train)),
-        evaluation=_split(random, evaluation, 500 + random.permutation(evaluation)),
+        train=_split(random, train, np.arange(train), regression=regression),
+        evaluation=_split(random, evaluation, 500 + random.permutation(evaluation), regression=regression),
         max_length=LONGEST,
         pad_token_id=int(config.pad_token_id or 0),
         truncated=0,
@@ -113,7 +114,9 @@ def small_rows(config: Any, train: int, evaluation: int) -> Tokenized:
     )
 
 
-def _split(random: np.random.Generator, count: int, ids: npt.NDArray[np.int64]) -> TokenizedSplit:
+def _split(
+    random: np.random.Generator, count: int, ids: npt.NDArray[np.int64], *, regression: bool
+) -> TokenizedSplit:
     lengths = np.where(random.random(count) < 0.5, LONGEST, random.integers(6, LONGEST, count))
     rows = [5 + random.permutation(VOCABULARY - 5)[:length] for length in lengths]
     types = [(np.arange(length) >= length // 2) for length in lengths]
@@ -122,6 +125,6 @@ def _split(random: np.random.Generator, count: int, ids: npt.NDArray[np.int64]) 
         input_ids=np.concatenate(rows).astype(np.int32),
         token_type_ids=np.concatenate(types).astype(np.uint8),
         offsets=np.concatenate(([0], np.cumsum(lengths))).astype(np.int64),
-        labels=labels,
+        labels=random.uniform(0.0, 5.0, count).astype(np.float32) if regression else labels,
         example_ids=ids.astype(np.int64),
     )

@@ -39,7 +39,7 @@ from harness.training.proofs.reference import (
     train_reference,
 )
 from harness.training.proofs.reference_batches import draw_batches, inputs_of, takes_types
-from harness.training.proofs.runs import CLASSES, WARMUP_STEPS, BrokenTrainingError, Fit, Run, Runner
+from harness.training.proofs.runs import WARMUP_STEPS, BrokenTrainingError, Fit, Run, Runner, names_of
 from harness.training.proofs.scores import check_counts, check_history, check_metrics
 from harness.training.proofs.small import small_rows, write_small
 from harness.training.proofs.trajectory import (
@@ -109,7 +109,10 @@ class _Proof:
         config = AutoConfig.from_pretrained(self._still, local_files_only=True, trust_remote_code=False)
         # Of 29 rows in batches of four the last has one, so that ranks get none; of 15 three, unequal shares.
         few = 13 if job.trial.world_size == 1 else 15
-        self._tokens, self._few = small_rows(config, 29, 19), small_rows(config, few, 19)
+        self._tokens, self._few = (
+            small_rows(config, count, 19, regression=job.trial.task.kind == "regression")
+            for count in (29, few)
+        )
         self._watches_attention = True
 
     def checks(self) -> Iterator[TrainingCheck]:
@@ -120,7 +123,7 @@ class _Proof:
         dropping = trial.model_copy(update={"precision": "fp32", **in_fp32})
         adapter = trial.adapter.model_copy(update={"dropout": 0.0})
         structure = dropping.model_copy(update={"adapter": adapter})
-        yield check_metrics()
+        yield check_metrics(trial.task.kind)
         yield self._plan()
         yield check_padding(
             self._runner.load(self._still, structure, self._tokens)[1], self._tokens, self._device
@@ -179,7 +182,7 @@ class _Proof:
 
     def _trajectory(self, name: str, trial: Trial, tokens: Tokenized) -> Generator[TrainingCheck, None, Run]:
         run = self._runner.train(self._still, trial, tokens)
-        reference = load_reference(self._still, len(CLASSES), number_of(trial.seed, "init"))
+        reference = load_reference(self._still, len(names_of(trial.task)), number_of(trial.seed, "init"))
         adapt_reference(reference, trial.adapter, run.start)
         start = parameters_of(reference)
         yield within(f"initial parameters{name}", "largest difference", _apart(run, start), 1e-7)
@@ -212,7 +215,7 @@ class _Proof:
 
     def _dropout(self, trial: Trial) -> Iterator[TrainingCheck]:
         tokens = self._tokens
-        reference = load_reference(self._dropping, len(CLASSES), number_of(trial.seed, "init"))
+        reference = load_reference(self._dropping, len(names_of(trial.task)), number_of(trial.seed, "init"))
         adapt_reference(reference, trial.adapter)
         types = takes_types(reference, trial.token_type_ids)
         modules, attention = rates_of(

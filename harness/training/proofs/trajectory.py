@@ -50,7 +50,7 @@ def check_trajectory(found: Trajectory) -> Iterator[TrainingCheck]:
     passes, steps = found.seen.training, [step for epoch in found.epochs for step in epoch.steps]
     expected = [batch for step in steps for batch in step.batches]
     rows = [tuple(row_of(found.tokens.train, row) for row in batch) for batch in expected]
-    labels = [tuple(int(found.tokens.train.labels[row]) for row in batch) for batch in expected]
+    labels = [tuple(found.tokens.train.labels[row].item() for row in batch) for batch in expected]
     smoothing = found.train.label_smoothing_factor
     yield none_of(
         f"batches{found.name}",
@@ -95,7 +95,9 @@ def check_evaluation(found: Trajectory) -> Iterator[TrainingCheck]:
     kept = found.result.predictions
     ids = [] if kept is None else list(kept.example_ids)
     labels = [] if kept is None else list(kept.labels)
-    single = len(set(found.epochs[-1].logits.argmax(dim=1).tolist())) == 1
+    final = found.epochs[-1].logits
+    answers = final[:, 0] if final.shape[1] == 1 else final.argmax(dim=1)
+    single = len(set(answers.tolist())) == 1
     yield none_of(
         f"evaluation examples{found.name}",
         chain(

@@ -32,7 +32,7 @@ class Pass:
     modes: frozenset[bool]
     dtypes: frozenset[torch.dtype]
     computed: int
-    labels: tuple[int, ...] | None
+    labels: tuple[float, ...] | None
     loss: torch.Tensor | None
     logits: torch.Tensor
     began: float

@@ -34,12 +34,13 @@ class TokenizedSplit:
     """One split as flat arrays: example i is `input_ids[offsets[i]:offsets[i + 1]]`.
 
     Shapes: `input_ids` and `token_type_ids` (T,), `offsets` (N + 1,), `labels` and `example_ids` (N,).
+    `labels` are classes, or single-precision numbers of a regression.
     """
 
     input_ids: npt.NDArray[np.int32]
     token_type_ids: npt.NDArray[np.uint8]
     offsets: npt.NDArray[np.int64]
-    labels: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64] | npt.NDArray[np.float32]
     example_ids: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -157,9 +158,12 @@ def _key(corpus: Corpus, checkpoint: Path, max_length: int) -> str:
 
 
 def _with_labels(arrays: TokenArrays, split: Split) -> TokenizedSplit:
+    labels: npt.NDArray[np.int64] | npt.NDArray[np.float32] = np.asarray(split.labels, dtype=np.int64)
+    if isinstance(split.labels[0], float):
+        labels = np.asarray(split.labels, dtype=np.float32)
     return TokenizedSplit(
         *arrays,
-        labels=np.asarray(split.labels, dtype=np.int64),
+        labels=labels,
         example_ids=np.arange(len(split), dtype=np.int64),
     )
 
