@@ -34,6 +34,7 @@ def notes(report: Report, rows: Sequence[Row]) -> list[str]:
         *_session(report),
         *_stand_ins(report),
         *_synthetic(report),
+        *_limited(report),
         *_data(report),
         *_allowed_weights(report),
         *_mixed(report, rows),
@@ -79,6 +80,17 @@ def _synthetic(report: Report) -> Iterable[str]:
     }
     for requested, name in sorted(names):
         yield f"synthetic data: {name}, a generated corpus, was used in place of {requested}"
+
+
+def _limited(report: Report) -> Iterable[str]:
+    tasks = dict.fromkeys(result.trial.task for result in report.results)
+    for name, limit in dict.fromkeys(
+        (task.name, str(task.limit)) for task in tasks if task.limit is not None
+    ):
+        yield (
+            f"limit: only the first rows of {name} in the order of its files: {limit}; scores are not "
+            "those of the whole data set"
+        )
 
 
 def _data(report: Report) -> Iterable[str]:
