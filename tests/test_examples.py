@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shlex
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
@@ -103,7 +105,16 @@ def test_the_suite_with_own_data_runs_on_a_stand_in_without_a_network(tmp_path: 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "stand-in embedded/bert-uncased" in done.stdout + done.stderr
     (file,) = tmp_path.glob("reports/*/*/report.json")
-    for result in load_report(file).results:
+    report = load_report(file)
+    (own,) = report.own_metrics
+    code = (FOLDER / "balanced_accuracy.py").read_bytes()
+    assert own.version == f"balanced_accuracy.py sha256:{hashlib.sha256(code).hexdigest()}"
+    for result in report.results:
+        assert result.predictions is not None
+        labels, logits = np.array(result.predictions.labels), np.array(result.predictions.logits)
+        right = logits.argmax(axis=1) == labels
+        recalls = [right[labels == label].mean() for label in range(3)]
+        assert own.scores[result.trial.id].value == pytest.approx(np.mean(recalls))
         assert result.data is not None
         assert (result.data.name, result.data.source, result.data.synthetic) == ("headlines", "folder", False)
         assert result.data.labels == ("business", "crime", "sport")

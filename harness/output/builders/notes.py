@@ -49,6 +49,7 @@ def notes(report: Report, rows: Sequence[Row]) -> list[str]:
         *_break_even(report, rows),
         *_failures(rows),
         *_noisy(rows),
+        *_own_metrics(report),
         *_unmeasured(rows),
         *_spread(rows),
     ]
@@ -289,6 +290,17 @@ def _noisy(rows: Sequence[Row]) -> Iterable[str]:
             f"noisy: {row.label}, seed {seed}: {found.kind} {found.moment} its steps at {found.factor:.2f} "
             f"of this run's median (limit ±{100 * PROBE_BAND:g} %){load}{others_too}"
         )
+
+
+def _own_metrics(report: Report) -> Iterable[str]:
+    """The file behind each of the user's metrics, and each reason why a trial has no score."""
+    for found in report.own_metrics:
+        better = "higher" if found.goal == "max" else "lower"
+        yield f"own metric {found.label}: {found.version}, from the stored logits; {better} is better"
+        reasons = [score.reason for score in found.scores.values() if score.reason is not None]
+        for reason in dict.fromkeys(reasons):
+            which = count(reasons.count(reason), "trial")
+            yield f"own metric {found.label} not measured in {which}: {one_line(reason)}"
 
 
 def _unmeasured(rows: Sequence[Row]) -> Iterable[str]:
