@@ -86,7 +86,7 @@ def _task(trial: Trial) -> str:
     settings = trial.task.model_dump(
         exclude={"data_dir", "max_length", "dataset", "config"}, exclude_defaults=True
     )
-    return ", ".join([trial.task.name, *(f"{name} {value}" for name, value in settings.items())])
+    return ", ".join([trial.task.name, *(f"{name} {getattr(trial.task, name)}" for name in settings)])
 
 
 def _checkpoint(trial: Trial) -> str:

@@ -89,6 +89,7 @@ def _row(
     memory_of, memory = _peak_memory(completed)
     stand_in = _stand_in(results)
     synthetic = any(result.data is not None and result.data.synthetic for result in results)
+    limited = any(result.trial.task.limit is not None for result in results)
     return Row(
         variant=results[0].trial.variant_id,
         label=label,
@@ -110,7 +111,7 @@ def _row(
         unmeasured=_unmeasured(completed),
         stand_in=stand_in,
         synthetic=synthetic,
-        against_reference={} if stand_in or synthetic else _differences(quality, reference),
+        against_reference={} if stand_in or synthetic or limited else _differences(quality, reference),
         fails_parity=False,
         rank=None,
         speed_range=_range(speeds(completed).values()),

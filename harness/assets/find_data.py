@@ -23,9 +23,9 @@ MRPC_VARIABLE: Final = "HARNESS_MRPC_DIR"
 def find_data(task: Task, mode: AssetsMode, *, note: Note, hub: Hub | None = None) -> ResolvedData:
     """Return the files of the task's data set; download them if necessary.
 
-    The order is `task.data_dir`; for MRPC the folder in `$HARNESS_MRPC_DIR`; the Hub's cache; the Hub; and
-    for MRPC, if the Hub is unreachable and `mode` is `auto`, the embedded corpus. `note` and `hub` are those
-    of `find_checkpoint`.
+    The order is `task.data_dir`, which every mode reads; for MRPC the folder in `$HARNESS_MRPC_DIR`; the
+    Hub's cache; the Hub; and for MRPC, if the Hub is unreachable and `mode` is `auto`, the embedded corpus.
+    `note` and `hub` are those of `find_checkpoint`.
 
     Raises:
         InvalidInputError: the data set's name is malformed.
@@ -70,7 +70,7 @@ def local_data(task: Task, mode: AssetsMode) -> ResolvedData | None:
     """
     if _is_embedded(task):
         return _embedded(task, mode)
-    if mode == "embedded":
+    if mode == "embedded" and task.data_dir is None:
         return _stand_in(task, "--assets embedded")
     if (folder := _folder(task)) is not None:
         layout, files = data_folder_files(folder[0], folder[1], task)
@@ -147,7 +147,8 @@ def _embedded(task: Task, mode: AssetsMode) -> ResolvedData:
 def _stand_in(task: Task, reason: str) -> ResolvedData:
     if not is_mrpc(task):
         raise UnavailableError(
-            f"{task.name}: no embedded stand-in ({reason})", hint="Only MRPC has a stand-in."
+            f"{task.name}: no embedded stand-in ({reason})",
+            hint="Only MRPC has a stand-in: give a folder by task.data_dir.",
         )
     return _embedded(task, "embedded")
 

@@ -41,6 +41,8 @@ def command(report: Path, target: Target, output: Path | None, scorer: str) -> i
     stored = read_report(report, allow_unsealed=True)
     scores = _scores(score_again(to_score(stored), scorer))
     trials = compare_scores(stored, scores)
+    for found in stored.own_metrics:
+        print_note(f"not scored again: {found.label}, which needs its file: {found.version}")
     write(rescoring_document(stored, trials, scores.metric_version), target)
     if output is not None:
         write_atomic(output, to_json(with_scores(stored, scores)))

@@ -58,12 +58,13 @@ def plan_data(task: Task, mode: AssetsMode) -> str:
 def _is_known(task: Task, data: ResolvedData) -> bool:
     """Return whether this is the embedded corpus with its standard columns and splits, checked by tests."""
     known = Task()
-    return data.source == "embedded" and (task.text, task.label, task.train_split, task.eval_split) == (
-        known.text,
-        known.label,
-        known.train_split,
-        known.eval_split,
-    )
+    return data.source == "embedded" and (
+        task.text,
+        task.label,
+        task.train_split,
+        task.eval_split,
+        task.limit,
+    ) == (known.text, known.label, known.train_split, known.eval_split, None)
 
 
 def remarks_of(task: Task, corpus: Corpus) -> list[str]:

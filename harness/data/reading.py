@@ -32,7 +32,10 @@ Tables = list[Table]
 
 
 def read_corpus(task: Task, data: ResolvedData) -> Corpus:
-    """Read the training and the evaluation split of a task.
+    """Read the training and the evaluation split of a task, or their first rows as `task.limit` selects.
+
+    Texts and labels beyond the limit are not checked, and classes not declared by the files are those of the
+    rows kept.
 
     Raises:
         InvalidDataError: invalid files, columns, texts, labels or counts; the error lists all problems.
@@ -43,7 +46,11 @@ def read_corpus(task: Task, data: ResolvedData) -> Corpus:
         problems.append(f"column {task.label!r} is a text and the label: name another column by task.label")
     splits = dict.fromkeys((task.train_split, task.eval_split))
     tables = {split: _tables(task, data, split, problems) for split in splits}
-    readable = {split: parts for split, parts in tables.items() if parts}
+    whole = {split: parts for split, parts in tables.items() if parts}
+    if _is_real_mrpc(task, data):
+        files = {split: ", ".join(part.file for part in parts) for split, parts in whole.items()}
+        problems += mrpc_problems(files, {split: sum(len(t.rows) for t in p) for split, p in whole.items()})
+    readable = _limited(task, whole, problems)
     texts = {split: read_texts(parts, task.text, problems) for split, parts in readable.items()}
     targets: dict[str, list[float]] = {}
     labels: dict[str, list[Label]] = {}
@@ -52,11 +59,6 @@ def read_corpus(task: Task, data: ResolvedData) -> Corpus:
             targets[split] = read_targets(parts, task.label, problems)
         else:
             labels[split] = read_labels(parts, task.label, problems)
-    if _is_real_mrpc(task, data):
-        files = {split: ", ".join(part.file for part in parts) for split, parts in readable.items()}
-        problems += mrpc_problems(
-            files, {split: sum(len(t.rows) for t in p) for split, p in readable.items()}
-        )
     if problems:
         raise InvalidDataError(data, problems)
     left_out = sum(len(table.left_out) for parts in readable.values() for table in parts)
@@ -100,6 +102,39 @@ def _tables(task: Task, data: ResolvedData, split: str, problems: list[str]) -> 
         names = ", ".join(table.file for table in tables)
         problems.append(f"split {split!r}: {names} has no rows; give a file with at least one example")
     return tables if len(problems) == before else []
+
+
+def _limited(task: Task, tables: Mapping[str, Tables], problems: list[str]) -> dict[str, Tables]:
+    """Return the first rows of each split that `task.limit` names, and the other splits whole."""
+    found = dict(tables)
+    if task.limit is None:
+        return found
+    if task.train_split == task.eval_split and task.limit.train != task.limit.eval:
+        problems.append(
+            f"task.limit: training and evaluation both read the split {task.train_split!r}, so that train "
+            "and eval must be equal"
+        )
+    for key, split in (("train", task.train_split), ("eval", task.eval_split)):
+        wanted: int | None = getattr(task.limit, key)
+        if wanted is None or split not in tables:
+            continue
+        total = sum(len(table.rows) for table in tables[split])
+        if wanted > total:
+            problems.append(
+                f"task.limit.{key}: {wanted:,} rows, but the split {split!r} has {total:,}; lower it, or "
+                "leave it out for all rows"
+            )
+        found[split] = _first(tables[split], wanted)
+    return found
+
+
+def _first(tables: Tables, rows: int) -> Tables:
+    kept: Tables = []
+    for table in tables:
+        if rows > 0:
+            kept.append(table.first(rows))
+            rows -= len(kept[-1].rows)
+    return kept
 
 
 def _files(data: ResolvedData) -> dict[str, tuple[str, ...]]:

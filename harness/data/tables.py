@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import Final
@@ -41,6 +41,11 @@ class Table:
     untyped: bool = False
     class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     left_out: tuple[int, ...] = ()
+
+    def first(self, rows: int) -> Table:
+        """Return the table of the first rows, in the order of the file."""
+        columns = {name: values[:rows] for name, values in self.columns.items()}
+        return replace(self, columns=columns, rows=self.rows[:rows])
 
 
 class UnreadableError(Exception):

@@ -23,12 +23,13 @@ class Example(Frozen):
     """One row, raw and tokenized.
 
     `texts` are by column. `length_uncut` is the number of tokens without truncation. `token_type_ids` are
-    those of the tokenizer, whether or not the model takes them.
+    those of the tokenizer, whether or not the model takes them. The name of a class is `label_name`, or the
+    column of a number to predict.
     """
 
     row: int
     texts: dict[str, str]
-    label: int
+    label: int | float
     label_name: str
     tokens: tuple[str, ...]
     input_ids: tuple[int, ...]

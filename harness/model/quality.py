@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -47,6 +47,49 @@ class Scores(Frozen):
 
     metric_version: str
     scores: tuple[Score, ...]
+
+
+class OwnScore(Frozen):
+    """The score of one evaluation by a user's metric, or the `reason` why it has none."""
+
+    value: float | None = None
+    reason: Annotated[str | None, Field(exclude_if=is_none)] = None
+
+    @model_validator(mode="after")
+    def _scored_or_explained(self) -> Self:
+        if (self.value is None) == (self.reason is None):
+            raise ValueError("either a value or a reason for having none")
+        return self
+
+
+class OwnAnswer(Frozen):
+    """The scores of several evaluations by the metric of one file, in their order, or why there are none.
+
+    `sha256` is the digest of the file that ran, None where it cannot be read.
+    """
+
+    sha256: str | None = None
+    reason: str | None = None
+    scores: tuple[OwnScore, ...] = ()
+
+
+class OwnAnswers(Frozen):
+    """An answer for each file, in their order."""
+
+    answers: tuple[OwnAnswer, ...]
+
+
+class OwnScores(Frozen):
+    """A user's metric in a report: its scores by trial id, computed from the stored logits.
+
+    `file` is the name of the file, and `version` its name with the SHA-256 of the content that ran.
+    """
+
+    label: str
+    goal: Literal["max", "min"]
+    file: str
+    version: str
+    scores: dict[str, OwnScore]
 
 
 class Epoch(Frozen):

@@ -16,7 +16,7 @@ from harness.model.metrics import METRICS
 from harness.model.notebook import Shown, made
 from harness.model.observations import Observed, Probe
 from harness.model.proof import Parity, TrainingProof
-from harness.model.quality import Epoch, Predictions
+from harness.model.quality import Epoch, OwnScores, Predictions
 from harness.model.status import Phase, StatusName
 from harness.model.suite import Suite
 from harness.model.trial import IDENTITY_VERSION, Trial
@@ -122,7 +122,7 @@ class Report(Shown, Frozen):
 
     `proofs` has one result for each distinct function in the plan, with its parity; `training_proofs` one for
     each distinct way of training. Both are empty where the run was asked not to prove anything. `session` is
-    None unless the run was one side of `harness ab`.
+    None unless the run was one side of `harness ab`. `own_metrics` are the scores by the suite's `metrics`.
 
     `digest` is the file's alone: the SHA-256 of everything else in it, written by `to_json` and checked by
     `load_report`; a report in memory has none. Where it is null the file is unsealed: changes to it cannot
@@ -140,6 +140,7 @@ class Report(Shown, Frozen):
     notes: tuple[str, ...] = ()
     proofs: tuple[TrialResult, ...] = ()
     session: Annotated[Session | None, Field(exclude_if=is_none)] = None
+    own_metrics: Annotated[tuple[OwnScores, ...], Field(exclude_if=lambda found: not found)] = ()
     # Not written where it is empty: reports from before it stay what they were.
     training_proofs: Annotated[tuple[TrialResult, ...], Field(exclude_if=lambda proofs: not proofs)] = ()
     results: tuple[TrialResult, ...]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Self
+from pathlib import PurePath
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, PlainSerializer, ValidationError, field_validator, model_validator
 
 from harness.model.axis import Aka, canonical, written
-from harness.model.frozen import Frozen
+from harness.model.frozen import Frozen, is_none
 from harness.model.metrics import METRICS
 from harness.model.trial import AXES
 from harness.model.values import Task, Train
@@ -95,6 +96,33 @@ class Gate(Frozen):
         return self
 
 
+class OwnMetric(Frozen):
+    """A user's metric: a Python file with one class derived from `evaluate.Metric`.
+
+    `path` is relative to the folder where the command runs. Its `compute` gets predicted and true classes and
+    returns a dictionary with one number; `goal` is the direction that is better. It is computed from the
+    stored logits after the trials, in a process apart.
+    """
+
+    path: Annotated[str, Field(min_length=1, max_length=4_096)]
+    goal: Literal["max", "min"]
+    label: Annotated[str | None, Field(min_length=1, max_length=40, exclude_if=is_none)] = None
+
+    @property
+    def name(self) -> str:
+        """The name in tables: the label, or the name of the file without its ending."""
+        return self.label or PurePath(self.path).stem
+
+
+def _names_differ(metrics: tuple[OwnMetric, ...]) -> tuple[OwnMetric, ...]:
+    taken = {metric.label for metric in METRICS.values()}
+    for metric in metrics:
+        if metric.name in taken:
+            raise ValueError(f"{quoted(metric.name)} is the name of another metric; set another label")
+        taken.add(metric.name)
+    return metrics
+
+
 Value = Annotated[Any, PlainSerializer(written)]
 Chosen = dict[str, Value]
 """Canonical values by axis name, for some of the axes."""
@@ -126,6 +154,9 @@ class Suite(Frozen):
     measure: Annotated[Measure, Aka(("measurement", "timing"))] = Measure()
     # Omit the default, so that earlier reports stay unchanged.
     allow_weights: Annotated[tuple[WeightName, ...], Field(exclude_if=lambda names: not names)] = ()
+    metrics: Annotated[
+        tuple[OwnMetric, ...], AfterValidator(_names_differ), Field(exclude_if=lambda metrics: not metrics)
+    ] = ()
     reference: dict[MetricName, float] = Field(default_factory=dict)
     gates: Annotated[tuple[Gate, ...], Aka(("checks", "thresholds", "rules"))] = ()
     max_trials: Annotated[int, Field(ge=1, le=100_000)] = 1_000

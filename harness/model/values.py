@@ -329,6 +329,22 @@ def _with_options(choice: Frozen, always: Collection[str] = ()) -> str:
     return f"{text(chosen)}({', '.join(given)})" if given else text(chosen)
 
 
+class Limit(Frozen):
+    """The first rows of each split, in the order of the files, that a task keeps; None keeps all rows."""
+
+    train: Annotated[int | None, Field(ge=1, le=1_000_000_000, exclude_if=is_none)] = None
+    eval: Annotated[int | None, Field(ge=1, le=1_000_000_000, exclude_if=is_none)] = None
+
+    @model_validator(mode="after")
+    def _limits_a_split(self) -> Self:
+        if self.train is None and self.eval is None:
+            raise ValueError("a limit needs train, eval or both")
+        return self
+
+    def __str__(self) -> str:
+        return ", ".join(f"{split} {rows:,}" for split, rows in self if rows is not None)
+
+
 class Task(Frozen):
     """A data set of texts with classes or numbers: where it comes from and which columns matter.
 
@@ -338,6 +354,7 @@ class Task(Frozen):
     in tokens; None uses the limit of the model. `data_dir` is the location of the files; the identity of a
     trial does not include it, since the result records a hash of the content. A label column with more than
     `max_classes` distinct labels is rejected as the wrong column; this limit is not in the identity either.
+    `limit` keeps the first rows of a split, always the same ones; it is in the identity where it is set.
     """
 
     dataset: Annotated[str, Aka(("dataset_name", "path"))] = "nyu-mll/glue"
@@ -359,6 +376,7 @@ class Task(Frozen):
     ] = None
     # Omit the default, so that earlier plans and reports stay unchanged.
     max_classes: Annotated[int, Field(ge=2, le=1_000_000, exclude_if=lambda most: most == 1_000)] = 1_000
+    limit: Annotated[Limit | None, Field(exclude_if=is_none)] = None
 
     @property
     def name(self) -> str:

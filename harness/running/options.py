@@ -65,7 +65,7 @@ class RunOptions:
         AssetsMode,
         Option(
             "Where checkpoints and data come from. `auto` uses a labelled stand-in where the named one is "
-            "missing, `hub` never does, `embedded` uses stand-ins only.",
+            "missing, `hub` never does, `embedded` uses stand-ins and the folder of task.data_dir only.",
             "Where",
         ),
     ] = "auto"

@@ -15,6 +15,7 @@ from harness.machine.git_state import describe_git
 from harness.machine.redaction import redact, secrets_in
 from harness.model.environment import Environment
 from harness.model.job import Job, Observer
+from harness.model.quality import OwnScores
 from harness.model.results import Report, Session, TrialResult
 from harness.model.suite import Measure, Suite
 from harness.model.trial import Trial
@@ -29,6 +30,7 @@ from harness.running.resume import Here, Opened, choose, describe_here, open_dir
 from harness.running.scheduler import Policy, RunContext, not_run, run_jobs
 from harness.running.seams import Render, Seams
 from harness.running.workers.environ import worker_environment
+from harness.running.workers.scoring_process import own_scores, require_own
 from harness.store.folders import is_there
 from harness.store.plan import Plan, make_plan, trials_of_shard
 from harness.store.report_file import as_it_is, briefly
@@ -65,6 +67,7 @@ class Work:
 
     def prepare(self, trials: Sequence[Trial]) -> Prepared:
         """Find the assets of the trials, and check that at least one can run."""
+        require_own(self._suite.metrics)
         measure = self._measure()
         assets = self._seams.assets(self._options.assets)
         prepared = prepare(trials, measure, assets, self.machine, self._note)
@@ -250,11 +253,25 @@ class Work:
                 proofs=self._proofs.functions,
                 training_proofs=self._proofs.trainings,
                 session=session,
+                own_metrics=self._own_metrics(directory, results),
                 results=tuple(results),
             )
         )
         directory.write_report(report, *self._render(report), results=_in_full(report, directory))
         return report
+
+    def _own_metrics(self, directory: RunDirectory, results: Sequence[TrialResult]) -> tuple[OwnScores, ...]:
+        """Score the stored logits of all completed trials by the user's metrics."""
+        metrics = self._suite.metrics
+        if not metrics:
+            return ()
+        kept = {
+            result.trial.id: predictions
+            for result in results
+            if result.status == "completed"
+            and (predictions := directory.stored(result.trial.id).predictions) is not None
+        }
+        return own_scores(metrics, kept)
 
     def _environment(self) -> Environment:
         interpreter = self._interpreter
@@ -315,7 +332,10 @@ def _in_full(report: Report, directory: RunDirectory) -> Iterator[TrialResult]:
 
 def without_home(report: Report) -> Report:
     """The report with the user's home folder written as `~` in the paths of data."""
-    suite = report.suite.model_copy(update={"task": _shortened(report.suite.task)})
+    metrics = tuple(
+        metric.model_copy(update={"path": redact(metric.path)}) for metric in report.suite.metrics
+    )
+    suite = report.suite.model_copy(update={"task": _shortened(report.suite.task), "metrics": metrics})
     if suite == report.suite and not any(result.trial.task.data_dir for result in report.results):
         return report
     results = tuple(

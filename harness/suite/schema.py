@@ -9,7 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from harness.model.axis import Axis, axes_of, mapping_type, short_type
 from harness.model.metrics import METRICS
-from harness.model.suite import Gate, Measure, Suite
+from harness.model.suite import Gate, Measure, OwnMetric, Suite
 from harness.model.trial import Trial
 from harness.model.values import Task, Train
 from harness.suite.overrides import TASKS
@@ -27,7 +27,7 @@ def suite_schema(trial: type[Trial] = Trial) -> Schema:
     axes = axes_of(trial)
     own = Suite.model_json_schema()["properties"]
     definitions: Schema = models_json_schema(
-        [(model, "validation") for model in (Task, Train, Measure, Gate)],
+        [(model, "validation") for model in (Task, Train, Measure, Gate, OwnMetric)],
     )[1]["$defs"]
     definitions["Gate"]["properties"]["metric"] = {"enum": list(METRICS)}
     definitions |= {name: _axis_value(axis) for name, axis in axes.items()}
@@ -53,6 +53,7 @@ def suite_schema(trial: type[Trial] = Trial) -> Schema:
                 "additionalProperties": False,
                 "properties": {metric: {"type": "number"} for metric in METRICS},
             },
+            "metrics": {"type": "array", "items": _reference("OwnMetric")},
             "gates": {"type": "array", "items": _reference("Gate")},
             "allow_weights": own["allow_weights"],
             "max_trials": own["max_trials"],

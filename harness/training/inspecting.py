@@ -95,7 +95,7 @@ def _example(
         row=row,
         texts=dict(zip(job.trial.task.text, texts, strict=True)),
         label=label,
-        label_name=corpus.label_names[label],
+        label_name=corpus.label_names[label] if isinstance(label, int) else corpus.label_names[0],
         tokens=tuple(tokenizer.convert_ids_to_tokens(ids)),
         input_ids=tuple(ids),
         token_type_ids=tuple(split.token_type_ids.tolist()),

@@ -21,7 +21,7 @@ from harness.model.quality import Predictions
 from harness.model.results import Report, TrialResult
 from harness.model.suite import Measure
 from harness.model.trial import Trial
-from harness.model.values import PaddingStrategy, SeedRoles, Task, Train
+from harness.model.values import Limit, PaddingStrategy, SeedRoles, Task, Train
 from harness.output.builders.comparison import subtitles
 from tests.factories import (
     EFFICIENCY,
@@ -906,3 +906,15 @@ def test_advice_on_more_seeds_varies_every_role() -> None:
     assert found.next_step is not None
     assert "matrix.seed=[0, 1, 2" in found.next_step
     assert "init" not in found.next_step
+
+
+@pytest.mark.parametrize("limits", [(None, Limit(eval=408)), (Limit(train=64), Limit(train=32))])
+def test_another_limit_of_rows_is_a_mismatch_of_every_metric(limits: tuple[Limit | None, Limit]) -> None:
+    one, two = (
+        seeds(run=run, trial=make_trial().model_copy(update={"task": Task(limit=limit)}))
+        for run, limit in zip("ab", limits, strict=True)
+    )
+    with pytest.raises(NotComparableError) as caught:
+        compare([one, two])
+    assert "--allow-mismatch limit" in (caught.value.hint or "")
+    assert compare([one, two], allow_mismatch=["limit"]).rows

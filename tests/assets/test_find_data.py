@@ -72,8 +72,28 @@ def test_the_embedded_corpus_is_labelled_and_announced(notes: list[str]) -> None
 
 def test_only_mrpc_has_a_stand_in() -> None:
     for mode in ("auto", "embedded"):
-        with pytest.raises(UnavailableError):
+        with pytest.raises(UnavailableError) as caught:
             find(OTHER, mode)
+        assert "task.data_dir" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("mode", ["auto", "hub", "embedded"])
+@pytest.mark.parametrize("task", [OTHER, Task()])
+def test_the_folder_that_a_task_names_is_read_in_every_mode(
+    tmp_path: Path, task: Task, mode: AssetsMode
+) -> None:
+    folder = folder_of(tmp_path / "own", "train.csv", "validation.csv")
+    named = task.model_copy(update={"data_dir": str(folder)})
+    found = find(named, mode)
+    assert (found.source, found.name, found.synthetic) == ("folder", task.name, False)
+    assert source_of(named, found, mode) == "folder given by task.data_dir, layout files"
+
+
+def test_the_embedded_mode_ignores_the_folder_in_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARNESS_MRPC_DIR", str(folder_of(tmp_path / "mrpc", *GLUE)))
+    assert find(Task(), "embedded").source == "embedded"
 
 
 def test_the_embedded_corpus_can_be_named_but_not_in_hub_mode() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from harness.data.problems import InvalidDataError
 from harness.data.reading import read_corpus
-from harness.model.values import Task
+from harness.model.values import Limit, Task
 from tests.data.sets import GOOD, OWN, labelled, read_rows, resolved, write_jsonl, write_mrpc
 
 
@@ -242,3 +242,48 @@ def test_a_sparse_file_that_would_fill_the_memory_is_refused(tmp_path: Path) -> 
         file.truncate(40 << 30)
     with pytest.raises(InvalidDataError, match="larger than 4096 MiB"):
         read_corpus(OWN, resolved({"train": path, "validation": path}))
+
+
+@given(st.integers(2, 12), st.integers(2, 12), st.integers(1, 4))
+def test_a_limit_keeps_the_first_rows_over_all_parts(train: int, evaluation: int, parts: int) -> None:
+    rows = labelled(*(at % 2 for at in range(12)))
+    with tempfile.TemporaryDirectory() as name:
+        size = -(-len(rows) // parts)
+        files = [
+            write_jsonl(Path(name) / f"train-{part:05}.jsonl", *rows[part * size : (part + 1) * size])
+            for part in range(parts)
+        ]
+        task = OWN.model_copy(update={"limit": Limit(train=train, eval=evaluation)})
+        corpus = read_corpus(task, resolved({"train": files, "validation": files}))
+    assert corpus.train.texts == [(f"a{at}", f"b{at}") for at in range(train)]
+    assert corpus.train.labels == [at % 2 for at in range(train)]
+    assert len(corpus.evaluation) == evaluation
+
+
+def test_a_limit_of_one_split_leaves_the_other_whole_and_rows_beyond_it_unread(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [*labelled(0, 1), {"a": None, "b": "x", "y": "wrong"}]
+    corpus = read_rows(tmp_path, rows, labelled(1, 0), limit=Limit(train=2))
+    assert (len(corpus.train), len(corpus.evaluation)) == (2, 2)
+
+
+def test_a_limit_beyond_the_rows_and_one_that_leaves_a_single_class_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        InvalidDataError, match=r"task\.limit\.eval: 9 rows, but the split 'validation' has 2"
+    ):
+        read_rows(tmp_path, GOOD, limit=Limit(eval=9))
+    with pytest.raises(InvalidDataError, match="0 is the single value of the training split"):
+        read_rows(tmp_path, labelled(0, 0, 1), labelled(0), limit=Limit(train=2))
+    with pytest.raises(InvalidDataError, match="both read the split 'train', so that train and eval must be"):
+        read_rows(tmp_path, GOOD, eval_split="train", limit=Limit(train=2))
+
+
+def test_a_limit_of_mrpc_still_needs_the_whole_files(mrpc_dir: Path, tmp_path: Path) -> None:
+    task = Task(limit=Limit(train=100, eval=50))
+    files = {"train": mrpc_dir / "train.tsv", "validation": mrpc_dir / "dev.tsv"}
+    data = resolved(files, "glue")
+    whole, limited = read_corpus(Task(), data), read_corpus(task, data)
+    assert (limited.train.texts, len(limited.evaluation)) == (whole.train.texts[:100], 50)
+    short = tmp_path / "train.tsv"
+    short.write_text("".join(files["train"].read_text().splitlines(keepends=True)[:150]))
+    with pytest.raises(InvalidDataError, match="MRPC's train split has 3,668 examples"):
+        read_corpus(task, resolved({**files, "train": short}, "glue"))

@@ -13,7 +13,7 @@ from harness.model.assets import Duplicates
 from harness.model.environment import Device
 from harness.model.measurements import measured
 from harness.model.results import Report, Session, TrialResult
-from harness.model.values import PaddingStrategy, Train
+from harness.model.values import Limit, PaddingStrategy, Task, Train
 from harness.output.builders.remarks import constants
 from harness.output.builders.report import report_document
 from harness.output.formats.terminal import drawn
@@ -472,3 +472,14 @@ def test_a_report_with_rebalanced_batches_tells_that_seeds_share_an_order() -> N
     rebalanced = make_result(make_trial("batch_rebalance"))
     assert "batch_rebalance trains in one order for all seeds" in to_table(make_report([rebalanced]))
     assert "one order" not in to_table(make_report([make_result(make_trial("group_by_length"))]))
+
+
+def test_a_limit_of_rows_is_noted_and_not_held_against_the_reference() -> None:
+    trial = make_trial().model_copy(update={"task": Task(limit=Limit(train=64, eval=40))})
+    report = make_report([make_result(trial)], suite=make_suite(reference={"eval_accuracy": 0.86}))
+    text = to_table(report)
+    assert (
+        "limit: only the first rows of glue/mrpc in the order of its files: train 64, eval 40; scores" in text
+    )
+    assert "reference: no row is compared with it" in text
+    assert "limit:" not in to_table(make_report([make_result()]))

@@ -12,7 +12,7 @@ from harness.errors import InvalidInputError
 from harness.model.frozen import Frozen
 from harness.model.suite import Suite
 from harness.model.trial import Trial
-from harness.model.values import Padding, Task, Train
+from harness.model.values import Limit, Padding, Task, Train
 from harness.suite.matrix import expand
 from harness.suite.reading import parse_suite
 from tests.suite.suite_texts import SMALL
@@ -110,6 +110,7 @@ CHANGES: dict[str, list[dict[str, Any]]] = {
         {"kind": "regression"},
         {"dataset": "b"}, {"config": None}, {"revision": "b"}, {"text": ("b",)}, {"label": "b"},
         {"train_split": "b"}, {"eval_split": "b"}, {"max_length": 64},
+        {"limit": {"train": 8}}, {"limit": {"eval": 8}}, {"limit": {"train": 8, "eval": 8}},
     ],
     "train": [
         {"num_train_epochs": 1}, {"max_steps": 1}, {"per_device_train_batch_size": 1},
@@ -147,6 +148,11 @@ def test_every_field_of_a_trial_is_among_the_changes() -> None:
 @given(st.integers(2, 1_000_000))
 def test_how_many_classes_are_accepted_does_not_change_the_id(most: int) -> None:
     assert changed("task", {"max_classes": most}).id == TRIAL.id
+
+
+def test_a_task_without_a_limit_has_the_identity_from_before_there_were_limits() -> None:
+    assert "limit" not in TRIAL.model_dump_json()
+    assert "eval" not in Limit(train=8).model_dump()
 
 
 @given(st.text(min_size=1))

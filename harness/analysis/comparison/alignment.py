@@ -1,8 +1,9 @@
 """Alignment: match the variants of a candidate to those of the baseline.
 
 Between reports, variants are matched on all axes except the seed, and except the device if no device of the
-same name exists, so that reports of one suite from different GPUs align. Inside one report they are matched
-on all axes except the compared one.
+same name exists, so that reports of one suite from different GPUs align. A limit of rows that is one for a
+whole report is not matched: another one is a mismatch. Inside one report variants are matched on all axes
+except the compared one.
 """
 
 from __future__ import annotations
@@ -89,6 +90,8 @@ def align_reports(baseline: Report, candidate: Report, name: str) -> list[Pair]:
     The sides of one A/B session are matched without the axes in which their suites differ.
     """
     apart = axes_of_sides([baseline, candidate])
+    if all(len({result.trial.task.limit for result in side.results}) == 1 for side in (baseline, candidate)):
+        apart |= {"task.limit"}
     before = variants(baseline)
     left = {_key(variant, apart): variant for variant in variants(candidate)}
     partners = [[left.pop(key)] if (key := _key(variant, apart)) in left else [] for variant in before]

@@ -12,6 +12,7 @@ from harness.analysis.comparison.conditions import CONDITIONS
 from harness.analysis.comparison.contrasts import Evidence, gather
 from harness.analysis.comparison.explanation import explain_pairs
 from harness.analysis.comparison.models import Comparison, ComparisonRow, Mismatch
+from harness.analysis.comparison.own_metrics import own_metric_notes
 from harness.analysis.comparison.rows import Judged, comparison_rows
 from harness.analysis.comparison.sessions import ALLOWED_IN_SESSION, axes_of_sides, in_one_session
 from harness.analysis.comparison.terms import (
@@ -145,6 +146,7 @@ def compare_in_full(  # noqa: PLR0913 - the terms of a comparison, mostly left a
         notes=(
             *unsealed_notes([*reports, *history]),
             *_notes(rows, session=session),
+            *own_metric_notes(evidence, labels, terms.allowed),
             *filter(None, [earlier.left_out(pairs, _uses(terms))]),
         ),
         explanation=explain_pairs(evidence, labels, apart) if explain else None,

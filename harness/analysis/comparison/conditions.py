@@ -40,6 +40,11 @@ def _data(result: TrialResult, _: Report) -> str:
     return "unknown" if data is None else f"{data.name}, content {data.content_sha256[:12]}"
 
 
+def _limit(result: TrialResult, _: Report) -> str:
+    limit = result.trial.task.limit
+    return "all rows" if limit is None else f"the first rows: {limit}"
+
+
 def _stand_in(result: TrialResult, _: Report) -> str:
     checkpoint, data = result.checkpoint, result.data
     replaced = f"stand-in {checkpoint.name}" if checkpoint is not None and checkpoint.stand_in else ""
@@ -145,6 +150,7 @@ def at_once(concurrent: int) -> str:
 _OF_A_CHECKPOINT: Final = frozenset({"checkpoint", "revision"})
 CONDITIONS: Final[dict[str, Condition]] = {
     "data": Condition("the data set's content", "every metric", _data, frozenset({"task"})),
+    "limit": Condition("the first rows of a split, or all", "every metric", _limit, frozenset({"task"})),
     "stand_in": Condition("real assets or stand-ins", "every metric", _stand_in),
     "libraries": Condition("the libraries' major versions", "every metric", _majors),
     "metric_version": Condition("how metrics are computed", "quality", _metric_version),

@@ -10,13 +10,14 @@ from harness.analysis.compilation import recompiled
 from harness.analysis.naming import only_tokenise
 from harness.analysis.observed import UNMOVED
 from harness.analysis.rows import Estimate, Row, Tokenizing
-from harness.analysis.summary import PEAK_MEMORY
+from harness.analysis.summary import PEAK_MEMORY, estimate
 from harness.model.glue import quality_headlines
 from harness.model.metrics import METRICS
+from harness.model.quality import OwnScores
 from harness.model.results import Report
 from harness.output.builders.remarks import attention_remarks, remarks, status
 from harness.output.document import Column, Tone
-from harness.output.numbers import NOTHING, amount, duration, percent, rate, size
+from harness.output.numbers import NOTHING, amount, duration, percent, rate, significant, size
 from harness.words import count
 
 Cells = dict[str, Callable[[Row], str]]
@@ -58,10 +59,24 @@ def columns(report: Report, rows: Sequence[Row]) -> list[Column]:
             for metric, text in numbers.items()
         ),
         *(
+            Column(found.label, _cells(rows, partial(_own, report, found), ends, found.label))
+            for found in report.own_metrics
+        ),
+        *(
             Column(name, cells, numeric=False, tones=tuple(map(_tone, cells)))
             for name, cells in ((name, _cells(rows, text, ends, name)) for name, text in words.items())
         ),
     ]
+
+
+def _own(report: Report, found: OwnScores, row: Row) -> str:
+    """The mean over the sound trials of a row by a user's metric, with the spread over several."""
+    scores = [found.scores.get(result.trial.id) for result in report.variants()[row.variant] if result.sound]
+    mean = None if row.mixed else estimate(None if score is None else score.value for score in scores)
+    if mean is None:
+        return NOTHING
+    spread = "" if mean.spread is None else f" ±{significant(mean.spread, 2)}"
+    return f"{significant(mean.mean)}{spread}"
 
 
 def _tone(words: str) -> Tone:

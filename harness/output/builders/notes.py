@@ -34,6 +34,7 @@ def notes(report: Report, rows: Sequence[Row]) -> list[str]:
         *_session(report),
         *_stand_ins(report),
         *_synthetic(report),
+        *_limited(report),
         *_data(report),
         *_allowed_weights(report),
         *_mixed(report, rows),
@@ -48,6 +49,7 @@ def notes(report: Report, rows: Sequence[Row]) -> list[str]:
         *_break_even(report, rows),
         *_failures(rows),
         *_noisy(rows),
+        *_own_metrics(report),
         *_unmeasured(rows),
         *_spread(rows),
     ]
@@ -83,6 +85,17 @@ def _synthetic(report: Report) -> Iterable[str]:
     }
     for requested, name in sorted(names):
         yield f"synthetic data: {name}, a generated corpus, was used in place of {requested}"
+
+
+def _limited(report: Report) -> Iterable[str]:
+    tasks = dict.fromkeys(result.trial.task for result in report.results)
+    for name, limit in dict.fromkeys(
+        (task.name, str(task.limit)) for task in tasks if task.limit is not None
+    ):
+        yield (
+            f"limit: only the first rows of {name} in the order of its files: {limit}; scores are not "
+            "those of the whole data set"
+        )
 
 
 def _data(report: Report) -> Iterable[str]:
@@ -285,6 +298,17 @@ def _noisy(rows: Sequence[Row]) -> Iterable[str]:
             f"noisy: {row.label}, seed {seed}: {found.kind} {found.moment} its steps at {found.factor:.2f} "
             f"of this run's median (limit ±{100 * PROBE_BAND:g} %){load}{others_too}"
         )
+
+
+def _own_metrics(report: Report) -> Iterable[str]:
+    """The file behind each of the user's metrics, and each reason why a trial has no score."""
+    for found in report.own_metrics:
+        better = "higher" if found.goal == "max" else "lower"
+        yield f"own metric {found.label}: {found.version}, from the stored logits; {better} is better"
+        reasons = [score.reason for score in found.scores.values() if score.reason is not None]
+        for reason in dict.fromkeys(reasons):
+            which = count(reasons.count(reason), "trial")
+            yield f"own metric {found.label} not measured in {which}: {one_line(reason)}"
 
 
 def _unmeasured(rows: Sequence[Row]) -> Iterable[str]:

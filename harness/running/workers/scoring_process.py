@@ -6,23 +6,27 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from pydantic import ValidationError
 
-from harness.errors import UnavailableError
+from harness.errors import InvalidInputError, UnavailableError
 from harness.machine.requirements import require_extra
+from harness.model.arrays import Logits
 from harness.model.inspection import InspectionAnswer, InspectionRequest
-from harness.model.quality import Predictions
+from harness.model.quality import OwnAnswer, OwnAnswers, OwnScore, OwnScores, Predictions
+from harness.model.suite import OwnMetric
 from harness.programs import ProgramError, run_program
 from harness.running.workers.environ import worker_environment
 
 SCORER: Final = "harness.training.rescoring"
 """The module of the scorer, by name: importing it here would import torch."""
+OWN_SCORER: Final = "harness.training.own_metrics"
 INSPECTOR: Final = "harness.training.inspecting"
 """The module that inspects data, by name for the same reason."""
+_WHO: Final = "the scorer of the logits"
 _SECONDS: Final = 1_800.0
 _LONGEST_WORDS: Final = 500
 
@@ -39,8 +43,83 @@ def score_again(
     """
     if scorer == SCORER:
         require_extra("train")
-    asked = json.dumps([{"labels": each.labels, "logits": list(each.logits)} for each in predictions])
-    return _answer(scorer, asked, "the scorer of the logits", limit_s)
+    return _answer(scorer, json.dumps(_written(predictions)), _WHO, limit_s)
+
+
+def score_own(
+    metrics: Sequence[OwnMetric], predictions: Sequence[Predictions], *, limit_s: float = _SECONDS
+) -> tuple[OwnAnswer, ...]:
+    """Return the answer of each of the user's metrics on these predictions; the files run in their process.
+
+    Raises:
+        UnavailableError: The scorer is not installed, or ended without an answer.
+    """
+    require_extra("train")
+    paths = [str(Path(metric.path).expanduser().absolute()) for metric in metrics]
+    asked = json.dumps({"paths": paths, "predictions": _written(predictions)})
+    line = _answer(OWN_SCORER, asked, _WHO, limit_s)
+    try:
+        return OwnAnswers.model_validate_json(line).answers
+    except ValidationError as error:
+        raise _silent(_WHO, "gave no scores of own metrics") from error
+
+
+def own_scores(metrics: Sequence[OwnMetric], predictions: Mapping[str, Predictions]) -> tuple[OwnScores, ...]:
+    """Return the scores of the user's metrics by trial id; where they fail, the reason for each trial.
+
+    The trials are done and their report must be written, so that a failing scorer is a reason too.
+    """
+    try:
+        answers = score_own(metrics, [*predictions.values()])
+    except UnavailableError as error:
+        answers = tuple(OwnAnswer(reason=error.one_line) for _ in metrics)
+    found = []
+    for metric, answer in zip(metrics, answers, strict=True):
+        scores = answer.scores or (OwnScore(reason=answer.reason or "was not scored"),) * len(predictions)
+        file = Path(metric.path).name
+        found.append(
+            OwnScores(
+                label=metric.name,
+                goal=metric.goal,
+                file=file,
+                version=f"{file} sha256:{answer.sha256}" if answer.sha256 else f"{file}, not read",
+                scores=dict(zip(predictions, scores, strict=True)),
+            )
+        )
+    return tuple(found)
+
+
+def require_own(metrics: Sequence[OwnMetric]) -> None:
+    """Check that each of the user's metrics scores a small evaluation.
+
+    Raises:
+        InvalidInputError: A file is missing, has no metric, or its metric fails; the message names each.
+        UnavailableError: As `score_own`.
+    """
+    if not metrics:
+        return
+    answers = score_own(metrics, [_SMALL])
+    problems = [
+        f"metrics: {metric.path}: {reason}"
+        for metric, answer in zip(metrics, answers, strict=True)
+        if (reason := answer.reason or answer.scores[0].reason) is not None
+    ]
+    if problems:
+        raise InvalidInputError(
+            "\n".join(problems),
+            hint="Correct the files; a metric is a Python file with one class derived from evaluate.Metric.",
+        )
+
+
+_SMALL: Final = Predictions(
+    example_ids=(0, 1, 2, 3),
+    labels=(0, 1, 0, 1),
+    logits=Logits([(1.0, 0.0), (0.0, 1.0), (0.0, 1.0), (0.0, 1.0)]),
+)
+
+
+def _written(predictions: Sequence[Predictions]) -> list[dict[str, object]]:
+    return [{"labels": each.labels, "logits": list(each.logits)} for each in predictions]
 
 
 def inspect_data(
