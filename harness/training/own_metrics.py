@@ -13,12 +13,15 @@ import numbers
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 import evaluate
 import numpy as np
 
+from harness.foreign import read_regular
 from harness.model.quality import OwnAnswer, OwnAnswers, OwnScore
+
+_LARGEST_BYTES: Final = 2**24
 
 
 class UnusableMetricError(Exception):
@@ -28,7 +31,7 @@ class UnusableMetricError(Exception):
 def answer_of(path: Path, predictions: list[dict[str, Any]]) -> OwnAnswer:
     """Return the scores by the metric of one file, or the reason why it has none."""
     try:
-        source = path.read_bytes()
+        source = read_regular(path, limit=_LARGEST_BYTES)
     except OSError as error:
         return OwnAnswer(reason=f"cannot be read: {error.strerror or error}")
     digest = hashlib.sha256(source).hexdigest()

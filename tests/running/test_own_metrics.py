@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -70,8 +71,11 @@ def test_scores_come_from_the_stored_logits_with_the_digest_of_the_file_that_ran
 def test_every_unusable_file_is_named_before_any_training(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("import no_such_module_at_all\n")
     (tmp_path / "empty.py").write_text("x = 1\n")
+    os.mkfifo(tmp_path / "pipe.py")
     metrics = [
         OwnMetric(path=str(tmp_path / "missing.py"), goal="max"),
+        OwnMetric(path="~no-such-user/m.py", goal="max"),
+        OwnMetric(path=str(tmp_path / "pipe.py"), goal="max"),
         OwnMetric(path=str(tmp_path / "broken.py"), goal="max"),
         OwnMetric(path=str(tmp_path / "empty.py"), goal="max"),
         write(tmp_path, "raise RuntimeError('not today')", "fails.py"),
@@ -88,6 +92,8 @@ def test_every_unusable_file_is_named_before_any_training(tmp_path: Path) -> Non
         lines,
         (
             "missing.py: cannot be read: No such file",
+            "~no-such-user/m.py: cannot be read: No such file",
+            "pipe.py: cannot be read: is a named pipe, not a regular file",
             "broken.py: cannot be loaded: ModuleNotFoundError",
             "empty.py: expected one class derived from evaluate.Metric, found none",
             "fails.py: compute failed: RuntimeError: not today",

@@ -55,7 +55,8 @@ def score_own(
         UnavailableError: The scorer is not installed, or ended without an answer.
     """
     require_extra("train")
-    paths = [str(Path(metric.path).expanduser().absolute()) for metric in metrics]
+    # Unlike `Path.expanduser`, this leaves an unknown user in the path, which the scorer then reports.
+    paths = [str(Path(os.path.expanduser(metric.path)).absolute()) for metric in metrics]  # noqa: PTH111
     asked = json.dumps({"paths": paths, "predictions": _written(predictions)})
     line = _answer(OWN_SCORER, asked, _WHO, limit_s)
     try:
