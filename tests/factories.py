@@ -121,7 +121,7 @@ def _scores(predictions: Predictions) -> dict[str, float]:
     fp, fn = pairs.count((1, 0)), pairs.count((0, 1))
     spread = math.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
     losses = [
-        math.log(sum(math.exp(logit - max(row)) for logit in row)) + max(row) - row[label]
+        math.log(sum(math.exp(logit - max(row)) for logit in row)) + max(row) - row[int(label)]
         for row, label in zip(predictions.logits, predictions.labels, strict=True)
     ]
     return {
