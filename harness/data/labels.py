@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeGuard
-
-import numpy as np
 
 from harness.data.problems import Findings, encodable, kind_of, place, shown
 from harness.data.tables import Table
 
 _INTEGER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_SINGLE: Final = struct.Struct("f")
+_LARGEST: Final = (2 - 2**-23) * 2.0**127
 _FIX: Final = "a label must be an integer class id or the name of a class"
 
 Label = int | str
@@ -52,7 +53,7 @@ def read_targets(tables: Sequence[Table], column: str, problems: list[str]) -> l
             number = _typed(value) if table.untyped else value
             if isinstance(number, int | float) and not isinstance(number, bool) and _is_finite(number):
                 # Files with 3.8 as text and as a 32-bit number have the same target.
-                targets.append(float(np.float32(number)))
+                targets.append(_SINGLE.unpack(_SINGLE.pack(number))[0])
             else:
                 what = shown(value) if isinstance(value, str | float) else kind_of(value)
                 found.add(what, place(table, at), f"the target is {what}; regression needs a finite number")
@@ -61,7 +62,7 @@ def read_targets(tables: Sequence[Table], column: str, problems: list[str]) -> l
 
 
 def _is_finite(number: float) -> bool:
-    return abs(number) <= float(np.finfo(np.float32).max)
+    return abs(number) <= _LARGEST
 
 
 def distinct(tables: Sequence[Table], labels: Sequence[Label]) -> dict[Label, Seen]:

@@ -145,3 +145,13 @@ def test_a_training_on_another_loss_is_caught(make_job: MakeJob, monkeypatch: py
 def test_the_proof_of_classes_is_not_that_of_numbers(make_job: MakeJob) -> None:
     classes, numbers = (training_of(make_job(task=task).trial, "bert") for task in (Task(), TASK))
     assert classes.id != numbers.id
+
+
+def test_a_single_text_with_three_classes_trains_to_three_outputs(make_job: MakeJob) -> None:
+    task = Task(dataset="owner/set", config=None, text=("sentence1",))
+    job = with_targets(make_job(task=task), lambda row: len(row["sentence1"]) % 3)
+    result = run_trial(job, quietly)
+    assert result.predictions is not None
+    assert {len(row) for row in result.predictions.logits} == {3}
+    assert result.value("eval_pearson") is None
+    assert contradictions(result, 2) == ()
