@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -11,12 +12,12 @@ from typing import Final
 import torch
 
 from harness.model.environment import Device
-from harness.model.job import Job
+from harness.model.job import Job, TrialStoppedError
 from harness.model.measurements import Measurement, measured, unmeasured
 from harness.model.metrics import METRICS, metrics_of
 from harness.model.quality import Epoch
 from harness.model.trial import Trial
-from harness.model.values import number_of
+from harness.model.values import Train, number_of
 from harness.training import ranks
 from harness.training.batching import Batch, plan_epoch
 from harness.training.checkpoints import LoadedModel
@@ -76,6 +77,7 @@ class Fitting:
         self._watch = TrainingWatch(loaded.model, counts_dropout=not compiled)
         epochs = _plan(job.trial, tokens)
         steps = _count_steps(job.trial, epochs)
+        _check_warmup(job.trial.train, steps)
         self._meter = StepMeter(device, job.measure.warmup_steps, clock.announce, steps)
         compiling = partial(clock.phase, "compile")
         self._compilations = CompileWatch(compiling, lambda: self._meter.timing) if compiled else None
@@ -169,6 +171,22 @@ def _plan(trial: Trial, tokens: Tokenized) -> list[list[Batch]]:
         )
         for epoch in range(epochs)
     ]
+
+
+def _check_warmup(train: Train, steps: int) -> None:
+    """Make sure that transformers' `polynomial` does not divide by zero steps after warm-up.
+
+    Raises:
+        TrialStoppedError: `failed`, where all steps are warm-up.
+    """
+    given = train.warmup_steps
+    warmup = int(given) if given >= 1 else math.ceil(given * steps)
+    if train.lr_scheduler_type == "polynomial" and warmup >= steps:
+        raise TrialStoppedError(
+            "failed",
+            f"the polynomial schedule has no step after warm-up: {warmup} of {steps} steps are warm-up",
+            hint="lower train.warmup_steps",
+        )
 
 
 def _count_steps(trial: Trial, epochs: list[list[Batch]]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -201,7 +202,7 @@ def test_the_factor_is_that_of_transformers_at_every_step(
         },
     }
     given_options = data.draw(st.fixed_dictionaries(options.get(kind, {})))
-    if kind == "polynomial" and warmup >= steps:
+    if kind == "polynomial" and max(warmup, math.ceil(warmup * steps)) >= steps:
         # transformers divides by the steps after warm-up, of which there are none.
         warmup = 0.0
     train = Train(
@@ -301,3 +302,9 @@ def test_products_in_another_format_than_asked_for_are_caught(asked: Precision, 
         assert "products of fp32 use" in found().found
     finally:
         use_products("fp32")
+
+
+def test_a_polynomial_schedule_without_a_step_after_warm_up_is_refused(make_job: MakeJob) -> None:
+    train = {"lr_scheduler_type": "polynomial", "warmup_steps": 0.75, "max_steps": 2}
+    with pytest.raises(TrialStoppedError, match="2 of 2 steps are warm-up"):
+        run_trial(make_job(train=train), quietly)
