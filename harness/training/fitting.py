@@ -181,7 +181,8 @@ def _check_warmup(train: Train, steps: int) -> None:
     """
     given = train.warmup_steps
     warmup = int(given) if given >= 1 else math.ceil(given * steps)
-    if train.lr_scheduler_type == "polynomial" and warmup >= steps:
+    # With more warm-up than steps, training ends before the division.
+    if train.lr_scheduler_type == "polynomial" and warmup == steps:
         raise TrialStoppedError(
             "failed",
             f"the polynomial schedule has no step after warm-up: {warmup} of {steps} steps are warm-up",
