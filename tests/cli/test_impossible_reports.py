@@ -51,7 +51,7 @@ def index_of(metric: str) -> int:
         (("measurements", 0, "values"), [0.5, 0.9], "/measurements/0", "2 values, where a trial has one"),
         (("measurements", 2, "values"), [-1.1], "/measurements/2", "it is from -1 to 1"),
         (("measurements", 3, "values"), [-0.1], "/measurements/3", "it is 0 or more"),
-        (("measurements", 5, "values"), [0.0], "/measurements/5", "it is above 0"),
+        (("measurements", 7, "values"), [0.0], "/measurements/7", "it is above 0"),
         (("measurements", 0, "unit"), "percent", "/measurements/0", "its unit is ratio"),
         (("measurements", 1, "metric"), "eval_accuracy", "", "eval_accuracy occurs twice"),
         (("epochs", 0, "scores", "eval_f1"), 97.0, "/epochs/0/scores", "eval_f1: 97 is impossible"),
