@@ -162,8 +162,8 @@ BATCHES: Final = (
         "labels of the row before, in both splits",
         "batches",
         "tokenizing/tokens.py",
-        "        labels=np.asarray(split.labels, dtype=np.int64),\n",
-        "        labels=np.roll(np.asarray(split.labels, dtype=np.int64), 1),\n",
+        "        labels=labels,\n        example_ids",
+        "        labels=np.roll(labels, 1),\n        example_ids",
     ),
     Defect(
         "rows cut at 40 tokens",
