@@ -12,7 +12,16 @@ from harness.words import did_you_mean, nearest, quoted
 
 OTHER: Final = "Options"
 # The order of the headings in the help of a command.
-HEADINGS: Final = ("What to run", "What to show", "What to compare", "Where", "Limits", "Gates", OTHER, "Output")
+HEADINGS: Final = (
+    "What to run",
+    "What to show",
+    "What to compare",
+    "Where",
+    "Limits",
+    "Gates",
+    OTHER,
+    "Output",
+)
 _PAIR: Final = re.compile(r"--(\S+) / --no-\1(?!\S)")
 
 
