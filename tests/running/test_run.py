@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,12 @@ from harness.model.metrics import METRICS
 from harness.model.results import Report, TrialResult
 from harness.model.suite import Measure
 from harness.model.values import Task, number_of
+from harness.running import work
 from harness.running.options import RunOptions
 from harness.running.preflight import Machine, Note
 from harness.running.seams import Seams
 from harness.store.reading import load_report
+from harness.store.report_file import briefly
 from harness.store.trial_folder import read_result, write_result
 from harness.suite.matrix import expand
 from tests.running.fakes import RUNNERS, Watcher, fake_suite, run_fake
@@ -56,7 +59,10 @@ def test_every_trial_becomes_a_row_and_the_files_lie_in_the_run_directory(tmp_pa
     assert [progress.phase for _, progress in watcher.progress][:2] == ["load_data", "train"]
 
 
-def test_a_run_remembers_its_report_in_brief_and_reads_the_whole_one_when_asked(tmp_path: Path) -> None:
+def test_a_run_remembers_its_report_in_brief_and_reads_the_whole_one_when_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "briefly", partial(briefly, whole=1))
     run = run_fake(fake_suite(range(2)), tmp_path)
     assert "report" not in vars(run)
     assert [result.predictions for result in run.brief.results] == [None, None]
