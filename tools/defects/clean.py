@@ -19,7 +19,7 @@ from transformers.utils import logging
 
 from harness.analysis.parity import limit_of, verdict_of
 from harness.analysis.training import failed_checks, training_verdict
-from harness.model.job import Job
+from harness.model.job import Job, TrialStoppedError
 from harness.model.results import TrialResult
 from harness.model.suite import Measure
 from harness.model.trial import Trial
@@ -50,15 +50,23 @@ def shipped_jobs() -> tuple[list[Job], list[Job]]:
 
 @dataclass(slots=True)
 class Sweep:
-    """What failed, and the largest share of its limit that each check used."""
+    """What failed, what cannot run here, and the largest share of its limit that each check used."""
 
     proofs: int = 0
+    unavailable: int = 0
     failed: list[dict[str, Any]] = field(default_factory=list)
     shares: dict[str, float] = field(default_factory=dict)
 
     def add(self, job: Job) -> None:
         """Make one proof."""
-        result = run_trial(job, lambda _progress: None)
+        try:
+            result = run_trial(job, lambda _progress: None)
+        except TrialStoppedError as error:
+            if error.status != "unavailable":
+                raise
+            # A kernel of attention that this machine has not: nothing trains by it.
+            self.unavailable += 1
+            return
         self.proofs += 1
         good = (
             training_verdict(result) == "same"
@@ -115,6 +123,7 @@ def _write(path: Path, sweep: Sweep, functions: int, trainings: int, seeds: int)
         "trainings": trainings,
         "seeds": seeds,
         "proofs": sweep.proofs,
+        "unavailable": sweep.unavailable,
         "false_alarms": len(sweep.failed),
         "failed": sweep.failed,
         "largest_share_of_limit": {name: round(share, 5) for name, share in sorted(sweep.shares.items())},
