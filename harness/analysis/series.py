@@ -128,7 +128,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Every line of some reports, the metrics that were asked for, and notes on what is left out."""
+    """The lines of several reports, the requested metrics, and notes on omitted reports."""
 
     lines: tuple[Line, ...]
     metrics: tuple[str, ...]

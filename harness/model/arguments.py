@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-# What a suite offers instead, or the reason why it offers nothing; each with the keys that it is for.
+# The replacement in a suite, or the reason why there is none, with the keys that it applies to.
 _INSTEAD: Final[dict[str, str]] = {
     "matrix.precision": "bf16 bf16_full_eval fp16 fp16_full_eval tf32",
     "matrix.seed": "seed data_seed full_determinism",

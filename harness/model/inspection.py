@@ -43,7 +43,7 @@ class InspectedBatch(Frozen):
     """One batch under one padding: its rows and their lengths, and its shape in rows and tokens a row.
 
     `order` is `file` for consecutive rows, and `training` for the rows that the first epoch draws. Where the
-    padding cannot be used, `reason` says why and the numbers are None.
+    padding cannot be used, `reason` explains it and the numbers are None.
     """
 
     padding: str

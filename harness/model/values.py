@@ -386,7 +386,7 @@ class Task(Frozen):
 
     @property
     def collapsed(self) -> str:
-        """What a degenerate model predicts: `a single class`, or in a regression `a single number`."""
+        """The output of a degenerate model: `a single class`, or in a regression `a single number`."""
         return "a single class" if self.kind == "classification" else "a single number"
 
 

@@ -109,7 +109,7 @@ class Chart:
         title: its heading.
         description: a sentence with its message, for a screen reader.
         drawing: the numbers.
-        notes: how to read it: which interval is drawn, what was left out.
+        notes: how to read it, such as the interval that is drawn and omitted values.
         lead: a page shows it above the main table.
         repeats: every number of it is in the tables of the document, so that only a page shows it.
     """

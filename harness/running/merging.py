@@ -244,7 +244,7 @@ def _notes(parts: Sequence[_Part], plan: Plan) -> tuple[str, ...]:
 
 
 def _apart(reports: Sequence[Report]) -> Iterator[str]:
-    """Return what the merged runs do not have in common, which one run has."""
+    """Return notes on properties that differ between the merged runs."""
     machines = {
         result.environment.fingerprint
         for report in reports

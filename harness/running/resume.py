@@ -231,7 +231,7 @@ def open_directory(
         while opened is None:
             problems: list[str] = []
             with hold_suite(reports, plan.suite):
-                # Of many starts at once one creates: the others find what it created, and that it is held.
+                # Of several simultaneous starts one creates the directory; the others find it and its lock.
                 run = None if fresh else _to_continue(reports, plan, rerun, problems.append)
                 if run is None:
                     edited = None if fresh else _edited(reports, plan, problems.append)

@@ -80,7 +80,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def doubts(report: Report, rows: Sequence[Row]) -> Iterator[str]:
-    """Yield what a reader must know before the numbers: each in a few words, details in the notes."""
+    """Yield the doubts about the numbers, each in a few words; the notes give the details."""
     ended = Counter(result.status for result in report.results if result.status != "completed")
     if ended:
         yield f"did not complete: {', '.join(f'{number} {status}' for status, number in ended.items())}"

@@ -80,7 +80,7 @@ def _changes(found: Sequence[tuple[Line, Track, Change]]) -> tuple[Column, ...]:
 
 
 def _values(line: Line) -> tuple[Column, ...]:
-    """Return one row for each point of a line: what a chart of it draws."""
+    """Return one row for each point of a line, the data of its chart."""
     return (
         Column("date", tuple(f"{point.when:%Y-%m-%d %H:%M}" for point in line.points), numeric=False),
         Column("commit", tuple(map(_commit, line.points)), numeric=False),

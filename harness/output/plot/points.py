@@ -57,7 +57,7 @@ class Box:
 
 
 def letter(place: int) -> str:
-    """Return the letter that stands for the variant at that place.
+    """Return the letter of the variant at that place.
 
     >>> letter(0), letter(25), letter(26)
     ('A', 'Z', 'AA')
