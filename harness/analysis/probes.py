@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import median, quantiles
 from typing import Final
 
-from harness.model.observations import ProbeReading
+from harness.model.observations import DeviceState, ProbeReading
 from harness.model.results import TrialResult
 
 PROBE_BAND: Final = 0.10
@@ -21,6 +21,9 @@ _KINDS: Final[Mapping[str, str]] = {
     "matmul_flops_per_second": "matrix product",
     "copy_bytes_per_second": "memory copy",
 }
+
+# Seconds of lowered clocks during a trial below which they are no finding.
+_LIMITED_SECONDS: Final = 0.1
 
 # Machine, device (if distinguished), and work.
 Place = tuple[str, str, str]
@@ -85,6 +88,28 @@ def deviations(results: Iterable[TrialResult]) -> dict[str, Deviation]:
 def noisy(results: Iterable[TrialResult], band: float = PROBE_BAND) -> dict[str, Deviation]:
     """Return the trials with a reading outside of the band around the median of the run, by trial id."""
     return {trial: found for trial, found in deviations(results).items() if found.exceeds(band)}
+
+
+def held_back(result: TrialResult) -> tuple[str, ...]:
+    """Return what slowed the device down during a trial, or shared it, by its two readings.
+
+    >>> from harness.model.observations import DeviceState
+    >>> tuple(_causes(DeviceState(), DeviceState(slowdowns=("sw_power_cap",), other_processes=2)))
+    ('sw_power_cap', '2 other processes on the device')
+    """
+    if result.probe is None or result.probe.before.device is None or result.probe.after.device is None:
+        return ()
+    return tuple(_causes(result.probe.before.device, result.probe.after.device))
+
+
+def _causes(before: DeviceState, after: DeviceState) -> Iterator[str]:
+    yield from dict.fromkeys(before.slowdowns + after.slowdowns)
+    for limit in before.limited_s.keys() & after.limited_s.keys():
+        seconds = after.limited_s[limit] - before.limited_s[limit]
+        if seconds >= _LIMITED_SECONDS:
+            yield f"clocks lowered by the limit of {limit} for {seconds:.1f} s"
+    if others := max(before.other_processes or 0, after.other_processes or 0):
+        yield f"{others} other process{'' if others == 1 else 'es'} on the device"
 
 
 def probe_ratios(before: Iterable[TrialResult], after: Iterable[TrialResult]) -> tuple[ProbeRatio, ...]:

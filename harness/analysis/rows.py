@@ -106,6 +106,7 @@ class Row:
     counts trials that score below the share of the most frequent class.
     `against_reference` is the mean minus the suite's reference, by metric; empty for stand-ins.
     `noisy` maps seeds to trials during which the speed of the machine deviated from the rest of the run.
+    `held_back` maps seeds to what lowered the clocks of the device, or which processes shared it.
     `fails_training` marks an engine that trains differently from the reference, `unmoved` counts trials whose
     parameters did not change. `tokenizing` replaces all training fields if the trials only tokenise.
     `mixed` maps a condition to the differences of inputs between trials: then nothing is averaged.
@@ -140,6 +141,7 @@ class Row:
     unmoved: int
     concurrent: int
     noisy: Mapping[Seed, Deviation] = field(default_factory=dict)
+    held_back: Mapping[Seed, tuple[str, ...]] = field(default_factory=dict)
     tokenizing: Tokenizing | None = None
     mixed: Mapping[str, str] = field(default_factory=dict)
 

@@ -11,7 +11,7 @@ from harness.analysis.inputs import mixed_variants
 from harness.analysis.naming import labels
 from harness.analysis.observed import did_not_move
 from harness.analysis.parity import failing
-from harness.analysis.probes import Deviation, noisy
+from harness.analysis.probes import Deviation, held_back, noisy
 from harness.analysis.rows import Estimate, Failure, Rank, Row, Tokenizing, groups_of, ranks
 from harness.analysis.training import training_otherwise
 from harness.model.metrics import METRICS, metrics_of
@@ -119,6 +119,7 @@ def _row(
         fails_training=False,
         unmoved=sum(map(did_not_move, completed)),
         concurrent=max(result.concurrent for result in results),
+        held_back={result.trial.seed: found for result in completed if (found := held_back(result))},
         tokenizing=_tokenizing(completed) if results[0].trial.tokenization is not None else None,
     )
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from harness.model.frozen import Frozen
+from harness.model.frozen import Frozen, is_none
 
 
 class Observed(Frozen):
@@ -36,16 +36,38 @@ class Observed(Frozen):
 Rate = Annotated[float, Field(gt=0)]
 
 
+class DeviceState(Frozen):
+    """The state of an NVIDIA device at one moment, from NVML; None is a value that the device does not give.
+
+    `slowdowns` names what lowered the clocks at that moment, by NVML's reasons (`sw_power_cap`,
+    `hw_thermal_slowdown`, ...), without those of an idle device and of clocks that a user set. `limited_s`
+    are the seconds since the driver was loaded in which the limit of power, or of temperature, lowered them:
+    only differences count. `other_processes` counts the other processes that compute on the device; None
+    where NVML does not list this one, as inside of a container.
+    """
+
+    clock_mhz: Annotated[float, Field(ge=0)] | None = None
+    memory_clock_mhz: Annotated[float, Field(ge=0)] | None = None
+    temperature_c: float | None = None
+    power_w: Annotated[float, Field(ge=0)] | None = None
+    power_limit_w: Annotated[float, Field(ge=0)] | None = None
+    slowdowns: tuple[str, ...] = ()
+    limited_s: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+    other_processes: Annotated[int, Field(ge=0)] | None = None
+
+
 class ProbeReading(Frozen):
     """Speed of the machine at one moment: a fixed matrix product, a fixed copy, the one-minute load average.
 
     `copy_bytes_per_second` counts bytes read and bytes written. The load average is None where the system
-    keeps none.
+    keeps none. `device` is the state of an NVIDIA device right after the product; None for other devices and
+    without the extra `nvidia`.
     """
 
     matmul_flops_per_second: Rate
     copy_bytes_per_second: Rate
     load_average: Annotated[float, Field(ge=0)] | None = None
+    device: Annotated[DeviceState | None, Field(exclude_if=is_none)] = None
 
 
 class Probe(Frozen):

@@ -15,11 +15,23 @@ import torch
 from harness.machine.facts import available_devices, describe_cpu, installed_torch
 from harness.model.environment import Device
 from harness.model.job import TrialStoppedError
+from harness.model.observations import DeviceState
 from harness.model.values import Precision
 
 _DTYPES: Final = {"bf16": torch.bfloat16, "fp16": torch.float16}
 # The major compute capability of the first devices with TensorFloat-32.
 _AMPERE: Final = 8
+# NVML's nvmlClocksEventReason bits, without an idle device (1) and clocks that a user set (2, 0x100).
+_SLOWDOWNS: Final = {
+    0x04: "sw_power_cap",
+    0x08: "hw_slowdown",
+    0x10: "sync_boost",
+    0x20: "sw_thermal_slowdown",
+    0x40: "hw_thermal_slowdown",
+    0x80: "hw_power_brake_slowdown",
+}
+# NVML's nvmlPerfPolicyType.
+_LIMITS: Final = {0: "power", 1: "temperature"}
 
 
 def open_device(name: str, precision: Precision) -> torch.device:
@@ -143,6 +155,45 @@ def read_nvml(read: Callable[[Any, Any], Any], device: torch.device) -> Any:
         return read(nvml, handle)
     except nvml.NVMLError:
         return None
+
+
+def read_state(device: torch.device) -> DeviceState | None:
+    """Return the state of an NVIDIA device now; None for other devices, and without the extra `nvidia`."""
+    if device.type != "cuda":
+        return None
+    found: DeviceState | None = read_nvml(_state, device)
+    return found
+
+
+def _state(nvml: Any, handle: Any) -> DeviceState:
+    def given(name: str, *args: Any) -> Any:
+        """NVML's value, or None where this device or driver has none."""
+        try:
+            return getattr(nvml, name)(handle, *args)
+        except (nvml.NVMLError, AttributeError):
+            return None
+
+    def watts(name: str) -> float | None:
+        milliwatts = given(name)
+        return None if milliwatts is None else milliwatts / 1e3
+
+    reasons = given("nvmlDeviceGetCurrentClocksEventReasons") or 0
+    limited = {name: given("nvmlDeviceGetViolationStatus", policy) for policy, name in _LIMITS.items()}
+    processes = given("nvmlDeviceGetComputeRunningProcesses")
+    listed = None if processes is None else {process.pid for process in processes}
+    return DeviceState(
+        clock_mhz=given("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_SM),
+        memory_clock_mhz=given("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_MEM),
+        temperature_c=given("nvmlDeviceGetTemperature", nvml.NVML_TEMPERATURE_GPU),
+        power_w=watts("nvmlDeviceGetPowerUsage"),
+        power_limit_w=watts("nvmlDeviceGetEnforcedPowerLimit"),
+        slowdowns=tuple(name for bit, name in _SLOWDOWNS.items() if reasons & bit),
+        # NVML counts nanoseconds.
+        limited_s={
+            name: status.violationTime / 1e9 for name, status in limited.items() if status is not None
+        },
+        other_processes=len(listed) - 1 if listed is not None and os.getpid() in listed else None,
+    )
 
 
 def _cpu_clock_mhz() -> float | None:

@@ -12,6 +12,7 @@ from rich.console import Console
 from harness.model.assets import Duplicates
 from harness.model.environment import Device
 from harness.model.measurements import measured
+from harness.model.observations import DeviceState, Probe
 from harness.model.results import Report, Session, TrialResult
 from harness.model.values import Limit, PaddingStrategy, Task, Train
 from harness.output.builders.remarks import constants
@@ -441,6 +442,39 @@ def test_of_several_noisy_trials_of_a_row_the_farthest_is_shown() -> None:
     assert "2 of 3 noisy: machine at 1.90 of this run's median" in shown
     assert "static, seed 2: matrix product after its steps at 1.90" in shown
     assert "load average 3.2; 1 seed more, not as far\n" in shown
+
+
+def test_a_device_that_was_held_back_marks_its_row_and_a_note_tells_why() -> None:
+    def state(**changes: Any) -> DeviceState:
+        return DeviceState(clock_mhz=1980, limited_s={"power": 4.0, "temperature": 0.0}, **changes)
+
+    def probe(before: DeviceState, after: DeviceState) -> Probe:
+        plain = make_probe()
+        return plain.model_copy(
+            update={
+                moment: reading.model_copy(update={"device": found})
+                for moment, reading, found in (
+                    ("before", plain.before, before),
+                    ("after", plain.after, after),
+                )
+            }
+        )
+
+    limited = state().model_copy(update={"limited_s": {"power": 5.5, "temperature": 0.05}})
+    probes = [
+        probe(state(), state()),
+        probe(state(), limited),
+        probe(state(other_processes=0), state(slowdowns=("hw_thermal_slowdown",), other_processes=1)),
+    ]
+    results = [make_result(make_trial("static", seed), probe=each) for seed, each in enumerate(probes)]
+    shown = to_table(make_report([*results, make_result(make_trial("dynamic", 0))]))
+    (row,) = [line for line in shown.splitlines() if line.startswith("static")]
+    assert "device held back in 2 of 3" in row
+    notes = [line for line in shown.splitlines() if line.startswith("- device held back")]
+    assert notes == [
+        "- device held back: static, seed 1: clocks lowered by the limit of power for 1.5 s",
+        "- device held back: static, seed 2: hw_thermal_slowdown, 1 other process on the device",
+    ]
 
 
 def test_a_side_of_a_session_is_named_below_its_table() -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
 
-from harness.model.observations import Probe
+from harness.model.observations import DeviceState, Probe
 from harness.model.values import Engine, Tokenization
+from harness.training.devices import read_state
 from harness.training.measuring.counters import PeakMemory
 from harness.training.measuring.probe import MachineProbe
 from harness.training.measuring.steps import StepMeter
@@ -110,6 +114,76 @@ def test_tokenising_alone_stores_a_probe_of_one_thread(make_job: MakeJob) -> Non
     probe = run_trial(make_job(tokenization=Tokenization(method="whole")), quietly).probe
     assert probe is not None
     assert probe.work.endswith("1 thread")
+
+
+class FakeNvml(ModuleType):
+    """NVML of a device that gives no violation counters for temperature and whose clocks power limits."""
+
+    NVML_CLOCK_SM, NVML_CLOCK_MEM, NVML_TEMPERATURE_GPU = 1, 2, 0
+
+    class NVMLError(Exception):
+        """As NVML raises for what a device does not have."""
+
+    def __init__(self, *pids: int) -> None:
+        super().__init__("pynvml")
+        self.pids = pids
+
+    def nvmlInit(self) -> None:  # noqa: N802 - NVML's names
+        pass
+
+    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:  # noqa: N802
+        assert uuid == "GPU-1234"
+        return "handle"
+
+    def nvmlDeviceGetClockInfo(self, handle: str, kind: int) -> int:  # noqa: N802
+        assert handle == "handle"
+        return {self.NVML_CLOCK_SM: 1980, self.NVML_CLOCK_MEM: 2619}[kind]
+
+    def nvmlDeviceGetTemperature(self, _handle: str, _sensor: int) -> int:  # noqa: N802
+        return 41
+
+    def nvmlDeviceGetPowerUsage(self, _handle: str) -> int:  # noqa: N802
+        return 312_500
+
+    def nvmlDeviceGetCurrentClocksEventReasons(self, _handle: str) -> int:  # noqa: N802
+        return 0x1 | 0x4 | 0x40
+
+    def nvmlDeviceGetViolationStatus(self, _handle: str, policy: int) -> SimpleNamespace:  # noqa: N802
+        if policy:
+            raise self.NVMLError
+        return SimpleNamespace(violationTime=2_500_000_000)
+
+    def nvmlDeviceGetComputeRunningProcesses(self, _handle: str) -> list[SimpleNamespace]:  # noqa: N802
+        return [SimpleNamespace(pid=pid) for pid in self.pids]
+
+
+@pytest.mark.parametrize(("pids", "others"), [((), 0), ((7, 8), 2)])
+def test_the_state_of_a_device_has_what_nvml_gives(
+    pids: tuple[int, ...], others: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _device: SimpleNamespace(uuid="1234"))
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(os.getpid(), *pids))
+    assert read_state(torch.device("cuda", 0)) == DeviceState(
+        clock_mhz=1980,
+        memory_clock_mhz=2619,
+        temperature_c=41,
+        power_w=312.5,
+        power_limit_w=None,
+        slowdowns=("sw_power_cap", "hw_thermal_slowdown"),
+        limited_s={"power": 2.5},
+        other_processes=others,
+    )
+    # Inside of a container NVML lists processes by other numbers, or none.
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(*pids))
+    state = read_state(torch.device("cuda", 0))
+    assert state is not None
+    assert state.other_processes is None
+
+
+def test_without_nvml_and_on_other_devices_no_state_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read_state(CPU) is None
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    assert read_state(torch.device("cuda", 0)) is None
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux resets its peak")

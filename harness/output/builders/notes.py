@@ -49,6 +49,7 @@ def notes(report: Report, rows: Sequence[Row]) -> list[str]:
         *_break_even(report, rows),
         *_failures(rows),
         *_noisy(rows),
+        *_held_back(rows),
         *_own_metrics(report),
         *_unmeasured(rows),
         *_spread(rows),
@@ -298,6 +299,17 @@ def _noisy(rows: Sequence[Row]) -> Iterable[str]:
             f"noisy: {row.label}, seed {seed}: {found.kind} {found.moment} its steps at {found.factor:.2f} "
             f"of this run's median (limit ±{100 * PROBE_BAND:g} %){load}{others_too}"
         )
+
+
+def _held_back(rows: Sequence[Row]) -> Iterable[str]:
+    """Return one line for each set of causes that lowered the clocks of a device, or shared it."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for row in rows:
+        for seed, causes in row.held_back.items():
+            found.setdefault(causes, []).append(f"{row.label}, seed {seed}")
+    for causes, trials in found.items():
+        more = f"; and {len(trials) - MOST_VARIANTS:,} more" if len(trials) > MOST_VARIANTS else ""
+        yield f"device held back: {'; '.join(trials[:MOST_VARIANTS])}{more}: {', '.join(causes)}"
 
 
 def _own_metrics(report: Report) -> Iterable[str]:

@@ -78,6 +78,12 @@ def remarks(row: Row, devices: int) -> list[str]:
         words.append("mixed inputs")
     if row.noisy:
         words.append(_noisy_words(row))
+    if row.held_back:
+        words.append(
+            "device held back"
+            if len(row.held_back) == len(row.seeds)
+            else f"device held back in {len(row.held_back)} of {len(row.seeds)}"
+        )
     if repeated := repeated_roles(row.seeds):
         words.append(f"{' and '.join(repeated)} not varied with the seed")
     words += _doubts(row)

@@ -19,7 +19,7 @@ from typing import Final
 import torch
 
 from harness.model.observations import Probe, ProbeReading
-from harness.training.devices import release_cached, synchronize
+from harness.training.devices import read_state, release_cached, synchronize
 from harness.training.measuring.peak_rates import Arena
 
 # A call takes 1 to 20 ms on two CPU cores, and as long on a small GPU.
@@ -86,11 +86,14 @@ class MachineProbe:
         product = arena.empty((size, size), torch.float32)
         source, target = (arena.empty((copied // _FLOAT_BYTES,), torch.float32).zero_() for _ in range(2))
         product_s = self._seconds(partial(torch.mm, left, right, out=product))
+        # The clocks are still those of a busy device.
+        state = read_state(self._device)
         copy_s = self._seconds(partial(target.copy_, source))
         return ProbeReading(
             matmul_flops_per_second=2.0 * size**3 / product_s,
             copy_bytes_per_second=2.0 * copied / copy_s,
             load_average=_load_average(),
+            device=state,
         )
 
     def _seconds(self, call: Callable[[], object]) -> float:
