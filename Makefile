@@ -9,7 +9,7 @@ ASSETS ?= $(if $(filter %quickstart.yaml,$(SUITE)),embedded,auto)
 # Compiled modules make every later start several times faster.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test check coverage bench clean
+.PHONY: run test check coverage bench gpu clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.installed
@@ -43,6 +43,10 @@ bench: $(VENV)/.installed
 	  $(BIN)/python -m pytest $$file --benchmark-only --benchmark-json=$$json.new $(ARGS) || failed=$$?; \
 	  if test -s $$json.new; then mv $$json.new $$json; else rm -f $$json.new; fi; \
 	done; exit $$failed
+
+# All that needs an NVIDIA GPU: tests, proofs, profiles and the suites of such devices, with their reports.
+gpu: $(VENV)/.installed
+	$(BIN)/python -m tools.gpu $(ARGS)
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "harness needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": make PYTHON=python3.12")'

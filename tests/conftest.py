@@ -29,6 +29,18 @@ def pytest_configure() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the tests of the mark `cuda` where torch finds no GPU."""
+    marked = [item for item in items if item.get_closest_marker("cuda")]
+    if not marked:
+        return
+    import torch  # noqa: PLC0415 - light tests run without it
+
+    if not torch.cuda.is_available():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="no CUDA device is here"))
+
+
 def _do_nothing(_number: int, _frame: FrameType | None) -> None:
     """Handle a signal that this process was started to ignore."""
 

@@ -254,14 +254,11 @@ def test_a_capture_that_fails_ends_the_trial(make_job: MakeJob, monkeypatch: pyt
         run_trial(make_job(padding="static", engine="loop", cuda_graphs=True), quietly)
 
 
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is here")
-
-
 def on_cuda(job: Job) -> Job:
     return job.model_copy(update={"trial": job.trial.model_copy(update={"device": "cuda:0"})})
 
 
-@needs_cuda
+@pytest.mark.cuda
 @pytest.mark.parametrize("strategy", ["static", "dynamic", "bucketed"])
 @pytest.mark.parametrize("last_layer", ["all", "cls"])
 def test_graphs_on_cuda_give_the_losses_of_launched_kernels(
@@ -288,7 +285,7 @@ def test_graphs_on_cuda_give_the_losses_of_launched_kernels(
     np.testing.assert_allclose(replayed, launched, rtol=0, atol=1e-5)
 
 
-@needs_cuda
+@pytest.mark.cuda
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_graphs_on_cuda_are_proved_at_every_precision(precision: str, make_job: MakeJob) -> None:
     job = on_cuda(make_job(padding="static", engine="loop", cuda_graphs=True, precision=precision))
@@ -296,7 +293,7 @@ def test_graphs_on_cuda_are_proved_at_every_precision(precision: str, make_job: 
     assert verdict_of(proof) in ("exact", "within")
 
 
-@needs_cuda
+@pytest.mark.cuda
 def test_replays_on_cuda_drop_something_else_every_time() -> None:
     drop, ones = nn.Dropout(0.5), torch.ones(4, 64, device="cuda")
     dropped = torch.zeros(4, 64, device="cuda")

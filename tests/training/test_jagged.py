@@ -84,7 +84,7 @@ def test_a_training_with_it_has_the_losses_of_padded_attention(
     np.testing.assert_allclose(jagged, padded, rtol=0, atol=1e-5)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is here")
+@pytest.mark.cuda
 @pytest.mark.parametrize("last_layer", ["all", "cls"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_on_cuda_it_is_proved_and_trains_with_dropout(

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import distributed
 
 from harness.analysis.naming import axes
 from harness.api import RunOptions, run_suite
@@ -178,3 +180,22 @@ def test_the_number_of_devices_is_an_axis_that_leaves_ids_of_one_device_alone(ma
     assert (together.batch_size, together.global_batch_size, together.devices) == (16, 16, ("cpu",))
     two = together.model_copy(update={"device": "cuda:1"})
     assert two.devices == ("cuda:1", "cuda:2")
+
+
+@pytest.mark.cuda
+def test_a_process_of_its_own_group_sums_on_cuda_and_waits_on_the_host(tmp_path: Path) -> None:
+    distributed.init_process_group(
+        "cpu:gloo,cuda:nccl",
+        store=distributed.FileStore(str(tmp_path / "rendezvous"), 1),  # type: ignore[attr-defined] # torch leaves it so
+        rank=0,
+        world_size=1,
+    )
+    try:
+        gradient = torch.arange(6.0, device="cuda")
+        ranks.add_up(gradient)
+        assert gradient.tolist() == [0, 1, 2, 3, 4, 5]
+        assert ranks.gather("found") == ["found"]
+        ranks.check_agreement([gradient])
+        ranks.wait()
+    finally:
+        distributed.destroy_process_group()
