@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModelForSequenceClassification
 
 from harness.analysis.observed import did_not_move
 from harness.model.job import Progress, TrialStoppedError
@@ -20,6 +21,7 @@ from harness.model.values import Engine, Padding, Precision
 from harness.training import checkpoints, evaluation
 from harness.training.checkpoints import LoadedModel
 from harness.training.engines import loop as loop_engine
+from harness.training.measuring.observing import TrainingWatch
 from harness.training.measuring.roofline import PEAKS
 from harness.training.run_trial import run_trial
 from tests.training.conftest import MakeJob, quietly
@@ -288,6 +290,25 @@ def test_what_a_training_did_is_stored_with_its_result(engine: Engine, make_job:
     assert 0 < found.parameter_change < 0.5
     assert found.unmoved == ()
     assert found.training_mode == (True, True)
+
+
+@pytest.mark.parametrize("trains", [True, False])
+def test_an_epoch_of_replayed_passes_has_the_mode_of_its_steps(
+    trains: bool, checkpoints: dict[str, Path]
+) -> None:
+    model = AutoModelForSequenceClassification.from_pretrained(checkpoints["bert"])
+    optimizer = torch.optim.AdamW(model.parameters())
+    ids = torch.ones(2, 4, dtype=torch.long)
+    watch = TrainingWatch(model)
+    watch.begin()
+    model.train()(input_ids=ids).logits.sum().backward()
+    optimizer.step()
+    watch.new_epoch()
+    model.train(trains)
+    # A graph repeats the pass without a call of the model; the next call is an evaluation.
+    optimizer.step()
+    model.eval()(input_ids=ids)
+    assert watch.end().training_mode == (True, trains)
 
 
 def test_without_dropout_no_share_is_observed(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:

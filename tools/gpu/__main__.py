@@ -76,7 +76,7 @@ def steps(task: Sequence[str], checkpoint: Path, output: Path, seeds: int) -> li
         return Step(name, (*harness, "run", f"suites/{name}.yaml", *given, *files), limit_s, alone=True)
 
     def prove(name: str, *options: str) -> Step:
-        given = (*common, "-s", "matrix.seed=[0]", *options, "--reports", str(output / "proofs"))
+        given = (*common, "-s", "matrix.seed=[0]", *options, "-o", str(output / f"prove-{name}.md"))
         return Step(f"prove-{name}", (*harness, "prove", "suites/cuda.yaml", *given), 900)
 
     def profile(batch: int) -> Step:

@@ -30,6 +30,7 @@ class TrainingWatch:
         self._rates: list[Any] = []
         self._dropped: list[tuple[torch.Tensor, torch.Tensor, float]] = []
         self._modes: list[bool] = []
+        self._awaited: RemovableHandle | None = None
         self._handles: list[RemovableHandle] = []
         self._before: dict[str, torch.Tensor] = {}
         self._frozen: frozenset[str] = frozenset()
@@ -54,14 +55,15 @@ class TrainingWatch:
         self.new_epoch()
 
     def new_epoch(self) -> None:
-        """Note the mode of the next forward pass."""
+        """Note the mode at the next forward pass, or at the next step where passes are replayed from graphs."""
+        self._awaited = self._model.register_forward_pre_hook(self._note_mode)
+        self._handles.append(self._awaited)
 
-        def note(*_: Any) -> None:
+    def _note_mode(self, *_: Any) -> None:
+        if self._awaited is not None:
+            self._awaited.remove()
+            self._awaited = None
             self._modes.append(all(module.training for module in self._model.modules()))
-            handle.remove()
-
-        handle = self._model.register_forward_pre_hook(note)
-        self._handles.append(handle)
 
     def end(self) -> Observed:
         """Remove the hooks and return the observations."""
@@ -84,6 +86,7 @@ class TrainingWatch:
 
     def _step(self, optimizer: torch.optim.Optimizer, _args: Any, _kwargs: Any) -> None:
         self._steps += 1
+        self._note_mode()
         self._rates[1:] = [optimizer.param_groups[0]["lr"]]
 
     def _count(self, module: nn.Module, args: tuple[torch.Tensor, ...], result: torch.Tensor) -> None:
