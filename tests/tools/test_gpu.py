@@ -31,7 +31,9 @@ def test_measurements_come_after_the_checks_and_alone() -> None:
     alone = [step.alone for step in STEPS]
     assert alone == sorted(alone)
     assert [step.name for step in STEPS if step.alone] == [
-        *("profile-batch-8", "profile-batch-32", "cuda", "devices", "compile")
+        *("profile-launches-batch-8", "profile-graphs-batch-8"),
+        *("profile-launches-batch-32", "profile-graphs-batch-32"),
+        *("cuda", "devices", "compile"),
     ]
 
 

@@ -79,14 +79,16 @@ def steps(task: Sequence[str], checkpoint: Path, output: Path, seeds: int) -> li
         given = (*common, "-s", "matrix.seed=[0]", *options, "-o", str(output / f"prove-{name}.md"))
         return Step(f"prove-{name}", (*harness, "prove", "suites/cuda.yaml", *given), 900)
 
-    def profile(batch: int) -> Step:
+    def profile(batch: int, graphs: str) -> Step:
         given = (
             *common,
             *("-s", "matrix.engine=[loop]", "-s", "matrix.precision=[bf16]", "-s", "matrix.seed=[0]"),
-            *("-s", f"train={{max_steps: 60, per_device_train_batch_size: {batch}}}", "-s", "include=[]"),
+            *("-s", f"train={{max_steps: 30, per_device_train_batch_size: {batch}}}", "-s", "include=[]"),
+            *("-s", f"matrix.cuda_graphs=[{graphs}]", "-s", "task.limit={train: 320, eval: 16}"),
         )
         command = (python, "-m", "tools.gpu.profile", "suites/cuda.yaml", *given)
-        return Step(f"profile-batch-{batch}", command, 300, alone=True)
+        name = "graphs" if graphs == "true" else "launches"
+        return Step(f"profile-{name}-batch-{batch}", command, 300, alone=True)
 
     loop = ("-s", "matrix.engine=[loop]", "-s", "include=[]")
     return [
@@ -96,8 +98,7 @@ def steps(task: Sequence[str], checkpoint: Path, output: Path, seeds: int) -> li
         prove("attention", *loop, "-s", f"matrix.attention={_ATTENTION}", "-s", "matrix.precision=[bf16]"),
         prove("compile", *loop, "-s", f"matrix.compile={_COMPILE}", "-s", "matrix.precision=[bf16]"),
         prove("tf32", *loop, "-s", "matrix.precision=[tf32, fp16]"),
-        profile(8),
-        profile(32),
+        *(profile(batch, graphs) for batch in (8, 32) for graphs in ("false", "true")),
         run("cuda"),
         run("devices", "-s", "matrix.device=[cuda]"),
         run("compile"),

@@ -55,7 +55,7 @@ class TrainingWatch:
         self.new_epoch()
 
     def new_epoch(self) -> None:
-        """Note the mode at the next forward pass, or at the next step where passes are replayed from graphs."""
+        """Note the mode at the next forward pass, or at the next step where graphs replay the passes."""
         self._awaited = self._model.register_forward_pre_hook(self._note_mode)
         self._handles.append(self._awaited)
 
