@@ -23,10 +23,13 @@ from harness.training.engines.attention import WeightedSum
 from harness.training.engines.dropout import Dropout, RandomBits
 from harness.training.engines.trainer import _Epochs
 from harness.training.proofs.masks import Mask, correlated_masks, correlated_sites, scale_error, share_error
+from harness.training.proofs.precision import check_reduced, count_effective
 from harness.training.proofs.reference import load_reference, train_reference
 from harness.training.proofs.scores import scores_of
 from harness.training.proofs.small import LONGEST, small_rows, write_small
+from harness.training.proofs.watching import Pass, Seen, Update
 from harness.training.run_trial import run_trial
+from tests.factories import make_result, make_trial
 from tests.training.conftest import MakeJob
 
 pytestmark = pytest.mark.heavy
@@ -287,3 +290,36 @@ def test_generated_rows_are_short_enough_for_masks_to_follow(
     rows = [tuple(tokens.train.input_ids[slice(*tokens.train.offsets[at : at + 2])]) for at in range(29)]
     assert len(set(rows)) == 29
     assert TrainingProof(checks=()).unproved == ()
+
+
+def test_a_step_that_a_gradient_scaler_leaves_out_widens_the_limits_of_fp16() -> None:
+    def updates(*values: float) -> list[Update]:
+        return [
+            Update(0, 0, frozenset(), {"weight": torch.tensor(each)}, frozenset(), 0.0) for each in values
+        ]
+
+    start = {"weight": torch.tensor(1.0)}
+    # A warm-up's first step has a learning rate of zero.
+    assert count_effective(start, updates(1.0, 2.0, 3.0)) == 2
+    assert count_effective(start, updates(1.0, 1.0, 2.0)) == 1
+
+    def run(loss: float) -> tuple[Seen, TrialResult]:
+        one = Pass(
+            rows=((1, 2),),
+            trains=True,
+            modes=frozenset({True}),
+            dtypes=frozenset({torch.float16}),
+            computed=2,
+            labels=(0,),
+            loss=torch.tensor(loss),
+            logits=torch.zeros(1, 2),
+            began=0.0,
+        )
+        return Seen([one]), make_result(make_trial("static", 0))
+
+    def failed(left_out: int) -> list[str]:
+        checks = check_reduced("fp16", run(0.5), run(0.53), left_out=left_out)
+        return [check.name for check in checks if not check.passed and "losses" in check.name]
+
+    assert failed(0) == ["fp16 losses"]
+    assert failed(1) == []

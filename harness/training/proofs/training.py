@@ -30,7 +30,7 @@ from harness.training.proofs.dropping import (
 from harness.training.proofs.findings import none_of, within
 from harness.training.proofs.low_rank import adapt_reference, check_adapters
 from harness.training.proofs.padding import check_padding
-from harness.training.proofs.precision import check_dtypes, check_reduced
+from harness.training.proofs.precision import check_dtypes, check_reduced, count_effective
 from harness.training.proofs.ranks import check_apart, check_equal, put_together
 from harness.training.proofs.reference import (
     Tensors,
@@ -138,8 +138,13 @@ class _Proof:
                 self._still, trial.model_copy(update={"train": cut.train}), self._few
             )
             yield check_dtypes(trial.precision, reduced.seen)
+            steps = [count_effective(run.start, run.seen.updates) for run in (full, reduced)]
+            left_out = max(steps[0] - steps[1], 0) if trial.precision == "fp16" else 0
             yield from check_reduced(
-                trial.precision, (full.seen, full.result), (reduced.seen, reduced.result)
+                trial.precision,
+                (full.seen, full.result),
+                (reduced.seen, reduced.result),
+                left_out=left_out,
             )
         yield from self._dropout(dropping)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final
 
 import torch
@@ -56,8 +56,9 @@ def use_attention_of(trial: Trial, model: PreTrainedModel) -> None:
     asked = attention_of(trial)
     if trial.attention_backend is not None:
         _use_backend(model, trial.attention_backend)
-        ran = _try(trial, model, asked)
-        _check_backend(ran, trial.attention_backend, asked)
+        operations = _Operations()
+        _try(trial, model, asked, operations)
+        _check_backend(operations.names, trial.attention_backend, asked)
         return
     module, package = _PACKAGES.get(trial.attention, (None, ""))
     if module is not None and importlib.util.find_spec(module) is None:
@@ -103,7 +104,7 @@ def _use_backend(model: PreTrainedModel, backend: SdpaBackend) -> None:
 
 
 class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch leaves it so
-    """Notes the names of the operations that run inside."""
+    """Notes the names of the operations that run inside. Operations of higher order cannot run there."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # torch leaves it so
@@ -115,19 +116,22 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch l
         return func(*args, **(kwargs or {}))
 
 
-def _try(trial: Trial, model: PreTrainedModel, asked: ChosenAttention) -> set[str]:
-    """Train on two short rows of different length, and return the operations that ran; no state changes."""
+def _try(
+    trial: Trial,
+    model: PreTrainedModel,
+    asked: ChosenAttention,
+    watch: AbstractContextManager[object] = nullcontext(),  # noqa: B008 - it has no state
+) -> None:
+    """Train on two short rows of different length, inside of `watch`; no state changes."""
     known = getattr(model.get_input_embeddings(), "used", torch.arange(model.config.vocab_size))
     ids = known.to(model.device)[torch.arange(2 * 6, device=model.device) % len(known)].view(2, 6)
     mask = torch.tensor([[1] * 6, [1] * 4 + [0] * 2], device=model.device)
     devices = [model.device] if model.device.type == "cuda" else []
-    with _reasons(asked, trial, model), torch.random.fork_rng(devices=devices), _Operations() as operations:
+    with _reasons(asked, trial, model), torch.random.fork_rng(devices=devices), watch:
         with autocast(model.device, trial.precision):
             logits = model(input_ids=ids, attention_mask=mask).logits
         torch.autograd.backward([logits.float().sum()])
     model.zero_grad(set_to_none=True)
-    names: set[str] = operations.names
-    return names
 
 
 def _check_backend(ran: set[str], backend: SdpaBackend, asked: ChosenAttention) -> None:
