@@ -9,7 +9,7 @@ ASSETS ?= $(if $(filter %quickstart.yaml,$(SUITE)),embedded,auto)
 # Compiled modules make every later start several times faster.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test check coverage bench clean
+.PHONY: run test check coverage bench docs clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.installed
@@ -44,10 +44,14 @@ bench: $(VENV)/.installed
 	  if test -s $$json.new; then mv $$json.new $$json; else rm -f $$json.new; fi; \
 	done; exit $$failed
 
+# The documentation site, in build/site; a warning fails it.
+docs: $(VENV)/.installed
+	$(BIN)/zensical build --strict
+
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "harness needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,test,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,test,dev,docs]'
 	touch $@
 
 clean:

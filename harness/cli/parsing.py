@@ -14,6 +14,7 @@ from click.shell_completion import CompletionItem
 from harness.cli.messages import print_note
 from harness.words import did_you_mean, nearest, quoted
 
+HELP: Final = ("-h", "--help")
 OTHER: Final = "Options"
 # The order of the headings in the help of a command.
 HEADINGS: Final = (
@@ -44,6 +45,10 @@ class Option(click.Option):
 
 class Command(click.Command):
     """A command with its options under headings."""
+
+    def get_help_option_names(self, ctx: click.Context) -> list[str]:
+        """Return the names of the option that prints the help, whatever the context."""
+        return list(HELP)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options by heading; `--help` comes last."""
@@ -77,6 +82,10 @@ class Group(click.Group):
     """A group that suggests a command for a mistyped one."""
 
     command_class = Command
+
+    def get_help_option_names(self, ctx: click.Context) -> list[str]:
+        """Return the names of the option that prints the help, whatever the context."""
+        return list(HELP)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

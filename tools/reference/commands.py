@@ -47,5 +47,4 @@ def _context(command: click.Command, name: str) -> click.Context:
         info_name=name,
         terminal_width=WIDTH,
         max_content_width=WIDTH,
-        help_option_names=["-h", "--help"],
     )

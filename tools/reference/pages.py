@@ -11,6 +11,7 @@ from harness.cli.schema import SCHEMAS
 from tools.reference.api import api_page
 from tools.reference.axes import axes_page
 from tools.reference.commands import commands_page
+from tools.reference.picture import padding_picture
 from tools.reference.schemas import schema_text, schemas_page
 from tools.reference.tables import metrics_page, outcomes_page, suites_page
 
@@ -24,5 +25,6 @@ FILES: Final[dict[str, Callable[[], str]]] = {
     "reference/commands.md": commands_page,
     "reference/schemas.md": schemas_page,
     "reference/api.md": api_page,
+    "pictures/padding.svg": padding_picture,
     **{f"schemas/{name}.json": partial(schema_text, name) for name in SCHEMAS},
 }
