@@ -9,7 +9,7 @@ ASSETS ?= $(if $(filter %quickstart.yaml,$(SUITE)),embedded,auto)
 # Compiled modules make every later start several times faster.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test check coverage bench gpu clean
+.PHONY: run test check coverage bench gpu docs clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.installed
@@ -48,10 +48,14 @@ bench: $(VENV)/.installed
 gpu: $(VENV)/.installed
 	$(BIN)/python -m tools.gpu $(ARGS)
 
+# The documentation site, in build/site; a warning fails it.
+docs: $(VENV)/.installed
+	$(BIN)/zensical build --strict
+
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "harness needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,test,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,test,dev,docs]'
 	touch $@
 
 clean:

@@ -6,21 +6,30 @@ Codes below 64 are defined by this project; 69, 70, 74 and 75 are those of BSD's
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class ExitCode(IntEnum):
-    """Exit codes of the commands; after a signal, `after_signal` gives 128 plus the signal number."""
+    """Exit codes of the commands and their meanings; `after_signal` gives those after a signal."""
 
-    SUCCESS = 0
-    NOT_PASSED = 1
-    INVALID_INPUT = 2
-    NOT_COMPARABLE = 3
-    UNAVAILABLE = 69
-    BUG = 70
-    STORAGE = 74
-    LOCKED = 75
-    READER_GONE = 141
+    meaning: str
+
+    def __new__(cls, value: int, meaning: str) -> Self:
+        """Make a number with a meaning."""
+        code = int.__new__(cls, value)
+        code._value_ = value
+        code.meaning = meaning
+        return code
+
+    SUCCESS = 0, "every trial completed, every gate and proof passed"
+    NOT_PASSED = 1, "a trial did not complete, or a gate or a proof failed"
+    INVALID_INPUT = 2, "a suite, an option or a file is not valid"
+    NOT_COMPARABLE = 3, "nothing may be compared, or parts of a run are missing"
+    UNAVAILABLE = 69, "a device, checkpoint, data set or package is not available"
+    BUG = 70, "a bug in `harness`"
+    STORAGE = 74, "a file could not be read or written"
+    LOCKED = 75, "another process is using the run directory"
+    READER_GONE = 141, "the reader of standard output closed it"
 
 
 def after_signal(number: int) -> int:

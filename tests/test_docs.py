@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +26,7 @@ DOCUMENTS: Final = sorted(
     for folder in ("*.md", "docs/**/*.md", "reports/*.md", "reports/benchmarks/*.md", "reports/proofs/*.md")
     for path in ROOT.glob(folder)
 )
+SITE: Final = tomllib.loads((ROOT / "zensical.toml").read_text(encoding="utf-8"))
 WORKFLOW: Final = ROOT / ".github" / "workflows" / "test.yml"
 
 
@@ -53,7 +60,43 @@ def test_a_broken_link_and_a_broken_anchor_are_found(tmp_path: Path) -> None:
     assert broken_links(tmp_path / "a.md") == ["b.md", "#other"]
 
 
-@pytest.mark.parametrize("name", ["docs/architecture.md", "CONTRIBUTING.md"])
+def test_the_site_has_every_page_once_and_links_to_no_file_outside() -> None:
+    pages = sorted(str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md"))
+    assert sorted(_files(SITE["project"]["nav"])) == pages
+    outside = {
+        page: link
+        for page in pages
+        for link in re.findall(r"\]\(([^)\s:#]+)", (ROOT / "docs" / page).read_text(encoding="utf-8"))
+        if not (ROOT / "docs" / page / ".." / link).resolve().is_relative_to(ROOT / "docs")
+    }
+    assert outside == {}
+
+
+def _files(nav: Any) -> Iterator[str]:
+    match nav:
+        case str():
+            yield nav
+        case list():
+            for each in nav:
+                yield from _files(each)
+        case dict():
+            yield from _files(list(nav.values()))
+
+
+def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
+    program = shutil.which("zensical", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
+    if program is None:
+        pytest.skip("zensical is not installed: pip install '.[docs]'")
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    shutil.copy(ROOT / "zensical.toml", tmp_path)
+    done = subprocess.run(
+        [program, "build", "--strict"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / SITE["project"]["site_dir"] / "tutorial.html").exists()
+
+
+@pytest.mark.parametrize("name", ["docs/architecture.md", "docs/how-to/add-an-axis.md", "CONTRIBUTING.md"])
 def test_every_module_that_is_named_exists(name: str) -> None:
     named = set(
         re.findall(r"`((?:harness/|tests/)?[a-z_]+(?:/[a-z_]+)*/?[a-z_]*\.py)`", (ROOT / name).read_text())

@@ -15,6 +15,7 @@ import traceback
 from typing import Final
 
 import click
+from click.shell_completion import CompletionItem, shell_complete
 
 from harness import __version__
 from harness.cli.messages import print_error, without_secrets
@@ -25,6 +26,7 @@ from harness.errors import ExitCode, HarnessError, after_signal
 # name -> help text, so that `harness --help` imports no command
 COMMANDS: Final[dict[str, str]] = {
     "run": "Fine-tune and evaluate every trial of a suite.",
+    "init": "Write a commented suite to start from.",
     "merge": "Merge the runs of shards into one run.",
     "plan": "List the trials of a suite and what each will use.",
     "inspect": "Show a suite's examples, tokens and padded batches, without training.",
@@ -41,9 +43,12 @@ COMMANDS: Final[dict[str, str]] = {
     "calibrate": "Measure this machine's timing noise.",
     "rescore": "Score a report's stored logits again, without training.",
     "schema": "Print the JSON Schema of a suite, a report, a comparison or a check.",
+    "completion": "Print the completion script of a shell.",
     "doctor": "List what on this machine would stop a run, and how to fix it.",
     "fetch": "Download a pinned pretrained checkpoint.",
 }
+# The variable by which a completion script asks for completions.
+COMPLETE: Final = "_HARNESS_COMPLETE"
 # A submodule `list` would replace the builtin of that name in this package.
 _MODULES: Final = {"list": "list_runs"}
 
@@ -64,27 +69,33 @@ class LazyGroup(Group):
             raise TypeError(f"harness.cli.{cmd_name}.command is not a click command")
         return command
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete the names of commands from the table above, importing nothing."""
+        found = [CompletionItem(name, help=text) for name, text in COMMANDS.items()]
+        names = [item for item in found if item.value.startswith(incomplete)]
+        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list from the table above, importing nothing."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.group(
-    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
-)
+@click.group(cls=LazyGroup, context_settings={"max_content_width": 100})
 @click.version_option(__version__, prog_name="harness")
 def cli() -> None:
     """Fine-tune and evaluate every combination of padding, checkpoint and device, and compare the reports.
 
-    Start with:  harness run suites/quickstart.yaml
+    Start with:  harness run quickstart
     """
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run one command and exit with its code; the table of codes is in the README."""
+    """Run one command and exit with its code; `harness.errors.ExitCode` has the codes."""
     secure_streams()
     atexit.register(_ignore_signals)
+    if asked := os.environ.get(COMPLETE):
+        sys.exit(shell_complete(cli, {}, "harness", COMPLETE, asked))
     sys.exit(_exit_code(args))
 
 

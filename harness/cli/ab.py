@@ -13,6 +13,7 @@ from harness.api import Run, render_files
 from harness.cli.messages import print_error, print_note, watching
 from harness.cli.options import (
     PATH,
+    SUITE,
     by_option,
     harness_command,
     option,
@@ -39,7 +40,7 @@ from harness.suite.text import read_bytes, shown
 
 @harness_command("ab")
 @suite_argument
-@click.argument("candidate_suite", required=False, type=PATH)
+@click.argument("candidate_suite", required=False, type=SUITE)
 @by_option
 @option(
     "--base-python",
@@ -101,7 +102,7 @@ def command(
     The exit code is 0 if every trial completed and every gate passed, 1 if not, and 130 or 143 after an
     interrupt.
 
-    For example:  harness ab suites/padding.yaml --base ../main --candidate .
+    For example:  harness ab padding --base ../main --candidate .
     """
     sources = _Sources(suite, candidate_suite or suite, overrides)
     try:

@@ -16,7 +16,7 @@ from harness.api import run_suite
 from harness.assets.places import cache_root
 from harness.cli.messages import print_note, watching
 from harness.cli.options import (
-    PATH,
+    SUITE,
     harness_command,
     option,
     output_options,
@@ -57,8 +57,8 @@ _OF_SUITE: Final = {
 }
 
 
-@harness_command("calibrate", epilog="For example:  harness calibrate suites/quickstart.yaml --repeats 5")
-@click.argument("suite", type=PATH, required=False)
+@harness_command("calibrate", epilog="For example:  harness calibrate quickstart --repeats 5")
+@click.argument("suite", type=SUITE, required=False)
 @set_option
 @option(
     "--repeats",

@@ -26,7 +26,7 @@ from harness.suite.reading import read_suite
 _NUMBER = click.IntRange(min=0)
 
 
-@harness_command("inspect", epilog="For example:  harness inspect suites/padding.yaml -o data.html")
+@harness_command("inspect", epilog="For example:  harness inspect padding -o data.html")
 @suite_argument
 @set_option
 @option(

@@ -11,10 +11,10 @@ from typing import Any, Final, Literal, Union, get_args, get_origin
 import click
 
 from harness.cli.messages import QUIET, VERBOSE
-from harness.cli.parsing import Command, Names, Option
+from harness.cli.parsing import Command, Names, Option, SuiteFile, completing
 from harness.cli.writing import Target, is_written, write_failure
 from harness.errors import HarnessError, InvalidInputError
-from harness.model.metrics import headlines
+from harness.model.metrics import METRICS, headlines
 from harness.output.document import Kind
 from harness.output.formats.registry import ENDINGS, FORMATS, format_of, formats_of, require
 from harness.running.options import Declared, RunOptions, declared
@@ -24,6 +24,7 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 AsCommand = Callable[[Callable[..., Any]], click.Command]
 
 PATH: Final = click.Path(path_type=Path)
+SUITE: Final = SuiteFile()
 
 
 def harness_command(name: str, **settings: Any) -> AsCommand:
@@ -99,7 +100,29 @@ def _click_type(kind: object, each: Declared) -> click.ParamType[Any] | type:
     return str
 
 
-suite_argument: Final = click.argument("suite", type=PATH)
+def _axes(_ctx: click.Context) -> dict[str, str]:
+    from harness.model.trial import AXES  # noqa: PLC0415 - only completion lists them
+
+    return {name: axis.meaning for name, axis in AXES.items()}
+
+
+def _metrics(_ctx: click.Context) -> dict[str, str]:
+    return {name: metric.meaning for name, metric in METRICS.items()}
+
+
+def _keys(_ctx: click.Context) -> dict[str, str]:
+    from harness.suite.names import known_paths  # noqa: PLC0415 - as above
+
+    return {f"{path}=": "" for path in known_paths()}
+
+
+def _baselines(ctx: click.Context) -> dict[str, str]:
+    from harness.store.baselines import REPORTS, kept_baselines  # noqa: PLC0415 - as above
+
+    return dict.fromkeys(kept_baselines(ctx.params.get("reports") or REPORTS), "kept baseline")
+
+
+suite_argument: Final = click.argument("suite", type=SUITE)
 report_argument: Final = click.argument("report", type=PATH)
 set_option: Final = option(
     "-s",
@@ -109,12 +132,14 @@ set_option: Final = option(
     metavar="KEY=VALUE",
     help="Change a value of the suite: -s train.max_steps=100, -s 'matrix.seed=[0, 1]'. Repeatable.",
     group="What to run",
+    shell_complete=completing(_keys),
 )
 by_option: Final = option(
     "--by",
     metavar="AXIS",
     help="Compare the values of this axis with each other: padding, engine, train.learning_rate.",
     group="What to compare",
+    shell_complete=completing(_axes),
 )
 suite_gates_option: Final = option(
     "--suite-gates/--no-suite-gates",
@@ -135,6 +160,7 @@ metrics_option: Final = option(
     metavar="METRIC",
     help=f"Compare this metric. Repeatable. [default: those of the task and {headlines('training')[-1]}]",
     group="What to compare",
+    shell_complete=completing(_metrics),
 )
 history_option: Final = option(
     "--history",
@@ -145,6 +171,7 @@ history_option: Final = option(
     "baseline's name. They give the variance of quality over the seeds of a recipe, and of speed between "
     "runs of a variant on this machine. Repeatable.",
     group="What to compare",
+    shell_complete=completing(_baselines, files=True),
 )
 
 
@@ -155,6 +182,7 @@ def baseline_option(group: str, more: str = "") -> Decorator:
         metavar="REPORT",
         help=f"Compare with this: a report, or the name of a kept baseline{more}.",
         group=group,
+        shell_complete=completing(_baselines, files=True),
     )
 
 
@@ -189,6 +217,7 @@ def verbosity_options(function: Callable[..., Any]) -> Callable[..., Any]:
             short,
             f"--{name}/--no-{name}",
             expose_value=False,
+            is_eager=True,
             callback=_remember(stored),
             help=text,
             group="Output",

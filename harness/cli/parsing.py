@@ -1,15 +1,20 @@
-"""Parsing of command lines: options under headings, suggestions for mistyped names, one style of errors."""
+"""Parsing of command lines: options under headings, suggestions, completion, one style of errors."""
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import click
+from click.shell_completion import CompletionItem
 
+from harness.cli.messages import print_note
 from harness.words import did_you_mean, nearest, quoted
 
+HELP: Final = ("-h", "--help")
 OTHER: Final = "Options"
 # The order of the headings in the help of a command.
 HEADINGS: Final = (
@@ -40,6 +45,10 @@ class Option(click.Option):
 
 class Command(click.Command):
     """A command with its options under headings."""
+
+    def get_help_option_names(self, ctx: click.Context) -> list[str]:
+        """Return the names of the option that prints the help, whatever the context."""
+        return list(HELP)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options by heading; `--help` comes last."""
@@ -74,6 +83,10 @@ class Group(click.Group):
 
     command_class = Command
 
+    def get_help_option_names(self, ctx: click.Context) -> list[str]:
+        """Return the names of the option that prints the help, whatever the context."""
+        return list(HELP)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -97,6 +110,51 @@ class Names(click.Choice[str]):
             found = nearest(str(value), [str(name) for name in self.choices])
             hint = f" (did you mean {found}?)" if found else ""
             self.fail(error.message.rstrip(".") + hint, param, ctx)
+
+
+class SuiteFile(click.Path):
+    """A suite: a file, or a name; see `harness.suite.text.find_suite`."""
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> Any:
+        """Return the path of the file."""
+        from harness.suite.text import find_suite  # noqa: PLC0415 - `--help` needs none of it
+
+        return find_suite(os.fsdecode(value), note=print_note)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Complete files and the names of suites."""
+        from harness.suite.text import shipped_suites  # noqa: PLC0415 - as above
+
+        names = {file.stem: str(file) for file in sorted(Path().glob("*.yaml"))}
+        names |= {name: "shipped" for name in shipped_suites() if name not in names}
+        return [*super().shell_complete(ctx, param, incomplete), *_starting(names, incomplete)]
+
+
+Completing = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+
+
+def completing(values: Callable[[click.Context], Mapping[str, str]], *, files: bool = False) -> Completing:
+    """Return a function that completes names.
+
+    Args:
+        values: the names with a phrase for each; called when the shell asks.
+        files: complete files too.
+    """
+
+    def complete(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        # Bash drops what precedes a file.
+        first = [CompletionItem(incomplete, type="file")] if files else []
+        return [*first, *_starting(values(ctx), incomplete)]
+
+    return complete
+
+
+def _starting(names: Mapping[str, str], incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(name, help=text) for name, text in names.items() if name.startswith(incomplete)]
 
 
 def usage_text(error: click.ClickException) -> str:

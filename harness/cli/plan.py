@@ -26,6 +26,8 @@ from harness.suite.reading import read_suite
 def command(suite: Path, overrides: tuple[str, ...], assets: AssetsMode, target: Target) -> None:
     """List the trials of SUITE with their ids, and which checkpoints, data and devices they will use.
 
+    SUITE is a file, or a name: of a file NAME.yaml in the current folder, else of a shipped suite.
+
     Nothing is fetched and nothing is trained. Data that is on this machine is read and checked.
     """
     write(plan_document(_plan(suite, overrides, assets)), target)

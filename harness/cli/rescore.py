@@ -56,5 +56,5 @@ def _scores(answer: str) -> Scores:
     except ValidationError as error:
         raise UnavailableError(
             f"the scorer of the logits gave no scores: {safe_text(answer, 200)}",
-            hint="Check the installation: `harness run suites/quickstart.yaml`.",
+            hint="Check the installation: `harness run quickstart`.",
         ) from error

@@ -53,10 +53,12 @@ def command(
 ) -> int:
     """Fine-tune and evaluate every trial of SUITE, and write a report.
 
+    SUITE is a file, or a name: of a file NAME.yaml in the current folder, else of a shipped suite.
+
     An unfinished run of the same suite is resumed: finished trials do not run again. The exit code is 0 if
     every trial completed and every gate passed, 1 if not, and 130 or 143 after an interrupt.
 
-    For example:  harness run suites/padding.yaml -s 'matrix.seed=[0]'
+    For example:  harness run padding -s 'matrix.seed=[0]'
     """
     try:
         against = None if baseline is None else read_baseline(baseline, options.reports)

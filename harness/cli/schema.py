@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -17,27 +17,26 @@ _MODELS: Final = {
     "comparison": ("harness.analysis.comparison.models", "Comparison"),
     "check": ("harness.analysis.gates.models", "GateReport"),
 }
+SCHEMAS: Final = ("suite", *_MODELS)
 
 
 @harness_command("schema")
-@click.argument("what", type=Names(["suite", "report", "comparison", "check"]))
+@click.argument("what", type=Names(SCHEMAS))
 def command(what: str) -> None:
     """Print the JSON Schema (2020-12) of a suite file or of what `--format json` writes.
 
     An editor that is given the suite's schema completes keys and marks mistakes while you write.
     """
-    click.echo(json.dumps(_suite() if what == "suite" else _stored(what), indent=2))
+    click.echo(json.dumps(schema_of(what), indent=2))
 
 
-def _suite() -> dict[str, object]:
-    from harness.suite.schema import suite_schema  # noqa: PLC0415  the other schemas need none of it
+def schema_of(what: str) -> dict[str, Any]:
+    """Return the schema of that name, with the identifier under which it is published."""
+    from harness.suite.schema import DIALECT, suite_schema  # noqa: PLC0415  `--help` needs none of it
 
-    return suite_schema()
-
-
-def _stored(what: str) -> dict[str, object]:
-    from harness.suite.schema import DIALECT  # noqa: PLC0415  as above
-
-    module, name = _MODELS[what]
-    model = getattr(importlib.import_module(module), name)
-    return {"$schema": DIALECT, **model.model_json_schema(mode="serialization")}
+    if what == "suite":
+        schema = suite_schema()
+    else:
+        module, name = _MODELS[what]
+        schema = getattr(importlib.import_module(module), name).model_json_schema(mode="serialization")
+    return {"$schema": DIALECT, "$id": f"urn:harness:schema:{what}", **schema}

@@ -29,6 +29,7 @@ class Status:
 
     Args:
         name: as it is stored in a report.
+        meaning: one phrase for the reference page.
         final: a run with such a result for every trial is finished.
         ran: the trial itself came to an end, good or bad.
         retried: where a worker leaves no result, `--retries` starts the trial again within the same run.
@@ -37,6 +38,7 @@ class Status:
     """
 
     name: StatusName
+    meaning: str
     final: bool = True
     ran: bool = True
     retried: bool = False
@@ -47,15 +49,24 @@ class Status:
 STATUSES: Final[dict[StatusName, Status]] = {
     status.name: status
     for status in (
-        Status("completed", junit="passed"),
-        Status("failed"),
-        Status("oom", retried=True),
-        Status("diverged"),
-        Status("timeout", retried=True),
+        Status("completed", "a result with metrics", junit="passed"),
+        Status("failed", "an error of the trial, which another attempt would meet too"),
+        Status("oom", "device or host memory ran out", retried=True),
+        Status("diverged", "a loss became NaN or infinite"),
+        Status("timeout", "a limit on start-up, stall or total time ended it", retried=True),
         # A killed worker proves nothing about its trial.
-        Status("killed", retried=True, rerun=True),
-        Status("interrupted", final=False, ran=False, rerun=True, junit="skipped"),
-        Status("unavailable", ran=False, junit="skipped"),
-        Status("pending", final=False, ran=False, rerun=True, junit="skipped"),
+        Status("killed", "a signal ended it, or its result found no space", retried=True, rerun=True),
+        Status(
+            "interrupted",
+            "Ctrl-C or a signal to the run ended it",
+            final=False,
+            ran=False,
+            rerun=True,
+            junit="skipped",
+        ),
+        Status(
+            "unavailable", "a device, checkpoint, data set or package is missing", ran=False, junit="skipped"
+        ),
+        Status("pending", "not run yet", final=False, ran=False, rerun=True, junit="skipped"),
     )
 }

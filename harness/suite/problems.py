@@ -50,7 +50,7 @@ def invalid(problems: Iterable[Problem]) -> InvalidInputError:
         shown.append(f"and {len(lines) - MAX_SHOWN:,} more problems, not shown")
     return InvalidInputError(
         "\n".join(shown),
-        hint="The suites in the folder suites/ show every key; `harness schema suite` lists them.",
+        hint="`harness init` writes a suite with every key; `harness schema suite` lists them.",
     )
 
 

@@ -24,7 +24,7 @@ from harness.suite.overrides import TASKS, override, task_in_full
 from harness.suite.problems import Problem, UnreadableError, invalid
 from harness.suite.rules import unused_axes
 from harness.suite.selection import Selection, read_selection, without_effect
-from harness.suite.text import decode, read_bytes, shown
+from harness.suite.text import decode, find_suite, read_bytes, shown
 from harness.suite.tree import parse
 from harness.suite.validation import problems_of
 from harness.words import did_you_mean, quoted
@@ -50,8 +50,16 @@ def read_suite(path: Path, overrides: Sequence[str] = (), trial: type[Trial] = T
 
 
 def load_suite(path: Path | str, overrides: Sequence[str] = ()) -> Suite:
-    """Read a suite file given as a `Path` or a string; see `read_suite`."""
-    return read_suite(Path(path), overrides)
+    """Read a suite: a file, or the name of a shipped suite or of a file NAME.yaml in the current folder.
+
+    Args:
+        path: a YAML file, or a name.
+        overrides: `key=value` texts such as `train.learning_rate=3e-5`, applied in order.
+
+    Raises:
+        InvalidInputError: with one line for each problem, as `file:line:column: problem`.
+    """
+    return read_suite(find_suite(str(path)), overrides)
 
 
 def parse_suite(

@@ -1,9 +1,10 @@
-"""Read a suite file as text: a regular file of bounded size, in UTF-8."""
+"""Find a suite file, and read it as text: a regular file of bounded size, in UTF-8."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -15,11 +16,42 @@ from harness.words import nearest, quoted
 MAX_BYTES: Final = 1_000_000
 MAX_LINE_LENGTH: Final = 20_000
 
+_PACKAGE: Final = Path(__file__).parents[1]
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
 _REPORT: Final = re.compile(rb'\s*\{\s*"schema_version"\s*:')
 # The complement of YAML 1.2, production 1 (c-printable).
 _UNPRINTABLE: Final = re.compile(
     "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufeff\uff00-\ufffd\U00010000-\U0010ffff]|\ufeff"
 )
+
+
+def shipped_suites() -> dict[str, Path]:
+    """Return the suites of this project by name: from the wheel, or from the checkout."""
+    packaged = _PACKAGE / "suites"
+    folder = packaged if packaged.is_dir() else _PACKAGE.parent / "suites"
+    return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+
+
+def find_suite(text: str, *, note: Callable[[str], None] = lambda _sentence: None) -> Path:
+    """Return the file that a path or a name refers to.
+
+    A name has no slash and no ending. It refers to a file NAME or NAME.yaml in the current folder, else to a
+    shipped suite. A path, or the name of neither, is returned unchanged.
+
+    Args:
+        text: a path, or the name of a suite.
+        note: receives a sentence where a file has the name of a shipped suite.
+    """
+    if not _NAME.fullmatch(text):
+        return Path(text)
+    shipped = shipped_suites().get(text)
+    for file in (Path(text), Path(f"{text}.yaml")):
+        if file.exists() and not file.is_dir():
+            if shipped is not None:
+                note(f"suite {text}: using ./{file}, not the shipped suite of that name")
+            return file
+    return shipped or Path(text)
 
 
 def read_bytes(path: Path) -> bytes:
@@ -55,10 +87,19 @@ def shown(path: Path) -> str:
 
 
 def _files_near(path: Path) -> str:
+    if _NAME.fullmatch(str(path)):
+        return _names_near(str(path))
     if not path.parent.is_dir():
         return f"The folder {shown(path.parent)} does not exist either."
     found = nearest(path.name, [file.name for file in _suites_in(path.parent)])
     return f"Did you mean {shown(path.parent / found)}?" if found is not None else _files_in(path.parent)
+
+
+def _names_near(name: str) -> str:
+    files = [file.name for file in _suites_in(Path())]
+    if near := nearest(name, [*shipped_suites(), *files]):
+        return f"Did you mean {near}?" + ("" if near in files else " It is a shipped suite.")
+    return f"Shipped suites: {', '.join(shipped_suites())}. Write your own with: harness init {name}"
 
 
 def _in_folder(folder: Path) -> str:

@@ -1,1 +1,1 @@
-"""Write the reference pages that are derived from declarations: `python -m tools.reference.axes`."""
+"""Write the files of the documentation that are derived from the code: `python -m tools.reference`."""

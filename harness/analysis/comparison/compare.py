@@ -36,7 +36,7 @@ _REASONS_SHOWN: Final = 5
 
 
 class Options(TypedDict, total=False):
-    """The keyword arguments of `compare_in_full`, which documents them."""
+    """The keyword arguments of `compare`, which documents them."""
 
     baseline: int | str
     by: str | None
@@ -54,7 +54,27 @@ class Options(TypedDict, total=False):
 def compare(reports: Sequence[Report], **options: Unpack[Options]) -> Comparison:
     """Compare every report with the baseline, or with `by` the variants of a single report.
 
-    Takes the options of `compare_in_full` and raises its errors.
+    Args:
+        reports: two or more; exactly one with `by`.
+        baseline: the place of the report to compare with, or the text or place of the level of the axis.
+        by: an axis of the matrix: `padding`, `device`, `train.learning_rate`.
+        metrics: names from the table of metrics; by default accuracy, F1 and real tokens per second, or
+            examples per second and memory for trials that only tokenise.
+        margin: of equivalence of two scores (accuracy, F1, MCC): a share of the range of the metric, or a
+            margin by metric in its unit.
+        allow_mismatch: names of mismatches to ignore; recorded in the result.
+        noise: the relative band of the machine noise, by metric.
+        run_variance: the variance of a metric between separate runs on this machine; without it, or a history
+            of such runs, the speed of separate runs gets no verdict.
+        history: reports of earlier runs, in any order, to estimate the variance over seeds for a side with
+            one seed, and between separate runs.
+        names: the names of the reports; by default their run names.
+        speed_across_devices: give verdicts on speed even where the devices differ.
+        explain: list differences of environment and configuration, and flipped examples.
+
+    Raises:
+        InvalidInputError: A term is unknown or out of range.
+        NotComparableError: No row can be compared.
     """
     return compare_in_full(reports, **options)[0]
 
@@ -74,25 +94,7 @@ def compare_in_full(  # noqa: PLR0913 - the terms of a comparison, mostly left a
     speed_across_devices: bool = False,
     explain: bool = False,
 ) -> tuple[Comparison, tuple[Judged, ...]]:
-    """Compare reports, and return the comparison with the effects behind its rows.
-
-    Args:
-        reports: two or more; exactly one with `by`.
-        baseline: the place of the report to compare with, or the text or place of the level of the axis.
-        by: an axis of the matrix: `padding`, `device`, `train.learning_rate`.
-        metrics: names from the table of metrics; by default accuracy, F1 and real tokens per second, or
-            examples per second and memory for trials that only tokenise.
-        margin: of equivalence of two scores (accuracy, F1, MCC): a share of the range of the metric, or a
-            margin by metric in its unit.
-        allow_mismatch: names of mismatches to ignore; recorded in the result.
-        noise: the relative band of the machine noise, by metric.
-        run_variance: the variance of a metric between separate runs on this machine; without it, or a history
-            of such runs, the speed of separate runs gets no verdict.
-        history: reports of earlier runs, in any order, to estimate the variance over seeds for a side with
-            one seed, and between separate runs.
-        names: the names of the reports; by default their run names.
-        speed_across_devices: give verdicts on speed even where the devices differ.
-        explain: list differences of environment and configuration, and flipped examples.
+    """Compare reports, and return the comparison with the effects behind its rows; see `compare`.
 
     Returns:
         The comparison, with one row for each aligned variant, candidate and metric, and the same rows with

@@ -170,5 +170,5 @@ def _answer(module: str, asked: str, who: str, limit_s: float) -> str:
 def _silent(who: str, how: str) -> UnavailableError:
     return UnavailableError(
         f"{who} {how}",
-        hint="Check the installation: `harness run suites/quickstart.yaml`.",
+        hint="Check the installation: `harness run quickstart`.",
     )
