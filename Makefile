@@ -24,6 +24,9 @@ check: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/codespell
+	$(BIN)/zizmor --offline --quiet --strict-collection .github action.yml examples/github-*.yml
+	@if command -v actionlint > /dev/null; then actionlint .github/workflows/*.yml examples/github-*.yml; \
+	  else echo 'note: actionlint is not installed, so the expressions of workflows were not checked'; fi
 
 # Tests that run no heavy code, without those that only repeat, kill or simulate for minutes.
 SLOW   := tests/training tests/flips tests/benchmarks tests/tools tests/guards tests/running/test_ray_cluster.py \

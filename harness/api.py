@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
+from harness.assets.digest import file_sha256
 from harness.machine.facts import available_devices
 from harness.model.job import Observer
 from harness.model.results import Report
 from harness.model.suite import Suite
 from harness.model.trial import Trial
+from harness.output.builders.model_card import FRONT_MATTER, model_card
 from harness.output.builders.report import report_document
 from harness.output.formats.registry import render
 from harness.running import run as running
 from harness.running.options import RunOptions
 from harness.running.proofs import Proofs
 from harness.running.seams import Run, Seams
-from harness.store.writing import to_json
+from harness.store.saved_models import saved_model
+from harness.store.writing import to_json, write_atomic
 from harness.suite import matrix
 
 __all__ = ["Run", "RunOptions", "expand", "prove_suite", "render_files", "run_suite"]
@@ -55,14 +59,18 @@ def run_suite(
         HarnessError: as `harness.running.run.run_suite` does.
         KeyboardInterrupt: interrupted before the first trial, or twice.
     """
-    return running.run_suite(
+    options = options or RunOptions()
+    run = running.run_suite(
         suite,
         to_json(suite) if suite_text is None else suite_text,
-        options or RunOptions(),
+        options,
         observer=observer or Observer(),
         render=render_files,
         seams=seams,
     )
+    if options.save_models is not None:
+        _write_cards(run, options.save_models)
+    return run
 
 
 def prove_suite(
@@ -81,6 +89,16 @@ def prove_suite(
         KeyboardInterrupt: interrupted.
     """
     return running.prove_suite(suite, options or RunOptions(), observer=observer or Observer(), seams=seams)
+
+
+def _write_cards(run: Run, folder: Path) -> None:
+    """Write the card of every model that the run has saved, with the digest of its report."""
+    report_sha256 = file_sha256(run.directory / "report.json")
+    for result in run.brief.results:
+        place = folder / result.trial.id
+        if result.status == "completed" and (saved := saved_model(place, result)) is not None:
+            card = model_card(run.brief, result, saved, report_sha256)
+            write_atomic(place / "README.md", (FRONT_MATTER + render(card, "markdown")).encode())
 
 
 def render_files(report: Report) -> tuple[str, str | None]:

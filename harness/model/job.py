@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
-from typing import Final, Literal, Protocol
+from typing import Annotated, Final, Literal, Protocol
+
+from pydantic import Field
 
 from harness.errors import HarnessError
 from harness.model.assets import ResolvedCheckpoint, ResolvedData
-from harness.model.frozen import Frozen
+from harness.model.frozen import Frozen, is_none
 from harness.model.results import TrialResult
 from harness.model.status import Phase, StatusName
 from harness.model.suite import Measure
@@ -24,6 +26,7 @@ class Job(Frozen):
     `purpose` is `train`, `prove` (the variant computes the plain function) or `prove_training` (the engine
     trains as the reference does). `concurrent` is the number of trials that may run on the device at the
     same time. `allow_weights` is the setting of the suite. `failures` describes each earlier attempt.
+    `save_to` is the folder that gets the trained model; None saves none.
     """
 
     trial: Trial
@@ -35,6 +38,8 @@ class Job(Frozen):
     concurrent: int = 1
     allow_weights: tuple[str, ...] = ()
     failures: tuple[str, ...] = ()
+    # Omit the default: `harness ab` gives jobs to other versions, which reject unknown keys.
+    save_to: Annotated[str | None, Field(exclude_if=is_none)] = None
 
     def allows_weight(self, name: str) -> bool:
         """Return whether the suite allows the checkpoint to lack this weight, or the model to drop it."""

@@ -85,6 +85,15 @@ class RunOptions:
             metavar="HOST:PORT",
         ),
     ] = None
+    save_models: Annotated[
+        Path | None,
+        Option(
+            "Save the model of every trial to DIR/<trial id>: weights, tokenizer and a model card. On a "
+            "cluster DIR must be on a shared file system.",
+            "Output",
+            metavar="DIR",
+        ),
+    ] = None
     strict: Annotated[bool, Option("Run nothing if anything is unavailable.")] = False
     fresh: Annotated[bool, Option("Start a new run even if an earlier one can be resumed.")] = False
     rerun: Annotated[Rerun | None, Option("Run these trials of the run again.")] = None

@@ -35,6 +35,7 @@ from harness.store.folders import is_there
 from harness.store.plan import Plan, make_plan, trials_of_shard
 from harness.store.report_file import as_it_is, briefly
 from harness.store.run_directory import RunDirectory, find_unfinished
+from harness.store.saved_models import model_folder, saved_model
 from harness.store.trial_folder import clear_folder, keep_result
 from harness.words import count
 
@@ -73,7 +74,11 @@ class Work:
         prepared = prepare(trials, measure, assets, self.machine, self._note)
         reasons = {id_: redact(reason, self.secrets) for id_, reason in prepared.unavailable.items()}
         settings = {"concurrent": self._options.jobs, "allow_weights": self._suite.allow_weights}
-        jobs = {id_: job.model_copy(update=settings) for id_, job in prepared.jobs.items()}
+        models = self._options.save_models
+        jobs = {
+            id_: job.model_copy(update=settings | {"save_to": models and model_folder(models, id_)})
+            for id_, job in prepared.jobs.items()
+        }
         prepared = replace(prepared, jobs=jobs, unavailable=reasons)
         require(prepared, strict=self._options.strict)
         return prepared
@@ -130,8 +135,24 @@ class Work:
             notify(note)
         planned = directory.plan.trials
         self._results = dict(reuse.results)
+        self._forget_unsaved(prepared)
         if opened.resumed:
             notify(f"resuming {directory.path.name}: {len(self._results)} of {len(planned)} trials are done")
+
+    def _forget_unsaved(self, prepared: Prepared) -> None:
+        """Run completed trials again whose models are asked for and were not saved."""
+        folders = {id_: job.save_to for id_, job in prepared.jobs.items() if job.save_to is not None}
+        unsaved = [
+            id_
+            for id_, result in self._results.items()
+            if id_ in folders
+            and result.status == "completed"
+            and result.trial.tokenization is None
+            and saved_model(Path(folders[id_]), result) is None
+        ]
+        if unsaved:
+            self.forget(unsaved)
+            self._note(f"{count(len(unsaved), 'finished trial')} will run again: no model of it was saved")
 
     def _here(self) -> Here:
         here = describe_here(self._threads, self._options.jobs, self.machine.processors)

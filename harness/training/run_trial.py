@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 import datasets
 import torch
@@ -29,6 +30,7 @@ from harness.training.measuring.roofline import find_peaks, with_shares
 from harness.training.preparing import prepare_model, prepare_tokens
 from harness.training.proofs.function import prove
 from harness.training.proofs.training import prove_training
+from harness.training.saving import save_model
 from harness.training.tokenizing.measure import measure_tokenizing
 from harness.training.tokenizing.tokens import Tokenized
 from harness.training.warming import warm
@@ -162,6 +164,9 @@ def _train(
             f"the training did not follow its settings: {'; '.join(broken)}",
             hint="the engine is at fault, not the suite: run `harness prove` and report what it finds",
         )
+    if job.save_to is not None and job.purpose == "train":
+        with clock.phase("write"):
+            save_model(job, Path(job.save_to), loaded.model, result)
     return result
 
 

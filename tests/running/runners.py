@@ -23,6 +23,7 @@ from harness.model.job import Announce, Job, Progress, TrialStoppedError
 from harness.model.proof import Parity, TrainingCheck, TrainingProof
 from harness.model.results import TrialResult
 from harness.model.values import number_of
+from harness.store.saved_models import mark_saved
 from harness.store.trial_folder import write_result
 from tests.factories import EFFICIENCY, make_checkpoint, make_data, make_measurements, make_result
 
@@ -342,6 +343,27 @@ def taking_turns(job: Job, announce: Announce) -> TrialResult:
         padding_efficiency=EFFICIENCY[padding],
     )
     return result.model_copy(update={"measurements": timed})
+
+
+def saving(job: Job, announce: Announce) -> TrialResult:
+    """Completes, with weights of a few bytes saved where the job asks for them."""
+    result = completed(job)
+    if job.save_to is not None:
+        folder = Path(job.save_to)
+        folder.mkdir(exist_ok=True)
+        (folder / "model.safetensors").write_bytes(job.trial.id.encode())
+        mark_saved(folder, result)
+    return result
+
+
+def scoring(job: Job, announce: Announce) -> TrialResult:
+    """Completes with the accuracy in FAKE_ACCURACIES of the first part in its interpreter's path."""
+    accuracies = json.loads(os.environ.get("FAKE_ACCURACIES", "{}"))
+    accuracy = next((value for part, value in accuracies.items() if part in sys.executable), 0.97)
+    result = completed(job)
+    scored = make_result(job.trial, accuracy=accuracy, examples=100)
+    kept = ("epochs", "measurements", "predictions", "degenerate")
+    return result.model_copy(update={name: getattr(scored, name) for name in kept} | {"data": scored.data})
 
 
 def held_at_the_fourth(job: Job, announce: Announce) -> TrialResult:

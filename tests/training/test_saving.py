@@ -1,0 +1,91 @@
+"""A saved model is the checkpoint's plain one: transformers loads it, and it predicts what was stored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.model.job import Job, TrialStoppedError
+from harness.model.results import TrialResult
+from harness.model.values import Adapter
+from harness.store.saved_models import saved_model
+from harness.training.run_trial import run_trial
+from tests.training.conftest import MakeJob, quietly
+
+pytestmark = pytest.mark.heavy
+
+
+def saving(job: Job, folder: Path) -> tuple[TrialResult, Path]:
+    job = job.model_copy(update={"save_to": str(folder / "model")})
+    return run_trial(job, quietly), folder / "model"
+
+
+def logits_of(folder: Path, result: TrialResult, job: Job) -> np.ndarray[Any, Any]:
+    """The logits of the evaluation texts by transformers alone, in the order of the result."""
+    import datasets  # noqa: PLC0415
+    import torch  # noqa: PLC0415
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer  # noqa: PLC0415
+
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    rows = datasets.Dataset.from_json(job.data.files["validation"][0])
+    texts = [rows["sentence1"][:], rows["sentence2"][:]]
+    inputs = tokenizer(*texts, padding=True, truncation=True, max_length=64, return_tensors="pt")
+    assert result.checkpoint is not None
+    with torch.inference_mode():
+        given = {name: inputs[name] for name in result.checkpoint.columns}
+        found: np.ndarray[Any, Any] = model(**given).logits.numpy()
+    return found
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [
+        {},
+        {"engine": "loop", "padding": "unpadded", "last_layer": "cls"},
+        {"engine": "loop", "adapter": Adapter(kind="lora", r=4)},
+        {"model": "distilbert", "engine": "loop"},
+    ],
+    ids=str,
+)
+def test_transformers_loads_the_model_and_predicts_what_is_stored(
+    make_job: MakeJob, tmp_path: Path, variant: dict[str, Any]
+) -> None:
+    # So large a rate changes what it predicts.
+    job = make_job(train={"learning_rate": 1e-2}, **variant)
+    result, folder = saving(job, tmp_path)
+    assert result.predictions is not None
+    stored = np.array(result.predictions.logits, dtype=np.float32)
+    np.testing.assert_allclose(logits_of(folder, result, job), stored, atol=2e-5)
+    assert np.ptp(stored) > 0.1
+    names = {file.name for file in folder.iterdir()}
+    assert {"model.safetensors", "config.json", "tokenizer.json", "harness.json"} <= names
+    assert all(
+        str(job.checkpoint.path) not in (folder / name).read_text("utf-8", "replace") for name in names
+    )
+    assert not list(tmp_path.glob(".*.tmp"))
+
+
+def test_the_model_is_this_result_s_until_its_weights_change(make_job: MakeJob, tmp_path: Path) -> None:
+    job = make_job(train={"max_steps": 2}, warmup_steps=0)
+    first, folder = saving(job, tmp_path)
+    assert saved_model(folder, first) is not None
+    # A later training of the same trial takes its place.
+    second, _ = saving(job, tmp_path)
+    assert saved_model(folder, second) is not None
+    assert saved_model(folder, first) is None
+    weights = bytearray((folder / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(weights)
+    assert saved_model(folder, second) is None
+
+
+def test_a_folder_of_something_else_is_not_replaced(make_job: MakeJob, tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "thesis.txt").write_text("years of work")
+    with pytest.raises(TrialStoppedError, match="is no model that harness saved"):
+        saving(make_job(train={"max_steps": 1}, warmup_steps=0), tmp_path)
+    assert (tmp_path / "model" / "thesis.txt").exists()
