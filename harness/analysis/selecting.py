@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from fnmatch import fnmatchcase
 from typing import Final
 
+from harness.analysis.naming import labels
 from harness.errors import InvalidInputError
-from harness.words import nearest, quoted
+from harness.model.results import Report
+from harness.words import count, nearest, quoted
 
 Matches = Callable[[str], bool]
 
@@ -35,6 +37,32 @@ def select(expression: str, labels: Sequence[str]) -> frozenset[str]:
     if not found:
         raise _nothing(expression, reader.words, labels)
     return found
+
+
+def selected(expression: str, reports: Sequence[Report]) -> tuple[tuple[Report, ...], str]:
+    """Return the reports with the selected variants alone, and a sentence that tells how many these are.
+
+    A label is that of the variant among all reports together, so that it selects the same variant in each.
+
+    Raises:
+        InvalidInputError: The expression cannot be read, or selects nothing.
+    """
+    names = labels(result.trial for report in reports for result in report.results)
+    chosen = select(expression, list(names.values()))
+    variants = {variant for variant, label in names.items() if label in chosen}
+    return (
+        tuple(_of_variants(report, variants) for report in reports),
+        f"-k {quoted(expression, 200)}: {len(variants)} of {count(len(names), 'variant')}",
+    )
+
+
+def _of_variants(report: Report, variants: Collection[str]) -> Report:
+    kept = [at for at, result in enumerate(report.results) if result.trial.variant_id in variants]
+    session = report.session
+    if session is not None:
+        session = session.model_copy(update={"positions": tuple(session.positions[at] for at in kept)})
+    results = tuple(report.results[at] for at in kept)
+    return report.model_copy(update={"results": results, "session": session})
 
 
 class _Reader:

@@ -21,11 +21,12 @@ from harness.cli.options import (
     option,
     output_options,
     report_argument,
+    selection_option,
     suite_gates_option,
     verbosity_options,
 )
 from harness.cli.parsing import Names
-from harness.cli.reports import read_baseline, read_history, read_report
+from harness.cli.reports import read_baseline, read_history, read_report, select_variants
 from harness.cli.writing import Target, write
 from harness.output.builders.gates import gates_document
 from harness.store.noise_file import noise_for, stored_noise
@@ -36,6 +37,7 @@ from harness.suite.gate_files import parse_gate, read_gates
     "check", epilog="For example:  harness check reports/padding/RUN --baseline main -g 'eval_f1>=0.86'"
 )
 @report_argument
+@selection_option("What to compare")
 @suite_gates_option
 @option(
     "-g",
@@ -79,6 +81,7 @@ from harness.suite.gate_files import parse_gate, read_gates
 def command(
     *,
     report: Path,
+    selection: str | None,
     baseline: str | None,
     gates_file: Path | None,
     typed: tuple[str, ...],
@@ -106,12 +109,13 @@ def command(
     GitHub Actions annotations and the step's summary are written, too.
     """
     asked = [*map(parse_gate, typed), *(read_gates(gates_file) if gates_file is not None else ())]
-    judged = read_report(report, allow_unsealed=allow_unsealed)
-    against = None
+    read = [read_report(report, allow_unsealed=allow_unsealed)]
     if baseline is not None:
-        against = read_baseline(baseline, reports, allow_unsealed=allow_unsealed)
+        read.append(read_baseline(baseline, reports, allow_unsealed=allow_unsealed))
+    (judged, *others), told = select_variants(read, selection)
+    against = others[0] if others else None
     earlier = read_history(history, reports, allow_unsealed=allow_unsealed)
-    noise = noise_for([judged] if against is None else [judged, against], stored_noise())
+    noise = noise_for([judged, *others], stored_noise())
     found = check(
         judged,
         baseline=against,
@@ -125,5 +129,6 @@ def command(
     )
     if on_unsure == "more" and found.seeds_wanted is not None:
         click.echo(f"add seeds: {found.seeds_wanted} a side decide the gates that are unsure", err=True)
+    found = found.model_copy(update={"notes": (*told, *found.notes)})
     write(gates_document(found), target)
     return found.exit_code

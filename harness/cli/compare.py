@@ -23,10 +23,11 @@ from harness.cli.options import (
     metrics_option,
     option,
     output_options,
+    selection_option,
     share,
     verbosity_options,
 )
-from harness.cli.reports import evaluation_texts, read_history, read_report
+from harness.cli.reports import evaluation_texts, read_history, read_report, select_variants
 from harness.cli.writing import Target, write
 from harness.errors import InvalidInputError
 from harness.output.builders.comparison import comparison_document
@@ -40,6 +41,7 @@ from harness.store.noise_file import noise_for, stored_noise
 @click.argument("paths", nargs=-1, required=True, type=PATH, metavar="REPORTS...")
 @baseline_option("What to compare", "; with --by, a value of the axis. By default the first")
 @by_option
+@selection_option("What to compare")
 @metrics_option
 @option(
     "--margin",
@@ -76,6 +78,7 @@ def command(
     paths: tuple[Path, ...],
     baseline: str | None,
     by: str | None,
+    selection: str | None,
     metrics: tuple[str, ...],
     margins: tuple[str, ...],
     allow_mismatch: tuple[str, ...],
@@ -93,7 +96,8 @@ def command(
     worse, same, unsure, not comparable, missing or failed.
     """
     files, place = (list(paths), baseline or 0) if by else _with_baseline(paths, baseline, reports)
-    loaded = [read_report(file, allow_unsealed=allow_unsealed) for file in files]
+    whole = [read_report(file, allow_unsealed=allow_unsealed) for file in files]
+    loaded, told = select_variants(whole, selection)
     earlier = read_history(history, reports, allow_unsealed=allow_unsealed)
     noise = noise_for(loaded, stored_noise())
     names = [_name(file) for file in files]
@@ -111,6 +115,7 @@ def command(
         speed_across_devices=speed_across_devices,
         explain=explain or texts or target.name == "html",
     )
+    comparison = comparison.model_copy(update={"notes": (*told, *comparison.notes)})
     found = evaluation_texts(loaded) if texts else {}
     write(comparison_document(comparison, list(zip(names, loaded, strict=True)), found), target)
 

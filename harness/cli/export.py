@@ -12,10 +12,11 @@ from harness.cli.options import (
     option,
     output_options,
     report_argument,
+    selection_option,
     verbosity_options,
 )
 from harness.cli.parsing import Names
-from harness.cli.reports import read_newest
+from harness.cli.reports import read_newest, select_variants
 from harness.cli.writing import Target, write
 from harness.output.builders.exports import exports_document
 from harness.output.trackers.registry import TRACKERS, TrackerName, export
@@ -26,6 +27,7 @@ _FOLDERS = ", ".join(f"{place.folder} for {name}" for name, place in TRACKERS.it
 
 @harness_command("export", epilog="For example:  harness export reports/padding/RUN --to tensorboard")
 @report_argument
+@selection_option("What to show")
 @option(
     "--to",
     "tracker",
@@ -46,14 +48,22 @@ _FOLDERS = ", ".join(f"{place.folder} for {name}" for name, place in TRACKERS.it
 @output_options("list of exports", to_file=False)
 @verbosity_options
 def command(
-    report: Path, tracker: TrackerName, output: Path | None, project: str | None, target: Target
+    *,
+    report: Path,
+    selection: str | None,
+    tracker: TrackerName,
+    output: Path | None,
+    project: str | None,
+    target: Target,
 ) -> None:
     """Store the trials of REPORT in an experiment tracker, with their steps; it needs no network.
 
     A trial that is already stored is left as it is, so that the same report can be exported again. REPORT is
     a report.json, the folder of a run, or a folder of runs, of which the newest is exported.
     """
-    found = read_newest(report)
+    (found,), told = select_variants([read_newest(report)], selection)
+    for sentence in told:
+        print_note(sentence)
     folder = output or TRACKERS[tracker].folder
     exported = list(export(found, tracker, folder, project or found.suite.name))
     write(exports_document(exported, tracker, str(folder)), target)

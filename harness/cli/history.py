@@ -15,10 +15,11 @@ from harness.cli.options import (
     metrics_option,
     option,
     output_options,
+    selection_option,
     share,
     verbosity_options,
 )
-from harness.cli.reports import read_reports
+from harness.cli.reports import read_reports, select_variants
 from harness.cli.writing import Target, write
 from harness.model.results import Report
 from harness.output.builders.history import history_document
@@ -28,6 +29,7 @@ from harness.store.noise_file import noise_file, read_noise, stored_noise
 
 @harness_command("history", epilog="For example:  harness history reports/ -o series.csv")
 @click.argument("paths", nargs=-1, required=True, type=PATH, metavar="PATHS...")
+@selection_option("What to compare")
 @metrics_option
 @option(
     "--band",
@@ -38,7 +40,14 @@ from harness.store.noise_file import noise_file, read_noise, stored_noise
 )
 @output_options("history")
 @verbosity_options
-def command(*, paths: tuple[Path, ...], metrics: tuple[str, ...], band: str | None, target: Target) -> None:
+def command(
+    *,
+    paths: tuple[Path, ...],
+    selection: str | None,
+    metrics: tuple[str, ...],
+    band: str | None,
+    target: Target,
+) -> None:
     """Show the values of every variant over the reports under PATHS, and mark the changes beyond the noise.
 
     A line is one variant on one machine with the same data and files, in order of the commit's date. A change
@@ -46,10 +55,11 @@ def command(*, paths: tuple[Path, ...], metrics: tuple[str, ...], band: str | No
 
     The CSV has the layout of Apache Otava's importer: `time` is its time column, `--branch` selects a line.
     """
-    reports, problems = read_reports(paths)
+    found, problems = read_reports(paths)
+    reports, told = select_variants(found, selection)
     width = None if band is None else share(band, "--band")
     series = series_of(reports, metrics or None, band=width, calibrated=_calibrated(reports))
-    write(history_document(series, problems), target)
+    write(history_document(series, [*told, *problems]), target)
 
 
 def _calibrated(reports: Sequence[Report]) -> Mapping[str, Mapping[str, float]]:

@@ -186,6 +186,17 @@ def baseline_option(group: str, more: str = "") -> Decorator:
     )
 
 
+def selection_option(group: str) -> Decorator:
+    """Declare `-k`, which selects variants of the reports."""
+    return option(
+        "-k",
+        "selection",
+        metavar="EXPR",
+        help="Take only the variants whose labels match: -k 'lora and not static', -k 'minilm*'.",
+        group=group,
+    )
+
+
 def allow_mismatch_option(names: Collection[str]) -> Decorator:
     """Declare `--allow-mismatch`."""
     return option(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from harness.analysis.selecting import selected
 from harness.assets.find_data import local_data
 from harness.cli.messages import print_detail, print_note
 from harness.data.reading import read_corpus
@@ -111,6 +112,18 @@ def read_reports(paths: Sequence[Path]) -> tuple[list[Report], list[str]]:
             except InvalidInputError as error:
                 problems.append(f"left out: {error.message}")
     return reports, problems
+
+
+def select_variants(reports: Sequence[Report], expression: str | None) -> tuple[list[Report], list[str]]:
+    """Return the reports with the variants that `-k` selects, and the note that tells how many these are.
+
+    Raises:
+        InvalidInputError: The expression cannot be read, or selects nothing.
+    """
+    if expression is None:
+        return list(reports), []
+    kept, sentence = selected(expression, reports)
+    return list(kept), [sentence]
 
 
 def evaluation_texts(reports: Sequence[Report]) -> dict[int, tuple[str, ...]]:

@@ -14,11 +14,12 @@ from harness.cli.options import (
     output_option,
     output_options,
     report_argument,
+    selection_option,
     verbosity_options,
 )
-from harness.cli.reports import read_report
+from harness.cli.reports import read_report, select_variants
 from harness.cli.writing import Target, write
-from harness.errors import UnavailableError, exit_code
+from harness.errors import InvalidInputError, UnavailableError, exit_code
 from harness.model.quality import Scores
 from harness.output.builders.rescoring import rescoring_document
 from harness.output.safe_text import safe_text
@@ -28,17 +29,25 @@ from harness.store.writing import to_json, write_atomic
 
 @harness_command("rescore", epilog="For example:  harness rescore reports/padding/RUN")
 @report_argument
+@selection_option("What to compare")
 @output_options("rescoring", to_file=False)
 @output_option("Write the report with the new scores to FILE, as JSON.")
 @option("--scorer", default=SCORER, hidden=True)
 @verbosity_options
-def command(report: Path, target: Target, output: Path | None, scorer: str) -> int:
+def command(*, report: Path, selection: str | None, target: Target, output: Path | None, scorer: str) -> int:
     """Score the stored logits of REPORT again, and compare the scores with the stored ones.
 
     The exit code is 1 if any stored score differs by more than 1e-9, or another stored number contradicts the
     values it follows from: the report was changed, or comes from another version of the metrics.
     """
-    stored = read_report(report, allow_unsealed=True)
+    if selection is not None and output is not None:
+        raise InvalidInputError(
+            "-k cannot select from the report that -o writes: it has every trial",
+            hint="Leave out -k, or -o.",
+        )
+    (stored,), told = select_variants([read_report(report, allow_unsealed=True)], selection)
+    for sentence in told:
+        print_note(sentence)
     scores = _scores(score_again(to_score(stored), scorer))
     trials = compare_scores(stored, scores)
     for found in stored.own_metrics:

@@ -10,6 +10,7 @@ from harness.cli.options import (
     option,
     output_options,
     report_argument,
+    selection_option,
     verbosity_options,
 )
 from harness.cli.reports import read_newest
@@ -33,13 +34,7 @@ _WITH_TABLE: Final = ("table", "markdown", "html")
     help="Print the loss and the scores after each epoch, below the table.",
     group="Output",
 )
-@option(
-    "-k",
-    "selection",
-    metavar="EXPR",
-    help="Show only the variants whose labels match: -k 'lora and not static', -k 'minilm*'.",
-    group="Output",
-)
+@selection_option("Output")
 @option(
     "--columns",
     metavar="NAMES",

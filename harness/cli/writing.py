@@ -18,7 +18,7 @@ from harness.output.builders.failure import failure_document
 from harness.output.document import PARTS, Document, Kind
 from harness.output.formats.github import active, step_summary
 from harness.output.formats.json_text import safe_json
-from harness.output.formats.registry import render
+from harness.output.formats.registry import encoded, render, rendered
 from harness.store.writing import write_atomic
 
 _WRITTEN: Final = "harness.written"
@@ -43,12 +43,12 @@ def write(document: Document, target: Target) -> None:
     _note_written()
     on_screen = target.name == "table" and target.output is None
     if target.output is not None:
-        write_atomic(target.output, encoded(render(document, target.name)))
+        write_atomic(target.output, rendered(document, target.name))
         print_note(f"wrote {target.output}")
     elif on_screen and document.layout == "table" and sys.stdout.isatty():
         _draw(document)
     else:
-        _print([encoded(render(document, target.name))])
+        _print([rendered(document, target.name)])
     _tell_github(document, target)
     if on_screen and document.layout == "table" and document.verdict:
         click.echo()
@@ -82,11 +82,6 @@ def is_written() -> bool:
 def _note_written() -> None:
     if (context := click.get_current_context(silent=True)) is not None:
         context.meta[_WRITTEN] = True
-
-
-def encoded(text: str) -> bytes:
-    """UTF-8. Every format's text is safe already; an oversight must not end in a traceback."""
-    return text.encode("utf-8", "backslashreplace")
 
 
 def _print(parts: Iterable[bytes]) -> None:

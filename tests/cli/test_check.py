@@ -367,3 +367,18 @@ def test_the_command_line_ends_with_the_same_codes(tmp_path: Path) -> None:
         codes.append(done.returncode)
         assert "Traceback" not in done.stderr
     assert codes == [0, 1, 2]
+
+
+def test_a_selection_judges_some_of_the_variants_of_both_reports(check: Check) -> None:
+    Path("old.json").write_bytes(to_json(made()))
+    bad = [
+        r.model_copy(update={"status": "failed"}) if r.trial.padding.strategy == "static" else r
+        for r in made().results
+    ]
+    Path("new.json").write_bytes(to_json(made().model_copy(update={"results": tuple(bad)})))
+    code, output, _ = check("new.json", "--baseline", "old.json", "-k", "dynamic", "--json")
+    found = json.loads(output)
+    assert code == 0
+    assert {case["variant"] for case in found["cases"]} == {"tiny-uncased dynamic"}
+    assert found["notes"][0] == "-k 'dynamic': 1 of 2 variants"
+    assert check("new.json", "--baseline", "old.json")[0] == 1

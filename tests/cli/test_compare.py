@@ -67,6 +67,17 @@ def test_two_reports_are_compared_and_standard_output_carries_the_table_alone(wr
     assert "harness ab BASE CANDIDATE" in shown
 
 
+def test_a_selection_compares_the_same_variants_of_every_report_and_is_told(write: Write) -> None:
+    more = (*_report("new").results, make_result(make_trial("unpadded")))
+    sides = (write("old.json"), write("new.json", make_report(more, run="new")))
+    found = json.loads(_harness(*sides, "-k", "static or unpadded", "--json").stdout)
+    assert {row["variant"] for row in found["rows"]} == {"static", "unpadded"}
+    assert found["notes"][0] == "-k 'static or unpadded': 2 of 3 variants"
+    refused = _harness(*sides, "-k", "statik")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "Did you mean static?" in refused.stderr
+
+
 def test_the_speed_of_separate_runs_is_decided_once_the_machine_is_calibrated_over_several_states(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

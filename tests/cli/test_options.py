@@ -128,6 +128,11 @@ def test_o_is_the_output_file_and_s_sets_a_value_everywhere() -> None:
     assert overriding == {"run", "plan", "inspect", "prove", "ab", "calibrate"}
 
 
+def test_every_command_that_takes_reports_selects_their_variants() -> None:
+    found = {command for command, param in options() if param.opts == ["-k"]}
+    assert found == {"show", "compare", "check", "rescore", "export", "history"}
+
+
 def test_the_help_of_run_groups_its_options(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["run", "--help"])

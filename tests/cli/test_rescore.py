@@ -48,6 +48,16 @@ def test_an_honest_report_scores_the_same_again(tmp_path: Path) -> None:
     assert "stored glue/mrpc 1; now fake 1" in done.stdout
 
 
+def test_a_selection_is_scored_again_and_never_written(tmp_path: Path) -> None:
+    done = rescore(make_report(), tmp_path, "-k", "static")
+    assert done.returncode == 0, done.stderr
+    assert "3 trials, 0 differing" in done.stdout
+    assert "-k 'static': 1 of 2 variants" in done.stderr
+    refused = rescore(make_report(), tmp_path, "-k", "static", "-o", str(tmp_path / "new.json"))
+    assert (refused.returncode, (tmp_path / "new.json").exists()) == (2, False)
+    assert "it has every trial" in refused.stderr
+
+
 @pytest.mark.parametrize("metric", ["eval_accuracy", "eval_f1", "eval_mcc", "eval_loss"])
 def test_a_changed_score_is_shown_beside_what_its_logits_give(tmp_path: Path, metric: str) -> None:
     done = rescore(make_report([make_result(), forged(metric, 0.9876)]), tmp_path)

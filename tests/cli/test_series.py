@@ -66,6 +66,13 @@ def test_every_report_under_a_folder_is_a_point_and_the_step_is_marked(call: Cal
     assert [len(line["points"]) for line in lines] == [12, 12]
 
 
+def test_a_selection_follows_some_of_the_variants(call: Call) -> None:
+    code, output, _ = call("history", "reports", "--metric", SPEED, "-k", "static", "--json")
+    found = json.loads(output)
+    assert (code, [line["label"].split()[-1] for line in found["lines"]]) == (0, ["static"])
+    assert found["notes"][0] == "-k 'static': 1 of 2 variants"
+
+
 def test_a_page_has_the_values_and_marks_of_each_line(call: Call) -> None:
     assert call("history", "reports", "-o", "page.html", "--band", "3%")[0] == 0
     page = Path("page.html").read_text()

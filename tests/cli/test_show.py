@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import pty
@@ -8,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pyarrow.parquet import read_table
 
 from harness.store.reading import load_report
 from harness.store.writing import to_json
@@ -181,6 +184,32 @@ def test_a_selection_of_json_or_of_no_variant_is_refused(report_file: Path) -> N
     unknown = _harness("show", report_file, "-k", "statik")
     assert (unknown.returncode, unknown.stdout) == (2, b"")
     assert b"Did you mean static?" in unknown.stderr
+
+
+def test_show_writes_the_trials_as_a_parquet_file(report_file: Path, tmp_path: Path) -> None:
+    file = tmp_path / "trials.parquet"
+    done = _harness("show", report_file, "-k", "static", "-o", file)
+    assert (done.returncode, done.stdout) == (0, b"")
+    table = read_table(file)
+    listed = csv.DictReader(io.StringIO(_harness("show", report_file, "--format", "csv").stdout.decode()))
+    rows = [row for row in listed if row["padding"] == "static"]
+    assert table.column_names == list(rows[0])
+    assert table["trial"].to_pylist() == [row["trial"] for row in rows]
+    assert table["train_seconds"].to_pylist() == [float(row["train_seconds"]) for row in rows]
+    assert table["energy_joules"].to_pylist() == [None] * len(rows)
+    assert str(table.schema.field("energy_joules").type) == "double"
+
+
+def test_a_parquet_file_needs_pyarrow_and_the_error_tells_what_to_do(
+    report_file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "pyarrow.py").write_text("raise ImportError\n")
+    done = _harness("show", report_file, "-o", tmp_path / "x.parquet", PYTHONPATH=str(tmp_path))
+    assert (done.returncode, (tmp_path / "x.parquet").exists()) == (69, False)
+    assert done.stderr.decode().splitlines() == [
+        "error: a Parquet file needs pyarrow, which is not installed",
+        "Install pyarrow, or the extra `train` of harness, which has it; or write CSV: -o x.csv.",
+    ]
 
 
 def test_show_sorts_rows_and_announces_hidden_columns(report_file: Path) -> None:

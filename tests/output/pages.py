@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Any, Final
 
 from harness.analysis.comparison.compare import compare
@@ -10,7 +11,6 @@ from harness.analysis.gates.check import check
 from harness.analysis.stats.ratios import RunVariance
 from harness.model.environment import Device
 from harness.model.measurements import measured
-from harness.model.proof import Parity
 from harness.model.quality import Epoch
 from harness.model.results import Report, TrialResult
 from harness.model.values import PaddingStrategy, number_of
@@ -18,8 +18,9 @@ from harness.output.builders.comparison import comparison_document
 from harness.output.builders.gates import gates_document
 from harness.output.builders.report import report_document
 from harness.output.document import Document
+from harness.store.reading import load_report
 from harness.suite.gate_files import parse_gate
-from tests.factories import make_checkpoint, make_data, make_environment, make_report, make_result, make_trial
+from tests.factories import make_checkpoint, make_environment, make_report, make_result, make_trial
 
 PADDINGS: Final[tuple[PaddingStrategy, ...]] = ("static", "dynamic", "bucketed", "unpadded")
 SPEEDS: Final = dict(zip(PADDINGS, (20.0, 30.0, 38.0, 41.0), strict=True))
@@ -110,33 +111,8 @@ def machine_report(name: str, faster: float, run: str) -> Report:
 
 @cache
 def quickstart_report() -> Report:
-    """Three checkpoints of four paddings, one seed and one epoch, all of stand-ins, with their proofs."""
-    found = Parity(
-        examples=77, largest_logit_difference=1e-6, relative_gradient_error=2e-7, flipped_predictions=0
-    )
-    losses = measured("train_step_loss", *(0.7 - 0.02 * step for step in range(29)))
-    results = [
-        trained(padding, 0, faster=1 + 0.1 * place, checkpoint=name).model_copy(
-            update={
-                "checkpoint": make_checkpoint(requested=name, name=f"embedded/{name}", stand_in=True),
-                "data": make_data(synthetic=True, eval_examples=408),
-                "parity": found,
-            }
-        )
-        for place, name in enumerate(("bert-base-uncased", "bert-base-cased", "distilbert-base-uncased"))
-        for padding in PADDINGS
-    ]
-    plain = [
-        one.model_copy(
-            update={
-                "parity": None,
-                "epochs": one.epochs[:1],
-                "measurements": (*one.measurements, losses),
-            }
-        )
-        for one in results
-    ]
-    return make_report(plain, proofs=tuple(results))
+    """The report of a real run of suites/quickstart.yaml on two CPU cores."""
+    return load_report(Path(__file__).parents[2] / "reports" / "samples" / "quickstart" / "report.json")
 
 
 def quickstart_page() -> Document:

@@ -163,9 +163,9 @@ def test_machines_are_slopes_over_a_table_with_their_stacks() -> None:
     assert found.lines[0] == ("static", (1.0, 1.0, 1.0))
     shown = render(document, "html")
     part = shown.split("<h2>Real tokens per second by machine</h2>")[1].split("</table>")[0]
-    assert re.search(r'<th scope="row">unpadded<td>2\.\d\dk \(\d\.\d\d x\)<td>', part)
-    assert '<th scope="row">driver<td>–<td>570.10<td>570.10' in part  # noqa: RUF001 - a cell without a value
-    assert '<th scope="row">torch<td>2.13.0<td>2.13.0<td>2.13.0' in part
+    assert re.search(r"<th>unpadded<td>2\.\d\dk \(\d\.\d\d x\)<td>", part)
+    assert "<th>driver<td>–<td>570.10<td>570.10" in part  # noqa: RUF001 - a cell without a value
+    assert "<th>torch<td>2.13.0<td>2.13.0<td>2.13.0" in part
 
 
 def test_ratios_across_devices_are_drawn_without_a_verdict_and_keep_their_numbers() -> None:

@@ -103,8 +103,10 @@ def drawn(drawing: Drawing) -> ET.Element:
 def ticks(root: ET.Element, place: int) -> list[tuple[float, float]]:
     """The values at the ticks of an axis, as a reader finds them: pixel of the grid line, and its words."""
     axis = root.findall("g[@class='ticks quiet']")[place]
-    lines = [path.attrib["d"] for path in axis.findall("g/path")]
-    texts = [text.text or "" for text in axis.findall("text")][:-1]
+    grid = axis.find("path")
+    assert grid is not None
+    lines = grid.attrib["d"].split("M")[1:]
+    texts = [text.text or "" for text in axis.findall("g/text")]
     upright = "V" in lines[0]
     places = [float(re.findall(r"[-\d.]+", line)[0 if upright else 1]) for line in lines]
     assert len(places) == len(texts)
@@ -125,28 +127,28 @@ def read(found: Sequence[tuple[float, float]], pixel: float) -> float:
 def test_a_bar_is_as_long_as_its_number() -> None:
     root = drawn(BARS)
     axis = ticks(root, 0)
-    bars = [rect for rect in root.iter("rect") if float(rect.attrib["height"]) == 9]
-    lengths = [
-        read(axis, float(rect.attrib["x"]) + float(rect.attrib["width"]))
-        - read(axis, float(rect.attrib["x"]))
-        for rect in bars
+    areas = [path for path in root.findall("g[@class='c0']/path") if "H" in path.attrib["d"]][2:]
+    ends = [
+        (float(left), float(right))
+        for path in areas
+        for left, right in re.findall(r"M([\d.]+) [\d.]+H([\d.]+)", path.attrib["d"])
     ]
-    assert lengths == pytest.approx([1140, 1070, 2060, 42], abs=5)
+    lengths = [read(axis, right) - read(axis, left) for left, right in ends]
+    assert lengths == pytest.approx([1140, 2060, 1070, 42], abs=5)
+    assert [path.attrib.get("fill-opacity") for path in areas] == [None, "0.25", None]
 
 
 def test_points_whiskers_and_seeds_lie_at_their_numbers() -> None:
     root = drawn(SCATTER)
     up, across = ticks(root, 0), ticks(root, 1)
-    first, second = root.findall("g[@class='c0']/g") + root.findall("g[@class='c1']/g")
+    first, second = root.findall("g[@class='c0']") + root.findall("g[@class='c1']")
     marker = first.findall("circle")[-1]
     found = read(across, float(marker.attrib["cx"])), read(up, float(marker.attrib["cy"]))
     assert found == pytest.approx((1140, 0.894), rel=2e-3)
-    seeds = [
-        (read(across, float(dot.attrib["cx"])), read(up, float(dot.attrib["cy"])))
-        for dot in first.findall("g/circle")
-    ]
+    dots, *whiskers = (path.attrib["d"] for path in first.findall("path"))
+    seeds = [(read(across, float(x)), read(up, float(y))) for x, y in re.findall(r"M(\S+) (\S+?)h0", dots)]
     assert [value for pair in seeds for value in pair] == pytest.approx([1100, 0.89, 1180, 0.898], rel=2e-3)
-    level, upright = (path.attrib["d"] for path in first.findall("path"))
+    level, upright = whiskers
     assert [read(across, float(x)) for x in re.findall(r"[-\d.]+", level)[0:3:2]] == pytest.approx(
         [1100, 1180], rel=5e-3
     )
@@ -169,7 +171,7 @@ def test_lines_and_ribbons_pass_through_their_samples() -> None:
     assert [value for pair in band for value in pair] == pytest.approx(
         [1, 0.7, 2, 0.5, 2, 0.3, 1, 0.5], abs=0.01
     )
-    thick, thin = root.findall("g//polyline")[-2:]
+    thin, thick = root.findall("g//polyline")[-2:]
     assert (thick.attrib["stroke-width"], thin.attrib["stroke-width"]) == ("2", "1")
 
 

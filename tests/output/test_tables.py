@@ -176,8 +176,7 @@ static       75.0 %  81.5 %     1.33k      51.5 %  4.5 s  488.3 MiB  completed
 dynamic      75.0 %  81.5 %     1.65k      74.0 %  3.6 s  488.3 MiB  completed
 reference    85.8 %  90.0 %                                          published
 
-- against the reference, static: accuracy -10.8 points, F1 -8.5 points
-- against the reference, dynamic: accuracy -10.8 points, F1 -8.5 points
+- against the reference, every variant: accuracy -10.8 points, F1 -8.5 points
 - one trial a variant: none is shown to be the fastest; add seeds to rank them: -s 'matrix.seed=[0, 1, 2]'
 - MFU not measured: no peak is known for Test CPU
 """
@@ -432,8 +431,8 @@ def test_a_noisy_trial_is_marked_in_its_row_and_explained_below() -> None:
     assert row.rstrip().endswith("1 of 3 noisy: machine at 0.71 of this run's median")
     assert shown.count("noisy: machine at") == 1
     assert (
-        "- noisy: static, seed 1: matrix product after its steps at 0.71 of this run's median "
-        "(limit ±10 %), load average 3.2\n" in shown
+        "- noisy (beyond ±10 % of this run's median): static, seed 1: matrix product after its steps at 0.71, "
+        "load average 3.2\n" in shown
     )
 
 
@@ -441,7 +440,30 @@ def test_of_several_noisy_trials_of_a_row_the_farthest_is_shown() -> None:
     shown = _probed(seed_0=0.8, seed_2=1.9)
     assert "2 of 3 noisy: machine at 1.90 of this run's median" in shown
     assert "static, seed 2: matrix product after its steps at 1.90" in shown
-    assert "load average 3.2; 1 seed more, not as far\n" in shown
+    assert "load average 3.2, 1 more seed not as far\n" in shown
+
+
+def test_notes_that_differ_in_the_variant_alone_are_one_line() -> None:
+    names = ("bert-base-uncased", "bert-base-cased", "distilbert-base-uncased")
+    results = [
+        make_result(
+            make_trial(padding, checkpoint=name),
+            checkpoint=make_checkpoint(requested=name, name=f"embedded/{place}", stand_in=True),
+            degenerate=place > 0,
+            probe=make_probe(1.0, 1.0 if padding == "dynamic" else 0.5),
+        )
+        for place, name in enumerate(names)
+        for padding in (*PADDINGS, "bucketed", "unpadded")
+    ]
+    chosen = tuple(f"checkpoint {name}: stand-in embedded/{at}, embedded" for at, name in enumerate(names))
+    notes = report_document(make_report(results, notes=(*chosen, "resumed"))).notes
+    assert sum("stand-in" in note for note in notes) == 1
+    assert "resumed" in notes
+    (degenerate,) = [note for note in notes if note.startswith("degenerate: ")]
+    assert degenerate.count("bert-base-cased ") == degenerate.count("distilbert-base-uncased ") == 4
+    (noisy,) = [note for note in notes if note.startswith("noisy ")]
+    assert noisy.count(", seed 0: ") == 8
+    assert noisy.endswith("; 1 more variant")
 
 
 def test_a_device_that_was_held_back_marks_its_row_and_a_note_tells_why() -> None:

@@ -222,4 +222,9 @@ def test_the_command_exports_a_report_and_tells_what_it_added(
         found.append([each["added"] for each in json.loads(output)["trials"]])
     assert found == [[True] * 3, [False] * 3]
     assert len(list(Path("runs/padding").iterdir())) == 3
+    with pytest.raises(SystemExit):
+        main(["export", "report.json", "--to", "tensorboard", "--json", "-k", "static", "--project", "some"])
+    output, errors = capfd.readouterr()
+    assert "-k 'static': 1 of 2 variants" in errors
+    assert 0 < len(json.loads(output)["trials"]) < 3
     shutil.rmtree("runs")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from harness.analysis.comparison.matching import seed_option
@@ -10,27 +10,25 @@ from harness.analysis.compilation import break_even, recompiled
 from harness.analysis.inputs import conflicting_inputs
 from harness.analysis.observed import UNMOVED, did_not_move
 from harness.analysis.probes import PROBE_BAND
-from harness.analysis.rows import Failure, Row
+from harness.analysis.rows import Row
 from harness.analysis.training import failed_checks, training_proofs
 from harness.data.corpus import DuplicateRows
 from harness.data.remarks import data_remarks
 from harness.model.assets import Data
 from harness.model.metrics import METRICS
 from harness.model.results import Report
-from harness.model.status import Phase, StatusName
+from harness.output.builders.oddities import failure_notes, first_of
 from harness.output.builders.remarks import farthest
 from harness.output.numbers import difference, duration
 from harness.words import count, one_line
 
-MOST_FAILURES: Final = 20
-MOST_VARIANTS: Final = 8
 _MOST_WEIGHTS: Final = 3
 
 
 def notes(report: Report, rows: Sequence[Row]) -> list[str]:
     """What a reader must know to read the table right, one sentence a line."""
     return [
-        *report.notes,
+        *_recorded(report),
         *_session(report),
         *_stand_ins(report),
         *_synthetic(report),
@@ -47,7 +45,7 @@ def notes(report: Report, rows: Sequence[Row]) -> list[str]:
         *_unproved(report),
         *_conditions(rows),
         *_break_even(report, rows),
-        *_failures(rows),
+        *failure_notes(rows),
         *_noisy(rows),
         *_held_back(rows),
         *_own_metrics(report),
@@ -64,12 +62,32 @@ def _session(report: Report) -> Iterable[str]:
         )
 
 
-def _stand_ins(report: Report) -> Iterable[str]:
-    replaced = {
+def _by_text(found: Iterable[tuple[Row, str]], rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
+    """Yield each text once, after the names of its variants: the first few of many, or `every variant`."""
+    by_text: dict[str, dict[str, None]] = {}
+    for row, text in found:
+        by_text.setdefault(text, {})[row.label] = None
+    for text, labels in by_text.items():
+        yield "every variant" if len(labels) == len(rows) > 1 else first_of(list(labels), ", "), text
+
+
+def _recorded(report: Report) -> Iterable[str]:
+    """Return the notes of the run, without those on stand-ins, for which one line follows."""
+    replaced = tuple(f"checkpoint {name}: stand-in {by}," for name, by in _replaced(report).items())
+    return (note for note in report.notes if not note.startswith(replaced))
+
+
+def _replaced(report: Report) -> dict[str, str]:
+    """Return the stand-in of each checkpoint that has one, by name."""
+    return {
         result.checkpoint.requested: result.checkpoint.name
         for result in report.results
         if result.checkpoint is not None and result.checkpoint.stand_in
     }
+
+
+def _stand_ins(report: Report) -> Iterable[str]:
+    replaced = _replaced(report)
     if len(replaced) == 1:
         ((requested, name),) = replaced.items()
         yield f"stand-in: {name} was used in place of {requested}; its numbers are not those of {requested}"
@@ -127,9 +145,9 @@ def _allowed_weights(report: Report) -> Iterable[str]:
 
 
 def _mixed(report: Report, rows: Sequence[Row]) -> Iterable[str]:
-    for row in rows:
-        for found in row.mixed.values():
-            yield f"mixed inputs: {row.label}: not averaged, its trials differ in {found}"
+    mixed = ((row, found) for row in rows for found in row.mixed.values())
+    for names, found in _by_text(mixed, rows):
+        yield f"mixed inputs: {names}: not averaged, its trials differ in {found}"
     for sentence in conflicting_inputs(report):
         yield f"different inputs: {sentence}"
 
@@ -139,13 +157,19 @@ def _reference(report: Report, rows: Sequence[Row]) -> Iterable[str]:
         return
     if not any(row.against_reference for row in rows):
         yield "reference: no row is compared with it: only real data and checkpoints are"
-    for row in rows:
-        found = row.against_reference.items()
-        if found:
-            differences = ", ".join(
-                f"{METRICS[metric].label} {difference(metric, value)}" for metric, value in found
-            )
-            yield f"against the reference, {row.label}: {differences}"
+    found = (
+        (
+            row,
+            ", ".join(
+                f"{METRICS[metric].label} {difference(metric, value)}"
+                for metric, value in row.against_reference.items()
+            ),
+        )
+        for row in rows
+        if row.against_reference
+    )
+    for names, differences in _by_text(found, rows):
+        yield f"against the reference, {names}: {differences}"
 
 
 def _scores_of(row: Row) -> str:
@@ -153,24 +177,31 @@ def _scores_of(row: Row) -> str:
 
 
 def _degenerate(rows: Sequence[Row]) -> Iterable[str]:
-    for row in rows:
-        if row.degenerate:
-            which = f"{row.degenerate} of {count(row.completed, 'completed trial')}"
-            were = "was" if row.degenerate == 1 else "were"
-            yield (
-                f"degenerate: {row.label}: {which} predicted {row.trial.task.collapsed} "
-                f"and {were} left out of {_scores_of(row)}"
-            )
+    found = (
+        (
+            row,
+            f"{row.degenerate} of {count(row.completed, 'completed trial')} predicted "
+            f"{row.trial.task.collapsed} and {'was' if row.degenerate == 1 else 'were'} left out of "
+            f"{_scores_of(row)}",
+        )
+        for row in rows
+        if row.degenerate
+    )
+    for names, text in _by_text(found, rows):
+        yield f"degenerate: {names}: {text}"
 
 
 def _below_majority(rows: Sequence[Row]) -> Iterable[str]:
-    for row in rows:
-        if row.below_majority:
-            which = f"{row.below_majority} of {count(row.completed, 'completed trial')}"
-            yield (
-                f"below the majority class: {row.label}: {which} scored below what answering with the most "
-                "frequent class scores: check the learning rate, the labels and the number of steps"
-            )
+    found = (
+        (row, f"{row.below_majority} of {count(row.completed, 'completed trial')}")
+        for row in rows
+        if row.below_majority
+    )
+    for names, which in _by_text(found, rows):
+        yield (
+            f"below the majority class: {names}: {which} scored below what answering with the most "
+            "frequent class scores: check the learning rate, the labels and the number of steps"
+        )
 
 
 def _ranking(rows: Sequence[Row]) -> Iterable[str]:
@@ -186,9 +217,11 @@ def _ranking(rows: Sequence[Row]) -> Iterable[str]:
 
 
 def _unmoved(report: Report, rows: Sequence[Row]) -> Iterable[str]:
-    for row in rows:
-        if row.unmoved:
-            yield f"{UNMOVED}: {row.label}: {row.unmoved} of {count(row.completed, 'completed trial')}"
+    still = (
+        (row, f"{row.unmoved} of {count(row.completed, 'completed trial')}") for row in rows if row.unmoved
+    )
+    for variants, which in _by_text(still, rows):
+        yield f"{UNMOVED}: {variants}: {which}"
     names = {
         name: None
         for result in report.results
@@ -201,9 +234,14 @@ def _unmoved(report: Report, rows: Sequence[Row]) -> Iterable[str]:
 
 def _failed_training(report: Report, rows: Sequence[Row]) -> Iterable[str]:
     proofs = training_proofs(report)
-    for row in rows:
-        for check in failed_checks(proofs[row.variant]) if row.variant in proofs else ():
-            yield f"training of {row.label}: {check.name}: {check.found}"
+    failed = (
+        (row, f"{check.name}: {check.found}")
+        for row in rows
+        if row.variant in proofs
+        for check in failed_checks(proofs[row.variant])
+    )
+    for names, found in _by_text(failed, rows):
+        yield f"training of {names}: {found}"
 
 
 def _unproved(report: Report) -> Iterable[str]:
@@ -252,53 +290,29 @@ def _break_even(report: Report, rows: Sequence[Row]) -> Iterable[str]:
         repaid = "never repaid" if found.steps is None else f"repaid after {count(found.steps, 'step')}"
         doubt = "; noisy, so that another run may differ" if found.noisy else ""
         yield f"break-even of {found.row.label}: {spent} of compilation {repaid}: {steps}{doubt}"
-    for row in rows:
-        if graphs := recompiled(report, rows).get(row.variant):
-            yield (
-                f"recompiled: {row.label}: {count(graphs, 'graph')} compiled during the timed steps of a "
-                "trial: its rates and train time include them"
-            )
-
-
-def _failures(rows: Sequence[Row]) -> Iterable[str]:
-    """Each reason once, with the variants that share it."""
-    by_reason: dict[tuple[StatusName, Phase, str], list[tuple[Row, Failure]]] = {}
-    for row in rows:
-        for failure in row.failures:
-            by_reason.setdefault((failure.status, failure.phase, failure.reason), []).append((row, failure))
-    for (status, phase, reason), failed in list(by_reason.items())[:MOST_FAILURES]:
-        happened = status if status == "pending" else f"{status} in {phase.replace('_', ' ')}"
-        yield f"{_where(failed, len(rows))}: {happened}: {one_line(reason)}"
-    left = sum(map(len, list(by_reason.values())[MOST_FAILURES:]))
-    if left:
-        yield f"and {left:,} more that did not complete; `--format json` has every one"
-
-
-def _where(failed: Sequence[tuple[Row, Failure]], variants: int) -> str:
-    """`static, seed 0; dynamic, seeds 0, 1`, the first few of many; `every variant` for all their seeds."""
-    if len(failed) == variants > 1 and all(failure.seeds == row.seeds for row, failure in failed):
-        return "every variant"
-    places = [
-        f"{row.label}, seed{'' if len(failure.seeds) == 1 else 's'} {', '.join(map(str, failure.seeds))}"
-        for row, failure in failed
-    ]
-    more = [f"{len(places) - MOST_VARIANTS:,} more variants"] if len(places) > MOST_VARIANTS else []
-    return "; ".join([*places[:MOST_VARIANTS], *more])
+    graphs = recompiled(report, rows)
+    compiled = ((row, count(graphs[row.variant], "graph")) for row in rows if graphs.get(row.variant))
+    for names, which in _by_text(compiled, rows):
+        yield (
+            f"recompiled: {names}: {which} compiled during the timed steps of a trial: its rates and train "
+            "time include them"
+        )
 
 
 def _noisy(rows: Sequence[Row]) -> Iterable[str]:
-    """One line for each row with noisy trials: the farthest reading of the probe, and under which load."""
-    for row in rows:
-        if not row.noisy:
-            continue
-        seed, found = farthest(row)
-        load = "" if found.load_average is None else f", load average {found.load_average:.1f}"
-        others = count(len(row.noisy) - 1, "seed")
-        others_too = "" if len(row.noisy) == 1 else f"; {others} more, not as far"
-        yield (
-            f"noisy: {row.label}, seed {seed}: {found.kind} {found.moment} its steps at {found.factor:.2f} "
-            f"of this run's median (limit ±{100 * PROBE_BAND:g} %){load}{others_too}"
-        )
+    """One line for all noisy trials: the farthest reading of the probe of each row, and under which load."""
+    found = [_reading(row) for row in rows if row.noisy]
+    if found:
+        yield f"noisy (beyond ±{100 * PROBE_BAND:g} % of this run's median): {first_of(found, '; ')}"
+
+
+def _reading(row: Row) -> str:
+    seed, found = farthest(row)
+    load = "" if found.load_average is None else f", load average {found.load_average:.1f}"
+    others = f", {count(len(row.noisy) - 1, 'more seed')} not as far" if len(row.noisy) > 1 else ""
+    return (
+        f"{row.label}, seed {seed}: {found.kind} {found.moment} its steps at {found.factor:.2f}{load}{others}"
+    )
 
 
 def _held_back(rows: Sequence[Row]) -> Iterable[str]:
@@ -331,7 +345,7 @@ def _unmeasured(rows: Sequence[Row]) -> Iterable[str]:
             by_reason.setdefault((metric, reason), []).append(row.label)
     completed = sum(row.completed > 0 for row in rows)
     for (metric, reason), labels in by_reason.items():
-        where = "" if len(labels) == completed else f" ({', '.join(labels)})"
+        where = "" if len(labels) == completed else f" ({first_of(labels, ', ')})"
         yield f"{METRICS[metric].label} not measured{where}: {reason}"
 
 

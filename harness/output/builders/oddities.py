@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from harness.analysis.comparison.conditions import CONDITIONS
 from harness.analysis.naming import attention_of, axes, shown_axes, varying_axes
-from harness.analysis.rows import Row
+from harness.analysis.rows import Failure, Row
 from harness.model.results import Report, TrialResult
+from harness.model.status import Phase, StatusName
 from harness.output.document import Column, Table
-from harness.words import count
+from harness.words import count, one_line
 
 MOST_FAILURES: Final = 20
 MOST_VARIANTS: Final = 40
+_MOST_NAMES: Final = 8
 # Equal for all trials of a run, or a remark of its rows.
 _REMARKED: Final = frozenset({"at_once", "warm_up"})
 
@@ -92,3 +94,35 @@ def failures(report: Report, rows: Sequence[Row]) -> Table | None:
         detail=True,
         logs=logs,
     )
+
+
+def failure_notes(rows: Sequence[Row]) -> Iterable[str]:
+    """Return each reason once, with the variants that share it."""
+    by_reason: dict[tuple[StatusName, Phase, str], list[tuple[Row, Failure]]] = {}
+    for row in rows:
+        for failure in row.failures:
+            by_reason.setdefault((failure.status, failure.phase, failure.reason), []).append((row, failure))
+    for (status, phase, reason), failed in list(by_reason.items())[:MOST_FAILURES]:
+        happened = status if status == "pending" else f"{status} in {phase.replace('_', ' ')}"
+        yield f"{_where(failed, len(rows))}: {happened}: {one_line(reason)}"
+    left = sum(map(len, list(by_reason.values())[MOST_FAILURES:]))
+    if left:
+        yield f"and {left:,} more that did not complete; `--format json` has every one"
+
+
+def _where(failed: Sequence[tuple[Row, Failure]], variants: int) -> str:
+    """`static, seed 0; dynamic, seeds 0, 1`, the first few of many; `every variant` for all their seeds."""
+    if len(failed) == variants > 1 and all(failure.seeds == row.seeds for row, failure in failed):
+        return "every variant"
+    places = [
+        f"{row.label}, seed{'' if len(failure.seeds) == 1 else 's'} {', '.join(map(str, failure.seeds))}"
+        for row, failure in failed
+    ]
+    return first_of(places, "; ")
+
+
+def first_of(names: Sequence[str], separator: str) -> str:
+    """Join the names of variants, the first few of many."""
+    left = len(names) - _MOST_NAMES
+    more = [count(left, "more variant")] if left > 0 else []
+    return separator.join([*names[:_MOST_NAMES], *more])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.resources import files
@@ -21,11 +22,13 @@ _LAST_LINES: Final = 12
 _LONGEST_LINE: Final = 200
 # A part that is folded away does not grow with a run; the main table has every row.
 _MOST_DETAILS: Final = 100
+# The style sheet has a class for text in each of the first columns.
+_MOST_STYLED: Final = 12
 
 
 def to_html(document: Document) -> str:
     """The whole document as a page: answer, lead charts, main table, other charts, notes and other parts."""
-    style = f"\n{files('harness.output').joinpath('page.css').read_text(encoding='utf-8')}"
+    style = _style()
     allowed = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     heading = html_text(document.heading)
     lead = [chart for chart in document.charts if chart.lead]
@@ -33,8 +36,8 @@ def to_html(document: Document) -> str:
     main, *others = document.tables or (Table(""),)
     parts = [
         "<!DOCTYPE html>",
-        '<html lang="en">',
-        '<head><meta charset="utf-8">',
+        "<html lang=en>",
+        "<head><meta charset=utf-8>",
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         # Only the one style sheet below: no style attribute, script, font, image or form can act.
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
@@ -42,29 +45,35 @@ def to_html(document: Document) -> str:
         f"<title>{heading}</title>",
         f"<style>{style}</style></head>",
         f"<body><main>\n<h1>{heading}</h1>",
-        *(f'<p class="terms">{html_text(line)}</p>' for line in document.summary),
-        f'<p class="answer"><strong>{html_text(document.answer)}</strong></p>' if document.answer else "",
+        *(f"<p class=terms>{html_text(line)}</p>" for line in document.summary),
+        f"<p class=answer><strong>{html_text(document.answer)}</strong></p>" if document.answer else "",
         _list(document.remarks, "remarks"),
         _charts(lead),
         _table(main),
         _charts(later),
         _part(Table("Notes", notes=(*document.notes, *main.notes))),
         *map(_part, others),
-        *(f'<p class="terms">{html_text(line)}</p>' for line in (*document.verdict, document.footer) if line),
+        *(f"<p class=terms>{html_text(line)}</p>" for line in (*document.verdict, document.footer) if line),
         "</main></body></html>\n",
     ]
     return "\n".join(part for part in parts if part)
 
 
+def _style() -> str:
+    """Return the style sheet without the spaces that only its readers need."""
+    written = files("harness.output").joinpath("page.css").read_text(encoding="utf-8")
+    return re.sub(r"\s*([{};,])\s*|(?<=:) |^\s+", r"\1", written)
+
+
 def _charts(charts: Sequence[Chart]) -> str:
     shown = "\n".join(map(_figure, charts))
-    return f'<div class="charts">\n{shown}\n</div>' if shown else ""
+    return f"<div class=charts>\n{shown}\n</div>" if shown else ""
 
 
 def _figure(chart: Chart) -> str:
     """The picture, how to read it, and every number of it behind a summary."""
-    notes = "".join(f'<p class="how">{html_text(note)}</p>' for note in chart.notes)
-    numbers = _table(Table(f"Numbers of the chart: {chart.title}", twin(chart.drawing)))
+    notes = "".join(f"<p class=how>{html_text(note)}</p>" for note in chart.notes)
+    numbers = _table(Table(chart.title, twin(chart.drawing)))
     return (
         f"<figure><figcaption><h2>{html_text(chart.title)}</h2></figcaption>\n{to_svg(chart)}\n{notes}"
         f"<details><summary>Numbers</summary>{numbers}</details></figure>"
@@ -109,7 +118,8 @@ def _logs(table: Table) -> Iterator[str]:
 def _table(table: Table) -> str:
     """A table in a box that can be scrolled by keyboard where the page is narrow.
 
-    HTML needs no end tags of cells and rows, which would be a tenth of a page.
+    HTML needs no end tags of cells and rows and no quotes around a word, and derives the scope of headers;
+    the class of a table names its columns of text: together a third of a page.
     """
     columns = table.columns
     if not columns:
@@ -117,37 +127,39 @@ def _table(table: Table) -> str:
     ranks = {row: rank for rank, row in table.ranking.places}
     rows = [*ranks]
     rows += [row for row in range(len(columns[0].cells)) if row not in ranks]
-    titles = [
-        f'<th{_class(column, first=not at)} scope="col">{html_text(column.title)}'
-        for at, column in enumerate(columns)
-    ]
-    rank = '<th class="t" scope="col">rank' if ranks else ""
+    # The style sheet counts places from 1; a rank takes the first.
+    placed = list(enumerate(columns, 2 if ranks else 1))
+    titles = "".join(f"<th{_class(column, place)}>{html_text(column.title)}" for place, column in placed)
     body = "\n".join(
-        f"<tr>{_rank(ranks, row)}{''.join(_cell(column, row, at) for at, column in enumerate(columns))}"
+        f"<tr>{_rank(ranks, row)}<th>{html_text(columns[0].cells[row])}"
+        + "".join(_cell(column, row, place) for place, column in placed[1:])
         for row in rows
     )
+    text = {1, placed[0][0], *(place for place, column in placed if not column.numeric)}
+    styled = " ".join(f"t{place}" for place in sorted(text) if place <= _MOST_STYLED)
     name = html_text(table.title)
     return (
-        f'<div class="wide" role="region" tabindex="0" aria-label="{name}"><table><caption>{name}</caption>\n'
-        f"<thead><tr>{rank}{''.join(titles)}</thead>\n<tbody>\n{body}\n</tbody></table></div>"
-    ) + (f'<p class="how">{html_text(table.ranking.meaning)}</p>' if ranks else "")
+        f'<div class=wide role=region tabindex=0 aria-label="{name}"><table class="{styled}">'
+        f"<caption>{name}</caption>\n<thead><tr>{'<th>rank' if ranks else ''}{titles}</thead>\n"
+        f"<tbody>\n{body}\n</tbody></table></div>"
+    ) + (f"<p class=how>{html_text(table.ranking.meaning)}</p>" if ranks else "")
 
 
 def _rank(ranks: Mapping[int, str], row: int) -> str:
-    return f'<td class="t">{html_text(ranks.get(row, NOTHING))}' if ranks else ""
+    return f"<td>{html_text(ranks.get(row, NOTHING))}" if ranks else ""
 
 
-def _cell(column: Column, row: int, at: int) -> str:
-    text = html_text(column.cells[row])
-    return f"<td{_class(column, column.tone(row))}>{text}" if at else f'<th scope="row">{text}'
+def _cell(column: Column, row: int, place: int) -> str:
+    return f"<td{_class(column, place, column.tone(row))}>{html_text(column.cells[row])}"
 
 
-def _class(column: Column, tone: Tone = "", *, first: bool = False) -> str:
-    """The class of a cell of text; numbers, which are most cells, have none."""
-    names = " ".join(name for name in ("" if column.numeric and not first else "t", tone) if name)
-    return f' class="{names}"' if names else ""
+def _class(column: Column, place: int, tone: Tone = "") -> str:
+    """The tone of a cell, and its kind where the class of its table cannot name it."""
+    text = "t" if place > _MOST_STYLED and not column.numeric else ""
+    names = " ".join(filter(None, (text, tone)))
+    return f' class="{names}"' if " " in names else f" class={names}" if names else ""
 
 
 def _list(lines: Sequence[str], of: str = "") -> str:
     items = "".join(f"<li>{html_text(line)}</li>" for line in lines)
-    return f"<ul{f' class={chr(34)}{of}{chr(34)}' if of else ''}>{items}</ul>" if lines else ""
+    return f"<ul{of and f' class={of}'}>{items}</ul>" if lines else ""

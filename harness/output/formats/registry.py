@@ -37,7 +37,14 @@ FORMATS: Final[dict[str, Format]] = {
     "bmf": Format("bencher:to_bmf", needs="benchmarks"),
 }
 
-ENDINGS: Final[dict[str, str]] = {ending: name for name, form in FORMATS.items() for ending in form.endings}
+# Files that are no text, chosen by their ending alone: a terminal cannot show one.
+BINARY: Final[dict[str, Format]] = {
+    "parquet": Format("parquet:to_parquet", needs="benchmarks", endings=(".parquet",)),
+}
+
+ENDINGS: Final[dict[str, str]] = {
+    ending: name for name, form in (FORMATS | BINARY).items() for ending in form.endings
+}
 
 
 def formats_of(kind: Kind) -> list[str]:
@@ -52,7 +59,7 @@ def require(kind: Kind, name: str) -> str:
         InvalidInputError: It cannot; the message names those that can.
     """
     able = formats_of(kind)
-    if name not in able:
+    if name not in able and not (name in BINARY and BINARY[name].needs in PARTS[kind]):
         raise InvalidInputError(
             f"a {kind} cannot be written as {name}", hint=f"Use one of {', '.join(able)}."
         )
@@ -74,14 +81,35 @@ def format_of(path: PurePath) -> str:
         ) from None
 
 
+def rendered(document: Document, name: str) -> bytes:
+    """Write a document as a file in the format of that name, text in UTF-8.
+
+    Raises:
+        InvalidInputError: The format cannot carry this kind of document.
+        UnavailableError: A package that the format needs is missing.
+    """
+    if (form := BINARY.get(name)) is None:
+        return encoded(render(document, name))
+    require(document.kind, name)
+    return cast("Callable[[Document], bytes]", _function(form.function))(document)
+
+
+def encoded(text: str) -> bytes:
+    """Return the text in UTF-8. Every format's text is safe already; an oversight must not be a traceback."""
+    return text.encode("utf-8", "backslashreplace")
+
+
 def render(document: Document, name: str) -> str:
-    """Write a document in the format of that name.
+    """Write a document in the text format of that name.
 
     Raises:
         InvalidInputError: The format cannot carry this kind of document.
     """
     form = FORMATS[require(document.kind, name)]
     place = form.function if name != "table" or document.layout == "table" else "lines:to_lines"
+    return cast("Callable[[Document], str]", _function(place))(document)
+
+
+def _function(place: str) -> object:
     module, _, function = place.partition(":")
-    write = getattr(import_module(f"harness.output.formats.{module}"), function)
-    return cast("Callable[[Document], str]", write)(document)
+    return getattr(import_module(f"harness.output.formats.{module}"), function)

@@ -20,8 +20,8 @@ from harness.output.safe_text import safe_text
 OFF_TERMINAL_WIDTH: Final = 160
 LONGEST_CELL: Final = 200
 LONGEST_NOTE: Final = 1_000
-_NARROWEST_NAME: Final = 16
-_NARROWEST_TEXT: Final = 12
+# A longer word, such as a path, is broken where the table would not fit.
+_LONGEST_WORD: Final = 32
 _GAP: Final = 2
 # Colour repeats a word of the cell and adds nothing to it.
 _STYLES: Final[dict[Tone, str]] = {"": "", "good": "green", "bad": "red"}
@@ -104,11 +104,12 @@ def _total(columns: Sequence[Column]) -> int:
 
 
 def _least(column: Column) -> int:
-    """The width below which a number or a title's word would be broken; names and words may wrap earlier."""
-    cells = max(map(cell_len, column.cells), default=0)
+    """The width below which a number or a word would be broken; a text may wrap between its words."""
+    cells = column.cells if column.numeric else [word for cell in column.cells for word in cell.split()]
+    longest = max(map(cell_len, cells), default=0)
     if not column.numeric:
-        cells = min(cells, _NARROWEST_NAME if column.title == "variant" else _NARROWEST_TEXT)
-    return max(cells, *map(cell_len, column.title.split()))
+        longest = min(longest, _LONGEST_WORD)
+    return max(longest, *map(cell_len, column.title.split()))
 
 
 def _widths(columns: Sequence[Column], width: int) -> list[int]:

@@ -47,9 +47,12 @@ def lines(drawing: Lines) -> tuple[str, float]:
     left = max(width_of(tick_words(y.axis, tick)) for tick in y.ticks) + 10
     x = scale(drawing.x, [sample.x for sample in every], left, _RIGHT)
     ribbons = [_ribbon(each, names.index(each.label), x, y) for each in drawing.lines]
-    drawn = [_line(drawing, each, names.index(each.label), x, y) for each in drawing.lines]
+    thin = [_thin(drawing, name, at, x, y) for at, name in enumerate(names)]
+    thick = [
+        _line(drawing, each, names.index(each.label), x, y) for each in drawing.lines if each.seed is None
+    ]
     return "".join(
-        [laid, up_axis(y, left, _RIGHT), across_axis(x, top, bottom), *ribbons, *drawn]
+        [laid, up_axis(y, left, _RIGHT), across_axis(x, top, bottom), *ribbons, *thin, *thick]
     ), bottom + 34
 
 
@@ -66,16 +69,22 @@ def _ribbon(each: Line, place: int, x: Scale, y: Scale) -> str:
     return coloured(place, ribbon(upper, lower))
 
 
+def _thin(drawing: Lines, name: str, place: int, x: Scale, y: Scale) -> str:
+    """Return the lines of the seeds of a variant."""
+    seeds = [each.samples for each in drawing.lines if each.label == name and each.seed is not None]
+    drawn = [line([(x.at(each.x), y.at(each.y)) for each in samples], thin=True) for samples in seeds]
+    return tag("g", coloured(place, *drawn), opacity="0.5") if drawn else ""
+
+
 def _line(drawing: Lines, each: Line, place: int, x: Scale, y: Scale) -> str:
-    points, thin = [(x.at(sample.x), y.at(sample.y)) for sample in each.samples], each.seed is not None
-    drawn = line(points, thin=thin) if len(points) > 1 else ""
+    points = [(x.at(sample.x), y.at(sample.y)) for sample in each.samples]
+    drawn = line(points) if len(points) > 1 else ""
     # A mark on few samples tells the lines apart where all strokes are black.
     every = 1 if len(points) <= 12 else len(points) // 4
-    marked = [] if thin else [shape(shape_at(place), *point, 3.0) for point in points[::every]]
+    marked = [shape(shape_at(place), *point, 3.0) for point in points[::every]]
     last = value_words(drawing.y, each.samples[-1].y) if each.samples else ""
-    told = hint(f"{each.label}: {last} {drawing.y.title} at the end") if not thin else ""
-    body = coloured(place, drawn, *marked, dashed=not thin)
-    return tag("g", told, tag("g", body, opacity="0.5") if thin else body)
+    told = hint(f"{each.label}: {last} {drawing.y.title} at the end")
+    return coloured(place, told, drawn, *marked, dashed=True)
 
 
 def slope(drawing: Slope) -> tuple[str, float]:
@@ -113,7 +122,7 @@ def _slopes(drawing: Slope, xs: Sequence[float], y: Scale) -> list[str]:
         )
         drawn = line(points) if len(points) > 1 else ""
         marks = [shape(shape_at(at), *point) for point in points]
-        parts.append(tag("g", hint(f"{label}: {told}"), coloured(at, drawn, *marks)))
+        parts.append(coloured(at, hint(f"{label}: {told}"), drawn, *marks))
         ends.append((points[-1], label))
     return [*parts, *_named(ends, y)]
 

@@ -106,6 +106,11 @@ def words(
     return tag("text", html_text(cut(text, room)), x=x, y=y, text_anchor=anchor)
 
 
+def anchored(anchor: Literal["middle", "end"], *texts: str) -> str:
+    """Return texts whose places are their middles or ends."""
+    return tag("g", *texts, text_anchor=anchor)
+
+
 def over(*texts: str) -> str:
     """Return texts with the paper around their letters, readable over lines."""
     return tag("g", *texts, class_="halo", stroke=PAPER, stroke_width="3", paint_order="stroke")
@@ -145,15 +150,26 @@ def whisker(low: float, high: float, across: float, *, upright: bool = False, en
     return tag("path", d=path, fill="none")
 
 
-def bar(left: float, right: float, top: float, height: float, *, fill: str = "", pale: bool = False) -> str:
-    """Return a bar; `fill` overrides the colour of the group around it."""
-    look = {"fill_opacity": "0.25"} if pale else {}
-    return tag("rect", x=left, y=top, width=max(right - left, 0.5), height=height, fill=fill, **look)
+def bar(left: float, right: float, top: float, height: float) -> str:
+    """Return the outline of a bar, for `filled`."""
+    near, far = number(left), number(max(right, left + 0.5))
+    return f"M{near} {number(top)}H{far}V{number(top + height)}H{near}z"
+
+
+def filled(*outlines: str, fill: str = "", pale: bool = False) -> str:
+    """Return areas as one mark; `fill` overrides the colour of the group around it."""
+    return tag("path", d="".join(outlines), fill=fill, fill_opacity="0.25" if pale else "")
 
 
 def line(points: Sequence[tuple[float, float]], *, thin: bool = False) -> str:
     """Return a line through these points."""
     return tag("polyline", points=_listed(points), fill="none", stroke_width="1" if thin else "2")
+
+
+def dots(points: Iterable[tuple[float, float]]) -> str:
+    """Return small dots as one mark: strokes without a length, which have round ends."""
+    path = "".join(f"M{number(x)} {number(y)}h0" for x, y in points)
+    return tag("path", d=path, stroke_width="3.4", stroke_linecap="round", stroke_opacity="0.55")
 
 
 def ribbon(upper: Sequence[tuple[float, float]], lower: Sequence[tuple[float, float]]) -> str:
@@ -196,29 +212,22 @@ def hatch(name: str, place: int = 0) -> str:
 
 def across_axis(found: Scale, top: float, bottom: float) -> str:
     """Return the grid and the ticks of a horizontal axis, then its title below them."""
-    lines = [
-        tag("path", d=f"M{number(found.at(tick))} {number(top)}V{number(bottom)}") for tick in found.ticks
-    ]
+    lines = [f"M{number(found.at(tick))} {number(top)}V{number(bottom)}" for tick in found.ticks]
     name = words(found.end, bottom + 31, found.axis.title, anchor="end")
-    return _axis(lines, [*_ticks(found, bottom + 16), name])
+    return _axis(lines, anchored("middle", *_ticks(found, bottom + 16)), name)
 
 
 def up_axis(found: Scale, left: float, right: float, title: float | None = None) -> str:
     """Return the grid and the ticks of a vertical axis, then its title above them, or at that y."""
-    lines = [
-        tag("path", d=f"M{number(left)} {number(found.at(tick))}H{number(right)}") for tick in found.ticks
-    ]
-    texts = [
-        words(left - 5, found.at(tick) + 4, tick_words(found.axis, tick), anchor="end")
-        for tick in found.ticks
-    ]
+    lines = [f"M{number(left)} {number(found.at(tick))}H{number(right)}" for tick in found.ticks]
+    texts = (words(left - 5, found.at(tick) + 4, tick_words(found.axis, tick)) for tick in found.ticks)
     name = words(4, found.end - 12 if title is None else title, found.axis.title)
-    return _axis(lines, [*texts, name])
+    return _axis(lines, anchored("end", *texts), name)
 
 
-def _axis(lines: Sequence[str], texts: Sequence[str]) -> str:
-    grid = tag("g", *lines, class_="line", stroke=GRID, stroke_width="1")
-    return tag("g", grid, *texts, class_="ticks quiet", fill=QUIET)
+def _axis(lines: Sequence[str], ticks: str, name: str) -> str:
+    grid = tag("path", d="".join(lines), class_="line", stroke=GRID, stroke_width="1")
+    return tag("g", grid, ticks, name, class_="ticks quiet", fill=QUIET)
 
 
 def _ticks(found: Scale, y: float) -> Iterable[str]:
@@ -230,7 +239,7 @@ def _ticks(found: Scale, y: float) -> Iterable[str]:
         x = min(max(x, half), WIDTH - half)
         if x - half > taken + 4:
             taken = x + half
-            yield words(x, y, shown, anchor="middle")
+            yield words(x, y, shown)
 
 
 def key(entries: Sequence[tuple[Sample, str]], top: float, left: float = 4.0) -> tuple[str, float]:

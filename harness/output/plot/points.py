@@ -15,13 +15,13 @@ from harness.output.plot.marks import (
     across_axis,
     arrow,
     coloured,
+    dots,
     hint,
     key,
     over,
     segment,
     shape,
     shape_at,
-    tag,
     up_axis,
     whisker,
     width_of,
@@ -78,7 +78,7 @@ def scatter(drawing: Scatter) -> tuple[str, float]:
         [value for each in points for value in (each.x, *(each.x_range or ()), *(s.x for s in each.seeds))],
         [value for each in points for value in (each.y, *(each.y_range or ()), *(s.y for s in each.seeds))],
     )
-    marks = [coloured(at, _point(drawing, each, at, x, y)) for at, each in enumerate(points)]
+    marks = [coloured(at, *_point(drawing, each, at, x, y)) for at, each in enumerate(points)]
     places = [(x.at(each.x), y.at(each.y)) for each in points]
     samples = [partial(_sample, at, bool(each.doubt)) for at, each in enumerate(points)]
     named = list(zip(samples, (each.label for each in points), strict=True))
@@ -115,7 +115,7 @@ def arrows(drawing: Arrows) -> tuple[str, float]:
             f"{value_words(x.axis, one[0])}, {value_words(y.axis, one[1])}" for one in (each.start, each.end)
         )
         body = shape("circle", *start, 3.0, hollow=True) + arrow(start, end)
-        marks.append(coloured(at, tag("g", hint(f"{each.label}: {told}"), body)))
+        marks.append(coloured(at, hint(f"{each.label}: {told}"), body))
         places.append(end)
         samples.append((partial(_arrow_sample, at), each.label))
     covered = [box for each in drawing.arrows for box in _shaft(each, x, y)]
@@ -136,20 +136,20 @@ def _scales(drawing: Scatter | Arrows, xs: Iterable[float], ys: Iterable[float])
     return scale(drawing.x, xs, left, _RIGHT), y
 
 
-def _point(drawing: Scatter, point: Point, place: int, x: Scale, y: Scale) -> str:
+def _point(drawing: Scatter, point: Point, place: int, x: Scale, y: Scale) -> list[str]:
     at_x, at_y = x.at(point.x), y.at(point.y)
-    seeds = "".join(tag("circle", cx=x.at(seed.x), cy=y.at(seed.y), r="1.7") for seed in point.seeds)
+    seeds = [(x.at(seed.x), y.at(seed.y)) for seed in point.seeds]
     told = (
         f"{point.label}: {_told(x, point.x, point.x_range)} {drawing.x.title}, "
         f"{_told(y, point.y, point.y_range)} {drawing.y.title}"
     )
-    marks = [
-        tag("g", seeds, fill_opacity="0.55", stroke="none") if len(point.seeds) > 1 else "",
+    return [
+        hint(told),
+        dots(seeds) if len(seeds) > 1 else "",
         whisker(x.at(point.x_range[0]), x.at(point.x_range[1]), at_y) if point.x_range else "",
         whisker(y.at(point.y_range[0]), y.at(point.y_range[1]), at_x, upright=True) if point.y_range else "",
         shape(shape_at(place), at_x, at_y, hollow=bool(point.doubt)),
     ]
-    return tag("g", hint(told), *marks)
 
 
 def _told(found: Scale, value: float, interval: tuple[float, float] | None) -> str:

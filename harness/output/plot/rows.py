@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Final
 
@@ -13,8 +13,10 @@ from harness.output.plot.marks import (
     Sample,
     Shape,
     across_axis,
+    anchored,
     bar,
     coloured,
+    filled,
     hatch,
     key,
     over,
@@ -32,6 +34,8 @@ _LEFT: Final = 12.0
 _RIGHT: Final = WIDTH - 14
 _ROW: Final = 29.0
 _FAR: Final = 4.0
+# More values in a row leave no room for its name.
+_MOST_WORDS: Final = 2
 # The share of the width that the words of an effect may take from its name.
 _WORDS: Final = 0.62
 # Colour, shape, and hollow for undecided ones: never colour alone.
@@ -47,30 +51,31 @@ _LOOKS: Final[dict[Mark, tuple[int, Shape, bool]]] = {
 def bars(drawing: Bars, name: str) -> tuple[str, float]:
     """Draw each variant's bar below its name; return the marks and the height."""
     found = scale(drawing.axis, [sum(each.values) for each in drawing.bars], _LEFT, _RIGHT)
-    parts, top = [], 4.0
+    marks, top = [], 4.0
     if len(drawing.parts) > 1:
-        samples = [partial(_part, _fill(drawing, at, name)) for at in range(len(drawing.parts))]
+        samples = [partial(_sample, drawing, part, name) for part in range(len(drawing.parts))]
         laid, top = key(list(zip(samples, drawing.parts, strict=True)), top + 10)
-        parts += [hatch(f"{name}-hatch"), laid]
+        marks += [hatch(f"{name}-hatch", _place(drawing, len(drawing.parts) - 1)), laid]
     bottom = top + _ROW * len(drawing.bars) + 4
-    tops = [top + at * _ROW for at in range(len(drawing.bars))]
-    rows = list(zip(drawing.bars, tops, strict=True))
-    parts += [
+    rows = [(each, top + at * _ROW) for at, each in enumerate(drawing.bars)]
+    marks += [
         across_axis(found, top, bottom),
-        coloured(0, *(_bar(drawing, each, found, at, name) for each, at in rows)),
-        over(*(_named(drawing, each, at) for each, at in rows)),
+        *(_part(drawing, part, rows, found, name) for part in range(len(drawing.parts))),
+        over(
+            *(words(_LEFT, at + 12, _told(drawing, each), room=_room(drawing, each)) for each, at in rows),
+            anchored("end", *(words(_RIGHT, at + 12, _shown(drawing, each)) for each, at in rows)),
+        ),
     ]
-    return "".join(parts), bottom + 34
+    return "".join(marks), bottom + 34
 
 
-def _part(fill: str, x: float, y: float) -> str:
-    return coloured(0, bar(x - 7, x + 7, y - 5, 10, fill=fill))
+def _sample(drawing: Bars, part: int, name: str, x: float, y: float) -> str:
+    outline = bar(x - 7, x + 7, y - 5, 10)
+    return coloured(_place(drawing, part), filled(outline, fill=_fill(drawing, part, name)))
 
 
-def _named(drawing: Bars, row: Bar, top: float) -> str:
-    shown = _shown(drawing, row)
-    name = words(_LEFT, top + 12, _told(drawing, row), room=WIDTH - width_of(shown) - 34)
-    return name + words(_RIGHT, top + 12, shown, anchor="end")
+def _room(drawing: Bars, row: Bar) -> float:
+    return WIDTH - width_of(_shown(drawing, row)) - 34
 
 
 def _told(drawing: Bars, row: Bar) -> str:
@@ -80,7 +85,9 @@ def _told(drawing: Bars, row: Bar) -> str:
 
 
 def _shown(drawing: Bars, row: Bar) -> str:
-    return " + ".join(value_words(drawing.axis, value) for value in row.values)
+    """The values of two parts, or the sum of more."""
+    shown = row.values if len(row.values) <= _MOST_WORDS else (sum(row.values),)
+    return " + ".join(value_words(drawing.axis, value) for value in shown)
 
 
 def _fill(drawing: Bars, part: int, name: str) -> str:
@@ -88,17 +95,22 @@ def _fill(drawing: Bars, part: int, name: str) -> str:
     return f"url(#{name}-hatch)" if 0 < part == len(drawing.parts) - 1 else ""
 
 
-def _bar(drawing: Bars, row: Bar, found: Scale, top: float, name: str) -> str:
-    """The parts end to end; those of a doubted variant are pale, as its points are hollow."""
-    left, marks = 0.0, []
-    for part, value in enumerate(row.values):
-        right = left + value
-        fill = _fill(drawing, part, name)
-        marks.append(
-            bar(found.at(left), found.at(right), top + 16, 9, fill=fill, pale=bool(row.doubt) and not fill)
-        )
-        left = right
-    return "".join(marks)
+def _place(drawing: Bars, part: int) -> int:
+    """Two parts share a colour, more differ in it."""
+    return 0 if len(drawing.parts) <= _MOST_WORDS else part
+
+
+def _part(drawing: Bars, part: int, rows: Sequence[tuple[Bar, float]], found: Scale, name: str) -> str:
+    """One part of every bar; those of a doubted variant are pale, as its points are hollow."""
+    fill = _fill(drawing, part, name)
+    pale: dict[bool, list[str]] = {}
+    for row, top in rows:
+        if not row.values[part]:
+            continue
+        left = sum(row.values[:part])
+        outline = bar(found.at(left), found.at(left + row.values[part]), top + 16, 9)
+        pale.setdefault(bool(row.doubt) and not fill, []).append(outline)
+    return coloured(_place(drawing, part), *(filled(*each, fill=fill, pale=of) for of, each in pale.items()))
 
 
 def forest(drawing: Forest, name: str) -> tuple[str, float]:
@@ -113,7 +125,14 @@ def forest(drawing: Forest, name: str) -> tuple[str, float]:
     if drawing.neutral is not None:
         neutral = found.at(drawing.neutral)
         parts.append(segment(neutral, top, neutral, bottom))
-    parts += (_effect(each, found, top + at * _ROW) for at, each in enumerate(drawing.effects))
+    rows = [(each, top + at * _ROW) for at, each in enumerate(drawing.effects)]
+    parts += (_effect(each, found, at + 21) for each, at in rows)
+    parts.append(
+        over(
+            *(words(_LEFT, at + 12, each.label, room=_name_room(each)) for each, at in rows),
+            anchored("end", *(words(_RIGHT, at + 12, each.words, room=WIDTH * _WORDS) for each, at in rows)),
+        )
+    )
     return "".join(parts), bottom + 34
 
 
@@ -169,7 +188,7 @@ def _margin(left: float, right: float, top: float, height: float) -> str:
 
 
 def _noise(left: float, right: float, top: float, height: float, name: str) -> str:
-    return tag("g", bar(left, right, top, height, fill=f"url(#{name}-hatch)"), opacity="0.35")
+    return tag("g", filled(bar(left, right, top, height), fill=f"url(#{name}-hatch)"), opacity="0.35")
 
 
 def _bands(row: Effect, found: Scale, top: float, name: str) -> Iterable[str]:
@@ -181,11 +200,12 @@ def _bands(row: Effect, found: Scale, top: float, name: str) -> Iterable[str]:
         yield _noise(left, right, top + 15, 12, name)
 
 
-def _effect(row: Effect, found: Scale, top: float) -> str:
-    side = min(width_of(row.words), WIDTH * _WORDS)
-    texts = words(_LEFT, top + 12, row.label, room=WIDTH - side - 34)
-    texts += words(_RIGHT, top + 12, row.words, anchor="end", room=WIDTH * _WORDS)
-    middle = top + 21
+def _name_room(row: Effect) -> float:
+    """Return the room for the name of an effect next to its words."""
+    return WIDTH - min(width_of(row.words), WIDTH * _WORDS) - 34
+
+
+def _effect(row: Effect, found: Scale, middle: float) -> str:
     marks = []
     if row.limit is not None:
         at = found.inside(row.limit)
@@ -195,4 +215,4 @@ def _effect(row: Effect, found: Scale, top: float) -> str:
         marks.append(coloured(_LOOKS[row.mark][0], whisker(low, high, middle)))
     if row.value is not None:
         marks.append(_look(row.mark, found.inside(row.value), middle))
-    return "".join(marks) + over(texts)
+    return "".join(marks)
