@@ -119,7 +119,7 @@ def _row(
         fails_training=False,
         unmoved=sum(map(did_not_move, completed)),
         concurrent=max(result.concurrent for result in results),
-        held_back={result.trial.seed: found for result in completed if (found := held_back(result))},
+        held_back={each.trial.seed: causes for each in completed if (causes := held_back(each))},
         tokenizing=_tokenizing(completed) if results[0].trial.tokenization is not None else None,
     )
 

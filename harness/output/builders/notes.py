@@ -322,8 +322,7 @@ def _held_back(rows: Sequence[Row]) -> Iterable[str]:
         for seed, causes in row.held_back.items():
             found.setdefault(causes, []).append(f"{row.label}, seed {seed}")
     for causes, trials in found.items():
-        more = f"; and {len(trials) - MOST_VARIANTS:,} more" if len(trials) > MOST_VARIANTS else ""
-        yield f"device held back: {'; '.join(trials[:MOST_VARIANTS])}{more}: {', '.join(causes)}"
+        yield f"device held back: {first_of(trials, '; ')}: {', '.join(causes)}"
 
 
 def _own_metrics(report: Report) -> Iterable[str]:

@@ -13,7 +13,8 @@ from harness.model.results import TrialResult
 from harness.model.values import Precision
 from harness.training.devices import precision_of_products
 from harness.training.proofs.findings import none_of, within
-from harness.training.proofs.watching import Pass, Seen, Tensors, Update
+from harness.training.proofs.reference import Tensors
+from harness.training.proofs.watching import Pass, Seen, Update
 
 _DTYPES: Final[dict[Precision, torch.dtype]] = {
     "fp32": torch.float32,
