@@ -1,6 +1,6 @@
-"""Prose in the package uses plain technical English: the words of an older dialect stay rare.
+"""Prose uses plain technical English: the words of an older dialect stay rare.
 
-Docstrings, comments and messages are counted by `tools.prose`, folder by folder.
+Docstrings, comments and messages are counted by `tools.prose`, folder by folder, and the documents together.
 """
 
 from __future__ import annotations
@@ -56,6 +56,15 @@ def test_a_folder_meets_the_limits(folder: str) -> None:
 
 def test_all_folders_together_meet_the_limits() -> None:
     text = "\n\n".join(map(folder_prose, FOLDERS))
+    rates = {phrase: per_10_000_words(number, text) for phrase, number in occurrences(text).items()}
+    assert {phrase: rate for phrase, rate in rates.items() if rate >= LIMITS[phrase]} == {}
+
+
+def test_the_documents_meet_the_limits() -> None:
+    pages = [PACKAGE.parent / "README.md", *(PACKAGE.parent / "docs").rglob("*.md")]
+    # Pages of the reference repeat texts of the package, with lines broken at hyphens.
+    pages = [page for page in pages if page.parent.name != "reference"]
+    text = "\n\n".join(page.read_text(encoding="utf-8") for page in pages)
     rates = {phrase: per_10_000_words(number, text) for phrase, number in occurrences(text).items()}
     assert {phrase: rate for phrase, rate in rates.items() if rate >= LIMITS[phrase]} == {}
 

@@ -16,7 +16,7 @@ from harness.words import nearest, quoted
 MAX_BYTES: Final = 1_000_000
 MAX_LINE_LENGTH: Final = 20_000
 
-_PACKAGE: Final = Path(__file__).parents[1]
+_SHIPPED: Final = Path(__file__).parents[1] / "suites"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 _REPORT: Final = re.compile(rb'\s*\{\s*"schema_version"\s*:')
@@ -27,10 +27,8 @@ _UNPRINTABLE: Final = re.compile(
 
 
 def shipped_suites() -> dict[str, Path]:
-    """Return the suites of this project by name: from the wheel, or from the checkout."""
-    packaged = _PACKAGE / "suites"
-    folder = packaged if packaged.is_dir() else _PACKAGE.parent / "suites"
-    return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+    """Return the suites of this project by name; in a checkout the folder is a link to suites/."""
+    return {file.stem: file for file in sorted(_SHIPPED.glob("*.yaml"))}
 
 
 def find_suite(text: str, *, note: Callable[[str], None] = lambda _sentence: None) -> Path:

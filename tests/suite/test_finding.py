@@ -14,7 +14,7 @@ from harness.suite.reading import load_suite, read_suite
 from harness.suite.text import find_suite, shipped_suites
 
 ROOT = Path(__file__).parents[2]
-FILES = sorted((ROOT / "suites").glob("*.yaml"))
+FILES = sorted((ROOT / "harness" / "suites").glob("*.yaml"))
 
 
 @pytest.fixture
@@ -36,6 +36,7 @@ def test_a_shipped_suite_is_found_by_its_name_alone(path: Path, folder: Path) ->
 
 def test_the_shipped_suites_are_listed() -> None:
     assert shipped_suites() == {path.stem: path for path in FILES}
+    assert {path.resolve() for path in FILES} == set((ROOT / "suites").glob("*.yaml"))
 
 
 def test_a_file_of_that_name_in_the_current_folder_wins_with_a_note(folder: Path) -> None:
@@ -47,7 +48,7 @@ def test_a_file_of_that_name_in_the_current_folder_wins_with_a_note(folder: Path
 
 def test_a_file_without_an_ending_is_taken_as_given_and_a_folder_is_none(folder: Path) -> None:
     (folder / "quickstart").mkdir()
-    assert found("quickstart")[0] == ROOT / "suites" / "quickstart.yaml"
+    assert found("quickstart")[0] == ROOT / "harness" / "suites" / "quickstart.yaml"
     (folder / "padding").touch()
     path, notes = found("padding")
     assert path == Path("padding")
@@ -81,7 +82,7 @@ def test_a_mistyped_name_is_answered_with_the_nearest_and_an_unknown_one_with_al
 def test_an_editor_finds_the_schema_of_a_shipped_suite(path: Path) -> None:
     (line,) = [line for line in path.read_text().splitlines() if line.startswith("# yaml-language-server:")]
     relative = line.removeprefix("# yaml-language-server: $schema=")
-    assert (path.parent / relative).resolve() == ROOT / "docs" / "schemas" / "suite.json"
+    assert (path.resolve().parent / relative).resolve() == ROOT / "docs" / "schemas" / "suite.json"
 
 
 def test_the_wheel_has_the_suites_where_an_installed_harness_looks(tmp_path: Path) -> None:
