@@ -159,9 +159,7 @@ class _Loop:
             self._update()
             training.meter.step(batches, epoch, lambda: self._record.last)
             if batches is not steps[-1] and self._keeps():
-                training.meter.close_window()
-                self._keep()
-                training.meter.open_window()
+                self._keep_within()
         training.meter.close_window()
         if training.trial.world_size > 1:
             ranks.check_agreement(self._flat)
@@ -173,6 +171,13 @@ class _Loop:
         """Whether the state after this step is kept."""
         resuming = self._training.resuming
         return resuming is not None and self._step % resuming.file.every == 0
+
+    def _keep_within(self) -> None:
+        """Keep the state between two steps of an epoch, outside of the timed windows."""
+        meter = self._training.meter
+        meter.close_window()
+        self._keep()
+        meter.open_window()
 
     def _keep(self) -> None:
         """Write the state after this step, from which the next steps follow."""
