@@ -26,7 +26,8 @@ class Job(Frozen):
     `purpose` is `train`, `prove` (the variant computes the plain function) or `prove_training` (the engine
     trains as the reference does). `concurrent` is the number of trials that may run on the device at the
     same time. `allow_weights` is the setting of the suite. `failures` describes each earlier attempt.
-    `save_to` is the folder that gets the trained model; None saves none.
+    `save_to` is the folder that gets the trained model; None saves none. `folder` is the trial's folder, set
+    by its worker.
     """
 
     trial: Trial
@@ -40,6 +41,7 @@ class Job(Frozen):
     failures: tuple[str, ...] = ()
     # Omit the default: `harness ab` gives jobs to other versions, which reject unknown keys.
     save_to: Annotated[str | None, Field(exclude_if=is_none)] = None
+    folder: Annotated[str | None, Field(exclude_if=is_none)] = None
 
     def allows_weight(self, name: str) -> bool:
         """Return whether the suite allows the checkpoint to lack this weight, or the model to drop it."""

@@ -54,7 +54,9 @@ class Measure(Frozen):
     `warmup_steps` training steps at the start of a trial are left out of every rate and step time.
     `threads` is the number of CPU threads inside a trial; None means one for each physical core.
     `roofline` measures the peak rates of the machine, in one to two seconds, before a training if no
-    measurement of the last minutes exists.
+    measurement of the last minutes exists. `checkpoint_every` writes the state of a training after so many
+    optimizer steps, outside of timed windows: an interrupted trial continues there instead of at its first
+    step, and no speed is taken of it. A Ray cluster keeps no state.
     """
 
     warmup_steps: Annotated[int, Field(ge=0, le=1_000_000)] = 10
@@ -64,6 +66,7 @@ class Measure(Frozen):
     stall_timeout_seconds: Seconds = 900.0
     # Omit the default, so that earlier plans and reports stay unchanged.
     roofline: Annotated[bool, Field(exclude_if=bool)] = True
+    checkpoint_every: Annotated[Annotated[int, Field(ge=1)] | None, Field(exclude_if=is_none)] = None
 
 
 class Gate(Frozen):

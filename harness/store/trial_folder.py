@@ -1,5 +1,6 @@
 """A trial's folder: `job.json`, `progress.jsonl` and `log` of its worker, and last `result.json`.
 
+`state.bin` is the state of a training that was interrupted: the next attempt continues with it.
 Of a trial on several devices `lost_rank.json` names the rank that was killed, if one was.
 
 `result.json` is written once in an attempt, by the worker, or by the parent where the worker left none. It is
@@ -37,6 +38,7 @@ PROGRESS: Final = "progress.jsonl"
 LOG: Final = "log"
 RESULT: Final = "result.json"
 LOST_RANK: Final = "lost_rank.json"
+STATE: Final = "state.bin"
 _LARGEST_JOB_BYTES: Final = 2**24
 
 TRIAL_ID: Final = re.compile(r"[0-9a-f]{16}")

@@ -201,4 +201,17 @@ def _trials(
                     hint="Leave label_smoothing_factor out, or set it to 0.",
                 )
             trains[of_train] = train
-        yield trial(**fields, task=suite.task, train=trains[of_train])
+        expanded = trial(**fields, task=suite.task, train=trains[of_train])
+        if suite.measure.checkpoint_every is not None and not _resumes(expanded):
+            raise InvalidInputError(
+                f"suite {suite.name}: measure.checkpoint_every is for the loop engine on one device without "
+                f"CUDA graphs, unlike {_described(condition, axes)}",
+                hint="Set engine: [loop], or leave measure.checkpoint_every out.",
+            )
+        yield expanded
+
+
+def _resumes(trial: Trial) -> bool:
+    """Return whether the trial can continue from a state that an earlier attempt wrote."""
+    tokenizes = trial.tokenization is not None
+    return tokenizes or (trial.engine == "loop" and trial.world_size == 1 and not trial.cuda_graphs)

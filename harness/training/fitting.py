@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from statistics import fmean
 from typing import Final
 
@@ -21,7 +23,7 @@ from harness.model.values import Train, number_of
 from harness.training import ranks
 from harness.training.batching import Batch, plan_epoch
 from harness.training.checkpoints import LoadedModel
-from harness.training.engines.engine import Training
+from harness.training.engines.engine import Resuming, Training
 from harness.training.engines.registry import ENGINES
 from harness.training.evaluation import predict, score
 from harness.training.measuring.compilations import CompileWatch
@@ -32,6 +34,7 @@ from harness.training.measuring.phases import PhaseClock
 from harness.training.measuring.probe import MachineProbe
 from harness.training.measuring.steps import StepMeter
 from harness.training.padding import Collator
+from harness.training.resuming import State, StateFile
 from harness.training.tokenizing.tokens import Tokenized
 from harness.training.variants.compiling import is_compiled
 
@@ -95,6 +98,27 @@ class Fitting:
             compiling=compiling,
             note=self.notes.append,
         )
+
+    def keep_state(self, path: Path, origin: str, every: int) -> None:
+        """Keep the state in a file after every so many steps, and continue with an earlier process's."""
+
+        def state() -> State:
+            epochs = [epoch.model_dump(mode="json") for epoch in self.history]
+            return {"watch": self._watch.state(), "history": epochs}
+
+        def restore(state: State) -> None:
+            self._watch.restore(state["watch"])
+            self.history = [Epoch.model_validate(epoch) for epoch in state["history"]]
+            self.notes.append("it was interrupted and continued: its speed was not taken")
+
+        file = StateFile(path, origin, every, aside=self._aside)
+        self._training = replace(self._training, resuming=Resuming(file, state, restore))
+
+    @contextmanager
+    def _aside(self) -> Iterator[None]:
+        """Count the time in the context as writing, and its memory not at all."""
+        with self._clock.phase("write"), self.memory.paused():
+            yield
 
     def run(self) -> None:
         """Train to the end."""

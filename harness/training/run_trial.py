@@ -17,6 +17,7 @@ from harness.model.measurements import measured
 from harness.model.quality import Score
 from harness.model.results import TrialResult
 from harness.model.values import Task
+from harness.store.trial_folder import STATE
 from harness.training import ranks
 from harness.training.checkpoints import LoadedModel
 from harness.training.data import load_corpus
@@ -30,6 +31,7 @@ from harness.training.measuring.roofline import find_peaks, with_shares
 from harness.training.preparing import prepare_model, prepare_tokens
 from harness.training.proofs.function import prove
 from harness.training.proofs.training import prove_training
+from harness.training.resuming import origin_of
 from harness.training.saving import save_model
 from harness.training.tokenizing.measure import measure_tokenizing
 from harness.training.tokenizing.tokens import Tokenized
@@ -125,6 +127,9 @@ def _train(
     with clock.phase("roofline"):
         peaks = find_peaks(job, device, tokens, loaded, environment.fingerprint)
     fitting = Fitting(job, device, tokens, loaded, clock)
+    every = job.measure.checkpoint_every
+    if every is not None and job.folder is not None and job.purpose == "train":
+        fitting.keep_state(Path(job.folder) / STATE, origin_of(found), every)
     with clock.phase("train"):
         fitting.run()
     with clock.phase("write"):

@@ -24,7 +24,7 @@ from harness.model.proof import Parity, TrainingCheck, TrainingProof
 from harness.model.results import TrialResult
 from harness.model.values import number_of
 from harness.store.saved_models import mark_saved
-from harness.store.trial_folder import write_result
+from harness.store.trial_folder import STATE, write_result
 from tests.factories import EFFICIENCY, make_checkpoint, make_data, make_measurements, make_result
 
 
@@ -343,6 +343,17 @@ def taking_turns(job: Job, announce: Announce) -> TrialResult:
         padding_efficiency=EFFICIENCY[padding],
     )
     return result.model_copy(update={"measurements": timed})
+
+
+def killed_with_state(job: Job, announce: Announce) -> TrialResult:
+    """Is killed in its first attempt, and completes once it finds the state that this attempt has left."""
+    assert job.folder is not None
+    state = Path(job.folder) / STATE
+    if not state.exists():
+        state.write_text("a state")
+        os.kill(os.getpid(), signal.SIGKILL)
+    result = completed(job)
+    return result.model_copy(update={"notes": (state.read_text(),)})
 
 
 def saving(job: Job, announce: Announce) -> TrialResult:

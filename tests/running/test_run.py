@@ -449,3 +449,13 @@ def test_a_folder_for_reports_that_cannot_be_written_stops_before_training(tmp_p
     tmp_path.chmod(0o500)
     with pytest.raises(Exception, match="cannot"):
         run_fake(fake_suite([0]), tmp_path / "reports")
+
+
+def test_an_attempt_finds_the_state_that_a_killed_one_left_and_a_finished_trial_leaves_none(
+    tmp_path: Path,
+) -> None:
+    run = run_fake(fake_suite([0]), tmp_path, "killed_with_state", retries=1)
+    (result,) = run.report.results
+    assert (result.status, result.attempts) == ("completed", 2)
+    assert "a state" in result.notes
+    assert not list(run.directory.glob("trials/*/state.bin"))

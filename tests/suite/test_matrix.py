@@ -279,3 +279,13 @@ def test_an_adapter_is_a_word_or_a_mapping_and_none_adds_nothing_to_a_trial() ->
 def test_a_wrong_adapter_is_refused(adapter: str, words: str) -> None:
     with pytest.raises(InvalidInputError, match=words):
         parse_suite(ADAPTERS % adapter, "suite.yaml", ())
+
+
+def test_only_a_training_that_can_continue_keeps_its_state() -> None:
+    measure = "measure: {checkpoint_every: 100}"
+    (trial,) = expand(suite_of("engine: [loop]", measure), CPU)
+    # How a trial is measured is no part of what it is.
+    assert trial == expand(suite_of("engine: [loop]"), CPU)[0]
+    for axes in ("engine: [trainer, loop]", "engine: [loop], world_size: [2]"):
+        message = refused(suite_of(axes, measure))
+        assert "measure.checkpoint_every is for the loop engine on one device" in message

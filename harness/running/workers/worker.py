@@ -22,7 +22,7 @@ from harness.model.measurements import Measurement, measured
 from harness.model.results import TrialResult
 from harness.model.status import STATUSES, Phase, StatusName
 from harness.running.workers.ranks import run_together
-from harness.store.trial_folder import PROGRESS, read_job, write_result
+from harness.store.trial_folder import PROGRESS, STATE, read_job, write_result
 
 # The status that a worker itself gives only to a trial that found the disk full: it runs again later.
 DISK_FULL: Final[StatusName] = "killed"
@@ -75,7 +75,7 @@ def work(folder: Path, runner: RunTrial, redact: Callable[[str], str]) -> None:
         runner: runs a trial.
         redact: takes secrets out of reasons.
     """
-    job = read_job(folder)
+    job = read_job(folder).model_copy(update={"folder": str(folder)})
     progress = ProgressFile(folder / PROGRESS)
     started, clock = datetime.now(UTC), time.monotonic()
     ballast = mmap.mmap(-1, _BALLAST_BYTES, flags=mmap.MAP_PRIVATE)
@@ -131,6 +131,9 @@ def work(folder: Path, runner: RunTrial, redact: Callable[[str], str]) -> None:
         # NaN or invalid text: the runner's result cannot be written as JSON.
         traceback.print_exception(error)
         write_result(folder, ended("failed", f"its result cannot be written: {error}"))
+    if result.status != DISK_FULL:
+        with contextlib.suppress(OSError):
+            (folder / STATE).unlink(missing_ok=True)
 
 
 def _checked(result: object, job: Job) -> TrialResult:

@@ -29,6 +29,18 @@ class RandomBits:
     def __init__(self, seed: int | tuple[int, int]) -> None:
         self._generator = np.random.SFC64(seed)
 
+    @property
+    def state(self) -> list[int]:
+        """The state of the generator, which decides every later mask."""
+        found: list[int] = self._generator.state["state"]["state"].tolist()
+        return found
+
+    @state.setter
+    def state(self, words: list[int]) -> None:
+        whole = self._generator.state
+        whole["state"]["state"] = np.array(words, dtype=np.uint64)
+        self._generator.state = whole
+
     def __call__(self, like: torch.Tensor, p: float) -> torch.Tensor:
         """Return a mask: see `DrawMask`."""
         dropped = round(p * _LEVELS)

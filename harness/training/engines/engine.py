@@ -20,6 +20,7 @@ from harness.model.trial import Trial
 from harness.training.batching import Batch
 from harness.training.measuring.steps import StepMeter
 from harness.training.padding import Collator
+from harness.training.resuming import State, StateFile
 
 
 class LossRecord:
@@ -70,9 +71,33 @@ class LossRecord:
         self._of_epoch = len(self._losses)
         return fmean(losses)
 
+    def state(self) -> State:
+        """Return the losses so far, for `restore`."""
+        self.check()
+        return {"losses": list(self._losses), "of_epoch": self._of_epoch}
+
+    def restore(self, state: State) -> None:
+        """Continue with the losses of an earlier process."""
+        self._losses, self._of_epoch = [(step, loss) for step, loss in state["losses"]], state["of_epoch"]
+
     def by_step(self) -> list[float]:
         """Return the mean loss of the batches of each optimizer step, in order."""
         return [fmean(loss for _, loss in batches) for _, batches in groupby(self._losses, itemgetter(0))]
+
+
+@dataclass(frozen=True, slots=True)
+class Resuming:
+    """The file of a training's state, and what is in it besides the engine's own part.
+
+    Args:
+        file: where the state is kept.
+        state: returns the part of what surrounds the engine.
+        restore: takes that part of an earlier process.
+    """
+
+    file: StateFile
+    state: Callable[[], State]
+    restore: Callable[[State], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +111,7 @@ class Training:
     Run compilation and CUDA-graph capture inside `compiling()`, so that they are timed separately. Capture
     passes over batches of one shape if the plan has at least `capture_from` of them: a capture costs about
     as much as four passes. `note` adds a sentence to the result's notes. `record` sees the loss of every
-    batch and every gradient norm.
+    batch and every gradient norm. `resuming` keeps the state of a training that may be interrupted.
     """
 
     trial: Trial
@@ -100,6 +125,7 @@ class Training:
     capture_from: int = 8
     note: Callable[[str], None] = lambda _text: None
     record: LossRecord = field(default_factory=LossRecord)
+    resuming: Resuming | None = None
 
     def loss_of(self, forward: Callable[..., Any], inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Return the mean loss of a batch by a forward pass, with label smoothing where it is set."""

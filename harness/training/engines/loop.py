@@ -18,6 +18,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -36,6 +37,7 @@ from harness.training.engines.dropout import RandomBits, replace_dropout
 from harness.training.engines.engine import Training
 from harness.training.engines.flat import flatten
 from harness.training.engines.used_rows import keep_used_rows
+from harness.training.resuming import generator_states, set_generator_states
 from harness.training.tokenizing.tokens import Tokenized
 from harness.training.variants.compiling import compile_ahead, is_compiled
 
@@ -44,6 +46,9 @@ _FUSED: Final = {"adamw_torch": False, "adamw_torch_fused": True}
 
 # What weight decay leaves out, besides the parameters of layer norms: as in transformers' Trainer.
 _NOT_DECAYED = (r"bias", r"layernorm", r"rmsnorm", r"(?:^|\.)norm(?:$|\.)", r"_norm(?:$|\.)")
+
+# What draws the masks of a model's dropout and attention.
+_DRAWS: Final[WeakKeyDictionary[PreTrainedModel, RandomBits]] = WeakKeyDictionary()
 
 
 def prepare(trial: Trial, model: PreTrainedModel, tokens: Tokenized) -> None:
@@ -54,6 +59,7 @@ def prepare(trial: Trial, model: PreTrainedModel, tokens: Tokenized) -> None:
     plain = trial.train.gradient_checkpointing or is_compiled(trial)
     if model.device.type == "cpu" and not plain:
         draw = RandomBits(ranks.seed_of(number_of(trial.seed, "dropout")))
+        _DRAWS[model] = draw
         replace_dropout(model, draw)
         if trial.attention == "sdpa" and trial.attention_backend is None:
             use_attention(model, draw, unpadded=trial.padding.strategy == "unpadded")
@@ -83,6 +89,7 @@ def train(training: Training, recorder: Callable[[torch.device], Recorder] = Cud
         if training.trial.cuda_graphs:
             with training.compiling():
                 loop.capture(recorder(training.device))
+        loop.restore()
         for epoch, steps in enumerate(training.optimizer_steps(), start=1):
             loop.run_epoch(epoch, steps)
 
@@ -100,6 +107,7 @@ class _Loop:
         self._record = training.record
         self._loss = torch.zeros((), device=training.device)
         self._step = 0
+        self._restored = 0
         self._rank = ranks.rank()
         self._pass: Pass = self._run
 
@@ -110,21 +118,85 @@ class _Loop:
         self._pass = graph_passes(self._training, self._run, self._inputs, recorder)
         self._optimizer.zero_grad(set_to_none=False)
 
+    def restore(self) -> None:
+        """Continue with the state that an earlier process has left, if it has."""
+        resuming = self._training.resuming
+        if resuming is None or not resuming.file.path.exists():
+            return
+        if (state := resuming.file.read()) is None:
+            self._training.note(
+                "began at its first step: the state of its earlier attempt is damaged or of "
+                "another environment or version"
+            )
+            return
+        with torch.no_grad():
+            for flat, before in zip(self._flat, state["parameters"], strict=True):
+                flat.copy_(before)
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._schedule.load_state_dict(state["schedule"])
+        self._scaler.load_state_dict(state["scaler"])
+        self._record.restore(state["record"])
+        self._restored = state["step"]
+        resuming.restore(state["around"])
+        if (draw := _DRAWS.get(self._training.model)) is not None:
+            draw.state = state["masks"]
+        set_generator_states(state["generators"], self._training.device)
+
     def run_epoch(self, epoch: int, steps: Sequence[Sequence[Batch]]) -> None:
-        """Take the steps of one epoch and evaluate."""
+        """Take the steps of one epoch that an earlier process has not taken, and evaluate."""
         training = self._training
+        done = min(max(self._restored - self._step, 0), len(steps))
+        self._step += done
+        training.meter.skip(steps[:done])
+        if done == len(steps):
+            return
         training.meter.open_window()
-        for batches in steps:
+        for batches in steps[done:]:
             self._step += 1
             for batch in batches:
                 self._loss = self._loss_of(batch, len(batches))
                 self._record.see(self._step, self._loss)
             self._update()
             training.meter.step(batches, epoch, lambda: self._record.last)
+            if batches is not steps[-1] and self._keeps():
+                self._keep_within()
         training.meter.close_window()
         if training.trial.world_size > 1:
             ranks.check_agreement(self._flat)
         training.on_epoch_end(epoch, self._record.end_epoch())
+        if self._keeps() and self._step < training.meter.steps:
+            self._keep()
+
+    def _keeps(self) -> bool:
+        """Whether the state after this step is kept."""
+        resuming = self._training.resuming
+        return resuming is not None and self._step % resuming.file.every == 0
+
+    def _keep_within(self) -> None:
+        """Keep the state between two steps of an epoch, outside of the timed windows."""
+        meter = self._training.meter
+        meter.close_window()
+        self._keep()
+        meter.open_window()
+
+    def _keep(self) -> None:
+        """Write the state after this step, from which the next steps follow."""
+        resuming = self._training.resuming
+        assert resuming is not None
+        draw = _DRAWS.get(self._training.model)
+        resuming.file.write(
+            {
+                "step": self._step,
+                "parameters": [each.detach() for each in self._flat],
+                "optimizer": self._optimizer.state_dict(),
+                "schedule": self._schedule.state_dict(),
+                "scaler": self._scaler.state_dict(),
+                "record": self._record.state(),
+                "around": resuming.state(),
+                "masks": None if draw is None else draw.state,
+                "generators": generator_states(self._training.device),
+            }
+        )
 
     def _loss_of(self, batch: Batch, accumulated: int) -> torch.Tensor:
         """Return the mean loss of a batch, and add the gradient of this rank's share of it."""

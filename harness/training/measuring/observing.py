@@ -12,6 +12,7 @@ from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
 from harness.model.observations import Observed
+from harness.training.resuming import State
 
 _SAMPLE: Final = 4_096
 
@@ -34,6 +35,8 @@ class TrainingWatch:
         self._handles: list[RemovableHandle] = []
         self._before: dict[str, torch.Tensor] = {}
         self._frozen: frozenset[str] = frozenset()
+        self._counting: list[RemovableHandle] = []
+        self._awaited: RemovableHandle | None = None
 
     def begin(self) -> None:
         """Sample the parameters and register the hooks."""
@@ -52,6 +55,7 @@ class TrainingWatch:
 
         counting.append(self._model.register_forward_hook(stop_counting))
         self._handles += counting
+        self._counting = counting
         self.new_epoch()
 
     def new_epoch(self) -> None:
@@ -64,6 +68,28 @@ class TrainingWatch:
             self._awaited.remove()
             self._awaited = None
             self._modes.append(all(module.training for module in self._model.modules()))
+
+    def state(self) -> State:
+        """Return the observations so far, for `restore`."""
+        return {
+            "steps": self._steps,
+            "rates": [float(rate) for rate in self._rates],
+            "dropped": [(int(dropped), int(known), rate) for dropped, known, rate in self._dropped],
+            "modes": list(self._modes),
+            "notes_mode": self._awaited is not None,
+            "before": dict(self._before),
+        }
+
+    def restore(self, state: State) -> None:
+        """After `begin`, continue with the observations of an earlier process."""
+        self._steps, self._rates, self._modes = state["steps"], state["rates"], state["modes"]
+        self._dropped = [(torch.tensor(a), torch.tensor(b), rate) for a, b, rate in state["dropped"]]
+        self._before = state["before"]
+        for handle in self._counting:
+            handle.remove()
+        if not state["notes_mode"] and self._awaited is not None:
+            self._awaited.remove()
+            self._awaited = None
 
     def end(self) -> Observed:
         """Remove the hooks and return the observations."""

@@ -88,6 +88,7 @@ class StepMeter:
     _energy_since: float | None = None
     _window: tuple[int, float] = (0, 0.0)
     _announced: float = 0.0
+    _skipped: int = 0
 
     def __post_init__(self) -> None:
         """Choose the clock and the energy counter of the device."""
@@ -116,6 +117,13 @@ class StepMeter:
             self._counting = False
         if len(self._batches) >= self.steps:
             self.at_edge()
+
+    def skip(self, steps: Sequence[Sequence[Batch]]) -> None:
+        """Count steps that an earlier process took: no time, rate or energy of this training is measured."""
+        if steps:
+            self._batches += steps
+            self._skipped = len(self._batches)
+            self.at_edge = lambda: None
 
     def step(self, batches: Sequence[Batch], epoch: int, loss: Callable[[], float]) -> None:
         """One optimizer step over `batches` (several when gradients are accumulated) was given to the device.
@@ -164,6 +172,9 @@ class StepMeter:
 
         `shape` gives the FLOPs of a row, or is the reason why they are not known.
         """
+        if self._skipped:
+            why = f"the trial was interrupted and continued after step {self._skipped}, in another process"
+            return [unmeasured(name, why) for name in ("train_seconds", *_STEADY, "energy_joules")]
         all_steps = measured("train_seconds", sum(self.step_seconds))
         steady = self.step_seconds[self.warmup_steps :]
         if not steady:
