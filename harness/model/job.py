@@ -105,6 +105,9 @@ class Observer:
     def note(self, text: str) -> None:
         """Receive a note for the user: an asset chosen, a run resumed, a field that differs."""
 
+    def proving(self, running: Sequence[str], done: int, total: int) -> None:
+        """Receive the names of the proofs that run now, and how many of all are done."""
+
     def started(self, trial: Trial) -> None:
         """Receive a trial that was given to a worker."""
 

@@ -79,7 +79,7 @@ class PlainView(View):
         """Print the trial that starts."""
         running = self._state.started(trial)
         self._shown_at[trial.id] = self._clock()
-        self._write(f"{self._position(len(self._state.running))} {running.name}: started")
+        self._write(f"{self._position()} {running.name}: started")
 
     def progressed(self, trial: Trial, progress: Progress) -> None:
         """Print the progress of the trial, at most once in `every_s` seconds."""
@@ -97,8 +97,9 @@ class PlainView(View):
         self._state.finished(result)
         self._write(f"{self._position()} {name}: {safe_text(describe_result(result), _LONGEST_RESULT)}")
 
-    def _position(self, begun: int = 0) -> str:
-        return f"[{self._state.done + begun}/{self._state.total}]"
+    def _position(self) -> str:
+        """The number of finished trials."""
+        return f"[{self._state.done}/{self._state.total}]"
 
     def _write(self, line: str) -> None:
         with contextlib.suppress(OSError):
@@ -142,6 +143,10 @@ class LiveView(View):
         """Print it above the view."""
         self._print(Text(f"note: {safe_text(text)}", style="dim"))
 
+    def proving(self, running: Sequence[str], done: int, total: int) -> None:
+        """Show the proofs that run."""
+        self._state.proving(running, done, total)
+
     def started(self, trial: Trial) -> None:
         """Show the trial among the running ones."""
         self._state.started(trial)
@@ -173,22 +178,25 @@ class LiveView(View):
 def draw(state: RunState) -> RenderableType:
     """Return the current lower part of the live view."""
     # The refreshing thread reads while the run's thread writes: take one copy.
-    running = list(state.running.values())
+    proofs, running = list(state.proofs.values()), list(state.running.values())
     overall = Table.grid(padding=(0, 1))
-    overall.add_row(
-        Text(f"{state.done}/{count(state.total, 'trial')}"),
-        ProgressBar(total=max(state.total, 1), completed=state.done, width=30),
-        Text(time_left(state)),
-    )
+    if proofs:
+        overall.add_row(*_counted(state.proofs_done, state.proofs_total, "proof"), Text())
+    overall.add_row(*_counted(state.done, state.total, "trial"), Text(time_left(state)))
     rows = Table.grid(padding=(0, 2))
-    for one in running[:_SHOWN_AT_ONCE]:
+    shown = [(one, "prove") for one in proofs] + [(one, describe_progress(one.progress)) for one in running]
+    for one, doing in shown[:_SHOWN_AT_ONCE]:
         rows.add_row(
             Text(one.name, overflow="ellipsis", no_wrap=True),
-            Text(describe_progress(one.progress)),
+            Text(doing),
             Text(duration(state.elapsed(one))),
         )
-    more = len(running) - _SHOWN_AT_ONCE
+    more = len(shown) - _SHOWN_AT_ONCE
     return Group(overall, rows, *([Text(f"and {more} more running")] if more > 0 else []))
+
+
+def _counted(done: int, total: int, noun: str) -> tuple[Text, ProgressBar]:
+    return Text(f"{done}/{count(total, noun)}"), ProgressBar(total=max(total, 1), completed=done, width=30)
 
 
 def plan_line(state: RunState) -> str:

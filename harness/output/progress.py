@@ -38,6 +38,9 @@ class RunState:
         self._done: set[str] = set()
         self._durations: list[float] = []
         self.running: dict[str, Running] = {}
+        self.proofs: dict[str, Running] = {}
+        self.proofs_done = 0
+        self.proofs_total = 0
         self.total = 0
 
     @property
@@ -56,6 +59,12 @@ class RunState:
         """The trial's name, safe to show."""
         known = self._names.get(trial.id)
         return safe_text(trial_names([trial])[trial.id], LONGEST_NAME) if known is None else known
+
+    def proving(self, running: Sequence[str], done: int, total: int) -> None:
+        """Receive the proofs that run, by name, and how many of all are done."""
+        named = [safe_text(name, LONGEST_NAME) for name in running]
+        self.proofs = {name: self.proofs.get(name) or Running(name, self._clock()) for name in named}
+        self.proofs_done, self.proofs_total = done, total
 
     def started(self, trial: Trial) -> Running:
         """Add the trial to the running ones."""

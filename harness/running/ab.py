@@ -153,6 +153,10 @@ class SideObserver(Observer):
         """Pass it on with the name of the side."""
         self._observer.note(f"{self._side}: {text}")
 
+    def proving(self, running: Sequence[str], done: int, total: int) -> None:
+        """Pass it on with the name of the side."""
+        self._observer.proving([f"{self._side}: {name}" for name in running], done, total)
+
     def started(self, trial: Trial) -> None:
         """Pass it on."""
         self._observer.started(self.named(trial))

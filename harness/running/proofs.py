@@ -13,6 +13,7 @@ from harness.analysis.parity import function_of, limits, verdict_of
 from harness.analysis.training import failed_checks, training_of, training_verdict
 from harness.model.job import Job, Observer
 from harness.model.results import TrialResult
+from harness.model.trial import Trial
 from harness.words import one_line
 
 
@@ -60,31 +61,46 @@ def _family(folder: str, name: str) -> str:
         return name
 
 
-@dataclass(frozen=True, slots=True)
 class ProofWatch(Observer):
     """Gives an observer each proof as a note: the trials that it counts are those that train."""
 
-    observer: Observer
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self._running: dict[str, str] = {}
+        self._done = 0
+        self._total = 0
 
     def announce(self, functions: int, trainings: int) -> None:
         """Tell how many functions and trainings are to be proved."""
+        self._total = functions + trainings
         if functions:
-            self.observer.note(
+            self._observer.note(
                 f"proving that {functions} variants compute the plain function; --no-parity leaves it out"
             )
         if trainings:
-            self.observer.note(
+            self._observer.note(
                 f"proving that {trainings} ways of training follow the independent reference; "
                 "--no-parity leaves it out"
             )
 
     def note(self, text: str) -> None:
         """Pass the note on."""
-        self.observer.note(text)
+        self._observer.note(text)
+
+    def started(self, trial: Trial) -> None:
+        """Tell which proofs run."""
+        self._running[trial.id] = describe(trial)
+        self._tell()
 
     def finished(self, result: TrialResult) -> None:
         """Note the finding of a proof."""
-        self.observer.note(describe_proof(result))
+        self._running.pop(result.trial.id, None)
+        self._done += 1
+        self._observer.note(describe_proof(result))
+        self._tell()
+
+    def _tell(self) -> None:
+        self._observer.proving(tuple(self._running.values()), self._done, self._total)
 
 
 def describe_proof(proof: TrialResult) -> str:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.cli import main
 from harness.model.environment import Device
 from harness.model.results import Report
 from harness.store.writing import to_json
+from tests.cli.conftest import Call
 from tests.factories import (
     STARTED,
     make_checkpoint,
@@ -27,30 +27,12 @@ from tests.factories import (
     make_trial,
 )
 
-Call = Callable[..., tuple[int, str, str]]
+pytestmark = pytest.mark.usefixtures("alone")
+
 
 SPEED = "train_real_tokens_per_second"
 QUALITY = ("--metric", "eval_accuracy")
 RATE = ("--metric", SPEED)
-
-
-@pytest.fixture(autouse=True)
-def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HARNESS_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
-
-
-@pytest.fixture
-def call(capfd: pytest.CaptureFixture[str]) -> Call:
-    def call(*arguments: str | Path) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main([str(each) for each in arguments])
-        output, errors = capfd.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, output, errors
-
-    return call
 
 
 def run(

@@ -3,40 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from harness.cli import main
 from harness.store.baselines import keep_baseline
 from harness.store.locking import hold_lock
 from harness.store.reading import load_report
 from harness.store.run_directory import RunDirectory, create_run
+from tests.cli.conftest import Call
 from tests.factories import STARTED, make_report
 from tests.store.storing import PLAN, RESULTS
 
-Call = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(autouse=True)
-def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HARNESS_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
-
-
-@pytest.fixture
-def call(capfd: pytest.CaptureFixture[str]) -> Call:
-    def call(*arguments: str | Path) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main([str(each) for each in arguments])
-        output, errors = capfd.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, output, errors
-
-    return call
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 def run(day: int, *, suite: str = "padding", done: int = 3) -> RunDirectory:

@@ -6,27 +6,22 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from harness.cli import main
 from harness.model.environment import Git
 from harness.store.noise_file import stored_noise, write_noise
 from harness.store.writing import to_json
+from tests.cli.conftest import Call
 from tests.factories import STARTED, make_environment, make_noise, make_report, make_result, make_trial
 
-Call = Callable[..., tuple[int, str, str]]
 SPEED = "train_real_tokens_per_second"
 
 
 @pytest.fixture(autouse=True)
-def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HARNESS_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+def _reports(alone: None) -> None:
     for day in range(12):
         when = STARTED + timedelta(days=day)
         speed = (25.0 + 0.05 * (day % 3)) * (0.92 if day >= 6 else 1)
@@ -40,18 +35,6 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         folder = Path("reports", "padding", f"run-{day:02}")
         folder.mkdir(parents=True)
         (folder / "report.json").write_bytes(to_json(report))
-
-
-@pytest.fixture
-def call(capfd: pytest.CaptureFixture[str]) -> Call:
-    def call(*arguments: str | Path) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main([str(each) for each in arguments])
-        output, errors = capfd.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, output, errors
-
-    return call
 
 
 def test_every_report_under_a_folder_is_a_point_and_the_step_is_marked(call: Call) -> None:
@@ -78,6 +61,8 @@ def test_a_page_has_the_values_and_marks_of_each_line(call: Call) -> None:
     page = Path("page.html").read_text()
     assert page.count("run-11") == 2
     assert len(re.findall(r"\(-[78]\.\d %\)", page)) == 2
+    assert page.count("<figure>") == page.count("</svg>") == 6
+    assert page.count("; 1 change beyond the noise</desc>") == 2
 
 
 def test_the_csv_has_the_columns_that_otava_imports(call: Call) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from harness.analysis.comparison.compare import compare
 from harness.analysis.gates.check import check
+from harness.analysis.series import series_of
 from harness.analysis.stats.ratios import RunVariance
 from harness.model.environment import Device
 from harness.model.measurements import measured
@@ -16,11 +18,12 @@ from harness.model.results import Report, TrialResult
 from harness.model.values import PaddingStrategy, number_of
 from harness.output.builders.comparison import comparison_document
 from harness.output.builders.gates import gates_document
+from harness.output.builders.history import history_document
 from harness.output.builders.report import report_document
 from harness.output.document import Document
 from harness.store.reading import load_report
 from harness.suite.gate_files import parse_gate
-from tests.factories import make_checkpoint, make_environment, make_report, make_result, make_trial
+from tests.factories import STARTED, make_checkpoint, make_environment, make_report, make_result, make_trial
 
 PADDINGS: Final[tuple[PaddingStrategy, ...]] = ("static", "dynamic", "bucketed", "unpadded")
 SPEEDS: Final = dict(zip(PADDINGS, (20.0, 30.0, 38.0, 41.0), strict=True))
@@ -147,6 +150,26 @@ def machines_page() -> Document:
     return comparison_document(found, list(zip(names, reports, strict=True)))
 
 
+def history_page() -> Document:
+    """Eight reports of two paddings, of which the last four are slower."""
+    reports = [
+        make_report(
+            [
+                make_result(
+                    make_trial(padding),
+                    samples_per_second=(25.0 + 0.05 * (day % 3)) * (0.9 if day > 3 else 1),
+                    started=STARTED + timedelta(days=day),
+                )
+                for padding in PADDINGS[:2]
+            ],
+            run=f"run-{day}",
+            created=STARTED + timedelta(days=day),
+        )
+        for day in range(8)
+    ]
+    return history_document(series_of(reports, band=0.03))
+
+
 def check_page() -> Document:
     """A check with drops, relative drops and bounds."""
     old, new = compared_reports()
@@ -171,5 +194,6 @@ PAGES: Final = {
     "run": run_page,
     "comparison": comparison_page,
     "machines": machines_page,
+    "history": history_page,
     "check": check_page,
 }

@@ -20,6 +20,7 @@ from tests.output.pages import (
     PADDINGS,
     check_page,
     comparison_page,
+    history_page,
     machine_report,
     machines_page,
     run_page,
@@ -173,6 +174,21 @@ def test_ratios_across_devices_are_drawn_without_a_verdict_and_keep_their_number
     assert isinstance(found, Forest)
     assert {effect.mark for effect in found.effects} == {"quiet"}
     assert all(re.fullmatch(r"not comparable \d+\.\d x", effect.words) for effect in found.effects)
+
+
+def test_each_series_of_a_history_is_a_small_chart_with_the_band_of_its_segments() -> None:
+    document = history_page()
+    assert len(document.charts) == len(document.tables[0].columns[0].cells)
+    speeds = [each for each in document.charts if each.title.startswith("real tokens/s: ")]
+    assert [each.description.endswith("8; 1 change beyond the noise") for each in speeds] == [True, True]
+    for each in speeds:
+        assert isinstance(each.drawing, Lines)
+        values, medians = each.drawing.lines
+        assert [sample.x for sample in values.samples] == list(range(1, 9))
+        assert [sample.x for sample in medians.samples] == [1, 4, 5, 8]
+        first, _, second, _ = medians.samples
+        assert second.y == pytest.approx(0.9 * first.y, rel=0.01)
+        assert first.band == pytest.approx((first.y / 1.03, first.y * 1.03))
 
 
 def test_gates_are_drawn_with_their_limits() -> None:

@@ -87,11 +87,11 @@ def test_plain_lines_tell_the_start_the_way_and_the_end_of_each_trial() -> None:
     assert stream.getvalue() == (
         "2 trials\n"
         "note: bert-base-uncased is stood in for by an embedded checkpoint\n"
-        "[1/2] dynamic: started\n"
+        "[0/2] dynamic: started\n"
         "[0/2] dynamic: train, step 120/460, epoch 1, loss 0.512, 12.3k tokens/s, about 1 min 20 s left\n"
         "[0/2] dynamic: train, step 230/460, epoch 1, loss 0.512, 12.3k tokens/s, about 1 min 09 s left\n"
         "[1/2] dynamic: accuracy 85.8 %, F1 90.0 %, 12.3k tokens/s, 48 s\n"
-        "[2/2] static: started\n"
+        "[1/2] static: started\n"
         "[2/2] static: failed in load model: no safetensors; in the folder\n"
     )
 
@@ -122,6 +122,27 @@ def test_the_live_view_draws_the_bar_and_what_runs() -> None:
     assert lines[1:] == ["bert-base-uncased dynamic seed 0  train, step 5/20, loss 0.700  10 s"]
 
 
+def test_the_live_view_shows_the_proofs_that_run_and_how_long() -> None:
+    clock = _Clock()
+    state = RunState(clock)
+    state.planned([_trial()], [])
+    state.proving(["dynamic", "static\x1b[31m"], 3, 20)
+    clock.now = 4.2
+    console = Console(file=io.StringIO(), width=100, color_system=None)
+    with console.capture() as capture:
+        console.print(draw(state))
+    lines = [line.rstrip() for line in capture.get().splitlines()]
+    assert [line.split(" ━")[0] for line in lines[:2]] == ["3/20 proofs", "0/1 trial"]
+    assert [line.split() for line in lines[2:]] == [
+        ["dynamic", "prove", "4.2", "s"],
+        ["static\\x1b[31m", "prove", "4.2", "s"],
+    ]
+    state.proving([], 20, 20)
+    with console.capture() as capture:
+        console.print(draw(state))
+    assert "prove" not in capture.get()
+
+
 def test_many_running_trials_do_not_fill_the_screen() -> None:
     state = RunState(_Clock())
     trials = [_trial(seed=seed) for seed in range(12)]
@@ -140,7 +161,7 @@ def test_what_was_taken_over_counts_as_done() -> None:
         watching.planned([_trial(seed=1)], [_result(_trial(seed=0))])
         watching.started(_trial(seed=1))
     assert stream.getvalue() == (
-        "2 trials, 1 of them taken over from before\n[2/2] bert-base-uncased dynamic seed 1: started\n"
+        "2 trials, 1 of them taken over from before\n[1/2] bert-base-uncased dynamic seed 1: started\n"
     )
 
 

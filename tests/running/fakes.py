@@ -36,12 +36,16 @@ class Watcher(Observer):
     progress: list[tuple[str, Progress]] = field(default_factory=list)
     done: list[TrialResult] = field(default_factory=list)
     begun_before_first_end: int = 0
+    proofs: list[tuple[int, int, int]] = field(default_factory=list)
 
     def planned(self, trials: Sequence[Trial], reused: Sequence[TrialResult]) -> None:
         self.to_run, self.reused = list(trials), list(reused)
 
     def note(self, text: str) -> None:
         self.notes.append(text)
+
+    def proving(self, running: Sequence[str], done: int, total: int) -> None:
+        self.proofs.append((len(running), done, total))
 
     def started(self, trial: Trial) -> None:
         self.begun.append(trial)

@@ -44,6 +44,8 @@ def test_each_function_is_proved_once_before_the_first_trial(tmp_path: Path) -> 
     assert [str(proof.trial.padding) for proof in report.training_proofs] == ["static", "dynamic", "bucketed"]
     assert [proof.trial.checkpoint for proof in report.training_proofs] == ["bert"] * 3
     assert len(watcher.done) == 9
+    assert watcher.proofs[0] == (1, 0, 6)
+    assert watcher.proofs[-1] == (0, 6, 6)
 
 
 def test_checkpoints_of_one_family_share_a_proof_of_training(tmp_path: Path) -> None:

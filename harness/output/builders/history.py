@@ -8,6 +8,7 @@ from typing import Final
 
 from harness.analysis.series import CONFIRMED_BY, LEAST_VALUES, Change, Line, Point, Series, Track
 from harness.model.metrics import METRICS
+from harness.output.builders.charts_of_history import history_charts
 from harness.output.builders.trials import plain_seed
 from harness.output.document import Column, Document, Table, Tone, Value
 from harness.output.numbers import NOTHING, amount, points
@@ -35,6 +36,7 @@ def history_document(series: Series, problems: Sequence[str] = ()) -> Document:
             *([Table("Changes", _changes(changes))] if changes else []),
             *(Table(f"{line.label} on {line.machine}", _values(line), detail=True) for line in series.lines),
         ),
+        charts=history_charts(rows),
         notes=(*problems, *series.notes, *_advice(rows)),
         records=list(_records(series)),
     )
