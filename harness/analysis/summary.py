@@ -119,6 +119,7 @@ def _row(
         fails_training=False,
         unmoved=sum(map(did_not_move, completed)),
         concurrent=max(result.concurrent for result in results),
+        apart=next((result.apart for result in completed if result.apart is not None), None),
         tokenizing=_tokenizing(completed) if results[0].trial.tokenization is not None else None,
     )
 

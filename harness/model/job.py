@@ -9,6 +9,9 @@ from typing import Final, Literal, Protocol
 from harness.errors import HarnessError
 from harness.model.assets import ResolvedCheckpoint, ResolvedData
 from harness.model.frozen import Frozen
+from harness.model.measurements import unmeasured
+from harness.model.metrics import METRICS
+from harness.model.observations import Apart
 from harness.model.results import TrialResult
 from harness.model.status import Phase, StatusName
 from harness.model.suite import Measure
@@ -21,13 +24,15 @@ RENDEZVOUS: Final = "HARNESS_RENDEZVOUS"
 class Job(Frozen):
     """A trial with its assets and settings. `cache_dir` contains tokenized arrays shared by trials.
 
-    `purpose` is `train`, `prove` (the variant computes the plain function) or `prove_training` (the engine
-    trains as the reference does). `concurrent` is the number of trials that may run on the device at the
-    same time. `allow_weights` is the setting of the suite. `failures` describes each earlier attempt.
+    `purpose` is `train`, `prove` (the variant computes the plain function), `prove_training` (the engine
+    trains as the reference does) or `time` (a window of steps, without evaluation). `concurrent` is the
+    number of trials that may run on the device at the same time. `allow_weights` is the setting of the suite.
+    `failures` describes each earlier attempt. `timed` is the result of the trial's window, for a training
+    whose times do not count.
     """
 
     trial: Trial
-    purpose: Literal["train", "prove", "prove_training"] = "train"
+    purpose: Literal["train", "prove", "prove_training", "time"] = "train"
     measure: Measure
     checkpoint: ResolvedCheckpoint
     data: ResolvedData
@@ -35,20 +40,61 @@ class Job(Frozen):
     concurrent: int = 1
     allow_weights: tuple[str, ...] = ()
     failures: tuple[str, ...] = ()
+    timed: TrialResult | None = None
 
     def allows_weight(self, name: str) -> bool:
         """Return whether the suite allows the checkpoint to lack this weight, or the model to drop it."""
         return any(fnmatchcase(name, pattern) for pattern in self.allow_weights)
 
     def completed_by(self, result: TrialResult) -> TrialResult:
-        """Return the result with the fields set by the job: concurrency and earlier attempts."""
-        return result.model_copy(
+        """Return the result with the fields set by the job: concurrency, earlier attempts, timed steps."""
+        found = result.model_copy(
             update={
                 "concurrent": self.concurrent,
                 "attempts": len(self.failures) + 1,
                 "notes": (*result.notes, *self.failures),
             }
         )
+        return found if self.timed is None else with_times(found, self.timed)
+
+
+_BESIDE_OTHERS: Final = {
+    "train_seconds": "other trials ran during the training, and the rates are those of a window of its steps",
+    "evaluate_seconds": "other trials ran during the evaluations",
+}
+
+
+def with_times(training: TrialResult, timed: TrialResult) -> TrialResult:
+    """Return the result of a training with the times, rates and environment of a window.
+
+    Both are of the same trial. Peaks of memory are those of the training, which also evaluates. Of a training
+    that did not complete only the conditions change, since the times of its trial were measured alone.
+    """
+    changes: dict[str, object] = {"concurrent": timed.concurrent, "environment": timed.environment}
+    if training.status == "completed":
+        changes |= _joined(training, timed)
+    return training.model_copy(update=changes)
+
+
+def _joined(training: TrialResult, timed: TrialResult) -> dict[str, object]:
+    steps = timed.measurement("train_step_seconds")
+    assert steps is not None
+    own = {each.metric: each for each in training.measurements}
+    own |= {each.metric: each for each in timed.measurements if METRICS[each.metric].family != "memory"}
+    own |= {metric: unmeasured(metric, reason) for metric, reason in _BESIDE_OTHERS.items()}
+    environment = training.environment
+    return {
+        "measurements": tuple(own.values()),
+        "probe": timed.probe,
+        "notes": tuple(dict.fromkeys((*training.notes, *timed.notes))),
+        "started": timed.started,
+        "duration_s": timed.duration_s + training.duration_s,
+        "apart": Apart(
+            steps=len(steps.values),
+            jobs=training.concurrent,
+            threads=(environment and environment.threads) or 1,
+        ),
+    }
 
 
 class Progress(Frozen):

@@ -33,6 +33,20 @@ class Observed(Frozen):
     moved_frozen: Annotated[tuple[str, ...], Field(exclude_if=lambda names: not names)] = ()
 
 
+class Apart(Frozen):
+    """How a trial was measured whose speed and quality come from separate processes.
+
+    Times, rates and counts of tokens are those of `steps` optimizer steps, timed in a process of their own
+    while no other trial ran on the device. Scores, losses, predictions and peaks of memory are those of a
+    whole training, with `threads` CPU threads, while other trials could run: `jobs` at once on the
+    device.
+    """
+
+    steps: Annotated[int, Field(ge=1)]
+    jobs: Annotated[int, Field(ge=1)]
+    threads: Annotated[int, Field(ge=1)]
+
+
 Rate = Annotated[float, Field(gt=0)]
 
 

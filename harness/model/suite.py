@@ -55,6 +55,8 @@ class Measure(Frozen):
     `threads` is the number of CPU threads inside a trial; None means one for each physical core.
     `roofline` measures the peak rates of the machine, in one to two seconds, before a training if no
     measurement of the last minutes exists.
+    With `separate` the speed of a trial is measured in a short window of steps while no other trial runs, and
+    its quality in a whole training while others run (`--jobs`).
     """
 
     warmup_steps: Annotated[int, Field(ge=0, le=1_000_000)] = 10
@@ -64,6 +66,7 @@ class Measure(Frozen):
     stall_timeout_seconds: Seconds = 900.0
     # Omit the default, so that earlier plans and reports stay unchanged.
     roofline: Annotated[bool, Field(exclude_if=bool)] = True
+    separate: Annotated[bool, Field(exclude_if=lambda separate: not separate)] = False
 
 
 class Gate(Frozen):
