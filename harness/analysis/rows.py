@@ -111,6 +111,7 @@ class Row:
     parameters did not change. `tokenizing` replaces all training fields if the trials only tokenise.
     `mixed` maps a condition to the differences of inputs between trials: then nothing is averaged.
     `apart` is how its trials were measured whose speed comes from a window; None for whole trainings.
+    `trained` names the other variants whose trainings gave its scores.
     """
 
     variant: str
@@ -145,6 +146,7 @@ class Row:
     tokenizing: Tokenizing | None = None
     mixed: Mapping[str, str] = field(default_factory=dict)
     apart: Apart | None = None
+    trained: tuple[str, ...] = ()
 
     @property
     def completed(self) -> int:

@@ -76,6 +76,31 @@ def with_times(training: TrialResult, timed: TrialResult) -> TrialResult:
     return training.model_copy(update=changes)
 
 
+def shared(source: TrialResult, timed: TrialResult) -> TrialResult:
+    """Return the result of a trial with its own times and the scores of another trial's training.
+
+    Args:
+        source: a completed result with times of a window; of a trial with the same batches and function.
+        timed: the window of the trial.
+    """
+    assert source.apart is not None
+    found = with_times(source.model_copy(update={"trial": timed.trial}), timed)
+    assert found.apart is not None
+    own = {each.metric: each for each in found.measurements}
+    own |= {each.metric: each for each in timed.measurements if METRICS[each.metric].family == "memory"}
+    apart = source.apart.model_copy(update={"steps": found.apart.steps, "trained": source.trial.id})
+    return found.model_copy(
+        update={
+            "measurements": tuple(own.values()),
+            "checkpoint": timed.checkpoint,
+            "data": timed.data,
+            "apart": apart,
+            "attempts": timed.attempts,
+            "duration_s": timed.duration_s,
+        }
+    )
+
+
 def _joined(training: TrialResult, timed: TrialResult) -> dict[str, object]:
     steps = timed.measurement("train_step_seconds")
     assert steps is not None

@@ -56,7 +56,9 @@ class Measure(Frozen):
     `roofline` measures the peak rates of the machine, in one to two seconds, before a training if no
     measurement of the last minutes exists.
     With `separate` the speed of a trial is measured in a short window of steps while no other trial runs, and
-    its quality in a whole training while others run (`--jobs`).
+    its quality in a whole training while others run (`--jobs`). With `quality: once_per_function` variants
+    with the same batches share one training for each seed, if proofs show that they compute the same function
+    and train in the same way.
     """
 
     warmup_steps: Annotated[int, Field(ge=0, le=1_000_000)] = 10
@@ -67,6 +69,18 @@ class Measure(Frozen):
     # Omit the default, so that earlier plans and reports stay unchanged.
     roofline: Annotated[bool, Field(exclude_if=bool)] = True
     separate: Annotated[bool, Field(exclude_if=lambda separate: not separate)] = False
+    quality: Annotated[
+        Literal["every_variant", "once_per_function"],
+        Field(exclude_if=lambda quality: quality == "every_variant"),
+    ] = "every_variant"
+
+    @model_validator(mode="after")
+    def _shares_with_windows(self) -> Self:
+        if self.quality == "once_per_function" and not self.separate:
+            raise ValueError(
+                "quality once_per_function needs separate: true, which measures the speed of every variant"
+            )
+        return self
 
 
 class Gate(Frozen):

@@ -197,7 +197,7 @@ def take_over_edited(old: RunDirectory, new: RunDirectory, jobs: Mapping[str, Jo
 
 def _how(measure: Measure) -> tuple[object, ...]:
     """Return the settings that change which steps are timed, and in which training."""
-    return measure.warmup_steps, measure.separate
+    return measure.warmup_steps, measure.separate, measure.quality
 
 
 def _listed(trial_ids: Collection[str]) -> str:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from harness.analysis.sharing import trained_by
 from harness.errors import InvalidInputError, StorageError
 from harness.machine.facts import available_memory, physical_cores
 from harness.machine.git_state import describe_git
@@ -20,7 +21,7 @@ from harness.model.results import Report, Session, TrialResult
 from harness.model.suite import Measure, Suite
 from harness.model.trial import Trial
 from harness.model.values import Task
-from harness.running.apart import Machine, WindowWatch, run_apart, window_jobs
+from harness.running.apart import Capacity, Sharing, WindowWatch, run_apart, window_jobs
 from harness.running.executor import WorkerSetup
 from harness.running.interpreter import this_interpreter
 from harness.running.interrupts import Interrupts
@@ -132,6 +133,10 @@ class Work:
             notify(note)
         planned = directory.plan.trials
         self._results = dict(reuse.results)
+        lost = [id_ for id_, result in self._results.items() if trained_by(result) not in self._results]
+        if lost:
+            notify(f"{count(len(lost), 'trial')} will run again: the training shared by them is not done")
+            self.forget(lost)
         if opened.resumed:
             notify(f"resuming {directory.path.name}: {len(self._results)} of {len(planned)} trials are done")
 
@@ -188,9 +193,14 @@ class Work:
         )
         if self._options.jobs == 1:
             self._note("several trials can train at once without a loss of speed measurements: --jobs auto")
-        machine = Machine(physical_cores(), available_memory)
+        capacity = Capacity(physical_cores(), available_memory, self._options.jobs)
+        sharing = None
+        if self._suite.measure.quality == "once_per_function":
+            sharing = Sharing(self._proofs, self._results, directory.stored)
+            if not self._options.parity:
+                self._note("without proofs no variant shares a training: leave out --no-parity")
         contexts = (of_windows, context)
-        self.add(run_apart(jobs, found, contexts, policy, self._options.jobs, machine))
+        self.add(run_apart(jobs, found, contexts, policy, capacity, sharing))
 
     def mark_unavailable(self, directory: RunDirectory, prepared: Prepared) -> None:
         """Give the trials that lack something here their rows."""

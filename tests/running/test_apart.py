@@ -8,8 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from harness.api import Run, run_suite
+from harness.analysis.comparison.compare import compare
+from harness.analysis.sharing import quality_of, trained_by
+from harness.analysis.summary import summarize
+from harness.api import Run, render_files, run_suite
 from harness.errors import InvalidInputError
 from harness.machine.facts import physical_cores
 from harness.model.environment import Device
@@ -17,14 +22,18 @@ from harness.model.measurements import measured
 from harness.model.observations import Apart
 from harness.model.results import TrialResult
 from harness.model.suite import Measure, Suite
+from harness.model.values import ORDER_KEEPING, Adapter, PaddingStrategy, Train
 from harness.running.ab import run_along
-from harness.running.apart import Machine, jobs_that_fit
+from harness.running.apart import Capacity, jobs_that_fit
 from harness.running.options import RunOptions
 from harness.running.seams import Seams
 from harness.store.run_directory import open_run
 from tests.factories import make_environment, make_result, make_trial
 from tests.running.fakes import RUNNERS, Watcher, fake_suite, run_fake
 
+STRATEGIES: tuple[PaddingStrategy, ...] = (
+    "static", "dynamic", "bucketed", "unpadded", "group_by_length", "batch_rebalance",
+)  # fmt: skip
 APART = Measure(separate=True, warmup_steps=10)
 
 
@@ -172,4 +181,121 @@ def window(host: float, reserved: float | None = None, total: int | None = None)
 def test_as_many_trainings_run_at_once_as_cores_and_memory_allow(
     found: list[TrialResult], cores: int, free: float, devices: int, fitting: int
 ) -> None:
-    assert jobs_that_fit(found, devices, Machine(cores, lambda: free)) == fitting
+    assert jobs_that_fit(found, devices, Capacity(cores, lambda: free)) == fitting
+
+
+ONCE: dict[str, Any] = {"quality": "once_per_function"}
+
+
+def trained(result: TrialResult) -> tuple[str, bool]:
+    """The padding of a trial, and whether its scores are those of another one."""
+    return result.trial.padding.strategy, trained_by(result) != result.trial.id
+
+
+def run_once(reports: Path, *paddings: str, runner: str = "sharing", **options: Any) -> Run:
+    suite = apart_suite(*paddings, **ONCE)
+    return run_fake(suite, reports, runner, **({"jobs": 2, "parity": True} | options))
+
+
+def test_variants_with_the_same_batches_share_the_training_of_the_one_with_the_least_work(
+    tmp_path: Path,
+) -> None:
+    run = run_once(tmp_path, "dynamic", "unpadded", "bucketed")
+    results = run.report.results
+    assert sorted(map(trained, results)) == [
+        ("bucketed", False), ("bucketed", False), ("dynamic", True), ("dynamic", True),
+        ("unpadded", False), ("unpadded", False),
+    ]  # fmt: skip
+    assert len(set(spans(results, "time"))) == 6
+    own = {(each.trial.padding.strategy, each.trial.seed): each for each in results}
+    for seed in (0, 1):
+        shared, source = own["dynamic", seed], own["unpadded", seed]
+        assert shared.predictions == source.predictions
+        assert shared.epochs == source.epochs
+        assert shared.value("train_real_tokens_per_second") != source.value("train_real_tokens_per_second")
+        assert own["bucketed", seed].predictions != source.predictions
+
+
+def test_a_variant_without_a_passed_proof_trains_itself(tmp_path: Path) -> None:
+    results = run_once(tmp_path, "static", "dynamic", "unpadded").report.results
+    assert sorted(map(trained, results)) == [
+        ("dynamic", True), ("dynamic", True), ("static", False), ("static", False),
+        ("unpadded", False), ("unpadded", False),
+    ]  # fmt: skip
+
+
+def test_without_proofs_every_variant_trains(tmp_path: Path) -> None:
+    results = run_once(tmp_path, "dynamic", "unpadded", parity=False).report.results
+    assert not any(is_shared for _, is_shared in map(trained, results))
+
+
+def test_variants_train_themselves_where_the_shared_training_failed(tmp_path: Path) -> None:
+    results = run_once(tmp_path, "dynamic", "unpadded", runner="sharing_fails").report.results
+    assert sorted((*trained(result), result.status) for result in results) == [
+        ("dynamic", False, "completed"), ("dynamic", False, "completed"),
+        ("unpadded", False, "failed"), ("unpadded", False, "failed"),
+    ]  # fmt: skip
+
+
+def test_a_shared_result_runs_again_if_its_training_was_lost(tmp_path: Path) -> None:
+    run = run_once(tmp_path, "dynamic", "unpadded")
+    source = next(each.trial.id for each in run.report.results if each.trial.padding.strategy == "unpadded")
+    (run.directory / "report.json").unlink()
+    (run.directory / "trials" / source / "result.json").unlink()
+    watcher = Watcher()
+    again = run_fake(
+        apart_suite("dynamic", "unpadded", **ONCE), tmp_path, "sharing", watcher, jobs=2, parity=True
+    )
+    assert "1 trial will run again: the training shared by them is not done" in watcher.notes
+    assert len(watcher.begun) == 2
+    assert [trained_by(each) for each in again.report.results] == [
+        trained_by(each) for each in run.report.results
+    ]
+
+
+def test_the_comparison_of_variants_that_share_a_training_does_not_test_their_scores(tmp_path: Path) -> None:
+    report = run_once(tmp_path, "dynamic", "unpadded", "bucketed").report
+    rows = compare([report], by="padding", baseline="dynamic", metrics=["eval_f1", "train_loss"]).rows
+    verdicts = {(row.candidate.name, row.metric): row for row in rows}
+    for metric in ("eval_f1", "train_loss"):
+        shared = verdicts["unpadded", metric]
+        assert (shared.verdict, shared.effect, shared.p) == ("same function", None, None)
+        assert shared.notes == (
+            "quality not measured twice: both sides have the scores of one training of each seed",
+        )
+    assert verdicts["bucketed", "eval_f1"].verdict not in ("same function", "missing")
+    (only,) = compare([report], by="padding", baseline="dynamic", metrics=["eval_f1"]).rows[:1]
+    assert only.verdict == "same function"
+
+
+def test_a_row_names_the_variant_that_trained(tmp_path: Path) -> None:
+    report = run_once(tmp_path, "dynamic", "unpadded").report
+    found = {row.label: row.trained for row in summarize(report)}
+    assert found == {"dynamic": ("unpadded",), "unpadded": ()}
+    page = render_files(report)[0]
+    assert "quality of unpadded" in page
+    assert "shared quality: dynamic did not train" in page
+
+
+@given(st.lists(st.tuples(st.sampled_from(STRATEGIES), st.integers(0, 2)), max_size=20))
+def test_trials_share_only_what_keeps_batches_and_settings(drawn: list[tuple[PaddingStrategy, int]]) -> None:
+    for (one, seed), (other, another) in itertools.pairwise(drawn):
+        first, second = make_trial(one, seed), make_trial(other, another, engine="loop")
+        composes_alike = one == other or {one, other} <= ORDER_KEEPING
+        assert (quality_of(first).id == quality_of(second).id) == (composes_alike and seed == another)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"precision": "bf16"},
+        {"checkpoint": "other"},
+        {"device": "cuda:0"},
+        {"token_type_ids": "drop"},
+        {"adapter": Adapter(kind="lora")},
+        {"train": Train(learning_rate=1e-5)},
+        {"train": Train(per_device_train_batch_size=4)},
+    ],
+)
+def test_no_training_is_shared_over_other_settings(changes: dict[str, Any]) -> None:
+    assert quality_of(make_trial(**changes)).id != quality_of(make_trial()).id

@@ -195,6 +195,13 @@ def _apart(rows: Sequence[Row]) -> Iterable[str]:
             "while no other trial ran; scores, losses and peaks of memory are those of whole trainings, "
             f"{at_once} at once"
         )
+    for row in rows:
+        if row.trained:
+            names = " and ".join(row.trained)
+            yield (
+                f"shared quality: {row.label} did not train: its scores are those of {names}, with the same "
+                "batches and, by the proofs, the same function; its peak of memory is that of its window"
+            )
 
 
 def _unmoved(report: Report, rows: Sequence[Row]) -> Iterable[str]:
