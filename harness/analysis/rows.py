@@ -14,6 +14,7 @@ from harness.analysis.probes import Deviation
 from harness.analysis.stats.components import ALPHA
 from harness.analysis.stats.ratios import compare_trials
 from harness.analysis.stats.tests import Effect, holm
+from harness.model.observations import Apart
 from harness.model.status import Phase, StatusName
 from harness.model.trial import Trial
 from harness.model.values import Seed
@@ -110,6 +111,8 @@ class Row:
     `fails_training` marks an engine that trains differently from the reference, `unmoved` counts trials whose
     parameters did not change. `tokenizing` replaces all training fields if the trials only tokenise.
     `mixed` maps a condition to the differences of inputs between trials: then nothing is averaged.
+    `apart` is how its trials were measured whose speed comes from a window; None for whole trainings.
+    `trained` names the other variants whose trainings gave its scores.
     """
 
     variant: str
@@ -144,6 +147,8 @@ class Row:
     held_back: Mapping[Seed, tuple[str, ...]] = field(default_factory=dict)
     tokenizing: Tokenizing | None = None
     mixed: Mapping[str, str] = field(default_factory=dict)
+    apart: Apart | None = None
+    trained: tuple[str, ...] = ()
 
     @property
     def completed(self) -> int:

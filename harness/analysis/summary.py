@@ -13,6 +13,7 @@ from harness.analysis.observed import did_not_move
 from harness.analysis.parity import failing
 from harness.analysis.probes import Deviation, held_back, noisy
 from harness.analysis.rows import Estimate, Failure, Rank, Row, Tokenizing, groups_of, ranks
+from harness.analysis.sharing import trained_by
 from harness.analysis.training import training_otherwise
 from harness.model.metrics import METRICS, metrics_of
 from harness.model.results import Report, TrialResult
@@ -48,11 +49,27 @@ def summarize(report: Report) -> tuple[Row, ...]:
         )
         for variant, results in variants.items()
     ]
+    trained = _trained(report, names)
     disturbed, found = noisy(report.results), _ranks(rows, variants)
     return tuple(
-        replace(row, rank=found.get(row.variant), noisy=_of_seeds(variants[row.variant], disturbed))
+        replace(
+            row,
+            rank=found.get(row.variant),
+            noisy=_of_seeds(variants[row.variant], disturbed),
+            trained=trained.get(row.variant, ()),
+        )
         for row in rows
     )
+
+
+def _trained(report: Report, names: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Return the labels of the variants that trained for those that share a training, by variant id."""
+    label_of = {result.trial.id: names[result.trial.variant_id] for result in report.results}
+    found: dict[str, dict[str, None]] = {}
+    for result in report.results:
+        if (source := trained_by(result)) != result.trial.id:
+            found.setdefault(result.trial.variant_id, {})[label_of.get(source, source)] = None
+    return {variant: tuple(labels) for variant, labels in found.items()}
 
 
 def _of_seeds(results: Sequence[TrialResult], found: Mapping[str, Deviation]) -> dict[Seed, Deviation]:
@@ -120,6 +137,7 @@ def _row(
         unmoved=sum(map(did_not_move, completed)),
         concurrent=max(result.concurrent for result in results),
         held_back={each.trial.seed: causes for each in completed if (causes := held_back(each))},
+        apart=next((result.apart for result in completed if result.apart is not None), None),
         tokenizing=_tokenizing(completed) if results[0].trial.tokenization is not None else None,
     )
 

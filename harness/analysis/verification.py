@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, get_args
 
 import numpy as np
@@ -90,6 +90,22 @@ def expected_work(trial: Trial, data: Data, warmup_steps: int) -> ExpectedWork:
         padding=trial.padding,
         longest=data.longest,
         batches=(all_steps - warm_up) * train.gradient_accumulation_steps * trial.world_size,
+    )
+
+
+def _of_window(whole: ExpectedWork, trial: Trial, data: Data, steps: int) -> ExpectedWork:
+    """Return the work of a window of some steps of a training: any, but at most one incomplete an epoch."""
+    batches = -(-data.train_examples // trial.batch_size)
+    an_epoch = -(-batches // trial.train.gradient_accumulation_steps)
+    incomplete = min(steps, -(-(whole.steps + an_epoch) // an_epoch))
+    most = float(steps * trial.global_batch_size)
+    least = (steps - incomplete) * trial.global_batch_size + float(incomplete)
+    return replace(
+        whole,
+        steps=steps,
+        examples=(least, most),
+        real_tokens=(least, most * data.longest),
+        batches=steps * trial.train.gradient_accumulation_steps * trial.world_size,
     )
 
 
@@ -284,9 +300,12 @@ def _training(result: TrialResult, warmup_steps: int) -> Iterator[Contradiction]
     if result.data is None or steps is None or not seconds:
         return
     work = expected_work(result.trial, result.data, warmup_steps)
+    if result.apart is not None:
+        work = _of_window(work, result.trial, result.data, result.apart.steps)
     if len(steps.values) != work.steps:
         text = f"{len(steps.values)} step times are stored"
-        yield Contradiction(_TIMED, text, f"the plan has {work.steps} steps after warm-up")
+        planned = "the plan has" if result.apart is None else "a window has"
+        yield Contradiction(_TIMED, text, f"{planned} {work.steps} steps after warm-up")
         return
     total = result.value("train_seconds")
     all_timed = (seconds, math.inf if warmup_steps else seconds)

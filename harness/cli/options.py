@@ -68,9 +68,9 @@ def field_option(name: str) -> Decorator:
 
 def _field_option(each: Declared) -> Decorator:
     flag = "--" + each.name.removesuffix("_s").replace("_", "-")
-    about, kind = each.option, each.type
+    about, kind, words = each.option, each.type, list[object]()
     if get_origin(kind) in (Union, types.UnionType):
-        (kind,) = (part for part in get_args(kind) if part is not type(None))
+        kind, *words = (part for part in get_args(kind) if part is not type(None))
     settings: dict[str, Any] = {
         "help": about.help,
         "hidden": about.hidden,
@@ -81,7 +81,22 @@ def _field_option(each: Declared) -> Decorator:
     }
     if kind is bool:
         return option(f"{flag}/--no-{flag[2:]}", each.name, **settings)
-    return option(flag, each.name, type=_click_type(kind, each), **settings)
+    found = _click_type(kind, each)
+    if words:
+        found = _NumberOrWord(found, get_args(words[0]))
+    return option(flag, each.name, type=found, **settings)
+
+
+class _NumberOrWord(click.ParamType[Any]):
+    """A number of a range, or one of a few words."""
+
+    def __init__(self, number: click.ParamType[Any] | type, words: Collection[str]) -> None:
+        self._number, self._words = click.types.convert_type(number), words
+        self.name = " or ".join((self._number.name, *words))
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the word, or the number."""
+        return value if value in self._words else self._number.convert(value, param, ctx)
 
 
 def _click_type(kind: object, each: Declared) -> click.ParamType[Any] | type:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.analysis.sharing import trainings_saved
 from harness.assets.find_checkpoint import peek_checkpoint
 from harness.cli.options import field_option, harness_command, output_options, set_option, suite_argument
 from harness.cli.writing import Target, write
@@ -16,6 +17,7 @@ from harness.model.trial import Trial
 from harness.output.builders.plan import Planned, plan_document
 from harness.suite.matrix import expand
 from harness.suite.reading import read_suite
+from harness.words import count
 
 
 @harness_command("plan")
@@ -52,7 +54,21 @@ def _plan(path: Path, overrides: Sequence[str], assets: AssetsMode) -> Planned:
         ],
         torch=str(installed_torch()),
         warnings=_gate_warnings(suite, trials),
+        offers=_offers(suite, trials),
     )
+
+
+def _offers(suite: Suite, trials: Sequence[Trial]) -> list[str]:
+    saved, trainings = trainings_saved(trials), sum(trial.tokenization is None for trial in trials)
+    if not saved:
+        return []
+    of_all = f"{saved} of {count(trainings, 'training')}"
+    if suite.measure.quality == "once_per_function":
+        return [f"measure.quality once_per_function saves {of_all} if every proof passes"]
+    return [
+        f"-s measure.separate=true -s measure.quality=once_per_function saves {of_all} "
+        "if every proof passes: variants with the same batches share the scores of one training"
+    ]
 
 
 def _gate_warnings(suite: Suite, trials: Sequence[Trial]) -> list[str]:

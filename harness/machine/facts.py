@@ -13,6 +13,7 @@ import platform
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -224,3 +225,12 @@ def _lines(path: Path) -> list[str]:
 def nearly_all_memory(used_bytes: int) -> bool:
     """Return whether a process of that size used at least 90 % of the machine's memory."""
     return used_bytes >= 0.9 * psutil.virtual_memory().total
+
+
+def available_memory() -> float:
+    """Return the bytes of memory that new processes can take on this machine and in its control group."""
+    limits = [float(psutil.virtual_memory().available)]
+    group = Path("/sys/fs/cgroup")
+    with suppress(OSError, ValueError):
+        limits.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+    return min(limits)

@@ -64,6 +64,8 @@ class Axis:
         default: The default in a suite, for an axis whose field has none.
         aka: Names of the axis in other tools, for suggestions.
         rules: Values that require a value of another axis.
+        interchangeable: Whether values that are proved to compute the same function are meant to train the
+            same model, so that one training can give the scores of several.
         name: Filled in from the field: `padding`, `train.learning_rate`.
     """
 
@@ -79,6 +81,7 @@ class Axis:
     default: Any = _UNSET
     aka: tuple[str, ...] = ()
     rules: tuple[Needs, ...] = ()
+    interchangeable: bool = False
     name: str = ""
 
     @property

@@ -11,6 +11,9 @@ from pydantic import Field
 from harness.errors import HarnessError
 from harness.model.assets import ResolvedCheckpoint, ResolvedData
 from harness.model.frozen import Frozen, is_none
+from harness.model.measurements import unmeasured
+from harness.model.metrics import METRICS
+from harness.model.observations import Apart
 from harness.model.results import TrialResult
 from harness.model.status import Phase, StatusName
 from harness.model.suite import Measure
@@ -23,15 +26,16 @@ RENDEZVOUS: Final = "HARNESS_RENDEZVOUS"
 class Job(Frozen):
     """A trial with its assets and settings. `cache_dir` contains tokenized arrays shared by trials.
 
-    `purpose` is `train`, `prove` (the variant computes the plain function) or `prove_training` (the engine
-    trains as the reference does). `concurrent` is the number of trials that may run on the device at the
-    same time. `allow_weights` is the setting of the suite. `failures` describes each earlier attempt.
-    `save_to` is the folder that gets the trained model; None saves none. `folder` is the trial's folder, set
-    by its worker.
+    `purpose` is `train`, `prove` (the variant computes the plain function), `prove_training` (the engine
+    trains as the reference does) or `time` (a window of steps, without evaluation). `concurrent` is the
+    number of trials that may run on the device at the same time. `allow_weights` is the setting of the suite.
+    `failures` describes each earlier attempt. `timed` is the result of the trial's window, for a training
+    whose times do not count. `save_to` is the folder that gets the trained model; None saves none. `folder`
+    is the trial's folder, set by its worker.
     """
 
     trial: Trial
-    purpose: Literal["train", "prove", "prove_training"] = "train"
+    purpose: Literal["train", "prove", "prove_training", "time"] = "train"
     measure: Measure
     checkpoint: ResolvedCheckpoint
     data: ResolvedData
@@ -42,20 +46,86 @@ class Job(Frozen):
     # Omit the default: `harness ab` gives jobs to other versions, which reject unknown keys.
     save_to: Annotated[str | None, Field(exclude_if=is_none)] = None
     folder: Annotated[str | None, Field(exclude_if=is_none)] = None
+    timed: TrialResult | None = None
 
     def allows_weight(self, name: str) -> bool:
         """Return whether the suite allows the checkpoint to lack this weight, or the model to drop it."""
         return any(fnmatchcase(name, pattern) for pattern in self.allow_weights)
 
     def completed_by(self, result: TrialResult) -> TrialResult:
-        """Return the result with the fields set by the job: concurrency and earlier attempts."""
-        return result.model_copy(
+        """Return the result with the fields set by the job: concurrency, earlier attempts, timed steps."""
+        found = result.model_copy(
             update={
                 "concurrent": self.concurrent,
                 "attempts": len(self.failures) + 1,
                 "notes": (*result.notes, *self.failures),
             }
         )
+        return found if self.timed is None else with_times(found, self.timed)
+
+
+_BESIDE_OTHERS: Final = {
+    "train_seconds": "other trials ran during the training, and the rates are those of a window of its steps",
+    "evaluate_seconds": "other trials ran during the evaluations",
+}
+
+
+def with_times(training: TrialResult, timed: TrialResult) -> TrialResult:
+    """Return the result of a training with the times, rates and environment of a window.
+
+    Both are of the same trial. Peaks of memory are those of the training, which also evaluates. Of a training
+    that did not complete only the conditions change, since the times of its trial were measured alone.
+    """
+    changes: dict[str, object] = {"concurrent": timed.concurrent, "environment": timed.environment}
+    if training.status == "completed":
+        changes |= _joined(training, timed)
+    return training.model_copy(update=changes)
+
+
+def shared(source: TrialResult, timed: TrialResult) -> TrialResult:
+    """Return the result of a trial with its own times and the scores of another trial's training.
+
+    Args:
+        source: a completed result with times of a window; of a trial with the same batches and function.
+        timed: the window of the trial.
+    """
+    assert source.apart is not None
+    found = with_times(source.model_copy(update={"trial": timed.trial}), timed)
+    assert found.apart is not None
+    own = {each.metric: each for each in found.measurements}
+    own |= {each.metric: each for each in timed.measurements if METRICS[each.metric].family == "memory"}
+    apart = source.apart.model_copy(update={"steps": found.apart.steps, "trained": source.trial.id})
+    return found.model_copy(
+        update={
+            "measurements": tuple(own.values()),
+            "checkpoint": timed.checkpoint,
+            "data": timed.data,
+            "apart": apart,
+            "attempts": timed.attempts,
+            "duration_s": timed.duration_s,
+        }
+    )
+
+
+def _joined(training: TrialResult, timed: TrialResult) -> dict[str, object]:
+    steps = timed.measurement("train_step_seconds")
+    assert steps is not None
+    own = {each.metric: each for each in training.measurements}
+    own |= {each.metric: each for each in timed.measurements if METRICS[each.metric].family != "memory"}
+    own |= {metric: unmeasured(metric, reason) for metric, reason in _BESIDE_OTHERS.items()}
+    environment = training.environment
+    return {
+        "measurements": tuple(own.values()),
+        "probe": timed.probe,
+        "notes": tuple(dict.fromkeys((*training.notes, *timed.notes))),
+        "started": timed.started,
+        "duration_s": timed.duration_s + training.duration_s,
+        "apart": Apart(
+            steps=len(steps.values),
+            jobs=training.concurrent,
+            threads=(environment and environment.threads) or 1,
+        ),
+    }
 
 
 class Progress(Frozen):

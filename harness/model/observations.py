@@ -33,6 +33,24 @@ class Observed(Frozen):
     moved_frozen: Annotated[tuple[str, ...], Field(exclude_if=lambda names: not names)] = ()
 
 
+class Apart(Frozen):
+    """How a trial was measured whose speed and quality come from separate processes.
+
+    Times, rates and counts of tokens are those of `steps` optimizer steps, timed in a process of their own
+    while no other trial ran on the device. Scores, losses, predictions and peaks of memory are those of a
+    whole training, with `threads` CPU threads, while other trials could run: `jobs` at once on the
+    device. `trained` is the id of another trial, of the same seed, whose training that was: both compute the
+    same function on the same batches. Then the peaks of memory are those of the window.
+    """
+
+    steps: Annotated[int, Field(ge=1)]
+    jobs: Annotated[int, Field(ge=1)]
+    threads: Annotated[int, Field(ge=1)]
+    trained: Annotated[Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")] | None, Field(exclude_if=is_none)] = (
+        None
+    )
+
+
 Rate = Annotated[float, Field(gt=0)]
 
 

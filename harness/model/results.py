@@ -14,7 +14,7 @@ from harness.model.frozen import Frozen, is_none
 from harness.model.measurements import Measurement
 from harness.model.metrics import METRICS
 from harness.model.notebook import Shown, made
-from harness.model.observations import Observed, Probe
+from harness.model.observations import Apart, Observed, Probe
 from harness.model.proof import Parity, TrainingProof
 from harness.model.quality import Epoch, OwnScores, Predictions
 from harness.model.status import Phase, StatusName
@@ -35,7 +35,8 @@ class TrialResult(Frozen):
     is how many trials could be under way on its device at once: above 1, its times do not count. A proof of
     function is a result with `parity` and the logits of its examples, one of training has `training`.
     `probe` is None for proofs, for trials that ran beside others, and in reports written before it was
-    recorded.
+    recorded. `apart` is None where one training gave speed and quality; else `concurrent` is that of the
+    timed steps.
     """
 
     trial: Trial
@@ -61,6 +62,7 @@ class TrialResult(Frozen):
     started: AwareDatetime
     duration_s: Annotated[float, Field(ge=0)]
     probe: Annotated[Probe | None, Field(exclude_if=is_none)] = None
+    apart: Annotated[Apart | None, Field(exclude_if=is_none)] = None
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:

@@ -57,6 +57,10 @@ class Measure(Frozen):
     measurement of the last minutes exists. `checkpoint_every` writes the state of a training after so many
     optimizer steps, outside of timed windows: an interrupted trial continues there instead of at its first
     step, and no speed is taken of it. A Ray cluster keeps no state.
+    With `separate` the speed of a trial is measured in a short window of steps while no other trial runs, and
+    its quality in a whole training while others run (`--jobs`). With `quality: once_per_function` variants
+    with the same batches share one training for each seed, if proofs show that they compute the same function
+    and train in the same way.
     """
 
     warmup_steps: Annotated[int, Field(ge=0, le=1_000_000)] = 10
@@ -67,6 +71,19 @@ class Measure(Frozen):
     # Omit the default, so that earlier plans and reports stay unchanged.
     roofline: Annotated[bool, Field(exclude_if=bool)] = True
     checkpoint_every: Annotated[Annotated[int, Field(ge=1)] | None, Field(exclude_if=is_none)] = None
+    separate: Annotated[bool, Field(exclude_if=lambda separate: not separate)] = False
+    quality: Annotated[
+        Literal["every_variant", "once_per_function"],
+        Field(exclude_if=lambda quality: quality == "every_variant"),
+    ] = "every_variant"
+
+    @model_validator(mode="after")
+    def _shares_with_windows(self) -> Self:
+        if self.quality == "once_per_function" and not self.separate:
+            raise ValueError(
+                "quality once_per_function needs separate: true, which measures the speed of every variant"
+            )
+        return self
 
 
 class Gate(Frozen):

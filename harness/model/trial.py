@@ -114,6 +114,7 @@ class Trial(Frozen):
             short="strategy",
             default="dynamic",
             aka=("collator", "padding_strategy", "paddings", "strategy", "train_sampling_strategy"),
+            interchangeable=True,
         ),
     ]
     device: Annotated[
@@ -153,6 +154,7 @@ class Trial(Frozen):
             },
             label=str,
             shown="setting",
+            interchangeable=True,
             rules=(
                 Needs(
                     "loop",
@@ -193,6 +195,7 @@ class Trial(Frozen):
             short="name",
             fields=("attention", "attention_backend", "attention_kernel", "attention_revision"),
             aka=("attn", "attn_implementation"),
+            interchangeable=True,
             rules=(
                 Needs(
                     "jagged",
@@ -237,6 +240,7 @@ class Trial(Frozen):
                 "cls": "compute only the first position, which the classification head reads",
             },
             aka=("cls_only", "pooled_only"),
+            interchangeable=True,
             rules=(
                 Needs(
                     "cls",

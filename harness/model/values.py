@@ -13,6 +13,8 @@ from harness.model.frozen import Frozen, is_none
 from harness.words import count
 
 PaddingStrategy = Literal["static", "dynamic", "bucketed", "unpadded", "group_by_length", "batch_rebalance"]
+ORDER_KEEPING: Final[frozenset[PaddingStrategy]] = frozenset({"static", "dynamic", "unpadded"})
+"""Strategies whose batches have the same rows in the same order; each other one composes its own."""
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 Engine = Literal["trainer", "loop"]
 TaskKind = Literal["classification", "regression"]

@@ -291,10 +291,15 @@ class _Session:
 
 def _refuse_unlike(base: Suite, candidate: Suite, options: RunOptions) -> None:
     """Refuse what would make the times of both sides incomparable, before they are measured."""
-    if options.executor != "local" or options.jobs > 1:
+    if options.executor != "local" or options.jobs != 1:
         raise InvalidInputError(
             "the sides of a session take turns on this machine, one trial at a time on a device",
             hint="Use executor local and one job.",
+        )
+    if base.measure.separate:
+        raise InvalidInputError(
+            "the trials of a session are timed as a whole, in turn: measure.separate has no place in it",
+            hint="Set -s measure.separate=false.",
         )
     if base.measure != candidate.measure:
         raise InvalidInputError(

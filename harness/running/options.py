@@ -132,9 +132,10 @@ class RunOptions:
         ),
     ] = 0
     jobs: Annotated[
-        int,
+        int | Literal["auto"],
         Option(
-            "Run N trials concurrently per device. Timings are marked unusable if N > 1.",
+            "Run N trials concurrently per device. Timings are marked unusable if N > 1, unless the suite "
+            "times windows first (measure.separate); then also `auto`, as many as cores and memory allow.",
             "Limits",
             least=1,
             most=256,

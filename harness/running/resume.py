@@ -21,6 +21,7 @@ from harness.model.environment import Device, Environment
 from harness.model.job import Job
 from harness.model.results import TrialResult
 from harness.model.status import STATUSES
+from harness.model.suite import Measure
 from harness.running.options import Rerun
 from harness.store.plan import Plan
 from harness.store.report_file import briefly
@@ -171,11 +172,11 @@ def _describe(difference: str, trial_ids: Collection[str]) -> str:
 def take_over_edited(old: RunDirectory, new: RunDirectory, jobs: Mapping[str, Job], here: Here) -> Reuse:
     """Take the results of an unfinished run of an edited suite into a new run, and note their number.
 
-    Results are taken only if both runs leave the same number of warm-up steps out of their times.
+    Results are taken only if both runs measure their trials in the same way.
     """
     found, problems = old.results(briefly(new.plan.trials))
     here_too = {trial_id: result for trial_id, result in found.items() if trial_id in jobs}
-    if old.plan.measure.warmup_steps != new.plan.measure.warmup_steps:
+    if _how(old.plan.measure) != _how(new.plan.measure):
         here_too = {}
     reuse = choose(here_too, jobs, here, rerun=None)
     for trial_id in reuse.results:
@@ -192,6 +193,11 @@ def take_over_edited(old: RunDirectory, new: RunDirectory, jobs: Mapping[str, Jo
             *(f"{kind}: {_listed(ids)}" for kind, ids in kinds.items() if ids),
         ),
     )
+
+
+def _how(measure: Measure) -> tuple[object, ...]:
+    """Return the settings that change which steps are timed, and in which training."""
+    return measure.warmup_steps, measure.separate, measure.quality
 
 
 def _listed(trial_ids: Collection[str]) -> str:

@@ -9,8 +9,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from harness.errors import StorageError
-from harness.machine.facts import physical_cores
+from harness.analysis.sharing import trained_by
+from harness.errors import InvalidInputError, StorageError
+from harness.machine.facts import available_memory, physical_cores
 from harness.machine.git_state import describe_git
 from harness.machine.redaction import redact, secrets_in
 from harness.model.environment import Environment
@@ -20,6 +21,7 @@ from harness.model.results import Report, Session, TrialResult
 from harness.model.suite import Measure, Suite
 from harness.model.trial import Trial
 from harness.model.values import Task
+from harness.running.apart import Capacity, Sharing, WindowWatch, run_apart, window_jobs
 from harness.running.executor import WorkerSetup
 from harness.running.interpreter import this_interpreter
 from harness.running.interrupts import Interrupts
@@ -61,7 +63,8 @@ class Work:
         self._observer = observer
         self._render = render
         self._seams = seams
-        self._threads = suite.measure.threads or max(1, physical_cores() // options.jobs)
+        self._jobs = _at_once(suite, options)
+        self._threads = suite.measure.threads or max(1, physical_cores() // self._jobs)
         self._shard = None if options.shard is None else parse_shard(options.shard)
         self._results: dict[str, TrialResult] = {}
         self._proofs = Proofs()
@@ -73,7 +76,7 @@ class Work:
         assets = self._seams.assets(self._options.assets)
         prepared = prepare(trials, measure, assets, self.machine, self._note)
         reasons = {id_: redact(reason, self.secrets) for id_, reason in prepared.unavailable.items()}
-        settings = {"concurrent": self._options.jobs, "allow_weights": self._suite.allow_weights}
+        settings = {"concurrent": self._jobs, "allow_weights": self._suite.allow_weights}
         models = self._options.save_models
         jobs = {
             id_: job.model_copy(update=settings | {"save_to": models and model_folder(models, id_)})
@@ -88,7 +91,7 @@ class Work:
         changes: dict[str, object] = {}
         if self._options.trial_timeout_s is not None:
             changes["trial_timeout_seconds"] = self._options.trial_timeout_s
-        if self._options.jobs > 1:
+        if self._jobs > 1:
             changes["threads"] = self._threads
         return self._suite.measure.model_copy(update=changes)
 
@@ -136,6 +139,10 @@ class Work:
         planned = directory.plan.trials
         self._results = dict(reuse.results)
         self._forget_unsaved(prepared)
+        lost = [id_ for id_, result in self._results.items() if trained_by(result) not in self._results]
+        if lost:
+            notify(f"{count(len(lost), 'trial')} will run again: the training shared by them is not done")
+            self.forget(lost)
         if opened.resumed:
             notify(f"resuming {directory.path.name}: {len(self._results)} of {len(planned)} trials are done")
 
@@ -148,6 +155,7 @@ class Work:
             if id_ in folders
             and result.status == "completed"
             and result.trial.tokenization is None
+            and trained_by(result) == id_
             and saved_model(Path(folders[id_]), result) is None
         ]
         if unsaved:
@@ -155,7 +163,7 @@ class Work:
             self._note(f"{count(len(unsaved), 'finished trial')} will run again: no model of it was saved")
 
     def _here(self) -> Here:
-        here = describe_here(self._threads, self._options.jobs, self.machine.processors)
+        here = describe_here(self._threads, self._jobs, self.machine.processors)
         return replace(here, environment=self._interpreter.environment)
 
     @property
@@ -184,9 +192,37 @@ class Work:
         try:
             if self._options.parity:
                 self.prove(directory, prepared.jobs, context)
-            self.add(run_jobs(jobs, context, policy_of(self._options)))
+            policy = policy_of(self._options, self._jobs)
+            if self._suite.measure.separate:
+                self._run_apart(directory, jobs, context, policy)
+            else:
+                self.add(run_jobs(jobs, context, policy))
         finally:
             context.executor.stop(0.0)
+
+    def _run_apart(
+        self, directory: RunDirectory, jobs: Sequence[Job], context: RunContext, policy: Policy
+    ) -> None:
+        """Time a window of each trial alone, then train several trials at once."""
+        wanted = window_jobs(jobs)
+        found = choose(directory.windows(wanted), wanted, self._here(), self._options.rerun).results
+        of_windows = replace(
+            context,
+            folder_of=directory.window_folder,
+            keep=_keep(directory.path / "windows"),
+            observer=WindowWatch(self._observer),
+            shape=as_it_is,
+        )
+        if self._options.jobs == 1:
+            self._note("several trials can train at once without a loss of speed measurements: --jobs auto")
+        capacity = Capacity(physical_cores(), available_memory, self._options.jobs)
+        sharing = None
+        if self._suite.measure.quality == "once_per_function":
+            sharing = Sharing(self._proofs, self._results, directory.stored)
+            if not self._options.parity:
+                self._note("without proofs no variant shares a training: leave out --no-parity")
+        contexts = (of_windows, context)
+        self.add(run_apart(jobs, found, contexts, policy, capacity, sharing))
 
     def mark_unavailable(self, directory: RunDirectory, prepared: Prepared) -> None:
         """Give the trials that lack something here their rows."""
@@ -234,7 +270,7 @@ class Work:
             observer=watch,
             shape=as_it_is,
         )
-        found |= run_jobs(rest, context, Policy(self._options.retries, jobs=self._options.jobs))
+        found |= run_jobs(rest, context, Policy(self._options.retries, jobs=self._jobs))
         self._proofs = Proofs(
             *(tuple(found[id_] for id_ in kind if id_ in found) for kind in (functions, trainings))
         )
@@ -310,9 +346,31 @@ def shard_note(plan: Plan) -> str:
     )
 
 
-def policy_of(options: RunOptions) -> Policy:
-    """Return the policy of starts, retries and the end of a run."""
-    return Policy(options.retries, options.fail_fast, options.stop_after_same_error, options.jobs)
+def policy_of(options: RunOptions, jobs: int = 1) -> Policy:
+    """Return the policy of starts, retries and the end of a run with so many trials at once on a device."""
+    return Policy(options.retries, options.fail_fast, options.stop_after_same_error, jobs)
+
+
+def _at_once(suite: Suite, options: RunOptions) -> int:
+    """Return the number of trials at once on a device whose times count, or would.
+
+    Raises:
+        InvalidInputError: `--jobs auto` without windows that measure what a training needs, or windows on a
+            cluster.
+    """
+    if suite.measure.separate:
+        if options.executor != "local":
+            raise InvalidInputError(
+                "measure.separate times windows on this machine, and the trials run on a cluster",
+                hint="Set -s measure.separate=false, or use --executor local.",
+            )
+        return 1
+    if options.jobs == "auto":
+        raise InvalidInputError(
+            "--jobs auto needs the peak memory of the trials, which is not measured before they train",
+            hint="Give a number, or time windows first: -s measure.separate=true.",
+        )
+    return options.jobs
 
 
 def _keep(folder: Path) -> Callable[[TrialResult], TrialResult]:

@@ -80,6 +80,10 @@ class RunDirectory:
         """Return the folder of a proof, by the id of its representing trial; as `trial_folder`."""
         return self._folder("proofs", trial_id)
 
+    def window_folder(self, trial_id: str) -> Path:
+        """Return the folder of the timed window of a trial; as `trial_folder`."""
+        return self._folder("windows", trial_id)
+
     def _folder(self, kind: str, trial_id: str) -> Path:
         if TRIAL_ID.fullmatch(trial_id) is None:
             raise InvalidInputError(f"{trial_id!r} is no trial id: 16 hexadecimal digits were expected")
@@ -90,12 +94,19 @@ class RunDirectory:
 
     def proofs(self, trial_ids: Iterable[str]) -> dict[str, TrialResult]:
         """Those of the proofs that are there, whole and completed, by trial id."""
+        return self._completed("proofs", trial_ids)
+
+    def windows(self, trial_ids: Iterable[str]) -> dict[str, TrialResult]:
+        """Those of the timed windows that are there, as `proofs`."""
+        return self._completed("windows", trial_ids)
+
+    def _completed(self, kind: str, trial_ids: Iterable[str]) -> dict[str, TrialResult]:
         found: dict[str, TrialResult] = {}
         for trial_id in trial_ids:
             try:
-                result = read_result(self.path / "proofs" / trial_id)
+                result = read_result(self.path / kind / trial_id)
             except (InvalidInputError, StorageError):
-                # Missing or torn: a proof takes moments, and is repeated.
+                # Missing or torn: it takes moments, and is repeated.
                 continue
             if result.status == "completed":
                 found[trial_id] = result
@@ -151,7 +162,7 @@ class RunDirectory:
             StorageError: One cannot be removed.
         """
         folders = [self.path]
-        for kind in ("proofs", "trials"):
+        for kind in ("proofs", "windows", "trials"):
             folders.append(self.path / kind)
             folders += [self.path / kind / name for name in sorted(names_in(self.path / kind))]
         for folder in filter(is_real_folder, folders):

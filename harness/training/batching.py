@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,6 +23,10 @@ UNPADDED_MULTIPLE: Final = 16
 oneDNN compiles a kernel for every new shape in bf16, tenths of a millisecond each: with the exact number of
 tokens nearly every batch is a new one, which took a third of a small model's step.
 """
+
+LEAST_TIMED: Final = 24
+MOST_TIMED: Final = 64
+_SHARE_TIMED: Final = 1 / 12
 
 # A window of batches is sorted by length and cut; as many as transformers' group_by_length takes.
 _WINDOW_BATCHES = 50
@@ -105,6 +110,58 @@ def make_batch(rows: Rows, lengths: Lengths, padding: Padding, longest: int, ran
     computed = sum(_computed_tokens(share, padding, longest) for share in shares)
     real = int(lengths[rows].sum())
     return Batch(rows, real, computed, ranks)
+
+
+@dataclass(frozen=True, slots=True)
+class StepWindow:
+    """Optimizer steps that represent those of a whole training: `warm_up` ones, then the timed ones."""
+
+    warm_up: tuple[Sequence[Batch], ...]
+    timed: tuple[Sequence[Batch], ...]
+
+
+def step_window(steps: Sequence[Sequence[Batch]], warm_up: int) -> StepWindow:
+    """Choose the steps of a short measurement of a training's speed, in the order of the training.
+
+    Each timed step is one of a group with about the same work, chosen so that the mean work of all timed
+    steps is that of all steps. One step of each shape among them runs before, as in a long training nearly
+    every shape has been met already; and first of all the largest step, which needs the most memory.
+
+    Args:
+        steps: of the whole training, each with its batches.
+        warm_up: the least number of steps before the timed ones.
+    """
+    full = max(len(step) for step in steps)
+    whole = [place for place, step in enumerate(steps) if len(step) == full]
+    by_work = sorted(whole, key=lambda place: (*_work(steps[place]), place))
+    count = min(len(whole), max(LEAST_TIMED, min(MOST_TIMED, int(len(whole) * _SHARE_TIMED))))
+    groups = np.array_split(np.array(by_work), count)
+    timed = tuple(steps[place] for place in sorted(_of_mean_work([_work(each) for each in steps], groups)))
+    shapes = {_shape(step): step for step in timed}
+    before = [steps[by_work[-1]], *shapes.values()]
+    before += [timed[place % count] for place in range(warm_up - len(before))]
+    return StepWindow(tuple(before), timed)
+
+
+def _of_mean_work(work: Sequence[tuple[int, int]], groups: Sequence[Rows]) -> Iterator[int]:
+    """Yield a place of each group, so that the sum of their work stays next to their share of all work."""
+    table = np.array(work, dtype=float)
+    scale = table.mean(axis=0)
+    share = len(groups) / sum(map(len, groups))
+    missing = np.zeros(2)
+    for group in reversed(groups):
+        missing += table[group].sum(axis=0) * share
+        nearest = np.abs((missing - table[group]) / scale).sum(axis=1).argmin()
+        missing -= table[group[nearest]]
+        yield int(group[nearest])
+
+
+def _work(step: Sequence[Batch]) -> tuple[int, int]:
+    return sum(batch.computed_tokens for batch in step), sum(batch.real_tokens for batch in step)
+
+
+def _shape(step: Sequence[Batch]) -> tuple[tuple[int, int], ...]:
+    return tuple((len(batch.rows), batch.computed_tokens) for batch in step)
 
 
 def _shares(rows: Rows, ranks: int) -> list[Rows]:

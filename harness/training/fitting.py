@@ -21,7 +21,7 @@ from harness.model.quality import Epoch
 from harness.model.trial import Trial
 from harness.model.values import Train, number_of
 from harness.training import ranks
-from harness.training.batching import Batch, plan_epoch
+from harness.training.batching import Batch, plan_epoch, step_window
 from harness.training.checkpoints import LoadedModel
 from harness.training.engines.engine import Resuming, Training
 from harness.training.engines.registry import ENGINES
@@ -78,17 +78,18 @@ class Fitting:
         compiled = is_compiled(job.trial)
         # Hooks inside of a compiled graph become a part of it.
         self._watch = TrainingWatch(loaded.model, counts_dropout=not compiled)
-        epochs = _plan(job.trial, tokens)
-        steps = _count_steps(job.trial, epochs)
-        _check_warmup(job.trial.train, steps)
-        self._meter = StepMeter(device, job.measure.warmup_steps, clock.announce, steps)
+        trial, epochs, warmup_steps = job.trial, _plan(job.trial, tokens), job.measure.warmup_steps
+        _check_warmup(trial.train, _count_steps(trial, epochs))
+        if job.purpose == "time":
+            trial, epochs, warmup_steps = _window(trial, epochs, warmup_steps)
+        self._meter = StepMeter(device, warmup_steps, clock.announce, _count_steps(trial, epochs))
         compiling = partial(clock.phase, "compile")
         self._compilations = CompileWatch(compiling, lambda: self._meter.timing) if compiled else None
         # With other trials running, a reading would measure them; a proof measures nothing.
-        if job.concurrent == 1 and job.purpose == "train" and self.leads:
+        if job.concurrent == 1 and job.timed is None and job.purpose in ("train", "time") and self.leads:
             self._meter.at_edge = self.probe.read
         self._training = Training(
-            trial=job.trial,
+            trial=trial,
             model=loaded.model,
             device=device,
             collator=collate(tokens.train),
@@ -130,6 +131,8 @@ class Fitting:
 
     def _evaluate(self, epoch: int, train_loss: float) -> None:
         """Evaluate in rank 0, the others waiting; a proof watches every rank do the same."""
+        if self._purpose == "time":
+            return
         if self.leads or self._purpose != "train":
             self._score(epoch, train_loss)
         self._watch.new_epoch()
@@ -142,14 +145,18 @@ class Fitting:
             self.score = score(self.logits, self._tokens.evaluation.labels)
         self.history.append(Epoch(epoch=epoch, train_loss=train_loss, scores=self.score.scores))
 
-    def measurements(self, device: Device) -> list[Measurement]:
-        """Return the scores and the loss of the last epoch, and the measurements of the step meter."""
+    def timings(self, device: Device) -> list[Measurement]:
+        """Return the measurements of the step meter."""
         shape: EncoderShape | str = (
             EncoderShape.of(self._model.config, self._trial.last_layer) or UNKNOWN_SHAPE
             if self._trial.adapter.kind == "none"
             else "FLOPs are counted for a backward pass over all weights, and an adapter freezes most"
         )
         lengths = self._tokens.train.lengths
+        return self._meter.measurements(lengths, shape, device, self._trial.precision, self._trial.world_size)
+
+    def measurements(self, device: Device) -> list[Measurement]:
+        """Return the scores and the loss of the last epoch, and the measurements of the step meter."""
         return [
             *(measured(metric, value) for metric, value in self.history[-1].values.items()),
             *(
@@ -160,7 +167,7 @@ class Fitting:
                 and metric not in self.history[-1].values
             ),
             measured("train_step_loss", *thinned(self._training.record.by_step())),
-            *self._meter.measurements(lengths, shape, device, self._trial.precision, self._trial.world_size),
+            *self.timings(device),
             *(() if self._compilations is None else self._compilations.measurements()),
         ]
 
@@ -197,6 +204,31 @@ def _plan(trial: Trial, tokens: Tokenized) -> list[list[Batch]]:
     ]
 
 
+# The steps of a window are out of order and without the schedule: at the full rate they could diverge.
+_RATE_OF_WINDOW: Final = 1e-3
+
+
+def _window(
+    trial: Trial, epochs: Sequence[Sequence[Batch]], warm_up: int
+) -> tuple[Trial, list[list[Batch]], int]:
+    """Return a trial that takes the steps of a window alone, its one epoch, and the steps that warm up."""
+    size, steps = trial.train.gradient_accumulation_steps, _count_steps(trial, epochs)
+    planned = [epoch[start : start + size] for epoch in epochs for start in range(0, len(epoch), size)]
+    chosen = step_window(planned[:steps], warm_up)
+    every = (*chosen.warm_up, *chosen.timed)
+    train = trial.train.model_copy(
+        update={
+            "max_steps": len(every),
+            "learning_rate": trial.train.learning_rate * _RATE_OF_WINDOW,
+            "lr_scheduler_type": "constant",
+            "lr_scheduler_kwargs": None,
+            "warmup_steps": 0,
+        }
+    )
+    batches = [batch for step in every for batch in step]
+    return trial.model_copy(update={"train": train}), [batches], len(chosen.warm_up)
+
+
 def _check_warmup(train: Train, steps: int) -> None:
     """Make sure that transformers' `polynomial` does not divide by zero steps after warm-up.
 
@@ -214,7 +246,7 @@ def _check_warmup(train: Train, steps: int) -> None:
         )
 
 
-def _count_steps(trial: Trial, epochs: list[list[Batch]]) -> int:
+def _count_steps(trial: Trial, epochs: Sequence[Sequence[Batch]]) -> int:
     if trial.train.max_steps > 0:
         return trial.train.max_steps
     return sum(-(-len(epoch) // trial.train.gradient_accumulation_steps) for epoch in epochs)

@@ -136,6 +136,10 @@ def _train(
         # The model maps the file of its weights: a change in place reaches it while it trains.
         verify_checkpoint(job, ("weights",))
         memory = fitting.memory.measurements()
+        if job.purpose == "time":
+            timings = with_shares(fitting.timings(environment.device), peaks)
+            counted = (*timings, *clock.measurements(), *memory)
+            return found.model_copy(update={"measurements": counted, "probe": fitting.probe.found})
         if not fitting.leads and job.purpose == "train":
             # It has evaluated nothing: the result is rank 0's.
             return found

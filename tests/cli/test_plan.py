@@ -57,7 +57,39 @@ def test_the_plan_lists_every_trial_and_what_it_will_use(
         "  bert-base-uncased  hub of bert-base-uncased\n"
         "  glue/mrpc          hub of glue/mrpc\n"
         "  cpu                here\n"
+        "\n"
+        "trainings\n"
+        "  -s measure.separate=true -s measure.quality=once_per_function saves 1 of 2 trainings if every "
+        "proof passes: variants with the same batches share the scores of one training\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("overrides", "offer"),
+    [
+        (["matrix.padding=[static, bucketed]"], None),
+        (["matrix.padding=[static]", "matrix.compile=[off, default]"], None),
+        (
+            [
+                "matrix.padding=[static, bucketed, unpadded]",
+                "matrix.seed=[0, 1]",
+                "measure.separate=true",
+                "measure.quality=once_per_function",
+            ],
+            "measure.quality once_per_function saves 2 of 6 trainings if every proof passes",
+        ),
+    ],
+)
+def test_the_plan_offers_trainings_that_variants_can_share(
+    small: str, capsys: pytest.CaptureFixture[str], overrides: list[str], offer: str | None
+) -> None:
+    assert run(small, "--json", *(part for each in overrides for part in ("-s", each))) == 0
+    assert json.loads(capsys.readouterr().out)["offers"] == ([] if offer is None else [offer])
+
+
+def test_one_training_a_function_needs_windows(small: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(small, "-s", "measure.quality=once_per_function") == 2
+    assert "once_per_function needs separate: true" in capsys.readouterr().err
 
 
 def test_a_checkpoint_given_by_path_is_shown_by_its_folder_and_used_by_its_path(

@@ -20,12 +20,21 @@ from pathlib import Path
 from harness.machine.facts import describe_environment, physical_cores
 from harness.model.environment import Device
 from harness.model.job import Announce, Job, Progress, TrialStoppedError
+from harness.model.measurements import measured
+from harness.model.metrics import METRICS
 from harness.model.proof import Parity, TrainingCheck, TrainingProof
 from harness.model.results import TrialResult
 from harness.model.values import number_of
 from harness.store.saved_models import mark_saved
 from harness.store.trial_folder import STATE, write_result
-from tests.factories import EFFICIENCY, make_checkpoint, make_data, make_measurements, make_result
+from tests.factories import (
+    EFFICIENCY,
+    make_checkpoint,
+    make_data,
+    make_measurements,
+    make_predictions,
+    make_result,
+)
 
 
 def completed(job: Job) -> TrialResult:
@@ -94,6 +103,44 @@ def proving(job: Job, announce: Announce) -> TrialResult:
         flipped_predictions=0,
     )
     return completed(job).model_copy(update={"parity": parity})
+
+
+def apart(job: Job, announce: Announce) -> TrialResult:
+    """Times a window of 4 steps without scores, or trains for 0.3 s; notes when, and with how many threads.
+
+    The window of seed 7 runs out of memory.
+    """
+    since = time.monotonic()
+    if job.purpose not in ("train", "time"):
+        return proving(job, announce)
+    announce(Progress(phase="train", step=1, steps=2))
+    if job.purpose == "time" and job.trial.seed == 7:
+        raise TrialStoppedError("oom", "no memory")
+    time.sleep(0.05 if job.purpose == "time" else 0.3)
+    result = completed(job)
+    if job.purpose == "time":
+        rate = 30.0 * EFFICIENCY.get(job.trial.padding.strategy, 0.9)
+        timed = make_measurements(make_predictions(), samples_per_second=rate, steps=4)
+        kept = [each for each in timed if METRICS[each.metric].family == "time"]
+        result = result.model_copy(update={"measurements": (*kept,), "epochs": (), "predictions": None})
+    note = f"{job.purpose} from {since} to {time.monotonic()}, concurrent {job.concurrent}"
+    return result.model_copy(update={"notes": (note,), "duration_s": time.monotonic() - since})
+
+
+def sharing(job: Job, announce: Announce) -> TrialResult:
+    """Times and trains as `apart`; the padding efficiency depends on the padding, as in a training."""
+    result = apart(job, announce)
+    if job.purpose != "time":
+        return result
+    efficiency = measured("padding_efficiency", EFFICIENCY[job.trial.padding.strategy])
+    return result.model_copy(update={"measurements": (*result.measurements, efficiency)})
+
+
+def sharing_fails(job: Job, announce: Announce) -> TrialResult:
+    """Does as `sharing`, but `unpadded` fails to train."""
+    if job.purpose == "train" and job.trial.padding.strategy == "unpadded":
+        raise TrialStoppedError("failed", "it cannot be trained")
+    return sharing(job, announce)
 
 
 def slow(job: Job, announce: Announce) -> TrialResult:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.model.values import Padding, PaddingStrategy
-from harness.training.batching import plan_epoch
+from harness.training.batching import Batch, plan_epoch, step_window
 
 STRATEGIES: list[PaddingStrategy] = ["static", "dynamic", "bucketed", "unpadded"]
 lengths_of = st.lists(st.integers(3, 128), min_size=1, max_size=200).map(np.array)
@@ -76,3 +78,39 @@ def test_grouping_lengths_leaves_little_padding(strategy: PaddingStrategy, low: 
     lengths = np.random.default_rng(0).normal(53, 15, 3_668).clip(16, 103).astype(np.int64)
     plan = plan_epoch(lengths, 8, Padding(strategy=strategy), longest=103, seed=0, epoch=0)
     assert low < sum(b.real_tokens for b in plan) / sum(b.computed_tokens for b in plan) < high
+
+
+@given(lengths=lengths_of, size=st.integers(1, 9), accumulated=st.integers(1, 3), warm_up=st.integers(0, 50))
+def test_a_window_has_whole_steps_of_the_training_and_meets_each_shape_before(
+    lengths: np.ndarray, size: int, accumulated: int, warm_up: int
+) -> None:
+    padding = Padding(strategy="dynamic")
+    plan = plan_epoch(lengths, size, padding, longest=int(lengths.max()), seed=0, epoch=0)
+    steps = [plan[start : start + accumulated] for start in range(0, len(plan), accumulated)]
+    chosen = step_window(steps, warm_up)
+    at = {id(step): place for place, step in enumerate(steps)}
+    places = [at[id(step)] for step in chosen.timed]
+    assert places == sorted(set(places))
+    assert len({len(step) for step in (*chosen.warm_up, *chosen.timed)}) == 1
+    assert len(chosen.warm_up) >= warm_up
+    before = [[batch.computed_tokens for batch in step] for step in chosen.warm_up]
+    assert all([batch.computed_tokens for batch in step] in before for step in chosen.timed)
+    assert sum(before[0]) == max(sum(tokens) for tokens in before)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_the_steps_of_a_window_do_the_mean_work_of_the_training(strategy: PaddingStrategy) -> None:
+    lengths = np.random.default_rng(0).integers(20, 110, 920)
+    steps = [
+        [batch]
+        for epoch in range(3)
+        for batch in plan_epoch(lengths, 8, Padding(strategy=strategy), longest=109, seed=0, epoch=epoch)
+    ]
+    timed = step_window(steps, 10).timed
+    assert len(timed) == len(steps) // 12
+
+    def mean(chosen: Sequence[Sequence[Batch]], name: str) -> float:
+        return float(np.mean([getattr(batch, name) for step in chosen for batch in step]))
+
+    for name in ("real_tokens", "computed_tokens"):
+        assert mean(timed, name) == pytest.approx(mean(steps, name), rel=0.01)

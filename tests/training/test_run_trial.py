@@ -15,10 +15,13 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from harness.analysis.observed import did_not_move
+from harness.analysis.verification import contradictions
 from harness.model.job import Progress, TrialStoppedError
+from harness.model.observations import Apart
 from harness.model.results import TrialResult
 from harness.model.values import Engine, Padding, Precision
 from harness.training import checkpoints, evaluation
+from harness.training.batching import LEAST_TIMED
 from harness.training.checkpoints import LoadedModel
 from harness.training.engines import loop as loop_engine
 from harness.training.measuring.observing import TrainingWatch
@@ -346,3 +349,34 @@ def test_parameters_that_never_move_are_observed(make_job: MakeJob) -> None:
     assert len(result.observed.unmoved) > 20
     assert did_not_move(result)
     assert result.status == "completed"
+
+
+@pytest.mark.parametrize("engine", ["trainer", "loop"])
+def test_a_window_times_a_few_steps_and_evaluates_nothing(make_job: MakeJob, engine: Engine) -> None:
+    train = {"num_train_epochs": 3, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 2}
+    job = make_job(engine=engine, train=train).model_copy(update={"purpose": "time"})
+    result = run_trial(job, quietly)
+    assert (result.status, result.trial, result.epochs, result.predictions) == (
+        "completed", job.trial, (), None,
+    )  # fmt: skip
+    steps = result.measurement("train_step_seconds")
+    assert steps is not None
+    assert len(steps.values) == LEAST_TIMED
+    assert result.value("train_samples_per_second") == pytest.approx(4 * LEAST_TIMED / sum(steps.values))
+    assert result.probe is not None
+    assert result.value("eval_f1") is None
+    assert result.value("peak_memory_host_bytes")
+
+
+def test_a_training_takes_its_times_from_its_window(make_job: MakeJob) -> None:
+    job = make_job(train={"num_train_epochs": 3, "per_device_train_batch_size": 2})
+    timed = run_trial(job.model_copy(update={"purpose": "time"}), quietly)
+    job = job.model_copy(update={"timed": timed, "concurrent": 2})
+    training = run_trial(job, quietly)
+    result = job.completed_by(training)
+    assert (result.concurrent, result.probe) == (1, timed.probe)
+    assert result.apart == Apart(steps=LEAST_TIMED, jobs=2, threads=1)
+    assert result.measurement("train_step_seconds") == timed.measurement("train_step_seconds")
+    assert result.value("eval_f1") == training.value("eval_f1")
+    assert result.value("train_seconds") is None
+    assert contradictions(result, warmup_steps=2) == ()

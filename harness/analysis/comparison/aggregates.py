@@ -10,6 +10,7 @@ from statistics import fmean
 import numpy as np
 
 from harness.analysis.comparison.contrasts import Contrast, Evidence
+from harness.analysis.sharing import trained_by
 from harness.analysis.stats.components import Components, Part
 from harness.analysis.stats.resampling import Case
 from harness.analysis.stats.tests import Effect
@@ -21,18 +22,29 @@ def aggregates(
     """Yield for each candidate and metric the contrast over all variants, and the number of variants.
 
     Groups are skipped if they have only one variant, or a variant without an effect: a mean over the
-    remaining variants would have a different meaning.
+    remaining variants would have a different meaning. Variants that share their trainings on both sides count
+    once.
     """
     groups: dict[tuple[str, str], list[tuple[Evidence, Contrast]]] = {}
     for evidence, contrast in rows:
         groups.setdefault((evidence.pair.candidate, contrast.metric), []).append((evidence, contrast))
-    for group in groups.values():
+    for group in map(_each_once, groups.values()):
         contrasts = [contrast for _, contrast in group]
         if len(group) < 2 or any(each.settled is not None or each.effect is None for each in contrasts):
             continue
         found = _quality(contrasts) if contrasts[0].case is not None else _trials(contrasts)
         if found is not None:
             yield group[0][0], found, len(group)
+
+
+def _each_once(group: Sequence[tuple[Evidence, Contrast]]) -> list[tuple[Evidence, Contrast]]:
+    """Return the contrasts of scores without those of the same trainings as an earlier one."""
+    found: dict[object, tuple[Evidence, Contrast]] = {}
+    for place, (evidence, contrast) in enumerate(group):
+        sides = (evidence.match.before, evidence.match.after)
+        trained = tuple(tuple(map(trained_by, side)) for side in sides)
+        found.setdefault(place if contrast.case is None else trained, (evidence, contrast))
+    return list(found.values())
 
 
 def _quality(contrasts: Sequence[Contrast]) -> Contrast | None:

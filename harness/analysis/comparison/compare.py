@@ -241,7 +241,7 @@ def unsealed_notes(reports: Sequence[Report]) -> tuple[str, ...]:
 
 
 def _check_comparable(rows: Sequence[ComparisonRow], mismatches: Sequence[Mismatch]) -> None:
-    if any(row.effect is not None for row in rows):
+    if any(row.effect is not None or row.verdict == "same function" for row in rows):
         return
     reasons = Counter(note for row in rows for note in row.notes).most_common(_REASONS_SHOWN)
     found = dict.fromkeys(each.name for each in mismatches if not each.allowed)

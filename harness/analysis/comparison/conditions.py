@@ -133,7 +133,9 @@ def _digest(value: object) -> str:
     return hashlib.sha256(repr(value).encode()).hexdigest()[:8]
 
 
-def _warm_up(_: TrialResult, report: Report) -> str:
+def _warm_up(result: TrialResult, report: Report) -> str:
+    if result.apart is not None:
+        return f"a window of {result.apart.steps} steps, apart from the training"
     return f"{report.suite.measure.warmup_steps} warm-up steps left out"
 
 

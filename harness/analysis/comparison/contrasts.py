@@ -17,6 +17,7 @@ from harness.analysis.comparison.terms import Terms, varies_between_runs
 from harness.analysis.evidence import SeedEvidence, run_evidence, seed_evidence
 from harness.analysis.history import Earlier, History
 from harness.analysis.probes import machine_changed, probe_band
+from harness.analysis.sharing import trained_by
 from harness.analysis.stats.ratios import Separate, compare_trials
 from harness.analysis.stats.resampling import Case
 from harness.analysis.stats.scoring import SCORINGS, Numbers
@@ -25,6 +26,7 @@ from harness.analysis.stats.tests import Effect
 from harness.analysis.verification import Contradiction, contradictions
 from harness.model.metrics import METRICS
 from harness.model.results import TrialResult
+from harness.model.values import Seed
 
 # Ratios are formed between this and its inverse only: nothing measured lies outside.
 _SMALLEST: Final = 1e-30
@@ -122,6 +124,16 @@ def contrast(evidence: Evidence, metric: str, terms: Terms) -> Contrast:
     if blocking and blocking != ["device"]:
         notes = tuple(_sentence(name, found[name]) for name in blocking)
         return Contrast(metric, "not comparable", across_devices=across, mismatches=names, notes=notes)
+    if terms.one_run and _of_training(metric) and (shared := _shared(evidence.pair, matched)):
+        return Contrast(
+            metric,
+            "same function",
+            before=fmean(value for each in matched.before if (value := each.value(metric)) is not None),
+            after=fmean(value for each in matched.after if (value := each.value(metric)) is not None),
+            across_devices=across,
+            mismatches=names,
+            notes=(_not_twice(shared, matched),),
+        )
     measured = (
         _quality(evidence, metric, scored)
         if meaning.family == "quality"
@@ -129,6 +141,24 @@ def contrast(evidence: Evidence, metric: str, terms: Terms) -> Contrast:
     )
     measured = replace(measured, across_devices=across, mismatches=names)
     return _only_labelled(measured) if blocking else measured
+
+
+def _of_training(metric: str) -> bool:
+    """Return whether a training gives the metric, also to the trials that share it."""
+    return METRICS[metric].family == "quality" or metric in ("train_loss", "train_step_loss")
+
+
+def _shared(pair: Pair, matched: Match) -> list[Seed]:
+    """Return the seeds of which both sides have the scores of one training."""
+    if pair.before is None or pair.after is None or pair.before.report is not pair.after.report:
+        return []
+    before = {trained_by(result) for result in matched.before}
+    return [result.trial.seed for result in matched.after if trained_by(result) in before]
+
+
+def _not_twice(shared: Sequence[Seed], matched: Match) -> str:
+    of_seeds = "each seed" if len(shared) == len(matched.after) else f"seed {', '.join(map(str, shared))}"
+    return f"quality not measured twice: both sides have the scores of one training of {of_seeds}"
 
 
 def _sentence(name: str, texts: tuple[str, str]) -> str:

@@ -15,7 +15,7 @@ from harness.model.values import Seed
 
 COMPARISON_SCHEMA_VERSION: Final = 1
 
-Verdict = Literal["better", "worse", "same", "unsure", "not comparable", "missing", "failed"]
+Verdict = Literal["better", "worse", "same", "same function", "unsure", "not comparable", "missing", "failed"]
 Bounds = Annotated[tuple[float, float], Field(strict=False)]
 
 
@@ -46,7 +46,8 @@ class ComparisonRow(Frozen):
     that the row summarises. `parity` compares the functions of both sides; the parity of a side is against
     the plain model. `discordant` counts examples that only the baseline and only the candidate classifies
     correctly. `seeds` are on both sides, `dropped_seeds` on one side only. `mismatches` are the names of
-    conditions that differ.
+    conditions that differ. `same function` is the verdict on scores that both sides took from one training:
+    they were not measured twice.
     """
 
     variant: str

@@ -23,6 +23,7 @@ _MARKS: Final[dict[Verdict, Mark]] = {
     "better": "better",
     "worse": "worse",
     "same": "same",
+    "same function": "same",
     "unsure": "unsure",
 }
 _MARKS_OF_GATES: Final[dict[CaseVerdict, Mark]] = {

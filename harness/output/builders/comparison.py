@@ -27,6 +27,7 @@ _MOST_VARIANTS: Final = 6
 _CASE_OF: Final[dict[Verdict, CaseStatus]] = {
     "better": "passed",
     "same": "passed",
+    "same function": "passed",
     "unsure": "passed",
     "worse": "failed",
     "missing": "error",
@@ -35,7 +36,7 @@ _CASE_OF: Final[dict[Verdict, CaseStatus]] = {
 }
 _MOST_NAMED: Final = 3
 _ORDER: Final[tuple[Verdict, ...]] = (
-    "worse", "failed", "missing", "not comparable", "unsure", "better", "same"
+    "worse", "failed", "missing", "not comparable", "unsure", "better", "same", "same function"
 )  # fmt: skip
 _TONES: Final[dict[Verdict, Tone]] = {"better": "good", "worse": "bad", "failed": "bad"}
 

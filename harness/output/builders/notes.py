@@ -40,6 +40,7 @@ def notes(report: Report, rows: Sequence[Row]) -> list[str]:
         *_degenerate(rows),
         *_below_majority(rows),
         *_ranking(rows),
+        *_apart(rows),
         *_unmoved(report, rows),
         *_failed_training(report, rows),
         *_unproved(report),
@@ -214,6 +215,25 @@ def _ranking(rows: Sequence[Row]) -> Iterable[str]:
             "one trial a variant: none is shown to be the fastest; add seeds to rank them: "
             f"{seed_option(range(3))}"
         )
+
+
+def _apart(rows: Sequence[Row]) -> Iterable[str]:
+    if found := [row.apart for row in rows if row.apart is not None]:
+        steps = sorted({each.steps for each in found})
+        several = f"{steps[0]}" if len(steps) == 1 else f"{steps[0]} to {steps[-1]}"
+        at_once = max(each.jobs for each in found)
+        yield (
+            f"speed of a window: rates and step times are those of {several} steps of each trial, timed "
+            "while no other trial ran; scores, losses and peaks of memory are those of whole trainings, "
+            f"{at_once} at once"
+        )
+    for row in rows:
+        if row.trained:
+            names = " and ".join(row.trained)
+            yield (
+                f"shared quality: {row.label} did not train: its scores are those of {names}, with the same "
+                "batches and, by the proofs, the same function; its peak of memory is that of its window"
+            )
 
 
 def _unmoved(report: Report, rows: Sequence[Row]) -> Iterable[str]:

@@ -18,7 +18,7 @@ class Planned:
     """The trials of a suite and what each will use.
 
     `checkpoints` has name, revision and use of each, `devices` whether each is available; `torch` is the
-    installed build.
+    installed build. `offers` are settings of the suite that would save trainings.
     """
 
     suite: str
@@ -29,6 +29,7 @@ class Planned:
     devices: Sequence[tuple[str, bool]]
     torch: str
     warnings: Sequence[str]
+    offers: Sequence[str] = ()
 
 
 def plan_document(plan: Planned) -> Document:
@@ -41,6 +42,7 @@ def plan_document(plan: Planned) -> Document:
             Table("Trials", trial_columns(plan.trials)),
             Table("uses", pairs=tuple(_uses(plan))),
             *([Table("gates", notes=tuple(plan.warnings))] if plan.warnings else []),
+            *([Table("trainings", notes=tuple(plan.offers))] if plan.offers else []),
         ),
         layout="lines",
     )
@@ -60,6 +62,7 @@ def _model(plan: Planned) -> dict[str, object]:
         "data": plan.data,
         "devices": [{"name": name, "available": available} for name, available in plan.devices],
         "warnings": list(plan.warnings),
+        "offers": list(plan.offers),
     }
 
 

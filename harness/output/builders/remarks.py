@@ -74,6 +74,10 @@ def remarks(row: Row, devices: int) -> list[str]:
     words = _rank(row, devices)
     if row.concurrent > 1:
         words.append(at_once(row.concurrent))
+    if row.apart is not None:
+        words.append("speed of a window")
+    if row.trained:
+        words.append(f"quality of {' and '.join(row.trained)}")
     if row.mixed:
         words.append("mixed inputs")
     if row.noisy:

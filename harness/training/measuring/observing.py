@@ -36,7 +36,6 @@ class TrainingWatch:
         self._before: dict[str, torch.Tensor] = {}
         self._frozen: frozenset[str] = frozenset()
         self._counting: list[RemovableHandle] = []
-        self._awaited: RemovableHandle | None = None
 
     def begin(self) -> None:
         """Sample the parameters and register the hooks."""

@@ -60,7 +60,7 @@ def find_peaks(
         return [unmeasured(name, "the suite has measure.roofline: false") for name in PEAKS]
     if job.trial.world_size > 1:
         return [unmeasured(name, "the peak of several devices together is not measured") for name in PEAKS]
-    if job.concurrent > 1:
+    if job.concurrent > 1 or job.timed is not None:
         return [unmeasured(name, "no peak can be measured while other trials run") for name in PEAKS]
     return measure_peaks(
         Bench(device, job.trial.precision),
