@@ -3,8 +3,8 @@
 Against transformers' `Trainer` it has no data loader, no callbacks and no bookkeeping, waits for the device
 at the edges of an epoch alone, and keeps the garbage collector out. The embedding has only the rows that
 the data uses. On the CPU it also replaces what computes the same slowly, unless the model is compiled:
-dropout's masks, and attention with dropout. On CUDA it can replay its passes over padded batches as graphs
-(`cuda_graphs`).
+dropout's masks, and attention with dropout. On CUDA its linear layers compute from half copies of all
+parameters, and it can replay its passes over padded batches as graphs (`cuda_graphs`).
 
 With `world_size` every rank passes over its share of a batch, with a loss weighted by its rows, and one sum
 of the flat gradients over the ranks at each optimizer step gives the gradient of the whole batch. This is the
@@ -36,6 +36,7 @@ from harness.training.engines.cuda_graphs import CudaRecorder, Inputs, Pass, Rec
 from harness.training.engines.dropout import RandomBits, replace_dropout
 from harness.training.engines.engine import Training
 from harness.training.engines.flat import flatten
+from harness.training.engines.half import half_copies, use_half_layers
 from harness.training.engines.used_rows import keep_used_rows
 from harness.training.resuming import generator_states, set_generator_states
 from harness.training.tokenizing.tokens import Tokenized
@@ -43,6 +44,9 @@ from harness.training.variants.compiling import compile_ahead, is_compiled
 
 # Whether an optimizer steps in one kernel.
 _FUSED: Final = {"adamw_torch": False, "adamw_torch_fused": True}
+
+# Devices where the number of kernels bounds a step, so that conversions are worth saving.
+_HALF_ON = {"cuda"}
 
 # What weight decay leaves out, besides the parameters of layer norms: as in transformers' Trainer.
 _NOT_DECAYED = (r"bias", r"layernorm", r"rmsnorm", r"(?:^|\.)norm(?:$|\.)", r"_norm(?:$|\.)")
@@ -57,6 +61,8 @@ def prepare(trial: Trial, model: PreTrainedModel, tokens: Tokenized) -> None:
     # Checkpointing runs a layer twice and restores the state of torch alone in between. A compiler
     # makes its own of the plain modules, and cannot trace masks that numpy draws.
     plain = trial.train.gradient_checkpointing or is_compiled(trial)
+    if model.device.type in _HALF_ON and not plain:
+        use_half_layers(trial, model)
     if model.device.type == "cpu" and not plain:
         draw = RandomBits(ranks.seed_of(number_of(trial.seed, "dropout")))
         _DRAWS[model] = draw
@@ -90,8 +96,11 @@ def train(training: Training, recorder: Callable[[torch.device], Recorder] = Cud
             with training.compiling():
                 loop.capture(recorder(training.device))
         loop.restore()
-        for epoch, steps in enumerate(training.optimizer_steps(), start=1):
-            loop.run_epoch(epoch, steps)
+        try:
+            for epoch, steps in enumerate(training.optimizer_steps(), start=1):
+                loop.run_epoch(epoch, steps)
+        finally:
+            loop.end()
 
 
 class _Loop:
@@ -102,6 +111,7 @@ class _Loop:
         settings = training.trial.train
         self._optimizer = _optimizer(training.model, settings)
         self._flat = [each for group in self._optimizer.param_groups for each in group["params"]]
+        self._half = half_copies(training.model, self._flat, training.trial.precision)
         self._schedule = _schedule(self._optimizer, settings, training.meter.steps)
         self._scaler = torch.amp.GradScaler(training.device.type, enabled=training.trial.precision == "fp16")
         self._record = training.record
@@ -132,6 +142,8 @@ class _Loop:
         with torch.no_grad():
             for flat, before in zip(self._flat, state["parameters"], strict=True):
                 flat.copy_(before)
+        if self._half is not None:
+            self._half.refresh()
         self._optimizer.load_state_dict(state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
         self._scaler.load_state_dict(state["scaler"])
@@ -141,6 +153,11 @@ class _Loop:
         if (draw := _DRAWS.get(self._training.model)) is not None:
             draw.state = state["masks"]
         set_generator_states(state["generators"], self._training.device)
+
+    def end(self) -> None:
+        """Leave the model as it was, but for its parameters."""
+        if self._half is not None:
+            self._half.detach()
 
     def run_epoch(self, epoch: int, steps: Sequence[Sequence[Batch]]) -> None:
         """Take the steps of one epoch that an earlier process has not taken, and evaluate."""
@@ -226,6 +243,8 @@ class _Loop:
             loss = training.loss_of(training.model, there)
         scaled = loss / accumulated if accumulated > 1 else loss
         self._scaler.scale(scaled if weight == 1.0 else weight * scaled).backward()  # type: ignore[no-untyped-call] # torch leaves it so
+        if self._half is not None:
+            self._half.collect()
         return loss.detach()
 
     def _update(self) -> None:
@@ -242,6 +261,8 @@ class _Loop:
                 self._record.see(self._step, norm, gradient=True)
         if self._step_optimizer():
             self._schedule.step()
+        if self._half is not None:
+            self._half.refresh()
         # Not set to None: every parameter's gradient is a view of these.
         self._optimizer.zero_grad(set_to_none=False)
 

@@ -22,9 +22,9 @@ _DTYPES: Final[dict[Precision, torch.dtype]] = {
     "bf16": torch.bfloat16,
     "fp16": torch.float16,
 }
-# Losses and logits of the small model are of order one. Correct engines in bf16 were 4e-5 to 2e-3 from fp32;
-# a training as near as another one in fp32, 2e-7, was fp32.
-_APART_LIMIT: Final = 2e-2
+# Losses and logits of the small model are of order one. Correct engines in bf16 were 4e-5 to 2.8e-2 from fp32
+# (a DistilBERT with large initial weights); a training as near as another one in fp32, 2e-7, was fp32.
+_APART_LIMIT: Final = 5e-2
 _NOT_EQUAL: Final = 2e-6
 
 
