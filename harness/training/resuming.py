@@ -57,11 +57,12 @@ class StateFile:
 
     def read(self) -> State | None:
         """Return the state in the file; None if it is damaged or of another origin."""
-        content = self.path.read_bytes()
-        digest, content = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
-        if hashlib.sha256(content).digest() != digest:
-            return None
-        found: State = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        with self.aside():
+            content = self.path.read_bytes()
+            digest, content = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
+            if hashlib.sha256(content).digest() != digest:
+                return None
+            found: State = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         state: State = found["state"]
         return state if found["origin"] == self.origin else None
 
