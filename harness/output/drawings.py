@@ -90,7 +90,7 @@ class Bar:
 class Bars:
     """Bars from zero, of one or more parts laid end to end.
 
-    The last of several parts is hatched: it is the wasted one.
+    The last of several parts is hatched: it is the wasted one, or the rest.
     """
 
     axis: Axis
