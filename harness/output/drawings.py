@@ -18,7 +18,7 @@ Mark = Literal["better", "worse", "same", "unsure", "quiet"]
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One axis. A linear axis starts at zero unless it is `cut`; a logarithmic one (`log`) cannot."""
+    """One axis. A linear axis starts at zero unless it is `cut`; a logarithmic one (`log`) never does."""
 
     title: str
     unit: Unit
@@ -37,7 +37,7 @@ class Seed:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A variant with its seeds; `doubt` names why its numbers are not those of the real thing (hollow)."""
+    """A variant with its seeds; `doubt` is why its numbers are not those of the real assets (hollow)."""
 
     label: str
     x: float
@@ -79,7 +79,7 @@ class Arrows:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One bar; `values` has one length for each part, `doubt` is as of a point."""
+    """One bar: `values` has the length of each part, `doubt` marks it as in `Point`."""
 
     label: str
     values: tuple[float, ...]
@@ -90,7 +90,7 @@ class Bar:
 class Bars:
     """Bars from zero, of one or more parts laid end to end.
 
-    The last of several parts is hatched: it is the wasted one.
+    The last of several parts is hatched: it is the wasted one, or the rest.
     """
 
     axis: Axis
@@ -129,8 +129,8 @@ class Lines:
 class Effect:
     """One judged difference or ratio.
 
-    `words` are its verdict and numbers. `margin` is the band of equivalence (grey), `noise` the calibrated
-    band of the machine (hatched), `limit` the one of a gate.
+    `words` is its verdict with the numbers. `margin` is the band of equivalence (grey), `noise` the
+    calibrated band of the machine (hatched), `limit` the limit of a gate.
     """
 
     label: str
@@ -147,8 +147,8 @@ class Effect:
 class Forest:
     """Effects below each other.
 
-    `neutral` is no effect: 0 for a difference, 1 for a ratio, None for a value. `names` are those of marks
-    that are called otherwise than they are.
+    `neutral` is the value without an effect: 0 for a difference, 1 for a ratio, None for a plain value.
+    `names` replaces the names of marks in the key.
     """
 
     axis: Axis

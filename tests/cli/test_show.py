@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from pyarrow.parquet import read_table
 
 from harness.store.reading import load_report
 from harness.store.writing import to_json
@@ -187,10 +186,11 @@ def test_a_selection_of_json_or_of_no_variant_is_refused(report_file: Path) -> N
 
 
 def test_show_writes_the_trials_as_a_parquet_file(report_file: Path, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
     file = tmp_path / "trials.parquet"
     done = _harness("show", report_file, "-k", "static", "-o", file)
     assert (done.returncode, done.stdout) == (0, b"")
-    table = read_table(file)
+    table = parquet.read_table(file)
     listed = csv.DictReader(io.StringIO(_harness("show", report_file, "--format", "csv").stdout.decode()))
     rows = [row for row in listed if row["padding"] == "static"]
     assert table.column_names == list(rows[0])

@@ -23,6 +23,7 @@ from tests.output.pages import (
     history_page,
     machine_report,
     machines_page,
+    quickstart_report,
     run_page,
     trained,
 )
@@ -92,6 +93,17 @@ def test_step_times_have_a_ribbon_and_begin_after_warm_up() -> None:
     assert first.x == 11
     assert first.band is not None
     assert first.band[0] <= first.y <= first.band[1]
+
+
+def test_the_phases_of_a_trial_add_up_to_its_time() -> None:
+    report = quickstart_report()
+    found = drawing(report_document(report), "phases", Bars)
+    assert isinstance(found, Bars)
+    assert found.parts == ("load", "train", "evaluate", "the rest")
+    bar = next(each for each in found.bars if each.label == "bert-base-uncased static")
+    (result,) = report.variants()[report.results[0].trial.variant_id]
+    assert bar.values[1] == result.value("train_seconds")
+    assert sum(bar.values) == pytest.approx(result.duration_s)
 
 
 def test_losses_are_drawn_by_seed_and_as_their_mean() -> None:

@@ -122,7 +122,7 @@ def test_markdown_holds_the_table_and_what_differs() -> None:
 def test_a_comparison_is_a_page_with_its_table_and_what_differs() -> None:
     shown = render(comparison_document(_compared()), "html")
     assert "<h1>new against old</h1>" in shown
-    assert '<td class="t bad">worse<' in shown
-    assert '<td class="t good">better<' in shown
+    assert "<td class=bad>worse<" in shown
+    assert "<td class=good>better<" in shown
     assert "<h2>What differs</h2>" in shown
     assert "<script" not in shown

@@ -128,6 +128,7 @@ def test_markdown_is_one_document_with_all_its_parts() -> None:
         "## F1 against speed",
         "## Where the time goes: real tokens and padding",
         "## Step time",
+        "## Where the time of a trial goes",
         "## Only what differs",
         "## Failed trials",
         "## Epochs",
@@ -138,7 +139,7 @@ def test_markdown_is_one_document_with_all_its_parts() -> None:
     assert re.search(r"^\| dynamic \| \d\d\.\d % \|", shown, re.MULTILINE)
     assert "- unpadded, seed 0: failed in train: no safetensors" in shown
     kinds = [token.type for token in MarkdownIt("gfm-like", {"linkify": False}).parse(shown)]
-    assert kinds.count("table_open") == 7
+    assert kinds.count("table_open") == 8
     assert "unpadded, seed 0: failed in train: no safetensors: b" in shown
 
 
@@ -157,7 +158,7 @@ def test_the_page_stands_alone_and_can_be_read_by_everyone() -> None:
     assert "prefers-color-scheme:dark" in shown
     assert shown.count("<caption>") == shown.count("<table ")
     pictures = re.findall(r"<svg.*?</svg>", shown, re.DOTALL)
-    assert len(pictures) == shown.count("<figure>") == shown.count("<summary>Numbers</summary>") == 4
+    assert len(pictures) == shown.count("<figure>") == shown.count("<summary>Numbers</summary>") == 5
     for picture in pictures:
         ET.fromstring(picture)
 

@@ -61,6 +61,11 @@ ARROWS = Arrows(
 BARS = Bars(
     FAST, (Bar("static", (1140.0, 1070.0)), Bar("bucketed", (2060.0, 42.0), "stand-in")), ("real", "padding")
 )
+PHASES = Bars(
+    Axis("seconds of a trial", "seconds"),
+    (Bar("static", (0.1, 6.8, 0.0, 1.9)), Bar("dynamic", (0.1, 3.9, 0.2, 2.0))),
+    ("load", "train", "evaluate", "the rest"),
+)
 LINES = Lines(
     Axis("epoch", "count", cut=True),
     Axis("loss", "number"),
@@ -88,6 +93,7 @@ DRAWINGS: dict[str, Drawing] = {
     "scatter": SCATTER,
     "arrows": ARROWS,
     "bars": BARS,
+    "phases": PHASES,
     "lines": LINES,
     "forest": FOREST,
     "slope": SLOPE,
@@ -115,7 +121,7 @@ def ticks(root: ET.Element, place: int) -> list[tuple[float, float]]:
 
 def value_of(text: str) -> float:
     number, unit = re.fullmatch(r"([-+\d.]+)\s*(.*)", text).groups()  # type: ignore[union-attr]
-    return float(number) * {"": 1, "k": 1e3, "%": 0.01, "x": 1}[unit]
+    return float(number) * {"": 1, "s": 1, "k": 1e3, "%": 0.01, "x": 1}[unit]
 
 
 def read(found: Sequence[tuple[float, float]], pixel: float) -> float:
@@ -136,6 +142,19 @@ def test_a_bar_is_as_long_as_its_number() -> None:
     lengths = [read(axis, right) - read(axis, left) for left, right in ends]
     assert lengths == pytest.approx([1140, 2060, 1070, 42], abs=5)
     assert [path.attrib.get("fill-opacity") for path in areas] == [None, "0.25", None]
+
+
+def test_the_parts_of_a_bar_follow_each_other_in_their_colours() -> None:
+    root = drawn(PHASES)
+    axis = ticks(root, 0)
+    parts = [root.findall(f"g[@class='c{place}']/path")[-1].attrib["d"] for place in range(4)]
+    ends = [
+        [read(axis, float(end)) for pair in re.findall(r"M([\d.]+) [\d.]+H([\d.]+)", part) for end in pair]
+        for part in parts
+    ]
+    assert [value for each in ends for value in each] == pytest.approx(
+        [0, 0.1, 0, 0.1, 0.1, 6.9, 0.1, 4.0, 4.0, 4.2, 6.9, 8.8, 4.2, 6.2], abs=0.03
+    )
 
 
 def test_points_whiskers_and_seeds_lie_at_their_numbers() -> None:

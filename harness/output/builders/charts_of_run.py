@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from statistics import fmean
 from typing import Final
 
 from harness.analysis.leading import by_speed
@@ -26,6 +27,13 @@ MOST_DRAWN: Final = 24
 # More ribbons cover each other.
 _MOST_LINES: Final = 5
 _LOSS: Final = "train_step_loss"
+_REST: Final = "the rest"
+_PHASES: Final = {
+    "load": ("load_data_seconds", "tokenize_seconds", "load_model_seconds"),
+    "compile": ("compile_seconds",),
+    "train": ("train_seconds",),
+    "evaluate": ("evaluate_seconds",),
+}
 
 
 def charts(report: Report, rows: Sequence[Row]) -> tuple[Chart, ...]:
@@ -56,6 +64,7 @@ def _charts(report: Report, rows: Sequence[Row]) -> Iterator[Chart]:
         _work(drawn, note),
         _step_times(report, rows),
         _losses(report, rows),
+        _phases(report, drawn, note),
         _memory(drawn, note),
         _shares(report, drawn, note),
     )
@@ -116,8 +125,11 @@ def _unit(metric: str) -> Unit:
 
 def _hollow(rows: Sequence[Row]) -> list[str]:
     """Explain hollow points and pale bars."""
-    found = dict.fromkeys(filter(None, map(doubt, rows)))
-    return [f"hollow or pale: {'; '.join(found)}"] if found else []
+    doubts = dict.fromkeys(map(doubt, rows))
+    found = "; ".join(filter(None, doubts))
+    if not found:
+        return []
+    return [f"hollow or pale: every variant: {found}" if len(doubts) == 1 else f"hollow or pale: {found}"]
 
 
 def _fastest(rows: Sequence[Row]) -> str:
@@ -257,6 +269,37 @@ def _by_epoch(row: Row, results: Sequence[TrialResult]) -> Iterator[Line]:
     for result in sound if len(sound) > 1 else ():
         samples = tuple(Sample(epoch.epoch, epoch.train_loss) for epoch in result.epochs)
         yield Line(row.label, samples, plain_seed(result.trial.seed))
+
+
+def _phases(report: Report, rows: Sequence[Row], note: tuple[str, ...]) -> Chart | None:
+    """The seconds of a trial by phase; the rest, such as its start and the probes, is hatched."""
+    variants = report.variants()
+    found = [(row, _seconds(_completed(variants[row.variant]))) for row in rows if row.train_seconds]
+    used = [name for name in (*_PHASES, _REST) if any(seconds[name] for _, seconds in found)]
+    if len(used) < 2:
+        return None
+    bars = [Bar(row.label, tuple(seconds[name] for name in used)) for row, seconds in found]
+    longest = max(bars, key=lambda bar: sum(bar.values))
+    return Chart(
+        "phases",
+        "Where the time of a trial goes",
+        f"{longest.label} takes the longest, {amount('train_seconds', sum(longest.values))} a trial",
+        Bars(Axis("seconds of a trial", "seconds"), tuple(bars), tuple(used)),
+        notes=(
+            "means over the trials; hatched: the start of the process, and the measurement of the machine",
+            *note,
+        ),
+    )
+
+
+def _seconds(results: Sequence[TrialResult]) -> dict[str, float]:
+    """Return the mean seconds of each phase, and of the rest of a trial."""
+    found = {
+        name: fmean(sum(result.value(metric) or 0.0 for metric in metrics) for result in results)
+        for name, metrics in _PHASES.items()
+    }
+    whole = fmean(result.duration_s for result in results)
+    return found | {_REST: max(whole - sum(found.values()), 0.0)}
 
 
 def _memory(rows: Sequence[Row], note: tuple[str, ...]) -> Chart | None:

@@ -62,7 +62,7 @@ def to_html(document: Document) -> str:
 def _style() -> str:
     """Return the style sheet without the spaces that only its readers need."""
     written = files("harness.output").joinpath("page.css").read_text(encoding="utf-8")
-    return re.sub(r"\s*([{};,])\s*|(?<=:) |^\s+", r"\1", written)
+    return re.sub(r"\s*([{};,])\s*|(?<=:) |^\s+", r"\1", written).replace(";}", "}")
 
 
 def _charts(charts: Sequence[Chart]) -> str:
@@ -73,7 +73,7 @@ def _charts(charts: Sequence[Chart]) -> str:
 def _figure(chart: Chart) -> str:
     """The picture, how to read it, and every number of it behind a summary."""
     notes = "".join(f"<p class=how>{html_text(note)}</p>" for note in chart.notes)
-    numbers = _table(Table(chart.title, twin(chart.drawing)))
+    numbers = _table(Table(chart.title, twin(chart.drawing)), "Numbers")
     return (
         f"<figure><figcaption><h2>{html_text(chart.title)}</h2></figcaption>\n{to_svg(chart)}\n{notes}"
         f"<details><summary>Numbers</summary>{numbers}</details></figure>"
@@ -115,8 +115,8 @@ def _logs(table: Table) -> Iterator[str]:
         yield f"<p>{html_text(name)}</p>" + (f"<pre>{shown}</pre>" if log else "")
 
 
-def _table(table: Table) -> str:
-    """A table in a box that can be scrolled by keyboard where the page is narrow.
+def _table(table: Table, label: str = "") -> str:
+    """A table in a box that can be scrolled by keyboard where the page is narrow; `label` names the box.
 
     HTML needs no end tags of cells and rows and no quotes around a word, and derives the scope of headers;
     the class of a table names its columns of text: together a third of a page.
@@ -139,8 +139,9 @@ def _table(table: Table) -> str:
     styled = " ".join(f"t{place}" for place in sorted(text) if place <= _MOST_STYLED)
     name = html_text(table.title)
     return (
-        f'<div class=wide role=region tabindex=0 aria-label="{name}"><table class="{styled}">'
-        f"<caption>{name}</caption>\n<thead><tr>{'<th>rank' if ranks else ''}{titles}</thead>\n"
+        f'<div class=wide role=group tabindex=0 aria-label="{html_text(label) or name}">'
+        f'<table class="{styled}"><caption>{name}</caption>\n'
+        f"<thead><tr>{'<th>rank' if ranks else ''}{titles}</thead>\n"
         f"<tbody>\n{body}\n</tbody></table></div>"
     ) + (f"<p class=how>{html_text(table.ranking.meaning)}</p>" if ranks else "")
 

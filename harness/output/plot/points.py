@@ -78,7 +78,7 @@ def scatter(drawing: Scatter) -> tuple[str, float]:
         [value for each in points for value in (each.x, *(each.x_range or ()), *(s.x for s in each.seeds))],
         [value for each in points for value in (each.y, *(each.y_range or ()), *(s.y for s in each.seeds))],
     )
-    marks = [coloured(at, *_point(drawing, each, at, x, y)) for at, each in enumerate(points)]
+    marks = [coloured(at, *_point(each, at, x, y)) for at, each in enumerate(points)]
     places = [(x.at(each.x), y.at(each.y)) for each in points]
     samples = [partial(_sample, at, bool(each.doubt)) for at, each in enumerate(points)]
     named = list(zip(samples, (each.label for each in points), strict=True))
@@ -136,13 +136,10 @@ def _scales(drawing: Scatter | Arrows, xs: Iterable[float], ys: Iterable[float])
     return scale(drawing.x, xs, left, _RIGHT), y
 
 
-def _point(drawing: Scatter, point: Point, place: int, x: Scale, y: Scale) -> list[str]:
+def _point(point: Point, place: int, x: Scale, y: Scale) -> list[str]:
     at_x, at_y = x.at(point.x), y.at(point.y)
     seeds = [(x.at(seed.x), y.at(seed.y)) for seed in point.seeds]
-    told = (
-        f"{point.label}: {_told(x, point.x, point.x_range)} {drawing.x.title}, "
-        f"{_told(y, point.y, point.y_range)} {drawing.y.title}"
-    )
+    told = f"{point.label}: {_told(x, point.x, point.x_range)}, {_told(y, point.y, point.y_range)}"
     return [
         hint(told),
         dots(seeds) if len(seeds) > 1 else "",

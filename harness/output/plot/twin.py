@@ -51,7 +51,7 @@ def _scatter(drawing: Scatter) -> tuple[Column, ...]:
                 for each in points
             ],
         ),
-        *_filled("marked", [each.doubt for each in points]),
+        *_marked([each.doubt for each in points]),
     )
 
 
@@ -77,7 +77,12 @@ def _bars(drawing: Bars) -> tuple[Column, ...]:
             Column(part, tuple(words(drawing.axis, each.values[at]) for each in drawing.bars))
             for at, part in enumerate(drawing.parts)
         ),
-        *_filled("marked", [each.doubt for each in drawing.bars]),
+        # A picture has the sum of more parts than two.
+        *_filled(
+            "sum",
+            [words(drawing.axis, sum(each.values)) if len(each.values) > 2 else "" for each in drawing.bars],
+        ),
+        *_marked([each.doubt for each in drawing.bars]),
     )
 
 
@@ -136,6 +141,11 @@ def _or_nothing(axis: Axis, value: float | None) -> str:
 
 def _ends(axis: Axis, interval: Interval | None) -> str:
     return "" if interval is None else " to ".join(words(axis, end) for end in interval)
+
+
+def _marked(doubts: Sequence[str]) -> tuple[Column, ...]:
+    """Return the column of doubts, or none where every row has the same, which a note tells."""
+    return _filled("marked", doubts) if len(set(doubts)) > 1 else ()
 
 
 def _filled(title: str, cells: Iterable[str]) -> tuple[Column, ...]:
