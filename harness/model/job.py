@@ -64,9 +64,9 @@ class Job(Frozen):
         return found if self.timed is None else with_times(found, self.timed)
 
 
-_BESIDE_OTHERS: Final = {
-    "train_seconds": "other trials ran during the training, and the rates are those of a window of its steps",
-    "evaluate_seconds": "other trials ran during the evaluations",
+_NOT_ALONE: Final = {
+    "train_seconds": "other trials could run during the training; the rates are those of a window",
+    "evaluate_seconds": "other trials could run during the evaluations",
 }
 
 
@@ -112,7 +112,7 @@ def _joined(training: TrialResult, timed: TrialResult) -> dict[str, object]:
     assert steps is not None
     own = {each.metric: each for each in training.measurements}
     own |= {each.metric: each for each in timed.measurements if METRICS[each.metric].family != "memory"}
-    own |= {metric: unmeasured(metric, reason) for metric, reason in _BESIDE_OTHERS.items()}
+    own |= {metric: unmeasured(metric, reason) for metric, reason in _NOT_ALONE.items()}
     environment = training.environment
     return {
         "measurements": tuple(own.values()),

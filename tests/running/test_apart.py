@@ -28,7 +28,7 @@ from harness.running.apart import Capacity, jobs_that_fit
 from harness.running.options import RunOptions
 from harness.running.seams import Seams
 from harness.store.run_directory import open_run
-from tests.factories import make_environment, make_result, make_trial
+from tests.factories import make_environment, make_predictions, make_result, make_trial
 from tests.running.fakes import RUNNERS, Watcher, fake_suite, run_fake
 
 STRATEGIES: tuple[PaddingStrategy, ...] = (
@@ -81,7 +81,7 @@ def test_a_row_has_the_times_of_its_window_and_the_scores_of_its_training(tmp_pa
     lost = result.measurement("train_seconds")
     assert lost is not None
     assert lost.reason is not None
-    assert lost.reason.startswith("other trials ran during the training")
+    assert lost.reason.startswith("other trials could run during the training")
 
 
 def test_a_window_that_fails_is_the_end_of_its_trial(tmp_path: Path) -> None:
@@ -264,6 +264,23 @@ def test_the_comparison_of_variants_that_share_a_training_does_not_test_their_sc
             "quality not measured twice: both sides have the scores of one training of each seed",
         )
     assert verdicts["bucketed", "eval_f1"].verdict not in ("same function", "missing")
+    (lacking,) = compare(
+        [report], by="padding", baseline="dynamic", metrics=["eval_pearson", "eval_f1"]
+    ).rows[:1]
+    assert (lacking.verdict, lacking.baseline.value) == ("same function", None)
+    edited = report.model_copy(
+        update={
+            "results": tuple(
+                each.model_copy(update={"predictions": make_predictions(seed=9)})
+                if each.trial.padding.strategy == "unpadded"
+                else each
+                for each in report.results
+            )
+        }
+    )
+    assert compare([edited], by="padding", baseline="dynamic", metrics=["eval_f1"]).rows[0].verdict != (
+        "same function"
+    )
     (only,) = compare([report], by="padding", baseline="dynamic", metrics=["eval_f1"]).rows[:1]
     assert only.verdict == "same function"
 

@@ -124,16 +124,11 @@ def contrast(evidence: Evidence, metric: str, terms: Terms) -> Contrast:
     if blocking and blocking != ["device"]:
         notes = tuple(_sentence(name, found[name]) for name in blocking)
         return Contrast(metric, "not comparable", across_devices=across, mismatches=names, notes=notes)
-    if terms.one_run and _of_training(metric) and (shared := _shared(evidence.pair, matched)):
-        return Contrast(
-            metric,
-            "same function",
-            before=fmean(value for each in matched.before if (value := each.value(metric)) is not None),
-            after=fmean(value for each in matched.after if (value := each.value(metric)) is not None),
-            across_devices=across,
-            mismatches=names,
-            notes=(_not_twice(shared, matched),),
-        )
+    if terms.one_run and _of_training(metric) and (seeds := _shared(evidence.pair, matched)):
+        sides = [_values(side, metric) for side in (matched.before, matched.after)]
+        before, after = (None if isinstance(values, str) else fmean(values) for values in sides)
+        note = (_not_twice(seeds, matched),)
+        return Contrast(metric, "same function", before=before, after=after, mismatches=names, notes=note)
     measured = (
         _quality(evidence, metric, scored)
         if meaning.family == "quality"
@@ -149,11 +144,15 @@ def _of_training(metric: str) -> bool:
 
 
 def _shared(pair: Pair, matched: Match) -> list[Seed]:
-    """Return the seeds of which both sides have the scores of one training."""
+    """Return the seeds of which both sides have the scores of one training, down to the predictions."""
     if pair.before is None or pair.after is None or pair.before.report is not pair.after.report:
         return []
-    before = {trained_by(result) for result in matched.before}
-    return [result.trial.seed for result in matched.after if trained_by(result) in before]
+    before = {trained_by(result): result for result in matched.before}
+    return [
+        result.trial.seed
+        for result in matched.after
+        if (other := before.get(trained_by(result))) is not None and other.predictions == result.predictions
+    ]
 
 
 def _not_twice(shared: Sequence[Seed], matched: Match) -> str:
