@@ -251,8 +251,9 @@ def _break_even(report: Report, rows: Sequence[Row]) -> Iterable[str]:
         repaid = "never repaid" if found.steps is None else f"repaid after {count(found.steps, 'step')}"
         doubt = "; noisy, so that another run may differ" if found.noisy else ""
         yield f"break-even of {found.row.label}: {spent} of compilation {repaid}: {steps}{doubt}"
+    by_variant = recompiled(report, rows)
     for row in rows:
-        if graphs := recompiled(report, rows).get(row.variant):
+        if graphs := by_variant.get(row.variant):
             yield (
                 f"recompiled: {row.label}: {count(graphs, 'graph')} compiled during the timed steps of a "
                 "trial: its rates and train time include them"
