@@ -45,10 +45,12 @@ def break_even(report: Report, rows: Sequence[Row]) -> Iterator[BreakEven]:
     Rows whose times are unusable, or that compute or train another function, have none.
     """
     by_variant = {row.variant: row for row in rows}
+    compiled = _values(report, "compile_seconds")
     for row in rows:
+        if not (seconds := compiled.get(row.variant)):
+            continue
         eager = by_variant.get(_eager(row.trial).variant_id)
-        seconds = _values(report, row, "compile_seconds")
-        if eager is None or eager is row or not seconds or not (_usable(row) and _usable(eager)):
+        if eager is None or eager is row or not (_usable(row) and _usable(eager)):
             continue
         if row.step_seconds_median is not None and eager.step_seconds_median is not None:
             steps = (row.step_seconds_median, eager.step_seconds_median)
@@ -57,7 +59,8 @@ def break_even(report: Report, rows: Sequence[Row]) -> Iterator[BreakEven]:
 
 def recompiled(report: Report, rows: Sequence[Row]) -> dict[str, int]:
     """Return the most graphs that a trial compiled during its timed steps, by variant; none of 0."""
-    most = {row.variant: max(_values(report, row, "recompiles"), default=0.0) for row in rows}
+    counts = _values(report, "recompiles")
+    most = {row.variant: max(counts.get(row.variant, ()), default=0.0) for row in rows}
     return {variant: int(graphs) for variant, graphs in most.items() if graphs}
 
 
@@ -69,13 +72,10 @@ def _usable(row: Row) -> bool:
     return row.concurrent == 1 and not row.mixed and not row.fails_parity and not row.fails_training
 
 
-def _values(report: Report, row: Row, metric: str) -> list[float]:
-    """The values of a metric in the completed trials of a row."""
-    return [
-        value
-        for result in report.results
-        if result.trial.variant_id == row.variant and result.status == "completed"
-        for each in result.measurements
-        if each.metric == metric
-        for value in each.values
-    ]
+def _values(report: Report, metric: str) -> dict[str, list[float]]:
+    """Return the values of a metric in the completed trials by variant, without variants that have none."""
+    found: dict[str, list[float]] = {}
+    for result in report.results:
+        if result.status == "completed" and (measured := result.measurement(metric)) is not None:
+            found.setdefault(result.trial.variant_id, []).extend(measured.values)
+    return found

@@ -11,7 +11,7 @@ from harness.analysis.leading import unusable
 from harness.analysis.naming import axes, label, shown_axes, varying_axes
 from harness.analysis.rows import Row
 from harness.analysis.summary import summarize
-from harness.model.results import Report
+from harness.model.results import Report, TrialResult
 
 _LIBRARIES: Final = ("torch", "transformers")
 
@@ -57,10 +57,11 @@ def machines(reports: Sequence[tuple[str, Report]]) -> Machines | None:
     """
     found: dict[tuple[int, str], tuple[Column, dict[tuple[tuple[str, str], ...], Row]]] = {}
     for place, (name, report) in enumerate(reports):
+        variants = report.variants()
         for row in summarize(report):
             if row.speed is None:
                 continue
-            column = _column(name, report, row)
+            column = _column(name, report, variants[row.variant])
             _, rows = found.setdefault((place, column.device), (column, {}))
             rows.setdefault(tuple((k, v) for k, v in axes(row.trial).items() if k != "device"), row)
     if len({device for _, device in found}) < 2:
@@ -94,9 +95,9 @@ def _speed(row: Row | None, baseline: Row | None) -> Speed | None:
     return Speed(row.speed, row.speed / of if of else None, doubt)
 
 
-def _column(name: str, report: Report, row: Row) -> Column:
-    """Return the device and the stack of the first completed trial of a row."""
-    result = next(each for each in report.variants()[row.variant] if each.status == "completed")
+def _column(name: str, report: Report, results: Sequence[TrialResult]) -> Column:
+    """Return the device and the stack of the first completed trial of a variant."""
+    result = next(each for each in results if each.status == "completed")
     where = environment_of(result, report)
     device = where.device
     pairs = (

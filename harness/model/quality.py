@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, cast
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -118,8 +118,7 @@ def _shared(numbers: tuple[int, ...]) -> tuple[int, ...]:
 
 def _shared_classes(labels: tuple[int | float, ...]) -> tuple[int | float, ...]:
     # Equal numbers of other types are one key of a cache.
-    classes = tuple(label for label in labels if isinstance(label, int))
-    return _shared(classes) if len(classes) == len(labels) else labels
+    return labels if float in map(type, labels) else _shared(cast("tuple[int, ...]", labels))
 
 
 SharedNumbers = Annotated[tuple[int, ...], AfterValidator(_shared)]
@@ -149,7 +148,7 @@ class Predictions(Frozen):
         if classes == 1:
             if not all(map(math.isfinite, self.labels)):
                 raise ValueError("a label is not finite")
-        elif any(isinstance(label, float) for label in self.labels):
+        elif float in map(type, self.labels):
             raise ValueError(f"the labels are no class numbers, and the logits have {classes} classes")
         elif min(self.labels) < 0 or max(self.labels) >= classes:
             row = next(at for at, label in enumerate(self.labels) if not 0 <= label < classes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +24,8 @@ _CHUNK_BYTES: Final = 2**20
 _FIRST: Final = b'"results": [\n    {'
 _BETWEEN: Final = b"\n    },\n    {"
 _LAST: Final = b"\n    }\n  ]"
+# Lists of numbers have no quotation mark, so that a match lies within one string or outside of all.
+_NUMBERS: Final = re.compile(rb"\[[-+.0-9eE, \n\[\]]+\]")
 
 
 def read_large(path: Path, *, least: int = LARGE_BYTES, most: int = LARGEST_REPORT_BYTES) -> Report | None:
@@ -114,12 +117,17 @@ class _Reader:
 
 
 def _parsed(data: bytes) -> Any:
-    """Return a JSON document, checked like a whole report.
+    """Return a JSON document without the lists of numbers in it, checked like a whole report.
+
+    The model reads the numbers: nine tenths of a report, which have no key.
 
     Raises:
         ValueError: It is not UTF-8 or not JSON, or a key occurs twice.
         RecursionError: It is nested too deeply.
     """
+    # Equal keys stay equal, unless one of them is written with escapes.
+    if b"\\u" not in data:
+        data = _NUMBERS.sub(b"[]", data)
     return json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from harness.analysis.summary import summarize
 from harness.model.measurements import Measurement, measured
 from harness.model.results import Report, TrialResult
 from harness.model.trial import Trial
-from harness.model.values import Compile
+from harness.model.values import Compile, Train
 from harness.output.builders.notes import notes
 from harness.output.builders.report import report_document
 from tests.factories import make_probe, make_report, make_result, make_suite, make_trial
@@ -125,3 +126,26 @@ def test_recompilation_in_timed_steps_is_a_remark_and_a_note() -> None:
 def test_a_report_without_compiled_trials_has_no_word_about_it() -> None:
     of = report(result(make_trial("static"), 0.5), result(make_trial("dynamic"), 0.4))
     assert not [note for note in notes(of, summarize(of)) if "compil" in note]
+
+
+class Passes(tuple[TrialResult, ...]):
+    """Results that count how often they are read through."""
+
+    times = 0
+
+    def __iter__(self) -> Iterator[TrialResult]:
+        type(self).times += 1
+        return super().__iter__()
+
+
+def passes(variants: int) -> int:
+    """Return how often a document of so many variants reads the results of its report."""
+    trials = [make_trial(train=Train(learning_rate=(at + 1) * 1e-6)) for at in range(variants)]
+    report = make_report([make_result(trial) for trial in trials])
+    Passes.times = 0
+    report_document(report.model_copy(update={"results": Passes(report.results)}))
+    return Passes.times
+
+
+def test_a_document_reads_the_results_as_often_whatever_the_number_of_variants() -> None:
+    assert passes(3) == passes(12)

@@ -14,7 +14,7 @@ from harness.analysis.summary import PEAK_MEMORY, estimate
 from harness.model.glue import quality_headlines
 from harness.model.metrics import METRICS
 from harness.model.quality import OwnScores
-from harness.model.results import Report
+from harness.model.results import Report, TrialResult
 from harness.output.builders.remarks import attention_remarks, remarks, status
 from harness.output.document import Column, Tone
 from harness.output.numbers import NOTHING, amount, duration, percent, rate, significant, size
@@ -59,7 +59,7 @@ def columns(report: Report, rows: Sequence[Row]) -> list[Column]:
             for metric, text in numbers.items()
         ),
         *(
-            Column(found.label, _cells(rows, partial(_own, report, found), ends, found.label))
+            Column(found.label, _cells(rows, partial(_own, report.variants(), found), ends, found.label))
             for found in report.own_metrics
         ),
         *(
@@ -69,9 +69,9 @@ def columns(report: Report, rows: Sequence[Row]) -> list[Column]:
     ]
 
 
-def _own(report: Report, found: OwnScores, row: Row) -> str:
+def _own(variants: Mapping[str, Sequence[TrialResult]], found: OwnScores, row: Row) -> str:
     """The mean over the sound trials of a row by a user's metric, with the spread over several."""
-    scores = [found.scores.get(result.trial.id) for result in report.variants()[row.variant] if result.sound]
+    scores = [found.scores.get(result.trial.id) for result in variants[row.variant] if result.sound]
     mean = None if row.mixed else estimate(None if score is None else score.value for score in scores)
     if mean is None:
         return NOTHING
