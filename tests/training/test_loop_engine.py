@@ -166,6 +166,21 @@ def test_a_mask_drops_its_share_and_keeps_the_mean(p: float, shape: list[int]) -
         assert scale == pytest.approx(1 / (1 - p), rel=1e-3)
 
 
+@given(
+    p=st.floats(0.01, 0.9),
+    shape=st.lists(st.integers(1, 40), min_size=1, max_size=3),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16]),
+)
+def test_a_mask_keeps_the_numbers_of_sixteen_bits_from_its_rate_up(
+    p: float, shape: list[int], dtype: torch.dtype
+) -> None:
+    mask = RandomBits(0)(torch.empty(*shape, dtype=dtype), p)
+    numbers = np.random.SFC64(0).random_raw(-(-mask.numel() // 4)).view(np.int16)[: mask.numel()]
+    dropped = round(p * 2**16)
+    kept = torch.from_numpy(numbers.astype(np.int64) + 2**15 >= dropped).view(shape)
+    assert torch.equal(mask, kept.to(dtype) * torch.tensor(2**16 / (2**16 - dropped), dtype=dtype))
+
+
 def test_a_large_mask_has_its_mean_and_no_two_are_alike() -> None:
     draw = RandomBits(0)
     like = torch.empty(1_000_000)

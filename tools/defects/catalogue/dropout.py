@@ -329,4 +329,25 @@ DROPOUT: Final = (
         "plain = is_compiled(trial)",
         ("loop checkpointing",),
     ),
+    Defect(
+        "a mask of the dropped",
+        "dropout",
+        "engines/dropout.py",
+        ".ge_(dropped - _LEVELS // 2)",
+        ".lt_(dropped - _LEVELS // 2)",
+    ),
+    Defect(
+        "signed bits compared as unsigned",
+        "dropout",
+        "engines/dropout.py",
+        ".ge_(dropped - _LEVELS // 2)",
+        ".ge_(dropped)",
+    ),
+    Defect(
+        "bits compared twice",
+        "dropout",
+        "engines/dropout.py",
+        ".ge_(dropped - _LEVELS // 2)",
+        ".ge_(dropped - _LEVELS // 2).ge_(dropped - _LEVELS // 2)",
+    ),
 )
