@@ -230,6 +230,7 @@ def test_gates_bound_a_score_and_its_drop(gate: Gate, verdict: str) -> None:
     (case,) = (case for case in found.cases if case.kind in ("bound", "drop"))
     assert (case.metric, case.verdict) == (gate.metric, verdict), case.reason
     assert "points" not in case.reason
+    assert f"{gate.metric}: as stored; `harness rescore` computes them again from the logits" in found.notes
 
 
 def test_a_gate_names_a_metric_of_its_suite() -> None:

@@ -49,7 +49,7 @@ from harness.analysis.training import (
     training_proofs,
     training_verdicts,
 )
-from harness.model.metrics import is_metric, metric_named
+from harness.model.metrics import OWN, is_metric, metric_named
 from harness.model.results import Report, TrialResult
 from harness.model.suite import Gate
 
@@ -232,6 +232,8 @@ def _notes(
         yield from unsealed_notes([report])
         if history:
             yield "history not used: there is no baseline, so that nothing is compared"
+    if own := sorted({gate.metric for gate in rules if gate.metric.startswith(OWN)}):
+        yield f"{', '.join(own)}: as stored; `harness rescore` computes them again from the logits"
     if not rules:
         yield "no gate on a metric: only the rules for every report were checked"
     if not report.proofs and not only_tokenise(result.trial for result in report.results):
