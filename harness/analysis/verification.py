@@ -17,7 +17,7 @@ import numpy as np
 
 from harness.analysis.stats.sheets import Sheet, read_sheet
 from harness.model.assets import Data
-from harness.model.metrics import METRICS, metrics_of
+from harness.model.metrics import METRICS, metric_named, metrics_of
 from harness.model.results import TrialResult
 from harness.model.status import Phase
 from harness.model.trial import Trial
@@ -164,7 +164,7 @@ def proof_contradictions(proof: TrialResult) -> tuple[Contradiction, ...]:
 def unverifiable(result: TrialResult, metric: str) -> str | None:
     """Return why a derived metric cannot be verified; None if it can, or is raw."""
     needs = _NEEDS.get(metric, ())
-    if METRICS[metric].family == "quality" and result.predictions is None:
+    if metric_named(metric).family == "quality" and result.predictions is None:
         return _lacks(result, "predictions")
     if metric == "train_loss" and not result.epochs:
         return _lacks(result, "epochs")

@@ -1,4 +1,4 @@
-"""The files inside the package, which need no network: three small checkpoints and one corpus.
+"""The files inside the package, which need no network: three small checkpoints and a corpus of each shape.
 
 `SHA256SUMS` lists their digests; `python -m harness.assets.embedded` rewrites it after they change.
 """
@@ -12,10 +12,29 @@ from typing import Final
 
 from harness.assets.digest import file_sha256
 from harness.errors import UnavailableError
+from harness.model.glue import glue_task
+from harness.model.values import Task
 
 EMBEDDED_DATASET: Final = "embedded/pairs"
+"""The corpus of MRPC's shape."""
 EMBEDDED_CHECKPOINTS: Final = ("embedded/bert-uncased", "embedded/bert-cased", "embedded/distilbert")
-CORPUS_SPLITS: Final = ("train", "validation", "test")
+EMBEDDED_CORPORA: Final = {
+    EMBEDDED_DATASET: ("train", "validation", "test"),
+    "embedded/sentences": ("train", "validation"),
+    "embedded/entailment": ("train", "validation_matched", "validation_mismatched"),
+    "embedded/similarity": ("train", "validation"),
+}
+"""The splits of each embedded corpus, by its name."""
+# By GLUE's names: each has the columns, the splits and the number of classes of its stand-in.
+_STAND_INS: Final = {
+    "mrpc": EMBEDDED_DATASET,
+    "rte": EMBEDDED_DATASET,
+    "wnli": EMBEDDED_DATASET,
+    "cola": "embedded/sentences",
+    "sst2": "embedded/sentences",
+    "mnli": "embedded/entailment",
+    "stsb": "embedded/similarity",
+}
 
 EMBEDDED_FILES: Final = Path(__file__).parent / "embedded_files"
 
@@ -25,9 +44,19 @@ def checkpoint_folder(name: str) -> Path:
     return EMBEDDED_FILES / name.removeprefix("embedded/")
 
 
-def corpus_files() -> dict[str, tuple[str, ...]]:
-    """Return the Parquet files of the embedded corpus, by split."""
-    return {split: (str(EMBEDDED_FILES / "pairs" / f"{split}.parquet"),) for split in CORPUS_SPLITS}
+def corpus_files(name: str = EMBEDDED_DATASET) -> dict[str, tuple[str, ...]]:
+    """Return the Parquet files of an embedded corpus, by split."""
+    folder = EMBEDDED_FILES / name.removeprefix("embedded/")
+    return {split: (str(folder / f"{split}.parquet"),) for split in EMBEDDED_CORPORA[name]}
+
+
+def stand_in_corpus(task: Task) -> str | None:
+    """Return the embedded corpus in the shape of a task of GLUE, or None.
+
+    >>> stand_in_corpus(Task(config="sst2"))
+    'embedded/sentences'
+    """
+    return None if glue_task(task) is None else _STAND_INS.get(task.config or "")
 
 
 def stand_in_for(name: str) -> str | None:

@@ -8,7 +8,13 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from harness.assets.data_folder import SplitFiles, data_folder_files, split_files
-from harness.assets.embedded import EMBEDDED_DATASET, corpus_files, require_embedded
+from harness.assets.embedded import (
+    EMBEDDED_CORPORA,
+    EMBEDDED_DATASET,
+    corpus_files,
+    require_embedded,
+    stand_in_corpus,
+)
 from harness.assets.hub import Hub, HubUnreachableError, default_hub
 from harness.assets.hub_cache import Snapshot, cached_snapshot, check_repo
 from harness.assets.places import Note, writable_hub_cache
@@ -25,6 +31,7 @@ def find_data(task: Task, mode: AssetsMode, *, note: Note, hub: Hub | None = Non
 
     The order is `task.data_dir`, which every mode reads; for MRPC the folder in `$HARNESS_MRPC_DIR`; the
     Hub's cache; the Hub; and for MRPC, if the Hub is unreachable and `mode` is `auto`, the embedded corpus.
+    With `embedded` a task of GLUE without a folder gets the embedded corpus of its shape.
     `note` and `hub` are those of `find_checkpoint`.
 
     Raises:
@@ -32,7 +39,7 @@ def find_data(task: Task, mode: AssetsMode, *, note: Note, hub: Hub | None = Non
         UnavailableError: unavailable in this mode; the message names the missing files and the reason.
     """
     if (local := local_data(task, mode)) is not None:
-        if local.name != local.requested and not _is_embedded(task):
+        if local.name != local.requested and _embedded_name(task) is None:
             _note_stand_in(task, "--assets embedded", note)
         return local
     note(f"{task.name}: asking the Hub")
@@ -48,7 +55,7 @@ def find_data(task: Task, mode: AssetsMode, *, note: Note, hub: Hub | None = Non
         cached = "; ".join([error.message, *_cache_problems(task)])
         if mode == "auto" and is_mrpc(task):
             _note_stand_in(task, cached, note)
-            return _embedded(task, mode)
+            return _embedded(task, mode, EMBEDDED_DATASET)
         raise UnavailableError(
             cached,
             hint="Run once where the Hub can be reached, set HF_HOME to a cache that contains it, or give a "
@@ -68,8 +75,8 @@ def local_data(task: Task, mode: AssetsMode) -> ResolvedData | None:
         InvalidInputError: an invalid name, a file instead of a folder, or a split that lacks a part.
         UnavailableError: the folder does not exist, or the data set has no embedded corpus.
     """
-    if _is_embedded(task):
-        return _embedded(task, mode)
+    if (embedded := _embedded_name(task)) is not None:
+        return _embedded(task, mode, embedded)
     if mode == "embedded" and task.data_dir is None:
         return _stand_in(task, "--assets embedded")
     if (folder := _folder(task)) is not None:
@@ -95,8 +102,9 @@ def source_of(task: Task, found: ResolvedData | None, mode: AssetsMode) -> str:
     return f"folder given by {_named_by(task)}, layout {found.layout}"
 
 
-def _is_embedded(task: Task) -> bool:
-    return EMBEDDED_DATASET in {task.dataset, task.name}
+def _embedded_name(task: Task) -> str | None:
+    """Return the embedded corpus that a task names, or None."""
+    return next((name for name in EMBEDDED_CORPORA if name in {task.dataset, task.name}), None)
 
 
 def _folder(task: Task) -> tuple[Path, str] | None:
@@ -128,33 +136,34 @@ def _check_name(task: Task) -> None:
         )
 
 
-def _embedded(task: Task, mode: AssetsMode) -> ResolvedData:
+def _embedded(task: Task, mode: AssetsMode, name: str) -> ResolvedData:
     if mode == "hub":
-        raise UnavailableError(
-            f"{EMBEDDED_DATASET}: --assets hub accepts no embedded corpus", hint="Use --assets auto."
-        )
-    require_embedded(EMBEDDED_DATASET)
+        raise UnavailableError(f"{name}: --assets hub accepts no embedded corpus", hint="Use --assets auto.")
+    require_embedded(name)
     return ResolvedData(
         requested=task.name,
-        name=EMBEDDED_DATASET,
+        name=name,
         source="embedded",
         layout="parquet",
-        files=corpus_files(),
+        files=corpus_files(name),
         synthetic=True,
     )
 
 
 def _stand_in(task: Task, reason: str) -> ResolvedData:
-    if not is_mrpc(task):
+    name = stand_in_corpus(task)
+    if name is None:
         raise UnavailableError(
             f"{task.name}: no embedded stand-in ({reason})",
-            hint="Only MRPC has a stand-in: give a folder by task.data_dir.",
+            hint="GLUE's cola, sst2, mrpc, stsb, mnli, rte and wnli have one; for other data give a folder "
+            "by task.data_dir.",
         )
-    return _embedded(task, "embedded")
+    return _embedded(task, "embedded", name)
 
 
 def _note_stand_in(task: Task, reason: str, note: Note) -> None:
-    note(f"{task.name}: using the embedded synthetic corpus ({reason}); its scores are not those of MRPC")
+    name = (task.config or task.name).upper()
+    note(f"{task.name}: using the embedded synthetic corpus ({reason}); its scores are not those of {name}")
 
 
 def _from_hub(

@@ -6,7 +6,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from harness.analysis.rescoring import compare_scores, to_score, with_scores
+from harness.analysis.rescoring import (
+    compare_scores,
+    own_metric_problems,
+    own_metrics_of,
+    to_score,
+    with_scores,
+)
 from harness.cli.messages import print_note
 from harness.cli.options import (
     harness_command,
@@ -20,10 +26,11 @@ from harness.cli.options import (
 from harness.cli.reports import read_report, select_variants
 from harness.cli.writing import Target, write
 from harness.errors import InvalidInputError, UnavailableError, exit_code
-from harness.model.quality import Scores
+from harness.model.quality import OwnScores, Scores
+from harness.model.results import Report
 from harness.output.builders.rescoring import rescoring_document
 from harness.output.safe_text import safe_text
-from harness.running.workers.scoring_process import SCORER, score_again
+from harness.running.workers.scoring_process import SCORER, own_scores, score_again
 from harness.store.writing import to_json, write_atomic
 
 
@@ -37,6 +44,8 @@ from harness.store.writing import to_json, write_atomic
 def command(*, report: Path, selection: str | None, target: Target, output: Path | None, scorer: str) -> int:
     """Score the stored logits of REPORT again, and compare the scores with the stored ones.
 
+    Users' metrics are computed by the files that the suite names, which a note mentions if they changed.
+
     The exit code is 1 if any stored score differs by more than 1e-9, or another stored number contradicts the
     values it follows from: the report was changed, or comes from another version of the metrics.
     """
@@ -49,14 +58,24 @@ def command(*, report: Path, selection: str | None, target: Target, output: Path
     for sentence in told:
         print_note(sentence)
     scores = _scores(score_again(to_score(stored), scorer))
-    trials = compare_scores(stored, scores)
-    for found in stored.own_metrics:
-        print_note(f"not scored again: {found.label}, which needs its file: {found.version}")
-    write(rescoring_document(stored, trials, scores.metric_version), target)
+    own = _own_scores(stored)
+    trials = compare_scores(stored, scores, own)
+    notes = tuple(own_metric_problems(stored, own))
+    write(rescoring_document(stored, trials, scores.metric_version, notes), target)
     if output is not None:
-        write_atomic(output, to_json(with_scores(stored, scores)))
+        write_atomic(output, to_json(with_scores(stored, scores, own)))
         print_note(f"wrote {output}")
     return exit_code(passed=not any(trial.differs for trial in trials))
+
+
+def _own_scores(stored: Report) -> tuple[OwnScores, ...]:
+    metrics = own_metrics_of(stored)
+    if not metrics:
+        return ()
+    kept = {
+        result.trial.id: result.predictions for result in stored.results if result.predictions is not None
+    }
+    return own_scores(metrics, kept)
 
 
 def _scores(answer: str) -> Scores:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 Goal = Literal["max", "min", "none"]
@@ -407,6 +407,30 @@ METRICS: Final[dict[str, Metric]] = {
         noted=True,
     ),
 }
+
+
+OWN: Final = "own."
+"""Begins the name of a user's metric in gates and comparisons, before its label."""
+# Its direction is that of the suite, or of the stored scores.
+_OWN_METRIC: Final = Metric(
+    "score", "none", "a metric from a file of the user", label="", family="quality", least=-math.inf
+)
+
+
+def is_metric(name: str) -> bool:
+    """Return whether this names a metric of the table, or a user's metric."""
+    return name in METRICS or (name.startswith(OWN) and name != OWN)
+
+
+def metric_named(name: str) -> Metric:
+    """Return the row of a metric; for a user's metric, such as `own.errors`, one without goal and range.
+
+    >>> metric_named("own.errors").label
+    'errors'
+    """
+    if name.startswith(OWN):
+        return replace(_OWN_METRIC, label=name.removeprefix(OWN))
+    return METRICS[name]
 
 
 def metrics_of(family: Family) -> tuple[str, ...]:

@@ -50,10 +50,16 @@ class Scores(Frozen):
 
 
 class OwnScore(Frozen):
-    """The score of one evaluation by a user's metric, or the `reason` why it has none."""
+    """The score of one evaluation by a user's metric, or the `reason` why it has none.
+
+    `resampled` are its scores on resamples of the examples with replacement, which are the same for all
+    evaluations of as many examples; `unresampled` is the reason why there are none.
+    """
 
     value: float | None = None
     reason: Annotated[str | None, Field(exclude_if=is_none)] = None
+    resampled: Annotated[tuple[float, ...], Field(exclude_if=lambda found: not found)] = ()
+    unresampled: Annotated[str | None, Field(exclude_if=is_none)] = None
 
     @model_validator(mode="after")
     def _scored_or_explained(self) -> Self:

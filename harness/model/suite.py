@@ -5,11 +5,19 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, Field, PlainSerializer, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from harness.model.axis import Aka, canonical, written
 from harness.model.frozen import Frozen, is_none
-from harness.model.metrics import METRICS
+from harness.model.metrics import METRICS, OWN, is_metric, metric_named
 from harness.model.trial import AXES
 from harness.model.values import Task, Train
 from harness.words import did_you_mean, quoted
@@ -46,6 +54,13 @@ Percentage = Annotated[
 Seconds = Annotated[float, Field(gt=0, le=31_536_000)]
 WeightName = Annotated[str, Field(min_length=1, max_length=256)]
 MetricName = Annotated[str, AfterValidator(_is_metric)]
+
+
+def _can_be_gated(name: str) -> str:
+    return name if is_metric(name) else _is_metric(name)
+
+
+GatedName = Annotated[str, AfterValidator(_can_be_gated)]
 
 
 class Measure(Frozen):
@@ -90,10 +105,11 @@ class Gate(Frozen):
     """A rule that a report must pass: bounds on a metric, or its largest drop against a baseline.
 
     `max_drop` is in the unit of the metric (`0.02`) or relative to the baseline (`10%`); a drop is a change
-    for the worse. Only `max_drop` accepts a percentage.
+    for the worse. Only `max_drop` accepts a percentage. A metric of the suite's `metrics` is named by its
+    label after `own.`.
     """
 
-    metric: MetricName
+    metric: GatedName
     min: float | None = None
     max: float | None = None
     max_drop: Annotated[float, Field(ge=0)] | Percentage | None = None
@@ -107,8 +123,8 @@ class Gate(Frozen):
             raise ValueError(f"min {self.min} is above max {self.max}: nothing can pass")
         if isinstance(self.max_drop, str) and float(self.max_drop[:-1]) > 100:
             raise ValueError(f"max_drop {self.max_drop} is more than all there is; at most 100%")
-        metric = METRICS[self.metric]
-        if self.max_drop is not None and metric.goal == "none":
+        metric = metric_named(self.metric)
+        if self.max_drop is not None and metric.goal == "none" and self.metric in METRICS:
             raise ValueError(f"max_drop: no direction of {self.metric} is better, so it cannot drop")
         for key, limit in limits.items():
             if metric.unit == "ratio" and isinstance(limit, float) and abs(limit) > 1:
@@ -185,6 +201,16 @@ class Suite(Frozen):
     @classmethod
     def _canonical_axes(cls, matrix: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
         return {axis: tuple(_canonical(axis, value) for value in values) for axis, values in matrix.items()}
+
+    @field_validator("gates")
+    @classmethod
+    def _gates_declared_metrics(cls, gates: tuple[Gate, ...], info: ValidationInfo) -> tuple[Gate, ...]:
+        declared = [OWN + metric.name for metric in info.data.get("metrics", ())]
+        for gate in gates:
+            if gate.metric not in METRICS and gate.metric not in declared and "metrics" in info.data:
+                known = did_you_mean(gate.metric, declared) or "; declare it in metrics"
+                raise ValueError(f"the suite has no metric {quoted(gate.metric)}{known}")
+        return gates
 
     @field_validator("include", "exclude")
     @classmethod

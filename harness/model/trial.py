@@ -333,6 +333,13 @@ class Trial(Frozen):
                             "the positions of unpadded rows depend on the data, which breaks the graph",
                         ),
                         ("cuda_graphs", ("false",), "the loop engine captures eager passes only"),
+                        ("world_size", ("1",), "no proof covers ranks that each compile their shapes"),
+                        ("adapter", ("none",), "compiled adapters are not shown to train as eager ones"),
+                        (
+                            "train.gradient_checkpointing",
+                            ("false",),
+                            "compiled checkpointing is not shown to train as eager passes do",
+                        ),
                     )
                 ),
             ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from harness.model.metrics import METRICS
+from harness.model.metrics import metric_named
 
 NOTHING: Final = "\N{EN DASH}"
 
@@ -43,8 +43,8 @@ def amount(metric: str, value: float | None) -> str:
     """
     if value is None:
         return NOTHING
-    unit = METRICS[metric].unit
-    if METRICS[metric].shown == "percent":
+    unit = metric_named(metric).unit
+    if metric_named(metric).shown == "percent":
         return percent(value)
     if unit == "s":
         return duration(value)
@@ -55,7 +55,7 @@ def amount(metric: str, value: float | None) -> str:
 
 def difference(metric: str, value: float) -> str:
     """Format a difference of two values of a metric: `+0.4 points` for a share, else `-0.012`."""
-    return points(value) if METRICS[metric].shown == "percent" else f"{round(value, 3) + 0.0:+.3f}"
+    return points(value) if metric_named(metric).shown == "percent" else f"{round(value, 3) + 0.0:+.3f}"
 
 
 def significant(value: float, digits: int = 3) -> str:

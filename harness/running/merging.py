@@ -12,6 +12,7 @@ from harness.analysis.naming import describe
 from harness.analysis.parity import function_of, verdict_of
 from harness.analysis.training import training_of, training_verdict
 from harness.errors import InvalidInputError, NotComparableError
+from harness.model.quality import OwnScores
 from harness.model.results import Report, TrialResult
 from harness.model.status import STATUSES
 from harness.model.trial import Trial
@@ -82,6 +83,7 @@ def merge_runs(paths: Sequence[Path], output: Path, render: Render) -> Report:
             "notes": _notes(parts, plan),
             "proofs": _in_order(functions, _function_ids(results)),
             "training_proofs": _in_order(trainings, _training_ids(results)),
+            "own_metrics": _own_metrics(reports),
             "results": tuple(each.result for each in results),
         }
     )
@@ -141,6 +143,22 @@ def _check_reports(reports: Sequence[Report]) -> None:
                 f"runs {reports[0].run} and {report.run} are of different versions of the suite {suite.name}",
                 hint="Run every shard with the same suite.",
             )
+
+
+def _own_metrics(reports: Sequence[Report]) -> tuple[OwnScores, ...]:
+    """Return the scores of all reports by each of the users' metrics."""
+    found: dict[str, OwnScores] = {}
+    for report in reports:
+        for own in report.own_metrics:
+            first = found.setdefault(own.label, own)
+            if own.version != first.version:
+                raise NotComparableError(
+                    f"runs {reports[0].run} and {report.run} were scored by different files as {own.label}: "
+                    f"{first.version} and {own.version}",
+                    hint="Score one of them again with its present file: harness rescore RUN -o FILE.",
+                )
+            found[own.label] = first.model_copy(update={"scores": {**own.scores, **first.scores}})
+    return tuple(found.values())
 
 
 def _results(parts: Sequence[_Part]) -> dict[str, _Found]:

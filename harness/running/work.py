@@ -71,7 +71,7 @@ class Work:
 
     def prepare(self, trials: Sequence[Trial]) -> Prepared:
         """Find the assets of the trials, and check that at least one can run."""
-        require_own(self._suite.metrics)
+        require_own(self._suite.metrics, [self._suite.task.kind])
         measure = self._measure()
         assets = self._seams.assets(self._options.assets)
         prepared = prepare(trials, measure, assets, self.machine, self._note)

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from harness.errors import InvalidInputError
 from harness.model.frozen import Frozen
-from harness.model.metrics import METRICS
+from harness.model.metrics import METRICS, is_metric
 from harness.model.suite import Gate
 from harness.suite.nodes import Entry, Mapping, Sequence, described, plain
 from harness.suite.problems import Problem, UnreadableError, invalid
@@ -44,7 +44,7 @@ def parse_gate(text: str) -> Gate:
         raise _wrong(text, "expected METRIC>=NUMBER, METRIC<=NUMBER or 'METRIC drop<=NUMBER'")
     key = _key(text, drop=found["drop"] is not None, relation=found["relation"])
     metric = found["metric"]
-    if metric not in METRICS:
+    if not is_metric(metric):
         raise _wrong(text, f"there is no metric {quoted(metric)}{did_you_mean(metric, list(METRICS))}")
     number = _LIMIT.fullmatch(found["limit"])
     if number is None:

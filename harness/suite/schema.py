@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from pydantic.json_schema import models_json_schema
 
 from harness.model.axis import Axis, axes_of, mapping_type, short_type
-from harness.model.metrics import METRICS
+from harness.model.metrics import METRICS, OWN
 from harness.model.suite import Gate, Measure, OwnMetric, Suite
 from harness.model.trial import Trial
 from harness.model.values import Task, Train
@@ -29,7 +30,9 @@ def suite_schema(trial: type[Trial] = Trial) -> Schema:
     definitions: Schema = models_json_schema(
         [(model, "validation") for model in (Task, Train, Measure, Gate, OwnMetric)],
     )[1]["$defs"]
-    definitions["Gate"]["properties"]["metric"] = {"enum": list(METRICS)}
+    definitions["Gate"]["properties"]["metric"] = {
+        "anyOf": [{"enum": list(METRICS)}, {"type": "string", "pattern": f"^{re.escape(OWN)}."}]
+    }
     definitions |= {name: _axis_value(axis) for name, axis in axes.items()}
     return {
         "$schema": DIALECT,

@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 
 from harness.analysis.comparison.compare import compare
+from harness.analysis.comparison.models import ComparisonRow
+from harness.analysis.gates.check import check
+from harness.analysis.rescoring import (
+    Rescored,
+    compare_scores,
+    own_metric_problems,
+    own_metrics_of,
+    to_score,
+)
 from harness.errors import InvalidInputError
-from harness.model.quality import OwnScore, OwnScores
+from harness.model.arrays import Logits
+from harness.model.quality import OwnAnswer, OwnScore, OwnScores, Predictions, Score, Scores
 from harness.model.results import Report
-from harness.model.suite import OwnMetric
+from harness.model.suite import Gate, OwnMetric
 from harness.running.workers.scoring_process import own_scores, require_own
+from harness.suite.gate_files import parse_gate
 from tests.factories import make_predictions, make_report, make_result, make_suite, make_trial
 from tests.output.written import to_table
 from tests.running.fakes import fake_suite, run_fake
@@ -85,7 +98,7 @@ def test_every_unusable_file_is_named_before_any_training(tmp_path: Path) -> Non
         write(tmp_path),
     ]
     with pytest.raises(InvalidInputError) as caught:
-        require_own(metrics)
+        require_own(metrics, ["classification"])
     lines = caught.value.message.splitlines()
     assert len(lines) == len(metrics) - 1
     for line, words in zip(
@@ -128,9 +141,13 @@ def scored(
     *values: float,
     version: str = "m.py sha256:1",
     goal: Literal["max", "min"] = "max",
+    predicted: int = 0,
     **changes: Any,
 ) -> Report:
-    results = [make_result(make_trial(seed=seed), **changes) for seed, _ in enumerate(values)]
+    results = [
+        make_result(make_trial(seed=seed), predictions=make_predictions(seed + 10 * predicted), **changes)
+        for seed, _ in enumerate(values)
+    ]
     scores = {result.trial.id: OwnScore(value=value) for result, value in zip(results, values, strict=True)}
     own = OwnScores(label="mine", goal=goal, file="m.py", version=version, scores=scores)
     report = make_report(results, run=run, suite=make_suite())
@@ -144,18 +161,155 @@ def test_a_report_has_a_column_with_the_mean_and_spread_of_sound_trials() -> Non
     assert "mine" not in to_table(make_report())
 
 
-def test_a_comparison_gives_both_means_without_a_verdict_and_tells_files_apart() -> None:
-    def notes(one: Report, two: Report) -> str:
-        return "\n".join(compare([one, two]).notes)
+def test_a_score_without_resamples_is_unsure_and_files_are_told_apart() -> None:
+    def row(one: Report, two: Report) -> ComparisonRow:
+        found = compare([one, two]).rows
+        return next(each for each in found if each.metric == "own.mine")
 
     one = scored("a", 0.5, 0.7)
-    assert "0.6 (mean of 2 seeds) and 0.8 (mean of 2 seeds), max is better: unsure: a metric from" in notes(
-        one, scored("b", 0.8, 0.8)
+    two = scored("b", 0.8, 0.8, predicted=1)
+    unsure = row(one, two)
+    assert (unsure.verdict, unsure.goal) == ("unsure", "max")
+    assert unsure.effect == pytest.approx(0.2)
+    assert "the report has no scores on resamples" in unsure.notes[0]
+    changed = row(one, scored("b", 0.8, 0.8, version="m.py sha256:2"))
+    assert changed.verdict == "not comparable"
+    assert changed.notes[0] == "another metric: m.py sha256:1, goal max against m.py sha256:2, goal max"
+    missing = row(one, one.model_copy(update={"own_metrics": (), "run": "b"}))
+    assert (missing.verdict, missing.notes[0]) == ("missing", "no scores by the metric mine in b")
+    assert row(one, scored("b", 0.5, 0.7)).verdict == "same"
+    assert "own." not in compare([make_report(run="a"), make_report(run="b")]).model_dump_json()
+
+
+def accuracies(run: str, accuracy: float, goal: Literal["max", "min"] = "max", seeds: int = 5) -> Report:
+    """A report whose own metric is the accuracy, resampled as the scorer resamples."""
+    kept = [make_predictions(10 * seed + int(100 * accuracy), 400, accuracy) for seed in range(seeds)]
+    results = [make_result(make_trial(seed=seed), predictions=each) for seed, each in enumerate(kept)]
+    right = np.array(
+        [np.array(each.logits).argmax(axis=1) == np.array(each.labels) for each in kept], dtype=float
     )
-    assert "not comparable: m.py sha256:1, goal max, and m.py sha256:2, goal max" in notes(
-        one, scored("b", 0.8, 0.8, version="m.py sha256:2")
+    drawn = np.random.default_rng(1).integers(0, 400, (200, 400))
+    scores = {
+        result.trial.id: OwnScore(value=row.mean(), resampled=tuple(row[drawn].mean(axis=1)))
+        for result, row in zip(results, right, strict=True)
+    }
+    own = OwnScores(label="mine", goal=goal, file="m.py", version="m.py sha256:1", scores=scores)
+    report = make_report(results, run=run, suite=make_suite())
+    return report.model_copy(update={"own_metrics": (own,)})
+
+
+def test_a_resampled_score_is_compared_as_the_same_score_of_the_table() -> None:
+    rows = {row.metric: row for row in compare([accuracies("a", 0.85), accuracies("b", 0.75)]).rows}
+    known, own = rows["eval_accuracy"], rows["own.mine"]
+    assert (known.verdict, own.verdict) == ("worse", "worse")
+    assert own.effect == pytest.approx(known.effect)
+    assert own.interval == pytest.approx(known.interval, rel=0.15)
+    lower = compare([accuracies("a", 0.85, "min"), accuracies("b", 0.75, "min")], metrics=["own.mine"])
+    assert lower.rows[0].verdict == "better"
+    single = compare([accuracies("a", 0.85, seeds=1), accuracies("b", 0.75, seeds=1)], metrics=["own.mine"])
+    assert single.rows[0].verdict == "unsure"
+    assert "the effect of another seed is unknown" in single.rows[0].notes[0]
+
+
+@pytest.mark.parametrize(
+    ("gate", "verdict"),
+    [
+        (Gate(metric="own.mine", max_drop=0.02), "failed"),
+        (Gate(metric="own.mine", max_drop=0.3), "passed"),
+        (Gate(metric="own.mine", max_drop="2%"), "failed"),
+        (Gate(metric="own.mine", min=0.8), "failed"),
+        (Gate(metric="own.mine", min=0.6), "passed"),
+        (Gate(metric="own.other", min=0.6), "failed"),
+        (Gate(metric="own.other", max_drop=0.6), "failed"),
+    ],
+)
+def test_gates_bound_a_score_and_its_drop(gate: Gate, verdict: str) -> None:
+    found = check(
+        accuracies("b", 0.75), baseline=accuracies("a", 0.85), gates=[gate], allow_mismatch=["stand_in"]
     )
-    assert "not comparable: only the baseline has it" in notes(
-        one, one.model_copy(update={"own_metrics": (), "run": "b"})
+    (case,) = (case for case in found.cases if case.kind in ("bound", "drop"))
+    assert (case.metric, case.verdict) == (gate.metric, verdict), case.reason
+    assert "points" not in case.reason
+    assert f"{gate.metric}: as stored; `harness rescore` computes them again from the logits" in found.notes
+
+
+def test_a_gate_names_a_metric_of_its_suite() -> None:
+    metrics = "metrics: [{path: errors.py, goal: min}]\n"
+    (gate,) = suite_with(metrics + "gates: [{metric: own.errors, max: 30, max_drop: 5}]").gates
+    assert (gate.metric, gate.max, gate.max_drop) == ("own.errors", 30, 5)
+    reason = refusal_with(metrics + "gates: [{metric: own.error, max: 30}]")
+    assert "no metric" in reason
+    assert "own.errors" in reason
+    assert parse_gate("own.errors drop<=10%").max_drop == "10%"
+
+
+def score_here(
+    metrics: Sequence[OwnMetric], predictions: Sequence[Predictions], *, resamples: int = 0
+) -> tuple[OwnAnswer, ...]:
+    """As `score_own`, in this process."""
+    from harness.training.own_metrics import answer_of  # noqa: PLC0415 - only heavy tests import it
+
+    given = [{"labels": each.labels, "logits": [*each.logits]} for each in predictions]
+    limit_s = 0.0 if resamples == 1 else 300.0
+    return tuple(answer_of(Path(each.path), given, resamples, limit_s=limit_s) for each in metrics)
+
+
+@pytest.mark.heavy
+def test_a_score_is_resampled_where_it_is_computed(tmp_path: Path) -> None:
+    kept = {"a": make_predictions(1, 200)}
+    right = "return {'x': sum(a == b for a, b in zip(predictions, references)) / len(references)}"
+    odd = "assert sum(references) == 133; return {'x': 1.0}"
+    metrics = [write(tmp_path, right), write(tmp_path, odd, "odd.py")]
+    found, failing = own_scores(metrics, kept, score=score_here)
+    score = found.scores["a"]
+    assert score.value is not None
+    assert len(score.resampled) == 200
+    assert np.std(score.resampled) == pytest.approx(np.sqrt(score.value * (1 - score.value) / 200), rel=0.25)
+    assert own_scores(metrics, kept, score=score_here) == (found, failing)
+    assert (failing.scores["a"].value, failing.scores["a"].resampled) == (1.0, ())
+    assert (failing.scores["a"].unresampled or "").startswith("on a resample of the examples, compute failed")
+    (late, _) = score_here(metrics, [*kept.values()], resamples=1)
+    assert late.scores[0].unresampled == "computing it on resamples of the examples takes too long"
+
+
+@pytest.mark.heavy
+def test_a_metric_of_a_regression_gets_its_numbers(tmp_path: Path) -> None:
+    text = METRIC.replace("int64", "float64").format(
+        compute="return {'x': sum(abs(a - b) for a, b in zip(predictions, references))}"
     )
-    assert "own metric" not in notes(make_report(run="a"), make_report(run="b"))
+    (tmp_path / "errors.py").write_text(text)
+    metric = OwnMetric(path=str(tmp_path / "errors.py"), goal="min")
+    kept = Predictions(example_ids=(0, 1), labels=(1.5, 2.5), logits=Logits([(1.0,), (4.0,)]))
+    (found,) = own_scores([metric], {"a": kept}, score=score_here)
+    assert found.scores["a"].value == pytest.approx(2.0)
+    broken = write(tmp_path, "assert all(isinstance(each, int) for each in references)", "ints.py")
+    with pytest.raises(InvalidInputError, match=r"ints\.py: compute"):
+        require_own([metric, broken], ["regression"])
+
+
+@pytest.mark.heavy
+def test_rescore_computes_the_metric_again_and_reports_a_changed_file(tmp_path: Path) -> None:
+    metric = write(tmp_path)
+    results = [make_result(make_trial(seed=seed)) for seed in (0, 1)]
+    kept = {each.trial.id: each.predictions for each in results if each.predictions is not None}
+    report = make_report(results, suite=make_suite(metrics=(metric,)))
+    report = report.model_copy(update={"own_metrics": own_scores([metric], kept, score=score_here)})
+
+    def rescored() -> tuple[tuple[Rescored, ...], list[str]]:
+        own = own_scores(own_metrics_of(report), kept, score=score_here)
+        scores = Scores(
+            metric_version="1", scores=tuple(Score(reason="not asked for") for _ in to_score(report))
+        )
+        return compare_scores(report, scores, own), [*own_metric_problems(report, own)]
+
+    trials, problems = rescored()
+    assert problems == []
+    assert not any(trial.differing("own.errors") for trial in trials)
+    write(tmp_path, "return {'errors': 1 + sum(a != b for a, b in zip(predictions, references))}")
+    trials, problems = rescored()
+    assert all(trial.differing("own.errors") for trial in trials)
+    assert problems[0].startswith("errors: its file changed: stored errors.py sha256:")
+    (tmp_path / "errors.py").unlink()
+    trials, problems = rescored()
+    assert problems == ["not scored again: errors: errors.py cannot be read: No such file or directory"]
+    assert not any("own.errors" in trial.values for trial in trials)

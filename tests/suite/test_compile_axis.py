@@ -29,6 +29,28 @@ def refusal(*overrides: str) -> str:
     return f"{caught.value.message} {caught.value.hint}"
 
 
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [
+        (
+            "matrix.world_size=[2]",
+            "compile default with world_size 2: no proof covers ranks that each compile their shapes",
+        ),
+        (
+            "matrix.adapter=[lora]",
+            "compile default with adapter lora: compiled adapters are not shown to train as eager ones",
+        ),
+        (
+            "train.gradient_checkpointing=true",
+            "compile default with train.gradient_checkpointing true: compiled checkpointing is not shown to",
+        ),
+    ],
+)
+def test_a_combination_without_a_proof_is_refused(override: str, reason: str) -> None:
+    assert reason in refusal("matrix.engine=[loop]", override)
+    assert len(expanded("matrix.engine=[loop]", override, "matrix.compile=[off]")) == 1
+
+
 def test_words_and_mappings_are_values_from_the_command_line_too() -> None:
     mappings = "{mode: default, dynamic: true}, {mode: default, dynamic: false}"
     trials = expanded(f"matrix.compile=[off, reduce-overhead, {mappings}]")

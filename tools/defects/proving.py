@@ -15,7 +15,7 @@ from harness.model.job import Job
 from harness.model.results import TrialResult
 from harness.model.suite import Measure
 from harness.model.trial import Trial
-from harness.model.values import Adapter, Compile, Padding, SchedulerKwargs, SeedRoles, Train
+from harness.model.values import Adapter, Compile, Padding, SchedulerKwargs, SeedRoles, Task, Train
 from harness.running.preflight import RealAssets, prepare, this_machine
 from harness.running.workers.ranks import run_together
 from harness.training.run_trial import run_trial
@@ -27,6 +27,7 @@ compiling.BACKEND = "eager"
 
 _COMPILED: Final = {"compile": Compile(mode="default"), "padding": Padding(strategy="static")}
 _LORA: Final = Adapter(kind="lora", r=4, alpha=16, dropout=0.1)
+_REGRESSION: Final = Task(config="stsb", kind="regression")
 _ROLES: Final = SeedRoles(init=0, order=1, dropout=2)
 
 AXES: Final[dict[Variant, dict[str, Any]]] = {
@@ -60,6 +61,8 @@ AXES: Final[dict[Variant, dict[str, Any]]] = {
     "loop roles": {"engine": "loop", "seed": _ROLES},
     "trainer roles": {"engine": "trainer", "seed": _ROLES},
     "loop 2 ranks": {"engine": "loop", "world_size": 2},
+    "loop regression": {"engine": "loop", "task": _REGRESSION},
+    "trainer regression": {"engine": "trainer", "task": _REGRESSION},
 }
 
 

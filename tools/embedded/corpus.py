@@ -75,15 +75,16 @@ def _new_pair(stream: random.Random, label: int, seen: set[frozenset[str]]) -> P
 
 
 def _sentences(stream: random.Random, *, same: bool) -> tuple[str, str]:
-    event = _event(stream)
-    changed = set() if same else _facts_to_change(stream, event)
-    other = _changed(stream, event, changed)
+    event = draw_event(stream)
+    changed = set() if same else facts_to_change(stream, event)
+    other = with_changes(stream, event, changed)
     # What differs must be said on both sides; a detail whose facts agree may be left out on one.
-    first, second = _sentence(stream, event), _sentence(stream, _with_less(stream, other, changed))
+    first, second = tell(stream, event), tell(stream, with_less(stream, other, changed))
     return (first, second) if stream.random() < 0.5 else (second, first)
 
 
-def _event(stream: random.Random) -> _Event:
+def draw_event(stream: random.Random) -> _Event:
+    """Return a new event: its facts, and how much of it is told."""
     company, rival = stream.sample(words.COMPANIES, 2)
     team, guest = stream.sample(words.TEAMS, 2)
     place, other = stream.sample(words.PLACES, 2)
@@ -117,7 +118,8 @@ def _event(stream: random.Random) -> _Event:
     )
 
 
-def _facts_to_change(stream: random.Random, event: _Event) -> set[str]:
+def facts_to_change(stream: random.Random, event: _Event) -> set[str]:
+    """Return one to three facts of an event."""
     used = [fact for fact in event.facts if f"{{{fact}}}" in _template(event)]
     used += ["surname"] if event.facts["surname"] else []
     return set(stream.sample(["happened", "day", *used], stream.choices((1, 2, 3), (30, 40, 30))[0]))
@@ -139,7 +141,8 @@ _VALUES: Final = {
 }
 
 
-def _changed(stream: random.Random, event: _Event, changed: set[str]) -> _Event:
+def with_changes(stream: random.Random, event: _Event, changed: set[str]) -> _Event:
+    """Return the event with other values of these facts."""
     facts = dict(event.facts)
     for fact in sorted(changed - {"happened"}):
         while facts[fact] in event.facts.values():
@@ -153,7 +156,7 @@ def _value(stream: random.Random, fact: str) -> str:
     return str(stream.randint(2, 60)) if fact == "number" else stream.choice(_VALUES[fact])
 
 
-def _with_less(stream: random.Random, event: _Event, changed: set[str]) -> _Event:
+def with_less(stream: random.Random, event: _Event, changed: set[str]) -> _Event:
     """The event as a second reporter tells it: now and then without a detail or a filler of the first."""
     facts = event.facts
     if not changed & {"day"} and stream.random() < 0.15:
@@ -163,7 +166,8 @@ def _with_less(stream: random.Random, event: _Event, changed: set[str]) -> _Even
     return replace(event, facts=facts, details=details, fillers=fillers)
 
 
-def _sentence(stream: random.Random, event: _Event) -> str:
+def tell(stream: random.Random, event: _Event) -> str:
+    """Return a sentence about the event."""
     ways = event.topic.ways if event.happened else event.topic.opposite
     said = stream.choice(ways)
     facts = event.facts

@@ -12,7 +12,6 @@ from harness.analysis.comparison.conditions import CONDITIONS
 from harness.analysis.comparison.contrasts import Evidence, gather
 from harness.analysis.comparison.explanation import explain_pairs
 from harness.analysis.comparison.models import Comparison, ComparisonRow, Mismatch
-from harness.analysis.comparison.own_metrics import own_metric_notes
 from harness.analysis.comparison.rows import Judged, comparison_rows
 from harness.analysis.comparison.sessions import ALLOWED_IN_SESSION, axes_of_sides, in_one_session
 from harness.analysis.comparison.terms import (
@@ -29,7 +28,7 @@ from harness.analysis.stats.components import ALPHA
 from harness.analysis.stats.ratios import RunVariance
 from harness.analysis.stats.resampling import RESAMPLES
 from harness.errors import InvalidInputError, NotComparableError
-from harness.model.metrics import METRICS
+from harness.model.metrics import metric_named
 from harness.model.results import UNSEALED, Report
 
 _REASONS_SHOWN: Final = 5
@@ -59,7 +58,7 @@ def compare(reports: Sequence[Report], **options: Unpack[Options]) -> Comparison
         baseline: the place of the report to compare with, or the text or place of the level of the axis.
         by: an axis of the matrix: `padding`, `device`, `train.learning_rate`.
         metrics: names from the table of metrics; by default accuracy, F1 and real tokens per second, or
-            examples per second and memory for trials that only tokenise.
+            examples per second and memory for trials that only tokenise, and all users' metrics.
         margin: of equivalence of two scores (accuracy, F1, MCC): a share of the range of the metric, or a
             margin by metric in its unit.
         allow_mismatch: names of mismatches to ignore; recorded in the result.
@@ -148,7 +147,6 @@ def compare_in_full(  # noqa: PLR0913 - the terms of a comparison, mostly left a
         notes=(
             *unsealed_notes([*reports, *history]),
             *_notes(rows, session=session),
-            *own_metric_notes(evidence, labels, terms.allowed),
             *filter(None, [earlier.left_out(pairs, _uses(terms))]),
         ),
         explanation=explain_pairs(evidence, labels, apart) if explain else None,
@@ -158,7 +156,7 @@ def compare_in_full(  # noqa: PLR0913 - the terms of a comparison, mostly left a
 
 def _uses(terms: Terms) -> list[Use]:
     """Return the uses of a history for these terms."""
-    families = {METRICS[metric].family for metric in terms.metrics}
+    families = {metric_named(metric).family for metric in terms.metrics}
     uses: list[Use] = ["quality"] if "quality" in families else []
     if not terms.one_run and any(map(varies_between_runs, terms.metrics)):
         uses.append("speed")

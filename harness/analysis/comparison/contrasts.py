@@ -19,12 +19,13 @@ from harness.analysis.history import Earlier, History
 from harness.analysis.probes import machine_changed, probe_band
 from harness.analysis.sharing import trained_by
 from harness.analysis.stats.ratios import Separate, compare_trials
-from harness.analysis.stats.resampling import Case
+from harness.analysis.stats.resampling import Case, Drawn, compare_drawn
 from harness.analysis.stats.scoring import SCORINGS, Numbers
 from harness.analysis.stats.sheets import PairedSheets, Sheet, pair_sheets, read_sheet
 from harness.analysis.stats.tests import Effect
 from harness.analysis.verification import Contradiction, contradictions
-from harness.model.metrics import METRICS
+from harness.model.metrics import METRICS, OWN, Goal, metric_named
+from harness.model.quality import OwnScore, OwnScores
 from harness.model.results import TrialResult
 from harness.model.values import Seed
 
@@ -49,9 +50,15 @@ class Contrast:
     effect: Effect | None = None
     before: float | None = None
     after: float | None = None
+    goal: Goal | None = None
     across_devices: bool = False
     mismatches: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def direction(self) -> Goal:
+        """The direction that is better; `goal` is that of a user's metric."""
+        return self.goal or metric_named(self.metric).goal
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +80,7 @@ class Evidence:
 
     def match_for(self, metric: str) -> Match:
         """Return the trials that count for this metric."""
-        return self.match if METRICS[metric].family == "quality" else self.timed
+        return self.match if metric_named(metric).family == "quality" else self.timed
 
 
 def gather(pair: Pair, apart: Collection[str], history: History = _NO_HISTORY) -> Evidence:
@@ -106,10 +113,10 @@ def contrast(evidence: Evidence, metric: str, terms: Terms) -> Contrast:
     matched = evidence.match_for(metric)
     if matched.settled is not None:
         return Contrast(metric, settled=matched.settled)
-    meaning = METRICS[metric]
+    meaning = metric_named(metric)
     scored = (
         [None if sheet is None else sheet.score(metric) for sheet in evidence.sheets]
-        if meaning.family == "quality"
+        if meaning.family == "quality" and metric in METRICS
         else []
     )
     found = _stored_mismatch(evidence.contradictions, metric)
@@ -125,22 +132,34 @@ def contrast(evidence: Evidence, metric: str, terms: Terms) -> Contrast:
         notes = tuple(_sentence(name, found[name]) for name in blocking)
         return Contrast(metric, "not comparable", across_devices=across, mismatches=names, notes=notes)
     if terms.one_run and _of_training(metric) and (seeds := _shared(evidence.pair, matched)):
-        sides = [_values(side, metric) for side in (matched.before, matched.after)]
-        before, after = (None if isinstance(values, str) else fmean(values) for values in sides)
+        before, after = _means(evidence, metric)
         note = (_not_twice(seeds, matched),)
         return Contrast(metric, "same function", before=before, after=after, mismatches=names, notes=note)
-    measured = (
-        _quality(evidence, metric, scored)
-        if meaning.family == "quality"
-        else _trials(evidence, metric, terms)
-    )
+    if metric not in METRICS:
+        measured = _own(evidence, metric)
+    elif meaning.family == "quality":
+        measured = _quality(evidence, metric, scored)
+    else:
+        measured = _trials(evidence, metric, terms)
     measured = replace(measured, across_devices=across, mismatches=names)
     return _only_labelled(measured) if blocking else measured
 
 
 def _of_training(metric: str) -> bool:
     """Return whether a training gives the metric, also to the trials that share it."""
-    return METRICS[metric].family == "quality" or metric in ("train_loss", "train_step_loss")
+    return metric_named(metric).family == "quality" or metric in ("train_loss", "train_step_loss")
+
+
+def _means(evidence: Evidence, metric: str) -> tuple[float | None, float | None]:
+    """Return the mean of each side, None for one with a trial that was not measured."""
+    if metric not in METRICS:
+        found = _own(evidence, metric)
+        return found.before, found.after
+    before, after = (_values(side, metric) for side in (evidence.match.before, evidence.match.after))
+    return (
+        None if isinstance(before, str) else fmean(before),
+        None if isinstance(after, str) else fmean(after),
+    )
 
 
 def _shared(pair: Pair, matched: Match) -> list[Seed]:
@@ -217,6 +236,71 @@ def _quality(evidence: Evidence, metric: str, scored: Sequence[float | None]) ->
         after=fmean(values[len(paired.before) :]),
         notes=(*((left_out,) if paired.left_out else ()), *earlier.notes),
     )
+
+
+def _own(evidence: Evidence, metric: str) -> Contrast:
+    """Measure a user's metric by the scores in the reports, which were resampled when they were computed."""
+    label, pair, matched = metric.removeprefix(OWN), evidence.pair, evidence.match
+    stored = [
+        None if side is None else next((own for own in side.report.own_metrics if own.label == label), None)
+        for side in (pair.before, pair.after)
+    ]
+    before, after = stored
+    if before is None or after is None:
+        lacking = ["the baseline", pair.candidate]
+        names = " and ".join(name for name, own in zip(lacking, stored, strict=True) if own is None)
+        return Contrast(metric, "missing", notes=(f"no scores by the metric {label} in {names}",))
+    if (before.version, before.goal) != (after.version, after.goal):
+        files = " against ".join(f"{own.version}, goal {own.goal}" for own in (before, after))
+        return Contrast(metric, "not comparable", notes=(f"another metric: {files}",))
+    sides = []
+    for name, own, results in (
+        ("the baseline", before, matched.before),
+        (pair.candidate, after, matched.after),
+    ):
+        found = _own_scores(own, results)
+        if isinstance(found, str):
+            return Contrast(metric, "missing", notes=(f"{label} was not measured in {name}: {found}",))
+        sides.append(found)
+    return _own_contrast(evidence, metric, sides, before.goal)
+
+
+def _own_scores(own: OwnScores, results: Sequence[TrialResult]) -> list[OwnScore] | str:
+    """Return the score of each trial, or why a trial has none."""
+    found = []
+    for result in results:
+        score = own.scores.get(result.trial.id)
+        if score is None or score.value is None:
+            return (score.reason if score is not None else None) or "the report lacks it"
+        found.append(score)
+    return found
+
+
+def _own_contrast(
+    evidence: Evidence, metric: str, sides: Sequence[Sequence[OwnScore]], goal: Goal
+) -> Contrast:
+    paired = evidence.paired
+    if paired is None or isinstance(paired, str) or paired.left_out:
+        why = paired if isinstance(paired, str) else "the sides were not scored on the same examples"
+        return Contrast(metric, "not comparable", notes=(why,), goal=goal)
+    values = [np.asarray([score.value for score in side], dtype=np.float64) for side in sides]
+    first, second = (float(each.mean()) for each in values)
+    columns = [np.stack([sheet.predicted for sheet in side]) for side in (paired.before, paired.after)]
+    every = [score for side in sides for score in side]
+    if np.array_equal(columns[0], columns[1]) and np.array_equal(values[0], values[1]):
+        effect = Effect(0.0, trials=len(sides[0]), identical=True, reason="the predictions agree")
+    elif len({len(score.resampled) for score in every}) > 1 or not every[0].resampled:
+        unresampled = (score.unresampled for score in every if score.unresampled is not None)
+        why = next(unresampled, "the report has no scores on resamples of the examples")
+        effect = Effect(second - first, center=second - first, trials=min(map(len, sides)))
+        effect = replace(effect, reason=f"the error over examples is unknown: {why}")
+    else:
+        before, after = (
+            Drawn(value, np.asarray([score.resampled for score in side], dtype=np.float64))
+            for value, side in zip(values, sides, strict=True)
+        )
+        effect = compare_drawn(before, after, paired.labels.size, paired=evidence.match.paired)
+    return Contrast(metric, effect=effect, before=first, after=second, goal=goal)
 
 
 def _not_resampled(metric: str, labels: Numbers, before: Numbers, after: Numbers) -> str | None:

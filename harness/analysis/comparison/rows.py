@@ -20,7 +20,7 @@ from harness.analysis.stats.components import ALPHA
 from harness.analysis.stats.resampling import compare_quality
 from harness.analysis.stats.tests import Adjusted, Effect, holm, is_equivalent, open_alpha
 from harness.analysis.training import training_verdict
-from harness.model.metrics import METRICS, Goal
+from harness.model.metrics import Goal, metric_named
 from harness.model.results import TrialResult
 
 
@@ -135,14 +135,14 @@ def _row(
     draft: Draft, adjusted: Adjusted | None, level: float, reference: str, terms: Terms
 ) -> ComparisonRow:
     evidence, found = draft.evidence, draft.contrast
-    metric, matched = METRICS[found.metric], draft.evidence.match_for(found.metric)
+    metric, matched = metric_named(found.metric), draft.evidence.match_for(found.metric)
     margin = _margin(found.metric, terms)
     verdict, notes = _verdict(draft, adjusted, margin)
     row = ComparisonRow(
         variant=draft.label,
         metric=found.metric,
         unit=metric.unit,
-        goal=metric.goal,
+        goal=found.direction,
         verdict=verdict,
         baseline=_side(reference, evidence.pair.before, matched.before, found.before),
         candidate=_side(evidence.pair.candidate, evidence.pair.after, matched.after, found.after),
@@ -184,7 +184,7 @@ def _with_effect(
 
 def _margin(metric: str, terms: Terms) -> float | None:
     """Return the margin of equivalence: of the score, or for a ratio the relative machine noise."""
-    return terms.margins.get(metric) if METRICS[metric].family == "quality" else terms.noise.get(metric)
+    return terms.margins.get(metric) if metric_named(metric).family == "quality" else terms.noise.get(metric)
 
 
 def _side(name: str, variant: Variant | None, results: Sequence[TrialResult], value: float | None) -> Side:
@@ -219,8 +219,8 @@ def _verdict(
     if found.settled is not None or effect is None:
         return found.settled or "not comparable", notes
     p = None if adjusted is None else adjusted.p
-    verdict = verdict_of_effect(effect, p, METRICS[found.metric].goal, margin)
-    if METRICS[found.metric].depends_on_machine and "differs" in map(
+    verdict = verdict_of_effect(effect, p, found.direction, margin)
+    if metric_named(found.metric).depends_on_machine and "differs" in map(
         verdict_of, _proofs(draft.evidence.pair)
     ):
         return "not comparable", (*notes, "parity failed: one side computes a different function")

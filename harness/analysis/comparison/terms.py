@@ -12,7 +12,7 @@ from harness.analysis.naming import only_tokenise
 from harness.analysis.stats.ratios import RunVariance
 from harness.errors import InvalidInputError
 from harness.model.glue import training_headlines
-from harness.model.metrics import METRICS, headlines, metrics_of
+from harness.model.metrics import METRICS, OWN, headlines, is_metric, metric_named, metrics_of
 from harness.model.results import Report
 from harness.words import did_you_mean, quoted
 
@@ -41,15 +41,19 @@ class Terms:
 def varies_between_runs(metric: str) -> bool:
     """Return whether the state of the machine, which differs from run to run, changes this metric."""
     # Memory depends on the machine, but not on how fast it was.
-    return METRICS[metric].family in ("time", "machine")
+    return metric_named(metric).family in ("time", "machine")
 
 
 def default_metrics(reports: Sequence[Report]) -> tuple[str, ...]:
-    """Return the metrics to compare by default: those of tokenization if every trial only tokenizes."""
+    """Return the metrics to compare by default, which for trials that only tokenize are others.
+
+    Users' metrics follow those of the table.
+    """
     trials = [result.trial for report in reports for result in report.results]
     if only_tokenise(trials):
         return headlines("tokenizing")
-    return training_headlines(trial.task for trial in trials)
+    own = [OWN + found.label for report in reports for found in report.own_metrics]
+    return (*training_headlines(trial.task for trial in trials), *dict.fromkeys(own))
 
 
 def checked_metrics(metrics: Sequence[str]) -> tuple[str, ...]:
@@ -60,11 +64,11 @@ def checked_metrics(metrics: Sequence[str]) -> tuple[str, ...]:
     """
     chosen = tuple(dict.fromkeys(metrics))
     for metric in chosen:
-        if metric not in METRICS:
+        if not is_metric(metric):
             raise InvalidInputError(
                 f"there is no metric {quoted(metric)}{did_you_mean(metric, list(METRICS))}"
             )
-        if METRICS[metric].goal == "none":
+        if metric in METRICS and METRICS[metric].goal == "none":
             raise InvalidInputError(
                 f"{metric} has no better direction, so there is no verdict on it", hint="Choose another one."
             )

@@ -18,7 +18,7 @@ from harness.analysis.inputs import mixed_variants
 from harness.analysis.stats.ratios import RunVariance
 from harness.analysis.verification import unverifiable
 from harness.errors import NotComparableError
-from harness.model.metrics import METRICS
+from harness.model.metrics import metric_named
 from harness.model.results import Report, TrialResult
 from harness.model.suite import Gate
 from harness.model.values import Seed
@@ -189,7 +189,7 @@ def _unverifiable(pair: Pair, metric: str) -> str | None:
 
 def unjudged_drop(gate: Gate, variant: str, verdict: CaseVerdict, reason: str) -> GateCase:
     """Return the case of a drop without a measurement."""
-    known = METRICS[gate.metric]
+    known = metric_named(gate.metric)
     return GateCase(
         rule=drop_rule(gate),
         kind="drop",

@@ -12,15 +12,13 @@ from harness.analysis.gates.rules import (
     Group,
     bound_rules,
     contradiction,
-    mean_of,
     replaced,
     seeds_text,
-    why_unmeasured,
 )
 from harness.analysis.inputs import conflicting_inputs
 from harness.analysis.parity import ParityVerdict, function_of, limits, verdicts
 from harness.analysis.verification import proof_contradictions, unverifiable
-from harness.model.metrics import METRICS
+from harness.model.metrics import METRICS, is_metric, metric_named
 from harness.model.results import Report, TrialResult
 from harness.model.suite import Gate
 from harness.model.values import Seed
@@ -132,9 +130,12 @@ def bound_cases(groups: Sequence[Group], gate: Gate, allowed: Collection[str]) -
 def _bound(
     group: Group, metric: str, rule: str, bound: tuple[float, bool], allowed: Collection[str]
 ) -> GateCase:
-    known = METRICS.get(metric)
-    value = mean_of(group.sound, metric) if known is not None and not group.mixed else None
+    known = metric_named(metric) if is_metric(metric) else None
+    value = group.mean(metric) if known is not None and not group.mixed else None
     limit, lower = bound
+    goal = (
+        group.own[metric].goal if metric in group.own else METRICS[metric].goal if metric in METRICS else None
+    )
     noted = partly_varied([result.trial.seed for result in group.sound])
 
     def case(verdict: CaseVerdict, reason: str) -> GateCase:
@@ -147,7 +148,7 @@ def _bound(
             reason=reason,
             metric=metric,
             unit=None if known is None else known.unit,
-            goal=None if known is None else known.goal,
+            goal=None if known is None else goal,
             value=value,
             limit=limit,
         )
@@ -157,24 +158,24 @@ def _bound(
     if group.mixed:
         return case("not comparable", f"no mean over {'; '.join(group.mixed.values())}")
     if value is None:
-        return case("failed", f"no value: {why_unmeasured(group.sound, metric)}")
+        return case("failed", f"no value: {group.why_unmeasured(metric)}")
     if (obstacle := _obstacle(group, metric, allowed)) is not None:
         return case("not comparable", obstacle)
     if (gap := next((why for each in group.sound if (why := unverifiable(each, metric))), None)) is not None:
         return case("failed", gap)
     passes = value >= limit if lower else value <= limit
     beyond = "" if passes else f", {'below' if lower else 'above'} {limit:g}"
-    counted = _trials(sum(result.value(metric) is not None for result in group.sound))
+    counted = _trials(len(group.values(metric)))
     return case("passed" if passes else "failed", f"{value:.6g}{beyond}, mean of {counted}")
 
 
 def _obstacle(group: Group, metric: str, allowed: Collection[str]) -> str | None:
     """Return why a value cannot be compared with the bound of a gate, or None."""
-    if METRICS[metric].depends_on_machine and "at_once" not in allowed:
+    if metric_named(metric).depends_on_machine and "at_once" not in allowed:
         told = next((at_once(each.concurrent) for each in group.sound if each.concurrent > 1), None)
         if told is not None:
             return told
-    if METRICS[metric].family == "quality" and "stand_in" not in allowed:
+    if metric_named(metric).family == "quality" and "stand_in" not in allowed:
         for result in group.sound:
             if (stand_in := replaced(result)) is not None:
                 return f"{stand_in}: its scores are not those of the real one"
@@ -185,7 +186,7 @@ def reference_cases(report: Report, groups: Sequence[Group]) -> Iterator[GateCas
     """Yield a case for each variant on real assets and each published score; failed if far above it."""
     for metric, published in report.suite.reference.items():
         for group in groups:
-            value = None if group.mixed else mean_of(group.sound, metric)
+            value = None if group.mixed else group.mean(metric)
             real = all(map(_is_real, group.sound))
             scored = METRICS[metric].family == "quality" and METRICS[metric].goal == "max"
             if not scored or value is None or not real:

@@ -49,7 +49,7 @@ from harness.analysis.training import (
     training_proofs,
     training_verdicts,
 )
-from harness.model.metrics import METRICS
+from harness.model.metrics import OWN, is_metric, metric_named
 from harness.model.results import Report, TrialResult
 from harness.model.suite import Gate
 
@@ -137,7 +137,7 @@ def check(  # noqa: PLR0913 - the terms of a check, mostly left at their default
     check_allowed(allow_mismatch)
     rules = tuple(dict.fromkeys(report.suite.gates if gates is None else gates))
     found = groups(report)
-    drops = [gate for gate in rules if gate.max_drop is not None and gate.metric in METRICS]
+    drops = [gate for gate in rules if gate.max_drop is not None and is_metric(gate.metric)]
     against = None
     if baseline is not None:
         against = set_against(
@@ -232,6 +232,8 @@ def _notes(
         yield from unsealed_notes([report])
         if history:
             yield "history not used: there is no baseline, so that nothing is compared"
+    if own := sorted({gate.metric for gate in rules if gate.metric.startswith(OWN)}):
+        yield f"{', '.join(own)}: as stored; `harness rescore` computes them again from the logits"
     if not rules:
         yield "no gate on a metric: only the rules for every report were checked"
     if not report.proofs and not only_tokenise(result.trial for result in report.results):
@@ -277,7 +279,7 @@ def judge_run(
         if gate.max_drop is not None and baseline is None:
             changes["max_drop"] = None
             skipped.append(f"not judged: {drop_rule(gate)}: there is no baseline (--baseline)")
-        if bounds and stand_in is not None and METRICS[gate.metric].family == "quality":
+        if bounds and stand_in is not None and metric_named(gate.metric).family == "quality":
             changes |= {"min": None, "max": None}
             skipped.append(f"not judged: {', '.join(bounds)}: {stand_in}")
         left = gate.model_copy(update=changes)

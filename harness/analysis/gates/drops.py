@@ -21,7 +21,7 @@ from harness.analysis.gates.models import CaseVerdict, GateCase
 from harness.analysis.gates.rules import drop_rule
 from harness.analysis.stats.components import Components, Interaction, Part
 from harness.analysis.stats.tests import Adjusted, Effect, Interval, holm, open_alpha
-from harness.model.metrics import METRICS
+from harness.model.metrics import metric_named
 from harness.model.suite import Gate
 from harness.model.trial import Trial
 
@@ -137,8 +137,8 @@ def _case(drop: Drop, adjusted: Adjusted | None, level: float) -> GateCase:
         verdict=verdict,
         reason="; ".join(reason),
         metric=gate.metric,
-        unit=METRICS[gate.metric].unit,
-        goal=METRICS[gate.metric].goal,
+        unit=row.unit,
+        goal=row.goal,
         value=row.candidate.value,
         baseline=drop.base,
         drop=found,
@@ -188,7 +188,7 @@ def _guards(drop: Drop, detectable: float | None) -> str:
 def _amount(drop: Drop, value: float) -> str:
     if drop.relative:
         return f"{100 * value:.3g} %"
-    if METRICS[drop.gate.metric].unit == "ratio":
+    if drop.row.unit == "ratio":
         return f"{100 * value:.2g} points"
     return f"{value:.3g}"
 
@@ -259,7 +259,7 @@ def usual_components(seeds: int) -> Components:
 
 def _warning(gate: Gate, seeds: int, tests: int) -> str | None:
     rule = drop_rule(gate)
-    metric = METRICS[gate.metric]
+    metric = metric_named(gate.metric)
     if metric.family != "quality":
         if metric.family == "memory":
             return None

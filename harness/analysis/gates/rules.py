@@ -9,6 +9,8 @@ from statistics import fmean
 from harness.analysis.inputs import mixed_variants
 from harness.analysis.naming import labels
 from harness.analysis.verification import Contradiction, contradictions
+from harness.model.metrics import METRICS, OWN
+from harness.model.quality import OwnScores
 from harness.model.results import Report, TrialResult
 from harness.model.suite import Gate
 from harness.model.values import Seed
@@ -19,6 +21,7 @@ class Group:
     """The trials of one variant with its label.
 
     `contradictions` include the id of the trial; `mixed` maps a condition to the differences of the inputs.
+    `own` are the scores by users' metrics, by their names in gates.
     """
 
     variant: str
@@ -26,11 +29,40 @@ class Group:
     results: tuple[TrialResult, ...]
     contradictions: tuple[tuple[str, Contradiction], ...] = ()
     mixed: Mapping[str, str] = field(default_factory=dict)
+    own: Mapping[str, OwnScores] = field(default_factory=dict)
 
     @property
     def sound(self) -> tuple[TrialResult, ...]:
         """The completed trials that predict more than one class."""
         return tuple(result for result in self.results if result.sound)
+
+    def values(self, metric: str) -> list[float]:
+        """Return the value of each sound trial that has one."""
+        found = (self._value(result, metric) for result in self.sound)
+        return [value for value in found if value is not None]
+
+    def mean(self, metric: str) -> float | None:
+        """Return the mean over the sound trials that measured the metric, or None."""
+        found = self.values(metric)
+        return fmean(found) if found else None
+
+    def why_unmeasured(self, metric: str) -> str:
+        """Return why sound trials lack a value of the metric."""
+        if not self.sound:
+            return "no trial completed soundly"
+        if metric in METRICS:
+            found = (result.measurement(metric) for result in self.sound)
+            reasons = [each.reason for each in found if each is not None]
+        else:
+            scores = self.own[metric].scores if metric in self.own else {}
+            reasons = [score.reason for one in self.sound if (score := scores.get(one.trial.id)) is not None]
+        return next(filter(None, reasons), "the report does not contain it")
+
+    def _value(self, result: TrialResult, metric: str) -> float | None:
+        if metric in METRICS:
+            return result.value(metric)
+        score = self.own[metric].scores.get(result.trial.id) if metric in self.own else None
+        return None if score is None else score.value
 
 
 def groups(report: Report) -> list[Group]:
@@ -38,6 +70,7 @@ def groups(report: Report) -> list[Group]:
     names = labels(result.trial for result in report.results)
     warmup_steps = report.suite.measure.warmup_steps
     mixed = mixed_variants(report)
+    own = {OWN + found.label: found for found in report.own_metrics}
     return [
         Group(
             variant=variant,
@@ -47,6 +80,7 @@ def groups(report: Report) -> list[Group]:
                 (one.trial.id, each) for one in results for each in contradictions(one, warmup_steps)
             ),
             mixed=mixed.get(variant, {}),
+            own=own,
         )
         for variant, results in report.variants().items()
     ]
@@ -64,20 +98,6 @@ def drop_rule(gate: Gate) -> str:
     """Return the drop rule of a gate in words; a percentage stays a percentage."""
     limit = gate.max_drop if isinstance(gate.max_drop, str) else f"{gate.max_drop:g}"
     return f"{gate.metric} drop <= {limit}"
-
-
-def mean_of(results: Sequence[TrialResult], metric: str) -> float | None:
-    """Return the mean over the trials that measured the metric, or None."""
-    found = [value for result in results if (value := result.value(metric)) is not None]
-    return fmean(found) if found else None
-
-
-def why_unmeasured(results: Sequence[TrialResult], metric: str) -> str:
-    """Return why trials lack a value of the metric."""
-    if not results:
-        return "no trial completed soundly"
-    reasons = (found.reason for result in results if (found := result.measurement(metric)) is not None)
-    return next((reason for reason in reasons if reason), "the report does not contain it")
 
 
 def replaced(result: TrialResult) -> str | None:

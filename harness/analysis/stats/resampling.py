@@ -83,6 +83,48 @@ def compare_quality(cases: Sequence[Case], *, resamples: int = RESAMPLES) -> lis
     return [effect for effect in effects if effect is not None]
 
 
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The scores of the seeds of one side (S,), and the same in resamples of the examples (S, R)."""
+
+    observed: Floats
+    resampled: Floats
+
+
+def compare_drawn(before: Drawn, after: Drawn, examples: int, *, paired: bool) -> Effect:
+    """Return the difference of scores that were resampled elsewhere, candidate minus baseline.
+
+    Both sides were scored on the same resamples of the same examples; where `paired`, with the same seeds in
+    the same order. The step of an unknown score is estimated by the change of a share by one example.
+    """
+    value = float(after.observed.mean() - before.observed.mean())
+    effect = Effect(value, center=value, trials=min(before.observed.size, after.observed.size))
+    seeds = before.observed.size + after.observed.size
+    if examples < 2:
+        return replace(effect, reason="one example: no error can be estimated")
+    if seeds == 2:
+        return _of_this_pair(effect, after.resampled[0] - before.resampled[0], examples)
+    resampled = np.concatenate([before.resampled, after.resampled])
+    step = 2 * float(resampled.std(axis=1, ddof=1).mean()) / math.sqrt(examples)
+    if paired:
+        components = _paired(
+            after.observed - before.observed, after.resampled - before.resampled, examples, step=step
+        )
+    else:
+        components = _unpaired(
+            [before.observed.size, after.observed.size],
+            np.concatenate([before.observed, after.observed]),
+            resampled,
+            examples,
+            step=step,
+        )
+    if components.error == 0:
+        return replace(effect, reason="neither seeds nor examples differ: no p-value")
+    test = "paired seeds and examples" if paired else "unpaired seeds, paired examples"
+    few = Part(components.added[0].variance, min(examples, resampled.shape[1]) - 1.0)
+    return replace(effect, test=test, components=replace(components, added=(few,)))
+
+
 def _identical(case: Case) -> Effect | None:
     if not np.array_equal(case.before, case.after):
         return None
@@ -122,7 +164,8 @@ def _effect(case: Case, drawn: Floats) -> Effect:
         components = _paired(differences, of_resamples, examples, step=_step(case))
         test = "paired seeds and examples"
     else:
-        components = _unpaired(case, observed, drawn)
+        counts = [len(side) for side in (case.before, case.after, *case.earlier)]
+        components = _unpaired(counts, observed, drawn, examples, step=_step(case), more=case.earlier_freedom)
         test = "paired examples, variance over seeds of earlier runs"
         if both > 2:
             test = "unpaired seeds, paired examples"
@@ -218,24 +261,26 @@ def _paired(differences: Floats, drawn: Floats, examples: int, *, step: float) -
     return _components(between, residual, drawn.mean(axis=0), examples)
 
 
-def _unpaired(case: Case, observed: Floats, drawn: Floats) -> Components:
+def _unpaired(
+    counts: Sequence[int], observed: Floats, drawn: Floats, examples: int, *, step: float, more: float = 0.0
+) -> Components:
     """Return the components for sides with different seeds, or one seed each.
 
-    The variance over seeds is pooled over the earlier trials and the sides with several seeds, and is also
-    used for a side with one seed.
+    `counts` are the seeds of both sides and of each recipe of earlier trials, which add `more` degrees of
+    freedom. The variance over seeds is pooled over the earlier trials and the sides with several seeds, and
+    is also used for a side with one seed.
     """
-    counts = [len(side) for side in (case.before, case.after, *case.earlier)]
     groups = [slice(end - count, end) for count, end in zip(counts, np.cumsum(counts), strict=True)]
     several = [group for group, count in zip(groups, counts, strict=True) if count > 1]
     weight = sum(observed[group].size - 1.0 for group in several)
     scatter = sum(float(observed[group].var(ddof=1)) * (observed[group].size - 1) for group in several)
     noise = sum(_residual(drawn[group]) * observed[group].size for group in several)
     share = sum(1 / count for count in counts[:2])
-    freedom = sum(count - 1.0 for count in counts[:2]) + case.earlier_freedom
+    freedom = sum(count - 1.0 for count in counts[:2]) + more
     change = drawn[groups[1]].mean(axis=0) - drawn[groups[0]].mean(axis=0)
     # As in `_paired`: a few scores are often nearly equal by chance.
-    between = Part((scatter / weight + _step(case) ** 2) * share, freedom)
-    return _components(between, noise / weight * share, change, case.labels.size)
+    between = Part((scatter / weight + step**2) * share, freedom)
+    return _components(between, noise / weight * share, change, examples)
 
 
 def _residual(drawn: Floats) -> float:

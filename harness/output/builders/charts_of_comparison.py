@@ -10,7 +10,7 @@ from harness.analysis.comparison.models import Comparison, ComparisonRow, Verdic
 from harness.analysis.comparison.rows import ratio_limits
 from harness.analysis.gates.models import CaseVerdict, GateCase, GateReport
 from harness.analysis.machines import Machines, Speed
-from harness.model.metrics import METRICS
+from harness.model.metrics import METRICS, OWN, is_metric, metric_named
 from harness.output.builders.effects import change, ends
 from harness.output.document import Chart, Column, Table
 from harness.output.drawings import Arrow, Arrows, Axis, Effect, Forest, Mark, Slope, Unit
@@ -39,7 +39,7 @@ def comparison_charts(comparison: Comparison) -> tuple[Chart, ...]:
     groups: dict[str, list[ComparisonRow]] = {}
     for row in comparison.rows:
         groups.setdefault(_group(row), []).append(row)
-    forests = [_forest(comparison, group, rows) for group, rows in groups.items()]
+    forests = [_forest(comparison, group, rows, place) for place, (group, rows) in enumerate(groups.items())]
     return (*forests, *_arrows(comparison))
 
 
@@ -47,12 +47,12 @@ def _group(row: ComparisonRow) -> str:
     """Rows of one axis: all ratios, all differences in points, or the differences of one other metric."""
     if row.kind == "ratio":
         return "ratio"
-    return "points" if METRICS[row.metric].shown == "percent" else row.metric
+    return "points" if metric_named(row.metric).shown == "percent" else row.metric
 
 
-def _forest(comparison: Comparison, group: str, rows: Sequence[ComparisonRow]) -> Chart:
+def _forest(comparison: Comparison, group: str, rows: Sequence[ComparisonRow], place: int) -> Chart:
     shown = rows[:MOST_ROWS]
-    labels = list(dict.fromkeys(METRICS[row.metric].label for row in rows))
+    labels = list(dict.fromkeys(metric_named(row.metric).label for row in rows))
     title, axis = {
         "ratio": (f"Ratios: {', '.join(labels)}", Axis("candidate over baseline", "ratio", log=True)),
         "points": (
@@ -68,7 +68,7 @@ def _forest(comparison: Comparison, group: str, rows: Sequence[ComparisonRow]) -
     )
     counted = ", ".join(f"{n} {verdict}" for verdict, n in Counter(row.verdict for row in rows).items())
     return Chart(
-        f"forest-{group.replace('_', '-')}",
+        f"forest-own-{place}" if group.startswith(OWN) else f"forest-{group.replace('_', '-')}",
         title,
         f"{counted} of {count(len(rows), 'row')}",
         Forest(
@@ -92,7 +92,8 @@ def _left(found: int, most: int, noun: str) -> list[str]:
 
 def _effect(comparison: Comparison, row: ComparisonRow) -> Effect:
     several = len(comparison.candidates) > 1
-    label = " · ".join([row.variant, METRICS[row.metric].label, *([row.candidate.name] if several else [])])
+    named = [row.variant, metric_named(row.metric).label, *([row.candidate.name] if several else [])]
+    label = " · ".join(named)
     band = comparison.noise.get(row.metric)
     margin = comparison.margins.get(row.metric) if row.kind == "difference" else None
     return Effect(
@@ -122,7 +123,11 @@ def _arrows(comparison: Comparison) -> Iterator[Chart]:
         if row.variants == 1:
             by_pair.setdefault((row.variant, row.candidate.name), {})[row.metric] = row
     rates = [row.metric for row in comparison.rows if row.unit == "tokens/s"]
-    scores = [row.metric for row in comparison.rows if METRICS[row.metric].family == "quality"]
+    scores = [
+        row.metric
+        for row in comparison.rows
+        if row.metric in METRICS and METRICS[row.metric].family == "quality"
+    ]
     if not rates or not scores:
         return
     speed, score = rates[0], scores[-1]
@@ -134,8 +139,8 @@ def _arrows(comparison: Comparison) -> Iterator[Chart]:
     ]
     if not found:
         return
-    label = METRICS[score].label
-    unit: Unit = "percent" if METRICS[score].shown == "percent" else "number"
+    label = metric_named(score).label
+    unit: Unit = "percent" if metric_named(score).shown == "percent" else "number"
     yield Chart(
         "moves",
         f"{label} against speed: from baseline to candidate",
@@ -169,7 +174,7 @@ def gate_charts(found: GateReport) -> tuple[Chart, ...]:
     """Return the judged drops and bounds with their intervals and limits, one forest for each unit."""
     groups: dict[tuple[str, Unit], list[GateCase]] = {}
     for case in found.cases:
-        if case.limit is not None and case.metric in METRICS and (drawn := _unit(case)) is not None:
+        if case.limit is not None and is_metric(case.metric or "") and (drawn := _unit(case)) is not None:
             groups.setdefault((case.kind, drawn), []).append(case)
     return tuple(
         _gates(found, kind, unit, cases, place) for place, ((kind, unit), cases) in enumerate(groups.items())
@@ -178,7 +183,7 @@ def gate_charts(found: GateReport) -> tuple[Chart, ...]:
 
 def _unit(case: GateCase) -> Unit | None:
     """Points for drops of shares, percent of the baseline for relative drops; None for other units."""
-    metric = METRICS[case.metric or ""]
+    metric = metric_named(case.metric or "")
     if case.relative:
         return "percent"
     if metric.shown == "percent":

@@ -13,7 +13,7 @@ from harness.analysis.comparison.models import (
     Verdict,
 )
 from harness.analysis.machines import machines
-from harness.model.metrics import METRICS
+from harness.model.metrics import metric_named
 from harness.model.results import Report
 from harness.model.status import CaseStatus
 from harness.output.builders.charts_of_comparison import comparison_charts, machine_charts, machine_table
@@ -85,7 +85,7 @@ def _columns(comparison: Comparison) -> tuple[Column, ...]:
         Column("variant", tuple(row.variant for row in rows), numeric=False),
         # Of a single candidate the title speaks already.
         *([candidates] if devices or len(comparison.candidates) > 1 else []),
-        Column("metric", tuple(METRICS[row.metric].label for row in rows), numeric=False),
+        Column("metric", tuple(metric_named(row.metric).label for row in rows), numeric=False),
         Column("verdict", tuple(row.verdict for row in rows), numeric=False, tones=tones),
         Column("change", tuple(change(row) for row in rows)),
         Column("interval", tuple(bounds(row) for row in rows)),
@@ -160,7 +160,7 @@ def subtitles(comparison: Comparison) -> list[str]:
     ]
     if comparison.margins:
         margins = ", ".join(
-            f"{METRICS[metric].label} ±{margin_text(metric, margin)}"
+            f"{metric_named(metric).label} ±{margin_text(metric, margin)}"
             for metric, margin in comparison.margins.items()
         )
         lines.append(f"same: inside {margins}, by two one-sided tests at {100 * comparison.alpha:g} %")
@@ -254,7 +254,7 @@ def answer(comparison: Comparison) -> str:
     for verdict in _ORDER:
         rows = [row for row in comparison.rows if row.verdict == verdict]
         named = [
-            f"{row.variant} {METRICS[row.metric].label} {change(row)}"
+            f"{row.variant} {metric_named(row.metric).label} {change(row)}"
             for row in rows[:_MOST_NAMED]
             if verdict in ("worse", "better")
         ]

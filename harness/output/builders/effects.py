@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from harness.analysis.comparison.models import ComparisonRow
-from harness.model.metrics import METRICS
+from harness.model.metrics import metric_named
 from harness.output.numbers import NOTHING, difference, significant
 
 
@@ -44,7 +44,7 @@ def _coverage(share: float) -> str:
 
 def margin_text(metric: str, margin: float) -> str:
     """A margin in the unit that people read: `2 points`, `0.04`."""
-    return f"{100 * margin:g} points" if METRICS[metric].shown == "percent" else f"{margin:g}"
+    return f"{100 * margin:g} points" if metric_named(metric).shown == "percent" else f"{margin:g}"
 
 
 def p_value(p: float | None) -> str:

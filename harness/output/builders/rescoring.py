@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.analysis.rescoring import Rescored
-from harness.model.metrics import METRICS, metrics_of
+from harness.model.metrics import OWN, metric_named, metrics_of
 from harness.model.results import UNSEALED, Report
 from harness.output.builders.breakdown import breakdown_tables
 from harness.output.document import Case, Column, Document, Table
@@ -13,8 +13,10 @@ from harness.output.numbers import NOTHING
 from harness.words import count
 
 
-def rescoring_document(report: Report, trials: Sequence[Rescored], metric_version: str) -> Document:
-    """One row a trial; `metric_version` is that of the new scores."""
+def rescoring_document(
+    report: Report, trials: Sequence[Rescored], metric_version: str, notes: Sequence[str] = ()
+) -> Document:
+    """One row a trial; `metric_version` is that of the new scores, `notes` are about users' metrics."""
     differing = sum(trial.differs for trial in trials)
     versions = dict.fromkeys(
         result.metric_version or "unknown" for result in report.results if result.predictions is not None
@@ -28,9 +30,10 @@ def rescoring_document(report: Report, trials: Sequence[Rescored], metric_versio
             "trials": [_model(trial) for trial in trials],
         },
         summary=(f"metrics: stored {', '.join(versions)}; now {metric_version}",),
-        tables=(Table("Scores", _columns(trials)), *breakdown_tables(report)),
+        tables=(Table("Scores", _columns(report, trials)), *breakdown_tables(report)),
         notes=(
             *([UNSEALED] if UNSEALED in report.notes else []),
+            *notes,
             *(f"{trial.name}: {note}" for trial in trials for note in trial.notes),
         ),
         name="harness rescore",
@@ -52,12 +55,12 @@ def _model(trial: Rescored) -> dict[str, object]:
     return {"name": trial.name, "differs": trial.differs, "scores": scores, "notes": list(trial.notes)}
 
 
-def _columns(trials: Sequence[Rescored]) -> tuple[Column, ...]:
+def _columns(report: Report, trials: Sequence[Rescored]) -> tuple[Column, ...]:
     return (
         Column("trial", tuple(trial.name for trial in trials), numeric=False),
         *(
-            Column(METRICS[metric].label, tuple(_cell(trial, metric) for trial in trials))
-            for metric in metrics_of("quality")
+            Column(metric_named(metric).label, tuple(_cell(trial, metric) for trial in trials))
+            for metric in (*metrics_of("quality"), *(OWN + own.label for own in report.own_metrics))
             if any(metric in trial.values for trial in trials)
         ),
         Column(

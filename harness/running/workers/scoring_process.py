@@ -6,9 +6,9 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from pydantic import ValidationError
 
@@ -18,6 +18,7 @@ from harness.model.arrays import Logits
 from harness.model.inspection import InspectionAnswer, InspectionRequest
 from harness.model.quality import OwnAnswer, OwnAnswers, OwnScore, OwnScores, Predictions
 from harness.model.suite import OwnMetric
+from harness.model.values import TaskKind
 from harness.programs import ProgramError, run_program
 from harness.running.workers.environ import worker_environment
 
@@ -29,6 +30,8 @@ INSPECTOR: Final = "harness.training.inspecting"
 _WHO: Final = "the scorer of the logits"
 _SECONDS: Final = 1_800.0
 _LONGEST_WORDS: Final = 500
+# Their variance is then off by a tenth, which the degrees of freedom of a comparison account for.
+_RESAMPLES: Final = 200
 
 
 def score_again(
@@ -47,9 +50,15 @@ def score_again(
 
 
 def score_own(
-    metrics: Sequence[OwnMetric], predictions: Sequence[Predictions], *, limit_s: float = _SECONDS
+    metrics: Sequence[OwnMetric],
+    predictions: Sequence[Predictions],
+    *,
+    resamples: int = 0,
+    limit_s: float = _SECONDS,
 ) -> tuple[OwnAnswer, ...]:
     """Return the answer of each of the user's metrics on these predictions; the files run in their process.
+
+    With `resamples` each score has as many more, on resamples of the examples.
 
     Raises:
         UnavailableError: The scorer is not installed, or ended without an answer.
@@ -57,7 +66,7 @@ def score_own(
     require_extra("train")
     # Unlike `Path.expanduser`, this leaves an unknown user in the path, which the scorer then reports.
     paths = [str(Path(os.path.expanduser(metric.path)).absolute()) for metric in metrics]  # noqa: PTH111
-    asked = json.dumps({"paths": paths, "predictions": _written(predictions)})
+    asked = json.dumps({"paths": paths, "resamples": resamples, "predictions": _written(predictions)})
     line = _answer(OWN_SCORER, asked, _WHO, limit_s)
     try:
         return OwnAnswers.model_validate_json(line).answers
@@ -65,13 +74,24 @@ def score_own(
         raise _silent(_WHO, "gave no scores of own metrics") from error
 
 
-def own_scores(metrics: Sequence[OwnMetric], predictions: Mapping[str, Predictions]) -> tuple[OwnScores, ...]:
+class ScoreOwn(Protocol):
+    """Scores predictions by users' metrics, as `score_own` does in a process."""
+
+    def __call__(
+        self, metrics: Sequence[OwnMetric], predictions: Sequence[Predictions], *, resamples: int
+    ) -> tuple[OwnAnswer, ...]:
+        """Return an answer for each metric."""
+
+
+def own_scores(
+    metrics: Sequence[OwnMetric], predictions: Mapping[str, Predictions], *, score: ScoreOwn = score_own
+) -> tuple[OwnScores, ...]:
     """Return the scores of the user's metrics by trial id; where they fail, the reason for each trial.
 
     The trials are done and their report must be written, so that a failing scorer is a reason too.
     """
     try:
-        answers = score_own(metrics, [*predictions.values()])
+        answers = score(metrics, [*predictions.values()], resamples=_RESAMPLES)
     except UnavailableError as error:
         answers = tuple(OwnAnswer(reason=error.one_line) for _ in metrics)
     found = []
@@ -90,8 +110,8 @@ def own_scores(metrics: Sequence[OwnMetric], predictions: Mapping[str, Predictio
     return tuple(found)
 
 
-def require_own(metrics: Sequence[OwnMetric]) -> None:
-    """Check that each of the user's metrics scores a small evaluation.
+def require_own(metrics: Sequence[OwnMetric], kinds: Collection[TaskKind]) -> None:
+    """Check that each of the user's metrics scores a small evaluation of each kind of task.
 
     Raises:
         InvalidInputError: A file is missing, has no metric, or its metric fails; the message names each.
@@ -99,11 +119,12 @@ def require_own(metrics: Sequence[OwnMetric]) -> None:
     """
     if not metrics:
         return
-    answers = score_own(metrics, [_SMALL])
+    answers = score_own(metrics, [_SMALL[kind] for kind in kinds])
     problems = [
         f"metrics: {metric.path}: {reason}"
         for metric, answer in zip(metrics, answers, strict=True)
-        if (reason := answer.reason or answer.scores[0].reason) is not None
+        for reason in dict.fromkeys([answer.reason, *(score.reason for score in answer.scores)])
+        if reason is not None
     ]
     if problems:
         raise InvalidInputError(
@@ -112,11 +133,18 @@ def require_own(metrics: Sequence[OwnMetric]) -> None:
         )
 
 
-_SMALL: Final = Predictions(
-    example_ids=(0, 1, 2, 3),
-    labels=(0, 1, 0, 1),
-    logits=Logits([(1.0, 0.0), (0.0, 1.0), (0.0, 1.0), (0.0, 1.0)]),
-)
+_SMALL: Final[dict[TaskKind, Predictions]] = {
+    "classification": Predictions(
+        example_ids=(0, 1, 2, 3),
+        labels=(0, 1, 0, 1),
+        logits=Logits([(1.0, 0.0), (0.0, 1.0), (0.0, 1.0), (0.0, 1.0)]),
+    ),
+    "regression": Predictions(
+        example_ids=(0, 1, 2, 3),
+        labels=(0.0, 1.5, 2.5, 4.0),
+        logits=Logits([(0.5,), (1.0,), (3.0,), (2.5,)]),
+    ),
+}
 
 
 def _written(predictions: Sequence[Predictions]) -> list[dict[str, object]]:

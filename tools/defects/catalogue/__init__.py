@@ -16,6 +16,7 @@ from tools.defects.catalogue.model import MODEL
 from tools.defects.catalogue.optimizer import OPTIMIZER
 from tools.defects.catalogue.precision import PRECISION
 from tools.defects.catalogue.ranks import RANKS
+from tools.defects.catalogue.regression import REGRESSION
 from tools.defects.catalogue.schedule import SCHEDULE
 
 __all__ = ["DEFECTS", "Defect", "Kind", "Variant"]
@@ -33,4 +34,5 @@ DEFECTS: Final[tuple[Defect, ...]] = (
     *COUNTS,
     *COMPILING,
     *RANKS,
+    *REGRESSION,
 )

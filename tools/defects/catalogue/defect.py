@@ -19,6 +19,7 @@ Kind = Literal[
     "counts",
     "compile",
     "ranks",
+    "regression",
 ]
 Variant = Literal[
     "trainer",
@@ -45,6 +46,8 @@ Variant = Literal[
     "trainer roles",
     "trainer math",
     "loop 2 ranks",
+    "loop regression",
+    "trainer regression",
 ]
 
 
