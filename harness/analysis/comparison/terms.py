@@ -14,6 +14,7 @@ from harness.errors import InvalidInputError
 from harness.model.glue import training_headlines
 from harness.model.metrics import METRICS, headlines, metrics_of
 from harness.model.results import Report
+from harness.model.trial import Trial
 from harness.words import did_you_mean, quoted
 
 DEFAULT_MARGIN: Final = 0.02
@@ -46,7 +47,11 @@ def varies_between_runs(metric: str) -> bool:
 
 def default_metrics(reports: Sequence[Report]) -> tuple[str, ...]:
     """Return the metrics to compare by default: those of tokenization if every trial only tokenizes."""
-    trials = [result.trial for report in reports for result in report.results]
+    return metrics_of_trials([result.trial for report in reports for result in report.results])
+
+
+def metrics_of_trials(trials: Sequence[Trial]) -> tuple[str, ...]:
+    """Return the metrics to compare by default for these trials, as `default_metrics` does."""
     if only_tokenise(trials):
         return headlines("tokenizing")
     return training_headlines(trial.task for trial in trials)
