@@ -12,13 +12,13 @@ from harness.model.trial import Trial
 from harness.output.builders.report import report_document
 from harness.output.formats.registry import render
 from harness.running import run as running
-from harness.running.options import RunOptions
+from harness.running.options import RunOptions, UntilDecided
 from harness.running.proofs import Proofs
 from harness.running.seams import Run, Seams
 from harness.store.writing import to_json
 from harness.suite import matrix
 
-__all__ = ["Run", "RunOptions", "expand", "prove_suite", "render_files", "run_suite"]
+__all__ = ["Run", "RunOptions", "UntilDecided", "expand", "prove_suite", "render_files", "run_suite"]
 
 
 def expand(suite: Suite, devices: Sequence[str] | None = None) -> tuple[Trial, ...]:
@@ -41,6 +41,7 @@ def run_suite(
     suite_text: bytes | None = None,
     observer: Observer | None = None,
     seams: Seams | None = None,
+    until: UntilDecided | None = None,
 ) -> Run:
     """Run every trial of a suite that is not done yet, and write the report.
 
@@ -50,6 +51,7 @@ def run_suite(
         suite_text: the suite file, of which the run directory keeps a copy; None writes the suite as JSON.
         observer: receives every event of the run.
         seams: for tests.
+        until: add seeds until the variants are decided; None runs the seeds of the suite.
 
     Raises:
         HarnessError: as `harness.running.run.run_suite` does.
@@ -62,6 +64,7 @@ def run_suite(
         observer=observer or Observer(),
         render=render_files,
         seams=seams,
+        until=until,
     )
 
 

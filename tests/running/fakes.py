@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from harness.api import Run, RunOptions, run_suite
+from harness.api import Run, RunOptions, UntilDecided, run_suite
 from harness.model.job import Observer, Progress
 from harness.model.results import Report, TrialResult
 from harness.model.suite import Suite
@@ -67,7 +67,12 @@ def fake_suite(seeds: Sequence[int] = (0, 1), **changes: Any) -> Suite:
 
 
 def run_fake(
-    suite: Suite, reports: Path, runner: str = "good", watcher: Observer | None = None, **options: Any
+    suite: Suite,
+    reports: Path,
+    runner: str = "good",
+    watcher: Observer | None = None,
+    until: UntilDecided | None = None,
+    **options: Any,
 ) -> Run:
     """Run the suite with one of the fake runners, in real processes; they prove nothing unless asked."""
     fixed: dict[str, Any] = {"assets": "embedded", "reports": reports, "parity": False}
@@ -76,6 +81,7 @@ def run_fake(
         suite,
         RunOptions(**(fixed | options)),
         observer=watcher,
+        until=until,
     )
 
 

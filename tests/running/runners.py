@@ -24,7 +24,14 @@ from harness.model.proof import Parity, TrainingCheck, TrainingProof
 from harness.model.results import TrialResult
 from harness.model.values import number_of
 from harness.store.trial_folder import write_result
-from tests.factories import EFFICIENCY, make_checkpoint, make_data, make_measurements, make_result
+from tests.factories import (
+    EFFICIENCY,
+    make_checkpoint,
+    make_data,
+    make_measurements,
+    make_predictions,
+    make_result,
+)
 
 
 def completed(job: Job) -> TrialResult:
@@ -342,6 +349,28 @@ def taking_turns(job: Job, announce: Announce) -> TrialResult:
         padding_efficiency=EFFICIENCY[padding],
     )
     return result.model_copy(update={"measurements": timed})
+
+
+def deciding(job: Job, announce: Announce) -> TrialResult:
+    """Completes on 400 examples: `dynamic` as `static`, `bucketed` worse, `unpadded` equal but noisy.
+
+    Fails for the padding in FAKE_FAILS; begins with a line in the file named by FAKE_RECORD.
+    """
+    padding, seed = job.trial.padding.strategy, number_of(job.trial.seed, "init")
+    with Path(os.environ["FAKE_RECORD"]).open("a") as record:
+        record.write(f"{padding} {seed}\n")
+    announce(Progress(phase="train", step=1, steps=2))
+    if os.environ.get("FAKE_FAILS") == padding:
+        raise RuntimeError("it fails with this padding")
+    plain = completed(job)
+    accuracy = 0.6 if padding == "bucketed" else 0.85
+    drawn = make_predictions(seed + (1_000 if padding == "unpadded" else 0), 400, accuracy)
+    found = make_result(job.trial, predictions=drawn)
+    kept = {name: getattr(plain, name) for name in ("checkpoint", "environment", "started")}
+    assert plain.data is not None
+    assert found.data is not None
+    sizes = {name: getattr(found.data, name) for name in ("eval_examples", "eval_majority_share")}
+    return found.model_copy(update=kept | {"data": plain.data.model_copy(update=sizes)})
 
 
 def held_at_the_fourth(job: Job, announce: Announce) -> TrialResult:
