@@ -9,13 +9,14 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from harness.analysis.comparison.looks import Standing, take_look
 from harness.analysis.comparison.rows import verdict_of_effect
-from harness.analysis.stats.components import ALPHA, Components, Part
+from harness.analysis.stats.components import ALPHA
 from harness.analysis.stats.ratios import compare_trials
 from harness.analysis.stats.resampling import Case, compare_quality
-from harness.analysis.stats.sequential import look_sizes
+from harness.analysis.stats.sequential import look_sizes, nominal_level, repeated_p
 from harness.analysis.stats.tests import Effect, holm
 from harness.model.looks import Verdict
 from harness.model.metrics import METRICS
@@ -106,23 +107,6 @@ def _tables(runs: Sequence[Replay], margin: float | None, size: int) -> list[dic
     return [tables[id(run)] for run in runs]
 
 
-def error_rates(suite: Suite, replicates: int, random: Draw) -> tuple[float, float]:
-    """Return the shares of runs with a false alarm in any row, and of rows of accuracy called same."""
-    found = [run.standings for run in replays(suite, replicates, random)]
-    equal = [at for at, change in enumerate(suite.changes, 1) if change == 0]
-    alarms = [
-        any(each.verdict in ("better", "worse") for (at, _), each in standings.items() if at in equal)
-        for standings in found
-    ]
-    same = [
-        each.verdict == "same"
-        for standings in found
-        for (_, metric), each in standings.items()
-        if metric == QUALITY[0]
-    ]
-    return fmean(alarms), fmean(same)
-
-
 def _looked(candidates: int, most: int, tested: Callable[[int, int], Tested]) -> dict[int, Standing]:
     """Return the standings of a run; `tested` gives the row of a candidate at a number of seeds."""
     standings: dict[int, Standing] = {}
@@ -148,24 +132,26 @@ class Scores:
     margin: float | None = 0.02
     most: int = 20
 
-    def run(self, random: Draw) -> dict[int, Standing]:
-        """Return the standings of a simulated run."""
-        sides = random.normal(0, self.sd, (self.candidates + 1, self.most))
-        gaps = sides[1:] - sides[0] + self.change
-
-        def tested(row: int, size: int) -> Tested:
-            mean, variance = float(gaps[row, :size].mean()), float(gaps[row, :size].var(ddof=1)) / size
-            components = Components(Part(variance, size - 1.0))
-            return Tested(Effect(mean, center=mean, components=components), QUALITY[0], self.margin)
-
-        return _looked(self.candidates, self.most, tested)
-
-
-def error_rates_of_scores(model: Scores, replicates: int, random: Draw) -> tuple[float, float]:
-    """Return the shares of simulated runs with a row called better or worse, and of rows called same."""
-    found = [model.run(random) for _ in range(replicates)]
-    alarms = [any(each.verdict in ("better", "worse") for each in run.values()) for run in found]
-    return fmean(alarms), fmean(each.verdict == "same" for run in found for each in run.values())
+    def rates(self, replicates: int, random: Draw) -> tuple[float, float]:
+        """Return the shares of runs with a row called better or worse, and of rows called the same."""
+        sides = random.normal(0, self.sd, (replicates, self.candidates + 1, self.most))
+        gaps = sides[:, 1:] - sides[:, :1] + self.change
+        smallest = np.ones(gaps.shape[:2])
+        alarms, same = np.zeros(replicates, bool), np.zeros(gaps.shape[:2], bool)
+        sizes = look_sizes(self.most)
+        for at, size in enumerate(sizes):
+            means = gaps[..., :size].mean(axis=2)
+            errors = gaps[..., :size].std(axis=2, ddof=1) / np.sqrt(size)
+            p = 2 * special.stdtr(size - 1, -np.abs(means) / errors)
+            repeated = [repeated_p(float(each), sizes, at, 2) for each in p.ravel()]
+            smallest = np.where(same, smallest, np.minimum(smallest, np.reshape(repeated, p.shape)))
+            # The first step of Holm's procedure: without any rejection there is no second one.
+            alarms |= smallest.min(axis=1) <= ALPHA / self.candidates
+            if self.margin is not None:
+                outer = special.stdtr(size - 1, (np.abs(means) - self.margin) / errors)
+                inside = outer <= nominal_level(sizes, at, ALPHA, 1)
+                same |= inside & (smallest > ALPHA / self.candidates)
+        return float(alarms.mean()), float(same.mean())
 
 
 def speed_alarms(world: SpeedWorld, candidates: int, most: int, replicates: int, random: Draw) -> float:
