@@ -67,15 +67,11 @@ def fake_suite(seeds: Sequence[int] = (0, 1), **changes: Any) -> Suite:
 
 
 def run_fake(
-    suite: Suite,
-    reports: Path,
-    runner: str = "good",
-    watcher: Observer | None = None,
-    until: UntilDecided | None = None,
-    **options: Any,
+    suite: Suite, reports: Path, runner: str = "good", watcher: Observer | None = None, **options: Any
 ) -> Run:
     """Run the suite with one of the fake runners, in real processes; they prove nothing unless asked."""
     fixed: dict[str, Any] = {"assets": "embedded", "reports": reports, "parity": False}
+    until: UntilDecided | None = options.pop("until", None)
     fixed["runner"] = runner if ":" in runner else f"{RUNNERS}:{runner}"
     return run_suite(
         suite,
