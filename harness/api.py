@@ -15,14 +15,14 @@ from harness.output.builders.model_card import FRONT_MATTER, model_card
 from harness.output.builders.report import report_document
 from harness.output.formats.registry import render
 from harness.running import run as running
-from harness.running.options import RunOptions
+from harness.running.options import RunOptions, UntilDecided
 from harness.running.proofs import Proofs
 from harness.running.seams import Run, Seams
 from harness.store.saved_models import saved_model
 from harness.store.writing import to_json, write_atomic
 from harness.suite import matrix
 
-__all__ = ["Run", "RunOptions", "expand", "prove_suite", "render_files", "run_suite"]
+__all__ = ["Run", "RunOptions", "UntilDecided", "expand", "prove_suite", "render_files", "run_suite"]
 
 
 def expand(suite: Suite, devices: Sequence[str] | None = None) -> tuple[Trial, ...]:
@@ -45,6 +45,7 @@ def run_suite(
     suite_text: bytes | None = None,
     observer: Observer | None = None,
     seams: Seams | None = None,
+    until: UntilDecided | None = None,
 ) -> Run:
     """Run every trial of a suite that is not done yet, and write the report.
 
@@ -54,6 +55,7 @@ def run_suite(
         suite_text: the suite file, of which the run directory keeps a copy; None writes the suite as JSON.
         observer: receives every event of the run.
         seams: for tests.
+        until: add seeds until the variants are decided; None runs the seeds of the suite.
 
     Raises:
         HarnessError: as `harness.running.run.run_suite` does.
@@ -67,6 +69,7 @@ def run_suite(
         observer=observer or Observer(),
         render=render_files,
         seams=seams,
+        until=until,
     )
     if options.save_models is not None:
         _write_cards(run, options.save_models)

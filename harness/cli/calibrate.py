@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from harness.cli.options import (
     option,
     output_options,
     run_options,
+    seconds,
     set_option,
     verbosity_options,
 )
@@ -123,7 +123,7 @@ def command(
         click.echo(f"removed {count(len(removed), 'calibration')} from {safe_text(str(stored_noise()))}")
         return None
     assert suite is not None
-    pause_s = None if spread is None else _seconds(spread)
+    pause_s = None if spread is None else seconds(spread, "--spread")
     asked = read_suite(suite, overrides)
     trial = _chosen(expand(asked, available_devices()), variant)
     states, runs = (1, repeats) if pause_s is None else (repeats, LEAST_REPEATS)
@@ -175,16 +175,6 @@ def _kept(file: Path) -> Noise | None:
     except InvalidInputError as error:
         print_note(f"replaced a damaged calibration: {error.message}")
         return None
-
-
-def _seconds(text: str) -> float:
-    """Seconds of a duration such as `90s`, `10m` or `1.5h`."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
-    if found is None:
-        raise InvalidInputError(
-            f"--spread {text!r} is not a duration", hint="Write a number with its unit: 90s, 10m or 1h."
-        )
-    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
 
 
 def _list(target: Target) -> int | None:

@@ -20,16 +20,16 @@ from harness.cli.options import (
     field_option,
     harness_command,
     history_option,
+    margin_option,
+    margins_of_texts,
     metrics_option,
     option,
     output_options,
     selection_option,
-    share,
     verbosity_options,
 )
 from harness.cli.reports import evaluation_texts, read_history, read_report, select_variants
 from harness.cli.writing import Target, write
-from harness.errors import InvalidInputError
 from harness.output.builders.comparison import comparison_document
 from harness.store.baselines import find_baseline
 from harness.store.noise_file import noise_for, stored_noise
@@ -43,15 +43,7 @@ from harness.store.noise_file import noise_for, stored_noise
 @by_option
 @selection_option("What to compare")
 @metrics_option
-@option(
-    "--margin",
-    "margins",
-    multiple=True,
-    metavar="[METRIC=]SHARE",
-    help="Scores that differ by less count as the same: 0.02, or 2%, of the metric's range, which is two "
-    "points of accuracy and 0.04 of MCC; eval_mcc=0.03 sets the margin of one metric. [default: 0.02]",
-    group="What to compare",
-)
+@margin_option
 @allow_mismatch_option([*CONDITIONS, STORED_VALUE])
 @option(
     "--speed-across-devices/--no-speed-across-devices",
@@ -106,7 +98,7 @@ def command(
         baseline=place,
         by=by,
         metrics=metrics or None,
-        margin=_margins(margins),
+        margin=margins_of_texts(margins),
         allow_mismatch=allow_mismatch,
         noise=bands_of(noise),
         run_variance=run_variance_of(noise),
@@ -134,18 +126,3 @@ def _name(path: Path) -> str:
     """What to call a report: its file's name, or its folder's where every file has the same."""
     named = path.absolute()
     return named.parent.name if named.name == "report.json" else named.stem if path.suffix else named.name
-
-
-def _margins(texts: Sequence[str]) -> float | dict[str, float]:
-    """One share of every metric's range, or margins by metric."""
-    if len(texts) == 1 and "=" not in texts[0]:
-        return share(texts[0], "--margin")
-    found = {}
-    for text in texts:
-        metric, equals, given = text.partition("=")
-        if not equals:
-            raise InvalidInputError(
-                f"--margin {text}: several margins need a metric each", hint="Write --margin eval_mcc=0.03."
-            )
-        found[metric] = share(given, f"--margin {metric}")
-    return found

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import types
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, Final, Literal, Union, get_args, get_origin
@@ -14,10 +15,11 @@ from harness.cli.messages import QUIET, VERBOSE
 from harness.cli.parsing import Command, Names, Option, SuiteFile, completing
 from harness.cli.writing import Target, is_written, write_failure
 from harness.errors import HarnessError, InvalidInputError
+from harness.model.looks import FEWEST_SEEDS, MOST_SEEDS
 from harness.model.metrics import METRICS, headlines
 from harness.output.document import Kind
 from harness.output.formats.registry import ENDINGS, FORMATS, format_of, formats_of, require
-from harness.running.options import Declared, RunOptions, declared
+from harness.running.options import Declared, RunOptions, UntilDecided, declared
 from harness.words import quoted
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -177,6 +179,15 @@ metrics_option: Final = option(
     group="What to compare",
     shell_complete=completing(_metrics),
 )
+margin_option: Final = option(
+    "--margin",
+    "margins",
+    multiple=True,
+    metavar="[METRIC=]SHARE",
+    help="Scores that differ by less count as the same: 0.02, or 2%, of the metric's range, which is two "
+    "points of accuracy and 0.04 of MCC; eval_mcc=0.03 sets the margin of one metric. [default: 0.02]",
+    group="What to compare",
+)
 history_option: Final = option(
     "--history",
     "history",
@@ -231,6 +242,99 @@ def share(text: str, what: str) -> float:
         raise InvalidInputError(
             f"{what}: {text!r} is not a number", hint="Write a share or a percentage: 0.02 or 2%."
         ) from None
+
+
+def margins_of_texts(texts: Sequence[str]) -> float | dict[str, float]:
+    """Return one share of every metric's range, or margins by metric, of the texts of `--margin`."""
+    if len(texts) == 1 and "=" not in texts[0]:
+        return share(texts[0], "--margin")
+    found = {}
+    for text in texts:
+        metric, equals, given = text.partition("=")
+        if not equals:
+            raise InvalidInputError(
+                f"--margin {text}: several margins need a metric each", hint="Write --margin eval_mcc=0.03."
+            )
+        found[metric] = share(given, f"--margin {metric}")
+    return found
+
+
+def seconds(text: str, what: str) -> float:
+    """Return the seconds of a duration such as `90s`, `10m` or `1.5h`; `what` names the option."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
+    if found is None:
+        raise InvalidInputError(
+            f"{what} {text!r} is not a duration", hint="Write a number with its unit: 90s, 10m or 1h."
+        )
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
+
+
+def until_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Declare the options of a run that adds seeds until its rows are decided; the command gets `until`."""
+    default = UntilDecided()
+
+    @wraps(function)
+    def called(
+        *,
+        until_decided: bool,
+        by: str | None,
+        metrics: tuple[str, ...],
+        margins: tuple[str, ...],
+        most_seeds: int | None,
+        budget: str | None,
+        **given: Any,
+    ) -> Any:
+        needing = {
+            "--by": by,
+            "--metric": metrics,
+            "--margin": margins,
+            "--most-seeds": most_seeds,
+            "--budget": budget,
+        }
+        if not until_decided:
+            if unused := [name for name, value in needing.items() if value]:
+                raise InvalidInputError(
+                    f"{unused[0]} is for a run until its rows are decided", hint="Add --until-decided."
+                )
+            return function(until=None, **given)
+        until = UntilDecided(
+            by=by,
+            metrics=metrics or None,
+            margin=margins_of_texts(margins) if margins else None,
+            most_seeds=most_seeds or default.most_seeds,
+            budget_s=None if budget is None else seconds(budget, "--budget"),
+        )
+        return function(until=until, **given)
+
+    declarations = (
+        option(
+            "--until-decided/--no-until-decided",
+            help="Run seeds, three at first, until every metric of every value of an axis is better, worse "
+            "or the same against the axis' first value. Verdicts are valid over all looks.",
+            group="What to compare",
+        ),
+        by_option,
+        metrics_option,
+        margin_option,
+        option(
+            "--most-seeds",
+            type=click.IntRange(FEWEST_SEEDS, MOST_SEEDS),
+            metavar="N",
+            help="With --until-decided, the seeds at the last look; another number begins a new run. "
+            f"[default: {default.most_seeds}]",
+            group="Limits",
+        ),
+        option(
+            "--budget",
+            metavar="TIME",
+            help="With --until-decided, begin no further look after this time: 90s, 10m or 2h. The same "
+            "command goes on.",
+            group="Limits",
+        ),
+    )
+    for declare in reversed(declarations):
+        declare(called)
+    return called
 
 
 def verbosity_options(function: Callable[..., Any]) -> Callable[..., Any]:

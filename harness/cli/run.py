@@ -18,6 +18,7 @@ from harness.cli.options import (
     set_option,
     suite_argument,
     suite_gates_option,
+    until_options,
     verbosity_options,
 )
 from harness.cli.reports import read_baseline
@@ -26,7 +27,7 @@ from harness.model.results import Report
 from harness.model.suite import Gate
 from harness.output.builders.report import report_document
 from harness.running.interrupts import Interrupt
-from harness.running.options import RunOptions
+from harness.running.options import RunOptions, UntilDecided
 from harness.suite.reading import parse_suite
 from harness.suite.text import read_bytes, shown
 
@@ -38,6 +39,7 @@ _SHOW_NO_RAW_VALUES: Final = frozenset({"table", "markdown", "html", "junit", "g
 @suite_argument
 @set_option
 @run_options()
+@until_options
 @suite_gates_option
 @baseline_option("Gates")
 @output_options("report")
@@ -47,6 +49,7 @@ def command(
     suite: Path,
     overrides: tuple[str, ...],
     options: RunOptions,
+    until: UntilDecided | None,
     suite_gates: bool,
     baseline: str | None,
     target: Target,
@@ -56,13 +59,14 @@ def command(
     SUITE is a file, or a name: of a file NAME.yaml in the current folder, else of a shipped suite.
 
     An unfinished run of the same suite is resumed: finished trials do not run again. The exit code is 0 if
-    every trial completed and every gate passed, 1 if not, and 130 or 143 after an interrupt.
+    every trial completed and every gate passed, 1 if not, and 130 or 143 after an interrupt. A row that
+    --until-decided leaves open fails nothing: the report lists what would decide it.
 
     For example:  harness run padding -s 'matrix.seed=[0]'
     """
     try:
         against = None if baseline is None else read_baseline(baseline, options.reports)
-        run = _run(suite, overrides, options)
+        run = _run(suite, overrides, options, until)
     except Interrupt as interrupt:
         print_note(f"{interrupt}; run the same command again to go on")
         return interrupt.exit_code
@@ -75,11 +79,11 @@ def command(
     return run.exit_code or judged
 
 
-def _run(path: Path, overrides: tuple[str, ...], options: RunOptions) -> Run:
+def _run(path: Path, overrides: tuple[str, ...], options: RunOptions, until: UntilDecided | None) -> Run:
     text = read_bytes(path)
     suite = parse_suite(text, shown(path), overrides)
     with watching() as observer:
-        return run_suite(suite, options, suite_text=text, observer=observer)
+        return run_suite(suite, options, suite_text=text, observer=observer, until=until)
 
 
 def _show(run: Run, target: Target) -> None:

@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, Field, field_validator, model_validator
 from harness.model.assets import Checkpoint, Data
 from harness.model.environment import Environment
 from harness.model.frozen import Frozen, is_none
+from harness.model.looks import Looks
 from harness.model.measurements import Measurement
 from harness.model.metrics import METRICS
 from harness.model.notebook import Shown, made
@@ -125,6 +126,8 @@ class Report(Shown, Frozen):
     `proofs` has one result for each distinct function in the plan, with its parity; `training_proofs` one for
     each distinct way of training. Both are empty where the run was asked not to prove anything. `session` is
     None unless the run was one side of `harness ab`. `own_metrics` are the scores by the suite's `metrics`.
+    `looks` is None unless the run added seeds until its rows were decided; `results` then has the trials that
+    were asked for.
 
     `digest` is the file's alone: the SHA-256 of everything else in it, written by `to_json` and checked by
     `load_report`; a report in memory has none. Where it is null the file is unsealed: changes to it cannot
@@ -142,6 +145,7 @@ class Report(Shown, Frozen):
     notes: tuple[str, ...] = ()
     proofs: tuple[TrialResult, ...] = ()
     session: Annotated[Session | None, Field(exclude_if=is_none)] = None
+    looks: Annotated[Looks | None, Field(exclude_if=is_none)] = None
     own_metrics: Annotated[tuple[OwnScores, ...], Field(exclude_if=lambda found: not found)] = ()
     # Not written where it is empty: reports from before it stay what they were.
     training_proofs: Annotated[tuple[TrialResult, ...], Field(exclude_if=lambda proofs: not proofs)] = ()

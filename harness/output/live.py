@@ -201,7 +201,7 @@ def _counted(done: int, total: int, noun: str) -> tuple[Text, ProgressBar]:
 
 def plan_line(state: RunState) -> str:
     """`12 trials, 5 of them taken over from before`."""
-    taken_over = f", {state.done} of them taken over from before" if state.done else ""
+    taken_over = f", {state.reused} of them taken over from before" if state.reused else ""
     return count(state.total, "trial") + taken_over
 
 

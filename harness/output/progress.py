@@ -42,6 +42,7 @@ class RunState:
         self.proofs_done = 0
         self.proofs_total = 0
         self.total = 0
+        self.reused = 0
 
     @property
     def done(self) -> int:
@@ -49,10 +50,12 @@ class RunState:
         return len(self._done)
 
     def planned(self, trials: Sequence[Trial], reused: Sequence[TrialResult]) -> None:
-        """Receive the plan and the results reused from an earlier run."""
+        """Receive the plan and the results reused from an earlier run, or the trials of the next look."""
         names = trial_names([*(result.trial for result in reused), *trials])
         self._names = {trial: safe_text(name, LONGEST_NAME) for trial, name in names.items()}
-        self._done = {result.trial.id for result in reused}
+        done = {result.trial.id for result in reused}
+        self.reused += len(done - self._done)
+        self._done = done
         self.total = len(self._names)
 
     def name(self, trial: Trial) -> str:

@@ -268,7 +268,7 @@ class _Session:
 
     def _run_rest(self, options: RunOptions, interrupts: Interrupts) -> None:
         for lane, opened, prepared in zip(self._lanes, self._opened, self._prepared, strict=True):
-            lane.work.mark_unavailable(opened.directory, prepared)
+            lane.work.mark_unavailable(opened.directory.plan.trials, prepared)
         contexts = [
             lane.work.context(opened.directory, interrupts)
             for lane, opened in zip(self._lanes, self._opened, strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Annotated, Final, Literal, get_type_hints
 
 from harness.errors import InvalidInputError
 from harness.model.assets import AssetsMode
+from harness.model.looks import FEWEST_SEEDS, MOST_SEEDS
 from harness.words import quoted
 
 DEFAULT_RUNNER: Final = "harness.training.run_trial:run_trial"
@@ -154,6 +156,32 @@ class RunOptions:
                 )
         if self.shard is not None:
             parse_shard(self.shard)
+
+
+@dataclass(frozen=True, slots=True)
+class UntilDecided:
+    """Run seeds until the values of an axis are decided against its first value.
+
+    `by` is the axis, None for the only one that varies. `metrics` and `margin` are those of `compare`, None
+    for its defaults. After `budget_s` seconds no further look begins.
+
+    Raises:
+        InvalidInputError: a number is out of its range.
+    """
+
+    by: str | None = None
+    metrics: tuple[str, ...] | None = None
+    margin: float | Mapping[str, float] | None = None
+    most_seeds: int = 20
+    budget_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if not FEWEST_SEEDS <= self.most_seeds <= MOST_SEEDS:
+            raise InvalidInputError(
+                f"most_seeds is {self.most_seeds}", hint=f"Give a number from {FEWEST_SEEDS} to {MOST_SEEDS}."
+            )
+        if self.budget_s is not None and not self.budget_s > 0:
+            raise InvalidInputError(f"budget_s is {self.budget_s}", hint="Give a number above 0.")
 
 
 def parse_shard(text: str) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,17 +13,18 @@ from harness.machine.requirements import require_extra
 from harness.model.job import Observer
 from harness.model.suite import Suite
 from harness.running.interrupts import Interrupt, listen
-from harness.running.options import DEFAULT_RUNNER, RunOptions
+from harness.running.options import DEFAULT_RUNNER, RunOptions, UntilDecided
 from harness.running.preflight import refuse_secrets
 from harness.running.proofs import Proofs
 from harness.running.seams import Render, Run, Seams, seams_of
+from harness.running.until import Looking, with_seeds
 from harness.running.work import Work
 from harness.store.plan import make_plan
 from harness.store.run_directory import create_run
 from harness.suite.matrix import expand
 
 
-def run_suite(
+def run_suite(  # noqa: PLR0913 - the arguments of a run, most of them injected
     suite: Suite,
     suite_text: bytes,
     options: RunOptions,
@@ -30,6 +32,7 @@ def run_suite(
     observer: Observer,
     render: Render,
     seams: Seams | None = None,
+    until: UntilDecided | None = None,
 ) -> Run:
     """Run every trial of the suite that is not done yet.
 
@@ -40,6 +43,7 @@ def run_suite(
         observer: told of everything as it happens.
         render: the report as Markdown and as HTML, which are written next to it.
         seams: for tests.
+        until: add seeds until the variants are decided; None runs the seeds of the suite.
 
     Raises:
         UnavailableError: nothing can run here, or not everything with `strict`.
@@ -51,18 +55,23 @@ def run_suite(
     refuse_secrets(suite, secrets_in(os.environ))
     with listen() as interrupts, seams_of(options, seams, observer.note) as chosen:
         work = Work(suite, suite_text, options, observer, render, chosen)
-        trials = expand(suite, work.machine.devices)
+        trials = expand(suite if until is None else with_seeds(suite, until), work.machine.devices)
+        looking = None if until is None else Looking(until, trials, options, observer)
         if options.runner == DEFAULT_RUNNER:
             require_extra("train")
         prepared = work.prepare(work.own(trials))
         with work.open(trials) as opened:
-            work.take_over(opened, prepared)
-            observer.planned(work.left(opened.directory), work.done)
+            # Results of another number of seeds were chosen by its looks, which these would not count.
+            work.take_over(opened if looking is None else replace(opened, edited=None), prepared)
             with interrupts.patient():
-                work.run_rest(opened.directory, prepared, interrupts)
-                report = work.write_report(
-                    opened.directory, prepared, interrupted=interrupts.first is not None
-                )
+                if looking is not None:
+                    report = looking.run(work, opened.directory, prepared, interrupts)
+                else:
+                    observer.planned(work.left(opened.directory), work.done)
+                    work.run_rest(opened.directory, prepared, interrupts)
+                    report = work.write_report(
+                        opened.directory, prepared, interrupted=interrupts.first is not None
+                    )
             return Run(report, opened.directory.path, interrupts.first)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,6 +16,7 @@ from harness.machine.git_state import describe_git
 from harness.machine.redaction import redact, secrets_in
 from harness.model.environment import Environment
 from harness.model.job import Job, Observer
+from harness.model.looks import Looks
 from harness.model.quality import OwnScores
 from harness.model.results import Report, Session, TrialResult
 from harness.model.suite import Measure, Suite
@@ -184,19 +185,30 @@ class Work:
         """Take in results by trial id."""
         self._results |= results
 
-    def run_rest(self, directory: RunDirectory, prepared: Prepared, interrupts: Interrupts) -> None:
-        """Prove what has no proof yet, then run what has no result yet."""
-        self.mark_unavailable(directory, prepared)
-        jobs = [prepared.jobs[trial.id] for trial in self.left(directory)]
+    def run_rest(
+        self,
+        directory: RunDirectory,
+        prepared: Prepared,
+        interrupts: Interrupts,
+        rounds: Iterable[Sequence[Trial]] | None = None,
+    ) -> None:
+        """Prove what has no proof yet, then run what has no result yet.
+
+        `rounds` are the trials to run, each round asked for after the one before has ended; by default one
+        round of the whole plan.
+        """
         context = self.context(directory, interrupts)
         try:
             if self._options.parity:
                 self.prove(directory, prepared.jobs, context)
             policy = policy_of(self._options, self._jobs)
-            if self._suite.measure.separate:
-                self._run_apart(directory, jobs, context, policy)
-            else:
-                self.add(run_jobs(jobs, context, policy))
+            for trials in [directory.plan.trials] if rounds is None else rounds:
+                self.mark_unavailable(trials, prepared)
+                jobs = [prepared.jobs[trial.id] for trial in trials if trial.id not in self._results]
+                if self._suite.measure.separate:
+                    self._run_apart(directory, jobs, context, policy)
+                else:
+                    self.add(run_jobs(jobs, context, policy))
         finally:
             context.executor.stop(0.0)
 
@@ -224,9 +236,9 @@ class Work:
         contexts = (of_windows, context)
         self.add(run_apart(jobs, found, contexts, policy, capacity, sharing))
 
-    def mark_unavailable(self, directory: RunDirectory, prepared: Prepared) -> None:
+    def mark_unavailable(self, trials: Iterable[Trial], prepared: Prepared) -> None:
         """Give the trials that lack something here their rows."""
-        for trial in directory.plan.trials:
+        for trial in trials:
             if trial.id in prepared.unavailable and trial.id not in self._results:
                 self._results[trial.id] = unavailable_row(trial, prepared.unavailable[trial.id])
                 self._observer.finished(self._results[trial.id])
@@ -292,30 +304,41 @@ class Work:
         *,
         interrupted: bool,
         session: Session | None = None,
+        looks: Looks | None = None,
+        asked: Sequence[Trial] | None = None,
     ) -> Report:
-        """Write the report, with a row for every trial of the plan, and return it in brief."""
+        """Write the report, with a row for every trial that was asked for, and return it in brief.
+
+        By default every trial of the plan was.
+        """
         why = "the run was interrupted" if interrupted else "an earlier trial did not complete (--fail-fast)"
         results = [
             self._kept(directory, trial.id) or not_run(trial, f"not started: {why}")
-            for trial in directory.plan.trials
+            for trial in (directory.plan.trials if asked is None else asked)
         ]
-        report = without_home(
-            Report(
-                harness_version=self._interpreter.version,
-                run=directory.path.name,
-                created=datetime.now(UTC),
-                suite=self._suite,
-                environment=self._environment(),
-                notes=(*filter(None, [shard_note(directory.plan)]), *prepared.chosen),
-                proofs=self._proofs.functions,
-                training_proofs=self._proofs.trainings,
-                session=session,
-                own_metrics=self._own_metrics(directory, results),
-                results=tuple(results),
-            )
+        report = without_home(self.report(directory, prepared, results)).model_copy(
+            update={
+                "session": session,
+                "own_metrics": self._own_metrics(directory, results),
+                "looks": looks,
+            }
         )
         directory.write_report(report, *self._render(report), results=_in_full(report, directory))
         return report
+
+    def report(self, directory: RunDirectory, prepared: Prepared, results: Iterable[TrialResult]) -> Report:
+        """The report of these results, without the scores by own metrics."""
+        return Report(
+            harness_version=self._interpreter.version,
+            run=directory.path.name,
+            created=datetime.now(UTC),
+            suite=self._suite,
+            environment=self._environment(),
+            notes=(*filter(None, [shard_note(directory.plan)]), *prepared.chosen),
+            proofs=self._proofs.functions,
+            training_proofs=self._proofs.trainings,
+            results=tuple(results),
+        )
 
     def _own_metrics(self, directory: RunDirectory, results: Sequence[TrialResult]) -> tuple[OwnScores, ...]:
         """Score the stored logits of all completed trials by the user's metrics."""

@@ -33,7 +33,7 @@ class Ended(Frozen):
 
 
 def write_ending(folder: Path, report: Report, sha256: str, plan: Plan, files: Files) -> None:
-    """Note whether the report, whose file will have that SHA-256, has a final row for every planned trial.
+    """Note whether the report, whose file will have that SHA-256, ends the run of this plan.
 
     It comes before the report, so that a run without space for it is not finished yet and can be resumed.
 
@@ -43,13 +43,13 @@ def write_ending(folder: Path, report: Report, sha256: str, plan: Plan, files: F
     ended = Ended(
         plan_digest=plan.digest,
         report_sha256=sha256,
-        finished=_has_all(report, plan),
+        finished=_ends(report, plan),
     )
     write_atomic(folder / "ended.json", to_json(ended), files=files)
 
 
 def is_finished(folder: Path, plan: Plan, note: Note = lambda _sentence: None) -> bool:
-    """Whether the run's report has a final row for every trial of the plan.
+    """Whether the run's report has a final row for every trial of the plan, or took the last look.
 
     `note` is told why a report that is there does not count.
 
@@ -68,7 +68,7 @@ def is_finished(folder: Path, plan: Plan, note: Note = lambda _sentence: None) -
         if is_there(folder / "report.json"):
             note(error.message)
         return False
-    return _has_all(report, plan)
+    return _ends(report, plan)
 
 
 def _noted(folder: Path, plan: Plan) -> bool | None:
@@ -81,6 +81,8 @@ def _noted(folder: Path, plan: Plan) -> bool | None:
     return ended.finished if (ended.plan_digest, ended.report_sha256) == about else None
 
 
-def _has_all(report: Report, plan: Plan) -> bool:
+def _ends(report: Report, plan: Plan) -> bool:
     done = {result.trial.id for result in report.results if STATUSES[result.status].final}
+    if report.looks is not None and report.looks.finished:
+        return done.issuperset(result.trial.id for result in report.results)
     return done.issuperset(plan.trial_ids)

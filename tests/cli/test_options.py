@@ -57,7 +57,8 @@ def test_every_field_of_the_options_of_a_run_is_an_option_of_the_command_line(na
 def test_the_options_of_a_command_line_reach_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[RunOptions] = []
 
-    def refuse(_path: Path, _overrides: tuple[str, ...], given: RunOptions) -> None:
+    def refuse(_path: Path, _overrides: tuple[str, ...], given: RunOptions, until: object) -> None:
+        assert until is None
         seen.append(given)
         raise InvalidInputError("not run")
 
@@ -138,7 +139,7 @@ def test_the_help_of_run_groups_its_options(capsys: pytest.CaptureFixture[str]) 
         main(["run", "--help"])
     shown = capsys.readouterr().out
     headings = [line for line in shown.splitlines() if line.endswith(":") and not line.startswith(" ")]
-    assert headings == ["What to run:", "Where:", "Limits:", "Gates:", "Output:"]
+    assert headings == ["What to run:", "What to compare:", "Where:", "Limits:", "Gates:", "Output:"]
     assert "--[no-]strict" in shown
     assert "--no-strict" not in shown
     assert "--runner" not in shown

@@ -335,3 +335,37 @@ def test_a_baseline_is_compared_with_even_without_the_gates_of_the_suite(tmp_pat
     assert code == 1, errors
     assert output.splitlines()[-1].startswith("harness check: FAIL")
     assert "padding_efficiency" not in output.partition("harness check")[2]
+
+
+def test_seeds_run_until_decided_and_the_command_line_sets_the_question(tmp_path: Path) -> None:
+    suite = write_suite(tmp_path, [5])
+    text = suite.read_text().replace("[dynamic]", "[static, dynamic, bucketed]")
+    suite.write_text(text)
+    code, output, errors = run(
+        "--until-decided", "--by", "padding", "--metric", "eval_accuracy", "--margin", "2%",
+        "--most-seeds", "3", "--budget", "1h", suite,
+        cwd=tmp_path, runner="deciding", FAKE_RECORD=str(tmp_path / "record"),
+    )  # fmt: skip
+    assert code == 0, errors
+    assert "until decided: padding against static: 2 of 2 rows decided, 0 open; 1 look at 3" in " ".join(
+        output.split()
+    )
+    assert "look 1 of at most 1, 3 seeds: 2 of 2 rows decided, 0 open" in errors
+    assert sorted((tmp_path / "record").read_text().split())[:3] == ["0", "0", "0"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--most-seeds", "5"], "--most-seeds is for a run until its rows are decided"),
+        (["--until-decided", "--budget", "soon"], "--budget 'soon' is not a duration"),
+        (["--until-decided", "--most-seeds", "2"], "2 is not in the range 3<=x<=200"),
+        (["--until-decided"], "the suite has one variant: there is nothing to decide"),
+    ],
+)
+def test_a_question_that_cannot_be_asked_is_a_usage_error(
+    tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    code, output, errors = run(*arguments, write_suite(tmp_path), cwd=tmp_path)
+    assert (code, output) == (2, "")
+    assert message in errors

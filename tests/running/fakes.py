@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from harness.api import Run, RunOptions, run_suite
+from harness.api import Run, RunOptions, UntilDecided, run_suite
 from harness.model.job import Observer, Progress
 from harness.model.results import Report, TrialResult
 from harness.model.suite import Suite
@@ -75,11 +75,13 @@ def run_fake(
 ) -> Run:
     """Run the suite with one of the fake runners, in real processes; they prove nothing unless asked."""
     fixed: dict[str, Any] = {"assets": "embedded", "reports": reports, "parity": False}
+    until: UntilDecided | None = options.pop("until", None)
     fixed["runner"] = runner if ":" in runner else f"{RUNNERS}:{runner}"
     return run_suite(
         suite,
         RunOptions(**(fixed | options)),
         observer=watcher,
+        until=until,
     )
 
 

@@ -424,6 +424,28 @@ def scoring(job: Job, announce: Announce) -> TrialResult:
     return result.model_copy(update={name: getattr(scored, name) for name in kept} | {"data": scored.data})
 
 
+def deciding(job: Job, announce: Announce) -> TrialResult:
+    """Completes on 400 examples: `dynamic` as `static`, `bucketed` worse, `unpadded` equal but noisy.
+
+    Fails for the padding in FAKE_FAILS; begins with a line in the file named by FAKE_RECORD.
+    """
+    padding, seed = job.trial.padding.strategy, number_of(job.trial.seed, "init")
+    with Path(os.environ["FAKE_RECORD"]).open("a") as record:
+        record.write(f"{padding} {seed}\n")
+    announce(Progress(phase="train", step=1, steps=2))
+    if os.environ.get("FAKE_FAILS") == padding:
+        raise RuntimeError("it fails with this padding")
+    plain = completed(job)
+    accuracy = 0.6 if padding == "bucketed" else 0.85
+    drawn = make_predictions(seed + (1_000 if padding == "unpadded" else 0), 400, accuracy)
+    found = make_result(job.trial, predictions=drawn)
+    kept = {name: getattr(plain, name) for name in ("checkpoint", "environment", "started")}
+    assert plain.data is not None
+    assert found.data is not None
+    sizes = {name: getattr(found.data, name) for name in ("eval_examples", "eval_majority_share")}
+    return found.model_copy(update=kept | {"data": plain.data.model_copy(update=sizes)})
+
+
 def held_at_the_fourth(job: Job, announce: Announce) -> TrialResult:
     """Like `taking_turns`; the fourth start of all waits for the file named by FAKE_RELEASE."""
     result = taking_turns(job, announce)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -82,9 +82,17 @@ class QualityWorld:
 
     def draw(self, random: Draw, before: int, after: int, shift: float = 0.0) -> tuple[Integers, Integers]:
         """Predictions of both sides, (before, N) and (after, N); the candidate is shifted."""
-        right = np.clip(random.beta(*self._shape, EXAMPLES), _SMALLEST, 1 - _SMALLEST)
-        scores = special.ndtri(right)
+        scores = self._examples(random)
         return self._side(random, scores, before), self._side(random, scores + shift, after)
+
+    def draw_several(self, random: Draw, seeds: int, shifts: Sequence[float]) -> list[Integers]:
+        """Predictions of one variant for each shift, on the same examples, (seeds, N)."""
+        scores = self._examples(random)
+        return [self._side(random, scores + shift, seeds) for shift in shifts]
+
+    def _examples(self, random: Draw) -> NDArray[np.float64]:
+        right = np.clip(random.beta(*self._shape, EXAMPLES), _SMALLEST, 1 - _SMALLEST)
+        return np.asarray(special.ndtri(right))
 
     def _side(self, random: Draw, scores: NDArray[np.float64], seeds: int) -> Integers:
         luck = random.normal(0, self._luck_sd, (seeds, 1))

@@ -30,6 +30,7 @@ from harness.analysis.stats.resampling import RESAMPLES
 from harness.errors import InvalidInputError, NotComparableError
 from harness.model.metrics import metric_named
 from harness.model.results import UNSEALED, Report
+from harness.words import count
 
 _REASONS_SHOWN: Final = 5
 
@@ -146,6 +147,7 @@ def compare_in_full(  # noqa: PLR0913 - the terms of a comparison, mostly left a
         mismatches=mismatches,
         notes=(
             *unsealed_notes([*reports, *history]),
+            *_look_notes(reports),
             *_notes(rows, session=session),
             *filter(None, [earlier.left_out(pairs, _uses(terms))]),
         ),
@@ -236,6 +238,16 @@ def _notes(rows: Sequence[ComparisonRow], *, session: bool) -> tuple[str, ...]:
 def unsealed_notes(reports: Sequence[Report]) -> tuple[str, ...]:
     """Return a note for each report read from a file without a digest."""
     return tuple(f"run {report.run}: {UNSEALED}" for report in reports if UNSEALED in report.notes)
+
+
+def _look_notes(reports: Sequence[Report]) -> tuple[str, ...]:
+    """Return a note for each run whose number of seeds depends on its verdicts."""
+    return tuple(
+        f"run {report.run} added seeds until its rows were decided: these p-values are not adjusted for its "
+        f"{count(len(report.looks.seeds), 'look')}; `harness show` prints the verdicts that are"
+        for report in reports
+        if report.looks is not None
+    )
 
 
 def _check_comparable(rows: Sequence[ComparisonRow], mismatches: Sequence[Mismatch]) -> None:

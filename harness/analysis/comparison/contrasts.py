@@ -12,7 +12,6 @@ import numpy as np
 from harness.analysis.comparison.alignment import Pair
 from harness.analysis.comparison.conditions import CONDITIONS, STORED_VALUE, concerns
 from harness.analysis.comparison.matching import Match, has_degenerate, match
-from harness.analysis.comparison.models import Verdict
 from harness.analysis.comparison.terms import Terms, varies_between_runs
 from harness.analysis.evidence import SeedEvidence, run_evidence, seed_evidence
 from harness.analysis.history import Earlier, History
@@ -24,6 +23,7 @@ from harness.analysis.stats.scoring import SCORINGS, Numbers
 from harness.analysis.stats.sheets import PairedSheets, Sheet, pair_sheets, read_sheet
 from harness.analysis.stats.tests import Effect
 from harness.analysis.verification import Contradiction, contradictions
+from harness.model.looks import Verdict
 from harness.model.metrics import METRICS, OWN, Goal, metric_named
 from harness.model.quality import OwnScore, OwnScores
 from harness.model.results import TrialResult

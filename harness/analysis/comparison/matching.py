@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from harness.analysis.comparison.alignment import Pair, Variant
 from harness.analysis.comparison.conditions import mismatches
-from harness.analysis.comparison.models import Verdict
 from harness.analysis.inputs import mixed_inputs
+from harness.model.looks import Verdict
 from harness.model.results import TrialResult
 from harness.model.status import STATUSES
 from harness.model.values import Seed, repeated_roles

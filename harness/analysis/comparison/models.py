@@ -9,13 +9,13 @@ from pydantic import Field
 
 from harness.analysis.parity import ParityVerdict
 from harness.model.frozen import Frozen
+from harness.model.looks import Verdict
 from harness.model.metrics import Goal
 from harness.model.notebook import Shown
 from harness.model.values import Seed
 
 COMPARISON_SCHEMA_VERSION: Final = 1
 
-Verdict = Literal["better", "worse", "same", "same function", "unsure", "not comparable", "missing", "failed"]
 Bounds = Annotated[tuple[float, float], Field(strict=False)]
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from harness.analysis.comparison.matching import more_seeds, seed_option
 from harness.analysis.comparison.models import ComparisonRow
 from harness.analysis.stats.tests import Effect
+from harness.model.looks import FEWEST_SEEDS
 
-# With fewer seeds, a t test has almost no power.
-FEWEST_SEEDS: Final = 3
 _USUAL_SEEDS: Final = 5
 # Longer lists of seeds are impractical.
 _MOST_LISTED: Final = 40
@@ -25,7 +25,22 @@ _OTHER_SEEDS: Final = (
 )
 
 
-def next_step(row: ComparisonRow, effect: Effect, margin: float | None, alpha: float) -> str:
+Adding = Callable[[int, ComparisonRow], str]
+"""Return the option that runs this number of seeds of a row."""
+
+
+def listed_seeds(seeds: int, row: ComparisonRow) -> str:
+    """Return the option that lists so many seeds: those of the row first."""
+    return seed_option(more_seeds(row.seeds, seeds))
+
+
+def next_step(
+    row: ComparisonRow,
+    effect: Effect,
+    margin: float | None,
+    alpha: float,
+    adding: Adding = listed_seeds,
+) -> str:
     """Return advice for deciding the row, with the option or command.
 
     Args:
@@ -33,6 +48,7 @@ def next_step(row: ComparisonRow, effect: Effect, margin: float | None, alpha: f
         effect: its effect.
         margin: of equivalence, or None.
         alpha: the level for detecting a further effect in the table.
+        adding: the option that adds seeds.
     """
     if between_runs(effect) and (effect.components is None or effect.trials == 1):
         return runs_step(row, effect)
@@ -40,9 +56,9 @@ def next_step(row: ComparisonRow, effect: Effect, margin: float | None, alpha: f
         return _IN_TURN
     wanted = _wanted(effect, margin)
     if effect.components is None or effect.components.between.freedom < FEWEST_SEEDS - 1:
-        step = f"add seeds, {_USUAL_SEEDS} for a start: {_option(_USUAL_SEEDS, row)}"
+        step = f"add seeds, {_USUAL_SEEDS} for a start: {adding(_USUAL_SEEDS, row)}"
         return step if effect.ratio else step + _OTHER_SEEDS
-    return _more_seeds(row, effect, wanted, alpha)
+    return _more_seeds(row, effect, wanted, alpha, adding)
 
 
 def between_runs(effect: Effect) -> bool:
@@ -53,11 +69,11 @@ def between_runs(effect: Effect) -> bool:
 
 def runs_step(row: ComparisonRow, effect: Effect) -> str:
     """Return advice for a row of separate runs: a session of several seeds, or earlier runs."""
-    seeds = f" {_option(_USUAL_SEEDS, row)}" if effect.trials == 1 else ""
+    seeds = f" {listed_seeds(_USUAL_SEEDS, row)}" if effect.trials == 1 else ""
     return f"{_IN_TURN}{seeds}{_MORE_RUNS}"
 
 
-def _more_seeds(row: ComparisonRow, effect: Effect, wanted: float, alpha: float) -> str:
+def _more_seeds(row: ComparisonRow, effect: Effect, wanted: float, alpha: float, adding: Adding) -> str:
     """Return the number of seeds that detects the wanted effect, or advice if no number does."""
     seeds = effect.trials_for(wanted, alpha)
     target = f"x{wanted:.3g}" if effect.ratio else f"{wanted:.3g}"
@@ -67,8 +83,8 @@ def _more_seeds(row: ComparisonRow, effect: Effect, wanted: float, alpha: float)
         count = "no number of seeds finds" if seeds is None else f"only about {seeds} seeds find"
         return f"{count} a difference of {target}: widen the margin, or evaluate more examples"
     if seeds <= effect.trials:
-        return f"as many seeds again may decide it: {_option(2 * effect.trials, row)}"
-    return f"about {seeds} seeds find a difference of {target}: {_option(seeds, row)}"
+        return f"as many seeds again may decide it: {adding(2 * effect.trials, row)}"
+    return f"about {seeds} seeds find a difference of {target}: {adding(seeds, row)}"
 
 
 def _wanted(effect: Effect, margin: float | None) -> float:
@@ -77,7 +93,3 @@ def _wanted(effect: Effect, margin: float | None) -> float:
         return margin or abs(effect.value)
     observed = max(effect.value, 1 / effect.value)
     return max(1 + margin if margin else _RATIO, observed)
-
-
-def _option(seeds: int, row: ComparisonRow) -> str:
-    return seed_option(more_seeds(row.seeds, seeds))

@@ -12,7 +12,7 @@ from harness.analysis.comparison.aggregates import aggregates
 from harness.analysis.comparison.alignment import Pair, Variant
 from harness.analysis.comparison.conditions import device_name
 from harness.analysis.comparison.contrasts import Contrast, Evidence, contrast
-from harness.analysis.comparison.models import ComparisonRow, Side, Verdict
+from harness.analysis.comparison.models import ComparisonRow, Side
 from harness.analysis.comparison.next_step import next_step
 from harness.analysis.comparison.terms import Terms
 from harness.analysis.parity import ParityVerdict, between, verdict_of
@@ -20,11 +20,14 @@ from harness.analysis.stats.components import ALPHA
 from harness.analysis.stats.resampling import compare_quality
 from harness.analysis.stats.tests import Adjusted, Effect, holm, is_equivalent, open_alpha
 from harness.analysis.training import training_verdict
+from harness.model.looks import Verdict
 from harness.model.metrics import Goal, metric_named
 from harness.model.results import TrialResult
 
 
-def verdict_of_effect(effect: Effect, p: float | None, goal: Goal, margin: float | None) -> Verdict:
+def verdict_of_effect(
+    effect: Effect, p: float | None, goal: Goal, margin: float | None, level: float = ALPHA
+) -> Verdict:
     """Return the verdict on a difference of scores or a ratio of numbers of whole trials.
 
     Args:
@@ -33,6 +36,7 @@ def verdict_of_effect(effect: Effect, p: float | None, goal: Goal, margin: float
         goal: which direction is better.
         margin: of equivalence: a difference in the metric's unit, or a relative one for a ratio; None if
             unknown.
+        level: of the two one-sided tests of equivalence.
 
     Returns:
         `better` or `worse` if the test finds a difference, else `same` if the effect is shown to be inside
@@ -44,7 +48,7 @@ def verdict_of_effect(effect: Effect, p: float | None, goal: Goal, margin: float
         return "same"
     if not margin:
         return "unsure"
-    return "same" if is_equivalent(effect, *equivalence_limits(effect, margin)) else "unsure"
+    return "same" if is_equivalent(effect, *equivalence_limits(effect, margin), level) else "unsure"
 
 
 def equivalence_limits(effect: Effect, margin: float) -> tuple[float, float]:
@@ -74,10 +78,27 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A row and its effect, which a gate tests against a limit."""
+    """A row with its draft: a gate tests the effect, and a look gives a verdict at its own level."""
 
     row: ComparisonRow
-    effect: Effect | None
+    draft: Draft
+    margin: float | None
+
+    @property
+    def effect(self) -> Effect | None:
+        """The tested effect, if any."""
+        return self.draft.effect
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """The ids of the variants on both sides, the baseline first; without a missing one."""
+        pair = self.draft.evidence.pair
+        sides = [side for side in (pair.before, pair.after) if side is not None]
+        return tuple(next(iter(side.results.values())).trial.variant_id for side in sides)
+
+    def verdict_at(self, p: float | None, level: float) -> Verdict:
+        """Return the verdict with this adjusted p, and this level of the tests of equivalence."""
+        return _verdict(self.draft, p, self.margin, level)[0]
 
 
 def comparison_rows(
@@ -126,7 +147,7 @@ def _judged(drafts: Sequence[Draft], reference: str, terms: Terms) -> list[Judge
     adjusted = holm([draft.effect.p if draft.effect is not None else None for draft in drafts])
     level = open_alpha(adjusted)
     return [
-        Judged(_row(draft, each, level, reference, terms), draft.effect)
+        Judged(_row(draft, each, level, reference, terms), draft, _margin(draft.contrast.metric, terms))
         for draft, each in zip(drafts, adjusted, strict=True)
     ]
 
@@ -137,7 +158,7 @@ def _row(
     evidence, found = draft.evidence, draft.contrast
     metric, matched = metric_named(found.metric), draft.evidence.match_for(found.metric)
     margin = _margin(found.metric, terms)
-    verdict, notes = _verdict(draft, adjusted, margin)
+    verdict, notes = _verdict(draft, None if adjusted is None else adjusted.p, margin)
     row = ComparisonRow(
         variant=draft.label,
         metric=found.metric,
@@ -209,7 +230,7 @@ def _proofs(pair: Pair) -> list[TrialResult]:
 
 
 def _verdict(
-    draft: Draft, adjusted: Adjusted | None, margin: float | None
+    draft: Draft, p: float | None, margin: float | None, level: float = ALPHA
 ) -> tuple[Verdict, tuple[str, ...]]:
     """Return the verdict and its notes."""
     found, effect = draft.contrast, draft.effect
@@ -218,8 +239,7 @@ def _verdict(
     notes = (*reason, *found.notes, *(matched.notes if draft.variants == 1 else ()))
     if found.settled is not None or effect is None:
         return found.settled or "not comparable", notes
-    p = None if adjusted is None else adjusted.p
-    verdict = verdict_of_effect(effect, p, found.direction, margin)
+    verdict = verdict_of_effect(effect, p, found.direction, margin, level)
     if metric_named(found.metric).depends_on_machine and "differs" in map(
         verdict_of, _proofs(draft.evidence.pair)
     ):

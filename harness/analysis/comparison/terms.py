@@ -14,6 +14,7 @@ from harness.errors import InvalidInputError
 from harness.model.glue import training_headlines
 from harness.model.metrics import METRICS, OWN, headlines, is_metric, metric_named, metrics_of
 from harness.model.results import Report
+from harness.model.trial import Trial
 from harness.words import did_you_mean, quoted
 
 DEFAULT_MARGIN: Final = 0.02
@@ -49,11 +50,16 @@ def default_metrics(reports: Sequence[Report]) -> tuple[str, ...]:
 
     Users' metrics follow those of the table.
     """
-    trials = [result.trial for report in reports for result in report.results]
+    of_table = metrics_of_trials([result.trial for report in reports for result in report.results])
+    own = [OWN + found.label for report in reports for found in report.own_metrics]
+    return (*of_table, *dict.fromkeys(own))
+
+
+def metrics_of_trials(trials: Sequence[Trial]) -> tuple[str, ...]:
+    """Return the metrics of the table to compare by default for these trials."""
     if only_tokenise(trials):
         return headlines("tokenizing")
-    own = [OWN + found.label for report in reports for found in report.own_metrics]
-    return (*training_headlines(trial.task for trial in trials), *dict.fromkeys(own))
+    return training_headlines(trial.task for trial in trials)
 
 
 def checked_metrics(metrics: Sequence[str]) -> tuple[str, ...]:

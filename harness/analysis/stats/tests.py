@@ -146,11 +146,11 @@ def open_alpha(adjusted: Sequence[Adjusted | None], alpha: float = ALPHA) -> flo
     return alpha / max(left, 1)
 
 
-def is_equivalent(effect: Effect, low: float, high: float) -> bool | None:
-    """Return whether two one-sided tests at 5 % show an effect between both limits; None without an error.
+def is_equivalent(effect: Effect, low: float, high: float, alpha: float = ALPHA) -> bool | None:
+    """Return whether two one-sided tests at `alpha` show an effect inside both limits; None without an error.
 
-    Equivalent to a 90 % confidence interval inside the limits (Schuirmann 1987).
+    At 5 % equivalent to a 90 % confidence interval inside the limits (Schuirmann 1987).
     """
     effect = effect.at(high)
     above, below = effect.p_above(low), effect.p_below(high)
-    return None if above is None or below is None else max(above, below) <= ALPHA
+    return None if above is None or below is None else max(above, below) <= alpha

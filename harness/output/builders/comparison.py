@@ -6,13 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from harness.analysis.comparison.models import (
-    Comparison,
-    ComparisonRow,
-    Mismatch,
-    Verdict,
-)
+from harness.analysis.comparison.models import Comparison, ComparisonRow, Mismatch
 from harness.analysis.machines import machines
+from harness.model.looks import Verdict
 from harness.model.metrics import metric_named
 from harness.model.results import Report
 from harness.model.status import CaseStatus

@@ -5,15 +5,16 @@ from __future__ import annotations
 from functools import partial
 
 from harness.analysis.comparison.models import ComparisonRow
-from harness.model.metrics import metric_named
+from harness.model.looks import LookRow
+from harness.model.metrics import METRICS, metric_named
 from harness.output.numbers import NOTHING, difference, significant
 
 
-def change(row: ComparisonRow) -> str:
+def change(row: ComparisonRow | LookRow) -> str:
     """`+0.4 points`, `-0.012`, `1.52 x`."""
     if row.effect is None:
         return NOTHING
-    if row.kind == "ratio":
+    if METRICS[row.metric].family != "quality":
         return f"{_ratio(row.effect)} x"
     return difference(row.metric, row.effect)
 

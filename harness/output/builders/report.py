@@ -21,6 +21,7 @@ from harness.output.builders.breakdown import breakdown_tables
 from harness.output.builders.cells import columns, mean_and_spread
 from harness.output.builders.charts_of_comparison import machine_charts, machine_table
 from harness.output.builders.charts_of_run import charts
+from harness.output.builders.looks import looks_line, looks_table
 from harness.output.builders.notes import notes
 from harness.output.builders.oddities import differing, failures
 from harness.output.builders.proofs import proved, proved_training
@@ -92,6 +93,8 @@ def _selected(rows: Sequence[Row], selection: str) -> tuple[Row, ...]:
 
 def _summary(report: Report, rows: Sequence[Row]) -> Iterator[str]:
     yield from filter(None, (constants(report), place(report)))
+    if report.looks is not None:
+        yield looks_line(report.looks)
     yield from parity(report, rows)
 
 
@@ -101,6 +104,8 @@ def _tables(
     at = {row.variant: place for place, row in enumerate(rows)}
     ranking = tuple((place, at[variant]) for variant, place in places(rows).items())
     yield Table("Variants", tuple(columns(report, rows)), ranking=Ranking(RANKS, ranking))
+    if report.looks is not None and report.looks.rows:
+        yield looks_table(report.looks)
     if devices is not None:
         yield machine_table(devices)
     yield from filter(None, (differing(report, rows), failures(report, rows)))

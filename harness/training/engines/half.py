@@ -106,7 +106,9 @@ class HalfCopies:
             copy = copies[_place(parameter, self._flat)]
             return copy[parameter.storage_offset() :][: parameter.numel()].view_as(parameter)
 
-        return view(layer.weight), None if layer.bias is None else view(layer.bias)
+        # torch's types do not tell that a layer may have no bias.
+        bias: torch.Tensor | None = layer.bias
+        return view(layer.weight), None if bias is None else view(bias)
 
     def refresh(self) -> None:
         """Copy the parameters, after an optimizer step."""
