@@ -5,9 +5,9 @@ and tensors that stay where they are: the shapes of all batches are planned befo
 and gradients live in flat vectors, and the inputs of a shape are copied into tensors of its own. Clipping and
 the optimizer are a few launches over two vectors and stay outside, and so does all that looks at the loss.
 
-The rules are those of torch's notes on CUDA graphs ("Whole-network capture"). Not yet run or measured on a
-GPU: what the CPU can test is tested with a recorder that repeats a pass instead of replaying it. One thing
-known to fail is the gradient of an embedding over more than 3,072 tokens (pytorch #82886), in some versions.
+The rules are those of torch's notes on CUDA graphs ("Whole-network capture"). On one H100 a step of BERT-base
+at batch 8 takes 6.4 ms and not 21 (`reports/samples/cuda-h100`). One thing known to fail is the gradient of
+an embedding over more than 3,072 tokens (pytorch #82886), in some versions.
 """
 
 from __future__ import annotations

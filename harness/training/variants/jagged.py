@@ -2,7 +2,8 @@
 
 torch's nested tensors of layout jagged take the variable-length kernels on CUDA: flash attention in bf16 and
 fp16, the memory-efficient one in fp32, both with dropout inside. On the CPU they compute the same, slowly.
-What it gains on CUDA is not yet measured.
+On one H100 it was slower than padded attention at batch 8 (`reports/samples/cuda-h100`), and the proof of its
+dropout there failed, for a reason that is not known.
 """
 
 from __future__ import annotations
