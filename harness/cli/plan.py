@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import click
+
+from harness.analysis.estimating import Earlier, Estimate, Setting, estimate
 from harness.analysis.sharing import trainings_saved
 from harness.assets.find_checkpoint import peek_checkpoint
-from harness.cli.options import field_option, harness_command, output_options, set_option, suite_argument
+from harness.cli.options import (
+    harness_command,
+    option,
+    output_options,
+    run_options,
+    set_option,
+    suite_argument,
+)
 from harness.cli.writing import Target, write
 from harness.data.checking import plan_data
-from harness.machine.facts import available_devices, installed_torch
-from harness.model.assets import AssetsMode
+from harness.errors import InvalidInputError
+from harness.machine.facts import (
+    available_devices,
+    describe_environment,
+    describe_gpus,
+    installed_torch,
+    physical_cores,
+)
 from harness.model.suite import Suite
 from harness.model.trial import Trial
 from harness.output.builders.plan import Planned, plan_document
+from harness.running.options import RunOptions, jobs_at_once
+from harness.running.resume import Here, choose
+from harness.store.folders import names_in
+from harness.store.listing import describe_run, earlier_runs
+from harness.store.plan import make_plan
+from harness.store.report_file import briefly
+from harness.store.run_directory import find_unfinished
 from harness.suite.matrix import expand
 from harness.suite.reading import read_suite
 from harness.words import count
@@ -23,39 +47,159 @@ from harness.words import count
 @harness_command("plan")
 @suite_argument
 @set_option
-@field_option("assets")
+@run_options("assets", "reports", "parity", "jobs")
+@option(
+    "--price",
+    type=click.FloatRange(0),
+    metavar="PER_HOUR",
+    help="Price of the machine per hour, in any currency: also estimate the cost of the run.",
+    group="Output",
+)
 @output_options("plan")
-def command(suite: Path, overrides: tuple[str, ...], assets: AssetsMode, target: Target) -> None:
-    """List the trials of SUITE with their ids, and which checkpoints, data and devices they will use.
+def command(
+    suite: Path, overrides: tuple[str, ...], options: RunOptions, price: float | None, target: Target
+) -> None:
+    """List the trials of SUITE with their ids, which checkpoints, data and devices they use, and how long.
 
     SUITE is a file, or a name: of a file NAME.yaml in the current folder, else of a shipped suite.
 
-    Nothing is fetched and nothing is trained. Data that is on this machine is read and checked.
+    Nothing is fetched and nothing is trained. Data that is on this machine is read and checked. Time, memory
+    and disk are estimated from earlier results of the checkpoints on this machine, found under --reports.
     """
-    write(plan_document(_plan(suite, overrides, assets)), target)
+    write(plan_document(_plan(suite, overrides, options, price)), target)
 
 
-def _plan(path: Path, overrides: Sequence[str], assets: AssetsMode) -> Planned:
+def _plan(path: Path, overrides: Sequence[str], options: RunOptions, price: float | None) -> Planned:
     suite = read_suite(path, overrides)
     devices = available_devices()
     trials = expand(suite, devices)
     checkpoints = dict.fromkeys((trial.checkpoint, trial.revision) for trial in trials)
+    uses = {key: peek_checkpoint(*key, options.assets) for key in checkpoints}
+    data = plan_data(suite.task, options.assets)
+    unavailable = {
+        trial.id
+        for trial in trials
+        if any(device not in devices for device in trial.devices)
+        or _lacking(uses[trial.checkpoint, trial.revision])
+        or _lacking(data)
+    }
+    setting = _setting(suite, options, {key: _stands_in(use) for key, use in uses.items()}, _stands_in(data))
+    estimated, problems = _estimated(suite, trials, options, setting, unavailable)
     return Planned(
         suite=suite.name,
         task=suite.task.name,
         trials=trials,
-        checkpoints=[
-            (name, revision, peek_checkpoint(name, revision, assets)) for name, revision in checkpoints
-        ],
-        data=plan_data(suite.task, assets),
+        checkpoints=[(name, revision, use) for (name, revision), use in uses.items()],
+        data=data,
         devices=[
             (name, name in devices)
             for name in dict.fromkeys(device for trial in trials for device in trial.devices)
         ],
         torch=str(installed_torch()),
         warnings=_gate_warnings(suite, trials),
+        estimate=estimated,
         offers=_offers(suite, trials),
+        price=price,
+        problems=problems,
     )
+
+
+def _setting(
+    suite: Suite,
+    options: RunOptions,
+    stand_ins: Mapping[tuple[str, str | None], bool | None],
+    synthetic: bool | None,
+) -> Setting:
+    """Return the machine, assets and concurrency of the trials, without importing torch."""
+    alone = jobs_at_once(options, separate=suite.measure.separate)
+    return Setting(
+        environment=describe_environment(),
+        threads=suite.measure.threads or max(1, physical_cores() // alone),
+        gpus=describe_gpus(),
+        stand_ins=stand_ins,
+        synthetic=synthetic,
+        jobs=physical_cores() if options.jobs == "auto" else options.jobs,
+        separate=suite.measure.separate,
+    )
+
+
+def _estimated(
+    suite: Suite,
+    trials: Sequence[Trial],
+    options: RunOptions,
+    setting: Setting,
+    unavailable: Collection[str],
+) -> tuple[Estimate, list[str]]:
+    """Return the estimate, and why reports that it could come from are not read."""
+    here = Here(setting.environment, setting.threads, setting.gpus, setting.jobs)
+    left = _left(suite, trials, options, here)
+    earlier, problems = _earlier(suite, trials, options.reports, left.run)
+    found = estimate(
+        trials,
+        earlier,
+        setting,
+        reused=left.reused - set(unavailable),
+        unavailable=unavailable,
+        proved=left.proved if options.parity else None,
+    )
+    return found, [left.problem, *problems] if left.problem else problems
+
+
+def _lacking(use: str) -> bool:
+    return use.startswith("unavailable")
+
+
+def _stands_in(use: str) -> bool | None:
+    """Return whether a described asset is an embedded one in place of a named one; None if that is open."""
+    named = "stand-in" in use or "synthetic" in use
+    return None if named and use.startswith("download") else named
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """The finished part of an unfinished run of this plan: ids of trials and proofs, and its results.
+
+    `problem` is the reason why it cannot be read.
+    """
+
+    reused: frozenset[str] = frozenset()
+    proved: frozenset[str] = frozenset()
+    run: Earlier | None = None
+    problem: str = ""
+
+
+def _left(suite: Suite, trials: Sequence[Trial], options: RunOptions, here: Here) -> _Left:
+    """Return the finished part of the run that `harness run` would resume."""
+    try:
+        found = find_unfinished(options.reports, suite.name, make_plan(suite, trials, options.assets))
+    except InvalidInputError as error:
+        return _Left(problem=error.message)
+    if found is None:
+        return _Left()
+    results, _ = found.results(briefly(trials))
+    proofs = found.proofs(names_in(found.path / "proofs"))
+    reused = choose(results, {}, here, rerun=None).results
+    stored = describe_run(found.path)
+    size = stored.size_bytes / max(1, len(results))
+    run = Earlier(found.path.name, stored.started, tuple(results.values()), tuple(proofs.values()), size)
+    return _Left(frozenset(reused), frozenset(proofs), run)
+
+
+def _earlier(
+    suite: Suite, trials: Sequence[Trial], reports: Path, unfinished: Earlier | None
+) -> tuple[list[Earlier], list[str]]:
+    """Return the newest runs of the suite and its checkpoints, and why reports among them are not read."""
+    found = [] if unfinished is None else [unfinished]
+    problems: list[str] = []
+    for run in earlier_runs(reports, suite.name, {trial.checkpoint for trial in trials}):
+        if run.problem:
+            problems.append(run.problem)
+        elif run.report is not None and (unfinished is None or run.path.name != unfinished.name):
+            report = run.report
+            proofs = (*report.proofs, *report.training_proofs)
+            size = run.size_bytes / max(1, len(report.results))
+            found.append(Earlier(run.path.name, run.started, report.results, proofs, size))
+    return found, problems
 
 
 def _offers(suite: Suite, trials: Sequence[Trial]) -> list[str]:

@@ -201,6 +201,28 @@ def parse_shard(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
+def jobs_at_once(options: RunOptions, *, separate: bool) -> int:
+    """Return the number of trials at once on a device whose times count, or would.
+
+    Raises:
+        InvalidInputError: `--jobs auto` without windows that measure what a training needs, or windows on a
+            cluster.
+    """
+    if separate:
+        if options.executor != "local":
+            raise InvalidInputError(
+                "measure.separate times windows on this machine, and the trials run on a cluster",
+                hint="Set -s measure.separate=false, or use --executor local.",
+            )
+        return 1
+    if options.jobs == "auto":
+        raise InvalidInputError(
+            "--jobs auto needs the peak memory of the trials, which is not measured before they train",
+            hint="Give a number, or time windows first: -s measure.separate=true.",
+        )
+    return options.jobs
+
+
 @dataclass(frozen=True, slots=True)
 class Declared:
     """A field of `RunOptions`: its name, its type, its default, and its metadata."""

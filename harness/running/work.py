@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.analysis.sharing import trained_by
-from harness.errors import InvalidInputError, StorageError
+from harness.errors import StorageError
 from harness.machine.facts import available_memory, physical_cores
 from harness.machine.git_state import describe_git
 from harness.machine.redaction import redact, secrets_in
@@ -26,7 +26,7 @@ from harness.running.apart import Capacity, Sharing, WindowWatch, run_apart, win
 from harness.running.executor import WorkerSetup
 from harness.running.interpreter import this_interpreter
 from harness.running.interrupts import Interrupts
-from harness.running.options import RunOptions, parse_shard
+from harness.running.options import RunOptions, jobs_at_once, parse_shard
 from harness.running.preflight import Prepared, prepare, require, unavailable_row
 from harness.running.proofs import Proofs, ProofWatch, proof_jobs, training_jobs
 from harness.running.resume import Here, Opened, choose, describe_here, open_directory, take_over_edited
@@ -64,7 +64,7 @@ class Work:
         self._observer = observer
         self._render = render
         self._seams = seams
-        self._jobs = _at_once(suite, options)
+        self._jobs = jobs_at_once(options, separate=suite.measure.separate)
         self._threads = suite.measure.threads or max(1, physical_cores() // self._jobs)
         self._shard = None if options.shard is None else parse_shard(options.shard)
         self._results: dict[str, TrialResult] = {}
@@ -372,28 +372,6 @@ def shard_note(plan: Plan) -> str:
 def policy_of(options: RunOptions, jobs: int = 1) -> Policy:
     """Return the policy of starts, retries and the end of a run with so many trials at once on a device."""
     return Policy(options.retries, options.fail_fast, options.stop_after_same_error, jobs)
-
-
-def _at_once(suite: Suite, options: RunOptions) -> int:
-    """Return the number of trials at once on a device whose times count, or would.
-
-    Raises:
-        InvalidInputError: `--jobs auto` without windows that measure what a training needs, or windows on a
-            cluster.
-    """
-    if suite.measure.separate:
-        if options.executor != "local":
-            raise InvalidInputError(
-                "measure.separate times windows on this machine, and the trials run on a cluster",
-                hint="Set -s measure.separate=false, or use --executor local.",
-            )
-        return 1
-    if options.jobs == "auto":
-        raise InvalidInputError(
-            "--jobs auto needs the peak memory of the trials, which is not measured before they train",
-            hint="Give a number, or time windows first: -s measure.separate=true.",
-        )
-    return options.jobs
 
 
 def _keep(folder: Path) -> Callable[[TrialResult], TrialResult]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Final, Literal
 
@@ -16,8 +18,9 @@ from harness.model.results import Report
 from harness.store.baselines import kept_baselines
 from harness.store.finishing import is_finished
 from harness.store.folders import RUN_ID, is_real_folder, is_there, names_in, run_folders, run_ids
+from harness.store.large_report import LARGE_BYTES
 from harness.store.locking import hold_lock, is_locked
-from harness.store.reading import load_report
+from harness.store.reading import load_report, read_bytes
 from harness.store.report_file import briefly
 from harness.store.run_directory import open_run
 from harness.store.trial_folder import RESULT
@@ -25,6 +28,9 @@ from harness.store.writing import TEMPORARY_NAME, storage_error
 
 State = Literal["finished", "unfinished", "running", "damaged"]
 _STAMP: Final = "%Y%m%dT%H%M%SZ"
+# Earlier runs that a plan reads: it has to appear at once.
+_NEWEST: Final = 3
+_LOOKED_AT: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +96,50 @@ def describe_run(path: Path) -> StoredRun:
     return StoredRun(
         path, suite, state, started, _size(path), trials, done, report, "; ".join(dict.fromkeys(problems))
     )
+
+
+def earlier_runs(reports: Path, suite: str, checkpoints: Collection[str]) -> Iterator[StoredRun]:
+    """Return the newest runs with a report, of a suite and then of others that plan one of the checkpoints.
+
+    Their `problem` is the reason why a report is not read: damaged, or so large that reading it takes long.
+
+    Raises:
+        StorageError: The operating system refused to read a folder or a plan.
+    """
+    of_suite = (reports / suite / found[0] for found in run_ids(reports / suite))
+    yield from islice(_with_report(of_suite), _NEWEST)
+    wanted = [json.dumps(name).encode() for name in checkpoints]
+    others = (
+        (found[0], reports / other / found[0])
+        for other in names_in(reports) - {suite}
+        if is_real_folder(reports / other)
+        for found in run_ids(reports / other)
+    )
+    newest = (path for _, path in sorted(others, reverse=True)[:_LOOKED_AT])
+    yield from islice(_with_report(path for path in newest if _mentions(path / "plan.json", wanted)), _NEWEST)
+
+
+def _with_report(paths: Iterable[Path]) -> Iterator[StoredRun]:
+    for path in paths:
+        if not is_there(file := path / "report.json"):
+            continue
+        try:
+            size = file.stat().st_size
+        except OSError as error:
+            raise storage_error(error, f"cannot read {file}") from error
+        if size > LARGE_BYTES:
+            problem = f"{file}: not read, it has {size >> 20} MiB"
+            yield StoredRun(path, path.parent.name, "finished", _started(path.name), 0, problem=problem)
+        else:
+            yield describe_run(path)
+
+
+def _mentions(file: Path, quoted: Sequence[bytes]) -> bool:
+    try:
+        plan = read_bytes(file, follow=False, limit=LARGE_BYTES)
+    except InvalidInputError:
+        return False
+    return any(name in plan for name in quoted)
 
 
 def _brief(report: Report) -> Report:

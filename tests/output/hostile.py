@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from harness.analysis.comparison.compare import compare
+from harness.analysis.estimating import Estimate, Range, TrialEstimate
 from harness.analysis.gates.check import check
 from harness.analysis.gates.models import GateCase, GateReport
 from harness.analysis.rescoring import Rescored
@@ -18,6 +19,7 @@ from harness.model.measurements import measured, unmeasured
 from harness.model.metrics import metrics_of
 from harness.model.proof import TrainingCheck, TrainingProof
 from harness.model.results import Report, TrialResult
+from harness.model.trial import Trial
 from harness.model.values import Task
 from harness.output.builders.baselines import Kept, baselines_document
 from harness.output.builders.comparison import comparison_document
@@ -138,6 +140,11 @@ def hostile_report(text: str) -> Report:
     )
 
 
+def _estimated(trial: Trial, text: str) -> Estimate:
+    each = TrialEstimate(Range(1, 2), None, None, Range(1, 2), 1, (text,))
+    return Estimate({trial.id: each}, (), 0, 0, (text,), Range(1, 2), None, None, None, Range(1, 2))
+
+
 @cache
 def hostile_documents(text: str) -> dict[str, Document]:
     """A document of every kind, and of a failure, with `text` wherever text from outside is shown."""
@@ -154,7 +161,17 @@ def hostile_documents(text: str) -> dict[str, Document]:
     rescored = Rescored(text, dict.fromkeys(metrics_of("quality"), (0.5, None)), (text,))
     finding = Finding(level="problem", what="x").model_copy(update={"what": text, "advice": text})
     trials = [done.trial, failed.trial]
-    plan = Planned(text, text, trials, [(text, text, text)], text, [(text, False)], text, [text])
+    plan = Planned(
+        text,
+        text,
+        trials,
+        [(text, text, text)],
+        text,
+        [(text, False)],
+        text,
+        [text],
+        _estimated(trials[0], text),
+    )
     found = [
         report_document(report, roofline=True),
         comparison_document(compare([report, report], names=names, explain=True)),

@@ -150,6 +150,15 @@ def slow(job: Job, announce: Announce) -> TrialResult:
     return completed(job)
 
 
+def timed(job: Job, announce: Announce) -> TrialResult:
+    """Proves and trains as `proving` does, after 0.1 and 0.8 s, and reports these times."""
+    started, since = datetime.now(UTC), time.monotonic()
+    announce(Progress(phase="train", step=1, steps=2))
+    time.sleep(0.8 if job.purpose == "train" else 0.1)
+    result = proving(job, announce)
+    return result.model_copy(update={"started": started, "duration_s": time.monotonic() - since})
+
+
 def mute(job: Job, announce: Announce) -> TrialResult:
     """Never says anything."""
     time.sleep(600)
