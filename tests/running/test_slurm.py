@@ -43,18 +43,19 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 class Killer(Watcher):
-    """Kills the jobs of a run as a lost node does, once a trial has announced where it is."""
+    """Ends the jobs of a run as a lost node or Slurm does, once a trial has announced where it is."""
 
-    def __init__(self, reports: Path) -> None:
+    def __init__(self, reports: Path, number: int = signal.SIGKILL) -> None:
         super().__init__()
         self._reports = reports
+        self._number = number
 
     def progressed(self, trial: Trial, progress: Progress) -> None:
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 line = process.cmdline()
                 if "submitit.core._submit" in line and str(self._reports) in line[-1]:
-                    process.kill()
+                    process.send_signal(self._number)
 
 
 def run_local(
@@ -146,6 +147,24 @@ def test_a_lost_node_kills_its_trial_and_not_the_run(tmp_path: Path, slurm: Path
     assert result.status == "killed"
     assert "job 100 ended as NODE_FAIL without a result" in (result.reason or "")
     assert "working on seed 0" in result.log_tail
+
+
+def test_a_trial_whose_time_is_over_is_killed_and_not_put_into_the_queue_again(
+    tmp_path: Path, slurm: Path
+) -> None:
+    reports = tmp_path / "reports"
+    run = run_on_slurm(fake_suite((0,)), reports, "talking", watcher=Killer(reports, signal.SIGUSR2))
+    (result,) = run.report.results
+    assert result.status == "killed"
+    assert "Slurm ended its job by SIGUSR2: its time (--slurm time) is over" in (result.reason or "")
+    assert "working on seed 0" in result.log_tail
+    assert len(list(slurm.glob("*.pid"))) == 1
+
+
+def test_a_suite_for_a_gpu_names_the_option_that_asks_for_one(tmp_path: Path, slurm: Path) -> None:
+    matrix = {"checkpoint": ("bert-base-uncased",), "device": ("cuda:0",), "seed": (0,)}
+    with pytest.raises(UnavailableError, match=r"where a trial has the GPUs that --slurm gpus=N asks for"):
+        run_on_slurm(fake_suite(matrix=matrix), tmp_path / "reports", "good")
 
 
 def test_jobs_that_a_killed_run_has_left_are_cancelled_by_the_next(tmp_path: Path, slurm: Path) -> None:
