@@ -29,7 +29,7 @@ check: $(VENV)/.installed
 	  else echo 'note: actionlint is not installed, so the expressions of workflows were not checked'; fi
 
 # Tests that run no heavy code, without those that only repeat, kill or simulate for minutes.
-SLOW   := tests/training tests/flips tests/benchmarks tests/tools tests/guards tests/running/test_ray_cluster.py \
+SLOW   := tests/training tests/flips tests/benchmarks tests/tools tests/guards tests/running/test_ray_cluster.py tests/running/test_slurm.py \
   tests/store/test_killing.py tests/store/test_crashes.py tests/analysis/test_error_rates.py \
   tests/cli/test_hostile_suites.py tests/suite/test_tree.py tests/cli/test_calibrate.py tests/cli/test_ab.py \
   tests/output/test_pages_in_browser.py tests/running/test_killed_parent.py tests/running/test_hostile_workers.py tests/cli/test_broken_surroundings.py \

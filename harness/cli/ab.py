@@ -71,7 +71,18 @@ from harness.suite.text import read_bytes, shown
     group="What to compare",
 )
 @set_option
-@run_options(without=("executor", "ray_address", "stop_after_same_error", "jobs", "shard", "save_models"))
+@run_options(
+    without=(
+        "executor",
+        "ray_address",
+        "slurm",
+        "slurm_local",
+        "stop_after_same_error",
+        "jobs",
+        "shard",
+        "save_models",
+    )
+)
 @suite_gates_option
 @output_options("comparison")
 @verbosity_options

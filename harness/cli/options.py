@@ -83,6 +83,8 @@ def _field_option(each: Declared) -> Decorator:
     }
     if kind is bool:
         return option(f"{flag}/--no-{flag[2:]}", each.name, **settings)
+    if get_origin(kind) is tuple:
+        return option(flag, each.name, multiple=True, **settings | {"show_default": False})
     found = _click_type(kind, each)
     if words:
         found = _NumberOrWord(found, get_args(words[0]))

@@ -24,10 +24,11 @@ from packaging.version import InvalidVersion, Version
 
 from harness.errors import UnavailableError
 
-Extra = Literal["train", "ray", "peft", "tensorboard", "mlflow", "wandb", "trackio"]
+Extra = Literal["train", "ray", "slurm", "peft", "tensorboard", "mlflow", "wandb", "trackio"]
 _NEEDED_BY: Final[dict[Extra, str]] = {
     "train": "training",
     "ray": "a Ray cluster",
+    "slurm": "jobs of Slurm",
     "peft": "an adapter",
     "tensorboard": "an export to TensorBoard",
     "mlflow": "an export to MLflow",

@@ -29,9 +29,9 @@ from harness.running.interrupts import Interrupts, listen
 from harness.running.options import DEFAULT_RUNNER, RunOptions
 from harness.running.preflight import refuse_secrets
 from harness.running.scheduler import run_queue
-from harness.running.seams import Render, Run, Seams, seams_of
+from harness.running.seams import Render, Run, Seams, absolute_reports, seams_of
 from harness.running.turns import Entry, Turn, begun, in_turns, turns_along, turns_of_sides
-from harness.running.work import Work, absolute_reports, policy_of
+from harness.running.work import Work, policy_of
 from harness.running.workers.environ import worker_environment
 from harness.store.plan import Plan, make_plan
 from harness.suite.matrix import expand

@@ -19,7 +19,7 @@ DEFAULT_RUNNER: Final = "harness.training.run_trial:run_trial"
 
 _SHARD: Final = re.compile(r"([0-9]{1,6})/([0-9]{1,6})")
 
-ExecutorName = Literal["local", "ray"]
+ExecutorName = Literal["local", "ray", "slurm"]
 Rerun = Literal["failed", "all"]
 Group = Literal["What to run", "Where", "Limits", "Gates", "Output"]
 
@@ -76,7 +76,11 @@ class RunOptions:
     ] = Path("reports")
     executor: Annotated[
         ExecutorName,
-        Option("Where trials run: in processes of this machine, or on a Ray cluster (extra `ray`).", "Where"),
+        Option(
+            "Where trials run: in processes of this machine, on a Ray cluster (extra `ray`), or as jobs of "
+            "Slurm (extra `slurm`).",
+            "Where",
+        ),
     ] = "local"
     ray_address: Annotated[
         str | None,
@@ -87,6 +91,15 @@ class RunOptions:
             metavar="HOST:PORT",
         ),
     ] = None
+    slurm: Annotated[
+        tuple[str, ...],
+        Option(
+            "An option of `sbatch` for every trial, by its long name: partition=gpu, gpus=1, time=04:00:00. "
+            "Repeatable.",
+            "Where",
+            metavar="KEY=VALUE",
+        ),
+    ] = ()
     save_models: Annotated[
         Path | None,
         Option(
@@ -145,6 +158,7 @@ class RunOptions:
         ),
     ] = 1
     runner: Annotated[str, Option(hidden=True)] = DEFAULT_RUNNER
+    slurm_local: Annotated[bool, Option(hidden=True)] = False
     grace_s: Annotated[float, Option(hidden=True, least=0)] = 10.0
 
     def __post_init__(self) -> None:

@@ -89,8 +89,9 @@ class Prepared:
 class Machine:
     """The devices here, best first, and the torch that computes on them.
 
-    `name` is what a message calls the machine. `processors` are the models of a cluster's, None for our own.
-    Where `cuda:0` means any GPU of a cluster, `together` is how many one trial can have on a node.
+    `name` is what a message calls the machine. `processors` are the models of a cluster's, empty where they
+    are unknown, None for our own. Where `cuda:0` means any GPU of a cluster, `together` is how many one trial
+    can have on a node.
     """
 
     devices: tuple[str, ...]

@@ -42,7 +42,8 @@ class Here:
     """What a result must have been got with: this machine's environment, the threads of a trial, the GPUs.
 
     `gpus` are the CUDA devices by the name a suite gives them, `jobs` the trials at once on a device.
-    `processors` are those of a cluster, on any of which a trial may run; None for this machine's alone.
+    `processors` are those of a cluster, on any of which a trial may run, empty where they are unknown; None
+    for this machine's alone.
     """
 
     environment: Environment
@@ -104,8 +105,9 @@ def _differences(result: TrialResult, job: Job | None, here: Here) -> Iterator[s
     yield from _changed("python", then.python, now.python)
     for name in sorted(then.packages.keys() | now.packages.keys()):
         yield from _changed(name, then.packages.get(name), now.packages.get(name))
-    if then.cpu.model not in (here.processors or ()):
-        yield from _changed("processor", then.cpu.model, " or ".join(here.processors or (now.cpu.model,)))
+    processors = (now.cpu.model,) if here.processors is None else here.processors
+    if processors and then.cpu.model not in processors:
+        yield from _changed("processor", then.cpu.model, " or ".join(processors))
     yield from _changed("trials at once", result.concurrent, here.jobs)
     yield from _changed("threads", then.threads, here.threads)
     yield from _device_changes(then.device, here.gpus.get(result.trial.device))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from harness.errors import InvalidInputError, exit_code
+from harness.errors import InvalidInputError, StorageError, exit_code
 from harness.model.assets import AssetsMode
 from harness.model.results import Report
 from harness.running.executor import Executor, WorkerSetup
@@ -17,6 +18,10 @@ from harness.running.options import RunOptions
 from harness.running.preflight import Assets, Machine, RealAssets, this_machine
 from harness.running.workers.local import LocalExecutor
 from harness.store.reading import load_report
+
+if TYPE_CHECKING:
+    from harness.running.ray.cluster import RayCluster
+    from harness.running.slurm.cluster import SlurmCluster
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,22 +81,52 @@ def seams_of(options: RunOptions, given: Seams | None, note: Callable[[str], Non
     `note` is told which cluster that is.
 
     Raises:
-        InvalidInputError: the address of the cluster is none that can be used from here, or not asked for.
-        UnavailableError: there is no such cluster, it refuses the token, or `ray` is not installed.
+        InvalidInputError: the address or an option of the cluster cannot be used from here, or is not asked
+            for, or its nodes cannot see the folder of reports.
+        UnavailableError: there is no such cluster, it refuses the token, or its package is not installed.
     """
     if options.executor != "ray" and options.ray_address is not None:
         raise InvalidInputError(
             "an address of a Ray cluster, and no trial that would run there",
             hint="Add --executor ray, or leave out --ray-address.",
         )
+    if options.executor != "slurm" and options.slurm:
+        raise InvalidInputError(
+            "options of Slurm, and no trial that would run there",
+            hint="Add --executor slurm, or leave out --slurm.",
+        )
     if given is not None or options.executor == "local":
         yield given or Seams()
         return
     # Most runs need none of this.
     from harness.machine.requirements import require_extra  # noqa: PLC0415
-    from harness.running.ray.cluster import ray_cluster  # noqa: PLC0415
 
-    require_extra("ray")
-    with ray_cluster(options.ray_address) as cluster:
+    require_extra(options.executor)
+    with _cluster(options) as cluster:
         note(cluster.describe())
         yield Seams(machine=cluster.machine, executor=cluster.executor, count=cluster.count)
+
+
+def _cluster(options: RunOptions) -> AbstractContextManager[RayCluster | SlurmCluster]:
+    if options.executor == "slurm":
+        from harness.running.slurm.cluster import slurm_cluster  # noqa: PLC0415
+
+        return nullcontext(slurm_cluster(options.slurm, absolute_reports(options), local=options.slurm_local))
+    from harness.running.ray.cluster import ray_cluster  # noqa: PLC0415
+
+    return ray_cluster(options.ray_address)
+
+
+def absolute_reports(options: RunOptions) -> Path:
+    """The folder of the reports as an absolute path.
+
+    Raises:
+        StorageError: it is relative to a current directory that was removed.
+    """
+    try:
+        return options.reports.absolute()
+    except FileNotFoundError as error:
+        raise StorageError(
+            f"{options.reports}: the current directory does not exist any more",
+            hint="Change to another one, or give --reports an absolute path.",
+        ) from error

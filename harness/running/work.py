@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.analysis.sharing import trained_by
-from harness.errors import StorageError
 from harness.machine.facts import available_memory, physical_cores
 from harness.machine.git_state import describe_git
 from harness.machine.redaction import redact, secrets_in
@@ -31,7 +30,7 @@ from harness.running.preflight import Prepared, prepare, require, unavailable_ro
 from harness.running.proofs import Proofs, ProofWatch, proof_jobs, training_jobs
 from harness.running.resume import Here, Opened, choose, describe_here, open_directory, take_over_edited
 from harness.running.scheduler import Policy, RunContext, not_run, run_jobs
-from harness.running.seams import Render, Seams
+from harness.running.seams import Render, Seams, absolute_reports
 from harness.running.workers.environ import worker_environment
 from harness.running.workers.scoring_process import own_scores, require_own
 from harness.store.folders import is_there
@@ -384,21 +383,6 @@ def _keep(folder: Path) -> Callable[[TrialResult], TrialResult]:
         return keep_result(folder / result.trial.id, result)
 
     return keep
-
-
-def absolute_reports(options: RunOptions) -> Path:
-    """The folder of the reports as an absolute path.
-
-    Raises:
-        StorageError: it is relative to a current directory that was removed.
-    """
-    try:
-        return options.reports.absolute()
-    except FileNotFoundError as error:
-        raise StorageError(
-            f"{options.reports}: the current directory does not exist any more",
-            hint="Change to another one, or give --reports an absolute path.",
-        ) from error
 
 
 def _in_full(report: Report, directory: RunDirectory) -> Iterator[TrialResult]:

@@ -528,6 +528,14 @@ def littering(job: Job, announce: Announce) -> TrialResult:
     return completed(job)
 
 
+def talking(job: Job, announce: Announce) -> TrialResult:
+    """Prints a line and never ends."""
+    sys.stdout.write(f"working on seed {job.trial.seed}\n")
+    announce(Progress(phase="train", step=1, steps=2))
+    time.sleep(600)
+    return completed(job)
+
+
 def second_held(job: Job, announce: Announce) -> TrialResult:
     """Completes, with seed 1 when the file named by FAKE_RELEASE is there."""
     announce(Progress(phase="train", step=1, steps=2))

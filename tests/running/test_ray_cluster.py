@@ -168,7 +168,7 @@ def test_a_run_on_a_cluster_ends_as_one_on_a_machine_alone(cluster: Cluster, tmp
     for result in results.values():
         (folder,) = tmp_path.glob(f"reports/fake/*/trials/{result.trial.id}")
         assert {"job.json", "log", "result.json"} <= {path.name for path in folder.iterdir()}
-    wait_for(lambda: not list(cluster.folder.glob("harness-ray-*")))
+    wait_for(lambda: not list(cluster.folder.glob("harness-node-*")))
     assert cluster.token not in errors + "".join(path.read_text() for path in tmp_path.rglob("*.json"))
 
 
@@ -315,7 +315,7 @@ def test_a_cluster_that_is_lost_is_no_lost_report(cluster: Cluster, tmp_path: Pa
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 1, errors
     assert [result.status for result in report_of(tmp_path).results] == ["killed", "killed"]
-    assert "the connection to the Ray cluster ended" in (report_of(tmp_path).results[1].reason or "")
+    assert "the connection to the cluster ended" in (report_of(tmp_path).results[1].reason or "")
 
 
 def test_no_command_imports_ray_unless_it_is_chosen(cluster: Cluster, tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ from harness.running.executor import Progressed, WorkerSetup
 from harness.running.options import RunOptions
 from harness.running.ray.cluster import RayCluster, RayExecutor
 from harness.running.ray.connection import checked_address
-from harness.running.ray.messages import Heard, Node, Request
-from harness.running.ray.task import run_on_node
+from harness.running.remote.messages import Heard, Node, Request
+from harness.running.remote.task import run_on_node
 from harness.running.seams import seams_of
 from harness.running.workers.judging import Ended
 from harness.store.trial_folder import read_result, write_result

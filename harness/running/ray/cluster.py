@@ -6,31 +6,27 @@ Ray chooses a node, the node runs the trial, and this machine writes its result.
 from __future__ import annotations
 
 import os
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from harness.errors import UnavailableError
 from harness.machine.facts import installed_torch
 from harness.model.job import Job
-from harness.model.results import TrialResult
-from harness.running.executor import AttemptExecutor, Progressed, WorkerSetup
+from harness.running.executor import WorkerSetup
 from harness.running.preflight import Machine
 from harness.running.ray.connection import RayConnection
-from harness.running.ray.messages import Heard, Node, Request
-from harness.running.workers.judging import Attempt, Ended, exit_cause, own_result
-from harness.store.trial_folder import LOG, result_left
+from harness.running.remote.executor import Connection, RemoteExecutor
+from harness.running.remote.messages import Node
 
 
 @dataclass(frozen=True, slots=True)
 class RayCluster:
     """A cluster that this process is connected to, at the address it was asked for by."""
 
-    connection: Connection
+    connection: RayNodes
     address: str
 
     def machine(self) -> Machine:
@@ -96,22 +92,10 @@ def ray_cluster(address: str | None) -> Iterator[RayCluster]:
         connection.close()
 
 
-class Connection(Protocol):
-    """The interface that the executor needs of a connection to a cluster."""
+class RayNodes(Connection, Protocol):
+    """A connection that knows the nodes of its cluster."""
 
     nodes: Sequence[Node]
-
-    def send(self, order: Mapping[str, Any]) -> None:
-        """Give an order."""
-
-    def heard(self, timeout_s: float) -> Sequence[Heard] | None:
-        """The news of attempts; None when the connection has ended."""
-
-    def last_words(self) -> str:
-        """The last line that Ray printed, after the connection has ended."""
-
-    def close(self) -> None:
-        """End it, and all that it has started."""
 
 
 def fits(node: Node, device: str, threads: int, devices: int = 1) -> bool:
@@ -119,14 +103,7 @@ def fits(node: Node, device: str, threads: int, devices: int = 1) -> bool:
     return node.problem is None and node.cpus >= threads and (device == "cpu" or node.gpus >= devices)
 
 
-@dataclass(slots=True, eq=False)
-class Numbered(Attempt):
-    """An attempt on the cluster; a late report of an earlier attempt has another number."""
-
-    number: int = 0
-
-
-class RayExecutor(AttemptExecutor[Numbered]):
+class RayExecutor(RemoteExecutor):
     """An executor on a Ray cluster.
 
     Args:
@@ -142,117 +119,25 @@ class RayExecutor(AttemptExecutor[Numbered]):
     def __init__(
         self,
         setup: WorkerSetup,
-        connection: Connection,
+        connection: RayNodes,
         *,
         grace_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(setup, clock)
-        self._connection = connection
-        self._grace_s = grace_s
-        self._number = 0
-        self._lost: str | None = None
-        if not any(fits(node, "cpu", setup.threads) for node in connection.nodes):
-            most = max((node.cpus for node in connection.nodes), default=0.0)
+        super().__init__(setup, connection, grace_s=grace_s, clock=clock)
+        self._nodes = connection.nodes
+        if not any(fits(node, "cpu", setup.threads) for node in self._nodes):
+            most = max((node.cpus for node in self._nodes), default=0.0)
             raise UnavailableError(
                 f"a trial takes {setup.threads} CPUs, a thread each, and no node of the Ray cluster has more "
                 f"than {most:g}",
                 hint="Set measure.threads in the suite, or -s measure.threads=N, to what a node has.",
             )
 
-    def _attempt(self, job: Job, folder: Path) -> Numbered:
-        self._number += 1
-        return Numbered(job, folder, self._clock(), number=self._number)
-
-    def _start(self, attempt: Numbered) -> None:
-        job, threads = attempt.job, self._setup.threads
-        if self._lost is not None:
-            self._end(attempt, "killed", self._lost)
-            return
-        devices = job.trial.devices
-        if not any(fits(node, devices[0], threads, len(devices)) for node in self._connection.nodes):
-            # Ray would wait for such a node without end.
-            gpus = "a GPU" if len(devices) == 1 else f"{len(devices)} GPUs"
-            what = f"{gpus} and {threads} CPUs, one for each thread of a trial"
-            self._end(attempt, "failed", f"no node of the cluster has {what}", started=False)
-            return
-        sent = job.model_copy(update={"measure": job.measure.model_copy(update={"threads": threads})})
-        request = Request(
-            number=attempt.number,
-            job=sent,
-            runner=self._setup.runner,
-            threads=threads,
-            grace_s=self._grace_s,
-        )
-        self._connection.send(
-            {
-                "submit": attempt.number,
-                "cpus": threads,
-                # All on the node of the task: one bundle, as a placement group of one would be.
-                "gpus": len(devices) if job.trial.device.startswith("cuda") else 0,
-                "name": f"harness trial {job.trial.id}",
-                "request": request.model_dump_json(),
-            }
-        )
-
-    def _hear(self, timeout_s: float) -> Sequence[Progressed]:
-        if self._lost is not None:
-            return ()
-        heard = self._connection.heard(timeout_s)
-        if heard is None:
-            self._lose()
-        return [progressed for one in heard or () for progressed in self._take(one)]
-
-    def _cancel(self, attempt: Numbered) -> None:
-        self._connection.send({"cancel": attempt.number})
-
-    def _close(self) -> None:
-        self._connection.close()
-        self._lost = "the run was stopped"
-
-    def _take(self, heard: Heard) -> Iterator[Progressed]:
-        """Act on the news of an attempt, unless that attempt has ended."""
-        attempt = next((one for one in self._running if one.number == heard.number), None)
-        if attempt is None:
-            return
-        where = "" if heard.node is None else f" on {heard.node}"
-        if heard.progress is not None:
-            attempt.phase = heard.progress.phase
-            yield Progressed(attempt.job.trial, heard.progress)
-        elif heard.memory_ran_out:
-            self._end(attempt, *exit_cause(signal.SIGKILL, memory_ran_out=True))
-        elif heard.refused is not None:
-            self._end(attempt, "failed", heard.refused, started=False)
-        elif heard.result is None:
-            self._end(attempt, "killed", f"{heard.lost}{where}")
-        else:
-            self._take_result(attempt, heard.result, heard, where)
-
-    def _take_result(self, attempt: Numbered, result: TrialResult, heard: Heard, where: str) -> None:
-        """Write a result of this trial that a node sent, unless one is there: whoever wrote it was first."""
-        self._write_log(attempt.folder, heard.log)
-        if result.trial != attempt.job.trial:
-            self._end(
-                attempt, "killed", f"the node gave the result of another trial, {result.trial.id}{where}"
-            )
-        elif own_result(attempt, result_left(attempt.folder)) is not None:
-            self._end(attempt, "killed", "")
-        else:
-            self._running.remove(attempt)
-            self._store(attempt, Ended(result, heard.may_retry))
-
-    def _lose(self) -> None:
-        self._lost = f"the connection to the Ray cluster ended: {self._redact(self._connection.last_words())}"
-        self._connection.close()
-        for attempt in list(self._running):
-            self._end(attempt, "killed", self._lost)
-
-    def _write_log(self, folder: Path, text: str) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        # A folder that was removed or replaced meanwhile costs the log, not the result.
-        try:
-            descriptor = os.open(folder / LOG, flags, 0o666)
-        except (FileNotFoundError, NotADirectoryError, FileExistsError):
-            return
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(self._redact(text))
+    def _refusal(self, job: Job) -> str | None:
+        threads, devices = self._setup.threads, job.trial.devices
+        if any(fits(node, devices[0], threads, len(devices)) for node in self._nodes):
+            return None
+        # Ray would wait for such a node without end.
+        gpus = "a GPU" if len(devices) == 1 else f"{len(devices)} GPUs"
+        return f"no node of the cluster has {gpus} and {threads} CPUs, one for each thread of a trial"

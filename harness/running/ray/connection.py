@@ -10,12 +10,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from pydantic import ValidationError
-
 from harness.errors import InvalidInputError, UnavailableError
 from harness.machine.redaction import redact, secrets_in
 from harness.programs import child_environment
-from harness.running.ray.messages import Connected, Heard, Node
+from harness.running.remote.messages import Connected, Heard, Node, parsed
 from harness.running.workers.channel import Channel
 from harness.store.trial_folder import LARGEST_RESULT_BYTES
 
@@ -100,7 +98,7 @@ class RayConnection:
         elif lines is not None and now - self._heard_at > self._silent_s:
             self._channel.give_up(f"the process that speaks to Ray did not respond for {self._silent_s:g} s")
             return None
-        return None if lines is None else [heard for line in lines if (heard := _parsed(line))]
+        return None if lines is None else [heard for line in lines if (heard := parsed(line))]
 
     def close(self) -> None:
         """End the process, and with it all that it has started on the cluster."""
@@ -148,10 +146,3 @@ def checked_address(address: str) -> str:
             "addresses that begin with ray:// or http:// are for other clients."
         ),
     )
-
-
-def _parsed(line: bytes) -> Heard | None:
-    try:
-        return Heard.model_validate_json(line)
-    except ValidationError:
-        return None

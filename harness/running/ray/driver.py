@@ -25,8 +25,8 @@ from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from harness import __version__
-from harness.running.ray.messages import Connected, Heard, Node
-from harness.running.ray.task import describe_node, run_on_node
+from harness.running.remote.messages import Connected, Heard, Node
+from harness.running.remote.task import describe_node, run_on_node
 from harness.running.workers.channel import ParentPipe
 from harness.running.workers.descendants import die_with_parent
 

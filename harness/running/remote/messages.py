@@ -1,6 +1,8 @@
-"""What passes, as JSON, between a run, the process that speaks to its Ray cluster, and the nodes."""
+"""What passes, as JSON, between a run, the process that speaks to its cluster, and the nodes."""
 
 from __future__ import annotations
+
+from pydantic import ValidationError
 
 from harness.model.frozen import Frozen
 from harness.model.job import Job, Progress
@@ -28,20 +30,25 @@ class Connected(Frozen):
 
 
 class Request(Frozen):
-    """A trial for some node. `number` counts the attempts of a run; `threads` are the CPUs it is given."""
+    """A trial for some node. `number` counts the attempts of a run; `threads` are the CPUs it is given.
+
+    `folder` is the trial's folder where the nodes share it; else a node uses a temporary one.
+    """
 
     number: int
     job: Job
     runner: str
     threads: int
     grace_s: float
+    folder: str | None = None
 
 
 class Heard(Frozen):
     """Something about the attempt of that number: where it is, its result, or how it was lost.
 
     `refused` is the reason why no worker started, `lost` that of a lost node, and `memory_ran_out` means that
-    Ray ended it to free memory. `log` is the worker's output, sent with the result.
+    the cluster ended it for want of memory. `log` is the worker's output, sent with the result; empty where
+    the trial's folder is shared.
     """
 
     number: int
@@ -53,3 +60,11 @@ class Heard(Frozen):
     refused: str | None = None
     lost: str | None = None
     memory_ran_out: bool = False
+
+
+def parsed(line: bytes) -> Heard | None:
+    """Return what a line reports, None if it is no report."""
+    try:
+        return Heard.model_validate_json(line)
+    except ValidationError:
+        return None

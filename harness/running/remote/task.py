@@ -1,7 +1,8 @@
-"""Run a trial on a node of a Ray cluster, in a Ray task: with a local executor, in a temporary folder.
+"""Run a trial on a node of a cluster, in a task of its scheduler, with a local executor.
 
-Nothing here imports ray. The task's process only watches; the trial runs in a separate process group, which
-ends with the task's process, however that ends.
+It runs in a temporary folder, or in the trial's own where all nodes share it. Nothing here imports ray or
+submitit. The task's process only watches; the trial runs in a separate process group, which ends with the
+task's process, however that ends.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,7 +25,7 @@ from harness.machine.redaction import secrets_in
 from harness.model.job import Job, Progress
 from harness.model.results import TrialResult
 from harness.running.executor import WorkerSetup
-from harness.running.ray.messages import Heard, Request
+from harness.running.remote.messages import Heard, Request
 from harness.running.workers.environ import worker_environment
 from harness.running.workers.judging import Ended
 from harness.running.workers.local import LocalExecutor
@@ -36,7 +37,7 @@ _POLL_SECONDS: Final = 0.1
 _LARGEST_LOG_BYTES: Final = 2**24
 
 
-def run_on_node(version: str, number: int, text: str) -> Iterator[str]:
+def run_on_node(version: str, number: int, text: str) -> Generator[str, None, None]:
     """Run a trial here, and yield its news, each as the JSON of a `Heard`.
 
     Args:
@@ -55,7 +56,7 @@ def run_on_node(version: str, number: int, text: str) -> Iterator[str]:
         yield Heard(number=number, node=node, result=result).model_dump_json()
         return
     try:
-        with TemporaryDirectory(prefix="harness-ray-") as folder:
+        with TemporaryDirectory(prefix="harness-node-") as folder:
             for heard in _run(request, node, Path(folder)):
                 yield heard.model_dump_json()
     except (StorageError, OSError) as error:
@@ -96,8 +97,8 @@ def _unavailable(job: Job, node: str, missing: tuple[str, ...]) -> TrialResult:
 def _run(request: Request, node: str, folder: Path) -> Iterator[Heard]:
     """Run it with this node's environment and limits, and yield its progress twice a second."""
     job = request.job.model_copy(update={"cache_dir": _cache(request.job)})
-    trial_folder = folder / "trials" / job.trial.id
-    trial_folder.mkdir(parents=True)
+    trial_folder = Path(request.folder or folder / "trials" / job.trial.id)
+    trial_folder.mkdir(parents=True, exist_ok=True)
     environ = worker_environment(os.environ, threads=request.threads, run_folder=folder)
     setup = WorkerSetup(request.runner, folder, environ, request.threads, secrets_in(os.environ))
     executor = LocalExecutor(setup, grace_s=request.grace_s)
@@ -107,12 +108,12 @@ def _run(request: Request, node: str, folder: Path) -> Iterator[Heard]:
             if isinstance(news, Progress):
                 yield Heard(number=request.number, node=node, progress=news)
                 continue
-            log = _text(trial_folder / LOG)
+            log = _text(trial_folder / LOG) if request.folder is None else ""
             yield Heard(
                 number=request.number, node=node, result=news.result, may_retry=news.may_retry, log=log
             )
     except KeyboardInterrupt:
-        # So Ray cancels a task.
+        # So a cluster cancels a task.
         executor.stop(request.grace_s)
         raise
     finally:

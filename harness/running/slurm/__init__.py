@@ -1,0 +1,1 @@
+"""The same work as jobs of Slurm."""
