@@ -173,17 +173,17 @@ def estimate(
         for device in devices:
             per_device[device] += Range(seconds.low + gap, seconds.high + gap)
             longest[device] = max(longest[device], seconds.low)
+    proving = None if proofs is None else sum((each for _, each in proofs.values()), Range(0, 0))
     low = max(max(longest[device], each.low / setting.jobs) for device, each in per_device.items())
     high = max(each.high for each in per_device.values()) / setting.jobs
-    nothing = Range(0, 0)
     return replace(
         result,
         runs=evidence.used,
         seconds=Range(low, max(low, high)) + evidence.startup,
-        proof_seconds=None if proofs is None else sum((each for _, each in proofs.values()), nothing),
+        proof_seconds=proving and Range(proving.low / setting.jobs, proving.high / setting.jobs),
         host_memory=_at_once((each.host_memory for each in found.values()), setting.jobs * len(per_device)),
         device_memory=_at_once((each.device_memory for each in found.values()), setting.jobs),
-        disk=sum((each.disk for each in found.values()), nothing),
+        disk=sum((each.disk for each in found.values()), Range(0, 0)),
     )
 
 
@@ -314,7 +314,10 @@ class _Evidence:
         if work != 1:
             steps = seconds if train is None else min(seconds, train + (evaluate or 0))
             seconds += steps * (work - 1)
-        at_once = _at_once_of(result)
+        return self._beside(seconds, _at_once_of(result))
+
+    def _beside(self, seconds: float, at_once: int) -> tuple[float, float]:
+        """Return bounds of the seconds beside the planned number of others, from those of a job `at_once`."""
         if at_once == self._setting.jobs:
             return seconds, seconds
         # Alone it takes a share at least; beside others at most as long as if they ran one by one.
@@ -334,11 +337,11 @@ class _Evidence:
             if trial.tokenization is None:
                 training = training_of(trial, families[trial.checkpoint, trial.revision])
                 wanted |= {each.id: each for each in (function_of(trial), training)}
-        timed: dict[str, list[float]] = defaultdict(list)
+        timed: dict[str, list[tuple[float, float]]] = defaultdict(list)
         for run in self._runs:
             for proof in filter(self._fits, run.proofs):
-                timed[proof.trial.id].append(proof.duration_s)
-        every = [seconds for each in timed.values() for seconds in each]
+                timed[proof.trial.id].append(self._beside(proof.duration_s, proof.concurrent))
+        every = [bounds for each in timed.values() for bounds in each]
         left = {id_: trial for id_, trial in wanted.items() if id_ not in proved}
         if left and not every:
             return None
@@ -401,8 +404,10 @@ def _range(values: Iterable[float | None], factor: float) -> Range | None:
     return Range(min(found), max(found)).widened(factor) if found else None
 
 
-def _proof_range(own: Sequence[float] | None, every: Sequence[float]) -> Range:
-    """Return the seconds of a proof: its own of earlier runs, else those of any proof."""
+def _proof_range(own: Sequence[tuple[float, float]] | None, every: Sequence[tuple[float, float]]) -> Range:
+    """Return the seconds of a proof from bounds of earlier ones: its own, else those of any proof."""
+    found = own or every
+    bounds = Range(min(low for low, _ in found), max(high for _, high in found))
     if own:
-        return Range(min(own), max(own)).widened(_OF_ONE if len(own) == 1 else _OF_SEVERAL)
-    return Range(min(every), max(every)).widened(_FACTOR)
+        return bounds.widened(_OF_ONE if len(own) == 1 else _OF_SEVERAL)
+    return bounds.widened(_FACTOR)

@@ -138,8 +138,8 @@ def _estimated(
         trials,
         earlier,
         setting,
-        reused=left.reused - set(unavailable),
-        unavailable=unavailable,
+        reused=left.reused,
+        unavailable=set(unavailable) - left.reused,
         proved=left.proved if options.parity else None,
     )
     return found, [left.problem, *problems] if left.problem else problems

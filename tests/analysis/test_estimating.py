@@ -109,3 +109,15 @@ def test_what_is_reused_or_unavailable_is_not_counted_and_proofs_without_a_time_
     )
     assert (found.to_run, found.reused, found.unavailable) == (1, 1, 1)
     assert found.proof_seconds is None
+
+
+def test_proofs_are_timed_by_earlier_ones_and_shared_by_trials_at_once() -> None:
+    proof = result(make_trial(), 4.0)
+    trial = make_trial(seed=9)
+    found = estimate([trial], [run(result(make_trial()), proofs=(proof,))], HERE)
+    assert found.proof_seconds is not None
+    assert found.proof_seconds.low < 8 < found.proof_seconds.high
+    beside = estimate([trial], [run(result(make_trial()), proofs=(proof,))], replace(HERE, jobs=2))
+    assert beside.proof_seconds is not None
+    assert beside.proof_seconds.high == pytest.approx(found.proof_seconds.high)
+    assert beside.proof_seconds.low == pytest.approx(found.proof_seconds.low / 2)
