@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from harness.analysis.estimating import Earlier, Estimate, Setting, estimate
+from harness.analysis.estimating import Estimate, estimate
+from harness.analysis.likeness import Earlier, Setting
 from harness.analysis.sharing import trainings_saved
 from harness.assets.find_checkpoint import peek_checkpoint
 from harness.cli.options import (

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.analysis.estimating import Earlier, Range, Setting, estimate
+from harness.analysis.estimating import estimate
+from harness.analysis.likeness import Earlier, Range, Setting
 from harness.model.results import TrialResult
 from harness.model.trial import Trial
 from harness.model.values import Train
