@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from harness.analysis.estimating import Earlier, Estimate, Setting, estimate
+from harness.analysis.estimating import Estimate, estimate
+from harness.analysis.likeness import Earlier, Setting
 from harness.analysis.sharing import trainings_saved
 from harness.assets.find_checkpoint import peek_checkpoint
 from harness.cli.options import (
@@ -138,8 +139,8 @@ def _estimated(
         trials,
         earlier,
         setting,
-        reused=left.reused - set(unavailable),
-        unavailable=unavailable,
+        reused=left.reused,
+        unavailable=set(unavailable) - left.reused,
         proved=left.proved if options.parity else None,
     )
     return found, [left.problem, *problems] if left.problem else problems

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.analysis.estimating import Earlier, Range, Setting, estimate
+from harness.analysis.estimating import estimate
+from harness.analysis.likeness import Earlier, Range, Setting
 from harness.model.results import TrialResult
 from harness.model.trial import Trial
 from harness.model.values import Train
@@ -109,3 +110,15 @@ def test_what_is_reused_or_unavailable_is_not_counted_and_proofs_without_a_time_
     )
     assert (found.to_run, found.reused, found.unavailable) == (1, 1, 1)
     assert found.proof_seconds is None
+
+
+def test_proofs_are_timed_by_earlier_ones_and_shared_by_trials_at_once() -> None:
+    proof = result(make_trial(), 4.0)
+    trial = make_trial(seed=9)
+    found = estimate([trial], [run(result(make_trial()), proofs=(proof,))], HERE)
+    assert found.proof_seconds is not None
+    assert found.proof_seconds.low < 8 < found.proof_seconds.high
+    beside = estimate([trial], [run(result(make_trial()), proofs=(proof,))], replace(HERE, jobs=2))
+    assert beside.proof_seconds is not None
+    assert beside.proof_seconds.high == pytest.approx(found.proof_seconds.high)
+    assert beside.proof_seconds.low == pytest.approx(found.proof_seconds.low / 2)

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from harness.analysis.comparison.compare import compare
-from harness.analysis.estimating import Estimate, Range, TrialEstimate
+from harness.analysis.estimating import Estimate
 from harness.analysis.gates.check import check
 from harness.analysis.gates.models import GateCase, GateReport
+from harness.analysis.likeness import Range, TrialEstimate
 from harness.analysis.rescoring import Rescored
 from harness.analysis.series import Band, Change, Line, Point, Series, Track
 from harness.machine.doctor import Finding

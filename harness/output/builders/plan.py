@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.analysis.estimating import Estimate, Range
+from harness.analysis.estimating import Estimate
+from harness.analysis.likeness import Range
 from harness.analysis.naming import axes as axes_as_text
 from harness.analysis.naming import only_tokenise, short_names, varying_axes
 from harness.model.axis import axes_of, text, used_axes
