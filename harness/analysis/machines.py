@@ -10,7 +10,6 @@ from harness.analysis.comparison.conditions import device_name, environment_of
 from harness.analysis.leading import unusable
 from harness.analysis.naming import axes, label, shown_axes, varying_axes
 from harness.analysis.rows import Row
-from harness.analysis.summary import summarize
 from harness.model.results import Report, TrialResult
 
 _LIBRARIES: Final = ("torch", "transformers")
@@ -50,15 +49,15 @@ class Machines:
     variants: tuple[tuple[str, tuple[Speed | None, ...]], ...]
 
 
-def machines(reports: Sequence[tuple[str, Report]]) -> Machines | None:
-    """Return the machines of named reports; None where only one device has speeds.
+def machines(reports: Sequence[tuple[str, Report, Sequence[Row]]]) -> Machines | None:
+    """Return the machines of named reports with their rows; None where only one device has speeds.
 
     Variants are matched on all axes except the device and the seed.
     """
     found: dict[tuple[int, str], tuple[Column, dict[tuple[tuple[str, str], ...], Row]]] = {}
-    for place, (name, report) in enumerate(reports):
+    for place, (name, report, summary) in enumerate(reports):
         variants = report.variants()
-        for row in summarize(report):
+        for row in summary:
             if row.speed is None:
                 continue
             column = _column(name, report, variants[row.variant])

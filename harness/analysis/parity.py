@@ -120,8 +120,12 @@ def _measured(parity: Parity, limit: Threshold) -> str:
 def proofs(report: Report) -> dict[str, TrialResult]:
     """The proof of every variant of a report that has one, by `variant_id`."""
     by_function = {function_of(proof.trial).id: proof for proof in report.proofs}
+    if not by_function:
+        return {}
+    # All seeds of a variant compute one function.
     found = {
-        result.trial.variant_id: by_function.get(function_of(result.trial).id) for result in report.results
+        variant: by_function.get(function_of(results[0].trial).id)
+        for variant, results in report.variants().items()
     }
     return {variant: proof for variant, proof in found.items() if proof is not None}
 

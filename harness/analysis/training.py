@@ -111,12 +111,15 @@ def training_proofs(report: Report) -> dict[str, TrialResult]:
     """Return the proofs of training of a report, by `variant_id`."""
     by_id = {proof.trial.id: proof for proof in report.training_proofs}
     found: dict[str, TrialResult] = {}
-    for result in report.results:
-        if result.checkpoint is None:
-            continue
-        proof = by_id.get(training_of(result.trial, result.checkpoint.model_type).id)
-        variant = result.trial.variant_id
-        # Seeds with and without roles have a proof each: one that failed counts.
+    # Seeds with and without roles, and other models of a checkpoint's name, have a proof each.
+    ways = {
+        (result.trial.variant_id, result.checkpoint.model_type, isinstance(result.trial.seed, int)): result
+        for result in report.results
+        if by_id and result.checkpoint is not None
+    }
+    for (variant, family, _), result in ways.items():
+        proof = by_id.get(training_of(result.trial, family).id)
+        # One that failed counts.
         if proof is not None and (variant not in found or training_verdict(found[variant]) == "same"):
             found[variant] = proof
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.analysis.machines import Machines, machines
+from harness.analysis.summary import summarize
 from harness.model.environment import Device
 from harness.model.results import Report
 from harness.model.values import PaddingStrategy
@@ -29,7 +30,7 @@ def on(device: str, slow: float, fast: float, concurrent: int = 1) -> Report:
 
 
 def found(*reports: tuple[str, Report]) -> Machines:
-    made = machines(reports)
+    made = machines([(name, report, summarize(report)) for name, report in reports])
     assert made is not None
     return made
 
@@ -65,4 +66,5 @@ def test_a_baseline_is_a_variant_that_every_machine_measured() -> None:
 
 
 def test_two_runs_of_one_device_are_no_machines() -> None:
-    assert machines([("a", on("A100", 100.0, 200.0)), ("b", on("A100", 100.0, 200.0))]) is None
+    reports = [(name, on("A100", 100.0, 200.0)) for name in ("a", "b")]
+    assert machines([(name, report, summarize(report)) for name, report in reports]) is None

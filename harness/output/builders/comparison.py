@@ -8,6 +8,7 @@ from typing import Final
 
 from harness.analysis.comparison.models import Comparison, ComparisonRow, Mismatch
 from harness.analysis.machines import machines
+from harness.analysis.summary import summarize
 from harness.model.looks import Verdict
 from harness.model.metrics import metric_named
 from harness.model.results import Report
@@ -47,7 +48,7 @@ def comparison_document(
         reports: the compared reports by name, which a page of several machines needs.
         texts: the texts of the evaluation examples, by example id, shown for flipped ones.
     """
-    devices = machines(reports)
+    devices = machines([(name, report, summarize(report)) for name, report in reports])
     axis = f"{comparison.by}: " if comparison.by else ""
     title = f"{axis}{', '.join(comparison.candidates)} against {comparison.baseline}"
     return Document(

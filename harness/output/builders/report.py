@@ -54,7 +54,7 @@ def report_document(
         InvalidInputError: The selection cannot be read or selects nothing, or a column does not exist.
     """
     rows, results = summarize(report), report.results
-    devices = machines([("", report)])
+    devices = machines([("", report, rows)])
     heading = title(report) if rows else f"{title(report)}: nothing has run"
     if selection is not None:
         every, rows = rows, _selected(rows, selection)
