@@ -46,7 +46,7 @@ class Job(Frozen):
     # Omit the default: `harness ab` gives jobs to other versions, which reject unknown keys.
     save_to: Annotated[str | None, Field(exclude_if=is_none)] = None
     folder: Annotated[str | None, Field(exclude_if=is_none)] = None
-    timed: TrialResult | None = None
+    timed: Annotated[TrialResult | None, Field(exclude_if=is_none)] = None
 
     def allows_weight(self, name: str) -> bool:
         """Return whether the suite allows the checkpoint to lack this weight, or the model to drop it."""
