@@ -104,8 +104,8 @@ def held_back(result: TrialResult) -> tuple[str, ...]:
 
 def _causes(before: DeviceState, after: DeviceState) -> Iterator[str]:
     yield from dict.fromkeys(before.slowdowns + after.slowdowns)
-    for limit in before.limited_s.keys() & after.limited_s.keys():
-        seconds = after.limited_s[limit] - before.limited_s[limit]
+    for limit, already in before.limited_s.items():
+        seconds = after.limited_s.get(limit, already) - already
         if seconds >= _LIMITED_SECONDS:
             yield f"clocks lowered by the limit of {limit} for {seconds:.1f} s"
     if others := max(before.other_processes or 0, after.other_processes or 0):
