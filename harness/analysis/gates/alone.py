@@ -133,9 +133,6 @@ def _bound(
     known = metric_named(metric) if is_metric(metric) else None
     value = group.mean(metric) if known is not None and not group.mixed else None
     limit, lower = bound
-    goal = (
-        group.own[metric].goal if metric in group.own else METRICS[metric].goal if metric in METRICS else None
-    )
     noted = partly_varied([result.trial.seed for result in group.sound])
 
     def case(verdict: CaseVerdict, reason: str) -> GateCase:
@@ -148,7 +145,7 @@ def _bound(
             reason=reason,
             metric=metric,
             unit=None if known is None else known.unit,
-            goal=None if known is None else goal,
+            goal=group.goal(metric),
             value=value,
             limit=limit,
         )

@@ -9,7 +9,7 @@ from statistics import fmean
 from harness.analysis.inputs import mixed_variants
 from harness.analysis.naming import labels
 from harness.analysis.verification import Contradiction, contradictions
-from harness.model.metrics import METRICS, OWN
+from harness.model.metrics import METRICS, OWN, Goal
 from harness.model.quality import OwnScores
 from harness.model.results import Report, TrialResult
 from harness.model.suite import Gate
@@ -45,6 +45,12 @@ class Group:
         """Return the mean over the sound trials that measured the metric, or None."""
         found = self.values(metric)
         return fmean(found) if found else None
+
+    def goal(self, metric: str) -> Goal | None:
+        """Return the direction that is better, or None for a metric that the report does not have."""
+        if metric in self.own:
+            return self.own[metric].goal
+        return METRICS[metric].goal if metric in METRICS else None
 
     def why_unmeasured(self, metric: str) -> str:
         """Return why sound trials lack a value of the metric."""
