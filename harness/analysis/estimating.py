@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from harness.analysis.likeness import Earlier, Evidence, Range, Setting, TrialEstimate
+from harness.analysis.likeness import EarlierResults, EarlierRun, Range, Setting, TrialEstimate
 from harness.model.trial import Trial
 
 
@@ -38,7 +38,7 @@ class Estimate:
 
 def estimate(
     trials: Sequence[Trial],
-    runs: Sequence[Earlier],
+    runs: Sequence[EarlierRun],
     setting: Setting,
     *,
     reused: Collection[str] = (),
@@ -56,7 +56,7 @@ def estimate(
         proved: ids of proofs that are taken over; None if the run proves nothing.
     """
     left = [trial for trial in trials if trial.id not in reused and trial.id not in unavailable]
-    evidence = Evidence(runs, setting)
+    evidence = EarlierResults(runs, setting)
     found = {trial.id: each for trial in left if (each := evidence.of(trial)) is not None}
     result = Estimate(
         found,

@@ -66,7 +66,7 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
-class Earlier:
+class EarlierRun:
     """An earlier run: its trials and proofs, when it began, and the bytes on disk of each trial."""
 
     name: str
@@ -110,7 +110,7 @@ class TrialEstimate:
 class _Match:
     """A result of an earlier run, and how it differs from the planned trial: texts by name."""
 
-    run: Earlier
+    run: EarlierRun
     result: TrialResult
     unlike: Mapping[str, str]
 
@@ -125,14 +125,14 @@ class _Match:
         return prod(_FACTORS.get(name, _FACTOR) for name in self.unlike if name not in _OF_TIME)
 
 
-class Evidence:
+class EarlierResults:
     """The results of earlier runs on this machine."""
 
-    def __init__(self, runs: Sequence[Earlier], setting: Setting) -> None:
+    def __init__(self, runs: Sequence[EarlierRun], setting: Setting) -> None:
         self._setting = setting
         self._runs = runs
         self._variants: dict[str, TrialEstimate | None] = {}
-        self._used: dict[str, Earlier] = {}
+        self._used: dict[str, EarlierRun] = {}
         self._here = [
             (run, result, axes(result.trial)) for run in runs for result in run.results if self._fits(result)
         ]
@@ -279,7 +279,7 @@ class Evidence:
         return max(0.0, median(gaps)) if gaps else 0.0
 
 
-def _in_order(run: Earlier) -> list[TrialResult]:
+def _in_order(run: EarlierRun) -> list[TrialResult]:
     """Return the completed trials and proofs of a run by the time when they started."""
     completed = [each for each in (*run.results, *run.proofs) if each.status == "completed"]
     return sorted(completed, key=lambda each: each.started)

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from harness.analysis.estimating import Estimate, estimate
-from harness.analysis.likeness import Earlier, Setting
+from harness.analysis.likeness import EarlierRun, Setting
 from harness.analysis.sharing import trainings_saved
 from harness.assets.find_checkpoint import peek_checkpoint
 from harness.cli.options import (
@@ -165,7 +165,7 @@ class _Left:
 
     reused: frozenset[str] = frozenset()
     proved: frozenset[str] = frozenset()
-    run: Earlier | None = None
+    run: EarlierRun | None = None
     problem: str = ""
 
 
@@ -182,13 +182,13 @@ def _left(suite: Suite, trials: Sequence[Trial], options: RunOptions, here: Here
     reused = choose(results, {}, here, rerun=None).results
     stored = describe_run(found.path)
     size = stored.size_bytes / max(1, len(results))
-    run = Earlier(found.path.name, stored.started, tuple(results.values()), tuple(proofs.values()), size)
+    run = EarlierRun(found.path.name, stored.started, tuple(results.values()), tuple(proofs.values()), size)
     return _Left(frozenset(reused), frozenset(proofs), run)
 
 
 def _earlier(
-    suite: Suite, trials: Sequence[Trial], reports: Path, unfinished: Earlier | None
-) -> tuple[list[Earlier], list[str]]:
+    suite: Suite, trials: Sequence[Trial], reports: Path, unfinished: EarlierRun | None
+) -> tuple[list[EarlierRun], list[str]]:
     """Return the newest runs of the suite and its checkpoints, and why reports among them are not read."""
     found = [] if unfinished is None else [unfinished]
     problems: list[str] = []
@@ -199,7 +199,7 @@ def _earlier(
             report = run.report
             proofs = (*report.proofs, *report.training_proofs)
             size = run.size_bytes / max(1, len(report.results))
-            found.append(Earlier(run.path.name, run.started, report.results, proofs, size))
+            found.append(EarlierRun(run.path.name, run.started, report.results, proofs, size))
     return found, problems
 
 

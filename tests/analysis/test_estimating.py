@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.analysis.estimating import estimate
-from harness.analysis.likeness import Earlier, Range, Setting
+from harness.analysis.likeness import EarlierRun, Range, Setting
 from harness.model.results import TrialResult
 from harness.model.trial import Trial
 from harness.model.values import Train
@@ -25,8 +25,8 @@ def result(trial: Trial, seconds: float = 10.0, /, **changes: Any) -> TrialResul
     return make_result(trial, environment=where).model_copy(update={"duration_s": seconds, **changes})
 
 
-def run(*results: TrialResult, proofs: tuple[TrialResult, ...] = ()) -> Earlier:
-    return Earlier("earlier", STARTED - timedelta(seconds=3), results, proofs, 1000.0)
+def run(*results: TrialResult, proofs: tuple[TrialResult, ...] = ()) -> EarlierRun:
+    return EarlierRun("earlier", STARTED - timedelta(seconds=3), results, proofs, 1000.0)
 
 
 @given(st.lists(st.floats(0.1, 1e5), min_size=1, max_size=5), st.integers(1, 4))
