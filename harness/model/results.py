@@ -35,7 +35,7 @@ class TrialResult(Frozen):
     sentence for every status but `completed`; `log_tail` the end of the worker's log for those. `concurrent`
     is how many trials could be under way on its device at once: above 1, its times do not count. A proof of
     function is a result with `parity` and the logits of its examples, one of training has `training`.
-    `probe` is None for proofs, for trials that ran beside others, and in reports written before it was
+    `probe` is None for proofs, for trials that ran while others did, and in reports written before it was
     recorded. `apart` is None where one training gave speed and quality; else `concurrent` is that of the
     timed steps.
     """
@@ -121,7 +121,7 @@ UNSEALED: Final = "read from a file without a digest: changes to its numbers can
 
 
 class Report(Shown, Frozen):
-    """What a run found, in one self-contained file. `results` has one entry for each trial of the plan.
+    """The results of a run, in one self-contained file. `results` has one entry for each trial of the plan.
 
     `proofs` has one result for each distinct function in the plan, with its parity; `training_proofs` one for
     each distinct way of training. Both are empty where the run was asked not to prove anything. `session` is
