@@ -208,7 +208,7 @@ def test_a_package_that_is_too_old_ends_with_69_and_the_install_line(tmp_path: P
         harness, cwd=tmp_path, env=surroundings, capture_output=True, text=True, check=False
     )
     assert done.returncode == 69
-    assert "needs transformers>=5.3, found 4.57.0" in done.stderr
+    assert "needs transformers>=5.19, found 4.57.0" in done.stderr
     assert "-m pip install " in done.stderr
     assert not (tmp_path / "reports").exists()
 

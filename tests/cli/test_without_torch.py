@@ -41,7 +41,7 @@ def harness(*arguments: str | Path, cwd: Path, site: Path) -> tuple[int, str]:
 def test_the_doctor_names_torch_as_missing(without_torch: Path, tmp_path: Path) -> None:
     code, output = harness("doctor", "--offline", cwd=tmp_path, site=without_torch)
     assert code == 69
-    assert "problem  training needs torch>=2.10, found none\n" in output
+    assert "problem  training needs torch>=2.11, found none\n" in output
     assert "-m pip install " in output
     assert "; torch is not installed\n" in output
     assert "built for the CPU" not in output
@@ -51,7 +51,7 @@ def test_a_run_on_cuda_needs_torch_first(without_torch: Path, tmp_path: Path) ->
     suite = write_suite(tmp_path)
     code, output = harness("run", "--assets", "embedded", *CUDA, suite, cwd=tmp_path, site=without_torch)
     assert code == 69
-    assert "training needs torch>=2.10, found none\n" in output
+    assert "training needs torch>=2.11, found none\n" in output
     assert "-m pip install " in output
 
 
