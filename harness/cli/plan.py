@@ -152,8 +152,10 @@ def _lacking(use: str) -> bool:
 
 def _stands_in(use: str) -> bool | None:
     """Return whether a described asset is an embedded one in place of a named one; None if that is open."""
-    named = "stand-in" in use or "synthetic" in use
-    return None if named and use.startswith("download") else named
+    if use.startswith("download"):
+        return None if ", or " in use else False
+    # Further words may be those of the data.
+    return use.startswith(("stand-in ", "embedded corpus"))
 
 
 @dataclass(frozen=True, slots=True)
