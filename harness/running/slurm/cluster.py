@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import psutil
 
 from harness.errors import InvalidInputError, UnavailableError
 from harness.machine.facts import installed_torch
+from harness.programs import find_program
 from harness.running.executor import WorkerSetup
 from harness.running.preflight import Machine
 from harness.running.remote.executor import RemoteExecutor
@@ -86,7 +86,7 @@ def slurm_cluster(given: Sequence[str], reports: Path, *, local: bool = False) -
     parameters = slurm_parameters(given)
     if local:
         return SlurmCluster(parameters, local, QUICK)
-    if missing := [program for program in _PROGRAMS if shutil.which(program) is None]:
+    if missing := [program for program in _PROGRAMS if find_program(program) is None]:
         raise UnavailableError(
             f"this machine gives no jobs to Slurm: no program {', '.join(missing)}",
             hint="Start the run on a login node of the cluster, with Slurm's programs in PATH.",

@@ -12,7 +12,6 @@ import platform
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 from harness import __version__
 from harness.errors import UnavailableError
 from harness.foreign import last_lines
+from harness.programs import find_program, run_program
 from harness.running.remote.messages import Heard, parsed
 from harness.running.remote.task import run_on_node
 from harness.running.workers.judging import signal_name
@@ -38,6 +38,7 @@ LARGEST_ARRAY: Final = 1000
 AT_ONCE: Final = "array_parallelism"
 """The only parameter that is none of `sbatch`: how many elements of an array run at a time."""
 _IDS: Final = "jobs"
+_SCANCEL_SECONDS: Final = 120.0
 _ENDING: Final = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT)
 
 
@@ -294,10 +295,9 @@ class Jobs:
 
 def _scancel(ids: Sequence[str]) -> None:
     """Have Slurm end jobs; of those that have ended it only complains."""
-    if ids:
-        line = ["scancel", *ids]
-        # In a session apart Ctrl-C does not reach it.
-        subprocess.run(line, check=False, capture_output=True, start_new_session=True)  # noqa: S603
+    if ids and (program := find_program("scancel")) is not None:
+        # It runs in a session apart, where Ctrl-C does not reach it.
+        run_program([program, *ids], timeout_s=_SCANCEL_SECONDS)
 
 
 class _EndedBySlurm(KeyboardInterrupt):
