@@ -16,7 +16,7 @@ from __future__ import annotations
 import gc
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Final
 from weakref import WeakKeyDictionary
 
@@ -125,7 +125,8 @@ class _Loop:
         """Replay from now on the passes over batches whose shape comes often."""
         # A gradient scaler makes its scale when it is first asked, and no graph may do that.
         self._scaler.scale(self._loss)
-        self._pass = graph_passes(self._training, self._run, self._inputs, recorder)
+        with nullcontext() if self._half is None else self._half.overlapping():
+            self._pass = graph_passes(self._training, self._run, self._inputs, recorder)
         self._optimizer.zero_grad(set_to_none=False)
 
     def restore(self) -> None:
