@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,10 +11,12 @@ import torch
 from torch.nn import functional
 
 from harness.analysis.parity import verdict_of
+from harness.model.job import TrialStoppedError
 from harness.model.values import Attention
 from harness.training.run_trial import run_trial
-from harness.training.variants.jagged import Rows, jagged_attention
-from tests.training.conftest import MakeJob
+from harness.training.variants import jagged
+from harness.training.variants.jagged import Rows, dropout_problem, jagged_attention
+from tests.training.conftest import MakeJob, quietly
 from tests.training.test_loop_engine import losses
 from tests.training.test_run_trial import without_dropout
 
@@ -87,13 +90,73 @@ def test_a_training_with_it_has_the_losses_of_padded_attention(
 @pytest.mark.cuda
 @pytest.mark.parametrize("last_layer", ["all", "cls"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_on_cuda_it_is_proved_and_trains_with_dropout(
+def test_on_cuda_it_is_proved_and_trains_with_dropout_where_its_kernel_drops_rightly(
     precision: str, last_layer: str, make_job: MakeJob
 ) -> None:
     job = make_job(
         padding="unpadded", attention="jagged", engine="loop", precision=precision, last_layer=last_layer
     )
     job = job.model_copy(update={"trial": job.trial.model_copy(update={"device": "cuda:0"})})
-    proof = run_trial(job.model_copy(update={"purpose": "prove"}), lambda _progress: None)
+    proof = run_trial(job.model_copy(update={"purpose": "prove"}), quietly)
     assert verdict_of(proof) in ("exact", "within")
-    assert run_trial(job, lambda _progress: None).status == "completed"
+    try:
+        status = run_trial(job, quietly).status
+    except TrialStoppedError as error:
+        status = error.status
+    assert status == "completed" or (precision, status) == ("fp32", "unavailable")
+
+
+def with_masks(*, shared: bool, backward: bool) -> Callable[..., torch.Tensor]:
+    """Attention over jagged rows with a mask for all heads, or another one in the backward pass."""
+
+    def attend(
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        *,
+        rows: tuple[Rows, Rows],
+        dropout: float,
+        scaling: float | None,
+    ) -> torch.Tensor:
+        results = []
+        scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+        for start, end in pairwise(rows[0].offsets.tolist()):
+            q, k, v = (each[start:end].transpose(0, 1).float() for each in (query, key, value))
+            weights = (q @ k.transpose(1, 2) * scaling).softmax(-1)
+            masks = [torch.rand(1 if shared else 2, *weights.shape[1:]) > dropout for _ in range(2)]
+            there, back = ((weights * mask / (1 - dropout)) @ v for mask in masks)
+            results.append((back + (there - back).detach() if backward else there).transpose(0, 1))
+        return torch.cat(results).to(query.dtype)
+
+    return attend
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("shared", "backward", "problem"),
+    [
+        (False, False, None),
+        (True, False, "drops the same weights in every head or row"),
+        (False, True, "drops other weights in the backward pass than in the forward pass"),
+    ],
+)
+def test_defects_of_dropout_are_named(
+    shared: bool, backward: bool, problem: str | None, dtype: torch.dtype
+) -> None:
+    assert (
+        dropout_problem(with_masks(shared=shared, backward=backward), torch.device("cpu"), dtype) == problem
+    )
+
+
+def test_a_kernel_that_drops_wrongly_is_unavailable(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dropout_is_wrong(*_: object) -> str:
+        return "drops nothing"
+
+    monkeypatch.setattr(jagged, "dropout_problem", dropout_is_wrong)
+    jagged._check_dropout.cache_clear()
+    with pytest.raises(TrialStoppedError, match=r"float32 on cpu, torch .* drops nothing") as caught:
+        run_trial(make_job(padding="unpadded", attention="jagged", engine="loop"), quietly)
+    jagged._check_dropout.cache_clear()
+    assert caught.value.status == "unavailable"

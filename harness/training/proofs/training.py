@@ -50,7 +50,7 @@ from harness.training.proofs.trajectory import (
 )
 from harness.training.proofs.watching import parameters_of
 from harness.training.tokenizing.tokens import Tokenized
-from harness.training.variants.attention import computes_fp32
+from harness.training.variants.attention import computes_fp32, drops_as_in_fp32
 from harness.training.variants.compiling import is_compiled
 
 # The least common multiple of 1 to 16 and 65536.
@@ -119,10 +119,11 @@ class _Proof:
         """Every check, in the order of a training."""
         trial = self._job.trial
         named = ("attention_backend", "attention_kernel", "attention_revision")
-        in_fp32 = {} if computes_fp32(trial) else {"attention": "auto", **dict.fromkeys(named)}
-        dropping = trial.model_copy(update={"precision": "fp32", **in_fp32})
+        other: dict[str, Any] = {"attention": "auto", **dict.fromkeys(named)}
+        in_fp32 = trial.model_copy(update={"precision": "fp32"})
+        dropping = in_fp32 if drops_as_in_fp32(trial) else in_fp32.model_copy(update=other)
         adapter = trial.adapter.model_copy(update={"dropout": 0.0})
-        structure = dropping.model_copy(update={"adapter": adapter})
+        structure = (in_fp32 if computes_fp32(trial) else dropping).model_copy(update={"adapter": adapter})
         yield check_metrics(trial.task.kind)
         yield self._plan()
         yield check_padding(

@@ -46,6 +46,12 @@ def computes_fp32(trial: Trial) -> bool:
     return trial.precision in ("fp32", "tf32") or not halves
 
 
+def drops_as_in_fp32(trial: Trial) -> bool:
+    """Whether a training in fp32 shows how the trial's attention drops: `jagged` on CUDA has two kernels."""
+    other = trial.attention == "jagged" and trial.device.startswith("cuda")
+    return computes_fp32(trial) and (trial.precision in ("fp32", "tf32") or not other)
+
+
 def use_attention_of(trial: Trial, model: PreTrainedModel) -> None:
     """Let the model compute attention by the kernel that the trial names, in place, on its device.
 
