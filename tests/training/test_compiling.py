@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from transformers.modeling_outputs import SequenceClassifierOutput
 
 from harness.analysis.parity import verdict_of
 from harness.analysis.training import failed_checks, training_of
@@ -224,3 +225,22 @@ def test_inductor_itself_computes_the_plain_function(
 ) -> None:
     monkeypatch.setattr(compiling, "BACKEND", "inductor")
     assert verdict_of(prove(make_job(padding="static", compile=compiled()))) in ("exact", "within")
+
+
+def test_results_of_replayed_graphs_are_copies_that_pass_gradients_back() -> None:
+    place = torch.zeros(2)
+    weight = torch.ones((), requires_grad=True)
+
+    def replay(given: torch.Tensor) -> SequenceClassifierOutput:
+        place.copy_(given)
+        return SequenceClassifierOutput(loss=(weight * given).sum(), logits=place)
+
+    copied = compiling.copying(replay)
+    first, second = copied(torch.tensor([1.0, 2.0])), copied(torch.tensor([3.0, 4.0]))
+    assert first.logits is not None
+    assert second.logits is not None
+    assert first.loss is not None
+    assert (first.logits.tolist(), second.logits.tolist()) == ([1.0, 2.0], [3.0, 4.0])
+    torch.autograd.backward([first.loss])
+    assert weight.grad is not None
+    assert weight.grad.item() == 3.0

@@ -13,20 +13,25 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import torch
 from torch._dynamo import config
 from torch._dynamo.exc import TorchDynamoException
 from torch.utils._triton import has_triton
 from transformers import PreTrainedModel
+from transformers.utils.generic import ModelOutput
 
 from harness.model.job import TrialStoppedError
 from harness.model.trial import Trial
 from harness.training.devices import autocast
 from harness.training.engines.engine import Training
 from harness.training.measuring.compilations import compiled_graphs
+
+Output = TypeVar("Output", bound=ModelOutput)
+"""Results of a model, by name."""
 
 Backend = Callable[[torch.fx.GraphModule, list[torch.Tensor]], Callable[..., Any]]
 BACKEND: str | Backend = "inductor"
@@ -62,7 +67,23 @@ def compile_model(trial: Trial, model: PreTrainedModel) -> None:
         one = model.config.num_labels == 1
         model.config.problem_type = "regression" if one else "single_label_classification"
     dynamic = None if trial.compile.dynamic == "auto" else trial.compile.dynamic
-    model.forward = torch.compile(model.forward, backend=BACKEND, mode=trial.compile.mode, dynamic=dynamic)
+    compiled = torch.compile(model.forward, backend=BACKEND, mode=trial.compile.mode, dynamic=dynamic)
+    model.forward = copying(compiled) if trial.compile.mode == "reduce-overhead" else compiled
+
+
+def copying(compiled: Callable[..., Output]) -> Callable[..., Output]:
+    """Return a function that gives copies of the results.
+
+    `reduce-overhead` replays CUDA graphs, whose results lie where the next replay writes its own.
+    """
+
+    @wraps(compiled)
+    def forward(*args: Any, **options: Any) -> Output:
+        torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call] # torch leaves it so
+        found = compiled(*args, **options)
+        return type(found)(**{name: tensor.clone() for name, tensor in found.items()})
+
+    return forward
 
 
 def _cache() -> Path:
