@@ -23,11 +23,11 @@ from harness.suite.gate_files import parse_gate
 from tests.factories import make_report, make_result, make_trial
 from tests.store.forging import get, put, sealed
 
-ROOT: Final = Path(__file__).parents[2]
+DATA: Final = Path(__file__).parents[1] / "store" / "data"
 STORED: Final = {
-    "minilm": ROOT / "reports" / "samples" / "mrpc-minilm" / "report.json",
-    "speed": ROOT / "reports" / "samples" / "mrpc-minilm-speed" / "report.json",
-    "kept": ROOT / "tests" / "store" / "data" / "report-1.json",
+    "minilm": DATA / "minilm-1.json",
+    "speed": DATA / "speed-1.json",
+    "kept": DATA / "report-1.json",
 }
 
 # A number of a report (`*` is any part of a path) whose change nothing in the file contradicts, and why.
