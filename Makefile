@@ -9,7 +9,7 @@ ASSETS ?= $(if $(filter %quickstart.yaml,$(SUITE)),embedded,auto)
 # Compiled modules make every later start several times faster.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test check coverage bench gpu docs clean
+.PHONY: run test check coverage bench gpu docs lock clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.installed
@@ -56,10 +56,18 @@ gpu: $(VENV)/.installed
 docs: $(VENV)/.installed
 	$(BIN)/zensical build --strict
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+# The pinned versions; the newest ones: ARGS=--upgrade. Needs uv, and no environment.
+lock:
+	$(PYTHON) -m tools.lock $(ARGS)
+
+# All but torch by hash; torch adds nothing but its packages of CUDA, where its wheel is the one for CUDA.
+$(VENV)/.installed: pyproject.toml requirements.txt requirements-torch.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "harness needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,test,dev,docs]'
+	$(BIN)/python -m pip install --quiet --no-deps --only-binary :all: --require-hashes --requirement requirements.txt
+	$(BIN)/python -m pip install --quiet --requirement requirements-torch.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip check
 	touch $@
 
 clean:

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +24,10 @@ EXAMPLES: Final = ROOT / "examples"
 ACTION: Final = ROOT / "action.yml"
 WORKFLOWS: Final = sorted([*(ROOT / ".github" / "workflows").glob("*.yml"), *EXAMPLES.glob("github-*.yml")])
 WORSE: Final = {"FAKE_ACCURACIES": json.dumps({"": 0.6})}
+MAY_WRITE: Final = {
+    "github-comment.yml": {"pull-requests"},
+    "lock.yml": {"actions", "contents", "pull-requests"},
+}
 
 
 def steps_of(path: Path, job: str = "") -> list[dict[str, Any]]:
@@ -284,17 +289,76 @@ def test_one_version_of_every_action_and_of_the_installer_is_used() -> None:
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
-def test_only_the_comment_may_write_and_it_runs_no_code_of_the_pull_request(path: Path) -> None:
+def test_only_the_comment_and_the_lock_may_write_and_run_no_code_of_a_pull_request(path: Path) -> None:
     loaded = load(path)
     jobs = loaded["jobs"].values()
     asked = [loaded["permissions"], *(job.get("permissions", {}) for job in jobs)]
     writes = {name for permissions in asked for name, level in permissions.items() if level == "write"}
-    assert writes == ({"pull-requests"} if path.name == "github-comment.yml" else set())
+    assert writes == MAY_WRITE.get(path.name, set())
     assert all(job["timeout-minutes"] <= 120 for job in jobs)
     if writes:
         assert loaded["permissions"] == {}
+        assert "pull_request" not in str(loaded.get("on", ""))
         checkouts = [step for job in jobs for step in job["steps"] if "checkout" in step.get("uses", "")]
         assert [step["with"] for step in checkouts] == [{"persist-credentials": False}]
+
+
+def test_every_installation_takes_pinned_versions_and_their_hashes() -> None:
+    for path in (*WORKFLOWS, ACTION, EXAMPLES / "gitlab-ci.yml", EXAMPLES / "Jenkinsfile"):
+        text = re.sub(r"\s*\\*\n\s+(?=--)", " ", path.read_text())
+        for line in re.findall(r".*\bpip install\b.*", text):
+            if " uv pip " not in f" {line}".replace("/", " "):
+                assert re.search(r"pip install (--quiet )?uv==[\d.]+$", line), (path.name, line)
+                continue
+            files = set(re.findall(r"--((?:build-)?constraint) \S*?([\w-]+\.txt)", line))
+            hashed = {("constraint", "requirements.txt"), ("build-constraint", "requirements.txt")}
+            torch = {("constraint", "requirements-torch.txt")} if "[train]" in line else set()
+            assert files == hashed | torch, (path.name, line)
+
+
+FAKE_GH: Final = """#!/bin/sh
+echo "$*" >> "$CALLS"
+case "$1 $2" in
+  "pr list") cat "$CALLS.open" 2> /dev/null || true ;;
+  "pr create") echo 5 > "$CALLS.open" ;;
+esac
+"""
+
+
+def test_newer_versions_become_one_pull_request_whose_tests_run(tmp_path: Path) -> None:
+    def git(*arguments: str | Path) -> str:
+        command = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", *map(str, arguments)]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    calls, origin = tmp_path / "calls", tmp_path / "origin"
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "gh").write_text(FAKE_GH)
+    (tmp_path / "bin" / "gh").chmod(0o755)
+    git("init", "--quiet", "--bare", "--initial-branch", "main", origin)
+
+    def propose(name: str, versions: str) -> CiRunner:
+        folder = tmp_path / name
+        git("clone", "--quiet", origin, folder)
+        if name == "first":
+            git("-C", folder, "switch", "--quiet", "--create", "main")
+            (folder / "requirements.txt").write_text("a==1\n")
+            git("-C", folder, "add", ".")
+            git("-C", folder, "commit", "--quiet", "--message", "first")
+            git("-C", folder, "push", "--quiet", "origin", "main")
+        (folder / "requirements.txt").write_text(versions)
+        path = {"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin", "CALLS": str(calls)}
+        ran = CiRunner(folder, {"github": {"token": "none"}}, path, frozenset({"Install", "Resolve"}))
+        assert ran.run(steps_of(ROOT / ".github" / "workflows" / "lock.yml", "lock")), ran.log
+        return ran
+
+    assert "the pinned versions are the newest" in propose("first", "a==1\n").log
+    assert not calls.exists()
+    propose("second", "a==2\n")
+    propose("third", "a==3\n")
+    assert git("-C", origin, "show", "lock:requirements.txt") == "a==3\n"
+    made = [" ".join(call.split()[:3]) for call in calls.read_text().splitlines()]
+    update = ["auth setup-git", "pr list --head", "workflow run test.yml"]
+    assert made == [*update[:2], "pr create --head", update[2], *update]
 
 
 def test_the_gate_has_ten_minutes_and_reads_alone() -> None:

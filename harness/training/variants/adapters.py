@@ -136,5 +136,5 @@ def _check_placed(model: PreTrainedModel, targets: Sequence[str]) -> None:
         raise TrialStoppedError(
             "failed",
             f"peft placed other adapters than asked for: {odd}",
-            hint="use the version of peft that constraints.txt names, or set other targets",
+            hint="use the version of peft that requirements.txt names, or set other targets",
         )
