@@ -48,20 +48,25 @@ def parts_of(results: Sequence[TrialResult]) -> tuple[Part, ...]:
     first, sheet = kept[0]
     if sheet.regression:
         return ()
-    lengths = first.predictions.lengths if first.predictions is not None else None
+    lengths = _lengths(first)
     sheets = [
         other
         for result, other in kept
         if np.array_equal(other.ids, sheet.ids)
         and np.array_equal(other.labels, sheet.labels)
-        and result.predictions is not None
-        and result.predictions.lengths == lengths
+        and _lengths(result) == lengths
     ]
     names = first.data.labels if first.data is not None else ()
     found = list(_by_label(sheets, names))
     if lengths is not None:
         found += _by_length(sheets, np.array(lengths))
     return tuple(found)
+
+
+def _lengths(result: TrialResult) -> tuple[int, ...] | None:
+    """Return the tokens of each example of the first evaluation split."""
+    kept = None if result.predictions is None else result.predictions.on()
+    return None if kept is None else kept.lengths
 
 
 def _by_label(sheets: Sequence[Sheet], names: Sequence[str]) -> Iterator[Part]:

@@ -12,6 +12,7 @@ from harness.analysis.stats.machine_states import LEAST_STATES, pooled_variance,
 from harness.analysis.stats.ratios import RunVariance
 from harness.analysis.stats.scoring import Numbers
 from harness.analysis.stats.sheets import PairedSheets, read_sheet
+from harness.model.metrics import score_and_split
 from harness.model.values import Seed
 
 
@@ -40,7 +41,7 @@ def seed_evidence(
     Args:
         groups: earlier trials, a group for each recipe.
         paired: the sheets that are compared.
-        metric: a score.
+        metric: a score, which may be one of a further evaluation split.
         taken: seeds of the compared reports that already contribute to the variance.
     """
     kept: list[Group] = []
@@ -66,11 +67,12 @@ def seed_evidence(
 
 def _column(trial: EarlierTrial, paired: PairedSheets, metric: str) -> Numbers | None:
     """Return the input of the metric in the order of the compared examples, or None if unavailable."""
-    sheet = read_sheet(trial.result)
+    score, split = score_and_split(metric)
+    sheet = read_sheet(trial.result, split)
     if sheet is None or not np.isin(paired.ids, sheet.ids).all():
         return None
     taken = sheet.take(paired.ids)
-    column = taken.column(metric)
+    column = taken.column(score)
     return column if np.array_equal(taken.labels, paired.labels) and np.isfinite(column).all() else None
 
 

@@ -8,6 +8,7 @@ from typing import Final
 from harness.analysis.comparison.conditions import CONDITIONS
 from harness.analysis.naming import labels
 from harness.model.assets import Checkpoint, Data
+from harness.model.axis import text
 from harness.model.results import Report, TrialResult
 from harness.model.trial import Trial
 from harness.model.values import Seed
@@ -42,7 +43,7 @@ def mixed_inputs(trials: Iterable[Source]) -> dict[str, str]:
         for result, report in completed:
             seeds.setdefault(CONDITIONS[name].read(result, report), []).append(result.trial.seed)
         if len(seeds) > 1:
-            listed = "; ".join(f"{text} (seed {', '.join(map(str, each))})" for text, each in seeds.items())
+            listed = "; ".join(f"{found} (seed {', '.join(map(str, each))})" for found, each in seeds.items())
             found[name] = f"{CONDITIONS[name].meaning}: {listed}"
     return found
 
@@ -86,7 +87,7 @@ def _task(trial: Trial) -> str:
     settings = trial.task.model_dump(
         exclude={"data_dir", "max_length", "dataset", "config"}, exclude_defaults=True
     )
-    return ", ".join([trial.task.name, *(f"{name} {getattr(trial.task, name)}" for name in settings)])
+    return ", ".join([trial.task.name, *(f"{name} {text(getattr(trial.task, name))}" for name in settings)])
 
 
 def _checkpoint(trial: Trial) -> str:

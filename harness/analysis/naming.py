@@ -25,6 +25,7 @@ def axes(trial: Trial) -> dict[str, str]:
         if name == "task":
             found[name] = trial.task.name
             found |= {f"task.{key}": str(each) for key, each in trial.task if key not in _IN_NAME_OF_TASK}
+            found["task.eval_split"] = text(trial.task.eval_split)
         elif isinstance(value, Train):
             found |= {f"{name}.{key}": text(each) for key, each in value}
         elif name == "revision":

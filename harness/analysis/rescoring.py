@@ -9,8 +9,9 @@ from typing import Final
 from harness.analysis.naming import labels
 from harness.analysis.verification import Contradiction, beyond_scores
 from harness.errors import InvalidInputError
+from harness.model.glue import further_scores, scores_of
 from harness.model.measurements import measured
-from harness.model.metrics import METRICS, OWN, metric_named, metrics_of
+from harness.model.metrics import OWN, metric_named, metrics_of
 from harness.model.quality import OwnScores, Predictions, Score, Scores
 from harness.model.results import Report, TrialResult
 from harness.model.suite import OwnMetric
@@ -161,11 +162,11 @@ def _both(
     elif score.degenerate != result.degenerate:
         notes.append(f"degenerate is {result.degenerate}, but {score.degenerate} by its logits")
     notes += map(str, others)
-    kind = result.trial.task.kind
+    due = scores_of(result.trial.task)
     values = {
         metric: (stored, again.get(metric))
-        for metric in metrics_of("quality")
-        if (stored := result.value(metric)) is not None or METRICS[metric].of == kind
+        for metric in (*metrics_of("quality"), *further_scores([result.trial.task]))
+        if (stored := result.value(metric)) is not None or metric in due
     }
     return Rescored(name, {**values, **own}, tuple(notes))
 

@@ -29,7 +29,7 @@ from harness.analysis.history import EarlierTrial, collect
 from harness.analysis.inputs import INPUTS
 from harness.analysis.naming import labels, only_tokenise
 from harness.errors import InvalidInputError
-from harness.model.metrics import METRICS, headlines
+from harness.model.metrics import headlines, metric_named
 from harness.model.results import Report
 from harness.model.values import Seed
 from harness.words import count
@@ -247,7 +247,7 @@ def _points(group: Sequence[EarlierTrial], metrics: Sequence[str]) -> tuple[Poin
 
 def _value(trials: Iterable[EarlierTrial], metric: str) -> float | None:
     """Return the mean of a score over sound trials, and the median of any other metric."""
-    row = METRICS[metric]
+    row = metric_named(metric)
     values = [
         value
         for trial in trials
@@ -264,7 +264,7 @@ def _value(trials: Iterable[EarlierTrial], metric: str) -> float | None:
 def _track(metric: str, points: Sequence[Point], given: float | None, known: Mapping[str, float]) -> Track:
     having = tuple(point for point in points if metric in point.values)
     values = [point.values[metric] for point in having]
-    if METRICS[metric].bounded:
+    if metric_named(metric).bounded:
         margin = margins_of(DEFAULT_MARGIN, [metric]).get(metric, 0.0)
         own = spread_band(values) or 0.0
         band = Band(max(own, margin), "these reports" if own > margin else "the margin of equal scores")
@@ -313,13 +313,13 @@ def _line(
 def _notes(trials: Iterable[EarlierTrial], lines: Sequence[Line], metrics: Sequence[str]) -> Iterable[str]:
     flaws = dict.fromkeys(f"run {trial.report.run}: {trial.flaw}" for trial in trials if trial.flaw)
     yield from (f"left out: {flaw}" for flaw in flaws)
-    on_machine = any(METRICS[metric].depends_on_machine for metric in metrics)
+    on_machine = any(metric_named(metric).depends_on_machine for metric in metrics)
     if on_machine and any(trial.flaw is None and trial.result.concurrent > 1 for trial in trials):
         yield "left out: times and memory of trials that ran concurrently on a device"
     yield from _apart(lines)
     for line in lines:
         if len({point.seeds for point in line.points}) > 1 and any(
-            METRICS[metric].family == "quality" for metric in metrics
+            metric_named(metric).family == "quality" for metric in metrics
         ):
             yield f"{line.label}: the seeds differ between reports, which changes scores without a cause"
     undated = {

@@ -15,6 +15,7 @@ from harness.analysis.probes import Deviation, held_back, noisy
 from harness.analysis.rows import Estimate, Failure, Rank, Row, Tokenizing, groups_of, ranks
 from harness.analysis.sharing import trained_by
 from harness.analysis.training import training_otherwise
+from harness.model.glue import further_scores
 from harness.model.metrics import METRICS, metrics_of
 from harness.model.results import Report, TrialResult
 from harness.model.status import Phase, StatusName
@@ -99,7 +100,7 @@ def _row(
     sound = [result for result in completed if result.sound]
     quality = {
         metric: found
-        for metric in metrics_of("quality")
+        for metric in (*metrics_of("quality"), *further_scores([results[0].trial.task]))
         if (found := estimate(result.value(metric) for result in sound)) is not None
     }
     steps = sorted(step for result in completed for step in _values(result, "train_step_seconds"))

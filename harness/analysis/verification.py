@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, get_args
 
@@ -17,7 +17,8 @@ import numpy as np
 
 from harness.analysis.stats.sheets import Sheet, read_sheet
 from harness.model.assets import Data
-from harness.model.metrics import METRICS, metric_named, metrics_of
+from harness.model.metrics import METRICS, metric_named, metrics_of, score_and_split
+from harness.model.quality import Predictions
 from harness.model.results import TrialResult
 from harness.model.status import Phase
 from harness.model.trial import Trial
@@ -164,7 +165,7 @@ def proof_contradictions(proof: TrialResult) -> tuple[Contradiction, ...]:
 def unverifiable(result: TrialResult, metric: str) -> str | None:
     """Return why a derived metric cannot be verified; None if it can, or is raw."""
     needs = _NEEDS.get(metric, ())
-    if metric_named(metric).family == "quality" and result.predictions is None:
+    if metric_named(metric).family == "quality" and _kept(result, metric) is None:
         return _lacks(result, "predictions")
     if metric == "train_loss" and not result.epochs:
         return _lacks(result, "epochs")
@@ -186,33 +187,53 @@ _NEEDS: Final[dict[str, tuple[str, ...]]] = {
 }
 
 
+def _kept(result: TrialResult, metric: str) -> Predictions | None:
+    """Return the predictions behind a score."""
+    return None if result.predictions is None else result.predictions.on(score_and_split(metric)[1])
+
+
 def _lacks(result: TrialResult, what: str) -> str:
     return f"cannot be verified: trial {result.trial.id} stores no {what}; run the suite again"
 
 
 def _quality(result: TrialResult) -> Iterator[Contradiction]:
-    scored = {metric: value for metric in _QUALITY if (value := result.value(metric)) is not None}
-    sheet = read_sheet(result)
-    if sheet is None:
-        if scored:
-            yield Contradiction(tuple(scored), "scores are stored", "the predictions behind them are missing")
-        return
+    scored: dict[str | None, dict[str, float]] = {None: {}}
+    for metric in _scores(result):
+        if (value := result.value(metric)) is not None:
+            scored.setdefault(score_and_split(metric)[1], {})[metric] = value
+    sheets = {split: read_sheet(result, split) for split in scored}
+    for split, values in scored.items():
+        if (sheet := sheets[split]) is not None:
+            yield from _wrong_scores(sheet, values)
+        elif values:
+            yield Contradiction(tuple(values), "scores are stored", "the predictions behind them are missing")
+    kept = [sheet for sheet in sheets.values() if sheet is not None]
+    single = any(sheet.degenerate for sheet in kept)
+    if kept and single != result.degenerate:
+        one, several = "of one class", "of several classes"
+        if kept[0].regression:
+            one, several = "constant", "not constant"
+        implied = f"predictions or labels are {one}" if single else f"predictions are {several}"
+        yield Contradiction(_scores(result), f"degenerate is {str(result.degenerate).lower()}", implied)
+
+
+def _scores(result: TrialResult) -> tuple[str, ...]:
+    """Return every score, those of further splits as far as the trial has any."""
+    further = (found.metric for found in result.measurements if score_and_split(found.metric)[1] is not None)
+    return (*_QUALITY, *further)
+
+
+def _wrong_scores(sheet: Sheet, scored: Mapping[str, float]) -> Iterator[Contradiction]:
     for metric, stored in scored.items():
-        if METRICS[metric].of != ("regression" if sheet.regression else "classification"):
+        score, _ = score_and_split(metric)
+        if METRICS[score].of != ("regression" if sheet.regression else "classification"):
             yield Contradiction((metric,), f"{metric} is stored", f"it is no score of {_kind(sheet)}")
             continue
-        again = score_of(sheet, metric)
+        again = score_of(sheet, score)
         if not math.isclose(stored, again, rel_tol=SCORE_TOLERANCE, abs_tol=SCORE_TOLERANCE):
             yield Contradiction(
                 (metric,), f"{metric} {stored:.8g} is stored", f"{again:.8g} from predictions"
             )
-    single = sheet.degenerate
-    if single != result.degenerate:
-        one, several = "of one class", "of several classes"
-        if sheet.regression:
-            one, several = "constant", "not constant"
-        implied = f"predictions or labels are {one}" if single else f"predictions are {several}"
-        yield Contradiction(_QUALITY, f"degenerate is {str(result.degenerate).lower()}", implied)
 
 
 def _kind(sheet: Sheet) -> str:
@@ -233,7 +254,7 @@ def score_of(sheet: Sheet, metric: str) -> float:
 
 
 def _last_epoch(result: TrialResult) -> Iterator[Contradiction]:
-    for metric in ("train_loss", *_QUALITY) if result.epochs else ():
+    for metric in ("train_loss", *_scores(result)) if result.epochs else ():
         last, stored = result.epochs[-1].values.get(metric), result.value(metric)
         if stored is None:
             continue
@@ -249,14 +270,25 @@ def _counts(result: TrialResult) -> Iterator[Contradiction]:
     data, kept = result.data, result.predictions
     if data is None or kept is None:
         return
-    examples = len(kept.labels)
+    first = kept.on() or kept
+    majority = max(Counter(first.labels).values()) / len(first.labels)
     for name, stored, again in (
-        ("eval_examples", data.eval_examples, examples),
+        ("eval_examples", data.eval_examples, len(kept.labels)),
         ("the number of classes", len(data.labels), len(kept.logits[0])),
-        ("eval_majority_share", data.eval_majority_share, max(Counter(kept.labels).values()) / examples),
+        ("eval_majority_share", data.eval_majority_share, majority),
     ):
         if not math.isclose(stored, again, rel_tol=SCORE_TOLERANCE):
-            yield Contradiction(_QUALITY, f"{name} {stored:.6g} is stored", f"{again:.6g} from predictions")
+            yield Contradiction(
+                _scores(result), f"{name} {stored:.6g} is stored", f"{again:.6g} from predictions"
+            )
+    splits = result.trial.task.eval_splits
+    due = data.eval_splits if len(splits) > 1 else {}
+    if kept.splits != due or (due and tuple(due) != splits):
+        found = ", ".join(f"{split} {examples:,}" for split, examples in kept.splits.items()) or "one split"
+        stored_splits = ", ".join(f"{split} {examples:,}" for split, examples in due.items()) or "one split"
+        yield Contradiction(
+            _scores(result), f"evaluation of {stored_splits}", f"the predictions are of {found}"
+        )
 
 
 def _phases(result: TrialResult) -> Iterator[Contradiction]:

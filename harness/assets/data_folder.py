@@ -65,18 +65,18 @@ def data_folder_files(folder: Path, named_by: str, task: Task) -> tuple[FolderLa
     if is_mrpc(task) and _has(folder, *MICROSOFT_FILES.values()):
         return "microsoft", _present(folder, MICROSOFT_FILES)
     splits = _by_split(folder)
-    if problems := splits.problems((task.train_split, task.eval_split)):
+    if problems := splits.problems((task.train_split, *task.eval_splits)):
         raise InvalidInputError(
             f"{task.name}: {folder}: {'; '.join(problems)}", hint="Copy the whole data set again."
         )
-    has_both = {task.train_split, task.eval_split} <= splits.complete.keys()
+    has_all = {task.train_split, *task.eval_splits} <= splits.complete.keys()
     # GLUE's and Microsoft's files differ from other TSV files: an incomplete set must not be read as those.
-    if has_both or (splits.complete and not glue):
+    if has_all or (splits.complete and not glue):
         return "files", splits.complete
+    wanted = " and ".join((task.train_split, *task.eval_splits))
     raise UnavailableError(
         f"{task.name}: {folder}, named by {named_by}, has no known layout; found {_listing(folder)}",
-        hint=f"{_official(task, glue)}Other data sets: {task.train_split} and {task.eval_split}, each as "
-        f".{', .'.join(ENDINGS)}.",
+        hint=f"{_official(task, glue)}Other data sets: {wanted}, each as .{', .'.join(ENDINGS)}.",
     )
 
 

@@ -181,15 +181,16 @@ def _from_hub(
 
 def _choose(task: Task, names: Sequence[str]) -> list[str]:
     splits = _splits(task, names)
-    if problems := splits.problems((task.train_split, task.eval_split)):
+    if problems := splits.problems((task.train_split, *task.eval_splits)):
         raise UnavailableError(
             f"{task.name}: the Hub's copy is damaged: {'; '.join(problems)}",
             hint="Choose another task.revision, or download it and give task.data_dir.",
         )
     if not _has_needed(task, splits.complete):
         raise UnavailableError(
-            f"{task.name}: the Hub has no Parquet files for each of the splits {task.train_split} and "
-            f"{task.eval_split}; found {', '.join(sorted(names)[:8]) or 'no files'}",
+            f"{task.name}: the Hub has no Parquet files for each of the splits "
+            f"{' and '.join((task.train_split, *task.eval_splits))}; "
+            f"found {', '.join(sorted(names)[:8]) or 'no files'}",
             hint="Check task.config and the splits' names, or download it and give task.data_dir.",
         )
     return [part for parts in splits.complete.values() for part in parts]
@@ -207,11 +208,11 @@ def _cache_problems(task: Task) -> list[str]:
     """Describe the parts that the copy in the Hub's cache lacks, or that there is no copy."""
     found = cached_snapshot("dataset", task.dataset, task.revision)
     splits = SplitFiles({}, {}) if found is None else _splits(task, _relative_files(found.path))
-    return splits.problems((task.train_split, task.eval_split)) or ["not in its cache"]
+    return splits.problems((task.train_split, *task.eval_splits)) or ["not in its cache"]
 
 
 def _has_needed(task: Task, files: dict[str, tuple[str, ...]]) -> bool:
-    return {task.train_split, task.eval_split} <= files.keys()
+    return {task.train_split, *task.eval_splits} <= files.keys()
 
 
 def _relative_files(root: Path) -> list[str]:

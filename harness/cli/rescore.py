@@ -73,7 +73,9 @@ def _own_scores(stored: Report) -> tuple[OwnScores, ...]:
     if not metrics:
         return ()
     kept = {
-        result.trial.id: result.predictions for result in stored.results if result.predictions is not None
+        result.trial.id: predictions
+        for result in stored.results
+        if result.predictions is not None and (predictions := result.predictions.on()) is not None
     }
     return own_scores(metrics, kept)
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from harness.model.quality import parts_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,8 @@ class Split:
 class Corpus:
     """The training and the evaluation split, their label names, and the SHA-256 over all of these.
 
-    `left_out` counts broken rows of the files that are in neither split.
+    `left_out` counts broken rows of the files that are in neither split. With several evaluation splits
+    `evaluation` has the rows of all, one split after another, and `splits` the number of each.
     """
 
     train: Split
@@ -34,20 +38,53 @@ class Corpus:
     label_names: tuple[str, ...]
     content_sha256: str
     left_out: int = 0
+    splits: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def majority_share(self) -> float:
-        """The share of the most frequent label in the evaluation split: the accuracy of a constant answer."""
-        return Counter[float](self.evaluation.labels).most_common(1)[0][1] / len(self.evaluation)
+        """The share of the most frequent label in the first evaluation split: the accuracy of a constant."""
+        first = self.evaluations()[0]
+        return Counter[float](first.labels).most_common(1)[0][1] / len(first)
+
+    def evaluations(self) -> list[Split]:
+        """Return each evaluation split, in the order of the task."""
+        if not self.splits:
+            return [self.evaluation]
+        return [
+            Split(self.evaluation.texts[start:end], self.evaluation.labels[start:end])
+            for start, end in parts_of(self.splits).values()
+        ]
 
 
-def make_corpus(train: Split, evaluation: Split, label_names: tuple[str, ...], left_out: int = 0) -> Corpus:
-    """Return the corpus of two splits, hashed in row order."""
+def make_corpus(
+    train: Split,
+    evaluation: Mapping[str, Split],
+    label_names: tuple[str, ...],
+    left_out: int = 0,
+) -> Corpus:
+    """Return the corpus of a training split and evaluation splits by name, hashed in row order."""
     digest = hashlib.sha256()
-    for split in (train, evaluation):
+    for split in (train, *evaluation.values()):
         for texts, label in zip(split.texts, split.labels, strict=True):
             digest.update(_framed(texts, label))
-    return Corpus(train, evaluation, label_names, digest.hexdigest(), left_out)
+    splits = {name: len(split) for name, split in evaluation.items()}
+    return Corpus(
+        train,
+        _joined([*evaluation.values()]),
+        label_names,
+        digest.hexdigest(),
+        left_out,
+        splits if len(splits) > 1 else {},
+    )
+
+
+def _joined(splits: Sequence[Split]) -> Split:
+    if len(splits) == 1:
+        return splits[0]
+    return Split(
+        [texts for split in splits for texts in split.texts],
+        [label for split in splits for label in split.labels],
+    )
 
 
 def unordered_sha256(split: Split) -> str:
@@ -61,7 +98,10 @@ def unordered_sha256(split: Split) -> str:
 
 @dataclass(frozen=True, slots=True)
 class DuplicateRows:
-    """Rows whose texts occur in an earlier row of their split; `leaked`: evaluation rows also in training."""
+    """Rows whose texts occur in an earlier row of their split; `leaked`: evaluation rows also in training.
+
+    `evaluation` counts those of every evaluation split.
+    """
 
     train: int
     evaluation: int
@@ -70,10 +110,10 @@ class DuplicateRows:
 
 def count_duplicates(corpus: Corpus) -> DuplicateRows:
     """Count rows with exactly equal texts, whatever their labels."""
-    train, evaluation = set(corpus.train.texts), set(corpus.evaluation.texts)
+    train = set(corpus.train.texts)
     return DuplicateRows(
         train=len(corpus.train) - len(train),
-        evaluation=len(corpus.evaluation) - len(evaluation),
+        evaluation=sum(len(split) - len(set(split.texts)) for split in corpus.evaluations()),
         leaked=sum(texts in train for texts in corpus.evaluation.texts),
     )
 

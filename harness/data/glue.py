@@ -80,7 +80,8 @@ def size_remarks(task: Task, corpus: Corpus) -> Iterator[str]:
     known = glue_task(task)
     if known is None:
         return
-    for split, examples in ((task.train_split, corpus.train), (task.eval_split, corpus.evaluation)):
+    evaluations = zip(task.eval_splits, corpus.evaluations(), strict=True)
+    for split, examples in ((task.train_split, corpus.train), *evaluations):
         published = known.examples.get(split, len(examples))
         if len(examples) != published:
             yield f"the {split} split has {len(examples):,} examples, the published one {published:,}"

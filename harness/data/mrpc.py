@@ -60,23 +60,21 @@ def mrpc_problems(files: Mapping[str, str], found: Mapping[str, int]) -> list[st
 
 
 def is_published(task: Task, corpus: Corpus) -> bool | None:
-    """Return whether both splits have exactly the rows of the published MRPC, in any order.
+    """Return whether all splits have exactly the rows of the published MRPC, in any order.
 
     Of another task of GLUE only the published sizes are known: other sizes are other rows. Return None if
     that is unknown: another data set, other columns, or a split without a published digest.
     """
+    evaluations = dict(zip(task.eval_splits, corpus.evaluations(), strict=True))
+    splits = {task.train_split: corpus.train, **evaluations}
     if (known := glue_task(task)) is not None and task.config != "mrpc":
-        sizes = {task.train_split: len(corpus.train), task.eval_split: len(corpus.evaluation)}
-        other = any(known.examples.get(split, found) != found for split, found in sizes.items())
+        other = any(known.examples.get(name, len(split)) != len(split) for name, split in splits.items())
         return False if other else None
     if task.name != "glue/mrpc" or task.text != Task().text or task.label != Task().label:
         return None
-    if not {task.train_split, task.eval_split} <= PUBLISHED.keys():
+    if not splits.keys() <= PUBLISHED.keys():
         return None
-    return (
-        unordered_sha256(corpus.train) == PUBLISHED[task.train_split]
-        and unordered_sha256(corpus.evaluation) == PUBLISHED[task.eval_split]
-    )
+    return all(unordered_sha256(split) == PUBLISHED[name] for name, split in splits.items())
 
 
 def _table(path: Path, lines: Sequence[int], header: Sequence[str], rows: Sequence[list[str]]) -> Table:

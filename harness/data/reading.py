@@ -32,7 +32,7 @@ Tables = list[Table]
 
 
 def read_corpus(task: Task, data: ResolvedData) -> Corpus:
-    """Read the training and the evaluation split of a task, or their first rows as `task.limit` selects.
+    """Read the training split and each evaluation split of a task, or their first rows by `task.limit`.
 
     Texts and labels beyond the limit are not checked, and classes not declared by the files are those of the
     rows kept.
@@ -44,7 +44,7 @@ def read_corpus(task: Task, data: ResolvedData) -> Corpus:
     problems: list[str] = []
     if task.label in task.text:
         problems.append(f"column {task.label!r} is a text and the label: name another column by task.label")
-    splits = dict.fromkeys((task.train_split, task.eval_split))
+    splits = dict.fromkeys((task.train_split, *task.eval_splits))
     tables = {split: _tables(task, data, split, problems) for split in splits}
     whole = {split: parts for split, parts in tables.items() if parts}
     if _is_real_mrpc(task, data):
@@ -62,18 +62,19 @@ def read_corpus(task: Task, data: ResolvedData) -> Corpus:
     if problems:
         raise InvalidDataError(data, problems)
     left_out = sum(len(table.left_out) for parts in readable.values() for table in parts)
+    names: tuple[str, ...]
     if task.kind == "regression":
-        train, evaluation = (
-            Split(texts[each], targets[each]) for each in (task.train_split, task.eval_split)
-        )
         # The one output is named after its column.
-        return make_corpus(train, evaluation, (task.label,), left_out)
-    classes = _classes(task, data, readable, labels)
-    train, evaluation = (
-        Split(texts[split], [classes.ids[label] for label in labels[split]])
-        for split in (task.train_split, task.eval_split)
-    )
-    return make_corpus(train, evaluation, classes.names, left_out)
+        names = (task.label,)
+        found = {split: Split(texts[split], targets[split]) for split in splits}
+    else:
+        classes = _classes(task, data, readable, labels)
+        names = classes.names
+        found = {
+            split: Split(texts[split], [classes.ids[label] for label in labels[split]]) for split in splits
+        }
+    evaluation = {split: found[split] for split in task.eval_splits}
+    return make_corpus(found[task.train_split], evaluation, names, left_out)
 
 
 def _tables(task: Task, data: ResolvedData, split: str, problems: list[str]) -> Tables:
@@ -109,12 +110,12 @@ def _limited(task: Task, tables: Mapping[str, Tables], problems: list[str]) -> d
     found = dict(tables)
     if task.limit is None:
         return found
-    if task.train_split == task.eval_split and task.limit.train != task.limit.eval:
+    if task.train_split in task.eval_splits and task.limit.train != task.limit.eval:
         problems.append(
             f"task.limit: training and evaluation both read the split {task.train_split!r}, so that train "
             "and eval must be equal"
         )
-    for key, split in (("train", task.train_split), ("eval", task.eval_split)):
+    for key, split in (("train", task.train_split), *(("eval", split) for split in task.eval_splits)):
         wanted: int | None = getattr(task.limit, key)
         if wanted is None or split not in tables:
             continue
@@ -191,9 +192,10 @@ def _classes(
                 data, [f"{named}'s classes are {due}, the files declare {found}; get them again"]
             )
         names = known.labels
-    train, evaluation = (
-        distinct(tables[split], labels[split]) for split in (task.train_split, task.eval_split)
+    train, *others = (
+        distinct(tables[split], labels[split]) for split in (task.train_split, *task.eval_splits)
     )
+    evaluation = {label: seen for each in reversed(others) for label, seen in each.items()}
     classes, problems = classes_of(task.label, train, evaluation, names, task.max_classes)
     if problems:
         raise InvalidDataError(data, problems)

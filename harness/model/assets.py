@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from harness.model.frozen import Frozen, is_none
+from harness.model.quality import EvalSplits
 
 AssetsMode = Literal["auto", "hub", "embedded"]
 CheckpointSource = Literal["local", "hub cache", "hub", "package", "embedded"]
@@ -101,11 +102,12 @@ class Duplicates(Frozen):
 
 
 class Data(Frozen):
-    """The data that was used in fact. `content_sha256` covers every text, label and id of both splits.
+    """The data that was used in fact. `content_sha256` covers every text, label and id of all its splits.
 
     `files_sha256` covers the files they were read from; older reports have it for folders alone.
     `published` tells whether the splits equal the published ones of that name, None where no digests of
-    these are known.
+    these are known. With several evaluation splits `eval_examples` are those of all of them, `eval_splits`
+    those of each, and `eval_majority_share` is that of the first.
     """
 
     requested: str
@@ -121,6 +123,9 @@ class Data(Frozen):
     train_examples: Annotated[int, Field(ge=1)]
     eval_examples: Annotated[int, Field(ge=1)]
     eval_majority_share: Annotated[float, Field(gt=0, le=1)]
+    eval_splits: Annotated[EvalSplits, Field(exclude_if=lambda splits: not splits)] = Field(
+        default_factory=dict
+    )
     max_length: Annotated[int, Field(ge=1)]
     longest: Annotated[int, Field(ge=1)]
     mean_length: Annotated[float, Field(gt=0)]
@@ -138,4 +143,6 @@ class Data(Frozen):
         examples = self.train_examples + self.eval_examples
         if self.truncated > examples:
             raise ValueError(f"truncated {self.truncated} of {examples} examples")
+        if self.eval_splits and sum(self.eval_splits.values()) != self.eval_examples:
+            raise ValueError(f"eval_splits: they do not add up to {self.eval_examples} examples")
         return self

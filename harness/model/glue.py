@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from harness.model.metrics import METRICS, headlines
+from harness.model.metrics import METRICS, headlines, metrics_of, on_split
 from harness.model.values import Task, TaskKind
 
 GLUE_DATASETS: Final = frozenset({"nyu-mll/glue", "glue"})
@@ -95,14 +95,36 @@ def _own_headlines(task: Task) -> tuple[str, ...]:
 def quality_headlines(tasks: Iterable[Task]) -> tuple[str, ...]:
     """Return the quality metrics that are shown first for these tasks.
 
-    They are GLUE's, else accuracy and F1, or the correlations of a regression.
+    They are GLUE's, else accuracy and F1, or the correlations of a regression; of further splits the same.
 
     >>> quality_headlines([Task(config="cola")]), quality_headlines([Task(config="rte"), Task()])
     (('eval_mcc',), ('eval_accuracy', 'eval_f1'))
     """
     common = tuple(metric for metric in headlines("training") if METRICS[metric].family == "quality")
-    shown = {metric for task in tasks for metric in (_own_headlines(task) or common)}
-    return tuple(metric for metric in METRICS if metric in shown) or common
+    shown = [(task, _own_headlines(task) or common) for task in tasks]
+    every = {metric for _, metrics in shown for metric in metrics}
+    further = {
+        on_split(metric, split): None
+        for task, metrics in shown
+        for split in task.eval_splits[1:]
+        for metric in metrics
+    }
+    return (*(metric for metric in METRICS if metric in every), *further) or common
+
+
+def scores_of(task: Task) -> tuple[str, ...]:
+    """Return every score of a task: those on its first evaluation split, then those of each further one.
+
+    >>> scores_of(Task(config="stsb", kind="regression", eval_split=("validation", "test")))[2:4]
+    ('eval_mse', 'eval_test_pearson')
+    """
+    scores = tuple(metric for metric in metrics_of("quality") if METRICS[metric].of == task.kind)
+    return (*scores, *(on_split(score, split) for split in task.eval_splits[1:] for score in scores))
+
+
+def further_scores(tasks: Iterable[Task]) -> tuple[str, ...]:
+    """Return the scores of further evaluation splits of these tasks, each once."""
+    return tuple(dict.fromkeys(name for task in tasks for name in scores_of(task) if name not in METRICS))
 
 
 def training_headlines(tasks: Iterable[Task]) -> tuple[str, ...]:

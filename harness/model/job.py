@@ -12,7 +12,7 @@ from harness.errors import HarnessError
 from harness.model.assets import ResolvedCheckpoint, ResolvedData
 from harness.model.frozen import Frozen, is_none
 from harness.model.measurements import unmeasured
-from harness.model.metrics import METRICS
+from harness.model.metrics import metric_named
 from harness.model.observations import Apart
 from harness.model.results import TrialResult
 from harness.model.status import Phase, StatusName
@@ -93,7 +93,7 @@ def shared(source: TrialResult, timed: TrialResult) -> TrialResult:
     found = with_times(source.model_copy(update={"trial": timed.trial}), timed)
     assert found.apart is not None
     own = {each.metric: each for each in found.measurements}
-    own |= {each.metric: each for each in timed.measurements if METRICS[each.metric].family == "memory"}
+    own |= {each.metric: each for each in timed.measurements if metric_named(each.metric).family == "memory"}
     apart = source.apart.model_copy(update={"steps": found.apart.steps, "trained": source.trial.id})
     return found.model_copy(
         update={
@@ -111,7 +111,7 @@ def _joined(training: TrialResult, timed: TrialResult) -> dict[str, object]:
     steps = timed.measurement("train_step_seconds")
     assert steps is not None
     own = {each.metric: each for each in training.measurements}
-    own |= {each.metric: each for each in timed.measurements if METRICS[each.metric].family != "memory"}
+    own |= {each.metric: each for each in timed.measurements if metric_named(each.metric).family != "memory"}
     own |= {metric: unmeasured(metric, reason) for metric, reason in _NOT_ALONE.items()}
     environment = training.environment
     return {

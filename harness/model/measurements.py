@@ -8,7 +8,7 @@ from pydantic import model_validator
 
 from harness.model.arrays import Numbers
 from harness.model.frozen import Frozen
-from harness.model.metrics import METRICS, Goal
+from harness.model.metrics import METRICS, Goal, metric_named, score_and_split
 
 
 class Measurement(Frozen):
@@ -28,8 +28,9 @@ class Measurement(Frozen):
     def _possible(self) -> Self:
         if bool(self.values) == (self.reason is not None):
             raise ValueError(f"{self.metric}: either values or a reason for having none")
-        if (known := METRICS.get(self.metric)) is None:
+        if score_and_split(self.metric)[0] not in METRICS:
             return self
+        known = metric_named(self.metric)
         if self.unit != known.unit or self.goal != known.goal:
             raise ValueError(f"{self.metric}: its unit is {known.unit}, its goal {known.goal}")
         if len(self.values) == 1:
@@ -53,18 +54,17 @@ class Measurement(Frozen):
 
 def check_range(metric: str, value: float) -> None:
     """Raise ValueError where the table of metrics excludes the value."""
-    if not METRICS[metric].admits(value):
-        raise ValueError(f"{metric}: {value:g} is impossible, it is {METRICS[metric].range}")
+    if not metric_named(metric).admits(value):
+        raise ValueError(f"{metric}: {value:g} is impossible, it is {metric_named(metric).range}")
 
 
 def measured(metric: str, *values: float) -> Measurement:
     """Return a measurement with values, its unit and goal from the table of metrics."""
-    unit, goal = METRICS[metric].unit, METRICS[metric].goal
-    return Measurement(metric=metric, unit=unit, goal=goal, values=Numbers(values))
+    row = metric_named(metric)
+    return Measurement(metric=metric, unit=row.unit, goal=row.goal, values=Numbers(values))
 
 
 def unmeasured(metric: str, reason: str) -> Measurement:
     """Return a measurement that could not be taken, and why."""
-    return Measurement(
-        metric=metric, unit=METRICS[metric].unit, goal=METRICS[metric].goal, values=Numbers(()), reason=reason
-    )
+    row = metric_named(metric)
+    return Measurement(metric=metric, unit=row.unit, goal=row.goal, values=Numbers(()), reason=reason)

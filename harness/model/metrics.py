@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -417,20 +418,53 @@ _OWN_METRIC: Final = Metric(
 )
 
 
+_SCORE_OF_SPLIT: Final = re.compile(r"eval_(?P<split>.+)_(?P<score>[a-z0-9]+)")
+
+
+def is_own(name: str) -> bool:
+    """Return whether this names a user's metric."""
+    return name.startswith(OWN) and name != OWN
+
+
 def is_metric(name: str) -> bool:
-    """Return whether this names a metric of the table, or a user's metric."""
-    return name in METRICS or (name.startswith(OWN) and name != OWN)
+    """Return whether this names a metric of the table, one of a further split, or a user's metric."""
+    return score_and_split(name)[0] in METRICS or is_own(name)
 
 
 def metric_named(name: str) -> Metric:
     """Return the row of a metric; for a user's metric, such as `own.errors`, one without goal and range.
 
-    >>> metric_named("own.errors").label
-    'errors'
+    >>> metric_named("own.errors").label, metric_named("eval_validation_mismatched_f1").label
+    ('errors', 'F1 (validation_mismatched)')
     """
     if name.startswith(OWN):
         return replace(_OWN_METRIC, label=name.removeprefix(OWN))
-    return METRICS[name]
+    score, split = score_and_split(name)
+    row = METRICS[score]
+    if split is None:
+        return row
+    return replace(row, label=f"{row.label} ({split})", meaning=f"{row.meaning}, on the split {split}")
+
+
+def on_split(score: str, split: str) -> str:
+    """Return the name of a score on a further evaluation split, as `Trainer` names several data sets.
+
+    >>> on_split("eval_accuracy", "validation_mismatched")
+    'eval_validation_mismatched_accuracy'
+    """
+    return f"eval_{split}_{score.removeprefix('eval_')}"
+
+
+def score_and_split(name: str) -> tuple[str, str | None]:
+    """Return the row of the table that a name refers to, and the further split that it is a score of.
+
+    >>> score_and_split("eval_validation_mismatched_accuracy"), score_and_split("eval_f1")
+    (('eval_accuracy', 'validation_mismatched'), ('eval_f1', None))
+    """
+    if name in METRICS or (found := _SCORE_OF_SPLIT.fullmatch(name)) is None:
+        return name, None
+    score = f"eval_{found['score']}"
+    return (score, found["split"]) if score in METRICS else (name, None)
 
 
 def metrics_of(family: Family) -> tuple[str, ...]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import lru_cache
+from itertools import accumulate, pairwise
 from typing import Annotated, Literal, Self, cast
 
 from pydantic import AfterValidator, Field, model_validator
@@ -11,17 +13,20 @@ from pydantic import AfterValidator, Field, model_validator
 from harness.model.arrays import Logits
 from harness.model.frozen import Frozen, is_none
 from harness.model.measurements import check_range
-from harness.model.metrics import metrics_of
+from harness.model.metrics import METRICS, metrics_of, score_and_split
 
 
 def _possible(scores: dict[str, float]) -> dict[str, float]:
-    """Return the scores in the order of the table of metrics, each of which has to be possible."""
+    """Return the scores in the order of the table, those of further splits last; each has to be possible."""
     known = metrics_of("quality")
     for metric, value in scores.items():
-        if metric not in known:
+        if score_and_split(metric)[0] not in known:
             raise ValueError(f"{metric!r} is not one of the quality metrics {', '.join(known)}")
         check_range(metric, value)
-    return {metric: scores[metric] for metric in known if metric in scores}
+    ordered = [metric for metric in known if metric in scores]
+    return {
+        metric: scores[metric] for metric in (*ordered, *(name for name in scores if name not in METRICS))
+    }
 
 
 class Score(Frozen):
@@ -130,18 +135,64 @@ def _shared_classes(labels: tuple[int | float, ...]) -> tuple[int | float, ...]:
 SharedNumbers = Annotated[tuple[int, ...], AfterValidator(_shared)]
 
 
+def _several(splits: dict[str, int]) -> dict[str, int]:
+    if len(splits) == 1:
+        raise ValueError("a single split has no parts")
+    return splits
+
+
+EvalSplits = Annotated[dict[str, Annotated[int, Field(ge=1)]], AfterValidator(_several)]
+"""The number of examples of each evaluation split, in their order; empty where there is one."""
+
+
+def parts_of(splits: Mapping[str, int]) -> dict[str, tuple[int, int]]:
+    """Return the first row of each split and the row after its last, where splits follow each other.
+
+    >>> parts_of({"validation_matched": 3, "validation_mismatched": 2})
+    {'validation_matched': (0, 3), 'validation_mismatched': (3, 5)}
+    """
+    return dict(zip(splits, pairwise([0, *accumulate(splits.values())]), strict=True))
+
+
 class Predictions(Frozen):
     """The last evaluation, in data set order: everything can be scored again from it.
 
     `example_ids` (each one once) and `labels` (class numbers) have N entries, `logits` N rows of one number a
     class; N is at least 1. Of a regression `labels` are numbers and `logits` rows of one number.
-    `lengths` are the tokens of each example, None in reports written before they were kept.
+    `lengths` are the tokens of each example, None in reports written before they were kept. `splits` has the
+    number of examples of each evaluation split where there are several, one after another.
     """
 
     example_ids: SharedNumbers
     labels: Annotated[tuple[int | float, ...], AfterValidator(_shared_classes)]
     logits: Logits
     lengths: Annotated[SharedNumbers | None, Field(exclude_if=is_none)] = None
+    splits: Annotated[EvalSplits, Field(exclude_if=lambda splits: not splits)] = Field(default_factory=dict)
+
+    def on(self, split: str | None = None) -> Predictions | None:
+        """Return the predictions on one evaluation split, None for one that was not evaluated.
+
+        Args:
+            split: the name of a further split; without one, the first or only split.
+        """
+        if not self.splits:
+            return self if split is None else None
+        for name, (start, end) in parts_of(self.splits).items():
+            if split in (None, name):
+                lengths = None if self.lengths is None else self.lengths[start:end]
+                return Predictions(
+                    example_ids=self.example_ids[start:end],
+                    labels=self.labels[start:end],
+                    logits=Logits(self.logits[start:end]),
+                    lengths=lengths,
+                )
+        return None
+
+    @model_validator(mode="after")
+    def _of_each_split(self) -> Self:
+        if self.splits and sum(self.splits.values()) != len(self.example_ids):
+            raise ValueError(f"splits: {sum(self.splits.values())} of {len(self.example_ids)} examples")
+        return self
 
     @model_validator(mode="after")
     def _belong_together(self) -> Self:

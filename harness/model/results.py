@@ -13,7 +13,7 @@ from harness.model.environment import Environment
 from harness.model.frozen import Frozen, is_none
 from harness.model.looks import Looks
 from harness.model.measurements import Measurement
-from harness.model.metrics import METRICS
+from harness.model.metrics import metric_named
 from harness.model.notebook import Shown, made
 from harness.model.observations import Apart, Observed, Probe
 from harness.model.proof import Parity, TrainingProof
@@ -75,7 +75,7 @@ class TrialResult(Frozen):
             raise ValueError("epochs: they are not numbered 1, 2, 3 and so on")
         # A constant output has no correlation, so that an epoch may lack it.
         named = {
-            tuple(name for name in epoch.scores if not METRICS[name].correlates) for epoch in self.epochs
+            tuple(name for name in epoch.scores if not metric_named(name).correlates) for epoch in self.epochs
         }
         if len(named) > 1:
             raise ValueError("epochs: their scores are not of the same metrics")

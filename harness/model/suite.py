@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -17,7 +18,8 @@ from pydantic import (
 
 from harness.model.axis import Aka, canonical, written
 from harness.model.frozen import Frozen, is_none
-from harness.model.metrics import METRICS, OWN, is_metric, metric_named
+from harness.model.glue import further_scores
+from harness.model.metrics import METRICS, OWN, is_metric, is_own, metric_named
 from harness.model.trial import AXES
 from harness.model.values import Task, Train
 from harness.words import did_you_mean, quoted
@@ -35,7 +37,7 @@ def _names_no_device_file(name: str) -> str:
 
 
 def _is_metric(name: str) -> str:
-    if name not in METRICS:
+    if not is_metric(name) or is_own(name):
         raise ValueError(f"there is no metric {quoted(name)}{did_you_mean(name, list(METRICS))}")
     return name
 
@@ -106,7 +108,7 @@ class Gate(Frozen):
 
     `max_drop` is in the unit of the metric (`0.02`) or relative to the baseline (`10%`); a drop is a change
     for the worse. Only `max_drop` accepts a percentage. A metric of the suite's `metrics` is named by its
-    label after `own.`.
+    label after `own.`, a score of a further `eval_split` with its split: `eval_validation_mismatched_f1`.
     """
 
     metric: GatedName
@@ -124,7 +126,7 @@ class Gate(Frozen):
         if isinstance(self.max_drop, str) and float(self.max_drop[:-1]) > 100:
             raise ValueError(f"max_drop {self.max_drop} is more than all there is; at most 100%")
         metric = metric_named(self.metric)
-        if self.max_drop is not None and metric.goal == "none" and self.metric in METRICS:
+        if self.max_drop is not None and metric.goal == "none" and not is_own(self.metric):
             raise ValueError(f"max_drop: no direction of {self.metric} is better, so it cannot drop")
         for key, limit in limits.items():
             if metric.unit == "ratio" and isinstance(limit, float) and abs(limit) > 1:
@@ -202,20 +204,38 @@ class Suite(Frozen):
     def _canonical_axes(cls, matrix: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
         return {axis: tuple(_canonical(axis, value) for value in values) for axis, values in matrix.items()}
 
+    @field_validator("reference")
+    @classmethod
+    def _refers_to_its_scores(cls, reference: dict[str, float], info: ValidationInfo) -> dict[str, float]:
+        for name in reference:
+            _require_measured(name, info.data)
+        return reference
+
     @field_validator("gates")
     @classmethod
-    def _gates_declared_metrics(cls, gates: tuple[Gate, ...], info: ValidationInfo) -> tuple[Gate, ...]:
-        declared = [OWN + metric.name for metric in info.data.get("metrics", ())]
+    def _gates_its_metrics(cls, gates: tuple[Gate, ...], info: ValidationInfo) -> tuple[Gate, ...]:
         for gate in gates:
-            if gate.metric not in METRICS and gate.metric not in declared and "metrics" in info.data:
-                known = did_you_mean(gate.metric, declared) or "; declare it in metrics"
-                raise ValueError(f"the suite has no metric {quoted(gate.metric)}{known}")
+            _require_measured(gate.metric, info.data)
         return gates
 
     @field_validator("include", "exclude")
     @classmethod
     def _canonical_choices(cls, entries: tuple[Chosen, ...]) -> tuple[Chosen, ...]:
         return tuple({axis: _canonical(axis, value) for axis, value in entry.items()} for entry in entries)
+
+
+def _require_measured(name: str, suite: Mapping[str, Any]) -> None:
+    """Refuse a metric that the suite does not declare, or a score of a split that it does not evaluate.
+
+    A part of the suite that is invalid is not there, and reported already.
+    """
+    if name in METRICS or not {"task", "metrics"} <= suite.keys():
+        return
+    known = [*further_scores([suite["task"]]), *(OWN + metric.name for metric in suite["metrics"])]
+    if name not in known:
+        instead = "; declare it in metrics" if is_own(name) else "; name its split in task.eval_split"
+        what = f"the suite has no metric {quoted(name)}"
+        raise ValueError(f"{what}{did_you_mean(name, known) or instead}")
 
 
 def _canonical(name: str, value: Any) -> Any:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection
 from typing import Annotated, Any, Final, Literal, Self, get_args
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 
 from harness.model.axis import Aka, Axis, text
 from harness.model.frozen import Frozen, is_none
@@ -347,6 +347,15 @@ class Limit(Frozen):
         return ", ".join(f"{split} {rows:,}" for split, rows in self if rows is not None)
 
 
+SplitName = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
+        description="1 to 64 letters, digits, _, . and -, the first a letter or digit",
+    ),
+]
+
+
 class Task(Frozen):
     """A data set of texts with classes or numbers: where it comes from and which columns matter.
 
@@ -357,6 +366,8 @@ class Task(Frozen):
     trial does not include it, since the result records a hash of the content. A label column with more than
     `max_classes` distinct labels is rejected as the wrong column; this limit is not in the identity either.
     `limit` keeps the first rows of a split, always the same ones; it is in the identity where it is set.
+    `eval_split` is one split, or a list of several: the scores of the first are `eval_accuracy` and so on,
+    those of each further one have its name in theirs, such as `eval_validation_mismatched_accuracy`.
     """
 
     dataset: Annotated[str, Aka(("dataset_name", "path"))] = "nyu-mll/glue"
@@ -371,7 +382,9 @@ class Task(Frozen):
     # Omit the default, so that the ids of trials stay unchanged.
     kind: Annotated[TaskKind, Field(exclude_if=lambda kind: kind == "classification")] = "classification"
     train_split: str = "train"
-    eval_split: str = "validation"
+    eval_split: str | Annotated[tuple[SplitName, ...], Field(min_length=1, max_length=16, strict=False)] = (
+        "validation"
+    )
     max_length: Annotated[
         Annotated[int, Field(ge=8, le=65_536)] | None,
         Aka(("max_len", "max_seq_len", "max_seq_length", "truncation_length")),
@@ -379,6 +392,20 @@ class Task(Frozen):
     # Omit the default, so that earlier plans and reports stay unchanged.
     max_classes: Annotated[int, Field(ge=2, le=1_000_000, exclude_if=lambda most: most == 1_000)] = 1_000
     limit: Annotated[Limit | None, Field(exclude_if=is_none)] = None
+
+    @field_validator("eval_split")
+    @classmethod
+    def _each_split_once(cls, given: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if isinstance(given, str):
+            return given
+        if len(set(given)) < len(given):
+            raise ValueError("eval_split names a split more than once")
+        return given if len(given) > 1 else given[0]
+
+    @property
+    def eval_splits(self) -> tuple[str, ...]:
+        """The evaluation splits: of further ones the scores have names of their own."""
+        return (self.eval_split,) if isinstance(self.eval_split, str) else self.eval_split
 
     @property
     def name(self) -> str:

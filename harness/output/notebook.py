@@ -55,7 +55,10 @@ def _steps(report: Report) -> Iterator[dict[str, object]]:
 
 
 def predictions(report: Report) -> Any:
-    """Return one row a trial and example: its label, the predicted class, and the logits as a list."""
+    """Return one row a trial and example: its label, the predicted class, and the logits as a list.
+
+    With several evaluation splits each row has the name of its split.
+    """
     return _frame(_predictions(report))
 
 
@@ -63,11 +66,14 @@ def _predictions(report: Report) -> Iterator[dict[str, object]]:
     for result in report.results:
         if (kept := result.predictions) is None:
             continue
-        for example, label, logits in zip(kept.example_ids, kept.labels, kept.logits, strict=True):
+        splits = [split for split, examples in kept.splits.items() for _ in range(examples)]
+        examples = zip(kept.example_ids, kept.labels, kept.logits, strict=True)
+        for place, (example, label, logits) in enumerate(examples):
             yield {
                 "trial": result.trial.id,
                 "variant": result.trial.variant_id,
                 "seed": plain_seed(result.trial.seed),
+                **({"split": splits[place]} if splits else {}),
                 "example": example,
                 "label": label,
                 "predicted": max(range(len(logits)), key=logits.__getitem__),

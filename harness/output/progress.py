@@ -10,7 +10,7 @@ from typing import Final
 from harness.analysis.naming import labels
 from harness.model.glue import quality_headlines
 from harness.model.job import Progress
-from harness.model.metrics import METRICS
+from harness.model.metrics import metric_named
 from harness.model.results import TrialResult
 from harness.model.trial import Trial
 from harness.output.numbers import amount, duration, rate
@@ -159,7 +159,7 @@ def describe_result(result: TrialResult) -> str:
     one = "one class" if result.trial.task.kind == "classification" else "one number"
     parts = [f"degenerate: {one} predicted"] if result.degenerate else []
     parts += [
-        f"{METRICS[metric].label} {amount(metric, value)}"
+        f"{metric_named(metric).label} {amount(metric, value)}"
         for metric in quality_headlines([result.trial.task])
         if (value := result.value(metric)) is not None
     ]

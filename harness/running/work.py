@@ -348,7 +348,8 @@ class Work:
             result.trial.id: predictions
             for result in results
             if result.status == "completed"
-            and (predictions := directory.stored(result.trial.id).predictions) is not None
+            and (stored := directory.stored(result.trial.id).predictions) is not None
+            and (predictions := stored.on()) is not None
         }
         return own_scores(metrics, kept)
 

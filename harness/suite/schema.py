@@ -9,13 +9,15 @@ from typing import Any, Final
 from pydantic.json_schema import models_json_schema
 
 from harness.model.axis import Axis, axes_of, mapping_type, short_type
-from harness.model.metrics import METRICS, OWN
+from harness.model.metrics import METRICS, OWN, metrics_of
 from harness.model.suite import Gate, Measure, OwnMetric, Suite
 from harness.model.trial import Trial
 from harness.model.values import Task, Train
 from harness.suite.overrides import TASKS
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+_SCORES: Final = "|".join(score.removeprefix("eval_") for score in metrics_of("quality"))
+SCORE_OF_SPLIT: Final = f"^eval_.+_({_SCORES})$"
 
 Schema = dict[str, Any]
 
@@ -31,7 +33,11 @@ def suite_schema(trial: type[Trial] = Trial) -> Schema:
         [(model, "validation") for model in (Task, Train, Measure, Gate, OwnMetric)],
     )[1]["$defs"]
     definitions["Gate"]["properties"]["metric"] = {
-        "anyOf": [{"enum": list(METRICS)}, {"type": "string", "pattern": f"^{re.escape(OWN)}."}]
+        "anyOf": [
+            {"enum": list(METRICS)},
+            {"type": "string", "pattern": f"^{re.escape(OWN)}."},
+            {"type": "string", "pattern": SCORE_OF_SPLIT},
+        ]
     }
     definitions |= {name: _axis_value(axis) for name, axis in axes.items()}
     return {
@@ -55,6 +61,7 @@ def suite_schema(trial: type[Trial] = Trial) -> Schema:
                 "type": "object",
                 "additionalProperties": False,
                 "properties": {metric: {"type": "number"} for metric in METRICS},
+                "patternProperties": {SCORE_OF_SPLIT: {"type": "number"}},
             },
             "metrics": {"type": "array", "items": _reference("OwnMetric")},
             "gates": {"type": "array", "items": _reference("Gate")},

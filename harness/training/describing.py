@@ -89,6 +89,7 @@ def describe_data(job: Job, corpus: Corpus, tokens: Tokenized) -> Data:
         train_examples=len(corpus.train),
         eval_examples=len(corpus.evaluation),
         eval_majority_share=corpus.majority_share,
+        eval_splits=dict(corpus.splits),
         max_length=tokens.max_length,
         longest=tokens.longest,
         mean_length=tokens.mean_length,

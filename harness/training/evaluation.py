@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final
 
@@ -14,8 +15,8 @@ from transformers import PreTrainedModel
 from harness.analysis.stats.scoring import SCORINGS, is_constant, scores
 from harness.model.arrays import Logits
 from harness.model.job import TrialStoppedError
-from harness.model.metrics import METRICS
-from harness.model.quality import Predictions, Score
+from harness.model.metrics import METRICS, on_split
+from harness.model.quality import Predictions, Score, parts_of
 from harness.model.values import Precision
 from harness.training.devices import autocast
 from harness.training.metrics.classification import Classification
@@ -47,6 +48,32 @@ def predict(
     logits = np.empty_like(by_length)
     logits[order] = by_length
     return logits
+
+
+def score_splits(
+    logits: npt.NDArray[np.floating[Any]],
+    labels: npt.NDArray[np.int64] | npt.NDArray[np.floating[Any]],
+    splits: Mapping[str, int],
+) -> Score:
+    """Return the scores of several evaluation splits, those of further ones under names of their own.
+
+    Args:
+        logits: shape (N, classes), one split after another.
+        labels: shape (N,).
+        splits: the number of examples of each split, or empty for one split.
+
+    Raises:
+        TrialStoppedError: as `score`.
+    """
+    if not splits:
+        return score(logits, labels)
+    values: dict[str, float] = {}
+    degenerate = False
+    for place, (split, (start, end)) in enumerate(parts_of(splits).items()):
+        found = score(logits[start:end], labels[start:end])
+        values |= {on_split(name, split) if place else name: value for name, value in found.scores.items()}
+        degenerate |= found.degenerate
+    return Score(scores=values, degenerate=degenerate)
 
 
 def score(
@@ -94,13 +121,16 @@ def _score_regression(logits: npt.NDArray[np.float64], targets: npt.NDArray[np.f
     return Score(scores=values, degenerate=degenerate)
 
 
-def predictions_of(logits: npt.NDArray[np.float32], collator: Collator) -> Predictions:
+def predictions_of(
+    logits: npt.NDArray[np.float32], collator: Collator, splits: Mapping[str, int] | None = None
+) -> Predictions:
     """The logits with the labels, ids and lengths of their examples, as a report keeps them."""
     return Predictions(
         example_ids=tuple(collator.split.example_ids.tolist()),
         labels=tuple(collator.split.labels.tolist()),
         logits=Logits(logits.tolist()),
         lengths=tuple(collator.split.lengths.tolist()),
+        splits=dict(splits or {}),
     )
 
 

@@ -14,9 +14,10 @@ from typing import Final
 import torch
 
 from harness.model.environment import Device
+from harness.model.glue import scores_of
 from harness.model.job import Job, TrialStoppedError
 from harness.model.measurements import Measurement, measured, unmeasured
-from harness.model.metrics import METRICS, metrics_of
+from harness.model.metrics import metric_named
 from harness.model.quality import Epoch
 from harness.model.trial import Trial
 from harness.model.values import Train, number_of
@@ -25,7 +26,7 @@ from harness.training.batching import Batch, plan_epoch, step_window
 from harness.training.checkpoints import LoadedModel
 from harness.training.engines.engine import Resuming, Training
 from harness.training.engines.registry import ENGINES
-from harness.training.evaluation import predict, score
+from harness.training.evaluation import predict, score_splits
 from harness.training.measuring.compilations import CompileWatch
 from harness.training.measuring.counters import PeakMemory
 from harness.training.measuring.flops import UNKNOWN_SHAPE, EncoderShape
@@ -142,7 +143,7 @@ class Fitting:
         with self._clock.phase("evaluate"):
             batch_size = self._trial.train.per_device_eval_batch_size
             self.logits = predict(self._model, self.evaluation, batch_size, self._trial.precision)
-            self.score = score(self.logits, self._tokens.evaluation.labels)
+            self.score = score_splits(self.logits, self._tokens.evaluation.labels, self._tokens.splits)
         self.history.append(Epoch(epoch=epoch, train_loss=train_loss, scores=self.score.scores))
 
     def timings(self, device: Device) -> list[Measurement]:
@@ -161,10 +162,8 @@ class Fitting:
             *(measured(metric, value) for metric, value in self.history[-1].values.items()),
             *(
                 unmeasured(metric, "the output, or every target, is constant: it has no correlation")
-                for metric in metrics_of("quality")
-                if self._trial.task.kind == "regression"
-                and METRICS[metric].correlates
-                and metric not in self.history[-1].values
+                for metric in scores_of(self._trial.task)
+                if metric_named(metric).correlates and metric not in self.history[-1].values
             ),
             measured("train_step_loss", *thinned(self._training.record.by_step())),
             *self.timings(device),

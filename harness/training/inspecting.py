@@ -27,6 +27,7 @@ from harness.model.inspection import (
     SplitCounts,
 )
 from harness.model.job import Job, TrialStoppedError
+from harness.model.quality import parts_of
 from harness.model.values import number_of
 from harness.training.batching import Batch, make_batch, plan_epoch
 from harness.training.checkpoints import model_columns
@@ -64,17 +65,19 @@ def inspect_data(request: InspectionRequest) -> Inspection:
         batches=tuple(
             batch for job in request.jobs for batch in _batches(job, tokens, model.columns, request.batch)
         ),
-        splits=tuple(
-            _counts(name, split, tokenizer.unk_token_id)
-            for name, split in zip(_split_names(first), (tokens.train, tokens.evaluation), strict=True)
-        ),
+        splits=tuple(_counts(name, split, tokenizer.unk_token_id) for name, split in _splits(first, tokens)),
         lengths=tuple(_bins(tokens)),
         model=model,
     )
 
 
-def _split_names(job: Job) -> tuple[str, str]:
-    return job.trial.task.train_split, job.trial.task.eval_split
+def _splits(job: Job, tokens: Tokenized) -> Iterator[tuple[str, TokenizedSplit]]:
+    """Yield each split with its name, the training split first."""
+    yield job.trial.task.train_split, tokens.train
+    if not tokens.splits:
+        yield job.trial.task.eval_splits[0], tokens.evaluation
+    for name, (start, end) in parts_of(tokens.splits).items():
+        yield name, tokens.evaluation.select(np.arange(start, end))
 
 
 def _example(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from harness.analysis.observed import breaches
 from harness.machine.facts import describe_environment, physical_cores
 from harness.model.job import Announce, Job, TrialStoppedError
 from harness.model.measurements import measured
-from harness.model.quality import Score
+from harness.model.quality import Predictions, Score, parts_of
 from harness.model.results import TrialResult
 from harness.model.values import Task
 from harness.store.trial_folder import STATE
@@ -120,10 +121,9 @@ def _train(
     found: TrialResult,
 ) -> TrialResult:
     """Return the findings so far, completed by those of a training."""
-    environment, data = found.environment, found.data
+    environment = found.environment
     assert environment is not None
     assert environment.device is not None
-    assert data is not None
     with clock.phase("roofline"):
         peaks = find_peaks(job, device, tokens, loaded, environment.fingerprint)
     fitting = Fitting(job, device, tokens, loaded, clock)
@@ -143,11 +143,11 @@ def _train(
         if not fitting.leads and job.purpose == "train":
             # It has evaluated nothing: the result is rank 0's.
             return found
-        predictions = predictions_of(fitting.logits, fitting.evaluation)
-    single_class = data.eval_majority_share == 1.0
+        predictions = predictions_of(fitting.logits, fitting.evaluation, tokens.splits)
+    single_class = _of_one_label(predictions)
     result = found.model_copy(
         update={
-            "degenerate": fitting.score.degenerate or single_class,
+            "degenerate": fitting.score.degenerate or bool(single_class),
             "epochs": tuple(fitting.history),
             "measurements": (
                 *with_shares(fitting.measurements(environment.device), peaks),
@@ -162,7 +162,7 @@ def _train(
             "observed": fitting.observed,
             "notes": (
                 *found.notes,
-                *_notes(loaded, fitting.score, job.trial.task, single_class=single_class),
+                *_notes(loaded, fitting.score, job.trial.task, single_class),
                 *fitting.notes,
             ),
         }
@@ -179,13 +179,24 @@ def _train(
     return result
 
 
-def _notes(loaded: LoadedModel, last: Score, task: Task, *, single_class: bool) -> tuple[str, ...]:
+def _of_one_label(predictions: Predictions) -> list[str]:
+    """Return the evaluation splits whose examples all have one label, in words."""
+    if not predictions.splits:
+        return ["evaluation split"] if len(set(predictions.labels)) == 1 else []
+    return [
+        f"evaluation split {split}"
+        for split, (start, end) in parts_of(predictions.splits).items()
+        if len(set(predictions.labels[start:end])) == 1
+    ]
+
+
+def _notes(loaded: LoadedModel, last: Score, task: Task, single_class: Sequence[str]) -> tuple[str, ...]:
     notes = [loaded.columns_note] if loaded.columns_note else []
     if loaded.adapter_note:
         notes.append(loaded.adapter_note)
-    if single_class:
+    for split in single_class:
         lost = "accuracy and F1 are meaningless" if task.kind == "classification" else "nothing correlates"
-        notes.append(f"the evaluation split has {task.collapsed}: {lost}")
+        notes.append(f"the {split} has {task.collapsed}: {lost}")
     if last.degenerate:
         notes.append(f"the model predicts {task.collapsed}")
     return tuple(notes)

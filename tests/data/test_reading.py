@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.data.corpus import count_duplicates
 from harness.data.problems import InvalidDataError
 from harness.data.reading import read_corpus
 from harness.model.values import Limit, Task
@@ -287,3 +288,39 @@ def test_a_limit_of_mrpc_still_needs_the_whole_files(mrpc_dir: Path, tmp_path: P
     short.write_text("".join(files["train"].read_text().splitlines(keepends=True)[:150]))
     with pytest.raises(InvalidDataError, match="MRPC's train split has 3,668 examples"):
         read_corpus(task, resolved({**files, "train": short}, "glue"))
+
+
+def test_several_evaluation_splits_are_read_one_after_another(tmp_path: Path) -> None:
+    task = OWN.model_copy(update={"eval_split": ("near", "far")})
+    rows = labelled(0, 1, 1, 0)
+    files = {
+        "train": write_jsonl(tmp_path / "train.jsonl", *rows),
+        "near": write_jsonl(tmp_path / "near.jsonl", *rows[:3]),
+        "far": write_jsonl(tmp_path / "far.jsonl", rows[3], rows[3], rows[0]),
+    }
+    corpus = read_corpus(task, resolved(files))
+    assert corpus.splits == {"near": 3, "far": 3}
+    assert corpus.evaluation.labels == [0, 1, 1, 0, 0, 0]
+    assert [split.labels for split in corpus.evaluations()] == [[0, 1, 1], [0, 0, 0]]
+    assert corpus.majority_share == pytest.approx(2 / 3)
+    duplicates = count_duplicates(corpus)
+    assert (duplicates.train, duplicates.evaluation, duplicates.leaked) == (0, 1, 6)
+    other = read_corpus(task.model_copy(update={"eval_split": ("far", "near")}), resolved(files))
+    assert other.content_sha256 != corpus.content_sha256
+    one = read_corpus(task.model_copy(update={"eval_split": "near"}), resolved(files))
+    assert (one.splits, len(one.evaluation)) == ({}, 3)
+    limited = read_corpus(task.model_copy(update={"limit": Limit(eval=2)}), resolved(files))
+    assert limited.splits == {"near": 2, "far": 2}
+
+
+def test_a_problem_of_a_further_evaluation_split_is_named_with_its_file(tmp_path: Path) -> None:
+    task = OWN.model_copy(update={"eval_split": ("near", "far")})
+    train = write_jsonl(tmp_path / "train.jsonl", *GOOD)
+    unseen = write_jsonl(tmp_path / "far.jsonl", {"a": "x", "b": "y", "y": 2})
+    with pytest.raises(InvalidDataError, match=r"far\.jsonl:1: column 'y': the label 2 is not in the train"):
+        read_corpus(task, resolved({"train": train, "near": train, "far": unseen}))
+    with pytest.raises(InvalidDataError, match="there is no split 'far'; there are train, near"):
+        read_corpus(task, resolved({"train": train, "near": train}))
+    wanted = task.model_copy(update={"limit": Limit(eval=2)})
+    with pytest.raises(InvalidDataError, match=r"task\.limit\.eval: 2 rows, but the split 'far' has 1"):
+        read_corpus(wanted, resolved({"train": train, "near": train, "far": unseen}))

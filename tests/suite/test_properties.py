@@ -109,7 +109,8 @@ CHANGES: dict[str, list[dict[str, Any]]] = {
     "task": [
         {"kind": "regression"},
         {"dataset": "b"}, {"config": None}, {"revision": "b"}, {"text": ("b",)}, {"label": "b"},
-        {"train_split": "b"}, {"eval_split": "b"}, {"max_length": 64},
+        {"train_split": "b"}, {"eval_split": "b"}, {"eval_split": ("b", "c")}, {"eval_split": ("c", "b")},
+        {"max_length": 64},
         {"limit": {"train": 8}}, {"limit": {"eval": 8}}, {"limit": {"train": 8, "eval": 8}},
     ],
     "train": [

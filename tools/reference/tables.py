@@ -18,7 +18,8 @@ from tools.reference.markdown import code, page, table
 SUITES: Final = Path(__file__).parents[2] / "suites"
 
 _FAMILIES: Final = {
-    "quality": "Scores of the predictions on the evaluation examples.",
+    "quality": "Scores of the predictions on the evaluation examples. Those on a further `task.eval_split` "
+    "have its name in theirs: `eval_validation_mismatched_accuracy`.",
     "training": "Values that follow from the data and the recipe.",
     "time": "Seconds and rates; another machine, or other load on it, changes them.",
     "memory": "Memory, which depends on the machine.",

@@ -59,8 +59,9 @@ def _metric_version(result: TrialResult, _: Report) -> str:
 def _examples(result: TrialResult, _: Report) -> str:
     if result.predictions is None:
         return "predictions not kept"
-    ids = result.predictions.example_ids
-    return f"{len(ids)} examples, ids {_digest(ids)}"
+    ids, splits = result.predictions.example_ids, result.predictions.splits
+    of_each = f" ({', '.join(f'{split} {examples}' for split, examples in splits.items())})" if splits else ""
+    return f"{len(ids)} examples{of_each}, ids {_digest(ids)}"
 
 
 def _weights(result: TrialResult, _: Report) -> str:

@@ -24,7 +24,7 @@ from harness.analysis.stats.sheets import PairedSheets, Sheet, pair_sheets, read
 from harness.analysis.stats.tests import Effect
 from harness.analysis.verification import Contradiction, contradictions
 from harness.model.looks import Verdict
-from harness.model.metrics import METRICS, OWN, Goal, metric_named
+from harness.model.metrics import METRICS, OWN, Goal, is_own, metric_named, score_and_split
 from harness.model.quality import OwnScore, OwnScores
 from harness.model.results import TrialResult
 from harness.model.values import Seed
@@ -82,19 +82,33 @@ class Evidence:
         """Return the trials that count for this metric."""
         return self.match if metric_named(metric).family == "quality" else self.timed
 
+    def on(self, split: str | None) -> Evidence:
+        """Return the evidence with the predictions on a further evaluation split; None is the first one."""
+        if split is None:
+            return self
+        sheets, paired = _sheets(self.match, split)
+        return replace(self, sheets=sheets, paired=paired)
+
 
 def gather(pair: Pair, apart: Collection[str], history: History = _NO_HISTORY) -> Evidence:
     """Match both sides and read their predictions; `apart` are the axes that differ by intent."""
     matched = match(pair, apart)
     timed = match(pair, apart, timed=True) if has_degenerate(pair) or not matched.paired else matched
-    sheets = tuple(read_sheet(result) for result in (*matched.before, *matched.after))
-    kept = [sheet for sheet in sheets if sheet is not None]
-    paired = None
-    if kept and len(kept) == len(sheets):
-        baselines = len(matched.before)
-        paired = pair_sheets(kept[:baselines], kept[baselines:])
+    sheets, paired = _sheets(matched)
     found = _contradictions(pair, timed)
     return Evidence(pair, matched, timed, sheets, paired, found, history.of(pair))
+
+
+def _sheets(
+    matched: Match, split: str | None = None
+) -> tuple[tuple[Sheet | None, ...], PairedSheets | str | None]:
+    """Return the predictions of both sides, and those on the same examples as in `Evidence.paired`."""
+    sheets = tuple(read_sheet(result, split) for result in (*matched.before, *matched.after))
+    kept = [sheet for sheet in sheets if sheet is not None]
+    if not kept or len(kept) < len(sheets):
+        return sheets, None
+    baselines = len(matched.before)
+    return sheets, pair_sheets(kept[:baselines], kept[baselines:])
 
 
 def _contradictions(pair: Pair, matched: Match) -> tuple[Contradiction, ...]:
@@ -114,11 +128,6 @@ def contrast(evidence: Evidence, metric: str, terms: Terms) -> Contrast:
     if matched.settled is not None:
         return Contrast(metric, settled=matched.settled)
     meaning = metric_named(metric)
-    scored = (
-        [None if sheet is None else sheet.score(metric) for sheet in evidence.sheets]
-        if meaning.family == "quality" and metric in METRICS
-        else []
-    )
     found = _stored_mismatch(evidence.contradictions, metric)
     found |= {
         name: texts
@@ -135,10 +144,10 @@ def contrast(evidence: Evidence, metric: str, terms: Terms) -> Contrast:
         before, after = _means(evidence, metric)
         note = (_not_twice(seeds, matched),)
         return Contrast(metric, "same function", before=before, after=after, mismatches=names, notes=note)
-    if metric not in METRICS:
+    if is_own(metric):
         measured = _own(evidence, metric)
     elif meaning.family == "quality":
-        measured = _quality(evidence, metric, scored)
+        measured = _quality(evidence.on(score_and_split(metric)[1]), metric)
     else:
         measured = _trials(evidence, metric, terms)
     measured = replace(measured, across_devices=across, mismatches=names)
@@ -152,7 +161,7 @@ def _of_training(metric: str) -> bool:
 
 def _means(evidence: Evidence, metric: str) -> tuple[float | None, float | None]:
     """Return the mean of each side, None for one with a trial that was not measured."""
-    if metric not in METRICS:
+    if is_own(metric):
         found = _own(evidence, metric)
         return found.before, found.after
     before, after = (_values(side, metric) for side in (evidence.match.before, evidence.match.after))
@@ -199,29 +208,38 @@ def _stored_mismatch(found: Sequence[Contradiction], metric: str) -> dict[str, t
     return {} if texts is None else {STORED_VALUE: texts}
 
 
-def _quality(evidence: Evidence, metric: str, scored: Sequence[float | None]) -> Contrast:
+def _quality(evidence: Evidence, metric: str) -> Contrast:
+    """Return the case of a score, whose evidence is that of its evaluation split."""
+    score, split = score_and_split(metric)
     paired = evidence.paired
     if paired is None:
-        return Contrast(metric, "missing", notes=("predictions were not kept: nothing to pair",))
+        why = "predictions were not kept: nothing to pair"
+        kept = any(
+            result.predictions is not None for result in (*evidence.match.before, *evidence.match.after)
+        )
+        if split is not None and kept:
+            why = f"not every trial was evaluated on the split {split}"
+        return Contrast(metric, "missing", notes=(why,))
     if isinstance(paired, str):
         return Contrast(metric, "not comparable", notes=(paired,))
     before, after = (
-        np.stack([sheet.column(metric) for sheet in side]) for side in (paired.before, paired.after)
+        np.stack([sheet.column(score) for sheet in side]) for side in (paired.before, paired.after)
     )
     if not (np.isfinite(before).all() and np.isfinite(after).all()):
         return Contrast(metric, "not comparable", notes=("the logits are too large for a loss",))
-    if (reason := _not_resampled(metric, paired.labels, before, after)) is not None:
-        known = [score for score in scored if score is not None and not paired.left_out]
+    scored = [None if sheet is None else sheet.score(score) for sheet in evidence.sheets]
+    if (reason := _not_resampled(score, paired.labels, before, after)) is not None:
+        known = [each for each in scored if each is not None and not paired.left_out]
         sides = (known[: len(paired.before)], known[len(paired.before) :])
         first, second = (fmean(side) if side else None for side in sides)
         return Contrast(metric, "not comparable", before=first, after=second, notes=(reason,))
     if paired.left_out:
-        scored = [sheet.score(metric) for sheet in (*paired.before, *paired.after)]
-    values = [score for score in scored if score is not None]
+        scored = [sheet.score(score) for sheet in (*paired.before, *paired.after)]
+    values = [each for each in scored if each is not None]
     left_out = f"{paired.left_out} examples that not every trial has were left out"
     earlier = _seeds(evidence, paired, metric)
     case = Case(
-        metric,
+        score,
         paired.labels,
         before,
         after,

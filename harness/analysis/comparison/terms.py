@@ -12,7 +12,16 @@ from harness.analysis.naming import only_tokenise
 from harness.analysis.stats.ratios import RunVariance
 from harness.errors import InvalidInputError
 from harness.model.glue import training_headlines
-from harness.model.metrics import METRICS, OWN, headlines, is_metric, metric_named, metrics_of
+from harness.model.metrics import (
+    METRICS,
+    OWN,
+    headlines,
+    is_metric,
+    is_own,
+    metric_named,
+    metrics_of,
+    score_and_split,
+)
 from harness.model.results import Report
 from harness.model.trial import Trial
 from harness.words import did_you_mean, quoted
@@ -74,7 +83,7 @@ def checked_metrics(metrics: Sequence[str]) -> tuple[str, ...]:
             raise InvalidInputError(
                 f"there is no metric {quoted(metric)}{did_you_mean(metric, list(METRICS))}"
             )
-        if metric in METRICS and METRICS[metric].goal == "none":
+        if not is_own(metric) and metric_named(metric).goal == "none":
             raise InvalidInputError(
                 f"{metric} has no better direction, so there is no verdict on it", hint="Choose another one."
             )
@@ -92,11 +101,9 @@ def margins_of(margin: float | Mapping[str, float], metrics: Sequence[str]) -> d
     Raises:
         InvalidInputError: A margin is out of range, or given for a metric that has none.
     """
-    ranges = {
-        metric: (METRICS[metric].least, METRICS[metric].most)
-        for metric in metrics_of("quality")
-        if METRICS[metric].bounded
-    }
+    scores = (*metrics_of("quality"), *(name for name in metrics if score_and_split(name)[1] is not None))
+    rows = {metric: metric_named(metric) for metric in scores}
+    ranges = {metric: (row.least, row.most) for metric, row in rows.items() if row.bounded}
     share = DEFAULT_MARGIN if isinstance(margin, Mapping) else margin
     found = {metric: share * (high - low) for metric, (low, high) in ranges.items()}
     for metric, given in margin.items() if isinstance(margin, Mapping) else ():

@@ -18,7 +18,7 @@ from harness.analysis.gates.rules import (
 from harness.analysis.inputs import conflicting_inputs
 from harness.analysis.parity import ParityVerdict, function_of, limits, verdicts
 from harness.analysis.verification import proof_contradictions, unverifiable
-from harness.model.metrics import METRICS, is_metric, metric_named
+from harness.model.metrics import is_metric, metric_named
 from harness.model.results import Report, TrialResult
 from harness.model.suite import Gate
 from harness.model.values import Seed
@@ -185,7 +185,8 @@ def reference_cases(report: Report, groups: Sequence[Group]) -> Iterator[GateCas
         for group in groups:
             value = None if group.mixed else group.mean(metric)
             real = all(map(_is_real, group.sound))
-            scored = METRICS[metric].family == "quality" and METRICS[metric].goal == "max"
+            row = metric_named(metric)
+            scored = row.family == "quality" and row.goal == "max"
             if not scored or value is None or not real:
                 continue
             excess = value - published
@@ -199,8 +200,8 @@ def reference_cases(report: Report, groups: Sequence[Group]) -> Iterator[GateCas
                 reason=f"{value:.4g} is {excess:+.3f} from the reference"
                 + (suspicious if verdict == "failed" else ""),
                 metric=metric,
-                unit=METRICS[metric].unit,
-                goal=METRICS[metric].goal,
+                unit=row.unit,
+                goal=row.goal,
                 value=value,
                 baseline=published,
                 limit=published + SUSPICIOUS,

@@ -9,7 +9,7 @@ from statistics import fmean
 from harness.analysis.inputs import mixed_variants
 from harness.analysis.naming import labels
 from harness.analysis.verification import Contradiction, contradictions
-from harness.model.metrics import METRICS, OWN, Goal
+from harness.model.metrics import OWN, Goal, is_metric, is_own, metric_named
 from harness.model.quality import OwnScores
 from harness.model.results import Report, TrialResult
 from harness.model.suite import Gate
@@ -50,13 +50,13 @@ class Group:
         """Return the direction that is better, or None for a metric that the report does not have."""
         if metric in self.own:
             return self.own[metric].goal
-        return METRICS[metric].goal if metric in METRICS else None
+        return metric_named(metric).goal if is_metric(metric) and not is_own(metric) else None
 
     def why_unmeasured(self, metric: str) -> str:
         """Return why sound trials lack a value of the metric."""
         if not self.sound:
             return "no trial completed soundly"
-        if metric in METRICS:
+        if not is_own(metric):
             found = (result.measurement(metric) for result in self.sound)
             reasons = [each.reason for each in found if each is not None]
         else:
@@ -65,7 +65,7 @@ class Group:
         return next(filter(None, reasons), "the report does not contain it")
 
     def _value(self, result: TrialResult, metric: str) -> float | None:
-        if metric in METRICS:
+        if not is_own(metric):
             return result.value(metric)
         score = self.own[metric].scores.get(result.trial.id) if metric in self.own else None
         return None if score is None else score.value

@@ -69,15 +69,21 @@ class PairedSheets:
     left_out: int
 
 
-def read_sheet(result: TrialResult) -> Sheet | None:
-    """Return the predictions of a trial as arrays, or None if it stored none."""
-    if result.predictions is None:
+def read_sheet(result: TrialResult, split: str | None = None) -> Sheet | None:
+    """Return the predictions of a trial as arrays, or None if it stored none.
+
+    Args:
+        result: a trial.
+        split: the name of a further evaluation split; without one, the first or only split.
+    """
+    kept = None if result.predictions is None else result.predictions.on(split)
+    if kept is None:
         return None
-    logits = np.asarray(result.predictions.logits, dtype=np.float64)
+    logits = np.asarray(kept.logits, dtype=np.float64)
     regression = logits.shape[1] == 1
     return Sheet(
-        ids=np.asarray(result.predictions.example_ids, dtype=np.int64),
-        labels=np.asarray(result.predictions.labels, dtype=np.float64 if regression else np.int64),
+        ids=np.asarray(kept.example_ids, dtype=np.int64),
+        labels=np.asarray(kept.labels, dtype=np.float64 if regression else np.int64),
         predicted=logits[:, 0] if regression else logits.argmax(axis=1),
         logits=logits,
     )

@@ -9,7 +9,7 @@ from typing import Final
 from harness.analysis.leading import Leader, leaders
 from harness.analysis.observed import UNMOVED
 from harness.analysis.rows import Row
-from harness.model.metrics import METRICS, headlines
+from harness.model.metrics import headlines, metric_named
 from harness.model.results import UNSEALED, Report
 from harness.output.builders.cells import mean_and_spread
 from harness.output.numbers import rate
@@ -64,7 +64,7 @@ def _quality(found: Leader) -> str:
     metric = next((name for name in reversed(headlines("training")) if name in first.quality), None)
     if metric is None:
         return ""
-    label, shown = METRICS[metric].label, mean_and_spread(metric, first.quality[metric])
+    label, shown = metric_named(metric).label, mean_and_spread(metric, first.quality[metric])
     if against is None or metric not in against.quality:
         return f", {label} {shown}"
     return f", {label} {shown} against {mean_and_spread(metric, against.quality[metric])}"

@@ -9,7 +9,8 @@ from typing import Final
 from harness.analysis.rows import Row, Tokenizing
 from harness.analysis.summary import PEAK_MEMORY
 from harness.errors import InvalidInputError
-from harness.model.metrics import METRICS
+from harness.model.glue import further_scores
+from harness.model.metrics import METRICS, metric_named
 from harness.output.builders.remarks import status
 from harness.output.document import Column, Table
 from harness.words import did_you_mean, quoted
@@ -56,14 +57,15 @@ def sorted_rows(rows: Sequence[Row], name: str, columns: Sequence[Column]) -> tu
     if wanted == "status":
         return tuple(sorted(rows, key=status))
     tokenizing = any(row.tokenizing is not None for row in rows)
-    named = [one for one, about in METRICS.items() if about.label.casefold() == wanted]
+    further = further_scores(row.trial.task for row in rows)
+    named = [one for one in (*METRICS, *further) if metric_named(one).label.casefold() == wanted]
     # Training and tokenizing share the label of their rates.
     metric = next((one for one in named if (one in _OF_TOKENIZING) == tokenizing), None)
     if metric is None:
         raise InvalidInputError(
             f"--sort {quoted(name)}: this column has no order", hint="Sort by variant, status or a number."
         )
-    sign = -1.0 if METRICS[metric].goal == "max" else 1.0
+    sign = -1.0 if metric_named(metric).goal == "max" else 1.0
 
     def key(row: Row) -> tuple[bool, float]:
         value = _value(row, metric)

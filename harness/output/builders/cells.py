@@ -12,7 +12,7 @@ from harness.analysis.observed import UNMOVED
 from harness.analysis.rows import Estimate, Row, Tokenizing
 from harness.analysis.summary import PEAK_MEMORY, estimate
 from harness.model.glue import quality_headlines
-from harness.model.metrics import METRICS
+from harness.model.metrics import metric_named
 from harness.model.quality import OwnScores
 from harness.model.results import Report, TrialResult
 from harness.output.builders.remarks import attention_remarks, remarks, status
@@ -50,11 +50,11 @@ def columns(report: Report, rows: Sequence[Row]) -> list[Column]:
         Column("variant", _cells(rows, lambda row: row.label, ends, "variant"), numeric=False),
         *(
             Column(
-                METRICS[metric].label,
+                metric_named(metric).label,
                 _cells(rows, text, ends and {metric: _published(metric, published)}, metric),
                 dispensable=not tokenizing
-                and METRICS[metric].family != "quality"
-                and METRICS[metric].headline is None,
+                and metric_named(metric).family != "quality"
+                and metric_named(metric).headline is None,
             )
             for metric, text in numbers.items()
         ),
@@ -121,7 +121,7 @@ def _cells(
 
 
 def _published(metric: str, reference: Mapping[str, float]) -> str:
-    if METRICS[metric].family != "quality":
+    if metric_named(metric).family != "quality":
         return ""
     return amount(metric, reference.get(metric))
 
@@ -141,7 +141,7 @@ def _quality(row: Row, metric: str) -> str:
 
 def mean_and_spread(metric: str, found: Estimate | None) -> str:
     """Format an estimate: `85.8 ±0.6 %` for a share of one, `0.412` for any other metric."""
-    if found is None or METRICS[metric].shown != "percent":
+    if found is None or metric_named(metric).shown != "percent":
         return amount(metric, None if found is None else found.mean)
     return percent(found.mean, found.spread)
 

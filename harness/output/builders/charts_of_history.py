@@ -8,7 +8,7 @@ from statistics import median
 from typing import Final
 
 from harness.analysis.series import Line, Track
-from harness.model.metrics import METRICS
+from harness.model.metrics import metric_named
 from harness.output.document import Chart
 from harness.output.drawings import Axis, Interval, Lines, Sample, Unit
 from harness.output.drawings import Line as DrawnLine
@@ -31,7 +31,7 @@ def history_charts(rows: Sequence[tuple[Line, Track]]) -> tuple[Chart, ...]:
 
 
 def _chart(line: Line, track: Track, place: int, machines: int, notes: tuple[str, ...]) -> Chart:
-    label, values = METRICS[track.metric].label, track.values
+    label, values = metric_named(track.metric).label, track.values
     where = f" on {line.machine}" if machines > 1 else ""
     marked = sum(not change.pending for change in track.changes)
     lines = [DrawnLine(label, tuple(Sample(at, value) for at, value in enumerate(values, start=1)))]
@@ -61,13 +61,13 @@ def _around(track: Track, middle: float) -> Interval | None:
     if track.band is None:
         return None
     width = track.band.width
-    if METRICS[track.metric].bounded:
+    if metric_named(track.metric).bounded:
         return middle - width, middle + width
     return middle / (1 + width), middle * (1 + width)
 
 
 def _unit(metric: str) -> Unit:
-    about = METRICS[metric]
+    about = metric_named(metric)
     if about.shown == "percent":
         return "percent"
     return "rate" if about.unit.endswith("/s") else _UNITS.get(about.unit, "number")

@@ -13,7 +13,7 @@ from harness.analysis.rows import Row
 from harness.analysis.steps import HIGH, LOW, step_bins
 from harness.analysis.summary import estimate, speeds
 from harness.analysis.verification import expected_work
-from harness.model.metrics import METRICS, headlines
+from harness.model.metrics import headlines, metric_named
 from harness.model.results import Report, TrialResult
 from harness.output.builders.remarks import doubt
 from harness.output.builders.trials import plain_seed
@@ -79,7 +79,7 @@ def _quality_and_speed(report: Report, rows: Sequence[Row], note: tuple[str, ...
     shown = [row for row in rows if row.speed is not None and metric in row.quality]
     if not shown:
         return None
-    label = METRICS[metric].label
+    label = metric_named(metric).label
     results = report.variants()
     points = tuple(_point(row, results[row.variant], metric) for row in shown)
     several = any(len(point.seeds) > 1 for point in points)
@@ -120,7 +120,7 @@ def _point(row: Row, results: Sequence[TrialResult], metric: str) -> Point:
 
 
 def _unit(metric: str) -> Unit:
-    return "percent" if METRICS[metric].shown == "percent" else "number"
+    return "percent" if metric_named(metric).shown == "percent" else "number"
 
 
 def _hollow(rows: Sequence[Row]) -> list[str]:

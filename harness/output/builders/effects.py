@@ -6,7 +6,7 @@ from functools import partial
 
 from harness.analysis.comparison.models import ComparisonRow
 from harness.model.looks import LookRow
-from harness.model.metrics import METRICS, metric_named
+from harness.model.metrics import metric_named
 from harness.output.numbers import NOTHING, difference, significant
 
 
@@ -14,7 +14,7 @@ def change(row: ComparisonRow | LookRow) -> str:
     """`+0.4 points`, `-0.012`, `1.52 x`."""
     if row.effect is None:
         return NOTHING
-    if METRICS[row.metric].family != "quality":
+    if metric_named(row.metric).family != "quality":
         return f"{_ratio(row.effect)} x"
     return difference(row.metric, row.effect)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from harness.analysis.series import CONFIRMED_BY, LEAST_VALUES, Change, Line, Point, Series, Track
-from harness.model.metrics import METRICS
+from harness.model.metrics import metric_named
 from harness.output.builders.charts_of_history import history_charts
 from harness.output.builders.trials import plain_seed
 from harness.output.document import Column, Document, Table, Tone, Value
@@ -49,7 +49,7 @@ def _columns(rows: Sequence[Row]) -> tuple[Column, ...]:
         Column("variant", tuple(line.label for line in lines), numeric=False),
         Column("machine", tuple(line.machine for line in lines), numeric=False),
         Column("data", tuple(line.data[:_SHORT] for line in lines), numeric=False, dispensable=True),
-        Column("metric", tuple(METRICS[track.metric].label for track in tracks), numeric=False),
+        Column("metric", tuple(metric_named(track.metric).label for track in tracks), numeric=False),
         Column("points", tuple(str(len(track.points)) for track in tracks)),
         Column("trend", tuple(sparkline(track.values) for track in tracks), numeric=False),
         Column("first", tuple(firsts), dispensable=True),
@@ -66,7 +66,7 @@ def _changes(found: Sequence[tuple[Line, Track, Change]]) -> tuple[Column, ...]:
     return (
         Column("variant", tuple(line.label for line, _, _ in found), numeric=False),
         Column("machine", tuple(line.machine for line, _, _ in found), numeric=False),
-        Column("metric", tuple(METRICS[track.metric].label for _, track, _ in found), numeric=False),
+        Column("metric", tuple(metric_named(track.metric).label for _, track, _ in found), numeric=False),
         Column("change", words, tones=tones),
         Column("before", tuple(amount(track.metric, change.before) for _, track, change in found)),
         Column("after", tuple(amount(track.metric, change.after) for _, track, change in found)),
@@ -90,7 +90,7 @@ def _values(line: Line) -> tuple[Column, ...]:
         Column("seeds", tuple(str(len(point.seeds)) for point in line.points)),
         *(
             Column(
-                METRICS[track.metric].label,
+                metric_named(track.metric).label,
                 tuple(_value(track, point) for point in line.points),
                 tones=tuple(_tone_at(track, point) for point in line.points),
             )
@@ -131,14 +131,14 @@ def _tone_at(track: Track, point: Point) -> Tone:
 def _tone(track: Track, change: Change) -> Tone:
     if change.pending:
         return ""
-    better = (change.after > change.before) == (METRICS[track.metric].goal == "max")
+    better = (change.after > change.before) == (metric_named(track.metric).goal == "max")
     return "good" if better else "bad"
 
 
 def _difference(track: Track, change: Change) -> str:
-    if METRICS[track.metric].shown == "percent":
+    if metric_named(track.metric).shown == "percent":
         return points(change.after - change.before)
-    if METRICS[track.metric].bounded:
+    if metric_named(track.metric).bounded:
         return f"{change.after - change.before:+.3f}"
     return f"{100 * (change.after / change.before - 1):+.1f} %"
 
@@ -146,9 +146,13 @@ def _difference(track: Track, change: Change) -> str:
 def _band(track: Track) -> str:
     if track.band is None:
         return NOTHING
-    if METRICS[track.metric].shown == "percent":
+    if metric_named(track.metric).shown == "percent":
         return f"±{100 * track.band.width:.2g} points"
-    return f"±{track.band.width:.2g}" if METRICS[track.metric].bounded else f"±{100 * track.band.width:.2g} %"
+    return (
+        f"±{track.band.width:.2g}"
+        if metric_named(track.metric).bounded
+        else f"±{100 * track.band.width:.2g} %"
+    )
 
 
 def _marked(track: Track) -> str:
@@ -172,7 +176,9 @@ def _advice(rows: Sequence[Row]) -> Iterator[str]:
     if any(change.pending for _, track in rows for change in track.changes):
         yield f"pending: the last point alone; {CONFIRMED_BY} points outside the band make a change"
     origins = {
-        f"band of {METRICS[track.metric].label}: from {track.band.origin}" for _, track in rows if track.band
+        f"band of {metric_named(track.metric).label}: from {track.band.origin}"
+        for _, track in rows
+        if track.band
     }
     yield from sorted(origins)
 
@@ -201,7 +207,7 @@ def _model(line: Line) -> dict[str, object]:
 
 def _track(line: Line, track: Track) -> dict[str, object]:
     return {
-        "unit": METRICS[track.metric].unit,
+        "unit": metric_named(track.metric).unit,
         "band": None if track.band is None else {"width": track.band.width, "origin": track.band.origin},
         "changes": [
             {

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from harness.model.looks import DECIDED, End, Looks
-from harness.model.metrics import METRICS
+from harness.model.metrics import metric_named
 from harness.output.builders.effects import change, margin_text, p_value
 from harness.output.document import Column, Table, Tone
 from harness.words import count
@@ -46,7 +46,7 @@ def looks_table(looks: Looks) -> Table:
         (
             *([Column("variant", tuple(row.variant for row in rows), numeric=False)] if several else []),
             Column(looks.by, tuple(row.candidate for row in rows), numeric=False),
-            Column("metric", tuple(METRICS[row.metric].label for row in rows), numeric=False),
+            Column("metric", tuple(metric_named(row.metric).label for row in rows), numeric=False),
             Column(
                 "verdict",
                 tuple("open" if row.verdict == "unsure" else row.verdict for row in rows),
@@ -63,12 +63,15 @@ def looks_table(looks: Looks) -> Table:
 
 def _notes(looks: Looks) -> Iterator[str]:
     margins = ", ".join(
-        f"{METRICS[metric].label} ±{margin_text(metric, margin)}" for metric, margin in looks.margins.items()
+        f"{metric_named(metric).label} ±{margin_text(metric, margin)}"
+        for metric, margin in looks.margins.items()
     )
     if margins:
         yield f"same: inside {margins}"
     for row in looks.open:
         advice = f": {row.next_step}" if row.next_step else ""
-        yield f"open: {row.variant}, {row.candidate}, {METRICS[row.metric].label}{advice}"
-    if any(METRICS[row.metric].depends_on_machine and row.metric not in looks.margins for row in looks.open):
+        yield f"open: {row.variant}, {row.candidate}, {metric_named(row.metric).label}{advice}"
+    if any(
+        metric_named(row.metric).depends_on_machine and row.metric not in looks.margins for row in looks.open
+    ):
         yield "speeds can be the same only inside the noise band of the machine: harness calibrate"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from harness.analysis.gates.rules import replaced
 from harness.analysis.naming import describe
-from harness.model.metrics import METRICS
+from harness.model.assets import Data
+from harness.model.metrics import metric_named
 from harness.model.results import Report, TrialResult
 from harness.output.document import Column, Document, Table
 from harness.output.numbers import amount
@@ -51,16 +52,21 @@ def _scores(result: TrialResult) -> Table:
     scores = [
         each
         for each in result.measurements
-        if METRICS[each.metric].family == "quality" and each.median is not None
+        if metric_named(each.metric).family == "quality" and each.median is not None
     ]
     return Table(
         "Scores",
         (
-            Column("metric", tuple(METRICS[each.metric].label for each in scores), numeric=False),
+            Column("metric", tuple(metric_named(each.metric).label for each in scores), numeric=False),
             Column("value", tuple(amount(each.metric, each.median) for each in scores)),
         ),
-        notes=(f"of the last epoch, on {result.data.eval_examples} examples",),
+        notes=(f"of the last epoch, on {_examples(result.data)}",),
     )
+
+
+def _examples(data: Data) -> str:
+    of_each = ", ".join(f"{split} {examples}" for split, examples in data.eval_splits.items())
+    return f"{data.eval_examples} examples{f': {of_each}' if of_each else ''}"
 
 
 def _training(result: TrialResult) -> tuple[tuple[str, str], ...]:

@@ -15,7 +15,7 @@ from harness.analysis.training import failed_checks, training_proofs
 from harness.data.corpus import DuplicateRows
 from harness.data.remarks import data_remarks
 from harness.model.assets import Data
-from harness.model.metrics import METRICS
+from harness.model.metrics import metric_named
 from harness.model.results import Report
 from harness.output.builders.oddities import failure_notes, first_of
 from harness.output.builders.remarks import farthest
@@ -33,6 +33,7 @@ def notes(report: Report, rows: Sequence[Row]) -> list[str]:
         *_stand_ins(report),
         *_synthetic(report),
         *_limited(report),
+        *_splits(report),
         *_data(report),
         *_allowed_weights(report),
         *_mixed(report, rows),
@@ -118,6 +119,17 @@ def _limited(report: Report) -> Iterable[str]:
         )
 
 
+def _splits(report: Report) -> Iterable[str]:
+    tasks = dict.fromkeys(result.trial.task for result in report.results)
+    for task in tasks:
+        first, *further = task.eval_splits
+        if further:
+            yield (
+                f"{task.name} is evaluated on {count(len(task.eval_splits), 'split')}: scores without the "
+                f"name of a split are those of {first}"
+            )
+
+
 def _data(report: Report) -> Iterable[str]:
     """Remarks on the data behind each result, each once."""
     return {
@@ -162,7 +174,7 @@ def _reference(report: Report, rows: Sequence[Row]) -> Iterable[str]:
         (
             row,
             ", ".join(
-                f"{METRICS[metric].label} {difference(metric, value)}"
+                f"{metric_named(metric).label} {difference(metric, value)}"
                 for metric, value in row.against_reference.items()
             ),
         )
@@ -365,7 +377,7 @@ def _unmeasured(rows: Sequence[Row]) -> Iterable[str]:
     completed = sum(row.completed > 0 for row in rows)
     for (metric, reason), labels in by_reason.items():
         where = "" if len(labels) == completed else f" ({first_of(labels, ', ')})"
-        yield f"{METRICS[metric].label} not measured{where}: {reason}"
+        yield f"{metric_named(metric).label} not measured{where}: {reason}"
 
 
 def _spread(rows: Sequence[Row]) -> Iterable[str]:

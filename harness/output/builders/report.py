@@ -12,7 +12,7 @@ from harness.analysis.rows import Row
 from harness.analysis.selecting import select
 from harness.analysis.summary import estimate, summarize
 from harness.model.environment import Environment
-from harness.model.metrics import METRICS
+from harness.model.metrics import metric_named
 from harness.model.quality import Epoch
 from harness.model.results import Report
 from harness.output.builders.answer import RANKS, answer, doubts
@@ -143,7 +143,7 @@ def epochs(report: Report, rows: Sequence[Row]) -> tuple[Column, ...]:
         Column("epoch", tuple(str(equal[0].epoch) for _, equal in found)),
         Column("seeds", tuple(str(len(equal)) for _, equal in found)),
         *(
-            Column(METRICS[metric].label, tuple(_mean(metric, equal) for _, equal in found))
+            Column(metric_named(metric).label, tuple(_mean(metric, equal) for _, equal in found))
             for metric in metrics
         ),
     )

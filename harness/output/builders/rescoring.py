@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.analysis.rescoring import Rescored
+from harness.model.glue import further_scores
 from harness.model.metrics import OWN, metric_named, metrics_of
 from harness.model.results import UNSEALED, Report
 from harness.output.builders.breakdown import breakdown_tables
@@ -60,7 +61,11 @@ def _columns(report: Report, trials: Sequence[Rescored]) -> tuple[Column, ...]:
         Column("trial", tuple(trial.name for trial in trials), numeric=False),
         *(
             Column(metric_named(metric).label, tuple(_cell(trial, metric) for trial in trials))
-            for metric in (*metrics_of("quality"), *(OWN + own.label for own in report.own_metrics))
+            for metric in (
+                *metrics_of("quality"),
+                *further_scores(result.trial.task for result in report.results),
+                *(OWN + own.label for own in report.own_metrics),
+            )
             if any(metric in trial.values for trial in trials)
         ),
         Column(

@@ -8,8 +8,8 @@ from statistics import fmean
 from harness.analysis.naming import axes
 from harness.analysis.rows import Row
 from harness.analysis.summary import quantile
-from harness.model.glue import quality_headlines
-from harness.model.metrics import METRICS
+from harness.model.glue import further_scores, quality_headlines
+from harness.model.metrics import METRICS, metric_named
 from harness.model.results import Report, TrialResult
 from harness.model.status import STATUSES
 from harness.model.values import Seed
@@ -57,6 +57,7 @@ def trial_record(report: Report, result: TrialResult) -> dict[str, Value]:
         "started": result.started.isoformat(),
         "duration_s": result.duration_s,
         **{metric: result.value(metric) for metric in METRICS},
+        **{metric: result.value(metric) for metric in further_scores([report.suite.task])},
         "train_step_seconds_p95": quantile(sorted(steps.values), 0.95) if steps and steps.values else None,
     }
 
@@ -121,8 +122,9 @@ def plain_seed(seed: Seed) -> int | str:
 
 def _measures(results: Sequence[TrialResult]) -> Iterator[tuple[str, tuple[float, float, float]]]:
     """Mean over seeds, smallest and largest by metric; quality leaves degenerate trials out."""
-    for metric, meaning in METRICS.items():
-        counted = [result for result in results if result.sound or meaning.family != "quality"]
+    for metric in (*METRICS, *further_scores(result.trial.task for result in results[:1])):
+        scored = metric_named(metric).family == "quality"
+        counted = [result for result in results if result.sound or not scored]
         found = [value for result in counted if (value := result.value(metric)) is not None]
         if found:
             yield metric, (fmean(found), min(found), max(found))

@@ -148,7 +148,14 @@ _SMALL: Final[dict[TaskKind, Predictions]] = {
 
 
 def _written(predictions: Sequence[Predictions]) -> list[dict[str, object]]:
-    return [{"labels": each.labels, "logits": list(each.logits)} for each in predictions]
+    return [
+        {
+            "labels": each.labels,
+            "logits": list(each.logits),
+            **({"splits": each.splits} if each.splits else {}),
+        }
+        for each in predictions
+    ]
 
 
 def inspect_data(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, Self
@@ -69,7 +70,8 @@ class Tokenized:
     """Both splits; `truncated` counts examples cut at `max_length`.
 
     `cached` is whether an earlier trial tokenised them; `notes` are sentences about a cache entry that could
-    not be used or written.
+    not be used or written. With several evaluation splits `evaluation` has the rows of all, one split after
+    another, and `splits` the number of each.
     """
 
     train: TokenizedSplit
@@ -79,6 +81,7 @@ class Tokenized:
     truncated: int
     cached: bool
     notes: tuple[str, ...] = ()
+    splits: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def longest(self) -> int:
@@ -129,6 +132,7 @@ def tokenize(corpus: Corpus, checkpoint: Path, max_length: int, cache: Path) -> 
         truncated=entry.truncated,
         cached=cached,
         notes=tuple(notes),
+        splits=corpus.splits,
     )
 
 
