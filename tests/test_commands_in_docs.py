@@ -33,7 +33,7 @@ PAGES: Final = [
 # What is only parsed, and why.
 NOT_RUN: Final = {
     r"^harness fetch": "downloads from the package index: tests/cli/test_fetch.py",
-    r"--executor ray": "needs a Ray cluster: tests/running/test_ray_cluster.py",
+    r"--executor ray|--ray-address": "needs a Ray cluster: tests/running/test_ray_cluster.py",
     r"--executor slurm": "needs Slurm: tests/running/test_slurm.py",
     r"--to tensorboard": "needs a tracker's package: tests/output/test_trackers.py",
     r"--base \.\./main": "needs a second checkout: tests/cli/test_ab.py",

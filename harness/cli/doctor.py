@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from harness.cli.options import field_option, harness_command, option, output_options
@@ -9,18 +10,22 @@ from harness.cli.writing import Target, write
 from harness.machine.doctor import diagnose, exit_code
 from harness.machine.doctor_facts import gather
 from harness.output.builders.doctor import diagnosis_document
+from harness.running.ray.cluster import look_at_cluster
 
 
 @harness_command("doctor", epilog="For example:  harness doctor --offline")
 @field_option("reports")
+@field_option("ray_address")
 @option("--offline/--no-offline", help="Do not ask whether the Hub can be reached.", group="Where")
 @output_options("diagnosis")
-def command(reports: Path, offline: bool, target: Target) -> int:
+def command(reports: Path, ray_address: str | None, offline: bool, target: Target) -> int:
     """Check versions, devices, caches, disk, locks, the Hub and everything else that a run depends on.
 
     Each line begins with ok, warning or problem, followed by what to do. Nothing is changed, and the Hub is
-    asked once, for a few seconds at most. The exit code is 0 if nothing would stop a run, and 69 otherwise.
+    asked once, for a few seconds at most. A Ray cluster is asked for its nodes if its address is given, or if
+    this machine is a node of one. The exit code is 0 if nothing would stop a run, and 69 otherwise.
     """
-    findings = diagnose(gather(reports, offline=offline))
+    facts = replace(gather(reports, offline=offline), cluster=look_at_cluster(ray_address))
+    findings = diagnose(facts)
     write(diagnosis_document(findings), target)
     return exit_code(findings)

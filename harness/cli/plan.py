@@ -34,6 +34,7 @@ from harness.model.suite import Suite
 from harness.model.trial import Trial
 from harness.output.builders.plan import Planned, plan_document
 from harness.running.options import RunOptions, jobs_at_once
+from harness.running.preflight import Machine
 from harness.running.resume import Here, choose
 from harness.store.folders import names_in
 from harness.store.listing import describe_run, earlier_runs
@@ -48,7 +49,7 @@ from harness.words import count
 @harness_command("plan")
 @suite_argument
 @set_option
-@run_options("assets", "reports", "parity", "jobs")
+@run_options("assets", "reports", "executor", "ray_address", "slurm", "parity", "jobs")
 @option(
     "--price",
     type=click.FloatRange(0),
@@ -66,26 +67,27 @@ def command(
 
     Nothing is fetched and nothing is trained. Data that is on this machine is read and checked. Time, memory
     and disk are estimated from earlier results of the checkpoints on this machine, found under --reports.
+    With --executor the devices are those of the cluster, which is asked, and nothing is estimated.
     """
     write(plan_document(_plan(suite, overrides, options, price)), target)
 
 
 def _plan(path: Path, overrides: Sequence[str], options: RunOptions, price: float | None) -> Planned:
     suite = read_suite(path, overrides)
-    devices = available_devices()
-    trials = expand(suite, devices)
+    machine, cluster = _machine(options)
+    trials = expand(suite, machine.devices)
     checkpoints = dict.fromkeys((trial.checkpoint, trial.revision) for trial in trials)
     uses = {key: peek_checkpoint(*key, options.assets) for key in checkpoints}
     data = plan_data(suite.task, options.assets)
     unavailable = {
         trial.id
         for trial in trials
-        if any(device not in devices for device in trial.devices)
+        if machine.missing(trial) is not None
         or _lacking(uses[trial.checkpoint, trial.revision])
         or _lacking(data)
     }
     setting = _setting(suite, options, {key: _stands_in(use) for key, use in uses.items()}, _stands_in(data))
-    estimated, problems = _estimated(suite, trials, options, setting, unavailable)
+    estimated, problems = _estimated(suite, trials, options, setting, machine, unavailable)
     return Planned(
         suite=suite.name,
         task=suite.task.name,
@@ -93,16 +95,30 @@ def _plan(path: Path, overrides: Sequence[str], options: RunOptions, price: floa
         checkpoints=[(name, revision, use) for (name, revision), use in uses.items()],
         data=data,
         devices=[
-            (name, name in devices)
+            (name, any(machine.missing(trial) is None for trial in trials if name in trial.devices))
             for name in dict.fromkeys(device for trial in trials for device in trial.devices)
         ],
-        torch=str(installed_torch()),
+        torch=str(machine.torch),
+        cluster=cluster,
         warnings=_gate_warnings(suite, trials),
         estimate=estimated,
         offers=_offers(suite, trials),
         price=price,
         problems=problems,
     )
+
+
+def _machine(options: RunOptions) -> tuple[Machine, list[str]]:
+    """Return the machine that trials would run on, and the description of a cluster."""
+    if options.executor == "local" and options.ray_address is None and not options.slurm:
+        return Machine(available_devices(), installed_torch()), []
+    # Most plans need none of this.
+    from harness.running.seams import seams_of  # noqa: PLC0415
+
+    notes: list[str] = []
+    with seams_of(options, None, notes.append) as seams:
+        machine = seams.machine()
+    return machine, [*notes, *machine.nodes]
 
 
 def _setting(
@@ -129,12 +145,16 @@ def _estimated(
     trials: Sequence[Trial],
     options: RunOptions,
     setting: Setting,
+    machine: Machine,
     unavailable: Collection[str],
 ) -> tuple[Estimate, list[str]]:
     """Return the estimate, and why reports that it could come from are not read."""
-    here = Here(setting.environment, setting.threads, setting.gpus, setting.jobs)
+    alone = machine.processors is None
+    gpus = setting.gpus if alone else {}
+    here = Here(setting.environment, setting.threads, gpus, setting.jobs, machine.processors)
     left = _left(suite, trials, options, here)
-    earlier, problems = _earlier(suite, trials, options.reports, left.run)
+    # Estimates are of trials on one machine, one after another on each device.
+    earlier, problems = _earlier(suite, trials, options.reports, left.run) if alone else ([], [])
     found = estimate(
         trials,
         earlier,

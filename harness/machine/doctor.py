@@ -12,6 +12,7 @@ from harness.machine.redaction import redact, secrets_in
 from harness.machine.requirements import Package, install_hint
 from harness.model.frozen import Frozen
 from harness.model.suite import Measure
+from harness.words import count
 
 Level = Literal["ok", "warning", "problem"]
 
@@ -32,7 +33,7 @@ class Finding(Frozen):
 def diagnose(facts: Facts) -> tuple[Finding, ...]:
     """Judge a machine; the findings contain no secrets and no home folder."""
     secrets = secrets_in(facts.environ)
-    checks = (_versions, _devices, _reports, _caches, _hub, _assets, _surroundings)
+    checks = (_versions, _devices, _cluster, _reports, _caches, _hub, _assets, _surroundings)
     return tuple(
         Finding(
             level=found.level,
@@ -83,6 +84,26 @@ def _devices(facts: Facts) -> Iterator[Finding]:
             "Trials on cuda would be unavailable. If this machine has a GPU, check the driver with "
             "nvidia-smi, and CUDA_VISIBLE_DEVICES; if not, a CPU build of torch takes 3 GB less.",
         )
+
+
+def _cluster(facts: Facts) -> Iterator[Finding]:
+    found = facts.cluster
+    if found is None:
+        return
+    severe = _problem if found.named else _warning
+    if found.error is not None:
+        yield severe(found.error, found.advice)
+        return
+    name = f"the Ray cluster {found.address}"
+    same = "Install the same harness, with its extras `train` and `ray`, on every node."
+    if found.nodes:
+        yield _ok(f"{name}: {count(len(found.nodes), 'node')} can run trials")
+    else:
+        yield severe(f"{name}: no node can run a trial", same)
+    for node in found.nodes:
+        yield _ok(f"node {node}")
+    for problem in found.problems:
+        yield _warning(f"node {problem}", same)
 
 
 def _reports(facts: Facts) -> Iterator[Finding]:

@@ -49,6 +49,22 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Cluster:
+    """A Ray cluster: its nodes that can run trials, and why the others cannot.
+
+    `error` is the reason why it cannot be used, and `advice` follows it. `named` is false where no address
+    was given, and the cluster of this machine was found.
+    """
+
+    address: str
+    named: bool
+    nodes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    error: str | None = None
+    advice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """The facts that `doctor` judges.
 
@@ -56,7 +72,8 @@ class Facts:
     is None if the Hub answered, else why it was not asked or did not answer. `mrpc` describes the folder in
     HARNESS_MRPC_DIR, None if that is unset. `limits` maps names to the finite resource limits of this
     process. `damaged` describes embedded files that differ from their pinned digests, None if all agree;
-    `fetched` describes the damage of each fetched checkpoint, None for an intact one.
+    `fetched` describes the damage of each fetched checkpoint, None for an intact one. `cluster` is the Ray
+    cluster that was named or runs here, None without one.
     """
 
     python: str
@@ -76,6 +93,7 @@ class Facts:
     limits: Mapping[str, int] = field(default_factory=dict)
     damaged: str | None = None
     fetched: Mapping[str, str | None] = field(default_factory=dict)
+    cluster: Cluster | None = None
 
 
 def gather(reports: Path, *, offline: bool) -> Facts:

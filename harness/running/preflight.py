@@ -91,7 +91,7 @@ class Machine:
 
     `name` is what a message calls the machine. `processors` are the models of a cluster's, empty where they
     are unknown, None for our own. Where `cuda:0` means any GPU of a cluster, `together` is how many one trial
-    can have on a node.
+    can have on a node. `nodes` describes each node of a cluster that can run trials.
     """
 
     devices: tuple[str, ...]
@@ -99,6 +99,22 @@ class Machine:
     name: str = "this machine"
     processors: tuple[str, ...] | None = None
     together: int | None = None
+    nodes: tuple[str, ...] = ()
+
+    def missing(self, trial: Trial) -> str | None:
+        """Return which devices of a trial are not here, and what is; None if nothing is missing."""
+        if self.together is not None and trial.device in self.devices:
+            if len(trial.devices) <= self.together:
+                return None
+            gpus = count(self.together, "GPU")
+            return f"world_size {trial.world_size}: no node of {self.name} has more than {gpus}"
+        missing = [device for device in trial.devices if device not in self.devices]
+        if not missing:
+            return None
+        what = ", ".join(missing)
+        if trial.world_size > 1:
+            what = f"world_size {trial.world_size} from {trial.device} on needs {what}"
+        return f"{what}: not here; {self.name} has {', '.join(self.devices)} and {self.torch}"
 
 
 def this_machine() -> Machine:
@@ -128,7 +144,7 @@ def prepare(
     unavailable: dict[str, str] = {}
     for trial in trials:
         checkpoint, dataset = checkpoints[trial.checkpoint, trial.revision], data[trial.task]
-        if (missing := _missing_device(trial, machine)) is not None:
+        if (missing := machine.missing(trial)) is not None:
             unavailable[trial.id] = missing
         elif isinstance(checkpoint, str):
             unavailable[trial.id] = checkpoint
@@ -189,21 +205,6 @@ def _readable(name: str) -> Iterator[None]:
             f"{name}: {file} cannot be read: {error.strerror}",
             hint="Check the file and its permissions, then run the same command again.",
         ) from error
-
-
-def _missing_device(trial: Trial, machine: Machine) -> str | None:
-    if machine.together is not None and trial.device in machine.devices:
-        if len(trial.devices) <= machine.together:
-            return None
-        gpus = count(machine.together, "GPU")
-        return f"world_size {trial.world_size}: no node of {machine.name} has more than {gpus}"
-    missing = [device for device in trial.devices if device not in machine.devices]
-    if not missing:
-        return None
-    what = ", ".join(missing)
-    if trial.world_size > 1:
-        what = f"world_size {trial.world_size} from {trial.device} on needs {what}"
-    return f"{what}: not here; {machine.name} has {', '.join(machine.devices)} and {machine.torch}"
 
 
 def _describe(found: ResolvedCheckpoint | ResolvedData) -> str:

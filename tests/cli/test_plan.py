@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,10 @@ from harness.cli import main, plan
 from harness.machine.facts import installed_torch
 from harness.model.trial import Trial
 from harness.model.values import Padding
+from harness.running import seams
+from harness.running.options import RunOptions
+from harness.running.preflight import Machine
+from harness.running.seams import Seams
 from tests.suite.suite_texts import SMALL
 
 SUITES = Path(__file__).parents[2] / "suites"
@@ -232,3 +238,43 @@ def test_a_plan_refuses_what_cannot_be_compiled(capsys: pytest.CaptureFixture[st
     shown = capsys.readouterr().err
     assert "compile default with padding unpadded" in shown
     assert "Use compile: off, or exclude it" in shown
+
+
+def test_a_plan_for_a_cluster_has_its_devices_and_nodes_and_no_estimate(
+    small: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(
+        ("cuda:0", "cpu"),
+        installed_torch(),
+        name="the cluster",
+        processors=("Xeon",),
+        together=2,
+        nodes=("one: 4 CPUs, 2 GPUs (H100), Xeon",),
+    )
+
+    @contextmanager
+    def cluster(options: RunOptions, _given: None, note: Callable[[str], None]) -> Iterator[Seams]:
+        assert (options.executor, options.ray_address) == ("ray", "head:6379")
+        note("running on the cluster: 1 node")
+        yield Seams(machine=lambda: machine)
+
+    monkeypatch.setattr(seams, "seams_of", cluster)
+    ray = ("--executor", "ray", "--ray-address", "head:6379", "-s", "matrix.device=[auto]")
+    ranks = ("-s", "matrix.world_size=[1, 2, 4]", "-s", "matrix.engine=[loop]")
+    assert run(small, *ray, *ranks, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {trial["device"] for trial in found["trials"]} == {"cuda:0"}
+    assert found["devices"] == [{"name": f"cuda:{index}", "available": index < 2} for index in range(4)]
+    assert found["estimate"]["unavailable"] == len(found["trials"]) / 3
+    assert run(small, *ray) == 0
+    printed = capsys.readouterr().out
+    assert (
+        "cluster\n  running on the cluster: 1 node\n  one: 4 CPUs, 2 GPUs (H100), Xeon\n\nestimate\n"
+        in printed
+    )
+    assert printed.rstrip().endswith("times on a cluster are not estimated")
+
+
+def test_an_address_of_a_cluster_needs_its_executor(small: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(small, "--ray-address", "head:6379") == 2
+    assert "Add --executor ray" in capsys.readouterr().err

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.machine.doctor import Finding, diagnose, exit_code
-from harness.machine.doctor_facts import Facts, Place
+from harness.machine.doctor_facts import Cluster, Facts, Place
 from harness.machine.requirements import Package
 from harness.model.environment import Torch
 
@@ -81,6 +81,11 @@ PROBLEMS: list[tuple[dict[str, Any], str]] = [
         {"mrpc": "unavailable: glue/mrpc: the folder does not exist"},
         "HARNESS_MRPC_DIR: glue/mrpc: the folder",
     ),
+    (
+        {"cluster": Cluster("head:1", named=True, error="cannot use the Ray cluster", advice="Start it.")},
+        "cannot use the Ray cluster",
+    ),
+    ({"cluster": Cluster("head:1", named=True)}, "head:1: no node can run a trial"),
 ]
 
 
@@ -106,6 +111,18 @@ WARNINGS: list[tuple[dict[str, Any], str]] = [
     ({"hub": "cannot be reached (timed out)"}, "https://hub.invalid: cannot be reached (timed out)"),
     ({"environ": {"PYTHONDONTWRITEBYTECODE": "1"}}, "PYTHONDONTWRITEBYTECODE is set"),
     ({"limits": {"CPU seconds": 3600}}, "a limit of 3,600 CPU seconds"),
+    (
+        {"cluster": Cluster("auto", named=False, error="cannot use the Ray cluster", advice="Start it.")},
+        "cannot use the Ray cluster",
+    ),
+    (
+        {
+            "cluster": Cluster(
+                "head:1", named=True, nodes=("one: 4 CPUs",), problems=("old can run no trial: it has 9",)
+            )
+        },
+        "node old can run no trial: it has 9",
+    ),
 ]
 
 
@@ -149,3 +166,12 @@ def test_no_secret_and_no_home_is_in_what_is_said(monkeypatch: pytest.MonkeyPatc
     assert "somebody" not in said
     assert "canary" not in said
     assert "~/reports" in said
+
+
+def test_the_nodes_of_a_cluster_are_listed() -> None:
+    cluster = Cluster("head:6379", named=True, nodes=("one: 4 CPUs", "two: 9 CPUs, 8 GPUs (H100)"))
+    assert [(found.level, found.what) for found in findings_of(cluster=cluster)] == [
+        ("ok", "the Ray cluster head:6379: 2 nodes can run trials"),
+        ("ok", "node one: 4 CPUs"),
+        ("ok", "node two: 9 CPUs, 8 GPUs (H100)"),
+    ]

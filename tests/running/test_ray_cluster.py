@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -20,84 +21,13 @@ import pytest
 
 from harness.model.results import Report
 from harness.store.reading import load_report
-from tests.running.fakes import REPOSITORY, environ, start, write_suite
+from tests.running.fakes import REPOSITORY, start, write_suite
+from tests.running.ray_nodes import Cluster
 
 pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed (extra `ray`)"),
     pytest.mark.skipif(sys.platform != "linux", reason="several nodes on one machine need Linux"),
 ]
-
-
-class Cluster:
-    """A cluster with a token: a head without CPUs, and a node with one. Its trials share two files."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.token = secrets.token_hex(32)
-        self.record, self.release = folder / "record", folder / "release"
-        (folder / "ray").mkdir()
-        (folder / "cache").mkdir()
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "tests.running.ray_nodes"],
-            cwd=folder,
-            env=self.environ(FAKE_RECORD=str(self.record), FAKE_RELEASE=str(self.release)),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=(folder / "errors").open("w"),
-            start_new_session=True,
-            text=True,
-        )
-        self.address = self._answer()
-
-    def environ(self, **changes: str) -> dict[str, str]:
-        fixed = {
-            "RAY_TMPDIR": str(self.folder),
-            "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": self.token,
-            "RAY_USAGE_STATS_ENABLED": "0",
-            "HARNESS_CACHE_DIR": str(self.folder / "cache"),
-            "TMPDIR": str(self.folder),
-        }
-        return environ(**(fixed | changes))
-
-    def order(self, line: str) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{line}\n")
-        self._process.stdin.flush()
-        assert self._answer() == "done"
-
-    def _answer(self) -> str:
-        assert self._process.stdout is not None
-        answer = self._process.stdout.readline().strip()
-        assert answer, (self.folder / "errors").read_text()
-        return answer
-
-    def processes(self, *of: str) -> list[str]:
-        """The processes that work in this cluster's folders, all or those with one of these words."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                line = f"{process.pid} {' '.join(process.cmdline())}"
-                here = Path(process.cwd()).is_relative_to(self.folder) or str(self.folder) in line
-            except (psutil.Error, OSError):
-                continue
-            if here and process.pid != os.getpid() and (not of or any(word in line for word in of)):
-                found.append(line)
-        return found
-
-    def trials(self) -> list[str]:
-        """The processes of trials, and those that speak to Ray for a run."""
-        return self.processes("fork_server", "ray::harness", "harness.running.ray.driver")
-
-    def end(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        try:
-            self._process.wait(20)
-        finally:
-            for line in self.processes():
-                os.kill(int(line.split()[0]), signal.SIGKILL)
-            self._process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -328,3 +258,34 @@ def test_no_command_imports_ray_unless_it_is_chosen(cluster: Cluster, tmp_path: 
             [sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
+
+
+def test_the_trials_of_a_slot_share_the_imports(cluster: Cluster, tmp_path: Path) -> None:
+    process = begin(cluster, tmp_path, "good", "--runner", "tests.running.warm_runner:run", seeds=(2, 3, 4))
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert [result.notes for result in report_of(tmp_path).results] == [
+        ("warmed for 2",), ("warmed for 2, 3",), ("warmed for 2, 3, 4",),
+    ]  # fmt: skip
+
+
+def test_plan_and_doctor_list_the_devices_of_a_cluster(cluster: Cluster, tmp_path: Path) -> None:
+    suite = write_suite(tmp_path)
+
+    def printed(*arguments: str) -> str:
+        return subprocess.run(
+            [sys.executable, "-m", "harness", *arguments],
+            cwd=tmp_path,
+            env=cluster.environ(HF_HUB_OFFLINE="1", RAY_ADDRESS=cluster.address),
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+
+    plan = printed("plan", str(suite), "--assets", "embedded", "--executor", "ray")
+    assert f"  running on the Ray cluster {cluster.address}: 2 nodes, 1 CPUs, 0 GPUs\n" in plan
+    assert re.search(r"^  \S+: 1 CPUs, \S", plan, re.MULTILINE)
+    assert "  times on a cluster are not estimated\n" in plan
+    assert re.search(
+        rf"^ok +the Ray cluster {cluster.address}: 1 node can run trials$", printed("doctor"), re.MULTILINE
+    )

@@ -23,13 +23,17 @@ from ray.exceptions import RayTaskError
 def init(*arguments, **options):
     if "FAKE_HANGS" in os.environ:
         time.sleep(600)
+def kill(actor):
+    pass
 class _Task:
     def options(self, **options):
         return self
     def remote(self, *arguments):
-        return object()
-def remote(**options):
-    return lambda function: _Task()
+        return _Task()
+    def __getattr__(self, name):
+        return _Task()
+def remote(actor=None, **options):
+    return (lambda function: _Task()) if actor is None else _Task()
 def nodes():
     return [{"Alive": True, "NodeID": "1", "NodeName": "one", "Resources": {"CPU": 2.0}}]
 def wait(asked, **options):
@@ -48,9 +52,11 @@ class OutOfMemoryError(RayError): ...
 class RayTaskError(RayError): ...
 """,
     "util/__init__.py": "",
+    "util/placement_group.py": "placement_group = remove_placement_group = None\n",
     "util/scheduling_strategies.py": """
 class NodeAffinitySchedulingStrategy:
     def __init__(self, *arguments): ...
+class PlacementGroupSchedulingStrategy: ...
 """,
 }
 
@@ -71,7 +77,7 @@ def _driver(connection: RayConnection) -> psutil.Process:
 def test_a_driver_that_responds_is_not_given_up_while_nothing_happens(surroundings: dict[str, str]) -> None:
     connection = RayConnection("h:1", environ=surroundings, silent_s=4.0)
     assert [node.name for node in connection.nodes] == ["one"]
-    connection.send({"submit": 1, "cpus": 1, "gpus": 0, "name": "x", "request": "{}"})
+    connection.send({"submit": 1, "cpus": 1, "gpus": 0, "ranks": 1, "name": "x", "request": "{}"})
     began = time.monotonic()
     while time.monotonic() - began < 6.0:
         assert connection.heard(0.5) == []

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import queue
+import tempfile
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +14,7 @@ import pytest
 
 from harness import __version__
 from harness.errors import InvalidInputError, UnavailableError
+from harness.machine.doctor_facts import Cluster
 from harness.machine.requirements import require_extra
 from harness.model.assets import ResolvedCheckpoint, ResolvedData
 from harness.model.job import Job, Progress
@@ -17,10 +22,11 @@ from harness.model.results import TrialResult
 from harness.model.suite import Measure
 from harness.running.executor import Progressed, WorkerSetup
 from harness.running.options import RunOptions
-from harness.running.ray.cluster import RayCluster, RayExecutor
+from harness.running.ray import cluster
+from harness.running.ray.cluster import RayCluster, RayExecutor, look_at_cluster
 from harness.running.ray.connection import checked_address
 from harness.running.remote.messages import Heard, Node, Request
-from harness.running.remote.task import run_on_node
+from harness.running.remote.task import Slot, run_on_node
 from harness.running.seams import seams_of
 from harness.running.workers.judging import Ended
 from harness.store.trial_folder import read_result, write_result
@@ -299,14 +305,27 @@ def test_a_node_with_another_harness_refuses() -> None:
     assert f"has harness {__version__}, the run is by harness 0.0.1" in said
 
 
-def hear(folder: Path, seed: int, runner: str) -> tuple[Job, list[Heard]]:
-    """What is heard of a trial that this machine runs as a node."""
-    (folder / "checkpoint").mkdir()
+def request_of(folder: Path, seed: int, runner: str, number: int = 7, stall_s: float = 30.0) -> Request:
+    """A trial whose files are in the folder."""
+    (folder / "checkpoint").mkdir(exist_ok=True)
     (folder / "train.parquet").touch()
     job = make_job(seed, folder=str(folder))
-    request = Request(number=7, job=job, runner=f"tests.running.runners:{runner}", threads=1, grace_s=1.0)
+    measure = job.measure.model_copy(update={"stall_timeout_seconds": stall_s})
+    runner = runner if ":" in runner else f"tests.running.runners:{runner}"
+    return Request(
+        number=number,
+        job=job.model_copy(update={"measure": measure}),
+        runner=runner,
+        threads=1,
+        grace_s=1.0,
+    )
+
+
+def hear(folder: Path, seed: int, runner: str) -> tuple[Job, list[Heard]]:
+    """What is heard of a trial that this machine runs as a node."""
+    request = request_of(folder, seed, runner)
     said = run_on_node(__version__, 7, request.model_dump_json())
-    return job, [Heard.model_validate_json(text) for text in said]
+    return request.job, [Heard.model_validate_json(text) for text in said]
 
 
 def test_a_node_whose_disk_is_full_loses_the_trial_which_is_not_its_fault(tmp_path: Path) -> None:
@@ -320,3 +339,111 @@ def test_a_node_runs_a_trial_as_a_machine_alone_does(tmp_path: Path) -> None:
     assert [one.progress.phase for one in said if one.progress is not None][-1] == "train"
     assert said[-1].result is not None
     assert (said[-1].result.trial, said[-1].result.status) == (job.trial, "completed")
+
+
+def result_in(slot: Slot, request: Request) -> TrialResult:
+    """The result of a trial in a slot."""
+    *_, last = (Heard.model_validate_json(text) for text in slot.run(request.model_dump_json()))
+    assert last.result is not None, last
+    return last.result
+
+
+def test_a_slot_forks_all_its_trials_from_one_server(tmp_path: Path) -> None:
+    with closing(Slot()) as slot:
+        notes = [
+            result_in(slot, request_of(tmp_path, seed, "tests.running.warm_runner:run")).notes
+            for seed in (2, 3, 4)
+        ]
+    assert notes == [("warmed for 2",), ("warmed for 2, 3",), ("warmed for 2, 3, 4",)]
+
+
+def test_nothing_that_a_trial_does_reaches_the_next_of_its_slot(tmp_path: Path) -> None:
+    crash, kill, hang, flood, memory = 100, 104, 106, 110, 122
+    ends = {crash: "killed", kill: "killed", hang: "timeout", flood: "completed", memory: "oom"}
+    with closing(Slot()) as slot:
+        for seed, status in ends.items():
+            request = request_of(tmp_path, seed, "hostile", stall_s=1.0 if seed == hang else 30.0)
+            assert result_in(slot, request).status == status
+            assert result_in(slot, request_of(tmp_path, 1, "hostile")).status == "completed"
+
+
+def test_a_trial_that_kills_its_server_costs_the_next_of_its_slot_nothing(tmp_path: Path) -> None:
+    with closing(Slot()) as slot:
+        killed = result_in(slot, request_of(tmp_path, 5, "tests.running.warm_runner:run"))
+        assert (killed.status, "its fork server ended" in (killed.reason or "")) == ("killed", True)
+        after = result_in(slot, request_of(tmp_path, 2, "tests.running.warm_runner:run"))
+    assert after.notes == ("warmed for 2",)
+
+
+def test_a_trial_that_is_cancelled_has_no_result_and_the_next_runs(tmp_path: Path) -> None:
+    with closing(Slot()) as slot:
+        news = slot.run(request_of(tmp_path, 0, "talking", number=7).model_dump_json())
+        next(news)
+        slot.cancel(7)
+        assert all(Heard.model_validate_json(text).result is None for text in news)
+        assert result_in(slot, request_of(tmp_path, 0, "good", number=8)).status == "completed"
+
+
+def test_a_slot_that_is_closed_ends_its_trial_and_removes_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    slot, heard = Slot(), queue.SimpleQueue[str]()
+    request = request_of(tmp_path, 0, "talking").model_dump_json()
+
+    def listen() -> None:
+        for text in slot.run(request):
+            heard.put(text)
+
+    running = threading.Thread(target=listen)
+    running.start()
+    heard.get(timeout=30)
+    assert list((tmp_path / "temporary").glob("harness-node-*"))
+    slot.close()
+    running.join(timeout=30)
+    assert not running.is_alive()
+    assert not list((tmp_path / "temporary").glob("harness-*"))
+
+
+def test_a_slot_of_another_version_refuses() -> None:
+    assert Slot().ready(__version__) is None
+    assert f"has harness {__version__}, the run is by harness 0.0.1" in (Slot().ready("0.0.1") or "")
+
+
+def test_a_node_is_described_by_what_it_offers() -> None:
+    assert [str(node) for node in GPU_NODES] == [
+        "head: 0 CPUs", "one: 4 CPUs", "two: 8 CPUs", "gpus: 9 CPUs, 8 GPUs",
+    ]  # fmt: skip
+    full = Node(name="a", cpus=2, gpus=1, processor="Xeon", accelerator="H100")
+    assert str(full) == "a: 2 CPUs, 1 GPUs (H100), Xeon"
+    assert RayCluster(Said(), "head:6379").machine().nodes == ("one: 4 CPUs", "two: 8 CPUs")
+
+
+def test_a_cluster_is_looked_at_where_one_is_named_or_runs_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    asked: list[str] = []
+
+    def connect(address: str) -> Said:
+        asked.append(address)
+        if address == "lost:1":
+            raise UnavailableError("cannot use the Ray cluster at lost:1", hint="Start one.")
+        return Said((*NODES, Node(name="old", cpus=8, gpus=0, problem="it has harness 9")))
+
+    monkeypatch.setattr(cluster, "RayConnection", connect)
+    monkeypatch.setattr(cluster, "require_extra", lambda _extra: None)
+    assert look_at_cluster(None) is None
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "ray_current_cluster").write_text("10.0.0.1:6379")
+    nodes, problems = ("one: 4 CPUs", "two: 8 CPUs"), ("old can run no trial: it has harness 9",)
+    assert look_at_cluster(None) == Cluster("auto", named=False, nodes=nodes, problems=problems)
+    lost = look_at_cluster("lost:1")
+    assert lost == Cluster(
+        "lost:1", named=True, error="cannot use the Ray cluster at lost:1", advice="Start one."
+    )
+    assert asked == ["auto", "lost:1"]
+    with pytest.raises(InvalidInputError):
+        look_at_cluster("ray://head:10001")

@@ -1,8 +1,12 @@
-"""A runner that counts how often its process was warmed; that fails for seed 1, and hangs for seed 9."""
+"""A runner that counts how often its process was warmed; that fails for seed 1, and hangs for seed 9.
+
+With seed 5 a trial kills the process that forked it.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
 import time
 
 from harness.model.job import Announce, Job
@@ -25,5 +29,8 @@ def warm(job: Job) -> None:
 def run(job: Job, announce: Announce) -> TrialResult:
     """Say for which seeds the process above this one was warmed, and that this one was not."""
     assert {pid for pid, _ in warmed} <= {os.getppid()}
+    if job.trial.seed == 5:
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(600)
     seeds = ", ".join(str(seed) for _, seed in warmed)
     return completed(job).model_copy(update={"notes": (f"warmed for {seeds}",)})

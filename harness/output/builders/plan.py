@@ -22,7 +22,8 @@ class Planned:
     """The trials of a suite and what each will use.
 
     `checkpoints` has name, revision and use of each, `devices` whether each is available; `torch` is the
-    installed build. `offers` are settings of the suite that would save trainings. `price` is that of an hour.
+    installed build. `cluster` describes the cluster that the trials would run on and its nodes, empty for
+    this machine. `offers` are settings of the suite that would save trainings. `price` is that of an hour.
     `problems` are reasons why earlier reports did not count for the estimate.
     """
 
@@ -35,6 +36,7 @@ class Planned:
     torch: str
     warnings: Sequence[str]
     estimate: Estimate
+    cluster: Sequence[str] = ()
     offers: Sequence[str] = ()
     price: float | None = None
     problems: Sequence[str] = ()
@@ -49,6 +51,7 @@ def plan_document(plan: Planned) -> Document:
         tables=(
             Table("Trials", (*trial_columns(plan.trials), *_estimated_columns(plan))),
             Table("uses", pairs=tuple(_uses(plan))),
+            *([Table("cluster", notes=tuple(plan.cluster))] if plan.cluster else []),
             Table("estimate", pairs=tuple(_totals(plan.estimate, plan.price)), notes=tuple(_remarks(plan))),
             *([Table("gates", notes=tuple(plan.warnings))] if plan.warnings else []),
             *([Table("trainings", notes=tuple(plan.offers))] if plan.offers else []),
@@ -70,6 +73,7 @@ def _model(plan: Planned) -> dict[str, object]:
         ],
         "data": plan.data,
         "devices": [{"name": name, "available": available} for name, available in plan.devices],
+        "cluster": list(plan.cluster),
         "warnings": list(plan.warnings),
         "offers": list(plan.offers),
         "estimate": _estimate_model(plan),
@@ -152,6 +156,8 @@ def _totals(found: Estimate, price: float | None) -> Iterator[tuple[str, str]]:
 
 def _remarks(plan: Planned) -> list[str]:
     """Return where an estimate comes from, what it leaves out, and in what its results differ."""
+    if plan.cluster:
+        return ["times on a cluster are not estimated", *plan.problems]
     found, remarks = plan.estimate, []
     if found.runs:
         remarks.append(f"from earlier results on this machine: {', '.join(found.runs)}")

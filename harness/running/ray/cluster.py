@@ -6,18 +6,22 @@ Ray chooses a node, the node runs the trial, and this machine writes its result.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from harness.errors import UnavailableError
+from harness.machine.doctor_facts import Cluster
 from harness.machine.facts import installed_torch
+from harness.machine.requirements import require_extra
 from harness.model.job import Job
 from harness.running.executor import WorkerSetup
 from harness.running.preflight import Machine
-from harness.running.ray.connection import RayConnection
+from harness.running.ray.connection import RayConnection, checked_address
 from harness.running.remote.executor import Connection, RemoteExecutor
 from harness.running.remote.messages import Node
 
@@ -35,7 +39,21 @@ class RayCluster:
         name = f"the Ray cluster {self.address}, where a trial sees its own GPU, as cuda:0,"
         devices = ("cuda:0", "cpu") if most else ("cpu",)
         known = dict.fromkeys(node.processor for node in self.connection.nodes if node.processor is not None)
-        return Machine(devices, installed_torch(), name=name, processors=tuple(known), together=max(1, most))
+        nodes = tuple(str(node) for node in self.connection.nodes if node.problem is None and node.cpus)
+        return Machine(
+            devices,
+            installed_torch(),
+            name=name,
+            processors=tuple(known),
+            together=max(1, most),
+            nodes=nodes,
+        )
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Why nodes can run no trial."""
+        nodes = self.connection.nodes
+        return tuple(f"{node.name} can run no trial: {node.problem}" for node in nodes if node.problem)
 
     def require_nodes(self) -> None:
         """Make sure that at least one node can run trials at all.
@@ -56,7 +74,7 @@ class RayCluster:
         """Where trials run, in a sentence."""
         nodes = self.connection.nodes
         cpus, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
-        wrong = "".join(f"; {node.name} can run no trial: {node.problem}" for node in nodes if node.problem)
+        wrong = "".join(f"; {problem}" for problem in self.problems)
         offer = f"{len(nodes)} nodes, {cpus:g} CPUs, {gpus:g} GPUs"
         return f"running on the Ray cluster {self.address}: {offer}{wrong}"
 
@@ -90,6 +108,33 @@ def ray_cluster(address: str | None) -> Iterator[RayCluster]:
         yield cluster
     finally:
         connection.close()
+
+
+def look_at_cluster(address: str | None) -> Cluster | None:
+    """Describe the cluster at that address, at RAY_ADDRESS, or of this machine; None if there is none.
+
+    Raises:
+        InvalidInputError: the address is none that can be used from here.
+    """
+    named = address or os.environ.get("RAY_ADDRESS")
+    if named is None and not _runs_here():
+        return None
+    address = checked_address(named or "auto")
+    try:
+        require_extra("ray")
+        connection = RayConnection(address)
+    except UnavailableError as error:
+        return Cluster(address, named is not None, error=error.message, advice=error.hint or "")
+    connection.close()
+    cluster = RayCluster(connection, address)
+    return Cluster(address, named is not None, cluster.machine().nodes, cluster.problems)
+
+
+def _runs_here() -> bool:
+    """Whether `ray start` has left the address of a cluster where Ray looks for it."""
+    temporary = os.environ.get("TMPDIR") if sys.platform == "linux" else None
+    places = (os.environ.get("RAY_TMPDIR"), temporary, "/tmp")  # noqa: S108 - never written
+    return Path(next(filter(None, places)), "ray", "ray_current_cluster").is_file()
 
 
 class RayNodes(Connection, Protocol):

@@ -5,8 +5,8 @@ pleases: none of that may happen to a run. Started as `python -P -m harness.runn
 EVENTS PARENT`; EVENTS is the file descriptor it reports to: first a `Connected`, then one `Heard` a line, and
 an empty line now and then as a sign of life. It takes orders as JSON lines:
 
-    {"submit": 3, "cpus": 2, "gpus": 0, "name": "...", "request": "..."}     run the request on some node
-    {"cancel": 3}                                                           end it, gently
+    {"submit": 3, "cpus": 2, "gpus": 0, "ranks": 1, "name": "...", "request": "..."}    run it on some node
+    {"cancel": 3}                                                                       end it, gently
 
 When its standard input ends, it ends all that it started, and itself.
 """
@@ -17,16 +17,16 @@ import logging
 import select
 import sys
 import time
-from collections.abc import Iterator
 from typing import Any, Final
 
 import ray
-from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from harness import __version__
-from harness.running.remote.messages import Connected, Heard, Node
-from harness.running.remote.task import describe_node, run_on_node
+from harness.running.ray.slots import Slots, cause_of
+from harness.running.remote.messages import Connected, Node
+from harness.running.remote.task import describe_node
 from harness.running.workers.channel import ParentPipe
 from harness.running.workers.descendants import die_with_parent
 
@@ -41,72 +41,29 @@ class Driver:
     def __init__(self, pipe: ParentPipe) -> None:
         self._pipe = pipe
         self._pulse_at = 0.0
-        self._streams: dict[int, Any] = {}
-        # A worker of Ray's runs one trial and ends: nothing of it can reach the next.
-        self._task: Any = ray.remote(max_calls=1, max_retries=0, num_returns="streaming")(run_on_node)
+        self._slots = Slots(pipe.report)
 
     def serve(self) -> None:
         """Serve until the orders end."""
         while self._take_orders():
-            if self._streams:
-                self._listen()
+            self._slots.listen(_WAIT_SECONDS)
             if (now := time.monotonic()) - self._pulse_at >= _PULSE_SECONDS:
                 self._pulse_at = now
                 self._pipe.report("")
-        for stream in self._streams.values():
-            ray.cancel(stream, force=True)
-
-    def report(self, message: Connected | Heard) -> None:
-        """Write one line."""
-        self._pipe.report(message.model_dump_json())
+        self._slots.close()
 
     def _take_orders(self) -> bool:
-        wait_s = 0.0 if self._streams else _PULSE_SECONDS
+        wait_s = 0.0 if self._slots.busy else _PULSE_SECONDS
         readable, _, _ = select.select([self._pipe.requests], [], [], wait_s)
         if not readable:
             return True
         orders = self._pipe.take()
         for order in orders or ():
-            self._handle(order)
+            if "cancel" in order:
+                self._slots.cancel(order["cancel"])
+            else:
+                self._slots.submit(order)
         return orders is not None
-
-    def _handle(self, order: dict[str, Any]) -> None:
-        if "cancel" in order:
-            if (stream := self._streams.get(order["cancel"])) is not None:
-                ray.cancel(stream)
-            return
-        number = order["submit"]
-        # Two trials on one node slow each other down, so they go to as many nodes as there are.
-        task = self._task.options(
-            num_cpus=order["cpus"], num_gpus=order["gpus"], name=order["name"], scheduling_strategy="SPREAD"
-        )
-        self._streams[number] = task.remote(__version__, number, order["request"])
-
-    def _listen(self) -> None:
-        ready, _ = ray.wait(list(self._streams.values()), timeout=_WAIT_SECONDS)
-        for number, stream in list(self._streams.items()):
-            if any(stream is one for one in ready):
-                self._pass_on(number, stream)
-
-    def _pass_on(self, number: int, stream: Iterator[Any]) -> None:
-        try:
-            self._pipe.report(ray.get(next(stream)))
-        except StopIteration:
-            del self._streams[number]
-            self.report(Heard(number=number, lost="its task ended without a result"))
-        except RayError as error:
-            del self._streams[number]
-            self.report(what_was_lost(number, error))
-
-
-def what_was_lost(number: int, error: RayError) -> Heard:
-    """Return the end of the attempt that an error of Ray means."""
-    if isinstance(error, OutOfMemoryError):
-        return Heard(number=number, memory_ran_out=True)
-    if isinstance(error, RayTaskError):
-        return Heard(number=number, refused=f"the node could not run its task: {_cause_of(error)}")
-    sentence = " ".join(str(error).split()) or type(error).__name__
-    return Heard(number=number, lost=f"{type(error).__name__}: {sentence[:300]}")
 
 
 def connect(address: str) -> Connected:
@@ -141,34 +98,29 @@ def _node(found: dict[str, Any], answer: Any) -> Node:
         try:
             processor, problem = ray.get(answer, timeout=0)
         except RayTaskError as error:
-            problem = _cause_of(error)
+            problem = cause_of(error)
         except (RayError, TimeoutError) as error:
             problem = f"it did not answer: {type(error).__name__}"
     offered = found["Resources"]
+    models = [name.partition(":")[2] for name in offered if name.startswith("accelerator_type:")]
     return Node(
         name=found["NodeName"],
         cpus=offered.get("CPU", 0.0),
         gpus=offered.get("GPU", 0.0),
         processor=processor,
+        accelerator=", ".join(models) or None,
         problem=problem,
     )
-
-
-def _cause_of(error: RayTaskError) -> str:
-    # Its own text is a whole traceback, as of another exception in another process.
-    cause: object = error.cause
-    return f"{type(cause).__name__}: {str(cause).strip().partition(chr(10))[0]}"
 
 
 def main(arguments: list[str]) -> None:
     """Connect to the cluster named on the command line, and serve."""
     address, pipe, parent = arguments[0], ParentPipe(int(arguments[1])), int(arguments[2])
     die_with_parent(parent)
-    driver = Driver(pipe)
     connected = connect(address)
-    driver.report(connected)
+    pipe.report(connected.model_dump_json())
     if connected.problem is None:
-        driver.serve()
+        Driver(pipe).serve()
         ray.shutdown()
 
 

@@ -93,8 +93,8 @@ class RemoteExecutor(AttemptExecutor[Numbered]):
             {
                 "submit": attempt.number,
                 "cpus": threads,
-                # All on the node of the task: one bundle, as a placement group of one would be.
                 "gpus": len(job.trial.devices) if job.trial.device.startswith("cuda") else 0,
+                "ranks": job.trial.world_size,
                 "alone": job.concurrent == 1,
                 "name": f"harness trial {job.trial.id}",
                 "request": request.model_dump_json(),

@@ -12,14 +12,21 @@ from harness.model.results import TrialResult
 class Node(Frozen):
     """A node of the cluster that is alive, and what it offers to tasks.
 
-    `processor` is its model, None if unknown; `problem` is the reason why it can run no trial.
+    `processor` is its model, None if unknown, and `accelerator` that of its GPUs; `problem` is the reason why
+    it can run no trial.
     """
 
     name: str
     cpus: float
     gpus: float
     processor: str | None = None
+    accelerator: str | None = None
     problem: str | None = None
+
+    def __str__(self) -> str:
+        gpus = f"{self.gpus:g} GPUs" + (f" ({self.accelerator})" if self.accelerator else "")
+        offer = (f"{self.cpus:g} CPUs", gpus if self.gpus else None, self.processor)
+        return f"{self.name}: {', '.join(filter(None, offer))}"
 
 
 class Connected(Frozen):

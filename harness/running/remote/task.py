@@ -1,19 +1,22 @@
-"""Run a trial on a node of a cluster, in a task of its scheduler, with a local executor.
+"""Run trials on a node of a cluster, in a task or an actor of its scheduler, with a local executor.
 
-It runs in a temporary folder, or in the trial's own where all nodes share it. Nothing here imports ray or
-submitit. The task's process only watches; the trial runs in a separate process group, which ends with the
-task's process, however that ends.
+They run in a temporary folder, or each in its own folder where all nodes share it. Nothing here imports ray
+or submitit. The task's process only watches; a trial runs in a separate process group, which ends with that
+process, however it ends.
 """
 
 from __future__ import annotations
 
 import os
 import platform
+import shutil
 import time
 from collections.abc import Generator, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import Final
 
 from harness import __version__
@@ -37,32 +40,139 @@ _POLL_SECONDS: Final = 0.1
 _LARGEST_LOG_BYTES: Final = 2**24
 
 
+class Slot:
+    """Runs trials on this node, one after another, all forked from one warm server.
+
+    The first trial starts the server. It is ended after a trial that was cancelled or that found the disk
+    broken, and before one of another runner, number of threads or grace period. `cancel` and `close` may be
+    called by another thread than `run`.
+    """
+
+    def __init__(self) -> None:
+        self._running = Lock()
+        self._cancelled = 0
+        self._closed = False
+        self._made_for: tuple[str, int, float] | None = None
+        self._executor: LocalExecutor | None = None
+        self._folder: TemporaryDirectory[str] | None = None
+
+    def ready(self, version: str) -> str | None:
+        """Return why this node refuses trials of a harness of that version, or None."""
+        _, problem = describe_node(version)
+        return None if problem is None else f"the node {platform.node()}: {problem}"
+
+    def run(self, text: str) -> Generator[str, None, None]:
+        """Run a trial, and yield its news, each as the JSON of a `Heard`.
+
+        Args:
+            text: the JSON of a `Request`.
+        """
+        request = Request.model_validate_json(text)
+        with self._running:
+            try:
+                for heard in self._run(request):
+                    yield heard.model_dump_json()
+            except (StorageError, OSError) as error:
+                self._end(0.0)
+                # The disk of a node is full, or broken: no fault of the trial's, which may run on another.
+                lost = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+                yield Heard(number=request.number, node=platform.node(), lost=lost).model_dump_json()
+            except BaseException as error:
+                # As an interrupt a scheduler ends a task.
+                self._end(request.grace_s if isinstance(error, KeyboardInterrupt) else 0.0)
+                raise
+
+    def cancel(self, number: int) -> None:
+        """Ask the trial of that attempt to end."""
+        self._cancelled = number
+
+    def close(self) -> None:
+        """End the trial that runs, and the server, and remove the temporary folder."""
+        self._closed = True
+        with self._running:
+            self._end(0.0)
+
+    def _run(self, request: Request) -> Iterator[Heard]:
+        node = platform.node()
+        if missing := missing_files(request.job):
+            result = request.job.completed_by(_unavailable(request.job, node, missing))
+            yield Heard(number=request.number, node=node, result=result)
+            return
+        executor, folder = self._warm(request)
+        trial_folder = Path(request.folder or folder / "trials" / request.job.trial.id)
+        trial_folder.mkdir(parents=True, exist_ok=True)
+        executor.submit(request.job.model_copy(update={"cache_dir": _cache(request.job)}), trial_folder)
+        for news in self._watch(executor, request):
+            if isinstance(news, Progress):
+                yield Heard(number=request.number, node=node, progress=news)
+                continue
+            log = _text(trial_folder / LOG) if request.folder is None else ""
+            yield Heard(
+                number=request.number, node=node, result=news.result, may_retry=news.may_retry, log=log
+            )
+        if request.folder is None:
+            shutil.rmtree(trial_folder, ignore_errors=True)
+
+    def _warm(self, request: Request) -> tuple[LocalExecutor, Path]:
+        """Return the executor of the trial before, or a new one where that does not fit, and its folder."""
+        made_for = (request.runner, request.threads, request.grace_s)
+        if made_for != self._made_for:
+            self._end(0.0)
+            self._made_for = made_for
+        if self._folder is None:
+            self._folder = TemporaryDirectory(prefix="harness-node-", ignore_cleanup_errors=True)
+        folder = Path(self._folder.name)
+        if self._executor is None:
+            environ = worker_environment(os.environ, threads=request.threads, run_folder=folder)
+            setup = WorkerSetup(request.runner, folder, environ, request.threads, secrets_in(os.environ))
+            self._executor = LocalExecutor(setup, grace_s=request.grace_s)
+        return self._executor, folder
+
+    def _watch(self, executor: LocalExecutor, request: Request) -> Iterator[Progress | Ended]:
+        """Yield the latest progress now and then, and the end; no end of a trial that is cancelled."""
+        latest: Progress | None = None
+        announced_at = -PROGRESS_SECONDS
+        while True:
+            if self._closed or self._cancelled == request.number:
+                self._end(0.0 if self._closed else request.grace_s)
+                return
+            for event in executor.poll(_POLL_SECONDS):
+                if isinstance(event, Ended):
+                    if latest is not None:
+                        yield latest
+                    yield event
+                    return
+                latest = event.progress
+            if latest is not None and time.monotonic() - announced_at >= PROGRESS_SECONDS:
+                announced_at = time.monotonic()
+                yield latest
+                latest = None
+
+    def _end(self, grace_s: float) -> None:
+        """End the trial and the server, and remove the temporary folder."""
+        executor, self._executor = self._executor, None
+        folder, self._folder = self._folder, None
+        try:
+            if executor is not None:
+                executor.stop(grace_s)
+        finally:
+            if folder is not None:
+                folder.cleanup()
+
+
 def run_on_node(version: str, number: int, text: str) -> Generator[str, None, None]:
-    """Run a trial here, and yield its news, each as the JSON of a `Heard`.
+    """Run one trial here, and yield its news, each as the JSON of a `Heard`.
 
     Args:
         version: of the harness that asks.
         number: of the attempt.
         text: the JSON of a `Request`.
     """
-    node = platform.node()
-    if version != __version__:
-        _, problem = describe_node(version)
-        yield Heard(number=number, node=node, refused=f"the node {node}: {problem}").model_dump_json()
-        return
-    request = Request.model_validate_json(text)
-    if missing := missing_files(request.job):
-        result = request.job.completed_by(_unavailable(request.job, node, missing))
-        yield Heard(number=number, node=node, result=result).model_dump_json()
-        return
-    try:
-        with TemporaryDirectory(prefix="harness-node-") as folder:
-            for heard in _run(request, node, Path(folder)):
-                yield heard.model_dump_json()
-    except (StorageError, OSError) as error:
-        # The disk of a node is full, or broken: no fault of the trial's, which may run on another.
-        lost = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        yield Heard(number=number, node=node, lost=lost).model_dump_json()
+    with closing(Slot()) as slot:
+        if (refused := slot.ready(version)) is None:
+            yield from slot.run(text)
+        else:
+            yield Heard(number=number, node=platform.node(), refused=refused).model_dump_json()
 
 
 def describe_node(version: str) -> tuple[str, str | None]:
@@ -92,50 +202,6 @@ def _unavailable(job: Job, node: str, missing: tuple[str, ...]) -> TrialResult:
         started=datetime.now(UTC),
         duration_s=0.0,
     )
-
-
-def _run(request: Request, node: str, folder: Path) -> Iterator[Heard]:
-    """Run it with this node's environment and limits, and yield its progress twice a second."""
-    job = request.job.model_copy(update={"cache_dir": _cache(request.job)})
-    trial_folder = Path(request.folder or folder / "trials" / job.trial.id)
-    trial_folder.mkdir(parents=True, exist_ok=True)
-    environ = worker_environment(os.environ, threads=request.threads, run_folder=folder)
-    setup = WorkerSetup(request.runner, folder, environ, request.threads, secrets_in(os.environ))
-    executor = LocalExecutor(setup, grace_s=request.grace_s)
-    try:
-        executor.submit(job, trial_folder)
-        for news in _watch(executor):
-            if isinstance(news, Progress):
-                yield Heard(number=request.number, node=node, progress=news)
-                continue
-            log = _text(trial_folder / LOG) if request.folder is None else ""
-            yield Heard(
-                number=request.number, node=node, result=news.result, may_retry=news.may_retry, log=log
-            )
-    except KeyboardInterrupt:
-        # So a cluster cancels a task.
-        executor.stop(request.grace_s)
-        raise
-    finally:
-        executor.stop(0.0)
-
-
-def _watch(executor: LocalExecutor) -> Iterator[Progress | Ended]:
-    """Yield the latest progress now and then, and the end."""
-    latest: Progress | None = None
-    said_at = -PROGRESS_SECONDS
-    while True:
-        for event in executor.poll(_POLL_SECONDS):
-            if isinstance(event, Ended):
-                if latest is not None:
-                    yield latest
-                yield event
-                return
-            latest = event.progress
-        if latest is not None and time.monotonic() - said_at >= PROGRESS_SECONDS:
-            said_at = time.monotonic()
-            yield latest
-            latest = None
 
 
 def _cache(job: Job) -> str:
