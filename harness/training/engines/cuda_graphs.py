@@ -6,8 +6,8 @@ and gradients live in flat vectors, and the inputs of a shape are copied into te
 the optimizer are a few launches over two vectors and stay outside, and so does all that looks at the loss.
 
 The rules are those of torch's notes on CUDA graphs ("Whole-network capture"). On one H100 a step of BERT-base
-at batch 8 takes 5.1 ms instead of 31 (`reports/samples/cuda-h100`). One thing known to fail is the gradient of
-an embedding over more than 3,072 tokens (pytorch #82886), in some versions.
+at batch 8 takes 5.1 ms instead of 31 (`reports/samples/cuda-h100`). One thing known to fail is the gradient
+of an embedding over more than 3,072 tokens (pytorch #82886), in some versions.
 """
 
 from __future__ import annotations
