@@ -7,10 +7,10 @@ results that differ in a setting, in threads or in torch widen it, and each diff
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import pairwise
+from itertools import chain, pairwise
 from math import prod
 from statistics import median
 from typing import Final
@@ -64,6 +64,10 @@ class Range:
         """Return the range with this factor more room on both sides."""
         return Range(self.low / factor, self.high * factor)
 
+    def shared(self, number: int) -> Range:
+        """Return the share of each of so many at once."""
+        return Range(self.low / number, self.high / number)
+
 
 @dataclass(frozen=True, slots=True)
 class EarlierRun:
@@ -75,6 +79,11 @@ class EarlierRun:
     proofs: Sequence[TrialResult]
     bytes_per_trial: float
 
+    @property
+    def made(self) -> Iterator[TrialResult]:
+        """The results of the run's own workers."""
+        return chain(self.results, (proof for proof in self.proofs if not proof.reused))
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
@@ -82,7 +91,8 @@ class Setting:
 
     `threads` are those of a trial, `gpus` the CUDA devices by their name in a suite. `stand_ins` has, by
     checkpoint and revision, whether a stand-in will be used, None where that is open; `synthetic` is the same
-    of the data. `jobs` trials run at once on a device. `separate` times windows first.
+    of the data. `jobs` trials run at once on a device, and `proofs` proofs for each of them. `separate` times
+    windows first.
     """
 
     environment: Environment
@@ -91,6 +101,7 @@ class Setting:
     stand_ins: Mapping[tuple[str, str | None], bool | None]
     synthetic: bool | None
     jobs: int = 1
+    proofs: int = 1
     separate: bool = False
 
 
@@ -256,7 +267,10 @@ class EarlierResults:
         left = {id_: trial for id_, trial in wanted.items() if id_ not in proved}
         if left and not every:
             return None
-        return {id_: (trial, _proof_range(timed.get(id_), every)) for id_, trial in left.items()}
+        at_once = self._setting.proofs
+        return {
+            id_: (trial, _proof_range(timed.get(id_), every).shared(at_once)) for id_, trial in left.items()
+        }
 
     @property
     def startup(self) -> Range:
@@ -264,24 +278,24 @@ class EarlierResults:
         first = [
             (jobs[0].started - run.begun).total_seconds()
             for run in self._used.values()
-            if run.begun is not None and (jobs := _in_order(run))
+            if run.begun is not None and (jobs := _in_order(run.made))
         ]
         found = [seconds for seconds in first if seconds >= 0]
         return Range(min(found, default=0), max(found, default=0))
 
     @property
     def gap(self) -> float:
-        """The seconds between two jobs of a run: the median, which no interruption of a run moves."""
+        """The seconds between two trials of a run: the median, which no interruption of a run moves."""
         gaps = []
         for run in self._used.values():
-            for before, after in pairwise(_in_order(run)):
+            for before, after in pairwise(_in_order(run.results)):
                 gaps.append((after.started - before.started).total_seconds() - before.duration_s)
         return max(0.0, median(gaps)) if gaps else 0.0
 
 
-def _in_order(run: EarlierRun) -> list[TrialResult]:
-    """Return the completed trials and proofs of a run by the time when they started."""
-    completed = [each for each in (*run.results, *run.proofs) if each.status == "completed"]
+def _in_order(results: Iterable[TrialResult]) -> list[TrialResult]:
+    """Return those that completed by the time when they started."""
+    completed = [each for each in results if each.status == "completed"]
     return sorted(completed, key=lambda each: each.started)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import click
@@ -12,6 +13,7 @@ from harness.analysis.estimating import Estimate, estimate
 from harness.analysis.likeness import EarlierRun, Setting
 from harness.analysis.sharing import trainings_saved
 from harness.assets.find_checkpoint import peek_checkpoint
+from harness.assets.places import wanted_cache_root
 from harness.cli.options import (
     harness_command,
     option,
@@ -33,10 +35,11 @@ from harness.machine.facts import (
 from harness.model.suite import Suite
 from harness.model.trial import Trial
 from harness.output.builders.plan import Planned, plan_document
-from harness.running.options import RunOptions, jobs_at_once
+from harness.running.options import DEFAULT_RUNNER, RunOptions, jobs_at_once
 from harness.running.preflight import Machine
+from harness.running.proof_store import ProofStore, conditions
 from harness.running.resume import Here, choose
-from harness.store.folders import names_in
+from harness.store.folders import is_there, names_in
 from harness.store.listing import describe_run, earlier_runs
 from harness.store.plan import make_plan
 from harness.store.report_file import briefly
@@ -86,7 +89,9 @@ def _plan(path: Path, overrides: Sequence[str], options: RunOptions, price: floa
         or _lacking(uses[trial.checkpoint, trial.revision])
         or _lacking(data)
     }
-    setting = _setting(suite, options, {key: _stands_in(use) for key, use in uses.items()}, _stands_in(data))
+    setting = _setting(
+        suite, trials, options, {key: _stands_in(use) for key, use in uses.items()}, _stands_in(data)
+    )
     estimated, problems = _estimated(suite, trials, options, setting, machine, unavailable)
     return Planned(
         suite=suite.name,
@@ -123,12 +128,14 @@ def _machine(options: RunOptions) -> tuple[Machine, list[str]]:
 
 def _setting(
     suite: Suite,
+    trials: Sequence[Trial],
     options: RunOptions,
     stand_ins: Mapping[tuple[str, str | None], bool | None],
     synthetic: bool | None,
 ) -> Setting:
     """Return the machine, assets and concurrency of the trials, without importing torch."""
     alone = jobs_at_once(options, separate=suite.measure.separate)
+    on_cpu = all(trial.device == "cpu" for trial in trials)
     return Setting(
         environment=describe_environment(),
         threads=suite.measure.threads or max(1, physical_cores() // alone),
@@ -136,6 +143,7 @@ def _setting(
         stand_ins=stand_ins,
         synthetic=synthetic,
         jobs=physical_cores() if options.jobs == "auto" else options.jobs,
+        proofs=max(1, physical_cores() // alone) if on_cpu else 1,
         separate=suite.measure.separate,
     )
 
@@ -161,9 +169,17 @@ def _estimated(
         setting,
         reused=left.reused,
         unavailable=set(unavailable) - left.reused,
-        proved=left.proved if options.parity else None,
+        proved=left.proved | _stored_proofs() if options.parity else None,
     )
     return found, [left.problem, *problems] if left.problem else problems
+
+
+def _stored_proofs() -> frozenset[str]:
+    """Return the ids of proofs that a run would take over from earlier ones."""
+    folder = wanted_cache_root() / "proofs"
+    if not is_there(folder):
+        return frozenset()
+    return ProofStore(folder, partial(conditions, DEFAULT_RUNNER)).ids()
 
 
 def _lacking(use: str) -> bool:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.analysis.parity import verdict_of
-from harness.analysis.training import training_verdict
 from harness.api import prove_suite
 from harness.cli.messages import print_note, watching
 from harness.cli.options import (
@@ -21,6 +19,7 @@ from harness.errors import exit_code
 from harness.output.builders.proofs import proofs_document
 from harness.running.interrupts import Interrupt
 from harness.running.options import RunOptions
+from harness.running.proof_store import passes
 from harness.suite.reading import read_suite
 
 
@@ -52,6 +51,4 @@ def command(*, suite: Path, overrides: tuple[str, ...], options: RunOptions, tar
         print_note(str(interrupt))
         return interrupt.exit_code
     write(proofs_document(proofs.functions, proofs.trainings), target)
-    computes = all(verdict_of(proof) in ("exact", "within") for proof in proofs.functions)
-    trains = all(training_verdict(proof) == "same" for proof in proofs.trainings)
-    return exit_code(passed=computes and trains)
+    return exit_code(passed=all(map(passes, (*proofs.functions, *proofs.trainings))))

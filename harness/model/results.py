@@ -35,9 +35,9 @@ class TrialResult(Frozen):
     sentence for every status but `completed`; `log_tail` the end of the worker's log for those. `concurrent`
     is how many trials could be under way on its device at once: above 1, its times do not count. A proof of
     function is a result with `parity` and the logits of its examples, one of training has `training`.
-    `probe` is None for proofs, for trials that ran while others did, and in reports written before it was
-    recorded. `apart` is None where one training gave speed and quality; else `concurrent` is that of the
-    timed steps.
+    `reused` marks a proof that an earlier run made under the same conditions. `probe` is None for proofs, for
+    trials that ran while others did, and in reports written before it was recorded. `apart` is None where one
+    training gave speed and quality; else `concurrent` is that of the timed steps.
     """
 
     trial: Trial
@@ -64,6 +64,7 @@ class TrialResult(Frozen):
     duration_s: Annotated[float, Field(ge=0)]
     probe: Annotated[Probe | None, Field(exclude_if=is_none)] = None
     apart: Annotated[Apart | None, Field(exclude_if=is_none)] = None
+    reused: Annotated[bool, Field(exclude_if=lambda reused: not reused)] = False
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:

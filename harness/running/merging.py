@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Final
 
 from harness.analysis.naming import describe
-from harness.analysis.parity import function_of, verdict_of
-from harness.analysis.training import training_of, training_verdict
+from harness.analysis.parity import function_of
+from harness.analysis.training import training_of
 from harness.errors import InvalidInputError, NotComparableError
 from harness.model.quality import OwnScores
 from harness.model.results import Report, TrialResult
 from harness.model.status import STATUSES
 from harness.model.trial import Trial
+from harness.running.proof_store import passes
 from harness.running.seams import Render
 from harness.running.work import shard_note
 from harness.store.folders import is_there, names_in
@@ -212,20 +213,14 @@ def _name(trial: Trial) -> str:
 
 
 def _proofs(given: Iterable[tuple[Iterable[TrialResult], _Part]]) -> dict[str, _Found]:
-    """Return one proof for each id: the first that does not pass, else the first."""
+    """Return one proof for each id: the first that does not pass, else the first of these runs."""
     found: dict[str, _Found] = {}
     for proofs, part in given:
         for proof in proofs:
             first = found.setdefault(proof.trial.id, _Found(proof, part))
-            if _passes(first.result) and not _passes(proof):
+            if (passes(proof), proof.reused) < (passes(first.result), first.result.reused):
                 found[proof.trial.id] = _Found(proof, part)
     return found
-
-
-def _passes(proof: TrialResult) -> bool:
-    if proof.parity is not None:
-        return verdict_of(proof) in ("exact", "within")
-    return training_verdict(proof) == "same"
 
 
 def _function_ids(results: Iterable[_Found]) -> Iterator[str]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Final
 
 from harness.analysis.naming import attention_of, describe
 from harness.analysis.parity import function_of, limits, verdict_of
@@ -14,7 +15,13 @@ from harness.analysis.training import failed_checks, training_of, training_verdi
 from harness.model.job import Job, Observer
 from harness.model.results import TrialResult
 from harness.model.trial import Trial
-from harness.words import one_line
+from harness.running.proof_store import ProofStore
+from harness.running.scheduler import Policy, RunContext, run_jobs
+from harness.words import count, one_line
+
+# Of the process, and of the weights in memory: two models, their gradients, those of each step, two averages.
+_BYTES_OF_PROOF: Final = 2**30
+_COPIES: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,81 @@ def _family(folder: str, name: str) -> str:
         return name
 
 
+def proofs_at_once(jobs: Iterable[Job], cores: int, free_bytes: float) -> int:
+    """Return how many proofs run at once on the CPU: their times do not count, and half of a proof is Python.
+
+    Proofs on other devices run one at a time, for these have memory for one.
+
+    Args:
+        jobs: of the proofs.
+        cores: of this machine.
+        free_bytes: of its memory.
+    """
+    jobs = list(jobs)
+    if any(job.trial.device != "cpu" for job in jobs):
+        return 1
+    weights = {
+        sum(file.stat().st_size for file in Path(folder).glob("*.safetensors"))
+        for folder in {job.checkpoint.path for job in jobs}
+    }
+    return max(1, min(cores, int(free_bytes / (_BYTES_OF_PROOF + _COPIES * max(weights, default=0)))))
+
+
+class Proving:
+    """The proofs of a run: those that are found, and those that are to be made, some before others.
+
+    Args:
+        jobs: of all trials.
+        found: proofs of this run and of earlier ones, by id.
+        context: of the proofs; its observer gets each proof as a note.
+        policy: of the proofs.
+        store: gets the proofs that pass, for later runs.
+    """
+
+    def __init__(
+        self,
+        jobs: Collection[Job],
+        found: Mapping[str, TrialResult],
+        context: RunContext,
+        policy: Policy,
+        store: ProofStore | None = None,
+    ) -> None:
+        self._functions, self._trainings = proof_jobs(jobs), training_jobs(jobs)
+        self._found = dict(found)
+        self._watch = ProofWatch(context.observer)
+        self._context = replace(context, observer=self._watch)
+        self._policy = policy
+        self._store = store
+        self._made: list[tuple[Job, TrialResult]] = []
+        functions, trainings = map(self._left, (self._functions, self._trainings))
+        self._watch.announce(len(functions), len(trainings), found.values())
+
+    def _left(self, jobs: Mapping[str, Job]) -> dict[str, Job]:
+        return {id_: job for id_, job in jobs.items() if id_ not in self._found}
+
+    def prove(self, jobs: Collection[Job]) -> Proofs:
+        """Make the proofs of these trials that are not found, and return all proofs so far."""
+        of_these = proof_jobs(jobs).keys() | training_jobs(jobs).keys()
+        every = self._left(self._functions | self._trainings)
+        left = {id_: job for id_, job in every.items() if id_ in of_these}
+        made = run_jobs(list(left.values()), self._context, self._policy)
+        self._found |= made
+        self._made += [(left[id_], proof) for id_, proof in made.items()]
+        if self._store is not None and not self.left and (problem := self._store.keep(self._made)):
+            self._watch.note(problem)
+        return Proofs(
+            *(
+                tuple(self._found[id_] for id_ in kind if id_ in self._found)
+                for kind in (self._functions, self._trainings)
+            )
+        )
+
+    @property
+    def left(self) -> bool:
+        """Whether a proof is still to be made."""
+        return bool(self._left(self._functions | self._trainings))
+
+
 class ProofWatch(Observer):
     """Gives an observer each proof as a note: the trials that it counts are those that train."""
 
@@ -70,8 +152,13 @@ class ProofWatch(Observer):
         self._done = 0
         self._total = 0
 
-    def announce(self, functions: int, trainings: int) -> None:
-        """Tell how many functions and trainings are to be proved."""
+    def announce(self, functions: int, trainings: int, found: Iterable[TrialResult]) -> None:
+        """Tell how many functions and trainings are to be proved, and which proofs earlier runs made."""
+        if earlier := [proof.started for proof in found if proof.reused]:
+            self._observer.note(
+                f"{count(len(earlier), 'proof')} of earlier runs with the same code, libraries, inputs and "
+                f"machine, from {min(earlier):%Y-%m-%d} on; --rerun all proves again"
+            )
         self._total = functions + trainings
         if functions:
             self._observer.note(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from harness.analysis.sharing import trained_by
@@ -27,7 +28,8 @@ from harness.running.interpreter import this_interpreter
 from harness.running.interrupts import Interrupts
 from harness.running.options import RunOptions, jobs_at_once, parse_shard
 from harness.running.preflight import Prepared, prepare, require, unavailable_row
-from harness.running.proofs import Proofs, ProofWatch, proof_jobs, training_jobs
+from harness.running.proof_store import ProofStore, conditions
+from harness.running.proofs import Proofs, Proving, proof_jobs, proofs_at_once, training_jobs
 from harness.running.resume import Here, Opened, choose, describe_here, open_directory, take_over_edited
 from harness.running.scheduler import Policy, RunContext, not_run, run_jobs
 from harness.running.seams import Render, Seams, absolute_reports
@@ -198,18 +200,38 @@ class Work:
         """
         context = self.context(directory, interrupts)
         try:
-            if self._options.parity:
-                self.prove(directory, prepared.jobs, context)
             policy = policy_of(self._options, self._jobs)
+            proving = (
+                self._proving(directory, prepared.jobs, context, reuse=True) if self._options.parity else None
+            )
             for trials in [directory.plan.trials] if rounds is None else rounds:
                 self.mark_unavailable(trials, prepared)
                 jobs = [prepared.jobs[trial.id] for trial in trials if trial.id not in self._results]
+                if proving is not None:
+                    self.add(run_jobs(self._leading(jobs, proving), context, policy))
+                    self._proofs = proving.prove(prepared.jobs.values())
+                    jobs = [job for job in jobs if job.trial.id not in self._results]
                 if self._suite.measure.separate:
                     self._run_apart(directory, jobs, context, policy)
                 else:
                     self.add(run_jobs(jobs, context, policy))
         finally:
             context.executor.stop(0.0)
+
+    def _leading(self, jobs: Sequence[Job], proving: Proving) -> Sequence[Job]:
+        """Prove the first trial and return its job, so that its result comes before the other proofs.
+
+        Return nothing where this would leave other devices idle, or where the failures of all trials count
+        together.
+        """
+        options = self._options
+        one_at_a_time = self._jobs == 1 and options.executor == "local" and not self._suite.measure.separate
+        counts_failures = options.fail_fast or options.stop_after_same_error > 0
+        devices = {device for job in jobs for device in job.trial.devices}
+        if not (proving.left and one_at_a_time and len(devices) == 1) or counts_failures:
+            return ()
+        proving.prove(jobs[:1])
+        return jobs[:1]
 
     def _run_apart(
         self, directory: RunDirectory, jobs: Sequence[Job], context: RunContext, policy: Policy
@@ -268,24 +290,35 @@ class Work:
 
     def prove(self, directory: RunDirectory, jobs: Mapping[str, Job], context: RunContext) -> Proofs:
         """Prove every distinct function and training that has no proof in this environment yet."""
-        functions, trainings = proof_jobs(jobs.values()), training_jobs(jobs.values())
-        wanted = functions | trainings
-        found = choose(directory.proofs(wanted), wanted, self._here(), self._options.rerun).results
-        rest = [job for id_, job in wanted.items() if id_ not in found]
-        watch = ProofWatch(self._observer)
-        watch.announce(*(sum(job.trial.id in kind for job in rest) for kind in (functions, trainings)))
-        context = replace(
-            context,
-            folder_of=directory.proof_folder,
-            keep=_keep(directory.path / "proofs"),
-            observer=watch,
-            shape=as_it_is,
-        )
-        found |= run_jobs(rest, context, Policy(self._options.retries, jobs=self._jobs))
-        self._proofs = Proofs(
-            *(tuple(found[id_] for id_ in kind if id_ in found) for kind in (functions, trainings))
-        )
+        self._proofs = self._proving(directory, jobs, context).prove(jobs.values())
         return self._proofs
+
+    def _proving(
+        self, directory: RunDirectory, jobs: Mapping[str, Job], context: RunContext, *, reuse: bool = False
+    ) -> Proving:
+        """Return the proofs of the run that are found, and what makes the others.
+
+        With `reuse` passed proofs of earlier runs under the same conditions count, and new ones are stored.
+        """
+        wanted = proof_jobs(jobs.values()) | training_jobs(jobs.values())
+        found = choose(directory.proofs(wanted), wanted, self._here(), self._options.rerun).results
+        left = {id_: job for id_, job in wanted.items() if id_ not in found}
+        keep = _keep(directory.path / "proofs")
+        store = self._proof_store(left) if reuse else None
+        if store is not None and self._options.rerun != "all":
+            found |= {id_: keep(proof) for id_, proof in store.find(left).items()}
+        at_once = self._jobs
+        if self._options.executor == "local":
+            at_once = max(at_once, proofs_at_once(left.values(), physical_cores(), available_memory()))
+        context = replace(context, folder_of=directory.proof_folder, keep=keep, shape=as_it_is)
+        return Proving(jobs.values(), found, context, Policy(self._options.retries, jobs=at_once), store)
+
+    def _proof_store(self, jobs: Mapping[str, Job]) -> ProofStore | None:
+        """Return the proofs of earlier runs; None for workers of another machine or interpreter."""
+        if not jobs or self._options.executor != "local" or self._seams.interpreter is not None:
+            return None
+        folder = Path(next(iter(jobs.values())).cache_dir) / "proofs"
+        return ProofStore(folder, partial(conditions, self._options.runner))
 
     def _kept(self, directory: RunDirectory, trial_id: str) -> TrialResult | None:
         """The trial's result, if it has one; of a completed one the report needs the file too."""

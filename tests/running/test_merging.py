@@ -87,9 +87,13 @@ def test_a_shard_that_is_none_is_refused(text: str) -> None:
     assert parse_shard("3/3") == (3, 3)
 
 
-def test_three_shards_merged_equal_the_whole_run_outside_of_times(tmp_path: Path) -> None:
+def test_three_shards_merged_equal_the_whole_run_outside_of_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     suite = padded()
     whole = run_fake(suite, tmp_path / "whole", "proving", parity=True)
+    # Elsewhere its proofs are not found.
+    monkeypatch.setenv("HARNESS_CACHE_DIR", str(tmp_path / "cache"))
     shards = run_shards(suite, tmp_path, 3, runner="proving", parity=True)
     assert all(load_report(path).notes[0].startswith("shard ") for path in shards)
     merged = merge(shards[::-1], tmp_path / "merged")

@@ -30,6 +30,7 @@ def notes(report: Report, rows: Sequence[Row]) -> list[str]:
     return [
         *_recorded(report),
         *_session(report),
+        *_earlier_proofs(report),
         *_stand_ins(report),
         *_synthetic(report),
         *_limited(report),
@@ -61,6 +62,15 @@ def _session(report: Report) -> Iterable[str]:
         yield (
             f"A/B session {report.session.id}: this is its {report.session.side}; its trials took turns with "
             "those of the other side, and `harness compare` pairs them"
+        )
+
+
+def _earlier_proofs(report: Report) -> Iterable[str]:
+    proofs = (*report.proofs, *report.training_proofs)
+    if earlier := [proof.started for proof in proofs if proof.reused]:
+        yield (
+            f"{len(earlier)} of {count(len(proofs), 'proof')} are of earlier runs, from "
+            f"{min(earlier):%Y-%m-%d} on: same code, libraries, inputs and machine"
         )
 
 
