@@ -111,7 +111,8 @@ class Chart:
         drawing: the numbers.
         notes: how to read it, such as the interval that is drawn and omitted values.
         lead: a page shows it above the main table.
-        repeats: every number of it is in the tables of the document, so that only a page shows it.
+        repeats: every number of it is in the tables of the document, so that only a page shows it; a detail
+            of the same title then lies under the picture.
     """
 
     name: str

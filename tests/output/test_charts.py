@@ -8,14 +8,15 @@ from collections.abc import Sequence
 import pytest
 
 from harness.model.measurements import measured
+from harness.model.proof import Parity
 from harness.model.results import TrialResult
-from harness.model.values import PaddingStrategy, Train
+from harness.model.values import Padding, PaddingStrategy, Precision, Train
 from harness.output.builders.report import report_document
 from harness.output.document import Chart, Document
 from harness.output.drawings import Arrows, Bars, Drawing, Forest, Lines, Scatter, Slope
 from harness.output.formats.registry import render
 from harness.output.plot.twin import twin
-from tests.factories import make_report
+from tests.factories import make_report, make_result, make_trial
 from tests.output.pages import (
     PADDINGS,
     check_page,
@@ -147,6 +148,58 @@ def _losses(steps: int, values: Sequence[float]) -> Lines:
     return found
 
 
+def proof(padding: PaddingStrategy, logit: float, precision: Precision = "fp32") -> TrialResult:
+    parity = Parity(
+        examples=40, largest_logit_difference=logit, relative_gradient_error=logit, flipped_predictions=0
+    )
+    made = make_result(make_trial(padding, precision=precision), examples=1)
+    return made.model_copy(update={"parity": parity})
+
+
+def test_differences_of_functions_are_drawn_against_their_limits_over_the_table_of_all() -> None:
+    proofs = (
+        proof("static", 0.0),
+        proof("dynamic", 3e-5),
+        proof("unpadded", 0.5),
+        proof("static", 9e-3, "bf16"),
+    )
+    report = make_report([trained("static", 0)], proofs=proofs)
+    document = report_document(report)
+    found = drawing(document, "parity", Forest)
+    assert isinstance(found, Forest)
+    assert found.axis.log
+    assert [(each.label, each.mark, each.value, each.limit, each.words) for each in found.effects] == [
+        ("unpadded fp32", "worse", 0.5, 1e-4, "5.0e-01"),
+        ("static bf16", "better", 9e-3, 2e-2, "9.0e-03"),
+        ("dynamic fp32", "better", 3e-5, 1e-4, "3.0e-05"),
+        ("static fp32", "same", 1e-9, 1e-4, "0.0e+00"),
+    ]
+    page = render(document, "html")
+    assert page.count("<caption>Parity with the plain model<") == 1
+    figure = page.partition('aria-labelledby="parity-title')[2].partition("</figure>")[0]
+    assert figure.count("(limit 1e-04)") == 3
+    assert "Parity with the plain model" in render(document, "markdown")
+
+
+def test_of_many_functions_those_nearest_to_their_limits_are_drawn() -> None:
+    proofs = [
+        proof("static", 1e-5).model_copy(
+            update={"trial": make_trial(Padding(strategy="static", length=length))}
+        )
+        for length in range(8, 38)
+    ]
+    document = report_document(make_report([trained("static", 0)], proofs=(*proofs, proof("dynamic", 2e-5))))
+    found = chart(document, "parity")
+    assert isinstance(found.drawing, Forest)
+    assert found.drawing.effects[0].label == "dynamic"
+    assert len(found.drawing.effects) == 24
+    assert "the 24 functions nearest to their limits, of 31" in found.notes
+
+
+def test_a_report_without_a_proof_has_no_chart_of_parity() -> None:
+    assert [each.name for each in run_page().charts if each.name == "parity"] == []
+
+
 def test_a_forest_has_every_verdict_with_its_margin_and_noise() -> None:
     document = comparison_page()
     points, ratios = (drawing(document, f"forest-{name}", Forest) for name in ("points", "ratio"))
@@ -223,6 +276,6 @@ def test_names_of_charts_are_unique_and_begin_every_id() -> None:
     for document in (run_page(), comparison_page(), machines_page(), check_page()):
         names = [chart.name for chart in document.charts]
         assert len(set(names)) == len(names)
-        ids = re.findall(r' id="([^"]+)"', render(document, "html"))
+        ids = re.findall(r" id=([\w-]+)", render(document, "html"))
         assert len(set(ids)) == len(ids)
         assert {name.rpartition("-")[0] for name in ids} == set(names)

@@ -289,3 +289,17 @@ def test_no_name_of_a_point_touches_another(places: list[tuple[float, float]], l
     assert len(boxes) == len(points)
     for (x1, y1, wide1), (x2, y2, wide2) in combinations(boxes, 2):
         assert abs(y1 - y2) >= 11 or x1 + wide1 <= x2 or x2 + wide2 <= x1
+
+
+def test_a_limit_that_all_effects_share_is_one_line() -> None:
+    def dashed(*limits: float) -> int:
+        effects = tuple(
+            Effect(f"row {at}", "same", "1.00 x", 1.0, limit=limit) for at, limit in enumerate(limits)
+        )
+        root = drawn(Forest(Axis("over static", "ratio", log=True), None, effects))
+        lines = root.findall("path[@stroke-dasharray]")
+        # The first is the sample in the key.
+        return len(lines) - 1
+
+    assert dashed(0.9, 0.9, 0.9) == 1
+    assert dashed(0.9, 0.9, 0.8) == 3

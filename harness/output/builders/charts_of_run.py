@@ -16,6 +16,7 @@ from harness.analysis.verification import expected_work
 from harness.model.metrics import headlines, metric_named
 from harness.model.results import Report, TrialResult
 from harness.output.builders.remarks import doubt
+from harness.output.builders.roofline import HEADING as ROOFLINE
 from harness.output.builders.trials import plain_seed
 from harness.output.document import Chart
 from harness.output.drawings import Axis, Bar, Bars, Line, Lines, Point, Sample, Scatter, Seed, Unit
@@ -333,7 +334,7 @@ def _shares(report: Report, rows: Sequence[Row], note: tuple[str, ...]) -> Chart
     best, most = max(shares, key=lambda pair: pair[1])
     return Chart(
         "roofline",
-        "Share of the measured peak",
+        ROOFLINE,
         f"{best.label} reaches the largest share of the measured matrix products, {percent(most)}",
         Bars(
             Axis("share of the fastest matrix products measured here", "percent"),

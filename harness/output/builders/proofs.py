@@ -11,8 +11,11 @@ from harness.analysis.parity import judge, limit_of, verdict_of
 from harness.analysis.training import failed_checks, training_verdict
 from harness.model.results import TrialResult
 from harness.model.status import CaseStatus
-from harness.output.document import Case, Column, Document, Table
+from harness.output.builders.charts_of_run import MOST_DRAWN
+from harness.output.document import Case, Chart, Column, Document, Table
+from harness.output.drawings import Axis, Effect, Forest, Mark
 from harness.output.numbers import NOTHING
+from harness.words import count
 
 _CASE_OF: Final[dict[str, CaseStatus]] = {
     "exact": "passed",
@@ -21,6 +24,11 @@ _CASE_OF: Final[dict[str, CaseStatus]] = {
     "differs": "failed",
     "unproven": "error",
 }
+PARITY: Final = "Parity with the plain model"
+"""The title of the table of functions, and of its chart."""
+_MARKS: Final[dict[str, Mark]] = {"exact": "same", "within": "better", "differs": "worse"}
+# A logarithmic axis has no zero.
+_LEAST_DRAWN: Final = 1e-9
 
 
 def proofs_document(functions: Sequence[TrialResult], trainings: Sequence[TrialResult]) -> Document:
@@ -35,7 +43,7 @@ def proofs_document(functions: Sequence[TrialResult], trainings: Sequence[TrialR
             "trainings": [proof.model_dump(mode="json") for proof in trainings],
         },
         tables=(
-            Table("Parity with the plain model", proved(functions)),
+            Table(PARITY, proved(functions)),
             *([_trainings(trainings)] if trainings else []),
         ),
         notes=tuple(_unmade(functions)),
@@ -102,6 +110,48 @@ def proved(proofs: Sequence[TrialResult]) -> tuple[Column, ...]:
         Column("flipped", tuple(map(_flipped, proofs))),
         _verdicts("parity", map(verdict_of, proofs)),
     )
+
+
+def parity_charts(proofs: Sequence[TrialResult]) -> tuple[Chart, ...]:
+    """Return the chart of the largest logit differences, nearest to their limits first."""
+    names = labels(proof.trial for proof in proofs)
+    found = [
+        (parity.largest_logit_difference, limit_of(parity, proof.trial.precision).logit, proof)
+        for proof in proofs
+        if (parity := proof.parity) is not None
+    ]
+    if not found:
+        return ()
+    drawn = sorted(found, key=lambda one: one[0] / one[1], reverse=True)[:MOST_DRAWN]
+    value, limit, nearest = drawn[0]
+    left = f"the {count(len(drawn), 'function')} nearest to their limits, of {len(found)}"
+    effects = tuple(
+        Effect(
+            names[proof.trial.variant_id],
+            _MARKS[verdict_of(proof)],
+            f"{value:.1e}",
+            max(value, _LEAST_DRAWN),
+            limit=limit,
+        )
+        for value, limit, proof in drawn
+    )
+    chart = Chart(
+        "parity",
+        PARITY,
+        f"{names[nearest.trial.variant_id]} is nearest to its limit: {value:.1e} of {limit:.0e}",
+        Forest(
+            Axis("largest logit difference", "number", log=True),
+            None,
+            effects,
+            {mark: verdict for verdict, mark in _MARKS.items()},
+        ),
+        notes=(
+            "from the plain padded fp32 model of the same weights; dashed: the limit of the precision",
+            *([left] if len(drawn) < len(found) else []),
+        ),
+        repeats=True,
+    )
+    return (chart,)
 
 
 def _verdicts(title: str, verdicts: Iterable[str]) -> Column:

@@ -24,7 +24,7 @@ from harness.output.builders.charts_of_run import charts
 from harness.output.builders.looks import looks_line, looks_table
 from harness.output.builders.notes import notes
 from harness.output.builders.oddities import differing, failures
-from harness.output.builders.proofs import proved, proved_training
+from harness.output.builders.proofs import PARITY, parity_charts, proved, proved_training
 from harness.output.builders.remarks import constants, parity, place, title
 from harness.output.builders.roofline import HEADING as ROOFLINE
 from harness.output.builders.roofline import no_roofline, roofline_columns, roofline_notes
@@ -74,7 +74,7 @@ def report_document(
         remarks=tuple(doubts(report, rows)),
         summary=tuple(_summary(report, rows)) if rows else (),
         tables=tables,
-        charts=(*machine_charts(devices), *charts(report, rows)),
+        charts=(*machine_charts(devices), *charts(report, rows), *parity_charts(report.proofs)),
         notes=tuple(notes(report.model_copy(update={"results": results}), rows)) if rows else (),
         name=report.suite.name,
         records=Each(partial(trial_record, report), results),
@@ -110,7 +110,7 @@ def _tables(
         yield machine_table(devices)
     yield from filter(None, (differing(report, rows), failures(report, rows)))
     if report.proofs:
-        yield Table("Parity with the plain model", proved(report.proofs), detail=True)
+        yield Table(PARITY, proved(report.proofs), detail=True)
     if report.training_proofs:
         yield Table("Training against the reference", proved_training(report.training_proofs), detail=True)
     if peaks := roofline_columns(report, rows):

@@ -24,6 +24,7 @@ _LONGEST_LINE: Final = 200
 _MOST_DETAILS: Final = 100
 # The style sheet has a class for text in each of the first columns.
 _MOST_STYLED: Final = 12
+_QUOTED: Final = re.compile(r'(?<==)"([\w#.%-]+)"(/?)')
 
 
 def to_html(document: Document) -> str:
@@ -31,9 +32,12 @@ def to_html(document: Document) -> str:
     style = _style()
     allowed = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     heading = html_text(document.heading)
-    lead = [chart for chart in document.charts if chart.lead]
-    later = [chart for chart in document.charts if not chart.lead]
     main, *others = document.tables or (Table(""),)
+    # The numbers of a chart may be a detail with its title.
+    titles = {chart.title for chart in document.charts}
+    own = {table.title: table for table in others if table.detail and table.title in titles}
+    lead = [_figure(chart, own.get(chart.title)) for chart in document.charts if chart.lead]
+    later = [_figure(chart, own.get(chart.title)) for chart in document.charts if not chart.lead]
     parts = [
         "<!DOCTYPE html>",
         "<html lang=en>",
@@ -52,31 +56,36 @@ def to_html(document: Document) -> str:
         _table(main),
         _charts(later),
         _part(Table("Notes", notes=(*document.notes, *main.notes))),
-        *map(_part, others),
+        *(_part(table) for table in others if table.title not in own),
         *(f"<p class=terms>{html_text(line)}</p>" for line in (*document.verdict, document.footer) if line),
         "</main></body></html>\n",
     ]
-    return "\n".join(part for part in parts if part)
+    return _unquoted("\n".join(part for part in parts if part))
+
+
+def _unquoted(page: str) -> str:
+    """Leave out the quotes that HTML does not need, around a word; a text has none, they are escaped."""
+    return _QUOTED.sub(lambda found: f"{found[1]} /" if found[2] else found[1], page)
 
 
 def _style() -> str:
     """Return the style sheet without the spaces that only its readers need."""
     written = files("harness.output").joinpath("page.css").read_text(encoding="utf-8")
-    return re.sub(r"\s*([{};,])\s*|(?<=:) |^\s+", r"\1", written).replace(";}", "}")
+    return re.sub(r"\s*([{};,>])\s*|(?<=:) |^\s+", r"\1", written).replace(";}", "}")
 
 
-def _charts(charts: Sequence[Chart]) -> str:
-    shown = "\n".join(map(_figure, charts))
+def _charts(figures: Sequence[str]) -> str:
+    shown = "\n".join(figures)
     return f"<div class=charts>\n{shown}\n</div>" if shown else ""
 
 
-def _figure(chart: Chart) -> str:
-    """The picture, how to read it, and every number of it behind a summary."""
+def _figure(chart: Chart, detail: Table | None) -> str:
+    """The picture, how to read it, and every number of it behind a summary: a detail, or its own table."""
     notes = "".join(f"<p class=how>{html_text(note)}</p>" for note in chart.notes)
-    numbers = _table(Table(chart.title, twin(chart.drawing)), "Numbers")
+    table = Table(chart.title, twin(chart.drawing)) if detail is None else _shortened(detail)
     return (
         f"<figure><figcaption><h2>{html_text(chart.title)}</h2></figcaption>\n{to_svg(chart)}\n{notes}"
-        f"<details><summary>Numbers</summary>{numbers}</details></figure>"
+        f"<details><summary>Numbers</summary>{_body(table, 'Numbers')}</details></figure>"
     )
 
 
@@ -84,15 +93,19 @@ def _part(table: Table) -> str:
     """A part under its heading, a detail behind it; nothing where it is empty."""
     if table.detail:
         table = _shortened(table)
-    pairs = "".join(f"<dt>{html_text(name)}</dt><dd>{html_text(text)}</dd>" for name, text in table.pairs)
-    blocks = [_table(table), f"<dl>{pairs}</dl>" if pairs else "", *_logs(table), _list(table.notes)]
-    shown = "\n".join(block for block in blocks if block)
+    shown = _body(table)
     if not shown:
         return ""
     heading = f"<h2>{html_text(table.title)}</h2>"
     if not table.detail:
         return f"{heading}\n{shown}"
     return f"<details><summary>{heading}</summary>\n{shown}\n</details>"
+
+
+def _body(table: Table, label: str = "") -> str:
+    pairs = "".join(f"<dt>{html_text(name)}</dt><dd>{html_text(text)}</dd>" for name, text in table.pairs)
+    blocks = [_table(table, label), f"<dl>{pairs}</dl>" if pairs else "", *_logs(table), _list(table.notes)]
+    return "\n".join(block for block in blocks if block)
 
 
 def _shortened(table: Table) -> Table:
@@ -118,7 +131,7 @@ def _logs(table: Table) -> Iterator[str]:
 def _table(table: Table, label: str = "") -> str:
     """A table in a box that can be scrolled by keyboard where the page is narrow; `label` names the box.
 
-    HTML needs no end tags of cells and rows and no quotes around a word, and derives the scope of headers;
+    HTML needs no end tags of cells and rows, and derives the scope of headers;
     the class of a table names its columns of text: together a third of a page.
     """
     columns = table.columns
@@ -162,5 +175,5 @@ def _class(column: Column, place: int, tone: Tone = "") -> str:
 
 
 def _list(lines: Sequence[str], of: str = "") -> str:
-    items = "".join(f"<li>{html_text(line)}</li>" for line in lines)
+    items = "".join(f"<li>{html_text(line)}" for line in lines)
     return f"<ul{of and f' class={of}'}>{items}</ul>" if lines else ""

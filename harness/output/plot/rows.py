@@ -118,7 +118,8 @@ def forest(drawing: Forest, name: str) -> tuple[str, float]:
     found = scale(drawing.axis, _extent(drawing), _LEFT, _RIGHT)
     laid, top = key(list(_samples(drawing, name)), 14.0)
     bottom = top + _ROW * len(drawing.effects) + 4
-    parts = [hatch(f"{name}-hatch", 6), laid]
+    parts = [hatch(f"{name}-hatch", 6)] if any(each.noise for each in drawing.effects) else []
+    parts.append(laid)
     for at, each in enumerate(drawing.effects):
         parts += _bands(each, found, top + at * _ROW, name)
     parts.append(across_axis(found, top, bottom))
@@ -126,7 +127,7 @@ def forest(drawing: Forest, name: str) -> tuple[str, float]:
         neutral = found.at(drawing.neutral)
         parts.append(segment(neutral, top, neutral, bottom))
     rows = [(each, top + at * _ROW) for at, each in enumerate(drawing.effects)]
-    parts += (_effect(each, found, at + 21) for each, at in rows)
+    parts += [*_limits(rows, found, top, bottom), *_values(rows, found)]
     parts.append(
         over(
             *(words(_LEFT, at + 12, each.label, room=_name_room(each)) for each, at in rows),
@@ -205,14 +206,31 @@ def _name_room(row: Effect) -> float:
     return WIDTH - min(width_of(row.words), WIDTH * _WORDS) - 34
 
 
-def _effect(row: Effect, found: Scale, middle: float) -> str:
-    marks = []
-    if row.limit is not None:
-        at = found.inside(row.limit)
-        marks.append(segment(at, middle - 6, at, middle + 6, dashes="2 2"))
-    if row.interval is not None:
-        low, high = (found.inside(end) for end in row.interval)
-        marks.append(coloured(_LOOKS[row.mark][0], whisker(low, high, middle)))
-    if row.value is not None:
-        marks.append(_look(row.mark, found.inside(row.value), middle))
-    return "".join(marks)
+def _limits(rows: Sequence[tuple[Effect, float]], found: Scale, top: float, bottom: float) -> Iterable[str]:
+    """Yield one line where every effect has the same limit, else a short one each."""
+    lines = [(row.limit, at + 15, at + 27) for row, at in rows]
+    if len({limit for limit, _, _ in lines}) == 1:
+        lines = [(lines[0][0], top, bottom)]
+    for limit, upper, lower in lines:
+        if limit is not None:
+            x = found.inside(limit)
+            yield segment(x, upper, x, lower, dashes="2 2")
+
+
+def _values(rows: Sequence[tuple[Effect, float]], found: Scale) -> Iterable[str]:
+    """Yield the intervals and values of all effects with one mark, as one group."""
+    for mark in dict.fromkeys(row.mark for row, _ in rows):
+        place, kind, hollow = _LOOKS[mark]
+        chosen = [(row, at + 21) for row, at in rows if row.mark == mark]
+        intervals = [
+            whisker(found.inside(row.interval[0]), found.inside(row.interval[1]), middle)
+            for row, middle in chosen
+            if row.interval is not None
+        ]
+        values = [
+            shape(kind, found.inside(row.value), middle, 4.5, hollow=hollow)
+            for row, middle in chosen
+            if row.value is not None
+        ]
+        if intervals or values:
+            yield coloured(place, *intervals, *values)

@@ -60,7 +60,7 @@ def tick_words(axis: Axis, value: float) -> str:
         steps = _STEPS[axis.unit]
         unit, divisor = next((each for each in steps if abs(value) >= 0.9999 * each[1]), ("", 1.0))
         return f"{_short(value / divisor)}{unit}"
-    return str(_short(value))
+    return f"{value:g}" if axis.log else str(_short(value))
 
 
 def _short(value: float) -> int | float:
