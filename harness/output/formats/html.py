@@ -24,6 +24,8 @@ _LONGEST_LINE: Final = 200
 _MOST_DETAILS: Final = 100
 # The style sheet has a class for text in each of the first columns.
 _MOST_STYLED: Final = 12
+# A last column of longer texts keeps its width where the table has to be scrolled.
+_SENTENCE: Final = 30
 _QUOTED: Final = re.compile(r'(?<==)"([\w#.%-]+)"(/?)')
 
 
@@ -150,6 +152,9 @@ def _table(table: Table, label: str = "") -> str:
     )
     text = {1, placed[0][0], *(place for place, column in placed if not column.numeric)}
     styled = " ".join(f"t{place}" for place in sorted(text) if place <= _MOST_STYLED)
+    last = columns[-1]
+    if not last.numeric and max(map(len, last.cells), default=0) > _SENTENCE:
+        styled += " s"
     name = html_text(table.title)
     return (
         f'<div class=wide role=group tabindex=0 aria-label="{html_text(label) or name}">'
