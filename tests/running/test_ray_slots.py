@@ -188,6 +188,15 @@ def test_one_actor_runs_the_trials_that_follow_each_other(monkeypatch: pytest.Mo
     assert not actor.alive
 
 
+def test_a_trial_that_comes_with_the_end_of_another_takes_its_actor(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(monkeypatch, cpus=4)
+    run.submit()
+    while not run.heard:
+        run.slots.listen(0.0)
+    run.do()
+    assert [actor.runs for actor in run.cluster.actors] == [2]
+
+
 KINDS = st.builds(Kind, st.integers(1, 3), st.integers(0, 2))
 
 

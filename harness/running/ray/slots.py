@@ -55,6 +55,11 @@ class _Worker:
         return self.answer is None and self.news is None
 
     @property
+    def soon(self) -> bool:
+        """Whether it can take a trial within moments: it began before, and answers or has just ended one."""
+        return self.began and not self.idle and (self.news is None or self.sound is True)
+
+    @property
     def awaited(self) -> Any:
         """What it is to give next."""
         return self.answer if self.news is None else self.news
@@ -120,8 +125,8 @@ class Slots:
         missing: dict[_Kind, int] = {}
         for kind, waiting in Counter(map(_kind_of, self._waiting)).items():
             mine = [worker for worker in self._workers if worker.kind == kind]
-            # A new actor may wait for resources as long as others keep them; one that began answers at once.
-            missing[kind] = waiting - sum(worker.began and worker.answer is not None for worker in mine)
+            # A new actor may wait for resources as long as others keep them.
+            missing[kind] = waiting - sum(worker.soon for worker in mine)
             for worker in [worker for worker in mine if worker.idle][: max(0, missing[kind])]:
                 worker.ask()
                 missing[kind] -= 1
