@@ -11,9 +11,6 @@ from harness.model.job import Observer
 from harness.model.results import Report
 from harness.model.suite import Suite
 from harness.model.trial import Trial
-from harness.output.builders.model_card import FRONT_MATTER, model_card
-from harness.output.builders.report import report_document
-from harness.output.formats.registry import render
 from harness.running import run as running
 from harness.running.options import RunOptions, UntilDecided
 from harness.running.proofs import Proofs
@@ -96,6 +93,9 @@ def prove_suite(
 
 def _write_cards(run: Run, folder: Path) -> None:
     """Write the card of every model that the run has saved, with the digest of its report."""
+    from harness.output.builders.model_card import FRONT_MATTER, model_card  # noqa: PLC0415 - as below
+    from harness.output.formats.registry import render  # noqa: PLC0415
+
     report_sha256 = file_sha256(run.directory / "report.json")
     for result in run.brief.results:
         place = folder / result.trial.id
@@ -106,5 +106,9 @@ def _write_cards(run: Run, folder: Path) -> None:
 
 def render_files(report: Report) -> tuple[str, str | None]:
     """Return the report as Markdown and as HTML, which a run writes next to its report.json."""
+    # The half of all imports of a run, which its first trial need not wait for.
+    from harness.output.builders.report import report_document  # noqa: PLC0415
+    from harness.output.formats.registry import render  # noqa: PLC0415
+
     document = report_document(report)
     return render(document, "markdown"), render(document, "html")

@@ -38,7 +38,8 @@ def command(*, suite: Path, overrides: tuple[str, ...], options: RunOptions, tar
 
     Then train a small model of each checkpoint's family with each engine, padding, precision, optimizer and
     schedule of SUITE, and compare batches, losses, learning rates, parameters, dropout, evaluation and seeds
-    with a reference that shares no code with the engines. `harness run` does both before its first trial.
+    with a reference that shares no code with the engines. `harness run` does both before the first
+    trial of a variant.
 
     The exit code is 0 if every variant computes the plain function and trains as the reference, and 1 if one
     does not, or cannot be proved.

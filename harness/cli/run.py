@@ -25,7 +25,6 @@ from harness.cli.reports import read_baseline
 from harness.cli.writing import Target, write, write_stored
 from harness.model.results import Report
 from harness.model.suite import Gate
-from harness.output.builders.report import report_document
 from harness.running.interrupts import Interrupt
 from harness.running.options import RunOptions, UntilDecided
 from harness.suite.reading import parse_suite
@@ -87,6 +86,9 @@ def _run(path: Path, overrides: tuple[str, ...], options: RunOptions, until: Unt
 
 
 def _show(run: Run, target: Target) -> None:
+    # The first trial need not wait for this.
+    from harness.output.builders.report import report_document  # noqa: PLC0415
+
     if target == Target("json"):
         write_stored(run.directory / "report.json", report_document(run.brief))
     else:

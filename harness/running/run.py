@@ -17,7 +17,6 @@ from harness.running.options import DEFAULT_RUNNER, RunOptions, UntilDecided
 from harness.running.preflight import refuse_secrets
 from harness.running.proofs import Proofs
 from harness.running.seams import Render, Run, Seams, seams_of
-from harness.running.until import Looking, with_seeds
 from harness.running.work import Work
 from harness.store.plan import make_plan
 from harness.store.run_directory import create_run
@@ -55,8 +54,15 @@ def run_suite(  # noqa: PLR0913 - the arguments of a run, most of them injected
     refuse_secrets(suite, secrets_in(os.environ))
     with listen() as interrupts, seams_of(options, seams, observer.note) as chosen:
         work = Work(suite, suite_text, options, observer, render, chosen)
-        trials = expand(suite if until is None else with_seeds(suite, until), work.machine.devices)
-        looking = None if until is None else Looking(until, trials, options, observer)
+        looking = None
+        if until is None:
+            trials = expand(suite, work.machine.devices)
+        else:
+            # Most runs take no looks, and start in half the time without numpy and scipy.
+            from harness.running.until import Looking, with_seeds  # noqa: PLC0415
+
+            trials = expand(with_seeds(suite, until), work.machine.devices)
+            looking = Looking(until, trials, options, observer)
         if options.runner == DEFAULT_RUNNER:
             require_extra("train")
         prepared = work.prepare(work.own(trials))

@@ -42,6 +42,12 @@ def test_the_table_is_on_standard_output_and_all_else_on_standard_error(tmp_path
     assert "[2/2]" in errors
 
 
+def test_the_first_trial_waits_for_no_import_of_tables_and_statistics() -> None:
+    script = "import sys, harness.cli.run; print(*{'numpy', 'scipy', 'torch'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"
+
+
 def test_json_is_the_report_alone(tmp_path: Path) -> None:
     code, output, _ = run("--json", write_suite(tmp_path), cwd=tmp_path)
     assert code == 0
