@@ -23,6 +23,7 @@ from harness.model.axis import axes_of
 from harness.model.environment import Device, Environment
 from harness.model.results import TrialResult
 from harness.model.trial import Trial
+from harness.model.values import Task
 
 # How far repeated trials lie apart on a machine that other programs use, too.
 _OF_ONE: Final = 1.25
@@ -91,15 +92,15 @@ class Setting:
 
     `threads` are those of a trial, `gpus` the CUDA devices by their name in a suite. `stand_ins` has, by
     checkpoint and revision, whether a stand-in will be used, None where that is open; `synthetic` is the same
-    of the data. `jobs` trials run at once on a device, and `proofs` proofs for each of them. `separate` times
-    windows first.
+    of the data of each task. `jobs` trials run at once on a device, and `proofs` proofs for each of them.
+    `separate` times windows first.
     """
 
     environment: Environment
     threads: int
     gpus: Mapping[str, Device]
     stand_ins: Mapping[tuple[str, str | None], bool | None]
-    synthetic: bool | None
+    synthetic: Mapping[Task, bool | None]
     jobs: int = 1
     proofs: int = 1
     separate: bool = False
@@ -201,7 +202,7 @@ class EarlierResults:
             return None
         if self._setting.stand_ins.get(key) not in (None, result.checkpoint.stand_in):
             return None
-        if self._setting.synthetic not in (None, result.data.synthetic):
+        if self._setting.synthetic.get(trial.task) not in (None, result.data.synthetic):
             return None
         same_task = then.task.model_copy(update={"max_length": trial.task.max_length}) == trial.task
         if not same_task or any(wanted[name] != values[name] for name in _SAME):

@@ -8,7 +8,7 @@ from typing import Final
 
 from harness.analysis.comparison.conditions import device_name, environment_of
 from harness.analysis.leading import unusable
-from harness.analysis.naming import axes, label, shown_axes, varying_axes
+from harness.analysis.naming import axes, label, shown_axes, telling_axes
 from harness.analysis.rows import Row
 from harness.model.results import Report, TrialResult
 
@@ -67,7 +67,7 @@ def machines(reports: Sequence[tuple[str, Report, Sequence[Row]]]) -> Machines |
         return None
     keys = list(dict.fromkeys(key for _, rows in found.values() for key in rows))
     shown = shown_axes(map(dict, keys))
-    varying = varying_axes(shown) or ("checkpoint", "padding")
+    varying = telling_axes(shown) or ("checkpoint", "padding")
     names = [label(values, varying) for values in shown]
     every = [rows for _, rows in found.values()]
     baseline = next(

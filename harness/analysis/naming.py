@@ -9,7 +9,7 @@ from harness.model.axis import axes_of, text, used_axes, value_of
 from harness.model.axis import label as label_of
 from harness.model.results import TrialResult
 from harness.model.trial import Trial
-from harness.model.values import Train
+from harness.model.values import Task, Train
 
 # Fields of a task that its name contains, or that do not identify its data.
 _IN_NAME_OF_TASK = frozenset({"dataset", "config", "data_dir"})
@@ -51,12 +51,15 @@ def describe(trial: Trial, **known: str) -> str:
 
 
 def notable(trial: Trial) -> list[str]:
-    """Return the axes of a trial that are always shown, or whose value is not the default."""
+    """Return the axes of a trial that are always shown, or whose value is not the default.
+
+    The task is in the title of a report.
+    """
     declared = used_axes(axes_of(type(trial)), tokenizing=trial.tokenization is not None)
     return [
         name
         for name, axis in declared.items()
-        if axis.shown != "varying" or value_of(trial, axis) != axis.default
+        if axis.shown != "varying" or (name != "task" and value_of(trial, axis) != axis.default)
     ]
 
 
@@ -64,6 +67,16 @@ def attention_of(result: TrialResult) -> str:
     """Return the implementation of attention that ran, or the configured one if none was recorded."""
     recorded = result.checkpoint.attention if result.checkpoint is not None else None
     return recorded or result.trial.attention
+
+
+def task_names(tasks: Iterable[Task]) -> str:
+    """Return the names of tasks in words.
+
+    >>> task_names([Task(config="cola"), Task(config="rte"), Task()])
+    'glue/cola, glue/rte and glue/mrpc'
+    """
+    *others, last = dict.fromkeys(task.name for task in tasks)
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def only_tokenise(trials: Iterable[Trial]) -> bool:
@@ -85,7 +98,7 @@ def labels(trials: Iterable[Trial]) -> dict[str, str]:
     for trial in trials:
         variants.setdefault(trial.variant_id, trial)
     shown = shown_axes(map(axes, variants.values()))
-    varying = varying_axes(shown) or ("checkpoint", "padding")
+    varying = telling_axes(shown) or ("checkpoint", "padding")
     return {
         variant: label(values, varying, trial)
         for (variant, trial), values in zip(variants.items(), shown, strict=True)
@@ -138,6 +151,24 @@ def varying_axes(variants: Iterable[Mapping[str, str]]) -> tuple[str, ...]:
         for name, value in values.items():
             seen.setdefault(name, set()).add(value)
     return tuple(name for name, values in seen.items() if len(values) > 1)
+
+
+def telling_axes(variants: Iterable[Mapping[str, str]]) -> tuple[str, ...]:
+    """Return the axes that vary, without the settings of a task that its name implies.
+
+    >>> telling_axes([{"task": "glue/cola", "task.text": "a"}, {"task": "glue/rte", "task.text": "b"}])
+    ('task',)
+    """
+    found = list(variants)
+    names = varying_axes(found)
+    return tuple(name for name in names if not (name.startswith("task.") and _implied(name, found)))
+
+
+def _implied(name: str, variants: Sequence[Mapping[str, str]]) -> bool:
+    """Return whether the variants of each task have one value of this setting."""
+    tasks = {values.get("task") for values in variants}
+    pairs = {(values.get("task"), values.get(name)) for values in variants}
+    return len(tasks) > 1 and len(pairs) == len(tasks)
 
 
 def label(values: Mapping[str, str], names: Iterable[str], trial: Trial | None = None) -> str:

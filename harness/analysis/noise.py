@@ -36,8 +36,12 @@ def suite_of(trial: Trial, suite: Suite) -> Suite:
     return Suite(
         name=f"noise-{suite.name}"[:64],
         task=trial.task,
-        # Training settings are those of the suite.
-        matrix={name: (value_of(trial, axis),) for name, axis in axes.items() if "." not in name},
+        # The task and the training settings are those of the suite.
+        matrix={
+            name: (value_of(trial, axis),)
+            for name, axis in axes.items()
+            if name != "task" and "." not in name
+        },
         train=trial.train,
         measure=suite.measure,
     )

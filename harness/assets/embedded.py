@@ -12,7 +12,7 @@ from typing import Final
 
 from harness.assets.digest import file_sha256
 from harness.errors import UnavailableError
-from harness.model.glue import glue_task
+from harness.model.glue import GLUE, glue_task
 from harness.model.values import Task
 
 EMBEDDED_DATASET: Final = "embedded/pairs"
@@ -25,9 +25,11 @@ EMBEDDED_CORPORA: Final = {
     "embedded/similarity": ("train", "validation"),
 }
 """The splits of each embedded corpus, by its name."""
-# By GLUE's names: each has the columns, the splits and the number of classes of its stand-in.
+# By GLUE's names: each has the splits and the number of classes of its stand-in.
 _STAND_INS: Final = {
     "mrpc": EMBEDDED_DATASET,
+    "qqp": EMBEDDED_DATASET,
+    "qnli": EMBEDDED_DATASET,
     "rte": EMBEDDED_DATASET,
     "wnli": EMBEDDED_DATASET,
     "cola": "embedded/sentences",
@@ -57,6 +59,19 @@ def stand_in_corpus(task: Task) -> str | None:
     'embedded/sentences'
     """
     return None if glue_task(task) is None else _STAND_INS.get(task.config or "")
+
+
+def columns_of_stand_in(corpus: str, task: Task) -> dict[str, str]:
+    """Return the column of an embedded corpus by that of the task it replaces, for those with other names.
+
+    >>> columns_of_stand_in("embedded/pairs", Task(config="qnli", text=("question", "sentence")))
+    {'question': 'sentence1', 'sentence': 'sentence2'}
+    """
+    known = glue_task(task)
+    if corpus != EMBEDDED_DATASET or known is None or task.text != known.text:
+        return {}
+    pairs = zip(known.text, GLUE["mrpc"].text, strict=True)
+    return {name: found for name, found in pairs if name != found}
 
 
 def stand_in_for(name: str) -> str | None:

@@ -155,8 +155,7 @@ def _stand_in(task: Task, reason: str) -> ResolvedData:
     if name is None:
         raise UnavailableError(
             f"{task.name}: no embedded stand-in ({reason})",
-            hint="GLUE's cola, sst2, mrpc, stsb, mnli, rte and wnli have one; for other data give a folder "
-            "by task.data_dir.",
+            hint="The tasks of GLUE have one; for other data give a folder by task.data_dir.",
         )
     return _embedded(task, "embedded", name)
 

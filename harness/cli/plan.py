@@ -34,6 +34,7 @@ from harness.machine.facts import (
 )
 from harness.model.suite import Suite
 from harness.model.trial import Trial
+from harness.model.values import Task
 from harness.output.builders.plan import Planned, plan_document
 from harness.running.options import DEFAULT_RUNNER, RunOptions, jobs_at_once
 from harness.running.preflight import Machine
@@ -81,24 +82,27 @@ def _plan(path: Path, overrides: Sequence[str], options: RunOptions, price: floa
     trials = expand(suite, machine.devices)
     checkpoints = dict.fromkeys((trial.checkpoint, trial.revision) for trial in trials)
     uses = {key: peek_checkpoint(*key, options.assets) for key in checkpoints}
-    data = plan_data(suite.task, options.assets)
+    data = {task: plan_data(task, options.assets) for task in dict.fromkeys(trial.task for trial in trials)}
     unavailable = {
         trial.id
         for trial in trials
         if machine.missing(trial) is not None
         or _lacking(uses[trial.checkpoint, trial.revision])
-        or _lacking(data)
+        or _lacking(data[trial.task])
     }
     setting = _setting(
-        suite, trials, options, {key: _stands_in(use) for key, use in uses.items()}, _stands_in(data)
+        suite,
+        trials,
+        options,
+        {key: _stands_in(use) for key, use in uses.items()},
+        {task: _stands_in(use) for task, use in data.items()},
     )
     estimated, problems = _estimated(suite, trials, options, setting, machine, unavailable)
     return Planned(
         suite=suite.name,
-        task=suite.task.name,
         trials=trials,
         checkpoints=[(name, revision, use) for (name, revision), use in uses.items()],
-        data=data,
+        data=[(task.name, use) for task, use in data.items()],
         devices=[
             (name, any(machine.missing(trial) is None for trial in trials if name in trial.devices))
             for name in dict.fromkeys(device for trial in trials for device in trial.devices)
@@ -131,7 +135,7 @@ def _setting(
     trials: Sequence[Trial],
     options: RunOptions,
     stand_ins: Mapping[tuple[str, str | None], bool | None],
-    synthetic: bool | None,
+    synthetic: Mapping[Task, bool | None],
 ) -> Setting:
     """Return the machine, assets and concurrency of the trials, without importing torch."""
     alone = jobs_at_once(options, separate=suite.measure.separate)

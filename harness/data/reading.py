@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from harness.assets.embedded import columns_of_stand_in
 from harness.data.classes import Classes, classes_of
 from harness.data.corpus import Corpus, Split, make_corpus
 from harness.data.delimited import read_delimited
@@ -156,7 +157,9 @@ def _read(task: Task, data: ResolvedData, split: str, path: Path) -> Table:
         return read_glue(path)
     if data.layout == "glue":
         return read_glue_file(path, None if glue_task(task) is None else task.config)
-    return _READERS[path.suffix](path, (*task.text, task.label))
+    columns = columns_of_stand_in(data.name, task) if data.source == "embedded" else {}
+    table = _READERS[path.suffix](path, [columns.get(name, name) for name in (*task.text, task.label)])
+    return table.renamed({found: name for name, found in columns.items()})
 
 
 def _table_problems(task: Task, table: Table, *, official: bool) -> list[str]:

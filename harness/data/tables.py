@@ -42,6 +42,11 @@ class Table:
     class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     left_out: tuple[int, ...] = ()
 
+    def renamed(self, names: Mapping[str, str]) -> Table:
+        """Return the table with other names for some of its columns."""
+        columns = {names.get(name, name): values for name, values in self.columns.items()}
+        return replace(self, names=tuple(names.get(name, name) for name in self.names), columns=columns)
+
     def first(self, rows: int) -> Table:
         """Return the table of the first rows, in the order of the file."""
         columns = {name: values[:rows] for name, values in self.columns.items()}

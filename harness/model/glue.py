@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from harness.model.metrics import METRICS, headlines, metrics_of, on_split
 from harness.model.values import Task, TaskKind
+from harness.words import did_you_mean, quoted
 
 GLUE_DATASETS: Final = frozenset({"nyu-mll/glue", "glue"})
 
@@ -68,6 +69,46 @@ GLUE: Final[dict[str, GlueTask]] = {
     "rte": GlueTask(_SENTENCES, _ENTAILMENT, _ACCURACY, _sizes(2_490, 277)),
     "wnli": GlueTask(_SENTENCES, ("not_entailment", "entailment"), _ACCURACY, _sizes(635, 71)),
 }
+
+
+# The short forms of a task, each with its mapping.
+TASKS: Final[dict[str, dict[str, str]]] = {
+    f"glue/{config}": {"dataset": "nyu-mll/glue", "config": config} for config in GLUE
+}
+
+
+def unknown_task(name: str) -> str:
+    """Return the message about a word that is no short name of a task."""
+    hint = "any other data set is a mapping {dataset, config, text, label, ...}"
+    return f"unknown task {quoted(name)}{did_you_mean(name, list(TASKS))}; {hint}"
+
+
+def completed(task: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of a task with the defaults of its data set, as far as it does not set them."""
+    dataset, config = task.get("dataset", Task().dataset), task.get("config", Task().config)
+    known = GLUE.get(config) if isinstance(config, str) else None
+    if isinstance(dataset, str) and dataset in GLUE_DATASETS and known is not None:
+        return {**known.defaults, **task}
+    if dataset != Task().dataset:
+        # The default configuration is that of MRPC; other data sets have none unless the suite sets it.
+        return {"config": None, **task}
+    return dict(task)
+
+
+def as_task(value: object) -> object:
+    """Return the keys of a task that a suite names by a short name or a mapping; other values unchanged.
+
+    Raises:
+        ValueError: a short name that does not exist.
+    """
+    if isinstance(value, str):
+        if value not in TASKS:
+            raise ValueError(unknown_task(value))
+        value = TASKS[value]
+    if not isinstance(value, Mapping):
+        return value
+    # A list in the JSON of a suite is a tuple of its columns or splits.
+    return completed({name: tuple(each) if isinstance(each, list) else each for name, each in value.items()})
 
 
 def glue_task(task: Task) -> GlueTask | None:

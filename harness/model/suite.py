@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -18,7 +18,7 @@ from pydantic import (
 
 from harness.model.axis import Aka, canonical, written
 from harness.model.frozen import Frozen, is_none
-from harness.model.glue import further_scores
+from harness.model.glue import further_scores, scores_of
 from harness.model.metrics import METRICS, OWN, is_metric, is_own, metric_named
 from harness.model.trial import AXES
 from harness.model.values import Task, Train
@@ -109,12 +109,14 @@ class Gate(Frozen):
     `max_drop` is in the unit of the metric (`0.02`) or relative to the baseline (`10%`); a drop is a change
     for the worse. Only `max_drop` accepts a percentage. A metric of the suite's `metrics` is named by its
     label after `own.`, a score of a further `eval_split` with its split: `eval_validation_mismatched_f1`.
+    `task` limits the rule to the trials of one task, such as `glue/cola`.
     """
 
     metric: GatedName
     min: float | None = None
     max: float | None = None
     max_drop: Annotated[float, Field(ge=0)] | Percentage | None = None
+    task: Annotated[str | None, Field(exclude_if=is_none)] = None
 
     @model_validator(mode="after")
     def _can_be_passed_and_failed(self) -> Self:
@@ -209,6 +211,10 @@ class Suite(Frozen):
     def _refers_to_its_scores(cls, reference: dict[str, float], info: ValidationInfo) -> dict[str, float]:
         for name in reference:
             _require_measured(name, info.data)
+        if reference and len(tasks := _tasks_in(info.data)) > 1:
+            raise ValueError(
+                f"a reference has the numbers of one task, and the suite has {len(tasks)}; leave it out"
+            )
         return reference
 
     @field_validator("gates")
@@ -216,12 +222,53 @@ class Suite(Frozen):
     def _gates_its_metrics(cls, gates: tuple[Gate, ...], info: ValidationInfo) -> tuple[Gate, ...]:
         for gate in gates:
             _require_measured(gate.metric, info.data)
+            _require_scored(gate, _tasks_in(info.data))
         return gates
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The tasks of the trials: those of the axis `task` and of `include`, or the one of the suite."""
+        return _tasks_in({name: getattr(self, name) for name in ("task", "matrix", "include")})
+
+    def with_tasks(self, change: Callable[[Task], Task]) -> Suite:
+        """Return the suite with every task in it changed."""
+
+        def changed(value: Any) -> Any:
+            return change(value) if isinstance(value, Task) else value
+
+        def in_entries(entries: tuple[Chosen, ...]) -> tuple[Chosen, ...]:
+            return tuple({axis: changed(value) for axis, value in entry.items()} for entry in entries)
+
+        matrix = {axis: tuple(map(changed, values)) for axis, values in self.matrix.items()}
+        entries = {"include": in_entries(self.include), "exclude": in_entries(self.exclude)}
+        return self.model_copy(update={"task": change(self.task), "matrix": matrix, **entries})
 
     @field_validator("include", "exclude")
     @classmethod
     def _canonical_choices(cls, entries: tuple[Chosen, ...]) -> tuple[Chosen, ...]:
         return tuple({axis: _canonical(axis, value) for axis, value in entry.items()} for entry in entries)
+
+
+def _tasks_in(suite: Mapping[str, Any]) -> tuple[Task, ...]:
+    """Return the tasks of a suite by its validated keys."""
+    chosen = suite.get("matrix", {}).get("task") or (suite.get("task"),)
+    added = (entry["task"] for entry in suite.get("include", ()) if "task" in entry)
+    # A report of another version can have values that are no tasks here.
+    return tuple(dict.fromkeys(task for task in (*chosen, *added) if isinstance(task, Task)))
+
+
+def _require_scored(gate: Gate, tasks: Sequence[Task]) -> None:
+    """Refuse a gate of a task that the suite lacks, or on a score that a task does not have."""
+    names = list(dict.fromkeys(task.name for task in tasks))
+    rule = f"the gate on {gate.metric}"
+    if gate.task is not None and gate.task not in names:
+        near = did_you_mean(gate.task, names)
+        raise ValueError(f"{rule}: the suite has no task {quoted(gate.task)}{near}")
+    if len(tasks) == 1 or is_own(gate.metric) or metric_named(gate.metric).family != "quality":
+        return
+    for task in tasks:
+        if gate.task in (None, task.name) and gate.metric not in scores_of(task):
+            raise ValueError(f"{rule}: {task.name} has no such score; limit the gate to other tasks by task")
 
 
 def _require_measured(name: str, suite: Mapping[str, Any]) -> None:
@@ -231,7 +278,7 @@ def _require_measured(name: str, suite: Mapping[str, Any]) -> None:
     """
     if name in METRICS or not {"task", "metrics"} <= suite.keys():
         return
-    known = [*further_scores([suite["task"]]), *(OWN + metric.name for metric in suite["metrics"])]
+    known = [*further_scores(_tasks_in(suite)), *(OWN + metric.name for metric in suite["metrics"])]
     if name not in known:
         instead = "; declare it in metrics" if is_own(name) else "; name its split in task.eval_split"
         what = f"the suite has no metric {quoted(name)}"

@@ -10,10 +10,11 @@ import json
 from functools import cached_property
 from typing import Annotated, Any, Final, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from harness.model.axis import Axis, Needs, axes_of
 from harness.model.frozen import Frozen, is_none
+from harness.model.glue import as_task
 from harness.model.values import (
     Adapter,
     Attention,
@@ -73,7 +74,16 @@ class Trial(Frozen):
         ),
     ]
     revision: str | None = None
-    task: Task = Task()
+    task: Annotated[
+        Task,
+        Axis(
+            "the data set: a short name of GLUE, or a mapping as for the key `{name}` of a suite",
+            label=str,
+            everywhere=True,
+            form=Annotated[Task, BeforeValidator(as_task)],
+            aka=("data", "dataset", "tasks"),
+        ),
+    ] = Task()
     padding: Annotated[
         Padding,
         Axis(

@@ -402,6 +402,14 @@ class Task(Frozen):
             raise ValueError("eval_split names a split more than once")
         return given if len(given) > 1 else given[0]
 
+    def spelled(self) -> str | dict[str, Any]:
+        """Return the value in suite syntax, with the keys whose defaults depend on the data set."""
+        if self == Task():
+            return self.name
+        whole = {name: getattr(self, name) for name in ("dataset", "config", "text", "eval_split", "kind")}
+        given = {name: [*value] if isinstance(value, tuple) else value for name, value in whole.items()}
+        return given | self.model_dump(mode="json", exclude_defaults=True)
+
     @property
     def eval_splits(self) -> tuple[str, ...]:
         """The evaluation splits: of further ones the scores have names of their own."""
@@ -412,6 +420,9 @@ class Task(Frozen):
         """The common name of the data set: `glue/mrpc`."""
         dataset = "glue" if self.dataset == "nyu-mll/glue" else self.dataset
         return dataset if self.config is None else f"{dataset}/{self.config}"
+
+    def __str__(self) -> str:
+        return self.name
 
     @property
     def collapsed(self) -> str:

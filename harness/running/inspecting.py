@@ -53,7 +53,10 @@ def inspect_suite(
     """
     trials = _trials(suite, wanted.checkpoint)
     found = assets.checkpoint(trials[0].checkpoint, trials[0].revision, note)
-    data = assets.data(suite.task, note)
+    data = assets.data(trials[0].task, note)
+    if len(suite.tasks) > 1:
+        others = ", ".join(task.name for task in suite.tasks if task != trials[0].task)
+        note(f"inspecting {trials[0].task.name}; -s 'matrix.task=[...]' chooses another one: {others}")
     cache = str(cache_root(note).absolute())
     jobs = tuple(
         Job(
@@ -73,8 +76,9 @@ def inspect_suite(
 
 
 def _trials(suite: Suite, checkpoint: str | None) -> tuple[Trial, ...]:
-    """Return a trial for each padding and batch size, all of one checkpoint; no device is needed."""
-    trials = expand(suite, ("cpu",))
+    """Return a trial for each padding and batch size, all of one checkpoint and task; no device is needed."""
+    every = expand(suite, ("cpu",))
+    trials = [trial for trial in every if trial.task == every[0].task]
     chosen = [trial for trial in trials if trial.checkpoint == (checkpoint or trials[0].checkpoint)]
     if not chosen:
         chosen = [trial.model_copy(update={"checkpoint": checkpoint, "revision": None}) for trial in trials]

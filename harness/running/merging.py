@@ -135,8 +135,7 @@ def _common_plan(parts: Sequence[_Part]) -> Plan:
 
 def _check_reports(reports: Sequence[Report]) -> None:
     suites = [
-        report.suite.model_copy(update={"task": report.suite.task.model_copy(update={"data_dir": None})})
-        for report in reports
+        report.suite.with_tasks(lambda task: task.model_copy(update={"data_dir": None})) for report in reports
     ]
     for report, suite in zip(reports, suites, strict=True):
         if suite != suites[0]:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from harness.analysis.naming import axes, varying_axes
+from harness.analysis.naming import axes, telling_axes
 from harness.errors import InvalidInputError
 from harness.model.job import Job, Observer
 from harness.model.results import TrialResult
@@ -249,7 +249,7 @@ class SameError:
 
     def __post_init__(self) -> None:
         variants = {trial.variant_id: axes(trial) for trial in self.trials}
-        varying = varying_axes(variants.values())
+        varying = telling_axes(variants.values())
         self._values = {
             variant: tuple((name, values[name]) for name in varying) for variant, values in variants.items()
         }

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from harness.analysis.comparison.alignment import axes_apart
+from harness.analysis.comparison.alignment import axes_apart, refuse_tasks
 from harness.analysis.naming import axes, describe
 from harness.errors import InvalidInputError
 from harness.model.trial import Trial
@@ -34,6 +34,7 @@ def turns_of_sides(base: Sequence[Trial], candidate: Sequence[Trial]) -> tuple[l
         InvalidInputError: A trial has no partner, or more than one, or the suites differ in their devices.
     """
     apart = _differing_axes(base, candidate)
+    refuse_tasks(apart)
     if "device" in apart:
         raise InvalidInputError(_NO_TURNS, hint="Give both suites the same devices.")
     partners = _by_key(candidate, apart, "candidate")
@@ -65,6 +66,7 @@ def turns_along(trials: Sequence[Trial], axis: str) -> list[Turn]:
     known = axes(trials[0])
     if axis not in known:
         raise InvalidInputError(f"there is no axis {quoted(axis)}{did_you_mean(axis, list(known))}")
+    refuse_tasks([axis])
     if axis == "device":
         raise InvalidInputError(_NO_TURNS, hint="Run the suite, then: `harness compare REPORT --by device`.")
     levels = list(dict.fromkeys(axes(trial)[axis] for trial in trials))

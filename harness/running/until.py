@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from harness.analysis.comparison.alignment import axes_apart
+from harness.analysis.comparison.alignment import axes_apart, refuse_tasks
 from harness.analysis.comparison.looks import LookTable, Question
 from harness.analysis.comparison.matching import more_seeds
 from harness.analysis.comparison.terms import DEFAULT_MARGIN, checked_metrics, margins_of, metrics_of_trials
-from harness.analysis.naming import axes, varying_axes
+from harness.analysis.naming import axes, telling_axes
 from harness.analysis.noise import bands_of
 from harness.analysis.stats.sequential import look_sizes
 from harness.errors import InvalidInputError
@@ -156,8 +156,10 @@ def _in_full(result: TrialResult, directory: RunDirectory) -> TrialResult:
 def _axis(trials: Sequence[Trial], wanted: str | None) -> str:
     """Return the axis to compare along: the given one, or the only one that varies."""
     variants = {trial.variant_id: axes(trial) for trial in trials}
-    varying = varying_axes(variants.values())
+    # Variants are compared within a task.
+    varying = tuple(axis for axis in telling_axes(variants.values()) if axis != "task")
     if wanted is not None:
+        refuse_tasks([wanted])
         if wanted not in varying:
             raise InvalidInputError(
                 f"no two variants differ in {quoted(wanted)}{did_you_mean(wanted, varying)}",

@@ -73,7 +73,7 @@ class Work:
 
     def prepare(self, trials: Sequence[Trial]) -> Prepared:
         """Find the assets of the trials, and check that at least one can run."""
-        require_own(self._suite.metrics, [self._suite.task.kind])
+        require_own(self._suite.metrics, {task.kind for task in self._suite.tasks})
         measure = self._measure()
         assets = self._seams.assets(self._options.assets)
         prepared = prepare(trials, measure, assets, self.machine, self._note)
@@ -433,7 +433,7 @@ def without_home(report: Report) -> Report:
     metrics = tuple(
         metric.model_copy(update={"path": redact(metric.path)}) for metric in report.suite.metrics
     )
-    suite = report.suite.model_copy(update={"task": _shortened(report.suite.task), "metrics": metrics})
+    suite = report.suite.with_tasks(_shortened).model_copy(update={"metrics": metrics})
     if suite == report.suite and not any(result.trial.task.data_dir for result in report.results):
         return report
     results = tuple(

@@ -14,7 +14,7 @@ from harness.errors import InvalidInputError
 from harness.model.axis import Axis, axes_of, canonical, label, text, trial_fields
 from harness.model.suite import Suite
 from harness.model.trial import Trial
-from harness.model.values import Train, settings_problem
+from harness.model.values import Task, Train, settings_problem
 from harness.suite.rules import TOKENIZATION, refuse_broken_rules
 from harness.words import quoted
 
@@ -72,9 +72,24 @@ def expand(suite: Suite, devices: Sequence[str], trial: type[Trial] = Trial) -> 
     if not conditions:
         raise InvalidInputError(f"suite {suite.name}: exclude leaves no trial", hint="Remove an exclude.")
     _refuse_duplicates(suite, axes, conditions)
-    train = {name: default_of(axis, suite.train) for name, axis in axes.items() if name.startswith("train.")}
+    train = {name: default_of(axis, suite) for name, axis in axes.items() if name.startswith("train.")}
     refuse_broken_rules(suite.name, conditions, axes, train)
-    return tuple(_trials(suite, axes, _in_turns(conditions), trial))
+    trials = tuple(_trials(suite, axes, _in_turns(conditions), trial))
+    if len(suite.tasks) > 1:
+        _refuse_equal_ids(suite.name, trials)
+    return trials
+
+
+def _refuse_equal_ids(name: str, trials: Sequence[Trial]) -> None:
+    """Raise for tasks that differ in what no trial's identity contains, such as their folders."""
+    tasks: dict[str, Task] = {}
+    for trial in trials:
+        if (first := tasks.setdefault(trial.id, trial.task)) != trial.task:
+            raise InvalidInputError(
+                f"suite {name}: two tasks are both {first.name}, and no setting but data_dir or max_classes "
+                "tells them apart",
+                hint="Give each its own name by dataset.",
+            )
 
 
 def _in_turns(conditions: Sequence[Condition]) -> Iterator[Condition]:
@@ -132,22 +147,24 @@ def _conditions(suite: Suite, axes: Mapping[str, Axis], devices: Sequence[str]) 
 
 
 def _defaults(suite: Suite, axes: Mapping[str, Axis]) -> Condition:
-    """Return the value of each optional axis; of the settings of `train`, only those in use."""
+    """Return the value of each optional axis; of those that a suite has as keys, too, only those in use."""
     used = {name for entry in (suite.matrix, *suite.include, *suite.exclude) for name in entry}
     return {
         name: value
         for name, axis in axes.items()
-        if not axis.required and ("." not in name or name in used)
-        if (value := default_of(axis, suite.train)) is not None
+        if not axis.required and (name in used or not (name == "task" or "." in name))
+        if (value := default_of(axis, suite)) is not None
     }
 
 
-def default_of(axis: Axis, train: Train) -> Hashable:
+def default_of(axis: Axis, suite: Suite) -> Hashable:
     """Return the canonical value of an axis that the matrix leaves out; None if it stays unset."""
     section, _, key = axis.name.rpartition(".")
     if section:
-        found: Hashable = getattr(train, key)
+        found: Hashable = getattr(suite.train, key)
         return found
+    if axis.name == "task":
+        return suite.task
     return None if axis.required or axis.default is None else canonical(axis, axis.default)
 
 
@@ -195,13 +212,13 @@ def _trials(
                     f"suite {suite.name}: {problem}",
                     hint="Set both in train, or both in matrix as train.KEY: [VALUE].",
                 )
-            if train.label_smoothing_factor and suite.task.kind == "regression":
-                raise InvalidInputError(
-                    f"suite {suite.name}: label_smoothing_factor is for classes, and task.kind is regression",
-                    hint="Leave label_smoothing_factor out, or set it to 0.",
-                )
             trains[of_train] = train
-        expanded = trial(**fields, task=suite.task, train=trains[of_train])
+        expanded = trial(**{"task": suite.task, **fields}, train=trains[of_train])
+        if expanded.train.label_smoothing_factor and expanded.task.kind == "regression":
+            raise InvalidInputError(
+                f"suite {suite.name}: label_smoothing_factor is for classes, and task.kind is regression",
+                hint="Leave label_smoothing_factor out, or set it to 0.",
+            )
         if suite.measure.checkpoint_every is not None and not _resumes(expanded):
             raise InvalidInputError(
                 f"suite {suite.name}: measure.checkpoint_every is for the loop engine on one device without "

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Final
 
-from harness.model.glue import GLUE
+from harness.model.glue import TASKS
 from harness.model.trial import Trial
 from harness.suite.names import known_paths, nearest_path, unsupported_argument
 from harness.suite.nodes import Entry, Mapping, Node, Scalar, described
@@ -14,11 +13,6 @@ from harness.suite.problems import Place, Problem, UnreadableError
 from harness.suite.text import decode
 from harness.suite.tree import parse
 from harness.words import quoted
-
-# The short forms of a task, each with its mapping.
-TASKS: Final[dict[str, dict[str, str]]] = {
-    f"glue/{config}": {"dataset": "nyu-mll/glue", "config": config} for config in GLUE
-}
 
 
 def override(

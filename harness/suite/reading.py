@@ -14,20 +14,18 @@ from pydantic import ValidationError
 
 from harness.errors import InvalidInputError
 from harness.model.axis import axes_of
-from harness.model.glue import GLUE, GLUE_DATASETS
+from harness.model.glue import TASKS, completed, unknown_task
 from harness.model.suite import Suite
 from harness.model.trial import Trial
-from harness.model.values import Task
 from harness.suite.matrix import count_trials, default_of, too_many
 from harness.suite.nodes import Entry, Mapping, Scalar, described, plain
-from harness.suite.overrides import TASKS, override, task_in_full
+from harness.suite.overrides import override, task_in_full
 from harness.suite.problems import Problem, UnreadableError, invalid
 from harness.suite.rules import unused_axes
 from harness.suite.selection import Selection, read_selection, without_effect
 from harness.suite.text import decode, find_suite, read_bytes, shown
 from harness.suite.tree import parse
 from harness.suite.validation import problems_of
-from harness.words import did_you_mean, quoted
 
 EXAMPLE: Final = """A small suite is:
   name: example
@@ -77,15 +75,14 @@ def parse_suite(
         what = f"expected a mapping with keys such as name, task and matrix; found {described(root)}"
         raise invalid([*problems, Problem(root.place, what)])
     root = override(root, overrides, problems, trial)
-    axes_overridden = any(text.startswith("matrix") for text in overrides)
-    suite = _validated(root, problems, trial, axes_overridden=axes_overridden)
+    suite = _validated(root, problems, trial, overrides)
     if suite is None or problems:
         raise invalid(problems)
     return suite
 
 
 def _validated(
-    root: Mapping, problems: list[Problem], trial: type[Trial], *, axes_overridden: bool
+    root: Mapping, problems: list[Problem], trial: type[Trial], overrides: Sequence[str]
 ) -> Suite | None:
     complained = {problem.place for problem in problems}
     found: list[Problem] = []
@@ -101,7 +98,7 @@ def _validated(
     except ValidationError as error:
         found += problems_of(error, root, _schema(), "the suite")
     if not found and suite is not None and selection is not None:
-        found += _plan_problems(suite, selection, trial, axes_overridden=axes_overridden)
+        found += _plan_problems(root, suite, selection, trial, overrides)
     # Report an unreadable value once, not also as invalid.
     problems.extend(problem for problem in found if problem.place not in complained)
     return suite
@@ -114,15 +111,8 @@ def _schema() -> dict[str, Any]:
 
 def _values(root: Mapping) -> dict[str, Any]:
     values: dict[str, Any] = plain(root)
-    task = values.get("task")
-    if not isinstance(task, dict):
-        return values
-    dataset, config = task.get("dataset", Task().dataset), task.get("config", Task().config)
-    if dataset in GLUE_DATASETS and config in GLUE:
-        values["task"] = {**GLUE[config].defaults, **task}
-    elif dataset != Task().dataset:
-        # The default configuration is that of MRPC; other data sets have none unless the suite sets it.
-        values["task"] = {"config": None, **task}
+    if isinstance(task := values.get("task"), dict):
+        values["task"] = completed(task)
     return values
 
 
@@ -134,21 +124,22 @@ def _task_in_full(root: Mapping, problems: list[Problem]) -> Mapping:
     if task.node.value in TASKS:
         entries["task"] = Entry(task.place, task_in_full(task.node))
     else:
-        what = f"unknown task {quoted(task.node.value)}{did_you_mean(task.node.value, list(TASKS))}"
-        hint = "any other data set is a mapping {dataset, config, text, label, ...}"
-        problems.append(Problem(task.node.place, f"{what}; {hint}"))
+        problems.append(Problem(task.node.place, unknown_task(task.node.value)))
         del entries["task"]
     return Mapping(root.place, entries)
 
 
 def _plan_problems(
-    suite: Suite, selection: Selection, trial: type[Trial], *, axes_overridden: bool
+    root: Mapping, suite: Suite, selection: Selection, trial: type[Trial], overrides: Sequence[str]
 ) -> list[Problem]:
     axes = axes_of(trial)
-    # After an override of the axes, an include or exclude of the file may have no effect.
-    found = (
-        [] if axes_overridden else without_effect(selection, lambda name: default_of(axes[name], suite.train))
-    )
+    # After an override of the axes, an include, an exclude or the task of the file may have no effect.
+    axes_overridden = any(text.startswith("matrix") for text in overrides)
+    found = [] if axes_overridden else without_effect(selection, lambda name: default_of(axes[name], suite))
+    replaced = axes_overridden and not any(text.startswith("task") for text in overrides)
+    if "task" in selection.axes and "task" in root.entries and not replaced:
+        what = "task has no effect: the matrix has the axis task; set the keys of each task there"
+        found.append(Problem(root.entries["task"].place, what))
     if (count := count_trials(suite, 1)) > suite.max_trials:
         found.append(Problem(selection.place, too_many(count, suite.max_trials)))
     return found

@@ -9,11 +9,11 @@ from typing import Any, Final
 from pydantic.json_schema import models_json_schema
 
 from harness.model.axis import Axis, axes_of, mapping_type, short_type
+from harness.model.glue import TASKS
 from harness.model.metrics import METRICS, OWN, metrics_of
 from harness.model.suite import Gate, Measure, OwnMetric, Suite
 from harness.model.trial import Trial
 from harness.model.values import Task, Train
-from harness.suite.overrides import TASKS
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _SCORES: Final = "|".join(score.removeprefix("eval_") for score in metrics_of("quality"))
@@ -39,7 +39,9 @@ def suite_schema(trial: type[Trial] = Trial) -> Schema:
             {"type": "string", "pattern": SCORE_OF_SPLIT},
         ]
     }
-    definitions |= {name: _axis_value(axis) for name, axis in axes.items()}
+    task = {"anyOf": [{"enum": list(TASKS)}, _reference("Task")]}
+    definitions |= {name: _axis_value(axis) for name, axis in axes.items() if name != "task"}
+    definitions["task"] = {"description": axes["task"].meaning, **task}
     return {
         "$schema": DIALECT,
         "title": "A suite of harness",
@@ -48,7 +50,7 @@ def suite_schema(trial: type[Trial] = Trial) -> Schema:
         "required": ["name", "matrix"],
         "properties": {
             "name": own["name"],
-            "task": {"anyOf": [{"enum": list(TASKS)}, _reference("Task")]},
+            "task": task,
             "matrix": _matrix(axes),
             "include": _entries(
                 axes, "trials in addition; axes left out take all their values of the matrix"

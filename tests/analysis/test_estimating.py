@@ -12,11 +12,15 @@ from harness.analysis.estimating import estimate
 from harness.analysis.likeness import EarlierRun, Range, Setting
 from harness.model.results import TrialResult
 from harness.model.trial import Trial
-from harness.model.values import Train
+from harness.model.values import Task, Train
 from tests.factories import STARTED, make_data, make_environment, make_result, make_trial
 
 HERE = Setting(
-    make_environment(), threads=2, gpus={}, stand_ins={("tiny-uncased", None): False}, synthetic=False
+    make_environment(),
+    threads=2,
+    gpus={},
+    stand_ins={("tiny-uncased", None): False},
+    synthetic={Task(): False},
 )
 
 

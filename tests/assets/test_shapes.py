@@ -11,6 +11,7 @@ import pytest
 
 from harness.assets.embedded import EMBEDDED_CORPORA, corpus_files
 from harness.assets.find_data import find_data
+from harness.data.problems import InvalidDataError
 from harness.data.reading import read_corpus
 from harness.errors import UnavailableError
 from harness.model.glue import GLUE
@@ -57,6 +58,8 @@ def test_the_files_in_the_package_are_those_of_the_generator(shape: str) -> None
         ("cola", "sentences", 2),
         ("sst2", "sentences", 2),
         ("mrpc", "pairs", 2),
+        ("qqp", "pairs", 2),
+        ("qnli", "pairs", 2),
         ("rte", "pairs", 2),
         ("wnli", "pairs", 2),
         ("mnli", "entailment", 3),
@@ -83,6 +86,19 @@ def test_a_task_of_glue_gets_the_corpus_of_its_shape(config: str, corpus: str, c
             assert 0 <= min(labels) < 0.5
             assert 4.5 < max(labels) <= 5
             assert max(Counter(labels).values()) < len(labels) / 5
+
+
+def test_the_stand_in_of_a_task_with_other_columns_has_the_texts_of_the_corpus() -> None:
+    pytest.importorskip("pyarrow")
+    mrpc, qnli = (
+        read_corpus(task, find_data(task, "embedded", note=lambda _: None))
+        for task in (task_of("mrpc"), task_of("qnli"))
+    )
+    assert qnli.train.texts == mrpc.train.texts
+    assert qnli.label_names == ("entailment", "not_entailment")
+    wrong = task_of("qnli").model_copy(update={"text": ("question", "answer")})
+    with pytest.raises(InvalidDataError, match="no column 'question', 'answer'; it has sentence1, sentence2"):
+        read_corpus(wrong, find_data(wrong, "embedded", note=lambda _: None))
 
 
 def test_both_evaluation_splits_of_mnli_have_a_stand_in() -> None:

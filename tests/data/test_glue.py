@@ -172,9 +172,9 @@ def test_half_of_glues_files_are_not_read_as_other_files(tmp_path: Path) -> None
     assert "glue/sst2: train.tsv, dev.tsv, test.tsv" in (error.value.hint or "")
 
 
-def test_tasks_with_columns_of_no_embedded_corpus_have_no_stand_in() -> None:
+def test_data_outside_of_glue_has_no_stand_in() -> None:
     with pytest.raises(UnavailableError, match="no embedded stand-in"):
-        find_data(task_of("qnli"), "embedded", note=lambda _: None)
+        find_data(Task(dataset="owner/pairs", config=None), "embedded", note=lambda _: None)
 
 
 @pytest.fixture

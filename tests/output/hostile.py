@@ -164,10 +164,9 @@ def hostile_documents(text: str) -> dict[str, Document]:
     trials = [done.trial, failed.trial]
     plan = Planned(
         text,
-        text,
         trials,
         [(text, text, text)],
-        text,
+        [(text, text)],
         [(text, False)],
         text,
         [text],

@@ -19,15 +19,17 @@ from harness.analysis.stats.tests import Effect
 def aggregates(
     rows: Sequence[tuple[Evidence, Contrast]],
 ) -> Iterator[tuple[Evidence, Contrast, int]]:
-    """Yield for each candidate and metric the contrast over all variants, and the number of variants.
+    """Yield for each candidate, task and metric the contrast over all variants, and the number of variants.
 
     Groups are skipped if they have only one variant, or a variant without an effect: a mean over the
     remaining variants would have a different meaning. Variants that share their trainings on both sides count
     once.
     """
-    groups: dict[tuple[str, str], list[tuple[Evidence, Contrast]]] = {}
+    groups: dict[tuple[object, ...], list[tuple[Evidence, Contrast]]] = {}
     for evidence, contrast in rows:
-        groups.setdefault((evidence.pair.candidate, contrast.metric), []).append((evidence, contrast))
+        pair = evidence.pair
+        task = tuple(each for each in pair.axes.items() if each[0].partition(".")[0] == "task")
+        groups.setdefault((pair.candidate, task, contrast.metric), []).append((evidence, contrast))
     for group in map(_each_once, groups.values()):
         contrasts = [contrast for _, contrast in group]
         if len(group) < 2 or any(each.settled is not None or each.effect is None for each in contrasts):

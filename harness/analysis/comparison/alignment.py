@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from harness.analysis.comparison.sessions import axes_of_sides
-from harness.analysis.naming import axes, label, shown_axes, varying_axes
+from harness.analysis.naming import axes, label, shown_axes, telling_axes, varying_axes
 from harness.analysis.parity import proofs
 from harness.analysis.training import training_proofs
 from harness.errors import InvalidInputError, NotComparableError
 from harness.model.results import Report, TrialResult
 from harness.model.trial import Trial
-from harness.model.values import Seed
+from harness.model.values import Seed, Task
 from harness.words import did_you_mean, quoted
 
 Key = tuple[tuple[str, str], ...]
@@ -58,6 +58,11 @@ class Pair:
     def axes(self) -> Mapping[str, str]:
         """The axes of the variant, from the first side that has it."""
         return self._sides[0].axes
+
+    @property
+    def task(self) -> Task:
+        """The task of both sides: trials of different tasks are never paired."""
+        return next(iter(self._sides[0].results.values())).trial.task
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -117,6 +122,7 @@ def align_levels(report: Report, axis: str, baseline: str | int = 0) -> tuple[st
         NotComparableError: The report has only one level of the axis.
     """
     found = variants(report)
+    refuse_tasks([axis])
     levels = _levels(found, axis)
     reference = _chosen_level(levels, axis, baseline)
     apart = axes_apart(axis, [result.trial for result in report.results])
@@ -143,11 +149,24 @@ def axes_apart(axis: str, trials: Sequence[Trial]) -> frozenset[str]:
     return frozenset({axis, *_WITH.get(axis, ()), *parts})
 
 
+def refuse_tasks(apart: Collection[str]) -> None:
+    """Refuse to pair trials of different tasks.
+
+    Raises:
+        InvalidInputError: The task is among the axes in which both sides differ.
+    """
+    if "task" in apart:
+        raise InvalidInputError(
+            "trials of different tasks are not compared: they have no examples in common",
+            hint="Compare the variants of each task along another axis, such as padding.",
+        )
+
+
 def pair_labels(pairs: Sequence[Pair], apart: Collection[str]) -> list[str]:
     """Return a label for each pair: the varying axes, and the devices if two labels are otherwise equal."""
     left = ({name: value for name, value in pair.axes.items() if name not in apart} for pair in pairs)
     shown = shown_axes(left)
-    varying = varying_axes(shown) or [name for name in ("checkpoint", "padding") if name not in apart]
+    varying = telling_axes(shown) or [name for name in ("checkpoint", "padding") if name not in apart]
     texts = [label(values, varying) for values in shown]
     counts = Counter((pair.candidate, text) for pair, text in zip(pairs, texts, strict=True))
     return [

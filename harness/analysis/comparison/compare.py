@@ -124,6 +124,7 @@ def compare_in_full(  # noqa: PLR0913 - the terms of a comparison, mostly left a
         interleaved=session or (by is not None and by != "device"),
         one_run=by is not None or session,
         run_variance=run_variance or {},
+        asked=metrics is not None,
     )
     labels = pair_labels(pairs, apart or {"device"})
     earlier = collect(history, reports)

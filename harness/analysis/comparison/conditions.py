@@ -152,13 +152,13 @@ def at_once(concurrent: int) -> str:
 # These may differ when checkpoints are compared.
 _OF_A_CHECKPOINT: Final = frozenset({"checkpoint", "revision"})
 CONDITIONS: Final[dict[str, Condition]] = {
-    "data": Condition("the data set's content", "every metric", _data, frozenset({"task"})),
-    "limit": Condition("the first rows of a split, or all", "every metric", _limit, frozenset({"task"})),
+    "data": Condition("the data set's content", "every metric", _data),
+    "limit": Condition("the first rows of a split, or all", "every metric", _limit),
     "stand_in": Condition("real assets or stand-ins", "every metric", _stand_in),
     "libraries": Condition("the libraries' major versions", "every metric", _majors),
     "metric_version": Condition("how metrics are computed", "quality", _metric_version),
-    "examples": Condition("the evaluation examples", "quality", _examples, frozenset({"task"})),
-    "labels": Condition("the classes and their order", "quality", _labels, frozenset({"task"})),
+    "examples": Condition("the evaluation examples", "quality", _examples),
+    "labels": Condition("the classes and their order", "quality", _labels),
     "weights": Condition("the checkpoint's weights", "quality", _weights, _OF_A_CHECKPOINT),
     "config": Condition("the checkpoint's config.json", "every metric", _config, _OF_A_CHECKPOINT),
     "tokenizer": Condition("the checkpoint's tokenizer", "every metric", _tokenizer, _OF_A_CHECKPOINT),
@@ -169,7 +169,7 @@ CONDITIONS: Final[dict[str, Condition]] = {
         "the truncation length",
         "every metric",
         _truncation,
-        _OF_A_CHECKPOINT | {"task", "task.max_length"},
+        _OF_A_CHECKPOINT | {"task.max_length"},
     ),
     "global_batch": Condition(
         "the examples of an optimizer step, over all devices",

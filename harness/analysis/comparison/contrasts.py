@@ -222,6 +222,9 @@ def _quality(evidence: Evidence, metric: str) -> Contrast:
         return Contrast(metric, "missing", notes=(why,))
     if isinstance(paired, str):
         return Contrast(metric, "not comparable", notes=(paired,))
+    kind = "regression" if paired.before[0].regression else "classification"
+    if METRICS[score].of != kind:
+        return Contrast(metric, "missing", notes=(f"{score} is no score of a {kind}",))
     before, after = (
         np.stack([sheet.column(score) for sheet in side]) for side in (paired.before, paired.after)
     )

@@ -5,7 +5,7 @@ A verdict depends only on the statistics of its effect.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from harness.analysis.comparison.aggregates import aggregates
@@ -15,6 +15,8 @@ from harness.analysis.comparison.contrasts import Contrast, Evidence, contrast
 from harness.analysis.comparison.models import ComparisonRow, Side
 from harness.analysis.comparison.next_step import next_step
 from harness.analysis.comparison.terms import Terms
+from harness.analysis.naming import label as label_of
+from harness.analysis.naming import telling_axes
 from harness.analysis.parity import ParityVerdict, between, verdict_of
 from harness.analysis.stats.components import ALPHA
 from harness.analysis.stats.resampling import compare_quality
@@ -111,16 +113,27 @@ def comparison_rows(
     drafts = [
         Draft(each, label, contrast(each, metric, terms))
         for each, label in zip(evidence, labels, strict=True)
-        for metric in terms.metrics
+        for metric in terms.metrics_of(each.pair.task)
     ]
-    drafts = _tested(_grouped_by_variant(drafts))
+    drafts = _tested(_grouped_by_variant(drafts, terms.metrics))
     summaries: list[Draft] = []
     if terms.apart:
         groups = aggregates([(draft.evidence, draft.contrast) for draft in drafts])
+        task = _task_of(evidence, terms.apart)
         summaries = _tested(
-            [Draft(each, f"all {count} variants", found, count) for each, found, count in groups]
+            [
+                Draft(each, f"all {count} variants{task(each.pair)}", found, count)
+                for each, found, count in groups
+            ]
         )
     return [*_judged(drafts, reference, terms), *_judged(summaries, reference, terms)]
+
+
+def _task_of(evidence: Sequence[Evidence], apart: Collection[str]) -> Callable[[Pair], str]:
+    """Return a function that names the task of a pair, or nothing where all have the same."""
+    varying = telling_axes(each.pair.axes for each in evidence)
+    names = [name for name in varying if name.partition(".")[0] == "task" and name not in apart]
+    return lambda pair: f" of {label_of(pair.axes, names)}" if names else ""
 
 
 def _tested(drafts: list[Draft]) -> list[Draft]:
@@ -136,11 +149,10 @@ def _tested(drafts: list[Draft]) -> list[Draft]:
     ]
 
 
-def _grouped_by_variant(drafts: list[Draft]) -> list[Draft]:
-    """Sort by variant, then by metric, in order of appearance, so that candidates are adjacent."""
+def _grouped_by_variant(drafts: list[Draft], metrics: Sequence[str]) -> list[Draft]:
+    """Sort by variant in order of appearance, then by metric, so that candidates are adjacent."""
     order = {draft.label: place for place, draft in reversed(list(enumerate(drafts)))}
-    metrics = {draft.contrast.metric: place for place, draft in reversed(list(enumerate(drafts)))}
-    return sorted(drafts, key=lambda draft: (order[draft.label], metrics[draft.contrast.metric]))
+    return sorted(drafts, key=lambda draft: (order[draft.label], metrics.index(draft.contrast.metric)))
 
 
 def _judged(drafts: Sequence[Draft], reference: str, terms: Terms) -> list[Judged]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -11,7 +11,7 @@ from harness.analysis.comparison.conditions import check_allowed
 from harness.analysis.naming import only_tokenise
 from harness.analysis.stats.ratios import RunVariance
 from harness.errors import InvalidInputError
-from harness.model.glue import training_headlines
+from harness.model.glue import quality_headlines, training_headlines
 from harness.model.metrics import (
     METRICS,
     OWN,
@@ -24,6 +24,7 @@ from harness.model.metrics import (
 )
 from harness.model.results import Report
 from harness.model.trial import Trial
+from harness.model.values import Task
 from harness.words import did_you_mean, quoted
 
 DEFAULT_MARGIN: Final = 0.02
@@ -35,7 +36,7 @@ class Terms:
 
     `apart` are axes that differ by intent. `one_run` is true where both sides belong to one run of the
     machine, `interleaved` where their trials also took turns. `run_variance` is the variance between runs, by
-    metric, where it was measured.
+    metric, where it was measured. `asked` is false where the metrics are the default ones of all tasks.
     """
 
     metrics: tuple[str, ...]
@@ -46,6 +47,15 @@ class Terms:
     interleaved: bool = False
     one_run: bool = False
     run_variance: Mapping[str, RunVariance] = field(default_factory=dict)
+    asked: bool = True
+
+    def metrics_of(self, task: Task) -> Iterator[str]:
+        """Yield the metrics to compare for trials of a task: by default not the scores of other tasks."""
+        own = quality_headlines([task])
+        for metric in self.metrics:
+            score = metric_named(metric).family == "quality" and not is_own(metric)
+            if self.asked or not score or metric in own:
+                yield metric
 
 
 def varies_between_runs(metric: str) -> bool:

@@ -18,6 +18,7 @@ from harness.analysis.inputs import mixed_variants
 from harness.analysis.stats.ratios import RunVariance
 from harness.analysis.verification import unverifiable
 from harness.errors import NotComparableError
+from harness.model.glue import quality_headlines
 from harness.model.metrics import metric_named
 from harness.model.results import Report, TrialResult
 from harness.model.suite import Gate
@@ -56,12 +57,13 @@ def set_against(  # noqa: PLR0913 - the terms of `check`, all of which a compari
             failed.
     """
     pairs = align_reports(baseline, report, "report")
+    first = [quality_headlines([task])[0] for task in report.suite.tasks]
     comparison: Comparison | None = None
     judged: Sequence[Judged] = ()
     try:
         comparison, judged = compare_in_full(
             [baseline, report],
-            metrics=list(dict.fromkeys([*metrics, "eval_accuracy"])),
+            metrics=list(dict.fromkeys([*metrics, *first])),
             allow_mismatch=allow_mismatch,
             noise=noise,
             run_variance=run_variance,
@@ -152,6 +154,8 @@ def drop_cases(against: Against, gates: Sequence[Gate]) -> Iterator[GateCase]:
             continue
         for found in drops_of(gate, against.judged):
             pair = pairs[found.row.variant]
+            if gate.task not in (None, pair.task.name):
+                continue
             if (gap := _unverifiable(pair, gate.metric)) is not None:
                 cases.append(unjudged_drop(gate, found.row.variant, "failed", gap))
             elif isinstance(found, Drop):
@@ -165,6 +169,8 @@ def drop_cases(against: Against, gates: Sequence[Gate]) -> Iterator[GateCase]:
 
 def _without_comparison(against: Against, gate: Gate) -> Iterator[GateCase]:
     for pair, label in zip(against.pairs, against.labels, strict=True):
+        if gate.task not in (None, pair.task.name):
+            continue
         lost = "it has no usable trial to compare" if pair.before else "the baseline has no such variant"
         yield unjudged_drop(gate, label, "failed" if pair.before else "not comparable", lost)
 

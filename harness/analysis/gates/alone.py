@@ -12,6 +12,8 @@ from harness.analysis.gates.rules import (
     Group,
     bound_rules,
     contradiction,
+    drop_rule,
+    of_task,
     replaced,
     seeds_text,
 )
@@ -121,9 +123,19 @@ def input_cases(report: Report, groups: Sequence[Group]) -> Iterator[GateCase]:
 
 
 def bound_cases(groups: Sequence[Group], gate: Gate, allowed: Collection[str]) -> Iterator[GateCase]:
-    """Yield a case for each variant and absolute bound of the gate."""
+    """Yield a case for each variant of the gate's task and absolute bound of the gate."""
+    judged = of_task(gate, groups)
+    if groups and not judged:
+        bounds = [rule for rule, _, _ in bound_rules(gate)]
+        yield GateCase(
+            rule=bounds[0] if bounds else drop_rule(gate),
+            kind="bound" if bounds else "drop",
+            variant="none",
+            verdict="failed",
+            reason=f"the report has no trial of {gate.task}",
+        )
     for rule, limit, lower in bound_rules(gate):
-        for group in groups:
+        for group in judged:
             yield _bound(group, gate.metric, rule, (limit, lower), allowed)
 
 

@@ -36,6 +36,7 @@ from harness.analysis.gates.rules import (
     bound_rules,
     drop_rule,
     groups,
+    of_task,
     replaced,
     seeds_text,
     tighter_than_noise,
@@ -200,7 +201,7 @@ def _cases_against(
 ) -> Iterator[GateCase]:
     if against is None:
         for gate in drops:
-            for group in found:
+            for group in of_task(gate, found):
                 yield unjudged_drop(gate, group.label, "not comparable", _NO_BASELINE)
         return
     yield from baseline_cases(against, allow_degenerate=allow_degenerate)
@@ -270,10 +271,11 @@ def judge_run(
     Raises:
         NotComparableError: The report has nothing in common with the baseline.
     """
-    stand_in = next((words for result in report.results if (words := replaced(result))), None)
     kept: list[Gate] = []
     skipped: list[str] = []
     for gate in gates:
+        judged = (each for each in report.results if gate.task in (None, each.trial.task.name))
+        stand_in = next((words for result in judged if (words := replaced(result))), None)
         bounds = [rule for rule, _, _ in bound_rules(gate)]
         changes: dict[str, None] = {}
         if gate.max_drop is not None and baseline is None:

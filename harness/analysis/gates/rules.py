@@ -92,18 +92,25 @@ def groups(report: Report) -> list[Group]:
     ]
 
 
+def of_task(gate: Gate, found: Sequence[Group]) -> list[Group]:
+    """Return the variants that a gate judges: all, or those of its task."""
+    return [group for group in found if gate.task in (None, group.results[0].trial.task.name)]
+
+
 def bound_rules(gate: Gate) -> Iterator[tuple[str, float, bool]]:
     """Yield the absolute bounds of a gate: the rule in words, the limit, and whether it is a lower bound."""
+    where = "" if gate.task is None else f" of {gate.task}"
     if gate.min is not None:
-        yield f"{gate.metric} >= {gate.min:g}", gate.min, True
+        yield f"{gate.metric}{where} >= {gate.min:g}", gate.min, True
     if gate.max is not None:
-        yield f"{gate.metric} <= {gate.max:g}", gate.max, False
+        yield f"{gate.metric}{where} <= {gate.max:g}", gate.max, False
 
 
 def drop_rule(gate: Gate) -> str:
     """Return the drop rule of a gate in words; a percentage stays a percentage."""
     limit = gate.max_drop if isinstance(gate.max_drop, str) else f"{gate.max_drop:g}"
-    return f"{gate.metric} drop <= {limit}"
+    where = "" if gate.task is None else f" of {gate.task}"
+    return f"{gate.metric}{where} drop <= {limit}"
 
 
 def replaced(result: TrialResult) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from harness.analysis.comparison.conditions import CONDITIONS
-from harness.analysis.naming import attention_of, axes, shown_axes, varying_axes
+from harness.analysis.naming import attention_of, axes, shown_axes, telling_axes
 from harness.analysis.rows import Failure, Row
 from harness.model.results import Report, TrialResult
 from harness.model.status import Phase, StatusName
@@ -30,7 +30,7 @@ def differing(report: Report, rows: Sequence[Row]) -> Table | None:
         dict(of_axes) | _conditions(report, variants[row.variant])
         for row, of_axes in zip(rows, shown_axes(axes(row.trial) for row in rows), strict=True)
     ]
-    varying = varying_axes(found)
+    varying = telling_axes(found)
     named = [name for name in varying if name in axes(rows[0].trial)]
     names = [*named, *(name for name in varying if name not in named and not _follows(found, name, named))]
     left_out = len({name for values in found for name in values}) - len(names)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from harness.analysis.estimating import Estimate
 from harness.analysis.likeness import Range
 from harness.analysis.naming import axes as axes_as_text
-from harness.analysis.naming import only_tokenise, short_names, varying_axes
+from harness.analysis.naming import only_tokenise, short_names, task_names, telling_axes
 from harness.model.axis import axes_of, text, used_axes
 from harness.model.trial import Trial
 from harness.output.document import Column, Document, Table
@@ -21,17 +21,17 @@ from harness.words import count
 class Planned:
     """The trials of a suite and what each will use.
 
-    `checkpoints` has name, revision and use of each, `devices` whether each is available; `torch` is the
-    installed build. `cluster` describes the cluster that the trials would run on and its nodes, empty for
-    this machine. `offers` are settings of the suite that would save trainings. `price` is that of an hour.
-    `problems` are reasons why earlier reports did not count for the estimate.
+    `checkpoints` has name, revision and use of each, `data` the name of each task and the use of its data,
+    `devices` whether each is available; `torch` is the installed build. `cluster` describes the cluster that
+    the trials would run on and its nodes, empty for this machine. `offers` are settings of the suite that
+    would save trainings. `price` is that of an hour. `problems` are reasons why earlier reports did not count
+    for the estimate.
     """
 
     suite: str
-    task: str
     trials: Sequence[Trial]
     checkpoints: Sequence[tuple[str, str | None, str]]
-    data: str
+    data: Sequence[tuple[str, str]]
     devices: Sequence[tuple[str, bool]]
     torch: str
     warnings: Sequence[str]
@@ -46,7 +46,7 @@ def plan_document(plan: Planned) -> Document:
     """Build a row for each trial with the columns that vary, and the assets of the trials below."""
     return Document(
         kind="plan",
-        title=f"{plan.suite}: {count(len(plan.trials), 'trial')} of {plan.task}",
+        title=f"{plan.suite}: {count(len(plan.trials), 'trial')} of {_tasks(plan)}",
         model=_model(plan),
         tables=(
             Table("Trials", (*trial_columns(plan.trials), *_estimated_columns(plan))),
@@ -63,7 +63,7 @@ def plan_document(plan: Planned) -> Document:
 def _model(plan: Planned) -> dict[str, object]:
     return {
         "suite": plan.suite,
-        "task": plan.task,
+        "task": _tasks(plan),
         "trials": [
             {"id": trial.id, "variant_id": trial.variant_id, **trial.model_dump(mode="json")}
             for trial in plan.trials
@@ -71,13 +71,23 @@ def _model(plan: Planned) -> dict[str, object]:
         "checkpoints": [
             {"name": name, "revision": revision, "uses": uses} for name, revision, uses in plan.checkpoints
         ],
-        "data": plan.data,
+        "data": _data(plan),
         "devices": [{"name": name, "available": available} for name, available in plan.devices],
         "cluster": list(plan.cluster),
         "warnings": list(plan.warnings),
         "offers": list(plan.offers),
         "estimate": _estimate_model(plan),
     }
+
+
+def _tasks(plan: Planned) -> str:
+    return task_names([trial.task for trial in plan.trials])
+
+
+def _data(plan: Planned) -> str:
+    if len(plan.data) == 1:
+        return plan.data[0][1]
+    return "; ".join(f"{name}: {use}" for name, use in plan.data)
 
 
 def _estimate_model(plan: Planned) -> dict[str, object]:
@@ -181,7 +191,7 @@ def _uses(plan: Planned) -> list[tuple[str, str]]:
             (name if revision is None else f"{name}@{revision}", use)
             for name, revision, use in plan.checkpoints
         ),
-        (plan.task, plan.data),
+        *plan.data,
         *((name, "here" if available else missing) for name, available in plan.devices),
     ]
 
@@ -199,6 +209,6 @@ def trial_columns(trials: Sequence[Trial]) -> tuple[Column, ...]:
         Column("id", tuple(trial.id for trial in trials), numeric=False),
         *(
             Column(name.rpartition(".")[2], tuple(row[name] for row in rows), numeric=False)
-            for name in (*always, *(name for name in varying_axes(values) if name not in always))
+            for name in (*always, *(name for name in telling_axes(values) if name not in always))
         ),
     )

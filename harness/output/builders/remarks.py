@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from harness.analysis.comparison.conditions import at_once
-from harness.analysis.naming import attention_of, label, notable, only_tokenise, shared_axes
+from harness.analysis.naming import attention_of, label, notable, only_tokenise, shared_axes, task_names
 from harness.analysis.observed import UNMOVED
 from harness.analysis.parity import ParityVerdict, verdicts
 from harness.analysis.probes import Deviation
@@ -33,7 +33,7 @@ def title(report: Report) -> str:
     """`padding: 4 variants, 12 trials of glue/mrpc`."""
     variants = len(report.variants())
     trials = count(len(report.results), "trial")
-    return f"{report.suite.name}: {count(variants, 'variant')}, {trials} of {report.suite.task.name}"
+    return f"{report.suite.name}: {count(variants, 'variant')}, {trials} of {task_names(report.suite.tasks)}"
 
 
 def place(report: Report) -> str:

@@ -57,7 +57,7 @@ def trial_record(report: Report, result: TrialResult) -> dict[str, Value]:
         "started": result.started.isoformat(),
         "duration_s": result.duration_s,
         **{metric: result.value(metric) for metric in METRICS},
-        **{metric: result.value(metric) for metric in further_scores([report.suite.task])},
+        **{metric: result.value(metric) for metric in further_scores(report.suite.tasks)},
         "train_step_seconds_p95": quantile(sorted(steps.values), 0.95) if steps and steps.values else None,
     }
 
