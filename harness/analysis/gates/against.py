@@ -13,7 +13,7 @@ from harness.analysis.comparison.rows import Judged
 from harness.analysis.comparison.sessions import axes_of_sides
 from harness.analysis.gates.drops import Drop, allowed_drop, drops_of, judge_drops
 from harness.analysis.gates.models import CaseVerdict, GateCase
-from harness.analysis.gates.rules import drop_rule, seeds_text
+from harness.analysis.gates.rules import Group, drop_rule, of_task, seeds_text
 from harness.analysis.inputs import mixed_variants
 from harness.analysis.stats.ratios import RunVariance
 from harness.analysis.verification import unverifiable
@@ -25,6 +25,7 @@ from harness.model.suite import Gate
 from harness.model.values import Seed
 
 KEEP_ONE: Final = "harness baseline set REPORT NAME"
+_NO_BASELINE: Final = f"there is no baseline: give one with --baseline; to keep one: {KEEP_ONE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,20 @@ def _all_lost(pair: Pair) -> bool:
 
 def _sound(variant: Variant) -> list[Seed]:
     return sorted(seed for seed, result in variant.results.items() if result.sound)
+
+
+def cases_against(
+    against: Against | None, found: Sequence[Group], drops: Sequence[Gate], *, allow_degenerate: bool
+) -> Iterator[GateCase]:
+    """Yield every case that needs a baseline; without one, every drop is not comparable."""
+    if against is None:
+        for gate in drops:
+            for group in of_task(gate, found):
+                yield unjudged_drop(gate, group.label, "not comparable", _NO_BASELINE)
+        return
+    yield from baseline_cases(against, allow_degenerate=allow_degenerate)
+    yield from mismatch_cases(against)
+    yield from drop_cases(against, drops)
 
 
 def baseline_cases(against: Against, *, allow_degenerate: bool) -> Iterator[GateCase]:

@@ -1,4 +1,4 @@
-"""Cases that need no baseline: trials, parity, absolute bounds, and suspiciously good scores."""
+"""Cases that need no baseline: trials, proofs, absolute bounds, and suspiciously good scores."""
 
 from __future__ import annotations
 
@@ -18,7 +18,14 @@ from harness.analysis.gates.rules import (
     seeds_text,
 )
 from harness.analysis.inputs import conflicting_inputs
+from harness.analysis.observed import UNMOVED, did_not_move
 from harness.analysis.parity import ParityVerdict, function_of, limits, verdicts
+from harness.analysis.training import (
+    TrainingVerdict,
+    failed_checks,
+    training_proofs,
+    training_verdicts,
+)
 from harness.analysis.verification import proof_contradictions, unverifiable
 from harness.model.metrics import is_metric, metric_named
 from harness.model.results import Report, TrialResult
@@ -29,6 +36,38 @@ from harness.model.values import Seed
 # pairs is 1.7: three points above a published score are not due to the seed, but to a leak or another task.
 SUSPICIOUS: Final = 0.03
 _CONTRADICTIONS_SHOWN: Final = 3
+_OF_TRAINING: Final[dict[TrainingVerdict, CaseVerdict]] = {
+    "same": "passed",
+    "differs": "failed",
+    "unproven": "unsure",
+}
+
+
+def cases_alone(
+    report: Report,
+    found: Sequence[Group],
+    rules: Sequence[Gate],
+    allowed: Sequence[str],
+    *,
+    allow_degenerate: bool,
+) -> Iterator[GateCase]:
+    """Yield every case that needs no baseline."""
+    if not found:
+        yield GateCase(
+            rule="every trial completes",
+            kind="trials",
+            variant="none",
+            verdict="failed",
+            reason="the report contains no trial",
+        )
+    yield from trial_cases(found, allow_degenerate=allow_degenerate)
+    yield from parity_cases(report, found)
+    yield from training_cases(report, found)
+    yield from stored_cases(report, found, allowed)
+    yield from input_cases(report, found)
+    for gate in rules:
+        yield from bound_cases(found, gate, allowed)
+    yield from reference_cases(report, found)
 
 
 def trial_cases(groups: Sequence[Group], *, allow_degenerate: bool) -> Iterator[GateCase]:
@@ -88,6 +127,39 @@ def parity_cases(report: Report, groups: Sequence[Group]) -> Iterator[GateCase]:
             verdict=words[found[group.variant]],
             reason=reason,
         )
+
+
+def training_cases(report: Report, groups: Sequence[Group]) -> Iterator[GateCase]:
+    """Yield cases for variants with an attempted proof of training, or with observed parameters."""
+    proofs, found = training_proofs(report), training_verdicts(report)
+    for group in groups:
+        if any(result.observed is not None for result in group.results):
+            still = [result.trial.seed for result in group.results if did_not_move(result)]
+            yield GateCase(
+                rule="parameters change",
+                kind="moved",
+                variant=group.label,
+                verdict="failed" if still else "passed",
+                reason=f"{seeds_text(still)}: {UNMOVED}"
+                if still
+                else "the parameters of every trial changed",
+            )
+        if report.training_proofs:
+            yield GateCase(
+                rule="trains as the reference",
+                kind="training",
+                variant=group.label,
+                verdict=_OF_TRAINING[found[group.variant]],
+                reason=_reason_of_training(proofs.get(group.variant), found[group.variant]),
+            )
+
+
+def _reason_of_training(proof: TrialResult | None, verdict: TrainingVerdict) -> str:
+    if proof is None or proof.training is None:
+        return f"unproven: {proof.reason}" if proof is not None and proof.reason else "unproven"
+    if verdict == "same":
+        return f"{len(proof.training.checks)} checks passed"
+    return "; ".join(f"{check.name}: {check.found}" for check in failed_checks(proof))
 
 
 def stored_cases(report: Report, groups: Sequence[Group], allowed: Collection[str]) -> Iterator[GateCase]:

@@ -1,100 +1,31 @@
 """Gates: judge a report, alone and against a baseline. A case that cannot be judged does not pass.
 
-In addition to the gates of the suite there are cases about training: whether an engine trains as the
-reference, and whether parameters changed. Right after its run, a suite's gates that cannot be judged yet are
-skipped, with a reason.
+Right after its run, gates of a suite that cannot be judged yet are skipped, with a reason.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
 
 from harness import __version__
 from harness.analysis.comparison.compare import unsealed_notes
 from harness.analysis.comparison.conditions import check_allowed
-from harness.analysis.gates.against import (
-    KEEP_ONE,
-    Against,
-    baseline_cases,
-    drop_cases,
-    mismatch_cases,
-    set_against,
-    unjudged_drop,
-)
-from harness.analysis.gates.alone import (
-    bound_cases,
-    input_cases,
-    parity_cases,
-    reference_cases,
-    stored_cases,
-    trial_cases,
-)
-from harness.analysis.gates.models import CaseVerdict, GateCase, GateReport, OnUnsure, Outcome
+from harness.analysis.gates.against import Against, cases_against, set_against
+from harness.analysis.gates.alone import cases_alone
+from harness.analysis.gates.models import GateCase, GateReport, OnUnsure, Outcome
 from harness.analysis.gates.rules import (
     Group,
     bound_rules,
     drop_rule,
     groups,
-    of_task,
     replaced,
-    seeds_text,
     tighter_than_noise,
 )
 from harness.analysis.naming import only_tokenise
-from harness.analysis.observed import UNMOVED, did_not_move
 from harness.analysis.stats.ratios import RunVariance
-from harness.analysis.training import (
-    TrainingVerdict,
-    failed_checks,
-    training_proofs,
-    training_verdicts,
-)
 from harness.model.metrics import OWN, is_metric, metric_named
-from harness.model.results import Report, TrialResult
+from harness.model.results import Report
 from harness.model.suite import Gate
-
-_WORDS: Final[dict[TrainingVerdict, CaseVerdict]] = {
-    "same": "passed",
-    "differs": "failed",
-    "unproven": "unsure",
-}
-
-
-def training_cases(report: Report, groups: Sequence[Group]) -> Iterator[GateCase]:
-    """Yield cases for variants with an attempted proof of training, or with observed parameters."""
-    proofs, found = training_proofs(report), training_verdicts(report)
-    for group in groups:
-        if any(result.observed is not None for result in group.results):
-            still = [result.trial.seed for result in group.results if did_not_move(result)]
-            yield GateCase(
-                rule="parameters change",
-                kind="moved",
-                variant=group.label,
-                verdict="failed" if still else "passed",
-                reason=f"{seeds_text(still)}: {UNMOVED}"
-                if still
-                else "the parameters of every trial changed",
-            )
-        if report.training_proofs:
-            yield GateCase(
-                rule="trains as the reference",
-                kind="training",
-                variant=group.label,
-                verdict=_WORDS[found[group.variant]],
-                reason=_reason(proofs.get(group.variant), found[group.variant]),
-            )
-
-
-def _reason(proof: TrialResult | None, verdict: TrainingVerdict) -> str:
-    if proof is None or proof.training is None:
-        return f"unproven: {proof.reason}" if proof is not None and proof.reason else "unproven"
-    if verdict == "same":
-        return f"{len(proof.training.checks)} checks passed"
-    return "; ".join(f"{check.name}: {check.found}" for check in failed_checks(proof))
-
-
-_NO_BASELINE = f"there is no baseline: give one with --baseline; to keep one: {KEEP_ONE}"
 
 
 def check(  # noqa: PLR0913 - the terms of a check, mostly left at their defaults
@@ -151,8 +82,8 @@ def check(  # noqa: PLR0913 - the terms of a check, mostly left at their default
             history=history,
         )
     cases = [
-        *_cases_alone(report, found, rules, allow_mismatch, allow_degenerate=allow_degenerate),
-        *_cases_against(against, found, drops, allow_degenerate=allow_degenerate),
+        *cases_alone(report, found, rules, allow_mismatch, allow_degenerate=allow_degenerate),
+        *cases_against(against, found, drops, allow_degenerate=allow_degenerate),
     ]
     return GateReport(
         harness_version=__version__,
@@ -168,45 +99,6 @@ def check(  # noqa: PLR0913 - the terms of a check, mostly left at their default
         mismatches=() if against is None or against.comparison is None else against.comparison.mismatches,
         notes=tuple(_notes(report, found, rules, against, noise or {}, history)),
     )
-
-
-def _cases_alone(
-    report: Report,
-    found: Sequence[Group],
-    rules: Sequence[Gate],
-    allowed: Sequence[str],
-    *,
-    allow_degenerate: bool,
-) -> Iterator[GateCase]:
-    if not found:
-        yield GateCase(
-            rule="every trial completes",
-            kind="trials",
-            variant="none",
-            verdict="failed",
-            reason="the report contains no trial",
-        )
-    yield from trial_cases(found, allow_degenerate=allow_degenerate)
-    yield from parity_cases(report, found)
-    yield from training_cases(report, found)
-    yield from stored_cases(report, found, allowed)
-    yield from input_cases(report, found)
-    for gate in rules:
-        yield from bound_cases(found, gate, allowed)
-    yield from reference_cases(report, found)
-
-
-def _cases_against(
-    against: Against | None, found: Sequence[Group], drops: Sequence[Gate], *, allow_degenerate: bool
-) -> Iterator[GateCase]:
-    if against is None:
-        for gate in drops:
-            for group in of_task(gate, found):
-                yield unjudged_drop(gate, group.label, "not comparable", _NO_BASELINE)
-        return
-    yield from baseline_cases(against, allow_degenerate=allow_degenerate)
-    yield from mismatch_cases(against)
-    yield from drop_cases(against, drops)
 
 
 def _outcome(cases: Sequence[GateCase], on_unsure: OnUnsure) -> Outcome:

@@ -30,6 +30,10 @@ CaseKind = Literal[
     "baseline",
     "mismatch",
 ]
+OF_EVERY_VARIANT: Final[frozenset[CaseKind]] = frozenset(
+    {"trials", "degenerate", "moved", "parity", "training", "baseline", "reference"}
+)
+"""Kinds with a case for each variant; those that pass are shown as one row with their number."""
 Outcome = Literal["pass", "unsure", "fail", "not comparable"]
 OnUnsure = Literal["warn", "fail", "more"]
 Bounds = Annotated[tuple[float, float], Field(strict=False)]

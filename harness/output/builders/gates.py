@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from harness.analysis.gates.models import CaseVerdict, GateCase, GateReport, Outcome
+from harness.analysis.gates.models import (
+    OF_EVERY_VARIANT,
+    CaseVerdict,
+    GateCase,
+    GateReport,
+    Outcome,
+)
 from harness.model.status import CaseStatus
 from harness.output.builders.charts_of_comparison import gate_charts
 from harness.output.document import Case, Column, Document, Table, Tone, Value
 from harness.words import count
 
-# These apply to every variant; when they pass, one line counts the variants.
-_FOR_ALL: Final = frozenset({"trials", "degenerate", "moved", "parity", "training", "baseline", "reference"})
 _MOST_NOTES: Final = 40
 _WORDS: Final[dict[Outcome, str]] = {
     "pass": "PASS",
@@ -73,7 +77,7 @@ def _rows(cases: Sequence[GateCase]) -> list[tuple[str, str, str, str]]:
     rows: list[tuple[str, str, str, str]] = []
     counted: dict[str, list[GateCase]] = {}
     for case in sorted(cases, key=lambda case: order[case.verdict]):
-        if case.verdict == "passed" and case.kind in _FOR_ALL:
+        if case.verdict == "passed" and case.kind in OF_EVERY_VARIANT:
             counted.setdefault(case.rule, []).append(case)
         else:
             rows.append((case.rule, case.variant, case.verdict, case.reason))

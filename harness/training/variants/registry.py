@@ -67,7 +67,11 @@ VARIANTS: Final[dict[str, Variant]] = {
     "precision=tf32": Variant(use_products),
     "precision=bf16": Variant(autocast),
     "precision=fp16": Variant(autocast),
-    "engine=loop": Variant(ENGINES["loop"].train, prepare=ENGINES["loop"].prepare),
+    **{
+        f"engine={name}": Variant(engine.train, prepare=engine.prepare)
+        for name, engine in ENGINES.items()
+        if name != Trial.model_fields["engine"].default
+    },
     "attention=eager": Variant(load_model),
     "attention=sdpa": Variant(load_model, prepare=_only_backend),
     "attention=jagged": Variant(jagged_attention, loads_as="auto"),
