@@ -47,6 +47,8 @@ def describe(trial: Trial, **known: str) -> str:
     values = {**axes(trial), **known}
     values["checkpoint"] = short_names((trial.checkpoint,))[trial.checkpoint]
     of_trial = [name for name in notable(trial) if "." not in name and name in values]
+    if trial.task.name != Task().name:
+        of_trial.insert(1, "task")
     return label(values, of_trial, trial)
 
 

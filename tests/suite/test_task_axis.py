@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from harness.analysis.comparison.compare import compare
 from harness.analysis.gates.check import check
 from harness.analysis.gates.models import GateCase
-from harness.analysis.naming import labels
+from harness.analysis.naming import describe, labels
 from harness.analysis.noise import suite_of
 from harness.analysis.parity import function_of
 from harness.analysis.summary import summarize
@@ -162,6 +162,8 @@ def test_labels_name_the_task_and_no_setting_that_it_implies() -> None:
         for task in ("glue/mrpc", "glue/cola", "glue/stsb")
         for padding in ("static", "dynamic")
     ]
+    assert describe(make_trial(task=RTE)) == "tiny-uncased glue/rte dynamic cpu fp32 trainer attention=auto"
+    assert describe(make_trial()) == "tiny-uncased dynamic cpu fp32 trainer attention=auto"
     lengths = [make_trial(task=Task(max_length=length)) for length in (64, 128)]
     assert list(labels(lengths).values()) == ["max_length=64", "max_length=128"]
 
