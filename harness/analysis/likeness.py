@@ -92,8 +92,8 @@ class Setting:
 
     `threads` are those of a trial, `gpus` the CUDA devices by their name in a suite. `stand_ins` has, by
     checkpoint and revision, whether a stand-in will be used, None where that is open; `synthetic` is the same
-    of the data of each task. `jobs` trials run at once on a device, and `proofs` proofs for each of them.
-    `separate` times windows first.
+    of the data of each task. `jobs` trials run at once on a device, and `trainings` proofs of training for
+    each of them. `separate` times windows first.
     """
 
     environment: Environment
@@ -102,7 +102,7 @@ class Setting:
     stand_ins: Mapping[tuple[str, str | None], bool | None]
     synthetic: Mapping[Task, bool | None]
     jobs: int = 1
-    proofs: int = 1
+    trainings: int = 1
     separate: bool = False
 
 
@@ -255,11 +255,14 @@ class EarlierResults:
             for _, each, _ in self._here
             if each.checkpoint is not None
         }
-        wanted: dict[str, Trial] = {}
+        functions: dict[str, Trial] = {}
+        trainings: dict[str, Trial] = {}
         for trial in trials:
             if trial.tokenization is None:
+                function = function_of(trial)
                 training = training_of(trial, families[trial.checkpoint, trial.revision])
-                wanted |= {each.id: each for each in (function_of(trial), training)}
+                functions[function.id], trainings[training.id] = function, training
+        wanted = functions | trainings
         timed: dict[str, list[tuple[float, float]]] = defaultdict(list)
         for run in self._runs:
             for proof in filter(self._fits, run.proofs):
@@ -268,9 +271,14 @@ class EarlierResults:
         left = {id_: trial for id_, trial in wanted.items() if id_ not in proved}
         if left and not every:
             return None
-        at_once = self._setting.proofs
         return {
-            id_: (trial, _proof_range(timed.get(id_), every).shared(at_once)) for id_, trial in left.items()
+            id_: (
+                trial,
+                _proof_range(timed.get(id_), every).shared(
+                    self._setting.trainings if id_ in trainings else 1
+                ),
+            )
+            for id_, trial in left.items()
         }
 
     @property

@@ -147,7 +147,7 @@ def _setting(
         stand_ins=stand_ins,
         synthetic=synthetic,
         jobs=physical_cores() if options.jobs == "auto" else options.jobs,
-        proofs=max(1, physical_cores() // alone) if on_cpu else 1,
+        trainings=max(1, physical_cores() // alone) if on_cpu else 1,
         separate=suite.measure.separate,
     )
 

@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Final
@@ -109,10 +110,12 @@ class ProofStore:
 
     def _forget_old(self) -> None:
         """Remove the proofs under the conditions that were used least recently."""
-        (self._folder / self._conditions).touch()
-        every = sorted(self._folder.iterdir(), key=lambda each: each.stat().st_mtime)
-        for each in every[:-_MOST_CONDITIONS]:
-            shutil.rmtree(each, ignore_errors=True)
+        # Another run may remove them at the same time.
+        with suppress(FileNotFoundError):
+            (self._folder / self._conditions).touch()
+            every = sorted(self._folder.iterdir(), key=lambda each: each.stat().st_mtime)
+            for each in every[:-_MOST_CONDITIONS]:
+                shutil.rmtree(each, ignore_errors=True)
 
 
 def _can_be_stored(job: Job) -> bool:

@@ -19,9 +19,8 @@ from harness.running.proof_store import ProofStore
 from harness.running.scheduler import Policy, RunContext, run_jobs
 from harness.words import count, one_line
 
-# Of the process, and of the weights in memory: two models, their gradients, those of each step, two averages.
-_BYTES_OF_PROOF: Final = 2**30
-_COPIES: Final = 12
+# Twice the peak of the process of a proof of training, whose models have two narrow layers.
+_BYTES_OF_TRAINING: Final = 2**30
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,24 +67,19 @@ def _family(folder: str, name: str) -> str:
         return name
 
 
-def proofs_at_once(jobs: Iterable[Job], cores: int, free_bytes: float) -> int:
-    """Return how many proofs run at once on the CPU: their times do not count, and half of a proof is Python.
+def trainings_at_once(jobs: Iterable[Job], cores: int, free_bytes: float) -> int:
+    """Return how many proofs of training run at once: each takes one thread, and its times do not count.
 
-    Proofs on other devices run one at a time, for these have memory for one.
+    On a device other than the CPU it is one: they would share its memory.
 
     Args:
         jobs: of the proofs.
         cores: of this machine.
         free_bytes: of its memory.
     """
-    jobs = list(jobs)
     if any(job.trial.device != "cpu" for job in jobs):
         return 1
-    weights = {
-        sum(file.stat().st_size for file in Path(folder).glob("*.safetensors"))
-        for folder in {job.checkpoint.path for job in jobs}
-    }
-    return max(1, min(cores, int(free_bytes / (_BYTES_OF_PROOF + _COPIES * max(weights, default=0)))))
+    return max(1, min(cores, int(free_bytes / _BYTES_OF_TRAINING)))
 
 
 class Proving:
@@ -95,7 +89,8 @@ class Proving:
         jobs: of all trials.
         found: proofs of this run and of earlier ones, by id.
         context: of the proofs; its observer gets each proof as a note.
-        policy: of the proofs.
+        policy: of the proofs of functions.
+        at_once: how many proofs of training run at once.
         store: gets the proofs that pass, for later runs.
     """
 
@@ -105,13 +100,14 @@ class Proving:
         found: Mapping[str, TrialResult],
         context: RunContext,
         policy: Policy,
+        at_once: int,
         store: ProofStore | None = None,
     ) -> None:
         self._functions, self._trainings = proof_jobs(jobs), training_jobs(jobs)
         self._found = dict(found)
         self._watch = ProofWatch(context.observer)
         self._context = replace(context, observer=self._watch)
-        self._policy = policy
+        self._policies = (policy, replace(policy, jobs=at_once))
         self._store = store
         self._made: list[tuple[Job, TrialResult]] = []
         functions, trainings = map(self._left, (self._functions, self._trainings))
@@ -123,13 +119,15 @@ class Proving:
     def prove(self, jobs: Collection[Job]) -> Proofs:
         """Make the proofs of these trials that are not found, and return all proofs so far."""
         of_these = proof_jobs(jobs).keys() | training_jobs(jobs).keys()
-        every = self._left(self._functions | self._trainings)
-        left = {id_: job for id_, job in every.items() if id_ in of_these}
-        made = run_jobs(list(left.values()), self._context, self._policy)
-        self._found |= made
-        self._made += [(left[id_], proof) for id_, proof in made.items()]
-        if self._store is not None and not self.left and (problem := self._store.keep(self._made)):
-            self._watch.note(problem)
+        for kind, policy in zip((self._functions, self._trainings), self._policies, strict=True):
+            left = {id_: job for id_, job in self._left(kind).items() if id_ in of_these}
+            made = run_jobs(list(left.values()), self._context, policy)
+            self._found |= made
+            self._made += [(left[id_], proof) for id_, proof in made.items()]
+        if self._store is not None and self._made and not self.left:
+            if problem := self._store.keep(self._made):
+                self._watch.note(problem)
+            self._made.clear()
         return Proofs(
             *(
                 tuple(self._found[id_] for id_ in kind if id_ in self._found)

@@ -29,7 +29,7 @@ from harness.running.interrupts import Interrupts
 from harness.running.options import RunOptions, jobs_at_once, parse_shard
 from harness.running.preflight import Prepared, prepare, require, unavailable_row
 from harness.running.proof_store import ProofStore, conditions
-from harness.running.proofs import Proofs, Proving, proof_jobs, proofs_at_once, training_jobs
+from harness.running.proofs import Proofs, Proving, proof_jobs, training_jobs, trainings_at_once
 from harness.running.resume import Here, Opened, choose, describe_here, open_directory, take_over_edited
 from harness.running.scheduler import Policy, RunContext, not_run, run_jobs
 from harness.running.seams import Render, Seams, absolute_reports
@@ -309,9 +309,10 @@ class Work:
             found |= {id_: keep(proof) for id_, proof in store.find(left).items()}
         at_once = self._jobs
         if self._options.executor == "local":
-            at_once = max(at_once, proofs_at_once(left.values(), physical_cores(), available_memory()))
+            at_once = max(at_once, trainings_at_once(left.values(), physical_cores(), available_memory()))
         context = replace(context, folder_of=directory.proof_folder, keep=keep, shape=as_it_is)
-        return Proving(jobs.values(), found, context, Policy(self._options.retries, jobs=at_once), store)
+        policy = Policy(self._options.retries, jobs=self._jobs)
+        return Proving(jobs.values(), found, context, policy, at_once, store)
 
     def _proof_store(self, jobs: Mapping[str, Job]) -> ProofStore | None:
         """Return the proofs of earlier runs; None for workers of another machine or interpreter."""

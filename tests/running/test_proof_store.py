@@ -19,7 +19,7 @@ from harness.model.values import Compile
 from harness.output.builders.report import report_document
 from harness.output.formats.registry import render
 from harness.running.proof_store import ProofStore, conditions
-from harness.running.proofs import proofs_at_once
+from harness.running.proofs import trainings_at_once
 from tests.factories import make_result, make_trial
 from tests.running.fakes import Watcher, fake_suite, run_fake
 
@@ -242,10 +242,8 @@ def test_conditions_change_with_variables_libraries_packages_and_the_runner(
     assert conditions("no.such.module:run") not in seen
 
 
-def test_proofs_run_at_once_on_the_cpu_as_cores_and_memory_allow(tmp_path: Path) -> None:
-    (tmp_path / "model.safetensors").write_bytes(bytes(2**20))
-    here = job(checkpoint=job().checkpoint.model_copy(update={"path": str(tmp_path)}))
-    assert proofs_at_once([here], 2, 64e9) == 2
-    assert proofs_at_once([here], 8, 4.1 * 2**30) == 4
-    assert proofs_at_once([here], 8, 0.0) == 1
-    assert proofs_at_once([here, job(trial=make_trial(device="cuda:0"))], 8, 64e9) == 1
+def test_proofs_of_training_run_at_once_on_the_cpu_as_cores_and_memory_allow() -> None:
+    assert trainings_at_once([job()], 2, 64e9) == 2
+    assert trainings_at_once([job()], 8, 4.1 * 2**30) == 4
+    assert trainings_at_once([job()], 8, 0.0) == 1
+    assert trainings_at_once([job(), job(trial=make_trial(device="cuda:0"))], 8, 64e9) == 1
