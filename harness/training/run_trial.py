@@ -13,6 +13,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from harness.analysis.observed import breaches
 from harness.machine.facts import describe_environment, physical_cores
+from harness.model.assets import Data
 from harness.model.job import Announce, Job, TrialStoppedError
 from harness.model.measurements import measured
 from harness.model.quality import Predictions, Score, parts_of
@@ -121,9 +122,10 @@ def _train(
     found: TrialResult,
 ) -> TrialResult:
     """Return the findings so far, completed by those of a training."""
-    environment = found.environment
+    environment, data = found.environment, found.data
     assert environment is not None
     assert environment.device is not None
+    assert data is not None
     with clock.phase("roofline"):
         peaks = find_peaks(job, device, tokens, loaded, environment.fingerprint)
     fitting = Fitting(job, device, tokens, loaded, clock)
@@ -144,7 +146,7 @@ def _train(
             # It has evaluated nothing: the result is rank 0's.
             return found
         predictions = predictions_of(fitting.logits, fitting.evaluation, tokens.splits)
-    single_class = _of_one_label(predictions)
+    single_class = _of_one_label(data, predictions)
     result = found.model_copy(
         update={
             "degenerate": fitting.score.degenerate or bool(single_class),
@@ -179,10 +181,10 @@ def _train(
     return result
 
 
-def _of_one_label(predictions: Predictions) -> list[str]:
+def _of_one_label(data: Data, predictions: Predictions) -> list[str]:
     """Return the evaluation splits whose examples all have one label, in words."""
     if not predictions.splits:
-        return ["evaluation split"] if len(set(predictions.labels)) == 1 else []
+        return ["evaluation split"] if data.eval_majority_share == 1.0 else []
     return [
         f"evaluation split {split}"
         for split, (start, end) in parts_of(predictions.splits).items()

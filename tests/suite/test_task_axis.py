@@ -18,6 +18,8 @@ from harness.analysis.noise import suite_of
 from harness.analysis.parity import function_of
 from harness.analysis.summary import summarize
 from harness.errors import InvalidInputError
+from harness.model.assets import ResolvedCheckpoint, ResolvedData
+from harness.model.inspection import InspectionAnswer, InspectionRequest
 from harness.model.results import Report
 from harness.model.suite import Gate, Suite
 from harness.model.trial import Trial
@@ -25,6 +27,8 @@ from harness.model.values import Limit, PaddingStrategy, Task
 from harness.output.builders.plan import trial_columns
 from harness.output.builders.report import report_document
 from harness.output.formats.registry import render
+from harness.running.inspecting import Wanted, inspect_suite
+from harness.running.preflight import Note
 from harness.running.scheduler import SameError
 from harness.running.turns import turns_along, turns_of_sides
 from harness.suite.matrix import expand
@@ -270,3 +274,28 @@ def test_a_folder_in_any_task_is_redacted_and_merged(tmp_path: Path) -> None:
 
 def test_a_trial_of_one_task_keeps_its_id() -> None:
     assert Trial.model_validate(make_trial().model_dump()).id == make_trial().id
+
+
+class _Assets:
+    def checkpoint(self, name: str, revision: str | None, note: Note) -> ResolvedCheckpoint:
+        return ResolvedCheckpoint(requested=name, name=name, source="local", path="/x", revision=revision)
+
+    def data(self, task: Task, note: Note) -> ResolvedData:
+        return ResolvedData(requested=task.name, name=task.name, source="folder", layout="files", files={})
+
+
+def test_an_inspection_is_of_the_first_task_and_names_the_others() -> None:
+    asked: list[InspectionRequest] = []
+    notes: list[str] = []
+
+    def inspector(request: InspectionRequest) -> InspectionAnswer:
+        asked.append(request)
+        return InspectionAnswer(reason="nothing here")
+
+    with pytest.raises(InvalidInputError, match="nothing here"):
+        inspect_suite(read(), _Assets(), wanted=Wanted(), note=notes.append, inspector=inspector)
+    (request,) = asked
+    assert [(job.trial.task, job.data.name) for job in request.jobs] == [(Task(), "glue/mrpc")] * 2
+    assert notes == [
+        "inspecting glue/mrpc; -s 'matrix.task=[...]' chooses another one: glue/cola, glue/stsb",
+    ]
