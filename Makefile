@@ -34,7 +34,7 @@ SLOW   := tests/training tests/flips tests/benchmarks tests/tools tests/guards t
   tests/store/test_killing.py tests/store/test_crashes.py tests/analysis/test_error_rates.py \
   tests/cli/test_hostile_suites.py tests/suite/test_tree.py tests/cli/test_calibrate.py tests/cli/test_ab.py \
   tests/output/test_pages_in_browser.py tests/running/test_killed_parent.py tests/running/test_hostile_workers.py tests/cli/test_broken_surroundings.py \
-  tests/test_commands_in_docs.py
+  tests/test_commands_in_docs.py tests/test_additions.py
 
 coverage: $(VENV)/.installed
 	$(BIN)/python -m pytest -m 'not heavy' $(addprefix --ignore=,$(SLOW)) --cov $(ARGS)
