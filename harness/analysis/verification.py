@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, get_args
 
-import numpy as np
-
-from harness.analysis.stats.sheets import Sheet, read_sheet
+from harness.analysis.stats.sheets import Sheet, losses_of, read_sheet, scores_of
 from harness.model.assets import Data
 from harness.model.metrics import METRICS, metric_named, metrics_of
 from harness.model.results import TrialResult
@@ -135,11 +133,23 @@ class Contradiction:
         return f"{self.stored}, {self.implied}"
 
 
+# Scores of so many trials are computed together.
+_AT_ONCE: Final = 64
+
+
 def contradictions(result: TrialResult, warmup_steps: int) -> tuple[Contradiction, ...]:
     """Return the contradictions inside one completed trial; empty for other statuses."""
-    if result.status != "completed":
-        return ()
-    return (*_quality(result), *beyond_scores(result, warmup_steps))
+    return next(verified([result], warmup_steps))
+
+
+def verified(results: Sequence[TrialResult], warmup_steps: int) -> Iterator[tuple[Contradiction, ...]]:
+    """Yield the contradictions inside each of many trials."""
+    for start in range(0, len(results), _AT_ONCE):
+        some = results[start : start + _AT_ONCE]
+        for result, (sheet, again) in zip(some, _scored_again(some), strict=True):
+            completed = result.status == "completed"
+            of_scores = _quality(result, sheet, again) if completed else ()
+            yield (*of_scores, *beyond_scores(result, warmup_steps))
 
 
 def beyond_scores(result: TrialResult, warmup_steps: int) -> tuple[Contradiction, ...]:
@@ -190,18 +200,40 @@ def _lacks(result: TrialResult, what: str) -> str:
     return f"cannot be verified: trial {result.trial.id} stores no {what}; run the suite again"
 
 
-def _quality(result: TrialResult) -> Iterator[Contradiction]:
-    scored = {metric: value for metric in _QUALITY if (value := result.value(metric)) is not None}
-    sheet = read_sheet(result)
+def _scored(result: TrialResult) -> dict[str, float]:
+    return {metric: value for metric in _QUALITY if (value := result.value(metric)) is not None}
+
+
+def _scored_again(results: Sequence[TrialResult]) -> list[tuple[Sheet | None, dict[str, float]]]:
+    """Return the predictions of each completed trial, and its stored scores computed from them."""
+    sheets = [read_sheet(result) if result.status == "completed" else None for result in results]
+    found: list[tuple[Sheet | None, dict[str, float]]] = [(sheet, {}) for sheet in sheets]
+    of_metric: dict[str, list[tuple[Sheet, dict[str, float]]]] = {}
+    for result, (sheet, again) in zip(results, found, strict=True):
+        if sheet is not None:
+            for metric in _scored(result):
+                if METRICS[metric].of == ("regression" if sheet.regression else "classification"):
+                    of_metric.setdefault(metric, []).append((sheet, again))
+    for metric, some in of_metric.items():
+        stored = [sheet for sheet, _ in some]
+        values = losses_of(stored) if metric == "eval_loss" else scores_of(stored, metric)
+        for (_, again), value in zip(some, values, strict=True):
+            again[metric] = value
+    return found
+
+
+def _quality(
+    result: TrialResult, sheet: Sheet | None, scores: Mapping[str, float]
+) -> Iterator[Contradiction]:
+    scored = _scored(result)
     if sheet is None:
         if scored:
             yield Contradiction(tuple(scored), "scores are stored", "the predictions behind them are missing")
         return
     for metric, stored in scored.items():
-        if METRICS[metric].of != ("regression" if sheet.regression else "classification"):
+        if (again := scores.get(metric)) is None:
             yield Contradiction((metric,), f"{metric} is stored", f"it is no score of {_kind(sheet)}")
             continue
-        again = score_of(sheet, metric)
         if not math.isclose(stored, again, rel_tol=SCORE_TOLERANCE, abs_tol=SCORE_TOLERANCE):
             yield Contradiction(
                 (metric,), f"{metric} {stored:.8g} is stored", f"{again:.8g} from predictions"
@@ -217,19 +249,6 @@ def _quality(result: TrialResult) -> Iterator[Contradiction]:
 
 def _kind(sheet: Sheet) -> str:
     return "a regression" if sheet.regression else "classes"
-
-
-def score_of(sheet: Sheet, metric: str) -> float:
-    """Return a metric of the predictions in double precision."""
-    if metric != "eval_loss":
-        return sheet.score(metric)
-    with np.errstate(over="ignore"):
-        lowered = sheet.logits - sheet.logits.max(axis=1, keepdims=True)
-        losses = (
-            np.log(np.exp(lowered).sum(axis=1))
-            - lowered[np.arange(sheet.labels.size), sheet.labels.astype(np.intp)]
-        )
-        return float(losses.mean())
 
 
 def _last_epoch(result: TrialResult) -> Iterator[Contradiction]:

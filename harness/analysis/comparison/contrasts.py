@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, median
 from typing import Final
@@ -20,9 +20,9 @@ from harness.analysis.sharing import trained_by
 from harness.analysis.stats.ratios import Separate, compare_trials
 from harness.analysis.stats.resampling import Case, Drawn, compare_drawn
 from harness.analysis.stats.scoring import SCORINGS, Numbers
-from harness.analysis.stats.sheets import PairedSheets, Sheet, pair_sheets, read_sheet
+from harness.analysis.stats.sheets import PairedSheets, Sheet, pair_sheets, read_sheet, scores_of
 from harness.analysis.stats.tests import Effect
-from harness.analysis.verification import Contradiction, contradictions
+from harness.analysis.verification import Contradiction
 from harness.model.looks import Verdict
 from harness.model.metrics import METRICS, OWN, Goal, metric_named
 from harness.model.quality import OwnScore, OwnScores
@@ -34,6 +34,8 @@ _SMALLEST: Final = 1e-30
 # With no value more common than every other one, a resample of so many is never constant.
 _LEAST_TO_CORRELATE: Final = 50
 _NO_HISTORY: Final = History()
+# By the identity of a report and the id of a trial.
+Contradictory = Mapping[int, Mapping[str, tuple[Contradiction, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +85,17 @@ class Evidence:
         return self.match if metric_named(metric).family == "quality" else self.timed
 
 
-def gather(pair: Pair, apart: Collection[str], history: History = _NO_HISTORY) -> Evidence:
-    """Match both sides and read their predictions; `apart` are the axes that differ by intent."""
+def gather(
+    pair: Pair, apart: Collection[str], contradictory: Contradictory, history: History = _NO_HISTORY
+) -> Evidence:
+    """Match both sides and read their predictions.
+
+    Args:
+        pair: the aligned variant.
+        apart: the axes that differ by intent.
+        contradictory: the contradictions inside the trials of the compared reports.
+        history: earlier trials.
+    """
     matched = match(pair, apart)
     timed = match(pair, apart, timed=True) if has_degenerate(pair) or not matched.paired else matched
     sheets = tuple(read_sheet(result) for result in (*matched.before, *matched.after))
@@ -93,18 +104,18 @@ def gather(pair: Pair, apart: Collection[str], history: History = _NO_HISTORY) -
     if kept and len(kept) == len(sheets):
         baselines = len(matched.before)
         paired = pair_sheets(kept[:baselines], kept[baselines:])
-    found = _contradictions(pair, timed)
+    found = _contradictions(pair, timed, contradictory)
     return Evidence(pair, matched, timed, sheets, paired, found, history.of(pair))
 
 
-def _contradictions(pair: Pair, matched: Match) -> tuple[Contradiction, ...]:
+def _contradictions(pair: Pair, matched: Match, known: Contradictory) -> tuple[Contradiction, ...]:
     sides = (pair.before, matched.before), (pair.after, matched.after)
     return tuple(
         found
         for variant, results in sides
         if variant is not None
         for result in results
-        for found in contradictions(result, variant.report.suite.measure.warmup_steps)
+        for found in known[id(variant.report)][result.trial.id]
     )
 
 
@@ -114,11 +125,7 @@ def contrast(evidence: Evidence, metric: str, terms: Terms) -> Contrast:
     if matched.settled is not None:
         return Contrast(metric, settled=matched.settled)
     meaning = metric_named(metric)
-    scored = (
-        [None if sheet is None else sheet.score(metric) for sheet in evidence.sheets]
-        if meaning.family == "quality" and metric in METRICS
-        else []
-    )
+    scored = _scores(evidence.sheets, metric) if meaning.family == "quality" and metric in METRICS else []
     found = _stored_mismatch(evidence.contradictions, metric)
     found |= {
         name: texts
@@ -143,6 +150,11 @@ def contrast(evidence: Evidence, metric: str, terms: Terms) -> Contrast:
         measured = _trials(evidence, metric, terms)
     measured = replace(measured, across_devices=across, mismatches=names)
     return _only_labelled(measured) if blocking else measured
+
+
+def _scores(sheets: Sequence[Sheet | None], metric: str) -> list[float | None]:
+    known = iter(scores_of([sheet for sheet in sheets if sheet is not None], metric))
+    return [None if sheet is None else next(known) for sheet in sheets]
 
 
 def _of_training(metric: str) -> bool:

@@ -14,7 +14,7 @@ unknown, and the test covers this pair of models only.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
@@ -301,13 +301,28 @@ def _components(between: Part, residual: float, change: Floats, examples: int) -
 
 def _batches(cases: Sequence[Case], places: Sequence[int]) -> Iterator[list[int]]:
     """Yield places of cases that share one matrix product; few large products have less overhead."""
-    groups: dict[tuple[str, int], list[int]] = {}
+    groups: dict[Hashable, list[int]] = {}
     for place in places:
-        groups.setdefault((cases[place].metric, cases[place].labels.size), []).append(place)
-    for (_, examples), group in groups.items():
+        groups.setdefault(_product(cases[place]), []).append(place)
+    for group in groups.values():
         columns = max(len(cases[place].columns) for place in group)
-        step = max(1, _BATCH_COLUMNS // columns) if examples <= _SHARED_EXAMPLES else 1
+        shared = cases[group[0]].labels.size <= _SHARED_EXAMPLES
+        step = max(1, _BATCH_COLUMNS // columns) if shared else 1
         yield from (group[start : start + step] for start in range(0, len(group), step))
+
+
+def _product(case: Case) -> Hashable:
+    """Return a key that is equal for cases whose scores one matrix product gives."""
+    return (case.labels.size, case.labels.tobytes() if _has_counts(case) else case.metric)
+
+
+def _has_counts(case: Case) -> bool:
+    """Return whether the score follows from the counts of two classes, in resamples of single examples."""
+    return (
+        SCORINGS[case.metric].of_counts is not None
+        and case.labels.size <= _SHARED_EXAMPLES
+        and all(int(each.max()) <= 1 for each in (case.labels, case.before, case.after, *case.earlier))
+    )
 
 
 def _resample(cases: Sequence[Case], resamples: int) -> list[Floats]:
@@ -318,6 +333,8 @@ def _resample(cases: Sequence[Case], resamples: int) -> list[Floats]:
     scoring, examples = SCORINGS[cases[0].metric], cases[0].labels.size
     if examples > _SHARED_EXAMPLES:
         return [_resample_kinds(case, scoring, resamples) for case in cases]
+    if _has_counts(cases[0]):
+        return list(_resample_counts(cases, resamples))
     features = [scoring.features(case.labels, case.columns) for case in cases]
     rows = np.concatenate([each.reshape(-1, examples) for each in features]).astype(np.float32, copy=False)
     sums = rows @ _shared_weights(examples, resamples)
@@ -326,6 +343,40 @@ def _resample(cases: Sequence[Case], resamples: int) -> list[Floats]:
         scoring.combine(part.astype(np.float64).reshape(*each.shape[:2], resamples), examples)
         for part, each in zip(np.split(sums, ends), features, strict=True)
     ]
+
+
+def _resample_counts(cases: Sequence[Case], resamples: int) -> Iterator[Floats]:
+    """Resample true and false positives, which give every score of two classes, once for each column.
+
+    The cases share their labels. True positives are among the members of class 1 and false ones among the
+    others, so that both together take one product as long as the examples.
+    """
+    actual = cases[0].labels == 1
+    of_members, of_others, members = _weights_of_classes(actual.tobytes(), resamples)
+    columns: dict[bytes, NDArray[np.bool_]] = {}
+    for case in cases:
+        columns |= {column.tobytes(): column for column in case.columns == 1}
+    guessed = np.stack(list(columns.values()))
+    hits = guessed[:, actual].astype(np.float32) @ of_members
+    positives = hits + guessed[:, ~actual].astype(np.float32) @ of_others
+    place = {column: at for at, column in enumerate(columns)}
+    for case in cases:
+        rows = [place[column.tobytes()] for column in case.columns == 1]
+        counts = np.stack([hits[rows], positives[rows], np.broadcast_to(members, (len(rows), resamples))])
+        scoring = SCORINGS[case.metric]
+        assert scoring.of_counts is not None
+        sums = scoring.of_counts(counts, actual.size).astype(np.float64)
+        yield scoring.combine(sums, actual.size)
+
+
+@lru_cache(maxsize=2)
+def _weights_of_classes(
+    actual: bytes, resamples: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Return the weights of the members of class 1, those of the others, and the members in each resample."""
+    members = np.frombuffer(actual, dtype=np.bool_)
+    weights = _shared_weights(members.size, resamples)
+    return weights[members], weights[~members], weights[members].sum(axis=0)
 
 
 def _resample_kinds(case: Case, scoring: Scoring, resamples: int) -> Floats:

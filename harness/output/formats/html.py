@@ -53,6 +53,7 @@ def to_html(document: Document) -> str:
         _charts(later),
         _part(Table("Notes", notes=(*document.notes, *main.notes))),
         *map(_part, others),
+        *map(_folded, document.details),
         *(f"<p class=terms>{html_text(line)}</p>" for line in (*document.verdict, document.footer) if line),
         "</main></body></html>\n",
     ]
@@ -81,18 +82,25 @@ def _figure(chart: Chart) -> str:
 
 
 def _part(table: Table) -> str:
-    """A part under its heading, a detail behind it; nothing where it is empty."""
-    if table.detail:
-        table = _shortened(table)
+    """A part under its heading; nothing where it is empty."""
+    heading, shown = _heading(table), _content(table)
+    return f"{heading}\n{shown}" if shown else ""
+
+
+def _folded(table: Table) -> str:
+    """A part behind its heading, the first rows of many; nothing where it is empty."""
+    shown = _content(_shortened(table))
+    return f"<details><summary>{_heading(table)}</summary>\n{shown}\n</details>" if shown else ""
+
+
+def _heading(table: Table) -> str:
+    return f"<h2>{html_text(table.title)}</h2>"
+
+
+def _content(table: Table) -> str:
     pairs = "".join(f"<dt>{html_text(name)}</dt><dd>{html_text(text)}</dd>" for name, text in table.pairs)
     blocks = [_table(table), f"<dl>{pairs}</dl>" if pairs else "", *_logs(table), _list(table.notes)]
-    shown = "\n".join(block for block in blocks if block)
-    if not shown:
-        return ""
-    heading = f"<h2>{html_text(table.title)}</h2>"
-    if not table.detail:
-        return f"{heading}\n{shown}"
-    return f"<details><summary>{heading}</summary>\n{shown}\n</details>"
+    return "\n".join(block for block in blocks if block)
 
 
 def _shortened(table: Table) -> Table:
