@@ -60,13 +60,17 @@ def mixed_variants(report: Report) -> dict[str, Mapping[str, str]]:
 def conflicting_inputs(report: Report) -> tuple[str, ...]:
     """Return a message for each task or checkpoint that differs between variants or proofs."""
     names = labels(result.trial for result in report.results)
-    results = [(names[result.trial.variant_id], result) for result in report.results]
+    # The trials of a large report share the objects that describe the same asset.
+    distinct: dict[tuple[object, ...], tuple[str, TrialResult]] = {}
+    for result in report.results:
+        variant, parts = result.trial.variant_id, (result.trial.task, result.data, result.checkpoint)
+        distinct.setdefault((variant, *map(id, parts)), (names[variant], result))
     proofs = [(f"proof of {proof.trial.checkpoint} {proof.trial.padding}", proof) for proof in report.proofs]
     sentences = []
     for what, key, read in _SHARED:
         # Maps the shared asset to its content, and that to the names of its users.
         found: dict[str, dict[str, dict[str, None]]] = {}
-        for name, result in (*results, *proofs):
+        for name, result in (*distinct.values(), *proofs):
             if (text := read(result)) is not None:
                 found.setdefault(key(result.trial), {}).setdefault(text, {})[name] = None
         sentences += [

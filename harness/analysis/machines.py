@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,6 +10,7 @@ from harness.analysis.comparison.conditions import device_name, environment_of
 from harness.analysis.leading import unusable
 from harness.analysis.naming import axes, label, shown_axes, telling_axes
 from harness.analysis.rows import Row
+from harness.analysis.summary import summarize
 from harness.model.results import Report, TrialResult
 
 _LIBRARIES: Final = ("torch", "transformers")
@@ -49,20 +50,29 @@ class Machines:
     variants: tuple[tuple[str, tuple[Speed | None, ...]], ...]
 
 
-def machines(reports: Sequence[tuple[str, Report, Sequence[Row]]]) -> Machines | None:
-    """Return the machines of named reports with their rows; None where only one device has speeds.
+def machines(
+    reports: Sequence[tuple[str, Report]], rows: Callable[[Report], Sequence[Row]] = summarize
+) -> Machines | None:
+    """Return the machines of named reports; None where only one device has speeds.
 
     Variants are matched on all axes except the device and the seed.
+
+    Args:
+        reports: the reports by name.
+        rows: returns the summary of a report, which a single device does not need.
     """
+    completed = (each for _, report in reports for each in report.results if each.status == "completed")
+    if len(set(map(device_name, completed))) < 2:
+        return None
     found: dict[tuple[int, str], tuple[Column, dict[tuple[tuple[str, str], ...], Row]]] = {}
-    for place, (name, report, summary) in enumerate(reports):
+    for place, (name, report) in enumerate(reports):
         variants = report.variants()
-        for row in summary:
+        for row in rows(report):
             if row.speed is None:
                 continue
             column = _column(name, report, variants[row.variant])
-            _, rows = found.setdefault((place, column.device), (column, {}))
-            rows.setdefault(tuple((k, v) for k, v in axes(row.trial).items() if k != "device"), row)
+            _, by_axes = found.setdefault((place, column.device), (column, {}))
+            by_axes.setdefault(tuple((k, v) for k, v in axes(row.trial).items() if k != "device"), row)
     if len({device for _, device in found}) < 2:
         return None
     keys = list(dict.fromkeys(key for _, rows in found.values() for key in rows))

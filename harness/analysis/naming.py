@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache, lru_cache
 from pathlib import PurePosixPath
 
-from harness.model.axis import axes_of, text, used_axes, value_of
+from harness.model.axis import Axis, axes_of, text, used_axes, value_of
 from harness.model.axis import label as label_of
 from harness.model.results import TrialResult
 from harness.model.trial import Trial
@@ -18,23 +19,40 @@ _IN_NAME_OF_TASK = frozenset({"dataset", "config", "data_dir"})
 def axes(trial: Trial) -> dict[str, str]:
     """Return all axes of a variant as text, by their names in a matrix, in reading order."""
     found: dict[str, str] = {}
-    declared = axes_of(type(trial))
-    further = {field for axis in declared.values() for field in axis.fields[1:]}
-    for name in type(trial).model_fields:
+    for name, axis in _fields(type(trial)):
         value = getattr(trial, name)
         if name == "task":
-            found[name] = trial.task.name
-            found |= {f"task.{key}": str(each) for key, each in trial.task if key not in _IN_NAME_OF_TASK}
-            found["task.eval_split"] = text(trial.task.eval_split)
+            found |= _of_task(value)
         elif isinstance(value, Train):
-            found |= {f"{name}.{key}": text(each) for key, each in value}
+            found |= _of_train(name, value)
         elif name == "revision":
-            found[name] = trial.revision or "default"
-        elif name != "checkpoint" and name in declared and declared[name].fields:
-            found[name] = text(value_of(trial, declared[name]))
-        elif name != "seed" and name not in further:
-            found[name] = text(value)
+            found[name] = value or "default"
+        else:
+            found[name] = text(value if axis is None else value_of(trial, axis))
     return found
+
+
+@cache
+def _fields(model: type[Trial]) -> tuple[tuple[str, Axis | None], ...]:
+    """Return the fields to list, and the axis of a field whose value has parts in further fields."""
+    declared = axes_of(model)
+    further = {field for axis in declared.values() for field in axis.fields[1:]} - {"revision"}
+    several = {name: axis for name, axis in declared.items() if axis.fields and name != "checkpoint"}
+    return tuple(
+        (name, several.get(name)) for name in model.model_fields if name not in further and name != "seed"
+    )
+
+
+# The variants of a report share tasks, and its tables name each variant several times.
+@lru_cache(maxsize=256)
+def _of_task(task: Task) -> dict[str, str]:
+    further = {f"task.{key}": str(each) for key, each in task if key not in _IN_NAME_OF_TASK}
+    return {"task": task.name, **further, "task.eval_split": text(task.eval_split)}
+
+
+@lru_cache(maxsize=16_384)
+def _of_train(name: str, train: Train) -> dict[str, str]:
+    return {f"{name}.{key}": text(each) for key, each in train}
 
 
 def describe(trial: Trial, **known: str) -> str:
@@ -89,7 +107,7 @@ def only_tokenise(trials: Iterable[Trial]) -> bool:
 
 def shared_axes(trials: Iterable[Trial]) -> dict[str, str]:
     """Return the axes on which all trials agree, with their value."""
-    variants = shown_axes({trial.variant_id: axes(trial) for trial in trials}.values())
+    variants = shown_axes(map(axes, {trial.variant_id: trial for trial in trials}.values()))
     varying = varying_axes(variants)
     return {name: value for name, value in variants[0].items() if name not in varying} if variants else {}
 

@@ -165,8 +165,3 @@ def between(before: TrialResult, after: TrialResult) -> ParityVerdict:
 def verdict_of(proof: TrialResult) -> ParityVerdict:
     """The verdict on one proof."""
     return judge(proof.parity, proof.trial.precision) if proof.parity is not None else "unproven"
-
-
-def failing(report: Report) -> frozenset[str]:
-    """Ids of the variants shown to compute another function: their speed is not called an improvement."""
-    return frozenset(variant for variant, verdict in verdicts(report).items() if verdict == "differs")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
-from harness.analysis.inputs import mixed_variants
+from harness.analysis.inputs import mixed_inputs
 from harness.model.results import Report, TrialResult
 
 SHARE: Final = "matmul_peak_share"
@@ -36,11 +36,10 @@ def rooflines(report: Report) -> Mapping[str, Roofline]:
 
     Variants whose trials have different inputs are excluded.
     """
-    mixed = mixed_variants(report)
     return {
         variant: _roofline(tried)
         for variant, results in report.variants().items()
-        if variant not in mixed and (tried := _with_share(results))
+        if (tried := _with_share(results)) and not mixed_inputs((result, report) for result in results)
     }
 
 

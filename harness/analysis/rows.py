@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Literal
 
+from harness.analysis.parity import ParityVerdict
 from harness.analysis.probes import Deviation
 from harness.analysis.stats.components import ALPHA
 from harness.analysis.stats.ratios import compare_trials
 from harness.analysis.stats.tests import Effect, holm
+from harness.analysis.training import TrainingVerdict
 from harness.model.observations import Apart
 from harness.model.status import Phase, StatusName
 from harness.model.trial import Trial
@@ -108,8 +110,8 @@ class Row:
     `against_reference` is the mean minus the suite's reference, by metric; empty for stand-ins.
     `noisy` maps seeds to trials during which the speed of the machine deviated from the rest of the run.
     `held_back` maps seeds to what lowered the clocks of the device, or which processes shared it.
-    `fails_training` marks an engine that trains differently from the reference, `unmoved` counts trials whose
-    parameters did not change. `tokenizing` replaces all training fields if the trials only tokenise.
+    `parity` and `training` are the verdicts of its proofs. `unmoved` counts trials whose parameters did not
+    change. `tokenizing` replaces all training fields if the trials only tokenise.
     `mixed` maps a condition to the differences of inputs between trials: then nothing is averaged.
     `apart` is how its trials were measured whose speed comes from a window; None for whole trainings.
     `trained` names the other variants whose trainings gave its scores.
@@ -136,11 +138,9 @@ class Row:
     stand_in: str | None
     synthetic: bool
     against_reference: Mapping[str, float]
-    fails_parity: bool
     rank: Rank | None
     speed_range: tuple[float, float] | None
     below_majority: int
-    fails_training: bool
     unmoved: int
     concurrent: int
     noisy: Mapping[Seed, Deviation] = field(default_factory=dict)
@@ -149,6 +149,18 @@ class Row:
     mixed: Mapping[str, str] = field(default_factory=dict)
     apart: Apart | None = None
     trained: tuple[str, ...] = ()
+    parity: ParityVerdict = "unproven"
+    training: TrainingVerdict = "unproven"
+
+    @property
+    def fails_parity(self) -> bool:
+        """Whether a proof shows another function."""
+        return self.parity == "differs"
+
+    @property
+    def fails_training(self) -> bool:
+        """Whether a proof shows another training than that of the reference."""
+        return self.training == "differs"
 
     @property
     def completed(self) -> int:

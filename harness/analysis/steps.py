@@ -28,6 +28,12 @@ class StepBin:
     band: tuple[float, float] | None
 
 
+def has_steps(results: Iterable[TrialResult], metric: str) -> bool:
+    """Return whether a completed trial has several values of a metric."""
+    completed = (result.measurement(metric) for result in results if result.status == "completed")
+    return any(found is not None and len(found.values) > 1 for found in completed)
+
+
 def step_bins(results: Iterable[TrialResult], metric: str, first: int, steps: int = 1) -> tuple[StepBin, ...]:
     """Return at most 20 bins over the values of all these trials; empty if no trial has several values.
 

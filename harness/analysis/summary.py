@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from statistics import fmean, median, stdev
+from itertools import chain
+from math import fsum, sqrt
+from statistics import fmean, median
 from typing import Final, Literal
 
 from harness.analysis.inputs import mixed_variants
 from harness.analysis.naming import labels
 from harness.analysis.observed import did_not_move
-from harness.analysis.parity import failing
+from harness.analysis.parity import verdicts
 from harness.analysis.probes import Deviation, held_back, noisy
 from harness.analysis.rows import Estimate, Failure, Rank, Row, Tokenizing, groups_of, ranks
 from harness.analysis.sharing import trained_by
-from harness.analysis.training import training_otherwise
+from harness.analysis.training import training_verdicts
 from harness.model.glue import further_scores
 from harness.model.metrics import METRICS, metrics_of
 from harness.model.results import Report, TrialResult
@@ -37,15 +39,15 @@ def summarize(report: Report) -> tuple[Row, ...]:
     whose parameters did not change is not ranked either. A variant whose trials have different inputs has no
     averages.
     """
-    failed_parity, failed_training = failing(report), training_otherwise(report)
+    parity, training = verdicts(report), training_verdicts(report)
     mixed = mixed_variants(report)
     variants = report.variants()
     names = labels(result.trial for result in report.results)
     rows = [
         replace(
             _row(names[variant], results, report.suite.reference, averaged=variant not in mixed),
-            fails_parity=variant in failed_parity,
-            fails_training=variant in failed_training,
+            parity=parity[variant],
+            training=training[variant],
             mixed=mixed.get(variant, {}),
         )
         for variant, results in variants.items()
@@ -82,7 +84,16 @@ def estimate(values: Iterable[float | None]) -> Estimate | None:
     found = [value for value in values if value is not None]
     if not found:
         return None
-    return Estimate(fmean(found), stdev(found) if len(found) > 1 else None, len(found))
+    mean = fmean(found)
+    return Estimate(mean, _deviation(found, mean) if len(found) > 1 else None, len(found))
+
+
+def _deviation(values: Sequence[float], mean: float) -> float:
+    """Return the sample standard deviation to the last digit or two; `statistics.stdev` adds up fractions."""
+    gaps = [value - mean for value in values]
+    # The mean is rounded: equal values differ from it, but not from each other.
+    squares = fsum(gap * gap for gap in gaps) - fsum(gaps) ** 2 / len(gaps)
+    return sqrt(max(squares, 0.0) / (len(gaps) - 1))
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
@@ -103,7 +114,8 @@ def _row(
         for metric in (*metrics_of("quality"), *further_scores([results[0].trial.task]))
         if (found := estimate(result.value(metric) for result in sound)) is not None
     }
-    steps = sorted(step for result in completed for step in _values(result, "train_step_seconds"))
+    timed = (result.measurement("train_step_seconds") for result in completed)
+    steps = sorted(chain.from_iterable(found.values for found in timed if found is not None))
     memory_of, memory = _peak_memory(completed)
     stand_in = _stand_in(results)
     synthetic = any(result.data is not None and result.data.synthetic for result in results)
@@ -130,11 +142,9 @@ def _row(
         stand_in=stand_in,
         synthetic=synthetic,
         against_reference={} if stand_in or synthetic or limited else _differences(quality, reference),
-        fails_parity=False,
         rank=None,
         speed_range=_range(speeds(completed).values()),
         below_majority=sum(map(_below_majority, sound)),
-        fails_training=False,
         unmoved=sum(map(did_not_move, completed)),
         concurrent=max(result.concurrent for result in results),
         held_back={each.trial.seed: causes for each in completed if (causes := held_back(each))},
@@ -178,11 +188,6 @@ def _failures(results: Sequence[TrialResult]) -> tuple[Failure, ...]:
             key = (result.status, result.phase, result.reason or "no reason given")
             seeds_by_end.setdefault(key, []).append(result.trial.seed)
     return tuple(Failure(*key, tuple(seeds)) for key, seeds in seeds_by_end.items())
-
-
-def _values(result: TrialResult, metric: str) -> tuple[float, ...]:
-    found = result.measurement(metric)
-    return () if found is None else tuple(found.values)
 
 
 def _median(results: Iterable[TrialResult], metric: str) -> float | None:

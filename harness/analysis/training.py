@@ -132,10 +132,3 @@ def training_verdicts(report: Report) -> dict[str, TrainingVerdict]:
         variant: training_verdict(proved[variant]) if variant in proved else "unproven"
         for variant in report.variants()
     }
-
-
-def training_otherwise(report: Report) -> frozenset[str]:
-    """Return the ids of variants shown to train differently, whose speed gets no verdict."""
-    return frozenset(
-        variant for variant, verdict in training_verdicts(report).items() if verdict == "differs"
-    )

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, get_args
 
-import numpy as np
-
-from harness.analysis.stats.sheets import Sheet, read_sheet
+from harness.analysis.stats.sheets import Sheet, losses_of, read_sheet, scores_of
 from harness.model.assets import Data
 from harness.model.metrics import METRICS, metric_named, metrics_of, score_and_split
 from harness.model.quality import Predictions
@@ -136,11 +134,26 @@ class Contradiction:
         return f"{self.stored}, {self.implied}"
 
 
+_Sheets = Mapping[str | None, Sheet | None]
+"""The predictions of a trial by evaluation split."""
+
+# Scores of so many trials are computed together.
+_AT_ONCE: Final = 64
+
+
 def contradictions(result: TrialResult, warmup_steps: int) -> tuple[Contradiction, ...]:
     """Return the contradictions inside one completed trial; empty for other statuses."""
-    if result.status != "completed":
-        return ()
-    return (*_quality(result), *beyond_scores(result, warmup_steps))
+    return next(verified([result], warmup_steps))
+
+
+def verified(results: Sequence[TrialResult], warmup_steps: int) -> Iterator[tuple[Contradiction, ...]]:
+    """Yield the contradictions inside each of many trials."""
+    for start in range(0, len(results), _AT_ONCE):
+        some = results[start : start + _AT_ONCE]
+        for result, (sheets, again) in zip(some, _scored_again(some), strict=True):
+            completed = result.status == "completed"
+            of_scores = _quality(result, sheets, again) if completed else ()
+            yield (*of_scores, *beyond_scores(result, warmup_steps))
 
 
 def beyond_scores(result: TrialResult, warmup_steps: int) -> tuple[Contradiction, ...]:
@@ -196,15 +209,50 @@ def _lacks(result: TrialResult, what: str) -> str:
     return f"cannot be verified: trial {result.trial.id} stores no {what}; run the suite again"
 
 
-def _quality(result: TrialResult) -> Iterator[Contradiction]:
-    scored: dict[str | None, dict[str, float]] = {None: {}}
+def _scored(result: TrialResult) -> dict[str | None, dict[str, float]]:
+    """Return the stored scores by evaluation split, first those of the first one, which has no name."""
+    found: dict[str | None, dict[str, float]] = {None: {}}
     for metric in _scores(result):
         if (value := result.value(metric)) is not None:
-            scored.setdefault(score_and_split(metric)[1], {})[metric] = value
-    sheets = {split: read_sheet(result, split) for split in scored}
-    for split, values in scored.items():
+            found.setdefault(score_and_split(metric)[1], {})[metric] = value
+    return found
+
+
+def _scores(result: TrialResult) -> tuple[str, ...]:
+    """Return every score, those of further splits as far as the trial has any."""
+    further = (found.metric for found in result.measurements if score_and_split(found.metric)[1] is not None)
+    return (*_QUALITY, *further)
+
+
+def _scored_again(results: Sequence[TrialResult]) -> list[tuple[_Sheets, dict[str, float]]]:
+    """Return the predictions of each completed trial by split, and its stored scores computed from them."""
+    found: list[tuple[_Sheets, dict[str, float]]] = []
+    of_metric: dict[str, list[tuple[Sheet, dict[str, float]]]] = {}
+    for result in results:
+        stored = _scored(result) if result.status == "completed" else {}
+        sheets = {split: read_sheet(result, split) for split in stored}
+        again: dict[str, float] = {}
+        found.append((sheets, again))
+        for split, metrics in stored.items():
+            if (sheet := sheets[split]) is None:
+                continue
+            kind = "regression" if sheet.regression else "classification"
+            for metric in metrics:
+                if METRICS[score_and_split(metric)[0]].of == kind:
+                    of_metric.setdefault(metric, []).append((sheet, again))
+    for metric, some in of_metric.items():
+        score, _ = score_and_split(metric)
+        scored = [sheet for sheet, _ in some]
+        values = losses_of(scored) if score == "eval_loss" else scores_of(scored, score)
+        for (_, again), value in zip(some, values, strict=True):
+            again[metric] = value
+    return found
+
+
+def _quality(result: TrialResult, sheets: _Sheets, scores: Mapping[str, float]) -> Iterator[Contradiction]:
+    for split, values in _scored(result).items():
         if (sheet := sheets[split]) is not None:
-            yield from _wrong_scores(sheet, values)
+            yield from _wrong_scores(sheet, values, scores)
         elif values:
             yield Contradiction(tuple(values), "scores are stored", "the predictions behind them are missing")
     kept = [sheet for sheet in sheets.values() if sheet is not None]
@@ -217,19 +265,13 @@ def _quality(result: TrialResult) -> Iterator[Contradiction]:
         yield Contradiction(_scores(result), f"degenerate is {str(result.degenerate).lower()}", implied)
 
 
-def _scores(result: TrialResult) -> tuple[str, ...]:
-    """Return every score, those of further splits as far as the trial has any."""
-    further = (found.metric for found in result.measurements if score_and_split(found.metric)[1] is not None)
-    return (*_QUALITY, *further)
-
-
-def _wrong_scores(sheet: Sheet, scored: Mapping[str, float]) -> Iterator[Contradiction]:
+def _wrong_scores(
+    sheet: Sheet, scored: Mapping[str, float], scores: Mapping[str, float]
+) -> Iterator[Contradiction]:
     for metric, stored in scored.items():
-        score, _ = score_and_split(metric)
-        if METRICS[score].of != ("regression" if sheet.regression else "classification"):
+        if (again := scores.get(metric)) is None:
             yield Contradiction((metric,), f"{metric} is stored", f"it is no score of {_kind(sheet)}")
             continue
-        again = score_of(sheet, score)
         if not math.isclose(stored, again, rel_tol=SCORE_TOLERANCE, abs_tol=SCORE_TOLERANCE):
             yield Contradiction(
                 (metric,), f"{metric} {stored:.8g} is stored", f"{again:.8g} from predictions"
@@ -238,19 +280,6 @@ def _wrong_scores(sheet: Sheet, scored: Mapping[str, float]) -> Iterator[Contrad
 
 def _kind(sheet: Sheet) -> str:
     return "a regression" if sheet.regression else "classes"
-
-
-def score_of(sheet: Sheet, metric: str) -> float:
-    """Return a metric of the predictions in double precision."""
-    if metric != "eval_loss":
-        return sheet.score(metric)
-    with np.errstate(over="ignore"):
-        lowered = sheet.logits - sheet.logits.max(axis=1, keepdims=True)
-        losses = (
-            np.log(np.exp(lowered).sum(axis=1))
-            - lowered[np.arange(sheet.labels.size), sheet.labels.astype(np.intp)]
-        )
-        return float(losses.mean())
 
 
 def _last_epoch(result: TrialResult) -> Iterator[Contradiction]:

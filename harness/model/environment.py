@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import lru_cache
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field
@@ -75,6 +76,12 @@ class Environment(Frozen):
     @property
     def fingerprint(self) -> str:
         """12 hexadecimal digits, equal if times are comparable: same processor, device, threads, torch."""
-        device = self.device and self.device.model_dump(exclude={"clock_mhz", "index"})
-        parts = [self.cpu.model_dump(), device, self.threads, self.packages.get("torch")]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+        return _fingerprint(self.cpu, self.device, self.threads, self.packages.get("torch"))
+
+
+@lru_cache(maxsize=256)
+def _fingerprint(cpu: Cpu, device: Device | None, threads: int | None, torch: str | None) -> str:
+    """Return the digest of a machine, which the trials of a report share."""
+    where = device and device.model_dump(exclude={"clock_mhz", "index"})
+    parts = [cpu.model_dump(), where, threads, torch]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Self
 
 from pydantic import model_validator
@@ -33,23 +34,26 @@ class Measurement(Frozen):
         known = metric_named(self.metric)
         if self.unit != known.unit or self.goal != known.goal:
             raise ValueError(f"{self.metric}: its unit is {known.unit}, its goal {known.goal}")
-        if len(self.values) == 1:
-            check_range(self.metric, self.values[0])
-        elif self.values:
-            if not known.several:
-                raise ValueError(f"{self.metric}: {len(self.values)} values, where a trial has one")
-            check_range(self.metric, min(self.values))
-            check_range(self.metric, max(self.values))
+        check_values(self.metric, self.values)
         return self
 
     @property
     def median(self) -> float | None:
         """The median of the values, or None where there are none."""
-        if not self.values:
-            return None
-        ordered = sorted(self.values)
-        middle = len(ordered) // 2
-        return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+        return self.values.median
+
+
+def check_values(metric: str, values: Sequence[float]) -> None:
+    """Raise ValueError where the table of metrics excludes so many values, or one of them."""
+    if not values or (known := METRICS.get(metric)) is None:
+        return
+    if len(values) == 1:
+        check_range(metric, values[0])
+        return
+    if not known.several:
+        raise ValueError(f"{metric}: {len(values)} values, where a trial has one")
+    check_range(metric, min(values))
+    check_range(metric, max(values))
 
 
 def check_range(metric: str, value: float) -> None:

@@ -96,7 +96,10 @@ class TrialResult(Frozen):
 
     def measurement(self, metric: str) -> Measurement | None:
         """Return the measurement of that metric, or None if the trial has none."""
-        return next((found for found in self.measurements if found.metric == metric), None)
+        for found in self.measurements:
+            if found.metric == metric:
+                return found
+        return None
 
     def value(self, metric: str) -> float | None:
         """Return the median of that metric's values, or None where it was not measured."""

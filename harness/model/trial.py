@@ -451,15 +451,23 @@ class Trial(Frozen):
         ),
     ] = 0
 
-    @cached_property
+    @property
     def id(self) -> str:
         """16 hexadecimal digits of the SHA-256 over the settings that can change a result."""
-        return _digest(self._identity())
+        return self.digests[0]
 
-    @cached_property
+    @property
     def variant_id(self) -> str:
         """Like `id`, without the seed: equal for all seeds of one condition."""
-        return _digest({key: value for key, value in self._identity().items() if key != "seed"})
+        return self.digests[1]
+
+    @cached_property
+    def digests(self) -> tuple[str, str]:
+        """`id` and `variant_id`, from one dump: a report has thousands of trials."""
+        identity = self.model_dump(mode="json", exclude={"task": {"data_dir", "max_classes"}})
+        whole = _digest(identity)
+        del identity["seed"]
+        return whole, _digest(identity)
 
     @property
     def batch_size(self) -> int:
@@ -482,12 +490,8 @@ class Trial(Frozen):
     def __copy__(self) -> Self:
         """Return a copy without cached digests, since `model_copy` may change the fields they cover."""
         copied = super().__copy__()
-        for digest in ("id", "variant_id"):
-            copied.__dict__.pop(digest, None)
+        copied.__dict__.pop("digests", None)
         return copied
-
-    def _identity(self) -> dict[str, Any]:
-        return self.model_dump(mode="json", exclude={"task": {"data_dir", "max_classes"}})
 
 
 def _digest(identity: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Generic, Literal, TypeVar
+from typing import Final, Generic, Literal, TypeVar, overload
 
 from harness.model.frozen import Frozen
 from harness.model.status import CaseStatus
@@ -87,15 +87,14 @@ class Ranking:
 class Table:
     """A titled part of a document: columns, or pairs of a name and a text, with notes below them.
 
-    A terminal leaves out a `detail`, which a page and Markdown show. `logs` are the last lines of logs, by
-    name. A page shows the rows in the order of `ranking`, then the others.
+    `logs` are the last lines of logs, by name. A page shows the rows in the order of `ranking`, then the
+    others.
     """
 
     title: str
     columns: tuple[Column, ...] = ()
     pairs: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
-    detail: bool = False
     logs: tuple[tuple[str, str], ...] = ()
     ranking: Ranking = Ranking()
 
@@ -179,6 +178,31 @@ class Each(Iterable[Item], Generic[Source, Item]):
         return map(self.make, self.sources)
 
 
+class Later(Sequence[Item]):
+    """Items that are made when the first of them is used: a terminal shows no chart."""
+
+    def __init__(self, make: Callable[[], Iterable[Item]]) -> None:
+        """Keep the function that makes them."""
+        self._make = make
+        self._made: tuple[Item, ...] | None = None
+
+    @property
+    def _items(self) -> tuple[Item, ...]:
+        if self._made is None:
+            self._made = tuple(self._make())
+        return self._made
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Item, ...]: ...
+    def __getitem__(self, index: int | slice) -> Item | tuple[Item, ...]:
+        return self._items[index]
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """A result in words, tables, rows and cases.
@@ -191,6 +215,7 @@ class Document:
         remarks: reasons to doubt it, in a few words each.
         summary: the lines below the title.
         tables: the main table first; its title is a caption, and the notes follow it.
+        details: tables that a terminal leaves out; Markdown shows them, and a page folds them.
         layout: how a terminal shows the tables: fitted to its width, as lines of any length, or as the bare
             rows of such lines.
         name: of the suite of cases.
@@ -206,7 +231,8 @@ class Document:
     remarks: tuple[str, ...] = ()
     summary: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
-    charts: tuple[Chart, ...] = ()
+    details: Sequence[Table] = ()
+    charts: Sequence[Chart] = ()
     notes: tuple[str, ...] = ()
     layout: Layout = "table"
     outcome: str = ""

@@ -1,18 +1,32 @@
-"""Read a large report one result at a time, so that its file is never in memory as a whole."""
+"""Read a large report one result at a time, so that its file is never in memory as a whole.
+
+Nine tenths of a report are lists of numbers, and most of the rest repeats from trial to trial. So a result is
+cut by its layout: lists of numbers are parsed alone, and equal parts are parsed and kept once.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
-import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+import pydantic_core
+
 from harness.foreign import open_regular
+from harness.model.arrays import Logits, Numbers
+from harness.model.assets import Checkpoint, Data
+from harness.model.environment import Environment
+from harness.model.frozen import Frozen
+from harness.model.measurements import Measurement, check_values
+from harness.model.quality import Predictions
 from harness.model.results import Report, TrialResult
+from harness.model.values import Task, Train
 from harness.store.report_file import SharedParts, lean
 from harness.store.writing import without_digest
 
@@ -24,8 +38,16 @@ _CHUNK_BYTES: Final = 2**20
 _FIRST: Final = b'"results": [\n    {'
 _BETWEEN: Final = b"\n    },\n    {"
 _LAST: Final = b"\n    }\n  ]"
-# Lists of numbers have no quotation mark, so that a match lies within one string or outside of all.
-_NUMBERS: Final = re.compile(rb"\[[-+.0-9eE, \n\[\]]+\]")
+_KEY: Final = b'\n      "'
+_INNER_KEY: Final = b'\n        "'
+_VALUES: Final = b'"values": ['
+_LOAD: Final = b'\n        "load_average": '
+_OF_NUMBERS: Final = b"0123456789+-.eE, "
+_OF_ROWS: Final = _OF_NUMBERS + b"\n[]"
+# Parts of results that are kept to be found again, such as the settings of a variant.
+_MOST_PARTS: Final = 4_096
+# Sets of evaluated examples with their labels.
+_MOST_TABLES: Final = 32
 
 
 def read_large(path: Path, *, least: int = LARGE_BYTES, most: int = LARGEST_REPORT_BYTES) -> Report | None:
@@ -42,7 +64,7 @@ def read_large(path: Path, *, least: int = LARGE_BYTES, most: int = LARGEST_REPO
             if not least <= os.fstat(file.fileno()).st_size <= most:
                 return None
             return _Reader(file).report()
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError, OverflowError, RecursionError):
         return None
 
 
@@ -53,14 +75,13 @@ class _Reader:
         self._file = file
         self._hash = hashlib.sha256()
         self._buffer = b""
-        self._share = _sharing()
 
     def report(self) -> Report | None:
         """Return the report, or None if its digest or its layout is not that of `report_file`."""
         head = self._until(_FIRST)
         if head is None:
             return None
-        results = tuple(map(self._result, self._results()))
+        results = tuple(map(_Results().read, self._results()))
         tail = self._buffer + b"".join(iter(self._read, b""))
         document = _parsed(head + b'"results": null' + tail)
         # Null shows that the list was the report's own, not one of a nested object.
@@ -72,10 +93,6 @@ class _Reader:
         if frame.digest != f"sha256:{self._hash.hexdigest()}":
             return None
         return Report.model_validate(frame.__dict__ | {"digest": None, "results": results})
-
-    def _result(self, data: bytes) -> TrialResult:
-        _parsed(data)
-        return self._share(TrialResult.model_validate_json(data))
 
     def _read(self) -> bytes:
         first = self._file.tell() == 0
@@ -96,38 +113,178 @@ class _Reader:
         return bytes(head[:at])
 
     def _results(self) -> Iterator[bytes]:
+        """Yield the members of each result: the lines between its braces."""
         start = 0
         while True:
-            between = self._buffer.find(_BETWEEN, start)
-            last = (
-                self._buffer.find(_LAST, start, between) if between >= 0 else self._buffer.find(_LAST, start)
-            )
-            if last >= 0:
-                yield b"{" + self._buffer[start:last] + b"}"
-                self._buffer = self._buffer[last + len(_LAST) :]
-                return
-            if between >= 0:
-                yield b"{" + self._buffer[start:between] + b"}"
+            # An end before it would leave a result that is no JSON.
+            if (between := self._buffer.find(_BETWEEN, start)) >= 0:
+                yield self._buffer[start:between]
                 start = between + len(_BETWEEN)
                 continue
+            if (last := self._buffer.find(_LAST, start)) >= 0:
+                yield self._buffer[start:last]
+                self._buffer = self._buffer[last + len(_LAST) :]
+                return
             chunk = self._read()
             if not chunk:
                 raise ValueError("the list of results has no end")
             self._buffer, start = self._buffer[start:] + chunk, 0
 
 
-def _parsed(data: bytes) -> Any:
-    """Return a JSON document without the lists of numbers in it, checked like a whole report.
+class _Results:
+    """Parse the results of one report; parts that several of them have are parsed and kept once.
 
-    The model reads the numbers: nine tenths of a report, which have no key.
+    A result is cut at the lines that begin like its keys. Where each part is a JSON value, the result has
+    exactly these members; where one is not, the file is laid out in another way.
+    """
+
+    def __init__(self) -> None:
+        self._part = lru_cache(maxsize=_MOST_PARTS)(_part)
+        self._table = lru_cache(maxsize=_MOST_TABLES)(_table)
+        self._shared = SharedParts().shared
+        # The first measurement with the same text before and after its values.
+        self._measured: dict[tuple[bytes, bytes], Measurement] = {}
+        self._of_result: Mapping[str, Callable[[bytes], object]] = {
+            "measurements": self._measurements,
+            "predictions": self._predictions,
+            "checkpoint": partial(self._optional, Checkpoint),
+            "data": partial(self._optional, Data),
+            "environment": self._environment,
+        }
+        self._of_trial: Mapping[str, Callable[[bytes], object]] = {
+            "task": partial(self._part, Task),
+            "train": partial(self._part, Train),
+        }
+
+    def read(self, text: bytes) -> TrialResult:
+        """Return the result with these members.
+
+        Raises:
+            ValueError: They are laid out in another way, or are no result.
+        """
+        members = _members(text, _KEY)
+        trial = _members(_inside(members.get("trial", b""), b"{", b"\n      }"), _INNER_KEY)
+        parts = {name: read(members.pop(name)) for name, read in self._of_result.items() if name in members}
+        settings = {name: read(trial.pop(name)) for name, read in self._of_trial.items() if name in trial}
+        rest = _object(members | {"trial": _object(trial)})
+        document = _parsed(rest)
+        # A key that is written with escapes can equal one that was cut out.
+        if not (parts.keys().isdisjoint(document) and settings.keys().isdisjoint(document["trial"])):
+            raise ValueError("a key occurs twice")
+        frame = TrialResult.model_validate_json(rest)
+        settings["padding"] = self._shared(frame.trial.padding)
+        parts |= {"trial": lean(frame.trial, **settings), "epochs": tuple(map(lean, frame.epochs))}
+        # The report's validation checks the parts against each other.
+        return lean(frame, **parts)
+
+    def _optional(self, model: type[Frozen], text: bytes) -> Frozen | None:
+        return None if text == b"null" else self._part(model, text)
+
+    def _environment(self, text: bytes) -> Frozen | None:
+        """Return an environment whose parts are those of an earlier one that differs in its load alone."""
+        before, key, load = text.rpartition(_LOAD)
+        number = load.removesuffix(b"\n      }")
+        if not key or number in (load, b"null"):
+            return self._optional(Environment, text)
+        (load_average,) = _numbers(number)
+        found = self._part(Environment, before + key + b"null\n      }")
+        return lean(found, load_average=float(load_average))
+
+    def _measurements(self, text: bytes) -> tuple[Measurement, ...]:
+        if text == b"[]":
+            return ()
+        inside = _inside(text, b"[\n        {", b"\n        }\n      ]")
+        return tuple(map(self._measurement, inside.split(b"\n        },\n        {")))
+
+    def _measurement(self, text: bytes) -> Measurement:
+        before, _, rest = text.partition(_VALUES)
+        values, _, after = rest.partition(b"]")
+        first = self._measured.get((before, after))
+        if first is not None and values:
+            found = _numbers(values)
+            check_values(first.metric, found)
+            return lean(first, values=Numbers(found))
+        whole = self._part(Measurement, b"{" + text + b"}")
+        assert isinstance(whole, Measurement)
+        if values:
+            self._measured[before, after] = whole
+        return whole
+
+    def _predictions(self, text: bytes) -> Predictions | None:
+        if text == b"null":
+            return None
+        members = _members(_inside(text, b"{", b"\n      }"), _INNER_KEY)
+        logits = _rows(members.pop("logits", b""))
+        table = self._table(tuple(members.items()), len(logits), len(logits[0]) if logits else 0)
+        return lean(table, logits=logits)
+
+
+def _part(model: type[Frozen], text: bytes) -> Frozen:
+    _parsed(text)
+    return model.model_validate_json(text)
+
+
+def _table(members: tuple[tuple[str, bytes], ...], rows: int, classes: int) -> Predictions:
+    """Return predictions with these members and zeros as logits, whose number alone is validated."""
+    zeros = json.dumps([[0.0] * classes] * rows).encode()
+    text = _object(dict(members) | {"logits": zeros})
+    _parsed(text)
+    return Predictions.model_validate_json(text)
+
+
+def _members(text: bytes, key: bytes) -> dict[str, bytes]:
+    """Return the members of an object, as text by key, cut where a line begins like one of its keys."""
+    before, *parts = text.split(key)
+    found: dict[str, bytes] = {}
+    for at, part in enumerate(parts, start=1):
+        name, _, value = part.partition(b'": ')
+        found[name.decode()] = value if at == len(parts) else _inside(value, b"", b",")
+    if before or len(found) < len(parts):
+        raise ValueError("another layout, or a key that occurs twice")
+    return found
+
+
+def _inside(text: bytes, opening: bytes, closing: bytes) -> bytes:
+    if not (text.startswith(opening) and text.endswith(closing)):
+        raise ValueError("another layout")
+    return text[len(opening) : len(text) - len(closing)]
+
+
+def _object(members: Mapping[str, bytes]) -> bytes:
+    return b"{" + b", ".join(b'"%s": %s' % (name.encode(), value) for name, value in members.items()) + b"}"
+
+
+def _numbers(text: bytes) -> list[float]:
+    """Return the numbers of a list without its brackets."""
+    if text.translate(None, _OF_NUMBERS):
+        raise ValueError("no numbers")
+    found: list[float] = pydantic_core.from_json(b"[%s]" % text)
+    # A number beyond the largest float is parsed as infinite.
+    if not math.isfinite(sum(found)):
+        raise ValueError("a number is not finite")
+    return found
+
+
+def _rows(text: bytes) -> Logits:
+    """Return the logits of a list of lists."""
+    if text.translate(None, _OF_ROWS):
+        raise ValueError("no numbers")
+    try:
+        found = Logits(pydantic_core.from_json(text))
+    except (TypeError, OverflowError) as error:
+        raise ValueError("no rows of numbers") from error
+    if not found.finite:
+        raise ValueError("a logit is not finite")
+    return found
+
+
+def _parsed(data: bytes) -> Any:
+    """Return a JSON document, checked like a whole report.
 
     Raises:
         ValueError: It is not UTF-8 or not JSON, or a key occurs twice.
         RecursionError: It is nested too deeply.
     """
-    # Equal keys stay equal, unless one of them is written with escapes.
-    if b"\\u" not in data:
-        data = _NUMBERS.sub(b"[]", data)
     return json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse)
 
 
@@ -140,26 +297,3 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
-
-
-def _sharing() -> Callable[[TrialResult], TrialResult]:
-    """Return a function that replaces the parts of a result by equal ones of earlier results."""
-    shared = SharedParts().shared
-
-    def share(result: TrialResult) -> TrialResult:
-        trial = result.trial
-        parts_of_trial = {
-            "task": shared(trial.task),
-            "train": shared(trial.train),
-            "padding": shared(trial.padding),
-        }
-        return lean(
-            result,
-            trial=trial.model_copy(update=parts_of_trial),
-            measurements=tuple(lean(each) if each.values else shared(each) for each in result.measurements),
-            checkpoint=result.checkpoint and shared(result.checkpoint),
-            data=result.data and shared(result.data),
-            environment=result.environment and shared(result.environment),
-        )
-
-    return share

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness.analysis.stats.components import Components, Interaction, Part
+from harness.analysis.stats.components import MOST_TRIALS, POWER, Components, Interaction, Part
 
 VARIANCES = st.floats(1e-6, 1e3)
 
@@ -126,6 +126,31 @@ def test_the_number_of_trials_for_an_effect_has_that_power_by_the_noncentral_t()
 
     assert power(wanted) == pytest.approx(0.8, abs=0.06)
     assert power(wanted - 1) < 0.82
+
+
+@settings(max_examples=25)
+@given(
+    VARIANCES,
+    st.integers(1, 12),
+    st.sampled_from([(), (Part(0.1, 407.0),), (Part(0.5, 1.0),), (Part(2.0, 5.0),)]),
+    st.floats(0, 2),
+    st.floats(0.05, 20),
+    st.booleans(),
+)
+def test_the_number_of_trials_is_the_first_that_suffices(
+    variance: float, trials: int, added: tuple[Part, ...], floor: float, ratio: float, capped: bool
+) -> None:
+    most = min((part.freedom for part in added), default=np.inf) if capped else np.inf
+    between = Part(variance, max(trials - 1.0, 1.0))
+    found = Components(between, added, floor=floor, least=floor / 2, most_freedom=most)
+    effect = ratio * max(found.error, 1e-3)
+
+    def suffices(wanted: int) -> bool:
+        planned = found.scaled(trials, wanted)
+        return planned.power(effect, max(planned.between.variance, planned.least), 0.05) >= POWER
+
+    every = [wanted for wanted in range(3, MOST_TRIALS + 1) if suffices(wanted)]
+    assert found.trials_for(effect, trials, 0.05) == (every[0] if every else None)
 
 
 def test_no_number_of_trials_reduces_an_added_variance() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from harness.analysis.machines import Machines, machines
-from harness.analysis.summary import summarize
 from harness.model.environment import Device
 from harness.model.results import Report
 from harness.model.values import PaddingStrategy
@@ -30,7 +29,7 @@ def on(device: str, slow: float, fast: float, concurrent: int = 1) -> Report:
 
 
 def found(*reports: tuple[str, Report]) -> Machines:
-    made = machines([(name, report, summarize(report)) for name, report in reports])
+    made = machines(reports)
     assert made is not None
     return made
 
@@ -67,4 +66,4 @@ def test_a_baseline_is_a_variant_that_every_machine_measured() -> None:
 
 def test_two_runs_of_one_device_are_no_machines() -> None:
     reports = [(name, on("A100", 100.0, 200.0)) for name in ("a", "b")]
-    assert machines([(name, report, summarize(report)) for name, report in reports]) is None
+    assert machines(reports) is None

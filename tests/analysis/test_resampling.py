@@ -201,3 +201,17 @@ def test_three_classes_where_only_wrong_guesses_change_have_no_discordant_pair()
     found = _one(Case("eval_accuracy", labels, before, after))
     assert (found.pair_p, found.discordant, found.identical) == (None, (0, 0), False)
     assert "no example separates them" in (found.reason or "")
+
+
+def test_copies_of_a_variant_have_the_error_of_one() -> None:
+    """Many variants are scored in parts of the resamples, which changes nothing."""
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 2, 60)
+    before, after = (np.where(random.random((3, 60)) < share, labels, 1 - labels) for share in (0.7, 0.9))
+    whole = Case("eval_f1", labels, np.tile(before, (400, 1)), np.tile(after, (400, 1)), variants=400)
+    one, many = compare_quality([Case("eval_f1", labels, before, after), whole])
+    assert one.components is not None
+    assert many.components is not None
+    assert many.value == pytest.approx(one.value, rel=1e-12)
+    assert many.components.floor == pytest.approx(one.components.floor, rel=1e-9)
+    assert many.components.added[0].variance == pytest.approx(one.components.added[0].variance, rel=1e-9)

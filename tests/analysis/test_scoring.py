@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import log_softmax
 
-from harness.analysis.stats.scoring import cross_entropies, scores
+from harness.analysis.stats.scoring import SCORINGS, cross_entropies, scores
 
 TWO = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=1, max_size=40)
 FOUR = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40)
@@ -62,3 +62,14 @@ def test_cross_entropies_equal_scipy_s_and_survive_huge_logits() -> None:
     expected = -log_softmax(logits, axis=1)[np.arange(20), labels]
     assert cross_entropies(labels, logits) == pytest.approx(expected, rel=1e-6)
     assert np.isinf(cross_entropies(np.array([0]), np.array([[-1e300, 1e300]]))[0])
+
+
+@given(TWO)
+def test_scores_of_two_classes_follow_from_their_counts(pairs: Pairs) -> None:
+    labels, predicted = (np.array(each) for each in zip(*pairs, strict=True))
+    counts = SCORINGS["eval_mcc"].features(labels, predicted[None]).sum(axis=2)[:, :, None]
+    for metric in ("eval_accuracy", "eval_f1", "eval_mcc"):
+        scoring = SCORINGS[metric]
+        assert scoring.of_counts is not None
+        sums = scoring.features(labels, predicted[None]).sum(axis=2)[:, :, None]
+        assert np.array_equal(scoring.of_counts(counts, labels.size), sums)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+from statistics import median
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from harness.model.arrays import Logits
+from harness.model.arrays import Logits, Numbers
 from harness.model.frozen import Frozen
 
 
@@ -61,3 +62,31 @@ def test_what_is_no_number_is_refused(given: str) -> None:
 def test_it_survives_pickling() -> None:
     logits = Logits([(0.5, -0.5)])
     assert pickle.loads(pickle.dumps(logits)) == logits
+
+
+def test_numpy_reads_the_same_memory_and_cannot_write_to_it() -> None:
+    logits, numbers = Logits([(0.5, -0.5), (1.0, 2.0)]), Numbers([0.5, 2.0])
+    first, again = np.asarray(logits), np.asarray(logits)
+    assert np.shares_memory(first, again)
+    assert np.asarray(numbers).tolist() == [0.5, 2.0]
+    assert np.asarray(Numbers([])).size == 0
+    with pytest.raises(ValueError, match="read-only"):
+        first[0, 0] = 1.0
+    # The array keeps its numbers alive.
+    del logits, again
+    assert first.tolist() == [[0.5, -0.5], [1.0, 2.0]]
+
+
+@given(st.lists(st.floats(-1e300, 1e300), min_size=1, max_size=20))
+def test_the_median_is_that_of_the_standard_library(values: list[float]) -> None:
+    numbers = Numbers(values)
+    assert numbers.median == numbers.median == median(values)
+
+
+def test_no_numbers_have_no_median() -> None:
+    assert Numbers([]).median is None
+
+
+def test_numbers_beyond_a_float_are_not_finite() -> None:
+    assert Logits([(1e308,), (-1e308,)]).finite
+    assert not Logits([(float("inf"),), (0.0,)]).finite

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import html
 import io
+from dataclasses import replace
 from typing import Any, Final
 
 import pytest
@@ -17,6 +18,8 @@ from harness.model.results import Report, Session, TrialResult
 from harness.model.values import Limit, PaddingStrategy, Task, Train
 from harness.output.builders.remarks import constants
 from harness.output.builders.report import report_document
+from harness.output.document import Later
+from harness.output.formats.registry import render
 from harness.output.formats.terminal import drawn
 from harness.store.writing import to_json
 from tests.factories import (
@@ -539,3 +542,15 @@ def test_a_limit_of_rows_is_noted_and_not_held_against_the_reference() -> None:
     )
     assert "reference: no row is compared with it" in text
     assert "limit:" not in to_table(make_report([make_result()]))
+
+
+def test_a_terminal_makes_neither_details_nor_charts() -> None:
+    def refused() -> list[Any]:
+        raise AssertionError
+
+    document = report_document(make_report())
+    bare = replace(document, details=Later(refused), charts=Later(refused))
+    assert render(bare, "table") == render(document, "table")
+    assert [table.title for table in document.details][:1] == ["Only what differs"]
+    with pytest.raises(AssertionError):
+        render(bare, "markdown")

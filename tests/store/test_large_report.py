@@ -15,7 +15,10 @@ from harness.model.results import Report
 from harness.store.large_report import read_large
 from harness.store.reading import load_report
 from harness.store.writing import NO_DIGEST, digest_of, to_json
-from tests.factories import make_report, make_result, make_trial
+from tests.factories import make_environment, make_report, make_result, make_trial
+
+# The beginning of a list of several values.
+STEPS = b'"unit": "s",\n          "goal": "min",\n          "values": ['
 
 
 @pytest.fixture
@@ -42,12 +45,34 @@ def test_equal_parts_are_kept_once(tmp_path: Path, report: Report) -> None:
     found = read_large(write(tmp_path / "report.json", to_json(report)), least=0)
     assert found is not None
     one, two = found.results[:2]
-    assert one.environment is two.environment
+    assert one.environment is not None
+    assert two.environment is not None
+    assert one.environment.packages is two.environment.packages
     assert one.checkpoint is two.checkpoint
     assert one.trial.train is two.trial.train
     assert one.predictions is not None
     assert two.predictions is not None
     assert one.predictions.labels is two.predictions.labels
+
+
+def test_environments_that_differ_in_their_load_share_their_parts(tmp_path: Path) -> None:
+    loads: list[float | None] = [0.5, 2.0, None]
+    results = [
+        make_result(make_trial(seed=seed), environment=make_environment(load_average=load))
+        for seed, load in enumerate(loads)
+    ]
+    path = write(tmp_path / "report.json", to_json(make_report(results)))
+    found = read_large(path, least=0)
+    assert found is not None
+    environments = [result.environment for result in found.results]
+    assert [each and each.load_average for each in environments] == loads
+    assert len({id(each and each.packages) for each in environments[:2]}) == 1
+
+
+def test_trials_with_other_examples_keep_theirs(tmp_path: Path) -> None:
+    results = [make_result(make_trial(seed=seed), examples=40 + seed) for seed in range(3)]
+    path = write(tmp_path / "report.json", to_json(make_report(results)))
+    assert read_large(path, least=0) == make_report(results)
 
 
 def test_a_small_file_is_left_to_the_reader_of_whole_files(tmp_path: Path, report: Report) -> None:
@@ -90,11 +115,13 @@ def test_a_cut_appended_or_reformatted_file_is_left_to_the_reader_of_whole_files
     assert read_large(write(tmp_path / "report.json", to_json(make_report([]))), least=0) is None
 
 
-def sealed_again(text: bytes, before: bytes, after: bytes) -> bytes:
-    """The changed report with the digest of its new content, as a forger would write it."""
+def sealed_again(text: bytes, before: bytes, after: bytes, *, last: bool = False) -> bytes:
+    """The report, changed at the first place or the last, with the digest of its new content, as forged."""
     assert before in text
     digest = json.loads(text)["digest"].encode()
-    bare = text.replace(b'"digest": "%s"' % digest, NO_DIGEST, 1).replace(before, after, 1)
+    bare = text.replace(b'"digest": "%s"' % digest, NO_DIGEST, 1)
+    start, _, end = bare.rpartition(before) if last else bare.partition(before)
+    bare = start + after + end
     return bare.replace(NO_DIGEST, b'"digest": "%s"' % digest_of(bare).encode(), 1)
 
 
@@ -105,6 +132,7 @@ def test_a_report_that_is_sealed_again_is_read(tmp_path: Path, report: Report) -
     assert found.results[0].duration_s == 12.6
 
 
+@pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize(
     ("before", "after"),
     [
@@ -119,16 +147,29 @@ def test_a_report_that_is_sealed_again_is_read(tmp_path: Path, report: Report) -
         (b'"logits": [', b'"logits": [[0 1], '),
         (b'"logits": [', b'"logits": [[NaN, 1], '),
         (b'"labels": [', b'"labels": [1.5e, '),
+        (b'"logits": [', b'"logits": [[1e999, 1], '),
+        (b'"logits": [', b'"logits": [[1, 2, 3], '),
+        (b'"logits": [', b'"logits": [[[1], [2]], '),
+        (STEPS, STEPS + b'"1", '),
+        (STEPS, STEPS + b"true, "),
+        (STEPS, STEPS + b"[1], "),
+        (STEPS, STEPS + b"-1.0, "),
+        (STEPS, STEPS + b"1e999, "),
+        (STEPS, STEPS + 400 * b"1" + b", "),
+        (b'"metric": "eval_f1"', b'"metric": "eval_accuracy"'),
+        (b'"checkpoint": {', b'"check\\u0070oint": null,\n      "checkpoint": {'),
+        (b'\n        "train": {', b'\n        "tr\\u0061in": {},\n        "train": {'),
+        (b'\n        "train": {', b'\n        "train": {},\n        "train": {'),
         (b'"log_tail": ""', b'"log_tail": "\xff"'),
         (b'"log_tail": ""', b'"log_tail": "\xed\xa0\x80"'),
         (b'"duration_s": 12.5', b'"duration_s": ' + 5_000 * b"[" + 5_000 * b"]"),
-        (b"{", b"\xef\xbb\xbf{"),
+        (b"{\n  ", b"\xef\xbb\xbf{\n  "),
     ],
 )
 def test_what_the_reader_of_whole_files_refuses_is_refused_whatever_its_digest(
-    tmp_path: Path, report: Report, before: bytes, after: bytes
+    tmp_path: Path, report: Report, before: bytes, after: bytes, last: bool
 ) -> None:
-    path = write(tmp_path / "report.json", sealed_again(to_json(report), before, after))
+    path = write(tmp_path / "report.json", sealed_again(to_json(report), before, after, last=last))
     assert read_large(path, least=0) is None
     with pytest.raises(InvalidInputError):
         load_report(path)

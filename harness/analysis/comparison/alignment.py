@@ -126,9 +126,9 @@ def align_levels(report: Report, axis: str, baseline: str | int = 0) -> tuple[st
     levels = _levels(found, axis)
     reference = _chosen_level(levels, axis, baseline)
     apart = axes_apart(axis, [result.trial for result in report.results])
-    by_level = {
-        level: {_key(each, apart): each for each in found if each.axes[axis] == level} for level in levels
-    }
+    by_level: dict[str, dict[Key, Variant]] = {}
+    for each in found:
+        by_level.setdefault(each.axes[axis], {})[_key(each, apart)] = each
     before = by_level.pop(reference)
     return reference, [
         Pair(level, before.get(key), after.get(key))

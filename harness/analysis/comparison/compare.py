@@ -27,6 +27,7 @@ from harness.analysis.history import Use, collect
 from harness.analysis.stats.components import ALPHA
 from harness.analysis.stats.ratios import RunVariance
 from harness.analysis.stats.resampling import RESAMPLES
+from harness.analysis.verification import Contradiction, verified
 from harness.errors import InvalidInputError, NotComparableError
 from harness.model.metrics import metric_named
 from harness.model.results import UNSEALED, Report
@@ -128,7 +129,8 @@ def compare_in_full(  # noqa: PLR0913 - the terms of a comparison, mostly left a
     )
     labels = pair_labels(pairs, apart or {"device"})
     earlier = collect(history, reports)
-    evidence = [gather(pair, apart, earlier) for pair in pairs]
+    contradictory = {id(report): _contradictions(report) for report in reports}
+    evidence = [gather(pair, apart, contradictory, earlier) for pair in pairs]
     judged = comparison_rows(evidence, labels, reference, terms)
     rows = [each.row for each in judged]
     mismatches = _mismatches(evidence, terms)
@@ -155,6 +157,12 @@ def compare_in_full(  # noqa: PLR0913 - the terms of a comparison, mostly left a
         explanation=explain_pairs(evidence, labels, apart) if explain else None,
     )
     return comparison, tuple(judged)
+
+
+def _contradictions(report: Report) -> dict[str, tuple[Contradiction, ...]]:
+    """Return the contradictions inside each trial, by trial id: a baseline is in many pairs."""
+    ids = (result.trial.id for result in report.results)
+    return dict(zip(ids, verified(report.results, report.suite.measure.warmup_steps), strict=True))
 
 
 def _uses(terms: Terms) -> list[Use]:

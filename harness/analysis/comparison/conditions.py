@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal
 
 from harness.errors import InvalidInputError
@@ -61,7 +62,13 @@ def _examples(result: TrialResult, _: Report) -> str:
         return "predictions not kept"
     ids, splits = result.predictions.example_ids, result.predictions.splits
     of_each = f" ({', '.join(f'{split} {examples}' for split, examples in splits.items())})" if splits else ""
-    return f"{len(ids)} examples{of_each}, ids {_digest(ids)}"
+    return f"{len(ids)} examples{of_each}, ids {_of_ids(ids)}"
+
+
+@lru_cache(maxsize=32)
+def _of_ids(ids: tuple[int, ...]) -> str:
+    """Return the digest of example ids, which the trials of a report share."""
+    return _digest(ids)
 
 
 def _weights(result: TrialResult, _: Report) -> str:

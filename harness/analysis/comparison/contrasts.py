@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, median
 from typing import Final
@@ -20,9 +20,9 @@ from harness.analysis.sharing import trained_by
 from harness.analysis.stats.ratios import Separate, compare_trials
 from harness.analysis.stats.resampling import Case, Drawn, compare_drawn
 from harness.analysis.stats.scoring import SCORINGS, Numbers
-from harness.analysis.stats.sheets import PairedSheets, Sheet, pair_sheets, read_sheet
+from harness.analysis.stats.sheets import PairedSheets, Sheet, pair_sheets, read_sheet, scores_of
 from harness.analysis.stats.tests import Effect
-from harness.analysis.verification import Contradiction, contradictions
+from harness.analysis.verification import Contradiction
 from harness.model.looks import Verdict
 from harness.model.metrics import METRICS, OWN, Goal, is_own, metric_named, score_and_split
 from harness.model.quality import OwnScore, OwnScores
@@ -34,6 +34,8 @@ _SMALLEST: Final = 1e-30
 # With no value more common than every other one, a resample of so many is never constant.
 _LEAST_TO_CORRELATE: Final = 50
 _NO_HISTORY: Final = History()
+# By the identity of a report and the id of a trial.
+Contradictory = Mapping[int, Mapping[str, tuple[Contradiction, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +92,21 @@ class Evidence:
         return replace(self, sheets=sheets, paired=paired)
 
 
-def gather(pair: Pair, apart: Collection[str], history: History = _NO_HISTORY) -> Evidence:
-    """Match both sides and read their predictions; `apart` are the axes that differ by intent."""
+def gather(
+    pair: Pair, apart: Collection[str], contradictory: Contradictory, history: History = _NO_HISTORY
+) -> Evidence:
+    """Match both sides and read their predictions.
+
+    Args:
+        pair: the aligned variant.
+        apart: the axes that differ by intent.
+        contradictory: the contradictions inside the trials of the compared reports.
+        history: earlier trials.
+    """
     matched = match(pair, apart)
     timed = match(pair, apart, timed=True) if has_degenerate(pair) or not matched.paired else matched
     sheets, paired = _sheets(matched)
-    found = _contradictions(pair, timed)
+    found = _contradictions(pair, timed, contradictory)
     return Evidence(pair, matched, timed, sheets, paired, found, history.of(pair))
 
 
@@ -111,14 +122,14 @@ def _sheets(
     return sheets, pair_sheets(kept[:baselines], kept[baselines:])
 
 
-def _contradictions(pair: Pair, matched: Match) -> tuple[Contradiction, ...]:
+def _contradictions(pair: Pair, matched: Match, known: Contradictory) -> tuple[Contradiction, ...]:
     sides = (pair.before, matched.before), (pair.after, matched.after)
     return tuple(
         found
         for variant, results in sides
         if variant is not None
         for result in results
-        for found in contradictions(result, variant.report.suite.measure.warmup_steps)
+        for found in known[id(variant.report)][result.trial.id]
     )
 
 
@@ -152,6 +163,11 @@ def contrast(evidence: Evidence, metric: str, terms: Terms) -> Contrast:
         measured = _trials(evidence, metric, terms)
     measured = replace(measured, across_devices=across, mismatches=names)
     return _only_labelled(measured) if blocking else measured
+
+
+def _scores(sheets: Sequence[Sheet | None], metric: str) -> list[float | None]:
+    known = iter(scores_of([sheet for sheet in sheets if sheet is not None], metric))
+    return [None if sheet is None else next(known) for sheet in sheets]
 
 
 def _of_training(metric: str) -> bool:
@@ -230,7 +246,7 @@ def _quality(evidence: Evidence, metric: str) -> Contrast:
     )
     if not (np.isfinite(before).all() and np.isfinite(after).all()):
         return Contrast(metric, "not comparable", notes=("the logits are too large for a loss",))
-    scored = [None if sheet is None else sheet.score(score) for sheet in evidence.sheets]
+    scored = _scores(evidence.sheets, score)
     if (reason := _not_resampled(score, paired.labels, before, after)) is not None:
         known = [each for each in scored if each is not None and not paired.left_out]
         sides = (known[: len(paired.before)], known[len(paired.before) :])

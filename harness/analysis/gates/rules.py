@@ -8,7 +8,7 @@ from statistics import fmean
 
 from harness.analysis.inputs import mixed_variants
 from harness.analysis.naming import labels
-from harness.analysis.verification import Contradiction, contradictions
+from harness.analysis.verification import Contradiction, verified
 from harness.model.metrics import OWN, Goal, is_metric, is_own, metric_named
 from harness.model.quality import OwnScores
 from harness.model.results import Report, TrialResult
@@ -77,13 +77,15 @@ def groups(report: Report) -> list[Group]:
     warmup_steps = report.suite.measure.warmup_steps
     mixed = mixed_variants(report)
     own = {OWN + found.label: found for found in report.own_metrics}
+    ids = (result.trial.id for result in report.results)
+    contradicting = dict(zip(ids, verified(report.results, warmup_steps), strict=True))
     return [
         Group(
             variant=variant,
             label=names[variant],
             results=results,
             contradictions=tuple(
-                (one.trial.id, each) for one in results for each in contradictions(one, warmup_steps)
+                (one.trial.id, each) for one in results for each in contradicting[one.trial.id]
             ),
             mixed=mixed.get(variant, {}),
             own=own,

@@ -17,6 +17,7 @@ is zero for equal recipes. A detection limit that omits it is too small.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -130,10 +131,11 @@ class Components:
     @property
     def error(self) -> float:
         """The standard error."""
-        return float(np.sqrt(max(self.between.variance + self._added_variance, self.floor)))
+        return float(np.sqrt(max(self.between.variance + self.added_variance, self.floor)))
 
     @property
-    def _added_variance(self) -> float:
+    def added_variance(self) -> float:
+        """The variance that more trials do not reduce."""
         return sum(part.variance for part in self.added)
 
     def half_width(self, alpha: float) -> float:
@@ -142,7 +144,7 @@ class Components:
         >>> round(Components(Part(variance=0.0001, freedom=4)).half_width(0.05), 4)
         0.0278
         """
-        return float(self._half_widths(np.asarray(self.between.variance), alpha))
+        return float(self.half_widths(np.asarray(self.between.variance), alpha))
 
     def p_value(self, distance: float) -> float:
         """Return the two-sided p of an effect at this distance from the null hypothesis."""
@@ -192,12 +194,16 @@ class Components:
 
         None if `MOST_TRIALS` are not enough. `trials` is the present number per side.
         """
-        for wanted in range(3, MOST_TRIALS + 1):
+
+        def suffices(wanted: int) -> bool:
             planned = self.scaled(trials, wanted)
             variance = max(planned.between.variance, planned.least)
-            if planned.power(effect, variance, alpha) >= POWER:
-                return wanted
-        return None
+            return planned.power(effect, variance, alpha) >= POWER
+
+        # More trials never detect less.
+        numbers = range(3, MOST_TRIALS + 1)
+        place = bisect_left(numbers, True, key=suffices)
+        return numbers[place] if place < len(numbers) else None
 
     def scaled(self, trials: int, wanted: int) -> Components:
         """Return the components for another number of trials with the same variances."""
@@ -216,14 +222,13 @@ class Components:
         uneven = self.at(effect)
         if uneven is not self:
             return uneven.power(effect, variance, alpha)
-        widths = self._half_widths(variance * _scatter(self.between.freedom), alpha)
-        error = np.sqrt(max(variance + self._added_variance, _TINY * self.error**2))
+        widths, error = _widths(self, variance, alpha)
         found = special.ndtr((effect - widths) / error) + special.ndtr((-effect - widths) / error)
         return float(found.mean())
 
     def at(self, effect: float) -> Components:
         """Return the components with at least the interaction of an effect of this size."""
-        known = self._added_variance
+        known = self.added_variance
         expected = 0.0 if self.interaction is None else self.interaction.variance(effect)
         if self.interaction is None or expected <= known:
             return self
@@ -232,18 +237,27 @@ class Components:
 
     def _totals(self, between: Floats) -> tuple[Floats, Floats]:
         """Return the total variance and its degrees of freedom (Satterthwaite) for values of `between`."""
-        total = between + self._added_variance
+        total = between + self.added_variance
         uncertainty = between**2 / self.between.freedom
         for part in self.added:
             uncertainty = uncertainty + part.variance**2 / part.freedom
         freedom = np.where(uncertainty > 0, total**2 / np.where(uncertainty > 0, uncertainty, 1.0), 1.0)
         return total, np.minimum(freedom, self.most_freedom)
 
-    def _half_widths(self, between: Floats, alpha: float) -> Floats:
+    def half_widths(self, between: Floats, alpha: float) -> Floats:
+        """Return half the widths of the intervals at `1 - alpha` for values of `between`."""
         total, freedom = self._totals(between)
         by_trials = special.stdtrit(freedom, 1 - alpha / 2) * np.sqrt(total)
         by_floor = special.ndtri(1 - alpha / 2) * np.sqrt(self.floor)
         return np.asarray(np.maximum(by_trials, by_floor))
+
+
+@lru_cache(maxsize=64)
+def _widths(components: Components, variance: float, alpha: float) -> tuple[Floats, float]:
+    """Return half the widths of intervals that may be estimated, and the true error, for any effect."""
+    widths = components.half_widths(variance * _scatter(components.between.freedom), alpha)
+    least = _TINY * components.error**2
+    return widths, float(np.sqrt(max(variance + components.added_variance, least)))
 
 
 def _effect_with_power(power: Callable[[float], float], error: float) -> float | None:

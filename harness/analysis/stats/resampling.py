@@ -14,9 +14,10 @@ unknown, and the test covers this pair of models only.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -36,6 +37,7 @@ _SEED: Final = 20_260_101
 _SHARED_EXAMPLES: Final = 2_048
 _BATCH_COLUMNS: Final = 128
 _BLOCK: Final = 1 << 22
+_SCORES_AT_ONCE: Final = 1 << 20
 # Enough to estimate the change of a score per change of accuracy to 2 %.
 _RESAMPLES_FOR_UNIT: Final = 1_000
 
@@ -77,8 +79,8 @@ def compare_quality(cases: Sequence[Case], *, resamples: int = RESAMPLES) -> lis
     effects: list[Effect | None] = [_identical(case) for case in cases]
     open_places = [place for place, effect in enumerate(effects) if effect is None]
     for places in _batches(cases, open_places):
-        drawn = _resample([cases[place] for place in places], resamples)
-        for place, each in zip(places, drawn, strict=True):
+        scored = _resample([cases[place] for place in places], resamples)
+        for place, each in zip(places, scored, strict=True):
             effects[place] = _effect(cases[place], each)
     return [effect for effect in effects if effect is not None]
 
@@ -137,13 +139,23 @@ def _identical(case: Case) -> Effect | None:
     )
 
 
-def _effect(case: Case, drawn: Floats) -> Effect:
-    """Return the effect of a case from the resampled scores of all columns, (S + T + E, R)."""
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """The resampled scores of a case: `first` of each column in the first resamples, (S + T + E, F).
+
+    `drawn` are those of all resamples, averaged over the variants.
+    """
+
+    first: Floats
+    drawn: Floats
+
+
+def _effect(case: Case, scored: _Scored) -> Effect:
+    """Return the effect of a case from its resampled scores."""
     seeds, examples = len(case.before) // case.variants, case.labels.size
     both = seeds + len(case.after) // case.variants
-    uneven = _interaction(case, drawn)
+    uneven, drawn = _interaction(case, scored.first), scored.drawn
     observed = _over_variants(case, scores(case.metric, case.labels, case.columns))
-    drawn = _over_variants(case, drawn)
     base = float(observed[:seeds].mean())
     effect = Effect(
         value=float(observed[seeds:both].mean()) - base,
@@ -301,16 +313,39 @@ def _components(between: Part, residual: float, change: Floats, examples: int) -
 
 def _batches(cases: Sequence[Case], places: Sequence[int]) -> Iterator[list[int]]:
     """Yield places of cases that share one matrix product; few large products have less overhead."""
-    groups: dict[tuple[str, int], list[int]] = {}
+    groups: dict[Hashable, list[int]] = {}
     for place in places:
-        groups.setdefault((cases[place].metric, cases[place].labels.size), []).append(place)
-    for (_, examples), group in groups.items():
+        groups.setdefault(_product(cases[place]), []).append(place)
+    for group in groups.values():
         columns = max(len(cases[place].columns) for place in group)
-        step = max(1, _BATCH_COLUMNS // columns) if examples <= _SHARED_EXAMPLES else 1
+        shared = cases[group[0]].labels.size <= _SHARED_EXAMPLES
+        step = max(1, _BATCH_COLUMNS // columns) if shared else 1
         yield from (group[start : start + step] for start in range(0, len(group), step))
 
 
-def _resample(cases: Sequence[Case], resamples: int) -> list[Floats]:
+def _product(case: Case) -> Hashable:
+    """Return a key that is equal for cases whose scores one matrix product gives."""
+    return (case.labels.size, case.labels.tobytes() if _has_counts(case) else case.metric)
+
+
+def _has_counts(case: Case) -> bool:
+    """Return whether the score follows from the counts of two classes, in resamples of single examples."""
+    return (
+        SCORINGS[case.metric].of_counts is not None
+        and case.labels.size <= _SHARED_EXAMPLES
+        and all(int(each.max()) <= 1 for each in (case.labels, case.before, case.after, *case.earlier))
+    )
+
+
+def _resample(cases: Sequence[Case], resamples: int) -> list[_Scored]:
+    """Return the scores of each case in resamples of the examples; the cases share a product."""
+    if _has_counts(cases[0]):
+        return _resample_counts(cases, resamples)
+    found = _resample_features(cases, resamples)
+    return [_Scored(each, _over_variants(case, each)) for case, each in zip(cases, found, strict=True)]
+
+
+def _resample_features(cases: Sequence[Case], resamples: int) -> list[Floats]:
     """Return for each case the score of every column in every resample of the examples, (2S, R).
 
     The cases share metric and number of examples.
@@ -326,6 +361,55 @@ def _resample(cases: Sequence[Case], resamples: int) -> list[Floats]:
         scoring.combine(part.astype(np.float64).reshape(*each.shape[:2], resamples), examples)
         for part, each in zip(np.split(sums, ends), features, strict=True)
     ]
+
+
+def _resample_counts(cases: Sequence[Case], resamples: int) -> list[_Scored]:
+    """Resample true and false positives, which give every score of two classes, once for each column.
+
+    The cases share their labels. True positives are among the members of class 1 and false ones among the
+    others, so that both together take one product as long as the examples.
+    """
+    actual = cases[0].labels == 1
+    of_members, of_others, members = _weights_of_classes(actual.tobytes(), resamples)
+    texts = [[column.tobytes() for column in case.columns == 1] for case in cases]
+    place = {text: at for at, text in enumerate(dict.fromkeys(chain.from_iterable(texts)))}
+    guessed = np.frombuffer(b"".join(place), dtype=np.bool_).reshape(len(place), -1)
+    right, wrong = guessed[:, actual].astype(np.float32), guessed[:, ~actual].astype(np.float32)
+    rows = [[place[text] for text in of_case] for of_case in texts]
+    parts: list[tuple[list[Floats], list[Floats]]] = [([], []) for _ in cases]
+    # All variants of an axis have thousands of columns, of which only the means over variants are kept.
+    width = max(1, _SCORES_AT_ONCE // max(map(len, rows)))
+    for start in range(0, resamples, width):
+        some = slice(start, start + width)
+        hits = right @ of_members[:, some]
+        positives = hits + wrong @ of_others[:, some]
+        for case, at, (first, drawn) in zip(cases, rows, parts, strict=True):
+            every = np.broadcast_to(members[some], (len(at), hits.shape[1]))
+            found = _of_counts(case.metric, np.stack([hits[at], positives[at], every]), actual.size)
+            if start < _RESAMPLES_FOR_UNIT:
+                first.append(found)
+            drawn.append(_over_variants(case, found))
+    return [_Scored(_joined(first), _joined(drawn)) for first, drawn in parts]
+
+
+def _of_counts(metric: str, counts: Floats, examples: int) -> Floats:
+    scoring = SCORINGS[metric]
+    assert scoring.of_counts is not None
+    return scoring.combine(scoring.of_counts(counts, examples).astype(np.float64), examples)
+
+
+def _joined(parts: Sequence[Floats]) -> Floats:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+
+@lru_cache(maxsize=2)
+def _weights_of_classes(
+    actual: bytes, resamples: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Return the weights of the members of class 1, those of the others, and the members in each resample."""
+    members = np.frombuffer(actual, dtype=np.bool_)
+    weights = _shared_weights(members.size, resamples)
+    return weights[members], weights[~members], weights[members].sum(axis=0)
 
 
 def _resample_kinds(case: Case, scoring: Scoring, resamples: int) -> Floats:

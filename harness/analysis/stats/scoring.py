@@ -32,10 +32,16 @@ class Scoring:
     combine: Callable[[Floats, int], Floats]
     of_logits: Callable[[Numbers, Floats], Floats] | None = None
     resamples: bool = True
+    of_counts: Callable[[Floats, int], Floats] | None = None
 
 
 def _correct(labels: Numbers, predicted: Numbers) -> Floats:
     return np.equal(predicted, labels)[None].astype(np.float32)
+
+
+def _correct_of_counts(counts: Floats, examples: int) -> Floats:
+    hits, guessed, actual = counts
+    return np.asarray(2 * hits + examples - guessed - actual)[None]
 
 
 def _mean(sums: Floats, examples: int) -> Floats:
@@ -48,6 +54,11 @@ def _hits_and_involved(labels: Numbers, predicted: Numbers) -> Floats:
     return np.concatenate([counts[0::3], counts[1::3] + counts[2::3]])
 
 
+def _involved_of_counts(counts: Floats, examples: int) -> Floats:  # noqa: ARG001 - the signature all share
+    hits, guessed, actual = counts
+    return np.stack([hits, guessed + actual])
+
+
 def _counts(labels: Numbers, predicted: Numbers) -> Floats:
     """Return true positives, predicted and actual members of each class; for two classes, class 1 only."""
     classes = int(max(labels.max(), predicted.max())) + 1
@@ -57,6 +68,10 @@ def _counts(labels: Numbers, predicted: Numbers) -> Floats:
         guessed, actual = predicted == each, np.broadcast_to(labels == each, predicted.shape)
         features += [guessed & actual, guessed, actual]
     return np.stack(features).astype(np.float32)
+
+
+def _counts_themselves(counts: Floats, examples: int) -> Floats:  # noqa: ARG001 - the signature all share
+    return counts
 
 
 def _f1(sums: Floats, examples: int) -> Floats:  # noqa: ARG001 - the signature all scores share
@@ -206,9 +221,9 @@ BINS: Final = 15
 _BIN_STEP: Final = 4.0
 
 SCORINGS: Final[dict[str, Scoring]] = {
-    "eval_accuracy": Scoring(_correct, _mean),
-    "eval_f1": Scoring(_hits_and_involved, _f1),
-    "eval_mcc": Scoring(_counts, _mcc),
+    "eval_accuracy": Scoring(_correct, _mean, of_counts=_correct_of_counts),
+    "eval_f1": Scoring(_hits_and_involved, _f1, of_counts=_involved_of_counts),
+    "eval_mcc": Scoring(_counts, _mcc, of_counts=_counts_themselves),
     "eval_loss": Scoring(_as_given, _mean, cross_entropies),
     "eval_ece": Scoring(_gaps_of_bins, _mean_gap, binned_gaps),
     "eval_brier": Scoring(_as_given, _mean, squared_distances),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache, reduce
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -50,12 +51,52 @@ class Sheet:
 
     def column(self, metric: str) -> Numbers:
         """Return the input of the metric, (N,): predicted classes, or one number an example of its logits."""
-        of_logits = SCORINGS[metric].of_logits
-        return self.predicted if of_logits is None else of_logits(self.labels, self.logits)
+        return np.asarray(_columns([self], metric)[0])
 
     def score(self, metric: str) -> float:
         """Return the metric over all examples."""
-        return float(scores(metric, self.labels, self.column(metric)[None])[0])
+        return scores_of([self], metric)[0]
+
+
+def scores_of(sheets: Sequence[Sheet], metric: str) -> list[float]:
+    """Return the metric of each sheet over all examples, of many sheets in little more time than of one."""
+    found: list[float] = []
+    for group in _same_labels(sheets):
+        found += scores(metric, group[0].labels, _columns(group, metric)).tolist()
+    return found
+
+
+def losses_of(sheets: Sequence[Sheet]) -> list[float]:
+    """Return the mean loss of each sheet in double precision, in nats."""
+    found: list[float] = []
+    for group in _same_labels(sheets):
+        labels, logits = _laid_end_to_end(group)
+        with np.errstate(over="ignore"):
+            lowered = logits - logits.max(axis=1, keepdims=True)
+            losses = (
+                np.log(np.exp(lowered).sum(axis=1)) - lowered[np.arange(labels.size), labels.astype(np.intp)]
+            )
+        found += losses.reshape(len(group), -1).mean(axis=1).tolist()
+    return found
+
+
+def _same_labels(sheets: Sequence[Sheet]) -> Iterator[list[Sheet]]:
+    """Yield runs of consecutive sheets with the same labels and classes, of which a report has one."""
+    for _, group in groupby(sheets, key=lambda sheet: (id(sheet.labels), sheet.logits.shape)):
+        yield list(group)
+
+
+def _laid_end_to_end(sheets: Sequence[Sheet]) -> tuple[Numbers, Floats]:
+    """Return the labels (S x N,) and the logits (S x N, C) of sheets with the same labels."""
+    return np.tile(sheets[0].labels, len(sheets)), np.concatenate([sheet.logits for sheet in sheets])
+
+
+def _columns(sheets: Sequence[Sheet], metric: str) -> Numbers:
+    """Return the inputs of the metric, (S, N), of sheets with the same labels."""
+    of_logits = SCORINGS[metric].of_logits
+    if of_logits is None:
+        return np.stack([sheet.predicted for sheet in sheets])
+    return of_logits(*_laid_end_to_end(sheets)).reshape(len(sheets), -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +123,19 @@ def read_sheet(result: TrialResult, split: str | None = None) -> Sheet | None:
     logits = np.asarray(kept.logits, dtype=np.float64)
     regression = logits.shape[1] == 1
     return Sheet(
-        ids=np.asarray(kept.example_ids, dtype=np.int64),
-        labels=np.asarray(kept.labels, dtype=np.float64 if regression else np.int64),
+        ids=_integers(kept.example_ids),
+        labels=np.asarray(kept.labels, dtype=np.float64) if regression else _integers(kept.labels),
         predicted=logits[:, 0] if regression else logits.argmax(axis=1),
         logits=logits,
     )
+
+
+@lru_cache(maxsize=32)
+def _integers(numbers: tuple[int | float, ...]) -> Integers:
+    """Return example ids or classes as an array, which the trials of a report share."""
+    found = np.asarray(numbers, dtype=np.int64)
+    found.setflags(write=False)
+    return found
 
 
 def pair_sheets(before: Sequence[Sheet], after: Sequence[Sheet]) -> PairedSheets | str:

@@ -42,7 +42,6 @@ def breakdown_tables(report: Report) -> Iterator[Table]:
             ),
         ),
         notes=tuple(_notes(found, known)),
-        detail=True,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Final
 from harness.analysis.leading import by_speed
 from harness.analysis.roofline import rooflines
 from harness.analysis.rows import Row
-from harness.analysis.steps import HIGH, LOW, step_bins
+from harness.analysis.steps import HIGH, LOW, has_steps, step_bins
 from harness.analysis.summary import estimate, speeds
 from harness.analysis.verification import expected_work
 from harness.model.metrics import headlines, metric_named
@@ -176,15 +176,13 @@ def _split(row: Row) -> tuple[float, float]:
 
 def _step_times(report: Report, rows: Sequence[Row]) -> Chart | None:
     variants, first = report.variants(), report.suite.measure.warmup_steps + 1
-    timed = [row for row in by_speed(rows) if row.completed]
-    binned = {
-        row.label: bins
-        for row in timed
-        if (bins := step_bins(_completed(variants[row.variant]), "train_step_seconds", first))
-    }
-    if not binned:
+    timed = [row for row in by_speed(rows) if has_steps(variants[row.variant], "train_step_seconds")]
+    if not timed:
         return None
-    drawn = list(binned.items())[:_MOST_LINES]
+    drawn = [
+        (row.label, step_bins(_completed(variants[row.variant]), "train_step_seconds", first))
+        for row in timed[:_MOST_LINES]
+    ]
     ribbons = any(each.band is not None for _, bins in drawn for each in bins)
     lines = tuple(
         Line(label, tuple(Sample(each.step, each.median, each.band) for each in bins))
@@ -201,7 +199,7 @@ def _step_times(report: Report, rows: Sequence[Row]) -> Chart | None:
             f"median and {100 * LOW:g}-{100 * HIGH:g} % ribbon over the steps of a bin and all seeds"
             if ribbons
             else "median over the steps of a bin",
-            *_left(len(binned)),
+            *_left(len(timed)),
         ),
     )
 

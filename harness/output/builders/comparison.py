@@ -8,7 +8,6 @@ from typing import Final
 
 from harness.analysis.comparison.models import Comparison, ComparisonRow, Mismatch
 from harness.analysis.machines import machines
-from harness.analysis.summary import summarize
 from harness.model.looks import Verdict
 from harness.model.metrics import metric_named
 from harness.model.results import Report
@@ -16,7 +15,7 @@ from harness.model.status import CaseStatus
 from harness.output.builders.charts_of_comparison import comparison_charts, machine_charts, machine_table
 from harness.output.builders.effects import bounds, change, detectable, margin_text, p_value
 from harness.output.builders.explanation import MOST_NOTES, Texts, cut, differences
-from harness.output.document import Case, Column, Document, Table, Tone, Value
+from harness.output.document import Case, Column, Document, Later, Table, Tone, Value
 from harness.output.numbers import amount
 from harness.words import count
 
@@ -48,7 +47,7 @@ def comparison_document(
         reports: the compared reports by name, which a page of several machines needs.
         texts: the texts of the evaluation examples, by example id, shown for flipped ones.
     """
-    devices = machines([(name, report, summarize(report)) for name, report in reports])
+    devices = machines(reports)
     axis = f"{comparison.by}: " if comparison.by else ""
     title = f"{axis}{', '.join(comparison.candidates)} against {comparison.baseline}"
     return Document(
@@ -65,8 +64,8 @@ def comparison_document(
         ),
         notes=tuple(notes(comparison)),
         name=title,
-        records=[_record(row) for row in comparison.rows],
-        cases=_cases(comparison),
+        records=Later(lambda: map(_record, comparison.rows)),
+        cases=Later(lambda: _cases(comparison)),
     )
 
 

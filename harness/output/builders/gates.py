@@ -14,7 +14,7 @@ from harness.analysis.gates.models import (
 )
 from harness.model.status import CaseStatus
 from harness.output.builders.charts_of_comparison import gate_charts
-from harness.output.document import Case, Column, Document, Table, Tone, Value
+from harness.output.document import Case, Column, Document, Later, Table, Tone, Value
 from harness.words import count
 
 _MOST_NOTES: Final = 40
@@ -54,8 +54,8 @@ def gates_document(found: GateReport) -> Document:
         tables=(Table("Gates", _columns(found)),),
         notes=tuple(_notes(found)),
         name=f"gates of {found.suite}",
-        records=[_record(case) for case in found.cases],
-        cases=_cases(found),
+        records=Later(lambda: map(_record, found.cases)),
+        cases=Later(lambda: _cases(found)),
         verdict=(verdict_line(found),),
     )
 

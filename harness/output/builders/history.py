@@ -34,8 +34,8 @@ def history_document(series: Series, problems: Sequence[str] = ()) -> Document:
         tables=(
             Table("Lines", _columns(rows)),
             *([Table("Changes", _changes(changes))] if changes else []),
-            *(Table(f"{line.label} on {line.machine}", _values(line), detail=True) for line in series.lines),
         ),
+        details=[Table(f"{line.label} on {line.machine}", _values(line)) for line in series.lines],
         charts=history_charts(rows),
         notes=(*problems, *series.notes, *_advice(rows)),
         records=list(_records(series)),

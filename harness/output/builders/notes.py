@@ -275,7 +275,7 @@ def _unmoved(report: Report, rows: Sequence[Row]) -> Iterable[str]:
 
 
 def _failed_training(report: Report, rows: Sequence[Row]) -> Iterable[str]:
-    proofs = training_proofs(report)
+    proofs = training_proofs(report) if any(row.fails_training for row in rows) else {}
     failed = (
         (row, f"{check.name}: {check.found}")
         for row in rows

@@ -47,7 +47,6 @@ def differing(report: Report, rows: Sequence[Row]) -> Table | None:
             ),
         ),
         notes=(f"not shown: {count(left_out, 'condition')} that are equal or follow from an axis", *left),
-        detail=True,
     )
 
 
@@ -91,7 +90,6 @@ def failures(report: Report, rows: Sequence[Row]) -> Table | None:
     return Table(
         "Failed trials",
         notes=(f"and {count(left, 'more trial')}; `--format json` has every one",) if left > 0 else (),
-        detail=True,
         logs=logs,
     )
 

@@ -8,10 +8,10 @@ from typing import Final
 from harness.analysis.comparison.conditions import at_once
 from harness.analysis.naming import attention_of, label, notable, only_tokenise, shared_axes, task_names
 from harness.analysis.observed import UNMOVED
-from harness.analysis.parity import ParityVerdict, verdicts
+from harness.analysis.parity import ParityVerdict
 from harness.analysis.probes import Deviation
 from harness.analysis.rows import Row
-from harness.analysis.training import TrainingVerdict, training_verdicts
+from harness.analysis.training import TrainingVerdict
 from harness.model.results import Report, TrialResult
 from harness.model.values import Seed, repeated_roles
 from harness.words import count
@@ -165,18 +165,16 @@ def parity(report: Report, rows: Sequence[Row]) -> Iterable[str]:
     if only_tokenise(row.trial for row in rows):
         yield "the same token ids: every trial that completed gave each example those that training takes"
         return
-    found = verdicts(report)
     for verdict, text in _PARITY.items():
-        names = [row.label for row in rows if found[row.variant] == verdict]
+        names = [row.label for row in rows if row.parity == verdict]
         if names:
             yield f"parity: {'every variant' if len(names) == len(rows) else ', '.join(names)}: {text}"
     if report.training_proofs:
-        yield from _training(report, rows)
+        yield from _training(rows)
 
 
-def _training(report: Report, rows: Sequence[Row]) -> Iterable[str]:
-    proved = training_verdicts(report)
+def _training(rows: Sequence[Row]) -> Iterable[str]:
     for verdict, text in _TRAINING.items():
-        names = [row.label for row in rows if proved[row.variant] == verdict]
+        names = [row.label for row in rows if row.training == verdict]
         if names:
             yield f"training: {'every variant' if len(names) == len(rows) else ', '.join(names)}: {text}"

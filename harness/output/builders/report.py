@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC
 from functools import partial
 
@@ -29,7 +29,7 @@ from harness.output.builders.remarks import constants, parity, place, title
 from harness.output.builders.roofline import HEADING as ROOFLINE
 from harness.output.builders.roofline import no_roofline, roofline_columns, roofline_notes
 from harness.output.builders.trials import benchmarks, machine_of, trial_cases, trial_record
-from harness.output.document import Column, Document, Each, Ranking, Table
+from harness.output.document import Column, Document, Each, Later, Ranking, Table
 from harness.output.numbers import size
 from harness.words import count, quoted
 
@@ -54,7 +54,7 @@ def report_document(
         InvalidInputError: The selection cannot be read or selects nothing, or a column does not exist.
     """
     rows, results = summarize(report), report.results
-    devices = machines([("", report, rows)])
+    devices = machines([("", report)], lambda _: rows)
     heading = title(report) if rows else f"{title(report)}: nothing has run"
     if selection is not None:
         every, rows = rows, _selected(rows, selection)
@@ -63,7 +63,8 @@ def report_document(
         results = tuple(result for result in results if result.trial.variant_id in shown)
     if order is not None:
         rows = sorted_rows(rows, order, columns(report, rows))
-    tables = tuple(_tables(report, rows, devices, roofline=roofline, by_epoch=by_epoch)) if rows else ()
+    asked = {"roofline": roofline, "epochs": by_epoch}
+    tables = tuple(_tables(report, rows, devices, asked)) if rows else ()
     if names and tables:
         tables = (with_columns(tables[0], names), *tables[1:])
     return Document(
@@ -74,7 +75,10 @@ def report_document(
         remarks=tuple(doubts(report, rows)),
         summary=tuple(_summary(report, rows)) if rows else (),
         tables=tables,
-        charts=(*machine_charts(devices), *charts(report, rows), *parity_charts(report.proofs)),
+        details=Later(partial(_details, report, rows, asked)) if rows else (),
+        charts=Later(
+            lambda: (*machine_charts(devices), *charts(report, rows), *parity_charts(report.proofs))
+        ),
         notes=tuple(notes(report.model_copy(update={"results": results}), rows)) if rows else (),
         name=report.suite.name,
         records=Each(partial(trial_record, report), results),
@@ -99,7 +103,7 @@ def _summary(report: Report, rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _tables(
-    report: Report, rows: Sequence[Row], devices: Machines | None, *, roofline: bool, by_epoch: bool
+    report: Report, rows: Sequence[Row], devices: Machines | None, asked: Mapping[str, bool]
 ) -> Iterator[Table]:
     at = {row.variant: place for place, row in enumerate(rows)}
     ranking = tuple((place, at[variant]) for variant, place in places(rows).items())
@@ -108,22 +112,35 @@ def _tables(
         yield looks_table(report.looks)
     if devices is not None:
         yield machine_table(devices)
+    if asked["roofline"]:
+        yield _roofline(report, rows) or Table(no_roofline(report))
+    if asked["epochs"]:
+        yield _epochs(report, rows) or Table("Epochs", notes=("no completed trial has epochs",))
+
+
+def _details(report: Report, rows: Sequence[Row], asked: Mapping[str, bool]) -> Iterator[Table]:
     yield from filter(None, (differing(report, rows), failures(report, rows)))
     if report.proofs:
-        yield Table(PARITY, proved(report.proofs), detail=True)
+        yield Table(PARITY, proved(report.proofs))
     if report.training_proofs:
-        yield Table("Training against the reference", proved_training(report.training_proofs), detail=True)
-    if peaks := roofline_columns(report, rows):
-        yield Table(ROOFLINE, peaks, notes=tuple(roofline_notes(report, rows)), detail=not roofline)
-    elif roofline:
-        yield Table(no_roofline(report))
-    if found := epochs(report, rows):
-        yield Table("Epochs", found, notes=("means over the seeds",), detail=not by_epoch)
-    elif by_epoch:
-        yield Table("Epochs", notes=("no completed trial has epochs",))
+        yield Table("Training against the reference", proved_training(report.training_proofs))
+    if not asked["roofline"] and (roofline := _roofline(report, rows)) is not None:
+        yield roofline
+    if not asked["epochs"] and (by_epoch := _epochs(report, rows)) is not None:
+        yield by_epoch
     yield from breakdown_tables(report)
-    yield Table("Environment", pairs=tuple(environment(report)), detail=True)
-    yield Table("Run it again", notes=tuple(reproduce(report)), detail=True)
+    yield Table("Environment", pairs=tuple(environment(report)))
+    yield Table("Run it again", notes=tuple(reproduce(report)))
+
+
+def _roofline(report: Report, rows: Sequence[Row]) -> Table | None:
+    peaks = roofline_columns(report, rows)
+    return Table(ROOFLINE, peaks, notes=tuple(roofline_notes(report, rows))) if peaks else None
+
+
+def _epochs(report: Report, rows: Sequence[Row]) -> Table | None:
+    found = epochs(report, rows)
+    return Table("Epochs", found, notes=("means over the seeds",)) if found else None
 
 
 def epochs(report: Report, rows: Sequence[Row]) -> tuple[Column, ...]:

@@ -31,7 +31,8 @@ def rescoring_document(
             "trials": [_model(trial) for trial in trials],
         },
         summary=(f"metrics: stored {', '.join(versions)}; now {metric_version}",),
-        tables=(Table("Scores", _columns(report, trials)), *breakdown_tables(report)),
+        tables=(Table("Scores", _columns(report, trials)),),
+        details=tuple(breakdown_tables(report)),
         notes=(
             *([UNSEALED] if UNSEALED in report.notes else []),
             *notes,

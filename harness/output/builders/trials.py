@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from statistics import fmean
 
 from harness.analysis.naming import axes
@@ -22,11 +23,11 @@ def trial_cases(report: Report, results: Sequence[TrialResult]) -> Iterable[Case
 
     A degenerate trial failed; what could not or did not yet run is skipped.
     """
-    names = trial_names(result.trial for result in report.results)
+    names = cache(lambda: trial_names(result.trial for result in report.results))
 
     def case(result: TrialResult) -> Case:
         return Case(
-            name=names[result.trial.id],
+            name=names()[result.trial.id],
             classname=f"harness.{report.suite.name}",
             status="failed" if result.degenerate else STATUSES[result.status].junit,
             message=describe_result(result),

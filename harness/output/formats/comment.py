@@ -24,8 +24,9 @@ _KEPT: Final = frozenset({"What differs", "Only what differs"})
 
 def to_comment(document: Document) -> str:
     """Return the marker and the Markdown of these parts, cut at a line inside the limit."""
-    others = tuple(table for table in document.tables[1:] if table.title in _KEPT)
-    chosen = replace(document, charts=(), tables=(*document.tables[:1], *others))
+    others = (*document.tables[1:], *document.details)
+    kept = (table for table in others if table.title in _KEPT)
+    chosen = replace(document, charts=(), tables=(*document.tables[:1], *kept), details=())
     return _inside([marker(document), "", *to_markdown(chosen).splitlines()])
 
 

@@ -37,7 +37,7 @@ def to_html(document: Document) -> str:
     main, *others = document.tables or (Table(""),)
     # The numbers of a chart may be a detail with its title.
     titles = {chart.title for chart in document.charts}
-    own = {table.title: table for table in others if table.detail and table.title in titles}
+    own = {table.title: table for table in document.details if table.title in titles}
     lead = [_figure(chart, own.get(chart.title)) for chart in document.charts if chart.lead]
     later = [_figure(chart, own.get(chart.title)) for chart in document.charts if not chart.lead]
     parts = [
@@ -58,7 +58,8 @@ def to_html(document: Document) -> str:
         _table(main),
         _charts(later),
         _part(Table("Notes", notes=(*document.notes, *main.notes))),
-        *(_part(table) for table in others if table.title not in own),
+        *map(_part, others),
+        *(_folded(table) for table in document.details if table.title not in own),
         *(f"<p class=terms>{html_text(line)}</p>" for line in (*document.verdict, document.footer) if line),
         "</main></body></html>\n",
     ]
@@ -92,16 +93,19 @@ def _figure(chart: Chart, detail: Table | None) -> str:
 
 
 def _part(table: Table) -> str:
-    """A part under its heading, a detail behind it; nothing where it is empty."""
-    if table.detail:
-        table = _shortened(table)
-    shown = _body(table)
-    if not shown:
-        return ""
-    heading = f"<h2>{html_text(table.title)}</h2>"
-    if not table.detail:
-        return f"{heading}\n{shown}"
-    return f"<details><summary>{heading}</summary>\n{shown}\n</details>"
+    """A part under its heading; nothing where it is empty."""
+    heading, shown = _heading(table), _body(table)
+    return f"{heading}\n{shown}" if shown else ""
+
+
+def _folded(table: Table) -> str:
+    """A part behind its heading, the first rows of many; nothing where it is empty."""
+    shown = _body(_shortened(table))
+    return f"<details><summary>{_heading(table)}</summary>\n{shown}\n</details>" if shown else ""
+
+
+def _heading(table: Table) -> str:
+    return f"<h2>{html_text(table.title)}</h2>"
 
 
 def _body(table: Table, label: str = "") -> str:

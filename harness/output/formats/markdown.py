@@ -47,7 +47,7 @@ def to_markdown(document: Document) -> str:
         for chart in document.charts
         if not chart.repeats
     ]
-    for table in (*charts, *others):
+    for table in (*charts, *others, *document.details):
         sections += [
             f"## {markdown_text(table.title)}",
             _table(table.columns),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Final, Literal, TextIO
+from typing import Final, TextIO
 
-from rich import box
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
+from rich.segment import Segment
+from rich.style import Style
 from rich.table import Table as Grid
 from rich.text import Text
 
@@ -44,8 +45,7 @@ def drawn(document: Document) -> RenderableType:
         _Fitted(Table(document.title, main.columns, notes=(*document.notes, *main.notes)), document.summary)
     ]
     for table in others:
-        if not table.detail:
-            parts += [Text(), _Fitted(table)]
+        parts += [Text(), _Fitted(table)]
     return Group(*parts)
 
 
@@ -77,7 +77,7 @@ class _Fitted:
             if shown is None:
                 yield from _blocks(self._columns)
             else:
-                yield _table(shown, options.max_width)
+                yield _Lines(shown, options.max_width)
                 left_out = [column.title for column in self._columns if column not in shown]
                 notes = [*notes, *_left_out(left_out)]
         if notes:
@@ -127,14 +127,48 @@ def _widths(columns: Sequence[Column], width: int) -> list[int]:
     return widths
 
 
-def _table(columns: Sequence[Column], width: int) -> Grid:
-    table = Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, _GAP - 1, 0, 0), show_edge=False)
-    for column, wide in zip(columns, _widths(columns, width), strict=True):
-        justify: Literal["left", "right"] = "right" if column.numeric else "left"
-        table.add_column(Text(column.title), justify=justify, overflow="fold", width=wide)
-    for row in range(len(columns[0].cells)):
-        table.add_row(*(Text(column.cells[row], style=_STYLES[column.tone(row)]) for column in columns))
-    return table
+class _Lines:
+    """A table with a line below its titles, written row by row: rich measures every cell of its own twice."""
+
+    def __init__(self, columns: Sequence[Column], width: int) -> None:
+        self._columns = columns
+        self._widths = _widths(columns, width)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Titles, the line, and the cells, which wrap within their columns."""
+        bold = console.get_style("table.header")
+        yield from self._row(console, [(column.title, bold) for column in self._columns], low=True)
+        rule = "-" if options.ascii_only else "\N{BOX DRAWINGS LIGHT HORIZONTAL}"
+        yield from (Segment(rule * (sum(self._widths) + _GAP * (len(self._widths) - 1))), Segment.line())
+        styles = {tone: console.get_style(style) for tone, style in _STYLES.items()}
+        for row in range(len(self._columns[0].cells)):
+            cells = [(column.cells[row], styles[column.tone(row)]) for column in self._columns]
+            yield from self._row(console, cells)
+
+    def _row(
+        self, console: Console, cells: Sequence[tuple[str, Style]], *, low: bool = False
+    ) -> Iterator[Segment]:
+        """Write the lines of a row; a cell of fewer lines than another begins at the first, or ends `low`."""
+        wrapped = [
+            [text] if cell_len(text) <= wide else _wrapped(console, text, wide)
+            for (text, _), wide in zip(cells, self._widths, strict=True)
+        ]
+        lines = max(map(len, wrapped))
+        above = [lines - len(cell) if low else 0 for cell in wrapped]
+        for line in range(lines):
+            for place, (column, wide) in enumerate(zip(self._columns, self._widths, strict=True)):
+                at = line - above[place]
+                text = wrapped[place][at] if 0 <= at < len(wrapped[place]) else ""
+                room = " " * (wide - cell_len(text))
+                gap = " " * (_GAP if place else 0)
+                yield Segment(f"{gap}{room}" if column.numeric else gap)
+                yield Segment(text, cells[place][1])
+                yield Segment("" if column.numeric else room)
+            yield Segment.line()
+
+
+def _wrapped(console: Console, text: str, width: int) -> list[str]:
+    return [line.plain.rstrip() for line in Text(text).wrap(console, width, overflow="fold")]
 
 
 def _blocks(columns: Sequence[Column]) -> Iterator[RenderableType]:
