@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, reduce
 from itertools import groupby
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from harness.analysis.stats.scoring import SCORINGS, Floats, Numbers, is_constan
 from harness.model.results import TrialResult
 
 Integers = NDArray[np.integer[Any]]
+
+# The number of a class is far below its largest value.
+_CLASS: Final = np.int32
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +128,8 @@ def read_sheet(result: TrialResult, split: str | None = None) -> Sheet | None:
     return Sheet(
         ids=_integers(kept.example_ids),
         labels=np.asarray(kept.labels, dtype=np.float64) if regression else _integers(kept.labels),
-        predicted=logits[:, 0] if regression else logits.argmax(axis=1),
+        # A comparison has a few copies of these of every trial.
+        predicted=logits[:, 0] if regression else logits.argmax(axis=1).astype(_CLASS),
         logits=logits,
     )
 
