@@ -10,8 +10,8 @@ import pytest
 from harness.model.results import Report
 from harness.model.suite import Gate
 from tests.factories import make_report, make_result, make_suite, make_trial
-from tools.defects.run import plant
-from tools.gating import KEPT, REGRESSION, ROOT, SEEDS, counted, judged, of_draw, usable_draws
+from tools.defects.run import ROOT, plant
+from tools.gating import KEPT, REGRESSION, SEEDS, counted, judged, of_draw, usable_draws
 
 
 def report_of(accuracy: float) -> Report:
