@@ -134,6 +134,24 @@ def test_each_trial_on_a_gpu_sees_the_one_that_it_was_given_and_no_token(
     assert {result.trial.device for result in report_of(tmp_path).results} == {"cuda:0"}
 
 
+def test_a_trial_of_two_ranks_has_its_gpus_on_one_node(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.order("add gpus 1 2")
+    try:
+        ranks = ("-s", "matrix.device=[auto]", "-s", "matrix.world_size=[2]", "-s", "matrix.engine=[loop]")
+        process = begin(cluster, tmp_path, "seen_and_held", *ranks, "-s", "measure.stall_timeout_seconds=60")
+        wait_for(lambda: cluster.record.exists() and len(cluster.record.read_text().split()) == 2)
+        seen = {
+            _environment_of(int(line.split()[0]))["CUDA_VISIBLE_DEVICES"]
+            for line in cluster.processes("fork_server")
+        }
+        cluster.release.touch()
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+    finally:
+        cluster.order("kill gpus")
+    assert seen == {"0,1"}
+
+
 def _environment_of(pid: int) -> dict[str, str]:
     return psutil.Process(pid).environ()
 
