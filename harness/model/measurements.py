@@ -45,8 +45,9 @@ class Measurement(Frozen):
 
 def check_values(metric: str, values: Sequence[float]) -> None:
     """Raise ValueError where the table of metrics excludes so many values, or one of them."""
-    if not values or (known := METRICS.get(metric)) is None:
+    if not values or score_and_split(metric)[0] not in METRICS:
         return
+    known = metric_named(metric)
     if len(values) == 1:
         check_range(metric, values[0])
         return

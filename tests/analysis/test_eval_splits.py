@@ -129,10 +129,7 @@ def test_a_wrong_split_is_refused_with_its_place(splits: str, rest: str, expecte
 def test_stored_numbers_of_a_further_split_are_verified_from_its_predictions() -> None:
     whole = result(0)
     assert contradictions(whole, 10) == ()
-    forged = [
-        each.model_copy(update={"values": (0.99,)}) if each.metric == FURTHER else each
-        for each in whole.measurements
-    ]
+    forged = [measured(FURTHER, 0.99) if each.metric == FURTHER else each for each in whole.measurements]
     found = contradictions(whole.model_copy(update={"measurements": tuple(forged)}), 10)
     assert {metric for each in found for metric in each.metrics} == {FURTHER}
     assert whole.predictions is not None

@@ -64,7 +64,7 @@ def test_include_and_exclude_choose_among_the_ways() -> None:
 def test_what_is_about_training_is_refused_beside_tokenization(rest: str, place: str, name: str) -> None:
     assert refusal(SMALL.format(rest=rest)) == (
         f"{place}: {name} has no effect with tokenization, which trains nothing "
-        "(axes: checkpoint, tokenization, tokenizer, seed)"
+        "(axes: checkpoint, task, tokenization, tokenizer, seed)"
     )
 
 
