@@ -60,8 +60,8 @@ EVALUATION: Final = (
         "mean of two epochs' logits",
         "evaluation",
         "fitting.py",
-        "            self.score = score(",
-        "            self.logits = (self.logits + getattr(self, 'before', self.logits)) / 2\n            self.before = self.logits\n            self.score = score(",
+        "            self.score = score_splits(",
+        "            self.logits = (self.logits + getattr(self, 'before', self.logits)) / 2\n            self.before = self.logits\n            self.score = score_splits(",
     ),
     Defect(
         "logits rounded to bf16",
@@ -74,8 +74,8 @@ EVALUATION: Final = (
         "labels of another order scored",
         "evaluation",
         "fitting.py",
-        "score(self.logits, self._tokens.evaluation.labels)",
-        "score(self.logits, self._tokens.evaluation.labels[::-1])",
+        "score_splits(self.logits, self._tokens.evaluation.labels,",
+        "score_splits(self.logits, self._tokens.evaluation.labels[::-1],",
     ),
     Defect(
         "loss of probabilities",
