@@ -32,7 +32,7 @@ from tests.running.fakes import (
 )
 from tests.running.slurm_programs import install
 
-pytest.importorskip("submitit", reason="submitit is not installed (extra `slurm`)")
+submitit = pytest.importorskip("submitit", reason="submitit is not installed (extra `slurm`)")
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -114,6 +114,8 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     install(tmp_path / "bin")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
     monkeypatch.setenv("FAKE_SLURM", str(jobs))
+    # submitit remembers which jobs have ended, and here a number comes again.
+    submitit.SlurmJob.watcher.clear()
     return jobs
 
 
