@@ -28,7 +28,7 @@ REPORT = make_report(
         make_result(
             make_trial("dynamic", 1), measurements=make_measurements(make_predictions(1), steps=1_500, seed=1)
         ),
-        make_result(make_trial("dynamic", 2), status="oom"),
+        make_result(make_trial("static", 2), status="oom"),
         make_result(make_trial("dynamic", 3), status="unavailable"),
     ]
 )
