@@ -146,7 +146,7 @@ def conditions(runner: str) -> str:
         *sorted(f"{name}={value}" for name, value in os.environ.items() if not _is_of_terminal(name)),
         *sorted(found.name for folder in sys.path for found in Path(folder).glob("*.dist-info")),
         *(
-            f"{found} {file_sha256(found)}"
+            f"{found} {_content(found)}"
             for folder in sys.path
             for pattern in _AT_START
             for found in sorted(Path(folder).glob(pattern))
@@ -163,6 +163,14 @@ def _runner_sha256(runner: str) -> str:
         # Every trial meets that, and fails with the reason.
         return ""
     return "" if found is None or found.origin is None else file_sha256(Path(found.origin))
+
+
+def _content(path: Path) -> str:
+    """Return the SHA-256 of a file; nothing for one that cannot be read, which Python skips too."""
+    try:
+        return file_sha256(path)
+    except (HarnessError, OSError):
+        return ""
 
 
 def _libc() -> str | None:

@@ -233,6 +233,9 @@ def test_conditions_change_with_variables_libraries_packages_and_the_runner(
     module.write_text("one = 2\n")
     os.utime(module, (1, 1))
     assert changed()
+    # Left by a package that was removed by hand.
+    (tmp_path / "dangling.pth").symlink_to(tmp_path / "gone")
+    assert changed()
     for name in ("sitecustomize.py", "patches.pth"):
         (tmp_path / name).write_text("import kernels\n")
         assert changed()
