@@ -3,8 +3,8 @@
 torch's nested tensors of layout jagged take the variable-length kernels on CUDA: flash attention in bf16 and
 fp16, the memory-efficient one in fp32, both with dropout inside. On the CPU they compute the same, slowly.
 On one H100 it was slower than padded attention at batch 8 (`reports/samples/cuda-h100`). In torch 2.11 the
-kernel for fp32 drops the same weights in every head and every row, and others in its backward pass, so that a
-kernel is tried before it drops for the first time.
+kernel for fp32 drops the same weights in every head, and others in its backward pass, so that a kernel is
+tried before it drops for the first time.
 """
 
 from __future__ import annotations
