@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 from harness.analysis.parity import verdicts
 from harness.analysis.summary import summarize
 from harness.model.results import Report
+from harness.model.trial import Trial
 from harness.running.proofs import describe_proof
 from tests.factories import make_result, make_trial
 from tests.running.fakes import Watcher, fake_suite, run_fake
@@ -61,6 +64,24 @@ def test_the_first_trial_runs_between_its_proofs_and_the_others(tmp_path: Path) 
     assert len(of_first) == 2
     assert max(proof.started for proof in of_first) <= first.started <= min(proof.started for proof in others)
     assert max(proof.started for proof in others) <= rest[0].started
+
+
+class Interrupting(Watcher):
+    """Interrupts the run when its first trial has started."""
+
+    def started(self, trial: Trial) -> None:
+        super().started(trial)
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_run_interrupted_in_its_first_trial_reports_the_proofs_of_that_trial(
+    tmp_path: Path,
+) -> None:
+    suite = fake_suite(matrix={**MATRIX, "padding": ("dynamic", "bucketed")})
+    report = run_fake(suite, tmp_path, "proving", Interrupting(), parity=True).report
+    assert "interrupted" in {result.status for result in report.results}
+    of_first = [str(proof.trial.padding) for proof in (*report.proofs, *report.training_proofs)]
+    assert of_first.count("dynamic") == 2 or of_first.count("bucketed") == 2
 
 
 @pytest.mark.parametrize("options", [{"fail_fast": True}, {"stop_after_same_error": 9}, {"jobs": 2}])
