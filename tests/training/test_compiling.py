@@ -16,6 +16,7 @@ from harness.analysis.training import failed_checks, training_of
 from harness.model.job import Job, TrialStoppedError
 from harness.model.results import TrialResult
 from harness.model.values import Compile, Engine, LastLayer, PaddingStrategy, Precision
+from harness.training.proofs.watching import hook_first
 from harness.training.run_trial import run_trial
 from harness.training.variants import compiling
 from tests.training.conftest import MakeJob, quietly
@@ -244,3 +245,18 @@ def test_results_of_replayed_graphs_are_copies_that_pass_gradients_back() -> Non
     torch.autograd.backward([first.loss])
     assert weight.grad is not None
     assert weight.grad.item() == 3.0
+
+
+def test_a_hook_in_front_is_the_first_key_by_which_a_compiler_finds_it() -> None:
+    layer = nn.Linear(2, 2)
+    layer.register_forward_hook(lambda *_: None)
+    calls: list[str] = []
+    handles = [hook_first(layer, lambda *_, name=name: calls.append(name)) for name in ("last", "first")]
+    layer(torch.ones(1, 2))
+    assert calls == ["first", "last"]
+    # Of an OrderedDict `dict.keys` gives the order of insertion.
+    keys = list(dict.keys(layer._forward_hooks))
+    assert keys[:2] == [handle.id for handle in reversed(handles)]
+    for handle in handles:
+        handle.remove()
+    assert len(layer._forward_hooks) == 1

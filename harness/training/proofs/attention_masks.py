@@ -21,6 +21,7 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from harness.training.proofs.masks import Array
+from harness.training.proofs.watching import hook_first
 
 _NAMES: Final = (("key", "value"), ("k_lin", "v_lin"), ("k_proj", "v_proj"))
 # Below such a weight, rounding in fp32 is no longer small relative to it.
@@ -84,8 +85,7 @@ class AttentionWatch:
         handles = []
         for module, site in sites.items():
             for part, projection in zip(("key", "value"), _projections(module) or (), strict=True):
-                # Before others, which may hand on less than all rows.
-                handles.append(projection.register_forward_hook(self._keep(f"{site} {part}"), prepend=True))
+                handles.append(hook_first(projection, self._keep(f"{site} {part}")))
         AttentionInterface.register("harness_proof", self._attention(name, sites))
         AttentionMaskInterface.register("harness_proof", ALL_MASK_ATTENTION_FUNCTIONS[name])
         model.set_attn_implementation("harness_proof")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
 from harness.training.engines.used_rows import UsedRows
@@ -72,6 +73,19 @@ class Seen:
         return [each for each in self.passes if not each.trains]
 
 
+def hook_first(module: nn.Module, hook: Callable[..., None]) -> RemovableHandle:
+    """Register a forward hook before all others, which may hand on less than all rows.
+
+    `prepend` alone leaves it the last key of the underlying dict, by which torch 2.11's compiler finds hooks.
+    """
+    handle = module.register_forward_hook(hook, prepend=True)
+    hooks = module._forward_hooks  # noqa: SLF001 - torch has no other way to order them
+    in_order = list(hooks.items())
+    hooks.clear()
+    hooks.update(in_order)
+    return handle
+
+
 @contextmanager
 def watch(model: PreTrainedModel) -> Iterator[Seen]:
     """Record the passes of the model and the steps of its optimizers inside the context."""
@@ -80,12 +94,7 @@ def watch(model: PreTrainedModel) -> Iterator[Seen]:
         model.register_forward_pre_hook(recorder.begin_pass, with_kwargs=True),
         model.register_forward_hook(recorder.end_pass, with_kwargs=True),
         register_optimizer_step_post_hook(recorder.end_step),
-        # Before hooks that hand on less than all rows.
-        *(
-            each.register_forward_hook(recorder.note_linear, prepend=True)
-            for each in model.modules()
-            if isinstance(each, nn.Linear)
-        ),
+        *(hook_first(each, recorder.note_linear) for each in model.modules() if isinstance(each, nn.Linear)),
     ]
     try:
         yield recorder.seen
