@@ -33,8 +33,8 @@ from harness.machine.facts import (
     physical_cores,
 )
 from harness.model.suite import Suite
+from harness.model.tasks import Task
 from harness.model.trial import Trial
-from harness.model.values import Task
 from harness.output.builders.plan import Planned, plan_document
 from harness.running.options import DEFAULT_RUNNER, RunOptions, jobs_at_once
 from harness.running.preflight import Machine

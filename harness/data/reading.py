@@ -19,8 +19,7 @@ from harness.data.problems import InvalidDataError
 from harness.data.tables import Table, UnreadableError
 from harness.data.texts import read_texts
 from harness.model.assets import ResolvedData
-from harness.model.glue import glue_task
-from harness.model.values import Task
+from harness.model.tasks import Task, glue_task
 
 _READERS: Final[dict[str, Callable[[Path, Sequence[str]], Table]]] = {
     ".csv": read_delimited,

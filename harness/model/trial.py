@@ -12,9 +12,11 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from harness.model.arguments import Train
 from harness.model.axis import Axis, Needs, axes_of
 from harness.model.frozen import Frozen, is_none
-from harness.model.glue import as_task
+from harness.model.seeds import Seed, SeedRoles, _shortest
+from harness.model.tasks import Task, as_task
 from harness.model.values import (
     Adapter,
     Attention,
@@ -27,18 +29,13 @@ from harness.model.values import (
     Padding,
     Precision,
     SdpaBackend,
-    Seed,
-    SeedRoles,
-    Task,
     Tokenization,
     Tokenizer,
     TokenTypeIds,
-    Train,
     _dynamic_needs_a_mode,
     _length_is_for_static,
     _options_are_for_lora,
     _options_are_for_map,
-    _shortest,
 )
 
 IDENTITY_VERSION: Final = "v1"

@@ -20,8 +20,8 @@ from harness.model.looks import Looks
 from harness.model.quality import OwnScores
 from harness.model.results import Report, Session, TrialResult
 from harness.model.suite import Measure, Suite
+from harness.model.tasks import Task
 from harness.model.trial import Trial
-from harness.model.values import Task
 from harness.running.apart import Capacity, Sharing, WindowWatch, run_apart, window_jobs
 from harness.running.executor import WorkerSetup
 from harness.running.interpreter import this_interpreter

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from harness.model.glue import TASKS
+from harness.model.tasks import TASKS
 from harness.model.trial import Trial
 from harness.suite.names import known_paths, nearest_path, unsupported_argument
 from harness.suite.nodes import Entry, Mapping, Node, Scalar, described

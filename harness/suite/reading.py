@@ -14,8 +14,8 @@ from pydantic import ValidationError
 
 from harness.errors import InvalidInputError
 from harness.model.axis import axes_of
-from harness.model.glue import TASKS, completed, unknown_task
 from harness.model.suite import Suite
+from harness.model.tasks import TASKS, completed, unknown_task
 from harness.model.trial import Trial
 from harness.suite.matrix import count_trials, default_of, too_many
 from harness.suite.nodes import Entry, Mapping, Scalar, described, plain

@@ -18,7 +18,7 @@ from harness.model.job import Announce, Job, TrialStoppedError
 from harness.model.measurements import measured
 from harness.model.quality import Predictions, Score, parts_of
 from harness.model.results import TrialResult
-from harness.model.values import Task
+from harness.model.tasks import Task
 from harness.store.trial_folder import STATE
 from harness.training import ranks
 from harness.training.checkpoints import LoadedModel

@@ -21,7 +21,7 @@ from harness.model.arrays import Logits
 from harness.model.measurements import measured
 from harness.model.quality import Epoch, Predictions, Score, Scores
 from harness.model.results import Report, TrialResult
-from harness.model.values import Task
+from harness.model.tasks import Task
 from harness.output.builders.report import report_document
 from harness.output.formats.registry import render
 from tests.factories import make_report, make_result, make_trial

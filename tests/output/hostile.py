@@ -20,8 +20,8 @@ from harness.model.measurements import measured, unmeasured
 from harness.model.metrics import metrics_of
 from harness.model.proof import TrainingCheck, TrainingProof
 from harness.model.results import Report, TrialResult
+from harness.model.tasks import Task
 from harness.model.trial import Trial
-from harness.model.values import Task
 from harness.output.builders.baselines import Kept, baselines_document
 from harness.output.builders.comparison import comparison_document
 from harness.output.builders.doctor import diagnosis_document

@@ -17,7 +17,8 @@ from transformers.models.bert.tokenization_bert_legacy import BertTokenizerLegac
 
 from harness.model.job import Progress, TrialStoppedError
 from harness.model.results import TrialResult
-from harness.model.values import Task, Tokenization, Tokenizer
+from harness.model.tasks import Task
+from harness.model.values import Tokenization, Tokenizer
 from harness.training.data import load_corpus
 from harness.training.measuring.added_memory import with_added_memory
 from harness.training.run_trial import run_trial

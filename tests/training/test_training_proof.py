@@ -16,7 +16,8 @@ from harness.analysis.training import failed_checks, training_of, training_verdi
 from harness.model.job import Job
 from harness.model.proof import TrainingProof
 from harness.model.results import TrialResult
-from harness.model.values import Adapter, Engine, Padding, SeedRoles, number_of
+from harness.model.seeds import SeedRoles, number_of
+from harness.model.values import Adapter, Engine, Padding
 from harness.training.engines import loop as loop_engine
 from harness.training.engines import trainer as trainer_engine
 from harness.training.engines.attention import WeightedSum

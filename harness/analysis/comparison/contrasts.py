@@ -27,7 +27,7 @@ from harness.model.looks import Verdict
 from harness.model.metrics import METRICS, OWN, Goal, is_own, metric_named, score_and_split
 from harness.model.quality import OwnScore, OwnScores
 from harness.model.results import TrialResult
-from harness.model.values import Seed
+from harness.model.seeds import Seed
 
 # Ratios are formed between this and its inverse only: nothing measured lies outside.
 _SMALLEST: Final = 1e-30

@@ -29,8 +29,8 @@ from harness.analysis.training import (
 from harness.analysis.verification import proof_contradictions, unverifiable
 from harness.model.metrics import is_metric, metric_named
 from harness.model.results import Report, TrialResult
+from harness.model.seeds import Seed
 from harness.model.suite import Gate
-from harness.model.values import Seed
 
 # Four published runs of one recipe and seed spread over 2.5 points, and one standard error on MRPC's 408
 # pairs is 1.7: three points above a published score are not due to the seed, but to a leak or another task.

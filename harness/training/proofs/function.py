@@ -17,11 +17,13 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from transformers import PreTrainedModel
 
+from harness.model.arguments import Train
 from harness.model.job import Job, TrialStoppedError
 from harness.model.proof import Parity
 from harness.model.quality import Predictions
+from harness.model.seeds import number_of
 from harness.model.trial import Trial
-from harness.model.values import Precision, Train, number_of
+from harness.model.values import Precision
 from harness.training.batching import plan_epoch
 from harness.training.checkpoints import LoadedModel
 from harness.training.data import Corpus

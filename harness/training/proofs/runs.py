@@ -16,8 +16,8 @@ from accelerate.state import AcceleratorState
 from harness.model.assets import Data
 from harness.model.job import Job, TrialStoppedError
 from harness.model.results import TrialResult
+from harness.model.tasks import Task
 from harness.model.trial import Trial
-from harness.model.values import Task
 from harness.training.checkpoints import LoadedModel
 from harness.training.data import Corpus, Split
 from harness.training.devices import use_products

@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from transformers import AutoConfig
 
+from harness.model.arguments import Train
 from harness.model.job import Job
 from harness.model.proof import TrainingCheck, TrainingProof
 from harness.model.results import TrialResult
+from harness.model.seeds import ROLES, Seed, SeedRole, SeedRoles, number_of
 from harness.model.trial import Trial
-from harness.model.values import ROLES, Seed, SeedRole, SeedRoles, Train, number_of
 from harness.training import ranks
 from harness.training.batching import plan_epoch
 from harness.training.proofs.dropout_sites import rates_of
