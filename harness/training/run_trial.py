@@ -32,7 +32,7 @@ from harness.training.measuring.phases import PhaseClock
 from harness.training.measuring.roofline import find_peaks, with_shares
 from harness.training.preparing import prepare_model, prepare_tokens
 from harness.training.proofs.function import prove
-from harness.training.proofs.training import prove_training
+from harness.training.proofs.training_proof import prove_training
 from harness.training.resuming import origin_of
 from harness.training.saving import save_model
 from harness.training.tokenizing.measure import measure_tokenizing

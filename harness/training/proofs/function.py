@@ -34,10 +34,10 @@ from harness.training.engines.used_rows import UsedRows
 from harness.training.evaluation import predict, predictions_of
 from harness.training.measuring.steps import StepMeter
 from harness.training.padding import Collator
-from harness.training.proofs.inputs import wrong_rows
 from harness.training.proofs.low_rank import adapted_gradients
 from harness.training.proofs.reference import Tensors, backward, evaluate_reference, load_reference
 from harness.training.proofs.reference_batches import Batch, draw_batches, takes_types
+from harness.training.proofs.token_arrays import wrong_rows
 from harness.training.proofs.watching import parameters_of
 from harness.training.tokenizing.tokens import Tokenized, TokenizedSplit
 from harness.training.variants.attention import computes_fp32
