@@ -6,14 +6,9 @@ from pathlib import Path
 
 import click
 
-from harness.cli.options import (
-    allow_unsealed_option,
-    field_option,
-    option,
-    output_options,
-    report_argument,
-)
+from harness.cli.options import allow_unsealed_option, option, output_options, report_argument
 from harness.cli.parsing import Group
+from harness.cli.run_options import field_option
 from harness.cli.writing import Target, write
 from harness.errors import ExitCode, InvalidInputError
 from harness.output.builders.baselines import Kept, baselines_document, kept

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from harness.cli.options import field_option, harness_command, option, output_options
+from harness.cli.options import harness_command, option, output_options
+from harness.cli.run_options import field_option
 from harness.cli.writing import Target, write
 from harness.machine.doctor import diagnose, exit_code
 from harness.machine.doctor_facts import gather

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from harness.cli.options import field_option, harness_command, output_options
+from harness.cli.options import harness_command, output_options
+from harness.cli.run_options import field_option
 from harness.cli.writing import Target, write
 from harness.errors import ExitCode
 from harness.output.builders.runs import runs_document
