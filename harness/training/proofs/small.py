@@ -8,12 +8,7 @@ from typing import Any, Final, cast
 import numpy as np
 import numpy.typing as npt
 import torch
-from transformers import (
-    AutoConfig,
-    AutoModelForSequenceClassification,
-    PreTrainedConfig,
-    PreTrainedModel,
-)
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
 
 from harness.model.job import TrialStoppedError
 from harness.training.tokenizing.tokens import Tokenized, TokenizedSplit

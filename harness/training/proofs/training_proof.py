@@ -20,33 +20,19 @@ from harness.model.trial import Trial
 from harness.training import ranks
 from harness.training.batching import plan_epoch
 from harness.training.proofs.dropout_sites import rates_of
-from harness.training.proofs.dropping import (
-    Dropping,
-    check_dropout,
-    check_reduced_dropout,
-)
+from harness.training.proofs.dropping import Dropping, check_dropout, check_reduced_dropout
 from harness.training.proofs.findings import none_of, within
 from harness.training.proofs.low_rank import adapt_reference, check_adapters
 from harness.training.proofs.precision import check_dtypes, check_reduced, count_effective
 from harness.training.proofs.ranks import check_apart, check_equal, put_together
-from harness.training.proofs.reference import (
-    Tensors,
-    evaluate_reference,
-    load_reference,
-    train_reference,
-)
+from harness.training.proofs.reference import Tensors, evaluate_reference, load_reference, train_reference
 from harness.training.proofs.reference_batches import draw_batches, inputs_of, takes_types
 from harness.training.proofs.runs import WARMUP_STEPS, BrokenTrainingError, Fit, Run, Runner, names_of
 from harness.training.proofs.scores import check_counts, check_history, check_metrics
 from harness.training.proofs.seeds import check_seeds, other_seeds
 from harness.training.proofs.small import small_rows, write_small
 from harness.training.proofs.token_arrays import check_padding
-from harness.training.proofs.trajectory import (
-    LOGIT_LIMIT,
-    Trajectory,
-    check_evaluation,
-    check_trajectory,
-)
+from harness.training.proofs.trajectory import LOGIT_LIMIT, Trajectory, check_evaluation, check_trajectory
 from harness.training.proofs.watching import parameters_of
 from harness.training.tokenizing.tokens import Tokenized
 from harness.training.variants.attention import computes_fp32, drops_as_in_fp32
