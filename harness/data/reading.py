@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Final, cast
 
 from harness.assets.embedded import columns_of_stand_in
-from harness.data.classes import Classes, classes_of
 from harness.data.corpus import Corpus, Split, make_corpus
 from harness.data.files import read_delimited, read_jsonl, read_parquet
 from harness.data.glue import read_glue_file
-from harness.data.labels import Label, distinct, read_labels, read_targets
+from harness.data.labels import Classes, Label, classes_of, distinct, read_labels, read_targets
 from harness.data.mrpc import mrpc_problems, read_glue, read_microsoft
 from harness.data.problems import Findings, InvalidDataError, encodable, kind_of, place
 from harness.data.tables import MISSING, Table, UnreadableError
