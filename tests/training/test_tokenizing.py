@@ -22,8 +22,8 @@ from harness.model.values import Tokenization, Tokenizer
 from harness.training.data import load_corpus
 from harness.training.measuring.added_memory import with_added_memory
 from harness.training.run_trial import run_trial
+from harness.training.tokenizing.measure import differing, parallelism
 from harness.training.tokenizing.tokens import TokenizedSplit
-from harness.training.tokenizing.ways import differing, parallelism
 from tests.training.conftest import MakeJob, quietly
 
 pytestmark = pytest.mark.heavy
