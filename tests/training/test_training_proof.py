@@ -27,7 +27,7 @@ from harness.training.proofs.masks import Mask, correlated_masks, correlated_sit
 from harness.training.proofs.precision import check_reduced, count_effective
 from harness.training.proofs.reference import load_reference, train_reference
 from harness.training.proofs.scores import scores_of
-from harness.training.proofs.small import LONGEST, small_rows, write_small
+from harness.training.proofs.small_trainings import LONGEST, small_rows, write_small
 from harness.training.proofs.watching import Pass, Seen, Update
 from harness.training.run_trial import run_trial
 from tests.factories import make_result, make_trial

@@ -12,7 +12,7 @@ from harness.model.proof import TrainingCheck
 from harness.model.seeds import ROLES, Seed, SeedRole, SeedRoles, number_of
 from harness.training.proofs.dropping import check_seeds_of_dropout, same_masks
 from harness.training.proofs.findings import none_of
-from harness.training.proofs.runs import Run
+from harness.training.proofs.small_trainings import Run
 
 # The least common multiple of 1 to 16 and 65536.
 _PERIOD: Final = 2**16 * 45045

@@ -27,10 +27,18 @@ from harness.training.proofs.precision import check_dtypes, check_reduced, count
 from harness.training.proofs.ranks import check_apart, check_equal, put_together
 from harness.training.proofs.reference import Tensors, evaluate_reference, load_reference, train_reference
 from harness.training.proofs.reference_batches import draw_batches, inputs_of, takes_types
-from harness.training.proofs.runs import WARMUP_STEPS, BrokenTrainingError, Fit, Run, Runner, names_of
 from harness.training.proofs.scores import check_counts, check_history, check_metrics
 from harness.training.proofs.seeds import check_seeds, other_seeds
-from harness.training.proofs.small import small_rows, write_small
+from harness.training.proofs.small_trainings import (
+    WARMUP_STEPS,
+    BrokenTrainingError,
+    Fit,
+    Run,
+    Runner,
+    names_of,
+    small_rows,
+    write_small,
+)
 from harness.training.proofs.token_arrays import check_padding
 from harness.training.proofs.trajectory import LOGIT_LIMIT, Trajectory, check_evaluation, check_trajectory
 from harness.training.proofs.watching import parameters_of
