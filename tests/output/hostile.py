@@ -26,7 +26,6 @@ from harness.output.builders.baselines import Kept, baselines_document
 from harness.output.builders.comparison import comparison_document
 from harness.output.builders.doctor import diagnosis_document
 from harness.output.builders.exports import exports_document
-from harness.output.builders.failure import failure_document
 from harness.output.builders.gates import gates_document
 from harness.output.builders.history import history_document
 from harness.output.builders.inspect import inspection_document
@@ -36,7 +35,7 @@ from harness.output.builders.proofs import proofs_document
 from harness.output.builders.report import report_document
 from harness.output.builders.rescoring import rescoring_document
 from harness.output.builders.runs import runs_document
-from harness.output.document import Document
+from harness.output.document import Document, failure_document
 from harness.output.trackers.registry import Exported
 from harness.output.trackers.runs import tracked_runs
 from harness.store.listing import StoredRun
