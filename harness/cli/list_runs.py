@@ -9,7 +9,7 @@ from harness.cli.options import harness_command, output_options
 from harness.cli.run_options import field_option
 from harness.cli.writing import Target, write
 from harness.errors import ExitCode
-from harness.output.builders.runs import runs_document
+from harness.output.builders.listings import runs_document
 from harness.store.listing import stored_runs
 
 

@@ -22,19 +22,17 @@ from harness.model.proof import TrainingCheck, TrainingProof
 from harness.model.results import Report, TrialResult
 from harness.model.tasks import Task
 from harness.model.trial import Trial
-from harness.output.builders.baselines import Kept, baselines_document
 from harness.output.builders.comparison import comparison_document
 from harness.output.builders.doctor import diagnosis_document
-from harness.output.builders.exports import exports_document
 from harness.output.builders.gates import gates_document
 from harness.output.builders.history import history_document
 from harness.output.builders.inspect import inspection_document
+from harness.output.builders.listings import Kept, baselines_document, exports_document, runs_document
 from harness.output.builders.noise import noise_document
 from harness.output.builders.plan import Planned, plan_document
 from harness.output.builders.proofs import proofs_document
 from harness.output.builders.report import report_document
 from harness.output.builders.rescoring import rescoring_document
-from harness.output.builders.runs import runs_document
 from harness.output.document import Document, failure_document
 from harness.output.trackers.registry import Exported
 from harness.output.trackers.runs import tracked_runs
