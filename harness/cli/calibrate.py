@@ -23,7 +23,7 @@ from harness.model.calibration import LEAST_REPEATS, Noise
 from harness.model.results import Report
 from harness.model.suite import Suite
 from harness.model.trial import Trial
-from harness.output.builders.noise import described, noise_document, stored_document
+from harness.output.builders.this_machine import described, noise_document, stored_document
 from harness.output.numbers import duration
 from harness.output.safe_text import safe_text
 from harness.running.interrupts import Interrupt
