@@ -20,9 +20,10 @@ from harness.model.measurements import Measurement, measured, unmeasured
 from harness.model.observations import Probe, ProbeReading
 from harness.model.quality import Epoch, Predictions
 from harness.model.results import Report, TrialResult
+from harness.model.seeds import Seed, number_of
 from harness.model.suite import Suite
 from harness.model.trial import Trial
-from harness.model.values import Padding, PaddingStrategy, Seed, number_of
+from harness.model.values import Padding, PaddingStrategy
 
 STARTED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

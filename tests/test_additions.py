@@ -90,7 +90,7 @@ ADDITIONS: Final = (
     Addition(
         "a task of GLUE",
         {
-            "harness/model/glue.py": [
+            "harness/model/tasks.py": [
                 after(
                     "GLUE: Final[dict[str, GlueTask]] = {",
                     '    "axb": GlueTask(("sentence",), ("no", "yes"), _ACCURACY, _sizes(40, 4)),',

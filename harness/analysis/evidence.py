@@ -13,7 +13,7 @@ from harness.analysis.stats.ratios import RunVariance
 from harness.analysis.stats.scoring import Numbers
 from harness.analysis.stats.sheets import PairedSheets, read_sheet
 from harness.model.metrics import score_and_split
-from harness.model.values import Seed
+from harness.model.seeds import Seed
 
 
 @dataclass(frozen=True, slots=True)

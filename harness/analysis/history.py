@@ -25,7 +25,7 @@ from harness.analysis.comparison.alignment import Pair
 from harness.analysis.comparison.conditions import CONDITIONS, concerns, mismatches
 from harness.analysis.verification import contradictions
 from harness.model.results import Report, TrialResult
-from harness.model.values import Seed
+from harness.model.seeds import Seed
 
 STATE_GAP: Final = timedelta(minutes=1)
 """Runs separated by less than this share a state of the machine."""

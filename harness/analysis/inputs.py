@@ -10,8 +10,8 @@ from harness.analysis.naming import labels
 from harness.model.assets import Checkpoint, Data
 from harness.model.axis import text
 from harness.model.results import Report, TrialResult
+from harness.model.seeds import Seed
 from harness.model.trial import Trial
-from harness.model.values import Seed
 
 # Conditions that the seeds of one variant share on every machine.
 INPUTS: Final = (

@@ -9,7 +9,7 @@ from harness.analysis.rows import Row, speed_ratio
 from harness.analysis.stats.components import ALPHA
 from harness.analysis.summary import speeds
 from harness.model.results import Report
-from harness.model.values import Seed
+from harness.model.seeds import Seed
 
 
 @dataclass(frozen=True, slots=True)

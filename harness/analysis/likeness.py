@@ -22,8 +22,8 @@ from harness.analysis.training import training_of
 from harness.model.axis import axes_of
 from harness.model.environment import Device, Environment
 from harness.model.results import TrialResult
+from harness.model.tasks import Task
 from harness.model.trial import Trial
-from harness.model.values import Task
 
 # How far repeated trials lie apart on a machine that other programs use, too.
 _OF_ONE: Final = 1.25

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import PurePosixPath
 
+from harness.model.arguments import Train
 from harness.model.axis import Axis, axes_of, text, used_axes, value_of
 from harness.model.axis import label as label_of
 from harness.model.results import TrialResult
+from harness.model.tasks import Task
 from harness.model.trial import Trial
-from harness.model.values import Task, Train
 
 # Fields of a task that its name contains, or that do not identify its data.
 _IN_NAME_OF_TASK = frozenset({"dataset", "config", "data_dir"})

@@ -9,12 +9,12 @@ from typing import Final
 from harness.analysis.naming import labels
 from harness.analysis.verification import Contradiction, beyond_scores
 from harness.errors import InvalidInputError
-from harness.model.glue import further_scores, scores_of
 from harness.model.measurements import measured
 from harness.model.metrics import OWN, metric_named, metrics_of
 from harness.model.quality import OwnScores, Predictions, Score, Scores
 from harness.model.results import Report, TrialResult
 from harness.model.suite import OwnMetric
+from harness.model.tasks import further_scores, scores_of
 
 # Both are computed in double precision from the same logits: a larger difference means a changed value.
 TOLERANCE: Final = 1e-9

@@ -17,9 +17,9 @@ from harness.analysis.stats.ratios import compare_trials
 from harness.analysis.stats.tests import Effect, holm
 from harness.analysis.training import TrainingVerdict
 from harness.model.observations import Apart
+from harness.model.seeds import Seed
 from harness.model.status import Phase, StatusName
 from harness.model.trial import Trial
-from harness.model.values import Seed
 
 Rank = Literal["fastest", "tied"]
 # The speed of each trial of a variant, by seed.

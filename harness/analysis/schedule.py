@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
+from harness.model.arguments import SchedulerKwargs, Shape, Train
 from harness.model.trial import Trial
-from harness.model.values import SchedulerKwargs, Shape, Train
 
 
 def optimizer_steps(trial: Trial, examples: int) -> int:

@@ -31,7 +31,7 @@ from harness.analysis.naming import labels, only_tokenise
 from harness.errors import InvalidInputError
 from harness.model.metrics import headlines, metric_named
 from harness.model.results import Report
-from harness.model.values import Seed
+from harness.model.seeds import Seed
 from harness.words import count
 
 LEAST_VALUES: Final = 6

@@ -17,11 +17,11 @@ from harness.analysis.probes import Deviation, held_back, noisy
 from harness.analysis.rows import Estimate, Failure, Rank, Row, Tokenizing, groups_of, ranks
 from harness.analysis.sharing import trained_by
 from harness.analysis.training import training_verdicts
-from harness.model.glue import further_scores
 from harness.model.metrics import METRICS, metrics_of
 from harness.model.results import Report, TrialResult
+from harness.model.seeds import Seed
 from harness.model.status import Phase, StatusName
-from harness.model.values import Seed
+from harness.model.tasks import further_scores
 
 _NOTED: Final = frozenset(name for name, metric in METRICS.items() if metric.noted)
 PEAK_MEMORY: Final[dict[Literal["device", "host"], str]] = {

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
+from harness.model.arguments import SchedulerKwargs, Train
 from harness.model.proof import TrainingCheck
 from harness.model.results import Report, TrialResult
+from harness.model.seeds import SeedRoles
+from harness.model.tasks import Task
 from harness.model.trial import Trial
-from harness.model.values import Padding, SchedulerKwargs, SeedRoles, Task, Train
+from harness.model.values import Padding
 
 TrainingVerdict = Literal["same", "differs", "unproven"]
 

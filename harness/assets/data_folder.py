@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from harness.errors import InvalidInputError, UnavailableError
-from harness.model.glue import glue_task, is_mrpc
-from harness.model.values import Task
+from harness.model.tasks import Task, glue_task, is_mrpc
 
 GLUE_FILES: Final = {"train": "train.tsv", "validation": "dev.tsv", "test": "test.tsv"}
 MNLI_FILES: Final = {

@@ -12,8 +12,7 @@ from typing import Final
 
 from harness.assets.digest import file_sha256
 from harness.errors import UnavailableError
-from harness.model.glue import GLUE, glue_task
-from harness.model.values import Task
+from harness.model.tasks import GLUE, Task, glue_task
 
 EMBEDDED_DATASET: Final = "embedded/pairs"
 """The corpus of MRPC's shape."""

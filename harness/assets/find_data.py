@@ -20,8 +20,7 @@ from harness.assets.hub_cache import Snapshot, cached_snapshot, check_repo
 from harness.assets.places import Note, writable_hub_cache
 from harness.errors import InvalidInputError, UnavailableError
 from harness.model.assets import AssetsMode, ResolvedData
-from harness.model.glue import is_mrpc
-from harness.model.values import Task
+from harness.model.tasks import Task, is_mrpc
 
 MRPC_VARIABLE: Final = "HARNESS_MRPC_DIR"
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import atexit
 import errno
 import importlib
+import io
 import os
 import signal
 import sys
 import traceback
-from typing import Final
+from typing import Any, Final
 
 import click
 from click.shell_completion import CompletionItem, shell_complete
@@ -20,7 +21,6 @@ from click.shell_completion import CompletionItem, shell_complete
 from harness import __version__
 from harness.cli.messages import print_error, without_secrets
 from harness.cli.parsing import Group, usage_text
-from harness.cli.streams import secure_streams
 from harness.errors import ExitCode, HarnessError, after_signal
 
 # name -> help text, so that `harness --help` imports no command
@@ -143,3 +143,45 @@ def _exit_code_of(error: OSError) -> int:
         return ExitCode.READER_GONE
     print_error(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
     return ExitCode.STORAGE
+
+
+_STREAMS: Final = (0, 1, 2)
+
+
+class _Lossy(io.FileIO):
+    """A file that takes everything, also where the system does not."""
+
+    def write(self, data: Any, /) -> int:
+        """Write what can be written, and count it as written in full."""
+        try:
+            written: int | None = super().write(data)
+        except OSError:
+            written = None
+        return memoryview(data).nbytes if written is None else written
+
+
+def secure_streams() -> None:
+    """Open closed streams as the null device, and make standard error forgiving.
+
+    A run takes hours: a terminal that has gone, or a full disk under its progress, must not end it. Standard
+    output carries the result, and an error there still counts.
+    A closed descriptor would be given to the next file that is opened, and get the messages printed into it.
+    """
+    for descriptor in _STREAMS:
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # The lowest free number, which is this one.
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stdin is None:
+        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - open as long as the process
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - as above
+    if sys.stderr is None or sys.stderr is sys.__stderr__:
+        sys.stderr = io.TextIOWrapper(
+            io.BufferedWriter(_Lossy(2, "w", closefd=False)),
+            encoding=getattr(sys.stderr, "encoding", "utf-8"),
+            errors="backslashreplace",
+            line_buffering=True,
+            write_through=True,
+        )

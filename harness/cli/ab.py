@@ -18,13 +18,13 @@ from harness.cli.options import (
     harness_command,
     option,
     output_options,
-    run_options,
     set_option,
     suite_argument,
     suite_gates_option,
     verbosity_options,
 )
 from harness.cli.run import judge
+from harness.cli.run_options import run_options
 from harness.cli.writing import Target, write, write_failure
 from harness.errors import ExitCode, InvalidInputError, NotComparableError
 from harness.model.results import Report

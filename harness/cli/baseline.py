@@ -6,17 +6,12 @@ from pathlib import Path
 
 import click
 
-from harness.cli.options import (
-    allow_unsealed_option,
-    field_option,
-    option,
-    output_options,
-    report_argument,
-)
+from harness.cli.options import allow_unsealed_option, option, output_options, report_argument
 from harness.cli.parsing import Group
+from harness.cli.run_options import field_option
 from harness.cli.writing import Target, write
 from harness.errors import ExitCode, InvalidInputError
-from harness.output.builders.baselines import Kept, baselines_document, kept
+from harness.output.builders.listings import Kept, baselines_document, kept
 from harness.output.builders.report import report_document
 from harness.output.safe_text import safe_text
 from harness.store.baselines import find_baseline, keep_baseline, kept_baselines

@@ -14,16 +14,8 @@ from harness.analysis.noise import accumulated, calibrate, suite_of, verified
 from harness.api import run_suite
 from harness.assets.places import cache_root
 from harness.cli.messages import print_note, watching
-from harness.cli.options import (
-    SUITE,
-    harness_command,
-    option,
-    output_options,
-    run_options,
-    seconds,
-    set_option,
-    verbosity_options,
-)
+from harness.cli.options import SUITE, harness_command, option, output_options, set_option, verbosity_options
+from harness.cli.run_options import run_options, seconds
 from harness.cli.writing import Target, write
 from harness.errors import ExitCode, InvalidInputError
 from harness.machine.facts import available_devices
@@ -31,7 +23,7 @@ from harness.model.calibration import LEAST_REPEATS, Noise
 from harness.model.results import Report
 from harness.model.suite import Suite
 from harness.model.trial import Trial
-from harness.output.builders.noise import described, noise_document, stored_document
+from harness.output.builders.this_machine import described, noise_document, stored_document
 from harness.output.numbers import duration
 from harness.output.safe_text import safe_text
 from harness.running.interrupts import Interrupt

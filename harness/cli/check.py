@@ -15,7 +15,6 @@ from harness.cli.options import (
     allow_mismatch_option,
     allow_unsealed_option,
     baseline_option,
-    field_option,
     harness_command,
     history_option,
     option,
@@ -27,6 +26,7 @@ from harness.cli.options import (
 )
 from harness.cli.parsing import Names
 from harness.cli.reports import read_baseline, read_history, read_report, select_variants
+from harness.cli.run_options import field_option
 from harness.cli.writing import Target, write
 from harness.output.builders.gates import gates_document
 from harness.store.noise_file import noise_for, stored_noise

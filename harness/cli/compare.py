@@ -17,7 +17,6 @@ from harness.cli.options import (
     allow_unsealed_option,
     baseline_option,
     by_option,
-    field_option,
     harness_command,
     history_option,
     margin_option,
@@ -29,6 +28,7 @@ from harness.cli.options import (
     verbosity_options,
 )
 from harness.cli.reports import evaluation_texts, read_history, read_report, select_variants
+from harness.cli.run_options import field_option
 from harness.cli.writing import Target, write
 from harness.output.builders.comparison import comparison_document
 from harness.store.baselines import find_baseline

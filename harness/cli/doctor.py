@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from harness.cli.options import field_option, harness_command, option, output_options
+from harness.cli.options import harness_command, option, output_options
+from harness.cli.run_options import field_option
 from harness.cli.writing import Target, write
-from harness.machine.doctor import diagnose, exit_code
+from harness.machine.diagnosis import diagnose, exit_code
 from harness.machine.doctor_facts import gather
-from harness.output.builders.doctor import diagnosis_document
+from harness.output.builders.this_machine import diagnosis_document
 from harness.running.ray.cluster import look_at_cluster
 
 

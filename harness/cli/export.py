@@ -18,7 +18,7 @@ from harness.cli.options import (
 from harness.cli.parsing import Names
 from harness.cli.reports import read_newest, select_variants
 from harness.cli.writing import Target, write
-from harness.output.builders.exports import exports_document
+from harness.output.builders.listings import exports_document
 from harness.output.trackers.registry import TRACKERS, TrackerName, export
 from harness.words import count
 

@@ -8,7 +8,6 @@ import click
 
 from harness.cli.messages import print_note
 from harness.cli.options import (
-    field_option,
     harness_command,
     option,
     output_options,
@@ -16,6 +15,7 @@ from harness.cli.options import (
     suite_argument,
     verbosity_options,
 )
+from harness.cli.run_options import field_option
 from harness.cli.writing import Target, write
 from harness.model.assets import AssetsMode
 from harness.output.builders.inspect import inspection_document

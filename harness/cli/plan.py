@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import click
@@ -14,14 +13,8 @@ from harness.analysis.likeness import EarlierRun, Setting
 from harness.analysis.sharing import trainings_saved
 from harness.assets.find_checkpoint import peek_checkpoint
 from harness.assets.places import wanted_cache_root
-from harness.cli.options import (
-    harness_command,
-    option,
-    output_options,
-    run_options,
-    set_option,
-    suite_argument,
-)
+from harness.cli.options import harness_command, option, output_options, set_option, suite_argument
+from harness.cli.run_options import run_options
 from harness.cli.writing import Target, write
 from harness.data.checking import plan_data
 from harness.errors import InvalidInputError
@@ -33,12 +26,12 @@ from harness.machine.facts import (
     physical_cores,
 )
 from harness.model.suite import Suite
+from harness.model.tasks import Task
 from harness.model.trial import Trial
-from harness.model.values import Task
 from harness.output.builders.plan import Planned, plan_document
 from harness.running.options import DEFAULT_RUNNER, RunOptions, jobs_at_once
 from harness.running.preflight import Machine
-from harness.running.proof_store import ProofStore, conditions
+from harness.running.proof_store import proof_store
 from harness.running.resume import Here, choose
 from harness.store.folders import is_there, names_in
 from harness.store.listing import describe_run, earlier_runs
@@ -180,10 +173,8 @@ def _estimated(
 
 def _stored_proofs() -> frozenset[str]:
     """Return the ids of proofs that a run would take over from earlier ones."""
-    folder = wanted_cache_root() / "proofs"
-    if not is_there(folder):
-        return frozenset()
-    return ProofStore(folder, partial(conditions, DEFAULT_RUNNER)).ids()
+    cache = wanted_cache_root()
+    return proof_store(cache, DEFAULT_RUNNER).ids() if is_there(cache / "proofs") else frozenset()
 
 
 def _lacking(use: str) -> bool:

@@ -14,14 +14,13 @@ from harness.cli.options import (
     baseline_option,
     harness_command,
     output_options,
-    run_options,
     set_option,
     suite_argument,
     suite_gates_option,
-    until_options,
     verbosity_options,
 )
 from harness.cli.reports import read_baseline
+from harness.cli.run_options import run_options, until_options
 from harness.cli.writing import Target, write, write_stored
 from harness.model.results import Report
 from harness.model.suite import Gate

@@ -14,8 +14,7 @@ import click
 
 from harness.cli.messages import print_note, without_secrets
 from harness.errors import HarnessError
-from harness.output.builders.failure import failure_document
-from harness.output.document import PARTS, Document, Kind
+from harness.output.document import PARTS, Document, Kind, failure_document
 from harness.output.formats.github import active, step_summary
 from harness.output.formats.json_text import safe_json
 from harness.output.formats.registry import encoded, render, rendered

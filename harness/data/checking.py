@@ -12,7 +12,7 @@ from harness.data.remarks import data_remarks
 from harness.data.tables import NotCheckedError
 from harness.errors import UnavailableError
 from harness.model.assets import AssetsMode, ResolvedData
-from harness.model.values import Task
+from harness.model.tasks import Task
 from harness.words import count
 
 

@@ -9,8 +9,7 @@ from typing import Final
 from harness.data.corpus import Corpus
 from harness.data.mrpc import read_glue, tab_separated
 from harness.data.tables import MISSING, Table, UnreadableError
-from harness.model.glue import glue_task
-from harness.model.values import Task
+from harness.model.tasks import Task, glue_task
 
 _SENTENCES: Final = {"sentence1": "sentence1", "sentence2": "sentence2"}
 # For each task its columns in the files, with their names in the published data set.

@@ -8,8 +8,7 @@ from typing import Final
 
 from harness.data.corpus import Corpus, unordered_sha256
 from harness.data.tables import MISSING, Table, UnreadableError, decoded
-from harness.model.glue import GLUE, glue_task
-from harness.model.values import Task
+from harness.model.tasks import GLUE, Task, glue_task
 
 # `unordered_sha256` of GLUE's and Microsoft's files: a copy with reordered rows counts as published.
 PUBLISHED: Final = {

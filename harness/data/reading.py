@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from harness.assets.embedded import columns_of_stand_in
-from harness.data.classes import Classes, classes_of
 from harness.data.corpus import Corpus, Split, make_corpus
-from harness.data.delimited import read_delimited
+from harness.data.files import read_delimited, read_jsonl, read_parquet
 from harness.data.glue import read_glue_file
-from harness.data.jsonl import read_jsonl
-from harness.data.labels import Label, distinct, read_labels, read_targets
+from harness.data.labels import Classes, Label, classes_of, distinct, read_labels, read_targets
 from harness.data.mrpc import mrpc_problems, read_glue, read_microsoft
-from harness.data.parquet import read_parquet
-from harness.data.problems import InvalidDataError
-from harness.data.tables import Table, UnreadableError
-from harness.data.texts import read_texts
+from harness.data.problems import Findings, InvalidDataError, encodable, kind_of, place
+from harness.data.tables import MISSING, Table, UnreadableError
 from harness.model.assets import ResolvedData
-from harness.model.glue import glue_task
-from harness.model.values import Task
+from harness.model.tasks import Task, glue_task
 
 _READERS: Final[dict[str, Callable[[Path, Sequence[str]], Table]]] = {
     ".csv": read_delimited,
@@ -207,3 +202,36 @@ def _classes(
 
 def _is_real_mrpc(task: Task, data: ResolvedData) -> bool:
     return task.name == "glue/mrpc" and not data.synthetic
+
+
+_FIX_TEXT: Final = "give every row a text, or remove the row"
+
+
+def read_texts(tables: Sequence[Table], columns: Sequence[str], problems: list[str]) -> list[tuple[str, ...]]:
+    """Return a tuple of texts for each row of these tables; add cells that are not text to `problems`."""
+    for column in columns:
+        found = Findings(column)
+        for table in tables:
+            _check(table, column, found)
+        problems.extend(found)
+    rows: list[tuple[str, ...]] = []
+    for table in tables:
+        rows.extend(zip(*(cast("list[str]", table.columns[column]) for column in columns), strict=True))
+    return rows
+
+
+def _check(table: Table, column: str, found: Findings) -> None:
+    values = table.columns[column]
+    if set(map(type, values)) == {str} and encodable("".join(cast("list[str]", values))):
+        return
+    for at, value in enumerate(values):
+        if value is MISSING:
+            quoted = ' (an empty text is written "")' if table.untyped else ""
+            found.add("missing", place(table, at), f"the text is missing{quoted}; {_FIX_TEXT}")
+        elif not isinstance(value, str):
+            found.add(
+                f"{type(value)}", place(table, at), f"expected a text, found {kind_of(value)}; {_FIX_TEXT}"
+            )
+        elif not encodable(value):
+            what = "the text contains half a surrogate pair, such as \\ud800, which is no character"
+            found.add("surrogate", place(table, at), f"{what}; write the whole character")

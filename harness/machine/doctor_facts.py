@@ -27,7 +27,7 @@ from harness.errors import InvalidInputError
 from harness.machine.facts import available_devices, describe_gpus, installed_torch, nvidia_driver
 from harness.machine.requirements import Package, own_requirements, required
 from harness.model.environment import Torch
-from harness.model.values import Task
+from harness.model.tasks import Task
 
 HUB_SECONDS: Final = 3.0
 # Linux reports larger numbers for "no limit".

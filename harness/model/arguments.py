@@ -1,12 +1,203 @@
-"""Keys and values of `transformers.TrainingArguments` that a suite does not accept, with the reason.
+"""Arguments of `transformers.TrainingArguments`: those of a suite, and why it refuses others.
 
-The list is data, since reading a suite imports no transformers; a test compares it with the installed
+The reasons are data, since reading a suite imports no transformers; a test compares it with the installed
 release.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field
+
+from harness.model.axis import Axis, text
+from harness.model.frozen import Frozen, is_none
+from harness.words import count
+
+SchedulerType = Literal[
+    "linear",
+    "cosine",
+    "cosine_with_restarts",
+    "polynomial",
+    "constant",
+    "constant_with_warmup",
+    "inverse_sqrt",
+    "cosine_with_min_lr",
+    "cosine_warmup_with_min_lr",
+    "warmup_stable_decay",
+]
+Shape = Literal["linear", "cosine", "1-sqrt"]
+Optimizer = Literal["adamw_torch", "adamw_torch_fused", "adafactor", "adagrad", "rmsprop", "sgd"]
+
+
+class SchedulerKwargs(Frozen):
+    """The options of a learning rate schedule, as in `lr_scheduler_kwargs` of transformers.
+
+    `min_lr` and `lr_end` are learning rates, `min_lr_rate`, `min_lr_ratio` and `warmup_lr_rate` shares of
+    `learning_rate`; steps are optimizer steps.
+    """
+
+    num_cycles: Annotated[float | None, Field(gt=0, le=1_000, exclude_if=is_none)] = None
+    power: Annotated[float | None, Field(gt=0, le=100, exclude_if=is_none)] = None
+    lr_end: Annotated[float | None, Field(ge=0, le=1, exclude_if=is_none)] = None
+    timescale: Annotated[int | None, Field(ge=1, le=100_000_000, exclude_if=is_none)] = None
+    min_lr: Annotated[float | None, Field(ge=0, le=1, exclude_if=is_none)] = None
+    min_lr_rate: Annotated[float | None, Field(ge=0, le=1, exclude_if=is_none)] = None
+    warmup_lr_rate: Annotated[float | None, Field(ge=0, le=1, exclude_if=is_none)] = None
+    num_decay_steps: Annotated[int | None, Field(ge=0, le=100_000_000, exclude_if=is_none)] = None
+    num_stable_steps: Annotated[int | None, Field(ge=0, le=100_000_000, exclude_if=is_none)] = None
+    warmup_type: Annotated[Shape | None, Field(exclude_if=is_none)] = None
+    decay_type: Annotated[Shape | None, Field(exclude_if=is_none)] = None
+    min_lr_ratio: Annotated[float | None, Field(ge=0, le=1, exclude_if=is_none)] = None
+
+    def given(self) -> dict[str, Any]:
+        """Return the options that are set, by name."""
+        return {name: value for name, value in self if value is not None}
+
+    def spelled(self) -> dict[str, Any]:
+        """Return the value in suite syntax."""
+        return self.given()
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name}={text(value)}" for name, value in self.given().items())
+
+
+# The options that each schedule of transformers takes, those it needs one of first.
+_SCHEDULE_OPTIONS: Final[dict[SchedulerType, tuple[frozenset[str], frozenset[str]]]] = {
+    "cosine": (frozenset(), frozenset({"num_cycles"})),
+    "cosine_with_restarts": (frozenset(), frozenset({"num_cycles"})),
+    "polynomial": (frozenset(), frozenset({"lr_end", "power"})),
+    "inverse_sqrt": (frozenset(), frozenset({"timescale"})),
+    "cosine_with_min_lr": (frozenset({"min_lr", "min_lr_rate"}), frozenset({"num_cycles"})),
+    "cosine_warmup_with_min_lr": (
+        frozenset({"min_lr", "min_lr_rate"}),
+        frozenset({"num_cycles", "warmup_lr_rate"}),
+    ),
+    "warmup_stable_decay": (
+        frozenset({"num_decay_steps"}),
+        frozenset({"num_stable_steps", "warmup_type", "decay_type", "min_lr_ratio", "num_cycles"}),
+    ),
+}
+
+_ARGUMENT: Final = "{name} of transformers.TrainingArguments"
+
+
+def _argument(*aka: str) -> Axis:
+    return Axis(_ARGUMENT, changes="training", aka=aka)
+
+
+class Train(Frozen):
+    """How to fine-tune, in the names and with the defaults of `transformers.TrainingArguments`.
+
+    One default differs: evaluation sorts rows by length and uses batches of 64 instead of 8, which changes
+    its speed but not its results.
+    """
+
+    # The proof of function uses the batches of the trial: their sizes can change its function.
+
+    num_train_epochs: Annotated[
+        int,
+        Field(ge=1, le=1_000),
+        Axis(
+            _ARGUMENT,
+            changes="training",
+            label=lambda value: count(int(value), "epoch"),
+            shown="setting",
+            aka=("epoch", "epochs", "num_epochs", "n_epochs"),
+        ),
+    ] = 3
+    max_steps: Annotated[
+        int, Field(ge=-1, le=100_000_000), _argument("steps", "num_train_steps", "total_steps")
+    ] = -1
+    per_device_train_batch_size: Annotated[
+        int,
+        Field(ge=1, le=65_536),
+        Axis(
+            _ARGUMENT,
+            label="batch {}".format,
+            shown="setting",
+            aka=("batch", "batch_size", "bs", "train_batch_size", "per_gpu_train_batch_size"),
+        ),
+    ] = 8
+    per_device_eval_batch_size: Annotated[
+        int, Field(ge=1, le=65_536), Axis(_ARGUMENT, aka=("eval_batch_size", "per_gpu_eval_batch_size"))
+    ] = 64
+    gradient_accumulation_steps: Annotated[
+        int,
+        Field(ge=1, le=65_536),
+        Axis(_ARGUMENT, aka=("grad_accum", "accumulation_steps", "gradient_accumulation")),
+    ] = 1
+    learning_rate: Annotated[
+        float,
+        Field(gt=0, le=1),
+        Axis(
+            _ARGUMENT,
+            changes="training",
+            label="learning rate {}".format,
+            shown="setting",
+            aka=("lr", "learn_rate"),
+        ),
+    ] = 5e-5
+    weight_decay: Annotated[float, Field(ge=0, le=1), _argument("wd", "decay")] = 0.0
+    adam_beta1: Annotated[float, Field(ge=0, lt=1), _argument()] = 0.9
+    adam_beta2: Annotated[float, Field(ge=0, lt=1), _argument()] = 0.999
+    adam_epsilon: Annotated[float, Field(gt=0, le=1), _argument()] = 1e-8
+    max_grad_norm: Annotated[
+        float, Field(ge=0, le=1e6), _argument("clip", "grad_clip", "gradient_clipping", "max_norm")
+    ] = 1.0
+    lr_scheduler_type: Annotated[SchedulerType, _argument("scheduler", "lr_scheduler", "schedule")] = "linear"
+    warmup_steps: Annotated[
+        float, Field(ge=0, le=100_000_000), _argument("warmup", "warm_up", "warmup_ratio")
+    ] = 0.0
+    optim: Annotated[Optimizer, _argument("optimizer", "optimiser")] = "adamw_torch_fused"
+    # Dumps omit the defaults of later settings, so that ids and files of earlier trials do not change.
+    lr_scheduler_kwargs: Annotated[
+        SchedulerKwargs | None,
+        Field(exclude_if=lambda given: given is None or not given.given()),
+        _argument("scheduler_kwargs"),
+    ] = None
+    label_smoothing_factor: Annotated[
+        float,
+        Field(ge=0, lt=1, exclude_if=lambda given: not given),
+        _argument("label_smoothing", "smoothing"),
+    ] = 0.0
+    gradient_checkpointing: Annotated[
+        bool,
+        Field(exclude_if=lambda given: not given),
+        Axis(_ARGUMENT, aka=("activation_checkpointing", "checkpointing")),
+    ] = False
+    dataloader_num_workers: Annotated[
+        int,
+        Field(ge=0, le=64, exclude_if=lambda given: not given),
+        _argument("num_workers", "workers"),
+    ] = 0
+
+
+def settings_problem(train: Train) -> str | None:
+    """Return the reason why transformers refuses these settings together, or None.
+
+    >>> settings_problem(Train(lr_scheduler_type="cosine_with_min_lr"))
+    'lr_scheduler_type cosine_with_min_lr needs min_lr or min_lr_rate in lr_scheduler_kwargs'
+    """
+    kind = train.lr_scheduler_type
+    needed, optional = _SCHEDULE_OPTIONS.get(kind, (frozenset(), frozenset()))
+    options = train.lr_scheduler_kwargs or SchedulerKwargs()
+    given = options.given().keys()
+    if foreign := sorted(given - needed - optional):
+        takes = f"it takes {', '.join(sorted(needed | optional))}" if needed | optional else "it takes none"
+        return f"lr_scheduler_kwargs.{foreign[0]} has no meaning for lr_scheduler_type {kind}: {takes}"
+    if needed and len(needed & given) != 1:
+        together = "one of " if needed & given else ""
+        names = " or ".join(sorted(needed))
+        return f"lr_scheduler_type {kind} needs {together}{names} in lr_scheduler_kwargs"
+    if kind == "cosine_with_restarts" and options.num_cycles is not None and options.num_cycles % 1:
+        return f"cosine_with_restarts takes whole num_cycles, not {options.num_cycles:g}"
+    lowest = {"lr_end": 1e-7 if options.lr_end is None else options.lr_end, "min_lr": options.min_lr or 0.0}
+    for name in needed | optional:
+        if lowest.get(name, 0.0) >= train.learning_rate:
+            return f"{name} {lowest[name]:g} is not below the learning rate {train.learning_rate:g}"
+    return None
+
 
 # The replacement in a suite, or the reason why there is none, with the keys that it applies to.
 _INSTEAD: Final[dict[str, str]] = {

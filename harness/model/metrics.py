@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, Literal
 
 Goal = Literal["max", "min", "none"]
@@ -81,331 +82,188 @@ class Metric:
         return "above 0" if self.unit.endswith("/s") else f"{self.least:g} or more"
 
 
+# The beginnings of rows: what the metrics of one kind have in common.
+_score = partial(Metric, "ratio", family="quality")
+_headline = partial(_score, "max", shown="percent", headline="training", most=1)
+_correlation = partial(_score, "max", least=-1, most=1, of="regression", correlates=True)
+_training = partial(Metric, family="training")
+_seconds = partial(Metric, "s", "min", family="time")
+_samples_rate = partial(Metric, "samples/s", "max", family="time")
+_tokens_rate = partial(Metric, "tokens/s", "max", family="time")
+_memory = partial(Metric, "B", "min", family="memory")
+_machine = partial(Metric, family="machine")
+_peak = partial(_machine, "FLOP/s", "none")
+
 METRICS: Final[dict[str, Metric]] = {
-    "eval_accuracy": Metric(
-        "ratio",
-        "max",
-        "share of evaluation examples classified right",
-        label="accuracy",
-        family="quality",
-        shown="percent",
-        headline="training",
-        most=1,
-    ),
-    "eval_f1": Metric(
-        "ratio",
-        "max",
-        "F1 of the positive class; macro average beyond two classes",
-        label="F1",
-        family="quality",
-        shown="percent",
-        headline="training",
-        most=1,
-    ),
-    "eval_mcc": Metric(
-        "ratio", "max", "Matthews correlation coefficient", label="MCC", family="quality", least=-1, most=1
-    ),
+    "eval_accuracy": _headline("share of evaluation examples classified right", "accuracy"),
+    "eval_f1": _headline("F1 of the positive class; macro average beyond two classes", "F1"),
+    "eval_mcc": _score("max", "Matthews correlation coefficient", "MCC", least=-1, most=1),
     "eval_loss": Metric(
-        "nats",
-        "min",
-        "mean cross-entropy over the evaluation examples",
-        label="validation loss",
-        family="quality",
+        "nats", "min", "mean cross-entropy over the evaluation examples", "validation loss", family="quality"
     ),
-    "eval_ece": Metric(
-        "ratio",
+    "eval_ece": _score(
         "min",
         "expected calibration error: mean gap between confidence and accuracy over 15 bins of equal width",
-        label="ECE",
-        family="quality",
+        "ECE",
         most=1,
         later=True,
     ),
-    "eval_brier": Metric(
-        "ratio",
+    "eval_brier": _score(
         "min",
         "Brier score: half the squared distance between probabilities and the true class",
-        label="Brier score",
-        family="quality",
+        "Brier score",
         most=1,
         later=True,
     ),
-    "eval_pearson": Metric(
-        "ratio",
-        "max",
-        "Pearson correlation of outputs and targets, for regression",
-        label="Pearson",
-        family="quality",
-        least=-1,
-        most=1,
-        of="regression",
-        correlates=True,
-    ),
-    "eval_spearman": Metric(
-        "ratio",
-        "max",
+    "eval_pearson": _correlation("Pearson correlation of outputs and targets, for regression", "Pearson"),
+    "eval_spearman": _correlation(
         "Spearman rank correlation of outputs and targets, equal values at their mean rank, for regression",
-        label="Spearman",
-        family="quality",
-        least=-1,
-        most=1,
-        of="regression",
-        correlates=True,
+        "Spearman",
     ),
-    "eval_mse": Metric(
-        "ratio",
-        "min",
-        "mean squared error over the evaluation examples, for regression",
-        label="MSE",
-        family="quality",
-        of="regression",
+    "eval_mse": _score(
+        "min", "mean squared error over the evaluation examples, for regression", "MSE", of="regression"
     ),
-    "train_loss": Metric(
+    "train_loss": _training(
         "nats",
         "min",
         "mean training loss of the last epoch; of a regression the mean squared error",
-        label="training loss",
-        family="training",
+        "training loss",
     ),
-    "train_step_loss": Metric(
+    "train_step_loss": _training(
         "nats",
         "none",
         "training loss of each step; above 2,000 steps, of each few consecutive ones",
-        label="training loss by step",
-        family="training",
+        "training loss by step",
         several=True,
     ),
-    "train_samples_per_second": Metric(
-        "samples/s",
-        "max",
-        "training examples over training time, after warm-up",
-        label="samples/s",
-        family="time",
+    "train_samples_per_second": _samples_rate(
+        "training examples over training time, after warm-up", "samples/s"
     ),
-    "train_real_tokens_per_second": Metric(
-        "tokens/s",
-        "max",
-        "sum of the attention mask over training time, after warm-up",
-        label="real tokens/s",
-        family="time",
-        headline="training",
+    "train_real_tokens_per_second": _tokens_rate(
+        "sum of the attention mask over training time, after warm-up", "real tokens/s", headline="training"
     ),
-    "train_real_tokens_per_second_per_device": Metric(
-        "tokens/s",
-        "max",
+    "train_real_tokens_per_second_per_device": _tokens_rate(
         "train_real_tokens_per_second over world_size, for trials on several devices",
-        label="real tokens/s a device",
-        family="time",
+        "real tokens/s a device",
     ),
-    "padding_efficiency": Metric(
+    "padding_efficiency": _training(
         "ratio",
         "max",
         "real tokens over computed tokens in training",
-        label="padding efficiency",
-        family="training",
+        "padding efficiency",
         shown="percent",
         most=1,
     ),
-    "train_real_tokens": Metric(
-        "tokens",
-        "none",
-        "sum of the attention mask in training, after warm-up",
-        label="real tokens",
-        family="training",
+    "train_real_tokens": _training(
+        "tokens", "none", "sum of the attention mask in training, after warm-up", "real tokens"
     ),
-    "train_computed_tokens": Metric(
+    "train_computed_tokens": _training(
         "tokens",
         "none",
         "tokens that the linear layers computed in training, padding included, after warm-up",
-        label="computed tokens",
-        family="training",
+        "computed tokens",
     ),
-    "train_step_seconds": Metric(
-        "s",
-        "min",
-        "every optimizer step after warm-up, data loading included",
-        label="step time",
-        family="time",
-        several=True,
+    "train_step_seconds": _seconds(
+        "every optimizer step after warm-up, data loading included", "step time", several=True
     ),
-    "trainable_parameters": Metric(
+    "trainable_parameters": _training(
         "parameters",
         "none",
         "parameters that train: all, or those of an adapter and of the classification head",
-        label="trainable parameters",
-        family="training",
+        "trainable parameters",
     ),
-    "total_parameters": Metric(
-        "parameters",
-        "none",
-        "parameters of the model, with those of an adapter",
-        label="parameters",
-        family="training",
+    "total_parameters": _training(
+        "parameters", "none", "parameters of the model, with those of an adapter", "parameters"
     ),
-    "load_data_seconds": Metric(
-        "s", "min", "reading and checking the data set", label="load data time", family="time"
-    ),
-    "tokenize_seconds": Metric(
-        "s",
-        "min",
+    "load_data_seconds": _seconds("reading and checking the data set", "load data time"),
+    "tokenize_seconds": _seconds(
         "tokenizing, or mapping the cached arrays; each timed pass of a trial that only tokenizes",
-        label="tokenize time",
-        family="time",
+        "tokenize time",
         several=True,
     ),
-    "tokenize_examples_per_second": Metric(
-        "samples/s",
-        "max",
-        "examples of both splits over each timed pass",
-        label="examples/s",
-        family="time",
-        headline="tokenizing",
-        several=True,
+    "tokenize_examples_per_second": _samples_rate(
+        "examples of both splits over each timed pass", "examples/s", headline="tokenizing", several=True
     ),
-    "tokenize_tokens_per_second": Metric(
-        "tokens/s",
-        "max",
-        "real tokens of both splits over each timed pass",
-        label="real tokens/s",
-        family="time",
-        several=True,
+    "tokenize_tokens_per_second": _tokens_rate(
+        "real tokens of both splits over each timed pass", "real tokens/s", several=True
     ),
-    "tokenize_memory_bytes": Metric(
-        "B",
-        "min",
+    "tokenize_memory_bytes": _memory(
         "peak memory that tokenizing adds, all its processes, shared pages counted once",
-        label="added memory",
-        family="memory",
+        "added memory",
         headline="tokenizing",
         noted=True,
     ),
-    "load_model_seconds": Metric(
-        "s",
-        "min",
-        "reading the checkpoint and placing it on the device",
-        label="load model time",
-        family="time",
+    "load_model_seconds": _seconds("reading the checkpoint and placing it on the device", "load model time"),
+    "compile_seconds": _seconds(
+        "compilation, also during timed steps and evaluation, or CUDA-graph capture", "compile time"
     ),
-    "compile_seconds": Metric(
-        "s",
-        "min",
-        "compilation, also during timed steps and evaluation, or CUDA-graph capture",
-        label="compile time",
-        family="time",
-    ),
-    "compiled_shapes": Metric(
+    "compiled_shapes": _training(
         "graphs",
         "none",
         "graphs that torch.compile compiled for training, one for each batch shape or range of shapes it met",
-        label="compiled shapes",
-        family="training",
+        "compiled shapes",
     ),
-    "recompiles": Metric(
+    "recompiles": _training(
         "graphs",
         "min",
         "graphs among these that were compiled during timed steps, warm-up steps included",
-        label="recompiles",
-        family="training",
+        "recompiles",
     ),
-    "graph_breaks": Metric(
-        "breaks",
-        "min",
-        "places where torch.compile left a part of the model to eager torch",
-        label="graph breaks",
-        family="training",
+    "graph_breaks": _training(
+        "breaks", "min", "places where torch.compile left a part of the model to eager torch", "graph breaks"
     ),
-    "train_seconds": Metric(
-        "s", "min", "all optimizer steps, evaluation left out", label="train time", family="time"
+    "train_seconds": _seconds("all optimizer steps, evaluation left out", "train time"),
+    "evaluate_seconds": _seconds("all evaluations", "evaluate time"),
+    "write_seconds": _seconds("collecting the result", "write time"),
+    "peak_memory_allocated_bytes": _memory("largest device memory in use by tensors", "device memory"),
+    "peak_memory_reserved_bytes": _memory(
+        "largest device memory reserved by the allocator", "reserved device memory"
     ),
-    "evaluate_seconds": Metric("s", "min", "all evaluations", label="evaluate time", family="time"),
-    "write_seconds": Metric("s", "min", "collecting the result", label="write time", family="time"),
-    "peak_memory_allocated_bytes": Metric(
-        "B", "min", "largest device memory in use by tensors", label="device memory", family="memory"
-    ),
-    "peak_memory_reserved_bytes": Metric(
-        "B",
-        "min",
-        "largest device memory reserved by the allocator",
-        label="reserved device memory",
-        family="memory",
-    ),
-    "peak_memory_host_bytes": Metric(
-        "B",
-        "min",
+    "peak_memory_host_bytes": _memory(
         "largest resident set of the trial's process; of several ranks the sum, shared pages in each",
-        label="host memory",
-        family="memory",
+        "host memory",
     ),
-    "model_flops": Metric(
+    "model_flops": _training(
         "FLOP",
         "none",
         "analytic FLOPs of the real tokens, forward and backward, after warm-up",
-        label="model FLOPs",
-        family="training",
+        "model FLOPs",
     ),
     # A share of a peak may exceed 1: the peak was measured on a busy machine, or the clock was raised.
-    "model_flops_utilization": Metric(
+    "model_flops_utilization": _machine(
         "ratio",
         "max",
         "model_flops over training time over published_peak_flops_per_second",
-        label="MFU",
-        family="machine",
+        "MFU",
         shown="percent",
         noted=True,
     ),
-    "published_peak_flops_per_second": Metric(
-        "FLOP/s",
-        "none",
-        "dense peak at the precision in the data sheet of the device",
-        label="published peak FLOP/s",
-        family="machine",
+    "published_peak_flops_per_second": _peak(
+        "dense peak at the precision in the data sheet of the device", "published peak FLOP/s"
     ),
-    "model_flops_per_second": Metric(
-        "FLOP/s", "max", "model_flops over training time", label="model FLOP/s", family="machine"
-    ),
-    "matmul_peak_share": Metric(
+    "model_flops_per_second": _machine("FLOP/s", "max", "model_flops over training time", "model FLOP/s"),
+    "matmul_peak_share": _machine(
         "ratio",
         "max",
         "model_flops_per_second over matmul_peak_flops_per_second",
-        label="share of matmul peak",
-        family="machine",
+        "share of matmul peak",
         shown="percent",
     ),
-    "matmul_peak_flops_per_second": Metric(
-        "FLOP/s",
-        "none",
+    "matmul_peak_flops_per_second": _peak(
         "fastest matrix products here at the model's shapes, the batch and the precision",
-        label="matmul peak FLOP/s",
-        family="machine",
+        "matmul peak FLOP/s",
     ),
-    "square_matmul_peak_flops_per_second": Metric(
-        "FLOP/s",
-        "none",
-        "fastest product of two large square matrices here, at the precision",
-        label="square matmul peak FLOP/s",
-        family="machine",
+    "square_matmul_peak_flops_per_second": _peak(
+        "fastest product of two large square matrices here, at the precision", "square matmul peak FLOP/s"
     ),
-    "copy_peak_bytes_per_second": Metric(
-        "B/s",
-        "none",
-        "fastest copy of the device's memory here, bytes read and written",
-        label="copy peak B/s",
-        family="machine",
+    "copy_peak_bytes_per_second": _machine(
+        "B/s", "none", "fastest copy of the device's memory here, bytes read and written", "copy peak B/s"
     ),
-    "roofline_seconds": Metric(
-        "s",
-        "none",
-        "measuring these peaks, or reading those of an earlier trial",
-        label="roofline time",
-        family="machine",
+    "roofline_seconds": _machine(
+        "s", "none", "measuring these peaks, or reading those of an earlier trial", "roofline time"
     ),
-    "energy_joules": Metric(
-        "J",
-        "min",
-        "energy the device used while training, after warm-up",
-        label="energy",
-        family="machine",
-        noted=True,
+    "energy_joules": _machine(
+        "J", "min", "energy the device used while training, after warm-up", "energy", noted=True
     ),
 }
 

@@ -16,12 +16,12 @@ from pydantic import (
     model_validator,
 )
 
+from harness.model.arguments import Train
 from harness.model.axis import Aka, canonical, written
 from harness.model.frozen import Frozen, is_none
-from harness.model.glue import further_scores, scores_of
 from harness.model.metrics import METRICS, OWN, is_metric, is_own, metric_named
+from harness.model.tasks import Task, further_scores, scores_of
 from harness.model.trial import AXES
-from harness.model.values import Task, Train
 from harness.words import did_you_mean, quoted
 
 # Windows treats these as devices with any extension, and the name of a suite is used for a folder.

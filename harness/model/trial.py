@@ -12,9 +12,12 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from harness.model.axis import Axis, Needs, axes_of
+from harness.model import axis_rules
+from harness.model.arguments import Train
+from harness.model.axis import Axis, axes_of
 from harness.model.frozen import Frozen, is_none
-from harness.model.glue import as_task
+from harness.model.seeds import Seed, SeedRoles, _shortest
+from harness.model.tasks import Task, as_task
 from harness.model.values import (
     Adapter,
     Attention,
@@ -27,24 +30,16 @@ from harness.model.values import (
     Padding,
     Precision,
     SdpaBackend,
-    Seed,
-    SeedRoles,
-    Task,
     Tokenization,
     Tokenizer,
     TokenTypeIds,
-    Train,
     _dynamic_needs_a_mode,
     _length_is_for_static,
     _options_are_for_lora,
     _options_are_for_map,
-    _shortest,
 )
 
 IDENTITY_VERSION: Final = "v1"
-
-# Implementations of attention that our own functions wrap.
-_FLAT: Final = ("auto", "eager", "sdpa", "jagged")
 
 
 class Trial(Frozen):
@@ -99,25 +94,7 @@ class Trial(Frozen):
                 "`train_sampling_strategy`: the batches of a step cost about the same, with "
                 "`gradient_accumulation_steps` above 1",
             },
-            rules=(
-                Needs(
-                    "unpadded",
-                    "attention",
-                    _FLAT,
-                    why="it has no attention function for unpadded batches",
-                    instead="attention: sdpa or jagged",
-                ),
-                *(
-                    Needs(
-                        strategy,
-                        "engine",
-                        ("trainer",),
-                        why=f"{strategy} is a sampler of `Trainer`",
-                        instead="engine: trainer or padding: bucketed",
-                    )
-                    for strategy in ("group_by_length", "batch_rebalance")
-                ),
-            ),
+            rules=axis_rules.PADDING,
             label=str,
             shown="column",
             form=Annotated[Padding, AfterValidator(_length_is_for_static)],
@@ -151,7 +128,7 @@ class Trial(Frozen):
             label=str,
             shown="column",
             aka=("dtype", "torch_dtype", "fp16", "bf16", "tf32", "amp", "mixed_precision"),
-            rules=(Needs("fp16", "device", ("cuda",), why="fp16 needs CUDA", instead="precision: bf16"),),
+            rules=axis_rules.PRECISION,
         ),
     ] = "fp32"
     engine: Annotated[
@@ -165,22 +142,7 @@ class Trial(Frozen):
             label=str,
             shown="setting",
             interchangeable=True,
-            rules=(
-                Needs(
-                    "loop",
-                    "train.optim",
-                    ("adamw_torch", "adamw_torch_fused"),
-                    why="the loop engine serves AdamW alone",
-                    instead="engine: trainer",
-                ),
-                Needs(
-                    "loop",
-                    "train.dataloader_num_workers",
-                    ("0",),
-                    why="the loop engine has no data loader",
-                    instead="engine: trainer",
-                ),
-            ),
+            rules=axis_rules.ENGINE,
         ),
     ] = "trainer"
     attention: Annotated[
@@ -206,25 +168,7 @@ class Trial(Frozen):
             fields=("attention", "attention_backend", "attention_kernel", "attention_revision"),
             aka=("attn", "attn_implementation"),
             interchangeable=True,
-            rules=(
-                Needs(
-                    "jagged",
-                    "padding",
-                    ("unpadded",),
-                    why="jagged attention is for unpadded batches",
-                    instead="attention: auto",
-                ),
-                *(
-                    Needs(
-                        name,
-                        "precision",
-                        ("bf16", "fp16"),
-                        why=f"{name} computes in bf16 and fp16",
-                        instead="precision: bf16",
-                    )
-                    for name in ("flash_attention_2", "flash_attention_3")
-                ),
-            ),
+            rules=axis_rules.ATTENTION,
         ),
     ] = "auto"
     attention_backend: Annotated[SdpaBackend | None, Field(exclude_if=is_none)] = None
@@ -251,22 +195,7 @@ class Trial(Frozen):
             },
             aka=("cls_only", "pooled_only"),
             interchangeable=True,
-            rules=(
-                Needs(
-                    "cls",
-                    "train.gradient_checkpointing",
-                    ("false",),
-                    why="checkpointing computes a layer again without the hooks that leave rows out",
-                    instead="last_layer: all",
-                ),
-                Needs(
-                    "cls",
-                    "attention",
-                    _FLAT,
-                    why="its masks and kernels take every row",
-                    instead="last_layer: all",
-                ),
-            ),
+            rules=axis_rules.LAST_LAYER,
         ),
     ] = "all"
     cuda_graphs: Annotated[
@@ -279,36 +208,7 @@ class Trial(Frozen):
                 "true": "capture the passes over batches of one shape as CUDA graphs and replay them",
             },
             aka=("cudagraphs", "graphs", "use_cuda_graphs"),
-            rules=(
-                Needs(
-                    "true",
-                    "device",
-                    ("cuda",),
-                    why="CUDA graphs need CUDA",
-                    instead="cuda_graphs: false",
-                ),
-                Needs(
-                    "true",
-                    "engine",
-                    ("loop",),
-                    why="the loop engine alone captures graphs",
-                    instead="engine: loop",
-                ),
-                Needs(
-                    "true",
-                    "padding",
-                    ("static", "dynamic", "bucketed", "group_by_length", "batch_rebalance"),
-                    why="a graph needs batches of one shape, and unpadded batches have none",
-                    instead="padding: bucketed or static",
-                ),
-                Needs(
-                    "true",
-                    "train.gradient_checkpointing",
-                    ("false",),
-                    why="checkpointing restores the state of random numbers, which no graph may do",
-                    instead="cuda_graphs: false",
-                ),
-            ),
+            rules=axis_rules.CUDA_GRAPHS,
         ),
     ] = False
     compile: Annotated[
@@ -325,34 +225,7 @@ class Trial(Frozen):
             form=Annotated[Compile, AfterValidator(_dynamic_needs_a_mode)],
             short="mode",
             aka=("torch_compile", "torch_compile_mode", "compile_mode", "dynamo", "inductor"),
-            rules=(
-                Needs(
-                    "reduce-overhead",
-                    "device",
-                    ("cuda",),
-                    why="this mode replays CUDA graphs, and equals default on other devices",
-                    instead="compile: default",
-                ),
-                *(
-                    Needs(mode, axis, among, why=why, instead="compile: off")
-                    for mode in ("default", "reduce-overhead", "max-autotune-no-cudagraphs")
-                    for axis, among, why in (
-                        (
-                            "padding",
-                            ("static", "dynamic", "bucketed"),
-                            "the positions of unpadded rows depend on the data, which breaks the graph",
-                        ),
-                        ("cuda_graphs", ("false",), "the loop engine captures eager passes only"),
-                        ("world_size", ("1",), "no proof covers ranks that each compile their shapes"),
-                        ("adapter", ("none",), "compiled adapters are not shown to train as eager ones"),
-                        (
-                            "train.gradient_checkpointing",
-                            ("false",),
-                            "compiled checkpointing is not shown to train as eager passes do",
-                        ),
-                    )
-                ),
-            ),
+            rules=axis_rules.COMPILE,
         ),
     ] = Compile(mode="off")
     adapter: Annotated[
@@ -377,32 +250,7 @@ class Trial(Frozen):
             "how many devices train one trial together, from `device` on (on the CPU: processes); a batch "
             "has `per_device_train_batch_size` examples for each of them",
             aka=("n_gpu", "num_gpus", "gpus", "nproc_per_node", "num_processes", "ddp", "data_parallel"),
-            rules=(
-                Needs(
-                    "1",
-                    "device",
-                    ("cpu", "cuda"),
-                    why="a Mac has one MPS device",
-                    instead="world_size: 1",
-                    others=True,
-                ),
-                Needs(
-                    "1",
-                    "engine",
-                    ("loop",),
-                    why="the loop engine alone trains on several devices",
-                    instead="engine: loop",
-                    others=True,
-                ),
-                Needs(
-                    "1",
-                    "cuda_graphs",
-                    ("false",),
-                    why="passes are captured on one device alone",
-                    instead="cuda_graphs: false",
-                    others=True,
-                ),
-            ),
+            rules=axis_rules.WORLD_SIZE,
         ),
     ] = 1
     # Dumps omit the defaults of later axes, so that ids and files of earlier trials do not change.
@@ -465,9 +313,8 @@ class Trial(Frozen):
     def digests(self) -> tuple[str, str]:
         """`id` and `variant_id`, from one dump: a report has thousands of trials."""
         identity = self.model_dump(mode="json", exclude={"task": {"data_dir", "max_classes"}})
-        whole = _digest(identity)
-        del identity["seed"]
-        return whole, _digest(identity)
+        without_seed = {name: value for name, value in identity.items() if name != "seed"}
+        return _digest(identity), _digest(without_seed)
 
     @property
     def batch_size(self) -> int:

@@ -1,4 +1,4 @@
-"""The values of a trial's fields: paddings, tokenizations, tasks and training settings, with their checks."""
+"""The values of a trial's fields: attention, padding, compilation, tokenization, adapter and so on."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ import re
 from collections.abc import Collection
 from typing import Annotated, Any, Final, Literal, Self, get_args
 
-from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from harness.model.axis import Aka, Axis, text
-from harness.model.frozen import Frozen, is_none
-from harness.words import count
+from harness.model.axis import text
+from harness.model.frozen import Frozen
 
 PaddingStrategy = Literal["static", "dynamic", "bucketed", "unpadded", "group_by_length", "batch_rebalance"]
 ORDER_KEEPING: Final[frozenset[PaddingStrategy]] = frozenset({"static", "dynamic", "unpadded"})
 """Strategies whose batches have the same rows in the same order; each other one composes its own."""
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 Engine = Literal["trainer", "loop"]
-TaskKind = Literal["classification", "regression"]
 Attention = Literal[
     "auto",
     "eager",
@@ -34,20 +32,6 @@ LastLayer = Literal["all", "cls"]
 CompileMode = Literal["off", "default", "reduce-overhead", "max-autotune-no-cudagraphs"]
 TokenizationMethod = Literal["whole", "map", "map_batched"]
 Tokenizer = Literal["fast", "slow"]
-SchedulerType = Literal[
-    "linear",
-    "cosine",
-    "cosine_with_restarts",
-    "polynomial",
-    "constant",
-    "constant_with_warmup",
-    "inverse_sqrt",
-    "cosine_with_min_lr",
-    "cosine_warmup_with_min_lr",
-    "warmup_stable_decay",
-]
-Shape = Literal["linear", "cosine", "1-sqrt"]
-Optimizer = Literal["adamw_torch", "adamw_torch_fused", "adafactor", "adagrad", "rmsprop", "sgd"]
 
 CheckpointText = Annotated[str, Field(min_length=1, max_length=512)]
 
@@ -55,8 +39,6 @@ CheckpointText = Annotated[str, Field(min_length=1, max_length=512)]
 def _indexed(device: str) -> str:
     return "cuda:0" if device == "cuda" else device
 
-
-SeedNumber = Annotated[int, Field(ge=0, le=2**32 - 1)]
 
 DeviceText = Annotated[
     str,
@@ -78,72 +60,6 @@ class ChosenCheckpoint(Frozen):
 
     def __str__(self) -> str:
         return self.name if self.revision is None else f"{self.name}@{self.revision}"
-
-
-class SeedRoles(Frozen):
-    """One seed for each role: initial weights, order of examples, dropout. Missing roles take that of `init`.
-
-    Numbers and roles have one order, so that seeds of both kinds can be sorted.
-    """
-
-    model_config = ConfigDict(title="Seed")
-
-    init: SeedNumber
-    order: SeedNumber | None = None
-    dropout: SeedNumber | None = None
-
-    def __str__(self) -> str:
-        given = (f"{role}: {number_of(self, role)}" for role in ROLES)
-        return f"{{{', '.join(given)}}}"
-
-    def __lt__(self, other: Seed) -> bool:
-        return _numbers(self) < _numbers(other)
-
-    def __gt__(self, other: Seed) -> bool:
-        return _numbers(self) > _numbers(other)
-
-
-Seed = SeedNumber | SeedRoles
-"""The seed of a trial: one number for every role, or a number for each role."""
-
-SeedRole = Literal["init", "order", "dropout"]
-
-ROLES: Final[tuple[SeedRole, ...]] = get_args(SeedRole)
-
-
-def number_of(seed: Seed, role: SeedRole) -> int:
-    """Return the number that seeds one role.
-
-    >>> number_of(3, "order"), number_of(SeedRoles(init=1, order=2), "order")
-    (3, 2)
-    """
-    if isinstance(seed, int):
-        return seed
-    number: int | None = getattr(seed, role)
-    return seed.init if number is None else number
-
-
-def _numbers(seed: Seed) -> tuple[int, ...]:
-    return tuple(number_of(seed, role) for role in ROLES)
-
-
-def _shortest(seed: Seed) -> Seed:
-    """Return equal roles as their number, so that they are the same trial, and others in full."""
-    numbers = _numbers(seed)
-    if len(set(numbers)) == 1:
-        return numbers[0]
-    return SeedRoles(**dict(zip(ROLES, numbers, strict=True)))
-
-
-def repeated_roles(seeds: Collection[Seed]) -> dict[str, int]:
-    """Return the roles that have fewer different numbers than there are seeds, with the count of these.
-
-    >>> repeated_roles([SeedRoles(init=0, order=1, dropout=1), SeedRoles(init=0, order=2, dropout=2)])
-    {'init': 1}
-    """
-    columns = zip(*map(_numbers, seeds), strict=True)
-    counts = {role: len(set(column)) for role, column in zip(ROLES, columns, strict=False)}
-    return {role: count for role, count in counts.items() if count < len(seeds)}
 
 
 class ChosenAttention(Frozen):
@@ -329,271 +245,3 @@ def _with_options(choice: Frozen, always: Collection[str] = ()) -> str:
         if name in always or value != defaults[name].default
     ]
     return f"{text(chosen)}({', '.join(given)})" if given else text(chosen)
-
-
-class Limit(Frozen):
-    """The first rows of each split, in the order of the files, that a task keeps; None keeps all rows."""
-
-    train: Annotated[int | None, Field(ge=1, le=1_000_000_000, exclude_if=is_none)] = None
-    eval: Annotated[int | None, Field(ge=1, le=1_000_000_000, exclude_if=is_none)] = None
-
-    @model_validator(mode="after")
-    def _limits_a_split(self) -> Self:
-        if self.train is None and self.eval is None:
-            raise ValueError("a limit needs train, eval or both")
-        return self
-
-    def __str__(self) -> str:
-        return ", ".join(f"{split} {rows:,}" for split, rows in self if rows is not None)
-
-
-SplitName = Annotated[
-    str,
-    Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
-        description="1 to 64 letters, digits, _, . and -, the first a letter or digit",
-    ),
-]
-
-
-class Task(Frozen):
-    """A data set of texts with classes or numbers: where it comes from and which columns matter.
-
-    `kind` is `classification`, or `regression` on a number, whose head has one output and mean squared error.
-
-    The defaults are GLUE MRPC. `max_length` is the one truncation length of all variants of a suite,
-    in tokens; None uses the limit of the model. `data_dir` is the location of the files; the identity of a
-    trial does not include it, since the result records a hash of the content. A label column with more than
-    `max_classes` distinct labels is rejected as the wrong column; this limit is not in the identity either.
-    `limit` keeps the first rows of a split, always the same ones; it is in the identity where it is set.
-    `eval_split` is one split, or a list of several: the scores of the first are `eval_accuracy` and so on,
-    those of each further one have its name in theirs, such as `eval_validation_mismatched_accuracy`.
-    """
-
-    dataset: Annotated[str, Aka(("dataset_name", "path"))] = "nyu-mll/glue"
-    config: Annotated[str | None, Aka(("dataset_config", "dataset_config_name", "subset"))] = "mrpc"
-    revision: str | None = None
-    data_dir: str | None = None
-    text: Annotated[tuple[str, ...], Field(min_length=1, max_length=2, strict=False)] = (
-        "sentence1",
-        "sentence2",
-    )
-    label: str = "label"
-    # Omit the default, so that the ids of trials stay unchanged.
-    kind: Annotated[TaskKind, Field(exclude_if=lambda kind: kind == "classification")] = "classification"
-    train_split: str = "train"
-    eval_split: str | Annotated[tuple[SplitName, ...], Field(min_length=1, max_length=16, strict=False)] = (
-        "validation"
-    )
-    max_length: Annotated[
-        Annotated[int, Field(ge=8, le=65_536)] | None,
-        Aka(("max_len", "max_seq_len", "max_seq_length", "truncation_length")),
-    ] = None
-    # Omit the default, so that earlier plans and reports stay unchanged.
-    max_classes: Annotated[int, Field(ge=2, le=1_000_000, exclude_if=lambda most: most == 1_000)] = 1_000
-    limit: Annotated[Limit | None, Field(exclude_if=is_none)] = None
-
-    @field_validator("eval_split")
-    @classmethod
-    def _each_split_once(cls, given: str | tuple[str, ...]) -> str | tuple[str, ...]:
-        if isinstance(given, str):
-            return given
-        if len(set(given)) < len(given):
-            raise ValueError("eval_split names a split more than once")
-        return given if len(given) > 1 else given[0]
-
-    def spelled(self) -> str | dict[str, Any]:
-        """Return the value in suite syntax, with the keys whose defaults depend on the data set."""
-        if self == Task():
-            return self.name
-        whole = {name: getattr(self, name) for name in ("dataset", "config", "text", "eval_split", "kind")}
-        given = {name: [*value] if isinstance(value, tuple) else value for name, value in whole.items()}
-        return given | self.model_dump(mode="json", exclude_defaults=True)
-
-    @property
-    def eval_splits(self) -> tuple[str, ...]:
-        """The evaluation splits: of further ones the scores have names of their own."""
-        return (self.eval_split,) if isinstance(self.eval_split, str) else self.eval_split
-
-    @property
-    def name(self) -> str:
-        """The common name of the data set: `glue/mrpc`."""
-        dataset = "glue" if self.dataset == "nyu-mll/glue" else self.dataset
-        return dataset if self.config is None else f"{dataset}/{self.config}"
-
-    def __str__(self) -> str:
-        return self.name
-
-    @property
-    def collapsed(self) -> str:
-        """The output of a degenerate model: `a single class`, or in a regression `a single number`."""
-        return "a single class" if self.kind == "classification" else "a single number"
-
-
-class SchedulerKwargs(Frozen):
-    """The options of a learning rate schedule, as in `lr_scheduler_kwargs` of transformers.
-
-    `min_lr` and `lr_end` are learning rates, `min_lr_rate`, `min_lr_ratio` and `warmup_lr_rate` shares of
-    `learning_rate`; steps are optimizer steps.
-    """
-
-    num_cycles: Annotated[float | None, Field(gt=0, le=1_000, exclude_if=is_none)] = None
-    power: Annotated[float | None, Field(gt=0, le=100, exclude_if=is_none)] = None
-    lr_end: Annotated[float | None, Field(ge=0, le=1, exclude_if=is_none)] = None
-    timescale: Annotated[int | None, Field(ge=1, le=100_000_000, exclude_if=is_none)] = None
-    min_lr: Annotated[float | None, Field(ge=0, le=1, exclude_if=is_none)] = None
-    min_lr_rate: Annotated[float | None, Field(ge=0, le=1, exclude_if=is_none)] = None
-    warmup_lr_rate: Annotated[float | None, Field(ge=0, le=1, exclude_if=is_none)] = None
-    num_decay_steps: Annotated[int | None, Field(ge=0, le=100_000_000, exclude_if=is_none)] = None
-    num_stable_steps: Annotated[int | None, Field(ge=0, le=100_000_000, exclude_if=is_none)] = None
-    warmup_type: Annotated[Shape | None, Field(exclude_if=is_none)] = None
-    decay_type: Annotated[Shape | None, Field(exclude_if=is_none)] = None
-    min_lr_ratio: Annotated[float | None, Field(ge=0, le=1, exclude_if=is_none)] = None
-
-    def given(self) -> dict[str, Any]:
-        """Return the options that are set, by name."""
-        return {name: value for name, value in self if value is not None}
-
-    def spelled(self) -> dict[str, Any]:
-        """Return the value in suite syntax."""
-        return self.given()
-
-    def __str__(self) -> str:
-        return ", ".join(f"{name}={text(value)}" for name, value in self.given().items())
-
-
-# The options that each schedule of transformers takes, those it needs one of first.
-_SCHEDULE_OPTIONS: Final[dict[SchedulerType, tuple[frozenset[str], frozenset[str]]]] = {
-    "cosine": (frozenset(), frozenset({"num_cycles"})),
-    "cosine_with_restarts": (frozenset(), frozenset({"num_cycles"})),
-    "polynomial": (frozenset(), frozenset({"lr_end", "power"})),
-    "inverse_sqrt": (frozenset(), frozenset({"timescale"})),
-    "cosine_with_min_lr": (frozenset({"min_lr", "min_lr_rate"}), frozenset({"num_cycles"})),
-    "cosine_warmup_with_min_lr": (
-        frozenset({"min_lr", "min_lr_rate"}),
-        frozenset({"num_cycles", "warmup_lr_rate"}),
-    ),
-    "warmup_stable_decay": (
-        frozenset({"num_decay_steps"}),
-        frozenset({"num_stable_steps", "warmup_type", "decay_type", "min_lr_ratio", "num_cycles"}),
-    ),
-}
-
-_ARGUMENT: Final = "{name} of transformers.TrainingArguments"
-
-
-def _argument(*aka: str) -> Axis:
-    return Axis(_ARGUMENT, changes="training", aka=aka)
-
-
-class Train(Frozen):
-    """How to fine-tune, in the names and with the defaults of `transformers.TrainingArguments`.
-
-    One default differs: evaluation sorts rows by length and uses batches of 64 instead of 8, which changes
-    its speed but not its results.
-    """
-
-    # The proof of function uses the batches of the trial: their sizes can change its function.
-
-    num_train_epochs: Annotated[
-        int,
-        Field(ge=1, le=1_000),
-        Axis(
-            _ARGUMENT,
-            changes="training",
-            label=lambda value: count(int(value), "epoch"),
-            shown="setting",
-            aka=("epoch", "epochs", "num_epochs", "n_epochs"),
-        ),
-    ] = 3
-    max_steps: Annotated[
-        int, Field(ge=-1, le=100_000_000), _argument("steps", "num_train_steps", "total_steps")
-    ] = -1
-    per_device_train_batch_size: Annotated[
-        int,
-        Field(ge=1, le=65_536),
-        Axis(
-            _ARGUMENT,
-            label="batch {}".format,
-            shown="setting",
-            aka=("batch", "batch_size", "bs", "train_batch_size", "per_gpu_train_batch_size"),
-        ),
-    ] = 8
-    per_device_eval_batch_size: Annotated[
-        int, Field(ge=1, le=65_536), Axis(_ARGUMENT, aka=("eval_batch_size", "per_gpu_eval_batch_size"))
-    ] = 64
-    gradient_accumulation_steps: Annotated[
-        int,
-        Field(ge=1, le=65_536),
-        Axis(_ARGUMENT, aka=("grad_accum", "accumulation_steps", "gradient_accumulation")),
-    ] = 1
-    learning_rate: Annotated[
-        float,
-        Field(gt=0, le=1),
-        Axis(
-            _ARGUMENT,
-            changes="training",
-            label="learning rate {}".format,
-            shown="setting",
-            aka=("lr", "learn_rate"),
-        ),
-    ] = 5e-5
-    weight_decay: Annotated[float, Field(ge=0, le=1), _argument("wd", "decay")] = 0.0
-    adam_beta1: Annotated[float, Field(ge=0, lt=1), _argument()] = 0.9
-    adam_beta2: Annotated[float, Field(ge=0, lt=1), _argument()] = 0.999
-    adam_epsilon: Annotated[float, Field(gt=0, le=1), _argument()] = 1e-8
-    max_grad_norm: Annotated[
-        float, Field(ge=0, le=1e6), _argument("clip", "grad_clip", "gradient_clipping", "max_norm")
-    ] = 1.0
-    lr_scheduler_type: Annotated[SchedulerType, _argument("scheduler", "lr_scheduler", "schedule")] = "linear"
-    warmup_steps: Annotated[
-        float, Field(ge=0, le=100_000_000), _argument("warmup", "warm_up", "warmup_ratio")
-    ] = 0.0
-    optim: Annotated[Optimizer, _argument("optimizer", "optimiser")] = "adamw_torch_fused"
-    # Dumps omit the defaults of later settings, so that ids and files of earlier trials do not change.
-    lr_scheduler_kwargs: Annotated[
-        SchedulerKwargs | None,
-        Field(exclude_if=lambda given: given is None or not given.given()),
-        _argument("scheduler_kwargs"),
-    ] = None
-    label_smoothing_factor: Annotated[
-        float,
-        Field(ge=0, lt=1, exclude_if=lambda given: not given),
-        _argument("label_smoothing", "smoothing"),
-    ] = 0.0
-    gradient_checkpointing: Annotated[
-        bool,
-        Field(exclude_if=lambda given: not given),
-        Axis(_ARGUMENT, aka=("activation_checkpointing", "checkpointing")),
-    ] = False
-    dataloader_num_workers: Annotated[
-        int,
-        Field(ge=0, le=64, exclude_if=lambda given: not given),
-        _argument("num_workers", "workers"),
-    ] = 0
-
-
-def settings_problem(train: Train) -> str | None:
-    """Return the reason why transformers refuses these settings together, or None.
-
-    >>> settings_problem(Train(lr_scheduler_type="cosine_with_min_lr"))
-    'lr_scheduler_type cosine_with_min_lr needs min_lr or min_lr_rate in lr_scheduler_kwargs'
-    """
-    kind = train.lr_scheduler_type
-    needed, optional = _SCHEDULE_OPTIONS.get(kind, (frozenset(), frozenset()))
-    options = train.lr_scheduler_kwargs or SchedulerKwargs()
-    given = options.given().keys()
-    if foreign := sorted(given - needed - optional):
-        takes = f"it takes {', '.join(sorted(needed | optional))}" if needed | optional else "it takes none"
-        return f"lr_scheduler_kwargs.{foreign[0]} has no meaning for lr_scheduler_type {kind}: {takes}"
-    if needed and len(needed & given) != 1:
-        together = "one of " if needed & given else ""
-        names = " or ".join(sorted(needed))
-        return f"lr_scheduler_type {kind} needs {together}{names} in lr_scheduler_kwargs"
-    if kind == "cosine_with_restarts" and options.num_cycles is not None and options.num_cycles % 1:
-        return f"cosine_with_restarts takes whole num_cycles, not {options.num_cycles:g}"
-    lowest = {"lr_end": 1e-7 if options.lr_end is None else options.lr_end, "min_lr": options.min_lr or 0.0}
-    for name in needed | optional:
-        if lowest.get(name, 0.0) >= train.learning_rate:
-            return f"{name} {lowest[name]:g} is not below the learning rate {train.learning_rate:g}"
-    return None

@@ -8,10 +8,10 @@ from statistics import fmean
 from typing import Final
 
 from harness.analysis.naming import labels
-from harness.model.glue import quality_headlines
 from harness.model.job import Progress
 from harness.model.metrics import metric_named
 from harness.model.results import TrialResult
+from harness.model.tasks import quality_headlines
 from harness.model.trial import Trial
 from harness.output.numbers import amount, duration, rate
 from harness.output.safe_text import safe_text

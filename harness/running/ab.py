@@ -28,10 +28,10 @@ from harness.running.interpreter import Interpreter, find_interpreter, this_inte
 from harness.running.interrupts import Interrupts, listen
 from harness.running.options import DEFAULT_RUNNER, RunOptions
 from harness.running.preflight import refuse_secrets
-from harness.running.scheduler import run_queue
+from harness.running.scheduler import Policy, run_queue
 from harness.running.seams import Render, Run, Seams, absolute_reports, seams_of
 from harness.running.turns import Entry, Turn, begun, in_turns, turns_along, turns_of_sides
-from harness.running.work import Work, policy_of
+from harness.running.work import Work
 from harness.running.workers.environ import worker_environment
 from harness.store.plan import Plan, make_plan
 from harness.suite.matrix import expand
@@ -281,7 +281,7 @@ class _Session:
                     lane.work.prove(opened.directory, prepared.jobs, context)
             queue = [(at, self._prepared[at].jobs[trial.id]) for at, trial in self._left()]
             for lane, results in zip(
-                self._lanes, run_queue(queue, contexts, policy_of(options)), strict=True
+                self._lanes, run_queue(queue, contexts, Policy.of(options)), strict=True
             ):
                 lane.work.add(results)
         finally:

@@ -17,8 +17,8 @@ from harness.model.results import Report, TrialResult
 from harness.model.status import STATUSES
 from harness.model.trial import Trial
 from harness.running.proof_store import passes
+from harness.running.reporting import shard_note
 from harness.running.seams import Render
-from harness.running.work import shard_note
 from harness.store.folders import is_there, names_in
 from harness.store.plan import Plan, shard_number
 from harness.store.reading import load_report, read_bytes

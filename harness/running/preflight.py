@@ -28,8 +28,9 @@ from harness.model.environment import Torch
 from harness.model.job import Job
 from harness.model.results import TrialResult
 from harness.model.suite import Measure, Suite
+from harness.model.tasks import Task
 from harness.model.trial import Trial
-from harness.model.values import Padding, Task
+from harness.model.values import Padding
 from harness.words import count
 
 Note = Callable[[str], None]

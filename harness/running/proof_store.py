@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Final
@@ -125,6 +126,11 @@ def _can_be_stored(job: Job) -> bool:
     """
     known = job.checkpoint.digests is not None and job.data.files_sha256 is not None
     return known and job.trial.compile.mode == "off" and job.trial.attention_kernel is None
+
+
+def proof_store(cache: Path, runner: str) -> ProofStore:
+    """Return the proofs in the cache of this machine that its workers made with a runner."""
+    return ProofStore(cache / "proofs", partial(conditions, runner))
 
 
 def conditions(runner: str) -> str:

@@ -25,13 +25,7 @@ from harness.model.suite import Measure
 from harness.running.options import Rerun
 from harness.store.plan import Plan
 from harness.store.report_file import briefly
-from harness.store.run_directory import (
-    RunDirectory,
-    create_run,
-    find_latest,
-    find_unfinished,
-    hold_suite,
-)
+from harness.store.run_directory import RunDirectory, create_run, find_latest, find_unfinished, hold_suite
 from harness.store.trial_folder import write_result
 
 _LISTED: Final = 12

@@ -21,6 +21,7 @@ from harness.model.job import Job, Observer
 from harness.model.results import TrialResult
 from harness.model.trial import Trial
 from harness.running.executor import Executor
+from harness.running.options import RunOptions
 from harness.running.workers.judging import Ended
 from harness.store.report_file import Shape, as_it_is
 
@@ -46,6 +47,11 @@ class Policy:
     fail_fast: bool = False
     same_error: int = 0
     jobs: int = 1
+
+    @classmethod
+    def of(cls, options: RunOptions, jobs: int = 1) -> Policy:
+        """Return the policy that the options ask for, with so many trials at once on a device."""
+        return cls(options.retries, options.fail_fast, options.stop_after_same_error, jobs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,44 +3,39 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
-from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 from harness.analysis.sharing import trained_by
 from harness.machine.facts import available_memory, physical_cores
-from harness.machine.git_state import describe_git
 from harness.machine.redaction import redact, secrets_in
-from harness.model.environment import Environment
 from harness.model.job import Job, Observer
 from harness.model.looks import Looks
-from harness.model.quality import OwnScores
 from harness.model.results import Report, Session, TrialResult
 from harness.model.suite import Measure, Suite
 from harness.model.trial import Trial
-from harness.model.values import Task
 from harness.running.apart import Capacity, Sharing, WindowWatch, run_apart, window_jobs
 from harness.running.executor import WorkerSetup
 from harness.running.interpreter import this_interpreter
 from harness.running.interrupts import Interrupts
 from harness.running.options import RunOptions, jobs_at_once, parse_shard
 from harness.running.preflight import Prepared, prepare, require, unavailable_row
-from harness.running.proof_store import ProofStore, conditions
+from harness.running.proof_store import ProofStore, proof_store
 from harness.running.proofs import Proofs, Proving, proof_jobs, training_jobs, trainings_at_once
+from harness.running.reporting import Reporting
 from harness.running.resume import Here, Opened, choose, describe_here, open_directory, take_over_edited
 from harness.running.scheduler import Policy, RunContext, not_run, run_jobs
 from harness.running.seams import Render, Seams, absolute_reports
 from harness.running.workers.environ import worker_environment
-from harness.running.workers.scoring_process import own_scores, require_own
+from harness.running.workers.scoring_process import require_own
 from harness.store.folders import is_there
 from harness.store.plan import Plan, make_plan, trials_of_shard
 from harness.store.report_file import as_it_is, briefly
 from harness.store.run_directory import RunDirectory, find_unfinished
 from harness.store.saved_models import model_folder, saved_model
-from harness.store.trial_folder import clear_folder, keep_result
+from harness.store.trial_folder import keeping_in
 from harness.words import count
 
 
@@ -63,7 +58,7 @@ class Work:
         self._suite_text = redact(suite_text.decode("utf-8", "replace"), self.secrets).encode()
         self._options = options
         self._observer = observer
-        self._render = render
+        self._reporting = Reporting(suite, self._interpreter, render)
         self._seams = seams
         self._jobs = jobs_at_once(options, separate=suite.measure.separate)
         self._threads = suite.measure.threads or max(1, physical_cores() // self._jobs)
@@ -74,9 +69,8 @@ class Work:
     def prepare(self, trials: Sequence[Trial]) -> Prepared:
         """Find the assets of the trials, and check that at least one can run."""
         require_own(self._suite.metrics, {task.kind for task in self._suite.tasks})
-        measure = self._measure()
         assets = self._seams.assets(self._options.assets)
-        prepared = prepare(trials, measure, assets, self.machine, self._note)
+        prepared = prepare(trials, self._measure(), assets, self.machine, self._note)
         reasons = {id_: redact(reason, self.secrets) for id_, reason in prepared.unavailable.items()}
         settings = {"concurrent": self._jobs, "allow_weights": self._suite.allow_weights}
         models = self._options.save_models
@@ -138,7 +132,6 @@ class Work:
             reuse = choose(opened.found, prepared.jobs, here, self._options.rerun)
         for note in reuse.notes:
             notify(note)
-        planned = directory.plan.trials
         self._results = dict(reuse.results)
         self._forget_unsaved(prepared)
         lost = [id_ for id_, result in self._results.items() if trained_by(result) not in self._results]
@@ -146,7 +139,8 @@ class Work:
             notify(f"{count(len(lost), 'trial')} will run again: the training shared by them is not done")
             self.forget(lost)
         if opened.resumed:
-            notify(f"resuming {directory.path.name}: {len(self._results)} of {len(planned)} trials are done")
+            done, planned = len(self._results), len(directory.plan.trials)
+            notify(f"resuming {directory.path.name}: {done} of {planned} trials are done")
 
     def _forget_unsaved(self, prepared: Prepared) -> None:
         """Run completed trials again whose models are asked for and were not saved."""
@@ -200,7 +194,7 @@ class Work:
         """
         context = self.context(directory, interrupts)
         try:
-            policy = policy_of(self._options, self._jobs)
+            policy = Policy.of(self._options, self._jobs)
             proving = (
                 self._proving(directory, prepared.jobs, context, reuse=True) if self._options.parity else None
             )
@@ -242,7 +236,7 @@ class Work:
         of_windows = replace(
             context,
             folder_of=directory.window_folder,
-            keep=_keep(directory.path / "windows"),
+            keep=keeping_in(directory.path / "windows"),
             observer=WindowWatch(self._observer),
             shape=as_it_is,
         )
@@ -280,7 +274,7 @@ class Work:
         return RunContext(
             executor=self._seams.executor(setup, options.grace_s),
             folder_of=directory.trial_folder,
-            keep=_keep(directory.path / "trials"),
+            keep=keeping_in(directory.path / "trials"),
             observer=self._observer,
             interrupted=lambda: interrupts.first is not None,
             grace_s=options.grace_s,
@@ -303,7 +297,7 @@ class Work:
         wanted = proof_jobs(jobs.values()) | training_jobs(jobs.values())
         found = choose(directory.proofs(wanted), wanted, self._here(), self._options.rerun).results
         left = {id_: job for id_, job in wanted.items() if id_ not in found}
-        keep = _keep(directory.path / "proofs")
+        keep = keeping_in(directory.path / "proofs")
         store = self._proof_store(left) if reuse else None
         if store is not None and self._options.rerun != "all":
             found |= {id_: keep(proof) for id_, proof in store.find(left).items()}
@@ -318,8 +312,7 @@ class Work:
         """Return the proofs of earlier runs; None for workers of another machine or interpreter."""
         if not jobs or self._options.executor != "local" or self._seams.interpreter is not None:
             return None
-        folder = Path(next(iter(jobs.values())).cache_dir) / "proofs"
-        return ProofStore(folder, partial(conditions, self._options.runner))
+        return proof_store(Path(next(iter(jobs.values())).cache_dir), self._options.runner)
 
     def _kept(self, directory: RunDirectory, trial_id: str) -> TrialResult | None:
         """The trial's result, if it has one; of a completed one the report needs the file too."""
@@ -349,104 +342,9 @@ class Work:
             self._kept(directory, trial.id) or not_run(trial, f"not started: {why}")
             for trial in (directory.plan.trials if asked is None else asked)
         ]
-        report = without_home(self.report(directory, prepared, results)).model_copy(
-            update={
-                "session": session,
-                "own_metrics": self._own_metrics(directory, results),
-                "looks": looks,
-            }
-        )
-        directory.write_report(report, *self._render(report), results=_in_full(report, directory))
-        return report
+        report = self.report(directory, prepared, results)
+        return self._reporting.write(directory, report, session=session, looks=looks)
 
     def report(self, directory: RunDirectory, prepared: Prepared, results: Iterable[TrialResult]) -> Report:
         """The report of these results, without the scores by own metrics."""
-        return Report(
-            harness_version=self._interpreter.version,
-            run=directory.path.name,
-            created=datetime.now(UTC),
-            suite=self._suite,
-            environment=self._environment(),
-            notes=(*filter(None, [shard_note(directory.plan)]), *prepared.chosen),
-            proofs=self._proofs.functions,
-            training_proofs=self._proofs.trainings,
-            results=tuple(results),
-        )
-
-    def _own_metrics(self, directory: RunDirectory, results: Sequence[TrialResult]) -> tuple[OwnScores, ...]:
-        """Score the stored logits of all completed trials by the user's metrics."""
-        metrics = self._suite.metrics
-        if not metrics:
-            return ()
-        kept = {
-            result.trial.id: predictions
-            for result in results
-            if result.status == "completed"
-            and (stored := directory.stored(result.trial.id).predictions) is not None
-            and (predictions := stored.on()) is not None
-        }
-        return own_scores(metrics, kept)
-
-    def _environment(self) -> Environment:
-        interpreter = self._interpreter
-        git = describe_git(interpreter.checkout or Path())
-        return interpreter.environment.model_copy(update={"git": git})
-
-
-def shard_note(plan: Plan) -> str:
-    """Return the note of a report that has a shard of a plan; empty for a whole plan."""
-    if plan.shard is None:
-        return ""
-    return (
-        f"shard {plan.shard}: {len(plan.trials)} of {count(len(plan.shard.trials), 'trial')}; "
-        "`harness merge` joins the shards"
-    )
-
-
-def policy_of(options: RunOptions, jobs: int = 1) -> Policy:
-    """Return the policy of starts, retries and the end of a run with so many trials at once on a device."""
-    return Policy(options.retries, options.fail_fast, options.stop_after_same_error, jobs)
-
-
-def _keep(folder: Path) -> Callable[[TrialResult], TrialResult]:
-    """Return the function that stores the result of a trial without a worker, inside `folder`."""
-
-    def keep(result: TrialResult) -> TrialResult:
-        # The log of an earlier attempt is not this result's.
-        with suppress(OSError):
-            clear_folder(folder / result.trial.id)
-        return keep_result(folder / result.trial.id, result)
-
-    return keep
-
-
-def _in_full(report: Report, directory: RunDirectory) -> Iterator[TrialResult]:
-    """Return the results of a report, the completed ones with everything in their files."""
-    for result in report.results:
-        if result.status == "completed":
-            yield directory.stored(result.trial.id).model_copy(update={"trial": result.trial})
-        else:
-            yield result
-
-
-def without_home(report: Report) -> Report:
-    """The report with the user's home folder written as `~` in the paths of data."""
-    metrics = tuple(
-        metric.model_copy(update={"path": redact(metric.path)}) for metric in report.suite.metrics
-    )
-    suite = report.suite.with_tasks(_shortened).model_copy(update={"metrics": metrics})
-    if suite == report.suite and not any(result.trial.task.data_dir for result in report.results):
-        return report
-    results = tuple(
-        result.model_copy(
-            update={"trial": result.trial.model_copy(update={"task": _shortened(result.trial.task)})}
-        )
-        for result in report.results
-    )
-    return report.model_copy(update={"suite": suite, "results": results})
-
-
-def _shortened(task: Task) -> Task:
-    if task.data_dir is None:
-        return task
-    return task.model_copy(update={"data_dir": redact(task.data_dir)})
+        return self._reporting.report(directory, prepared.chosen, self._proofs, results)

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, Final
 import pydantic_core
 
 from harness.foreign import open_regular
+from harness.model.arguments import Train
 from harness.model.arrays import Logits, Numbers
 from harness.model.assets import Checkpoint, Data
 from harness.model.environment import Environment
@@ -26,7 +27,7 @@ from harness.model.frozen import Frozen
 from harness.model.measurements import Measurement, check_values
 from harness.model.quality import Predictions
 from harness.model.results import Report, TrialResult
-from harness.model.values import Task, Train
+from harness.model.tasks import Task
 from harness.store.report_file import SharedParts, lean
 from harness.store.writing import without_digest
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -168,6 +170,18 @@ def read_result(folder: Path) -> TrialResult:
     if sealed.result.status == "completed" or sealed.result.log_tail:
         return sealed.result
     return sealed.result.model_copy(update={"log_tail": last_lines(folder / LOG)})
+
+
+def keeping_in(folder: Path) -> Callable[[TrialResult], TrialResult]:
+    """Return the function that stores the result of a trial without a worker, inside `folder`."""
+
+    def keep(result: TrialResult) -> TrialResult:
+        # The log of an earlier attempt is not this result's.
+        with suppress(OSError):
+            clear_folder(folder / result.trial.id)
+        return keep_result(folder / result.trial.id, result)
+
+    return keep
 
 
 def result_left(folder: Path) -> TrialResult | str:

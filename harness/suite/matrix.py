@@ -11,10 +11,11 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from harness.errors import InvalidInputError
+from harness.model.arguments import Train, settings_problem
 from harness.model.axis import Axis, axes_of, canonical, label, text, trial_fields
 from harness.model.suite import Suite
+from harness.model.tasks import Task
 from harness.model.trial import Trial
-from harness.model.values import Task, Train, settings_problem
 from harness.suite.rules import TOKENIZATION, refuse_broken_rules
 from harness.words import quoted
 

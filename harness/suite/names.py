@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 
-from harness.model.arguments import UNSUPPORTED_KEYS
+from harness.model.arguments import UNSUPPORTED_KEYS, Train
 from harness.model.axis import axes_of, synonyms_of
 from harness.model.metrics import METRICS
 from harness.model.suite import Measure, Suite
+from harness.model.tasks import Task
 from harness.model.trial import Trial
-from harness.model.values import Task, Train
 from harness.words import nearest, quoted
 
 

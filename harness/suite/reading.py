@@ -1,11 +1,13 @@
 """Read a suite file to a `Suite`, or raise one error that lists every problem with its position.
 
-Only the suite file is accessed: no network, device, environment variable or other file.
+`-s KEY=VALUE` changes one value through the same parser. Only the suite file is accessed: no network, device,
+environment variable or other file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -14,18 +16,19 @@ from pydantic import ValidationError
 
 from harness.errors import InvalidInputError
 from harness.model.axis import axes_of
-from harness.model.glue import TASKS, completed, unknown_task
 from harness.model.suite import Suite
+from harness.model.tasks import TASKS, completed, unknown_task
 from harness.model.trial import Trial
 from harness.suite.matrix import count_trials, default_of, too_many
-from harness.suite.nodes import Entry, Mapping, Scalar, described, plain
-from harness.suite.overrides import override, task_in_full
-from harness.suite.problems import Problem, UnreadableError, invalid
+from harness.suite.names import known_paths, nearest_path, unsupported_argument
+from harness.suite.nodes import Entry, Mapping, Node, Scalar, described, plain
+from harness.suite.problems import Place, Problem, UnreadableError, invalid
 from harness.suite.rules import unused_axes
 from harness.suite.selection import Selection, read_selection, without_effect
 from harness.suite.text import decode, find_suite, read_bytes, shown
 from harness.suite.tree import parse
 from harness.suite.validation import problems_of
+from harness.words import quoted
 
 EXAMPLE: Final = """A small suite is:
   name: example
@@ -143,3 +146,75 @@ def _plan_problems(
     if (count := count_trials(suite, 1)) > suite.max_trials:
         found.append(Problem(selection.place, too_many(count, suite.max_trials)))
     return found
+
+
+def override(
+    root: Mapping, overrides: Iterable[str], problems: list[Problem], trial: type[Trial] = Trial
+) -> Mapping:
+    """Return the tree with every override in its place; one that cannot be applied goes to `problems`."""
+    seen: set[str] = set()
+    for text in overrides:
+        place = Place(f"-s {text}" if text.isprintable() and len(text) <= 200 else f"-s {quoted(text, 200)}")
+        path, equals, value = text.partition("=")
+        path = path.strip()
+        if not equals:
+            what = (
+                f"the value is missing: write {path}=VALUE"
+                if path in known_paths(trial)
+                else f"expected KEY=VALUE{nearest_path(path, trial)}"
+            )
+            problems.append(Problem(place, what))
+        elif argument := unsupported_argument(*_parts(path)):
+            problems.append(Problem(place, argument))
+        elif path not in known_paths(trial):
+            problems.append(Problem(place, f"there is no key {quoted(path)}{nearest_path(path, trial)}"))
+        elif path in seen:
+            problems.append(Problem(place, f"{path} is given twice; give it once"))
+        else:
+            seen.add(path)
+            root = _set(root, path, _parsed(value, place, problems), problems)
+    return root
+
+
+def _parts(path: str) -> tuple[str, str]:
+    """Return the key and the section of a path, which may name an axis: `matrix.train.optim`."""
+    section, _, key = path.removeprefix("matrix.").rpartition(".")
+    return key, section
+
+
+def _parsed(value: str, place: Place, problems: list[Problem]) -> Node:
+    try:
+        node = parse(decode(value, place.source), place.source, problems, one_line=True)
+    except UnreadableError as error:
+        problems.append(error.problem)
+        return Scalar(place, None)
+    return Scalar(place, None) if node is None else node
+
+
+def _set(root: Mapping, path: str, node: Node, problems: list[Problem]) -> Mapping:
+    # The name of an axis may contain a dot (train.learning_rate), so that a path has two parts at most.
+    section, dot, key = path.partition(".")
+    if not dot:
+        return _with(root, section, node)
+    inside = root.entries[section].node if section in root.entries else Mapping(node.place, {})
+    if isinstance(inside, Scalar) and section == "task" and inside.value in TASKS:
+        inside = task_in_full(inside)
+    if not isinstance(inside, Mapping):
+        what = (
+            f"{section} is {described(inside)} in the suite, so it has no key {key}; set {section} as a whole"
+        )
+        problems.append(Problem(node.place, what))
+        return root
+    return _with(root, section, _with(inside, key, node))
+
+
+def _with(mapping: Mapping, key: str, node: Node) -> Mapping:
+    return replace(mapping, entries={**mapping.entries, key: Entry(node.place, node)})
+
+
+def task_in_full(short: Scalar) -> Mapping:
+    """Return the mapping of a task's short form."""
+    full = TASKS[str(short.value)]
+    return Mapping(
+        short.place, {key: Entry(short.place, Scalar(short.place, value)) for key, value in full.items()}
+    )

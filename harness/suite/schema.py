@@ -8,12 +8,12 @@ from typing import Any, Final
 
 from pydantic.json_schema import models_json_schema
 
+from harness.model.arguments import Train
 from harness.model.axis import Axis, axes_of, mapping_type, short_type
-from harness.model.glue import TASKS
 from harness.model.metrics import METRICS, OWN, metrics_of
 from harness.model.suite import Gate, Measure, OwnMetric, Suite
+from harness.model.tasks import TASKS, Task
 from harness.model.trial import Trial
-from harness.model.values import Task, Train
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _SCORES: Final = "|".join(score.removeprefix("eval_") for score in metrics_of("quality"))

@@ -7,7 +7,7 @@ from harness.data.problems import InvalidDataError
 from harness.data.reading import read_corpus
 from harness.model.assets import ResolvedData
 from harness.model.job import TrialStoppedError
-from harness.model.values import Task
+from harness.model.tasks import Task
 
 __all__ = ["Corpus", "Split", "load_corpus"]
 

@@ -13,14 +13,15 @@ from typing import Final
 
 import torch
 
+from harness.model.arguments import Train
 from harness.model.environment import Device
-from harness.model.glue import scores_of
 from harness.model.job import Job, TrialStoppedError
 from harness.model.measurements import Measurement, measured, unmeasured
 from harness.model.metrics import metric_named
 from harness.model.quality import Epoch
+from harness.model.seeds import number_of
+from harness.model.tasks import scores_of
 from harness.model.trial import Trial
-from harness.model.values import Train, number_of
 from harness.training import ranks
 from harness.training.batching import Batch, plan_epoch, step_window
 from harness.training.checkpoints import LoadedModel

@@ -28,7 +28,7 @@ from harness.model.inspection import (
 )
 from harness.model.job import Job, TrialStoppedError
 from harness.model.quality import parts_of
-from harness.model.values import number_of
+from harness.model.seeds import number_of
 from harness.training.batching import Batch, make_batch, plan_epoch
 from harness.training.checkpoints import model_columns
 from harness.training.data import Corpus, load_corpus

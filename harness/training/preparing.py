@@ -10,7 +10,7 @@ from transformers import set_seed
 
 from harness.assets.checkpoint_limits import input_limits
 from harness.model.job import Job, TrialStoppedError
-from harness.model.values import number_of
+from harness.model.seeds import number_of
 from harness.training import ranks
 from harness.training.batching import padded_length
 from harness.training.checkpoints import LoadedModel, load_model

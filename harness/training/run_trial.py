@@ -9,38 +9,37 @@ from pathlib import Path
 
 import datasets
 import torch
+from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, AutoConfig
+from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 from transformers.utils.logging import disable_progress_bar
 
 from harness.analysis.observed import breaches
+from harness.assets.digest import checkpoint_digests, files_sha256
 from harness.machine.facts import describe_environment, physical_cores
 from harness.model.assets import Data
 from harness.model.job import Announce, Job, TrialStoppedError
 from harness.model.measurements import measured
 from harness.model.quality import Predictions, Score, parts_of
 from harness.model.results import TrialResult
-from harness.model.values import Task
+from harness.model.tasks import Task
 from harness.store.trial_folder import STATE
 from harness.training import ranks
 from harness.training.checkpoints import LoadedModel
 from harness.training.data import load_corpus
 from harness.training.describing import describe_checkpoint, describe_data, describe_files
 from harness.training.devices import describe_device, open_device
-from harness.training.evaluation import METRIC_VERSION, predictions_of
+from harness.training.evaluation import METRIC_VERSION, load_metric, predictions_of
 from harness.training.fitting import Fitting
 from harness.training.inputs import verify_checkpoint, verify_inputs
 from harness.training.measuring.phases import PhaseClock
 from harness.training.measuring.roofline import find_peaks, with_shares
 from harness.training.preparing import prepare_model, prepare_tokens
 from harness.training.proofs.function import prove
-from harness.training.proofs.training import prove_training
+from harness.training.proofs.training_proof import prove_training
 from harness.training.resuming import origin_of
 from harness.training.saving import save_model
 from harness.training.tokenizing.measure import measure_tokenizing
 from harness.training.tokenizing.tokens import Tokenized
-from harness.training.warming import warm
-
-# The fork server looks for both here.
-__all__ = ["run_trial", "warm"]
 
 
 def run_trial(job: Job, announce: Announce) -> TrialResult:
@@ -202,3 +201,28 @@ def _notes(loaded: LoadedModel, last: Score, task: Task, single_class: Sequence[
     if last.degenerate:
         notes.append(f"the model predicts {task.collapsed}")
     return tuple(notes)
+
+
+def warm(job: Job) -> None:
+    """Load what trials on the job's checkpoint share; a second time costs a few milliseconds.
+
+    The process that workers are forked from calls it. Nothing here computes with tensors, opens a device or
+    reads with Arrow: each would start threads, and what is forked from a process with threads can wait for
+    ever for one that it does not have.
+
+    These are the metric, the rules by which transformers renames weights (50 ms in every worker), the model's
+    classes, and the digests of the checkpoint's and the data set's files, which also puts the pages of the
+    weights into memory. The weights themselves are not loaded here: a worker maps their file copy-on-write,
+    so that workers share the pages that they do not change. A worker compares the files with the digests in
+    its job, and reads one again that changed since it was read here.
+
+    Raises:
+        Exception: of any kind, for a checkpoint that cannot be read: its trial reports the reason.
+    """
+    load_metric()
+    folder = Path(job.checkpoint.path)
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    get_checkpoint_conversion_mapping(config.model_type)  # type: ignore[no-untyped-call] # transformers' own
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)]
+    checkpoint_digests(folder)
+    files_sha256(job.data.files)

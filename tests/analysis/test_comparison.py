@@ -13,15 +13,18 @@ from harness.analysis.comparison.models import Comparison, ComparisonRow
 from harness.analysis.parity import function_of
 from harness.analysis.stats.ratios import RunVariance
 from harness.errors import InvalidInputError, NotComparableError
+from harness.model.arguments import Train
 from harness.model.arrays import Logits
 from harness.model.environment import Device, Environment
 from harness.model.measurements import Measurement, measured
 from harness.model.proof import Parity
 from harness.model.quality import Predictions
 from harness.model.results import Report, TrialResult
+from harness.model.seeds import SeedRoles
 from harness.model.suite import Measure
+from harness.model.tasks import Limit, Task
 from harness.model.trial import Trial
-from harness.model.values import Limit, PaddingStrategy, SeedRoles, Task, Train
+from harness.model.values import PaddingStrategy
 from harness.output.builders.comparison import subtitles
 from tests.factories import (
     EFFICIENCY,

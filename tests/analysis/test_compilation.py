@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from harness.analysis.compilation import BreakEven, break_even, recompiled
 from harness.analysis.summary import summarize
+from harness.model.arguments import Train
 from harness.model.measurements import Measurement, measured
 from harness.model.results import Report, TrialResult
 from harness.model.trial import Trial
-from harness.model.values import Compile, Train
+from harness.model.values import Compile
 from harness.output.builders.notes import notes
 from harness.output.builders.report import report_document
 from tests.factories import make_probe, make_report, make_result, make_suite, make_trial

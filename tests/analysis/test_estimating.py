@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from harness.analysis.estimating import estimate
 from harness.analysis.likeness import EarlierRun, Range, Setting
+from harness.model.arguments import Train
 from harness.model.results import TrialResult
+from harness.model.tasks import Task
 from harness.model.trial import Trial
-from harness.model.values import Task, Train
 from tests.factories import STARTED, make_data, make_environment, make_result, make_trial
 
 HERE = Setting(

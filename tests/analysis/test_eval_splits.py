@@ -14,12 +14,11 @@ from harness.analysis.summary import summarize
 from harness.analysis.verification import contradictions
 from harness.errors import InvalidInputError
 from harness.model.arrays import Logits
-from harness.model.glue import quality_headlines, scores_of
 from harness.model.measurements import measured
 from harness.model.metrics import METRICS, is_metric, metric_named, on_split, score_and_split
 from harness.model.quality import Predictions, Score, Scores
 from harness.model.results import Report, TrialResult
-from harness.model.values import Task
+from harness.model.tasks import Task, quality_headlines, scores_of
 from harness.output.builders.comparison import comparison_document
 from harness.output.builders.report import report_document
 from harness.output.formats.registry import render

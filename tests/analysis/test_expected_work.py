@@ -6,8 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.analysis.verification import expected_work
-from harness.model.values import Padding, Train
+from harness.analysis.expected_work import expected_work
+from harness.model.arguments import Train
+from harness.model.values import Padding
 from harness.training.batching import plan_epoch
 from tests.factories import make_data, make_trial
 

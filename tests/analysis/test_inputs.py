@@ -17,7 +17,7 @@ from harness.analysis.summary import summarize
 from harness.errors import InvalidInputError, NotComparableError
 from harness.model.measurements import measured
 from harness.model.results import Report, TrialResult
-from harness.model.values import Task
+from harness.model.tasks import Task
 from harness.suite.gate_files import parse_gate
 from tests.factories import make_checkpoint, make_data, make_predictions, make_report, make_result, make_trial
 from tests.output.written import written

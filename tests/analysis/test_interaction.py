@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from scipy import special
 
 from harness.analysis.stats.components import Interaction, interaction
-from harness.analysis.stats.resampling import Case, compare_quality
+from harness.analysis.stats.quality_tests import compare_quality
+from harness.analysis.stats.resampling import Case
 from tools.simulate.worlds import LABELS, QualityWorld
 
 

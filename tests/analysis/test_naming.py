@@ -5,8 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.analysis.naming import axes, labels, shared_axes, short_names, varying_axes
+from harness.model.arguments import Train
+from harness.model.tasks import Task
 from harness.model.trial import Trial
-from harness.model.values import Padding, Task, Train
+from harness.model.values import Padding
 
 DYNAMIC = Trial(checkpoint="bert-base-uncased", padding=Padding(strategy="dynamic"), device="cpu")
 

@@ -16,10 +16,11 @@ from harness.analysis.noise import accumulated, band, bands_of, calibrate, noise
 from harness.analysis.stats.machine_states import run_variance
 from harness.analysis.stats.ratios import RunVariance
 from harness.errors import InvalidInputError
+from harness.model.arguments import Train
 from harness.model.calibration import Noise
 from harness.model.results import Report
 from harness.model.suite import Suite
-from harness.model.values import Padding, Tokenization, Train
+from harness.model.values import Padding, Tokenization
 from harness.store.noise_file import (
     clear_noise,
     noise_file,

@@ -11,10 +11,11 @@ from harness.analysis.observed import breaches, did_not_move
 from harness.analysis.schedule import optimizer_steps, schedule_factor
 from harness.analysis.summary import summarize
 from harness.analysis.training import training_of, training_proofs, training_verdicts
+from harness.model.arguments import SchedulerType, Train
 from harness.model.observations import Observed
 from harness.model.proof import TrainingCheck, TrainingProof
 from harness.model.results import Report, TrialResult
-from harness.model.values import Padding, SchedulerType, Train
+from harness.model.values import Padding
 from tests.factories import make_data, make_report, make_result, make_trial
 from tests.output.written import to_table
 

@@ -10,9 +10,10 @@ from harness.analysis.parity import (
     limits,
     verdicts,
 )
+from harness.model.arguments import Train
 from harness.model.proof import Parity
 from harness.model.results import TrialResult
-from harness.model.values import Precision, Train
+from harness.model.values import Precision
 from tests.factories import make_report, make_result, make_trial
 
 

@@ -14,14 +14,15 @@ from harness.analysis.breakdown import parts_of
 from harness.analysis.comparison.compare import compare
 from harness.analysis.comparison.models import ComparisonRow
 from harness.analysis.rescoring import compare_scores, to_score, with_scores
-from harness.analysis.stats.resampling import Case, compare_quality
+from harness.analysis.stats.quality_tests import compare_quality
+from harness.analysis.stats.resampling import Case
 from harness.analysis.stats.scoring import ranks, scores
 from harness.analysis.verification import contradictions
 from harness.model.arrays import Logits
 from harness.model.measurements import measured
 from harness.model.quality import Epoch, Predictions, Score, Scores
 from harness.model.results import Report, TrialResult
-from harness.model.values import Task
+from harness.model.tasks import Task
 from harness.output.builders.report import report_document
 from harness.output.formats.registry import render
 from tests.factories import make_report, make_result, make_trial

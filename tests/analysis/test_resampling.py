@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from harness.analysis.stats import resampling
-from harness.analysis.stats.resampling import Case, compare_quality
+from harness.analysis.stats.quality_tests import compare_quality
+from harness.analysis.stats.resampling import Case
 from harness.analysis.stats.scoring import scores
 from harness.analysis.stats.tests import Effect
 

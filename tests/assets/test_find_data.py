@@ -7,7 +7,7 @@ import pytest
 from harness.assets.find_data import find_data, local_data, source_of
 from harness.errors import InvalidInputError, UnavailableError
 from harness.model.assets import AssetsMode, ResolvedData
-from harness.model.values import Task
+from harness.model.tasks import Task
 from tests.assets.hub_layout import COMMIT, cache_repo
 
 MRPC = {f"mrpc/{split}-00000-of-00001.parquet": b"PAR1" for split in ("train", "validation", "test")}

@@ -9,7 +9,7 @@ from harness.assets.find_checkpoint import find_checkpoint
 from harness.assets.find_data import find_data
 from harness.assets.hub import default_hub
 from harness.errors import UnavailableError
-from harness.model.values import Task
+from harness.model.tasks import Task
 from tests.assets.hub_layout import CHECKPOINT, COMMIT, FakeHub
 
 MRPC = {f"mrpc/{split}-00000-of-00001.parquet": b"PAR1" for split in ("train", "validation", "test")}

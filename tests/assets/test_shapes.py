@@ -14,8 +14,7 @@ from harness.assets.find_data import find_data
 from harness.data.problems import InvalidDataError
 from harness.data.reading import read_corpus
 from harness.errors import UnavailableError
-from harness.model.glue import GLUE
-from harness.model.values import Task
+from harness.model.tasks import GLUE, Task
 from harness.store.reading import load_report
 from tests.running.fakes import environ
 from tests.suite.suite_texts import MATRIX

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from harness.model.arguments import Train
 from harness.model.measurements import measured, unmeasured
 from harness.model.observations import Observed
 from harness.model.results import TrialResult
-from harness.model.values import Train
 from harness.store.report_file import report_file
 from tests.factories import (
     make_data,

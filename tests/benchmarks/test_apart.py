@@ -24,7 +24,7 @@ from harness.analysis.comparison.compare import compare
 from harness.assets.embedded import checkpoint_folder
 from harness.assets.find_data import find_data
 from harness.model.results import Report, TrialResult
-from harness.model.values import Task
+from harness.model.tasks import Task
 from harness.store.reading import load_report
 from harness.training.batching import Batch, plan_epoch, step_window
 from harness.training.data import load_corpus

@@ -20,8 +20,8 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from harness.analysis.comparison.compare import compare
+from harness.model.arguments import Train
 from harness.model.results import Report
-from harness.model.values import Train
 from tests.benchmarks.large import EXAMPLES, SEEDS, write_large
 from tests.benchmarks.measured import Done, harness
 from tests.factories import make_report, make_result, make_trial

@@ -15,7 +15,8 @@ from transformers import DataCollatorWithPadding
 
 from harness.assets.embedded import checkpoint_folder
 from harness.assets.find_data import find_data
-from harness.model.values import Padding, PaddingStrategy, Task
+from harness.model.tasks import Task
+from harness.model.values import Padding, PaddingStrategy
 from harness.training.batching import Batch, plan_epoch
 from harness.training.data import load_corpus
 from harness.training.padding import Collator

@@ -13,9 +13,9 @@ import pytest
 
 from harness.analysis.comparison.compare import compare
 from harness.analysis.gates.check import check
+from harness.model.arguments import Train
 from harness.model.results import Report, TrialResult
 from harness.model.suite import Gate
-from harness.model.values import Train
 from harness.output.builders.comparison import comparison_document
 from harness.output.builders.gates import gates_document
 from harness.output.builders.report import report_document

@@ -16,7 +16,7 @@ from harness.cli.options import harness_command, output_options
 from harness.cli.parsing import Option
 from harness.cli.writing import Target, write
 from harness.errors import InvalidInputError
-from harness.output.builders.doctor import diagnosis_document
+from harness.output.builders.this_machine import diagnosis_document
 from harness.running.options import RunOptions, declared
 from tests.running.fakes import RUNNERS, write_suite
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.data.corpus import Corpus
 from harness.data.reading import read_corpus
 from harness.model.assets import ResolvedData
-from harness.model.values import Task
+from harness.model.tasks import Task
 
 HEADER = "Quality\t#1 ID\t#2 ID\t#1 String\t#2 String"
 OWN = Task(dataset="owner/pairs", config=None, text=("a", "b"), label="y")

@@ -13,8 +13,7 @@ from harness.data.corpus import Corpus
 from harness.data.problems import InvalidDataError
 from harness.data.reading import read_corpus
 from harness.errors import UnavailableError
-from harness.model.glue import GLUE
-from harness.model.values import Task
+from harness.model.tasks import GLUE, Task
 from harness.suite.reading import parse_suite
 from tests.assets.hub_layout import cache_repo
 

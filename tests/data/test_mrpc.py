@@ -15,7 +15,7 @@ from harness.data.mrpc import is_published
 from harness.data.problems import InvalidDataError
 from harness.data.reading import read_corpus
 from harness.model.assets import ResolvedData
-from harness.model.values import Task
+from harness.model.tasks import Task
 from tests.data.sets import GOOD, labelled, read_rows, resolved
 
 pytestmark = pytest.mark.mrpc

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from harness.data.corpus import count_duplicates
 from harness.data.problems import InvalidDataError
 from harness.data.reading import read_corpus
-from harness.model.values import Limit, Task
+from harness.model.tasks import Limit, Task
 from tests.data.sets import GOOD, OWN, labelled, read_rows, resolved, write_jsonl, write_mrpc
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from harness.data.problems import InvalidDataError
 from harness.errors import InvalidInputError
-from harness.model.values import Task
+from harness.model.tasks import Task
 from harness.suite.matrix import expand
 from harness.suite.reading import parse_suite
 from tests.data.sets import OWN, labelled, read_rows

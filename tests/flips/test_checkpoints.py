@@ -13,9 +13,10 @@ import pytest
 from harness.api import RunOptions, run_suite
 from harness.assets.embedded import checkpoint_folder
 from harness.errors import HarnessError
+from harness.model.arguments import Train
 from harness.model.results import TrialResult
 from harness.model.suite import Measure, Suite
-from harness.model.values import Task, Train
+from harness.model.tasks import Task
 from tests.factories import make_suite
 from tests.flips.command_line import harness
 from tests.flips.damage import Outcome, damage_each

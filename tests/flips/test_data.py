@@ -15,7 +15,7 @@ import pytest
 from harness.data.corpus import Corpus
 from harness.data.reading import read_corpus
 from harness.errors import HarnessError
-from harness.model.values import Task
+from harness.model.tasks import Task
 from harness.running.preflight import RealAssets
 from tests.flips.damage import Outcome, damage_each
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from harness.errors import InvalidInputError
 from harness.model.axis import canonical, written
+from harness.model.seeds import ROLES, Seed, SeedRoles, number_of, repeated_roles
 from harness.model.trial import AXES, Trial
-from harness.model.values import ROLES, Seed, SeedRoles, number_of, repeated_roles
 from harness.suite.matrix import expand
 from harness.suite.reading import parse_suite
 from tests.factories import make_trial

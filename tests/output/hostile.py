@@ -13,30 +13,26 @@ from harness.analysis.gates.models import GateCase, GateReport
 from harness.analysis.likeness import Range, TrialEstimate
 from harness.analysis.rescoring import Rescored
 from harness.analysis.series import Band, Change, Line, Point, Series, Track
-from harness.machine.doctor import Finding
+from harness.machine.diagnosis import Finding
 from harness.model.environment import Cpu, Device, Git
 from harness.model.inspection import Example, InspectedBatch, Inspection, LengthBin, ModelInputs, SplitCounts
 from harness.model.measurements import measured, unmeasured
 from harness.model.metrics import metrics_of
 from harness.model.proof import TrainingCheck, TrainingProof
 from harness.model.results import Report, TrialResult
+from harness.model.tasks import Task
 from harness.model.trial import Trial
-from harness.model.values import Task
-from harness.output.builders.baselines import Kept, baselines_document
 from harness.output.builders.comparison import comparison_document
-from harness.output.builders.doctor import diagnosis_document
-from harness.output.builders.exports import exports_document
-from harness.output.builders.failure import failure_document
 from harness.output.builders.gates import gates_document
 from harness.output.builders.history import history_document
 from harness.output.builders.inspect import inspection_document
-from harness.output.builders.noise import noise_document
+from harness.output.builders.listings import Kept, baselines_document, exports_document, runs_document
 from harness.output.builders.plan import Planned, plan_document
 from harness.output.builders.proofs import proofs_document
 from harness.output.builders.report import report_document
 from harness.output.builders.rescoring import rescoring_document
-from harness.output.builders.runs import runs_document
-from harness.output.document import Document
+from harness.output.builders.this_machine import diagnosis_document, noise_document
+from harness.output.document import Document, failure_document
 from harness.output.trackers.registry import Exported
 from harness.output.trackers.runs import tracked_runs
 from harness.store.listing import StoredRun

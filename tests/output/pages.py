@@ -15,7 +15,8 @@ from harness.model.environment import Device
 from harness.model.measurements import measured
 from harness.model.quality import Epoch
 from harness.model.results import Report, TrialResult
-from harness.model.values import PaddingStrategy, number_of
+from harness.model.seeds import number_of
+from harness.model.values import PaddingStrategy
 from harness.output.builders.comparison import comparison_document
 from harness.output.builders.gates import gates_document
 from harness.output.builders.history import history_document

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 import pytest
 
+from harness.model.arguments import Train
 from harness.model.measurements import measured
 from harness.model.proof import Parity
 from harness.model.results import TrialResult
-from harness.model.values import Padding, PaddingStrategy, Precision, Train
+from harness.model.values import Padding, PaddingStrategy, Precision
 from harness.output.builders.report import report_document
 from harness.output.document import Chart, Document
 from harness.output.drawings import Arrows, Bars, Drawing, Forest, Lines, Scatter, Slope

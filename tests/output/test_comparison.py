@@ -7,8 +7,8 @@ from xml.etree import ElementTree as ET
 from harness.analysis.comparison.compare import compare
 from harness.analysis.comparison.models import Comparison
 from harness.analysis.stats.ratios import RunVariance
+from harness.model.arguments import Train
 from harness.model.results import Report
-from harness.model.values import Train
 from harness.output.builders.comparison import comparison_document
 from harness.output.builders.explanation import MOST_NOTES
 from harness.output.formats.registry import render

@@ -20,9 +20,10 @@ from markdown_it import MarkdownIt
 
 from harness.analysis.summary import summarize
 from harness.errors import InvalidInputError
+from harness.model.arguments import Train
 from harness.model.metrics import METRICS
 from harness.model.results import Report
-from harness.model.values import PaddingStrategy, Train
+from harness.model.values import PaddingStrategy
 from harness.output.builders.report import epochs, report_document
 from harness.output.document import Case, Document, Table
 from harness.output.formats.github import to_annotations

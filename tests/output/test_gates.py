@@ -9,8 +9,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from harness.analysis.gates.models import CaseKind, CaseVerdict, GateCase, GateReport, OnUnsure, Outcome
-from harness.output.builders.failure import failure_document
 from harness.output.builders.gates import gates_document
+from harness.output.document import failure_document
 from harness.output.formats.github import MOST_OF_A_KIND
 from harness.output.formats.registry import formats_of, render
 

@@ -10,12 +10,14 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from harness.model.arguments import Train
 from harness.model.assets import Duplicates
 from harness.model.environment import Device
 from harness.model.measurements import measured
 from harness.model.observations import DeviceState, Probe
 from harness.model.results import Report, Session, TrialResult
-from harness.model.values import Limit, PaddingStrategy, Task, Train
+from harness.model.tasks import Limit, Task
+from harness.model.values import PaddingStrategy
 from harness.output.builders.remarks import constants
 from harness.output.builders.report import report_document
 from harness.output.document import Later

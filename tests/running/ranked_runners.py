@@ -12,7 +12,7 @@ from pathlib import Path
 
 from harness.model.job import RENDEZVOUS, Announce, Job, Progress, TrialStoppedError
 from harness.model.results import TrialResult
-from harness.model.values import number_of
+from harness.model.seeds import number_of
 from tests.running.runners import completed
 
 

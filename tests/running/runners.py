@@ -24,7 +24,7 @@ from harness.model.measurements import measured
 from harness.model.metrics import METRICS
 from harness.model.proof import Parity, TrainingCheck, TrainingProof
 from harness.model.results import TrialResult
-from harness.model.values import number_of
+from harness.model.seeds import number_of
 from harness.store.saved_models import mark_saved
 from harness.store.trial_folder import STATE, write_result
 from tests.factories import (

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from harness.model.job import Announce, Job, Progress
 from harness.model.results import TrialResult
-from harness.model.values import number_of
+from harness.model.seeds import number_of
 from tests.running.runners import completed
 
 STOPS, STOPS_AND_COMPLETES, HANGS, LIES, FLOODS, ENDS = 100, 102, 104, 106, 108, 110

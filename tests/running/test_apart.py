@@ -17,12 +17,13 @@ from harness.analysis.summary import summarize
 from harness.api import Run, render_files, run_suite
 from harness.errors import InvalidInputError
 from harness.machine.facts import physical_cores
+from harness.model.arguments import Train
 from harness.model.environment import Device
 from harness.model.measurements import measured
 from harness.model.observations import Apart
 from harness.model.results import TrialResult
 from harness.model.suite import Measure, Suite
-from harness.model.values import ORDER_KEEPING, Adapter, PaddingStrategy, Train
+from harness.model.values import ORDER_KEEPING, Adapter, PaddingStrategy
 from harness.running.ab import run_along
 from harness.running.apart import Capacity, jobs_that_fit
 from harness.running.options import RunOptions

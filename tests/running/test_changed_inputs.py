@@ -9,11 +9,12 @@ import pytest
 
 from harness import __version__
 from harness.api import RunOptions, run_suite
+from harness.model.arguments import Train
 from harness.model.assets import CheckpointDigests
 from harness.model.job import Job
 from harness.model.results import Report, TrialResult
 from harness.model.suite import Measure
-from harness.model.values import Task, Train
+from harness.model.tasks import Task
 from harness.running.options import DEFAULT_RUNNER
 from harness.running.preflight import RealAssets
 from harness.running.remote.messages import Heard, Request

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.machine.doctor import Finding, diagnose, exit_code
+from harness.machine.diagnosis import Finding, diagnose, exit_code
 from harness.machine.doctor_facts import Cluster, Facts, Place
 from harness.machine.requirements import Package
 from harness.model.environment import Torch

@@ -10,7 +10,7 @@ import pytest
 from harness.model.results import TrialResult
 from harness.model.status import StatusName
 from harness.running.workers.judging import Attempt, Ended, exit_cause, judge, own_result
-from harness.running.workers.supervision import Limits, overrun
+from harness.running.workers.local import Limits, overrun
 from tests.factories import STARTED, make_result, make_trial
 from tests.running.test_scheduler import job_of
 

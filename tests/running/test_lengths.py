@@ -9,8 +9,9 @@ import pytest
 
 from harness.errors import InvalidInputError
 from harness.model.assets import ResolvedCheckpoint
+from harness.model.tasks import Task
 from harness.model.trial import Trial
-from harness.model.values import Padding, Task
+from harness.model.values import Padding
 from harness.running.preflight import refuse_lengths
 from tests.factories import make_trial
 from tests.running.fakes import fake_suite, run_fake

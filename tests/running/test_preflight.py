@@ -11,7 +11,7 @@ from harness.assets.digest import checkpoint_digests, files_sha256
 from harness.assets.embedded import EMBEDDED_CHECKPOINTS
 from harness.errors import UnavailableError
 from harness.model.job import Job
-from harness.model.values import Task
+from harness.model.tasks import Task
 from harness.running.preflight import RealAssets
 from tests.assets.hub_layout import CHECKPOINT, cache_repo
 from tests.running.fakes import fake_suite, run_fake

@@ -12,8 +12,8 @@ import pytest
 
 from harness.model.environment import Torch
 from harness.model.results import Report, TrialResult
+from harness.model.seeds import number_of
 from harness.model.suite import Measure, Suite
-from harness.model.values import number_of
 from harness.running.preflight import Machine
 from harness.store.trial_folder import LOG, LOST_RANK
 from tests.running.fakes import (

@@ -23,8 +23,7 @@ from harness.model.suite import Measure
 from harness.running.executor import Progressed, WorkerSetup
 from harness.running.options import RunOptions
 from harness.running.ray import cluster
-from harness.running.ray.cluster import RayCluster, RayExecutor, look_at_cluster
-from harness.running.ray.connection import checked_address
+from harness.running.ray.cluster import RayCluster, RayExecutor, checked_address, look_at_cluster
 from harness.running.remote.messages import Heard, Node, Request
 from harness.running.remote.task import Slot, run_on_node
 from harness.running.seams import seams_of

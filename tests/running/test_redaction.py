@@ -20,7 +20,7 @@ from harness.machine.redaction import (
     redact,
     secrets_in,
 )
-from harness.running.workers.capped_log import CappedLog
+from harness.running.workers.forking import CappedLog
 
 VALUES = st.text(st.characters(blacklist_categories=["Cs", "Cc", "Zs", "Zl", "Zp"]), min_size=8, max_size=60)
 WORDS = st.text(string.ascii_lowercase + " \n", max_size=50)

@@ -17,8 +17,9 @@ from harness.model.assets import AssetsMode, ResolvedCheckpoint, ResolvedData
 from harness.model.environment import Torch
 from harness.model.metrics import METRICS
 from harness.model.results import Report, TrialResult
+from harness.model.seeds import number_of
 from harness.model.suite import Measure
-from harness.model.values import Task, number_of
+from harness.model.tasks import Task
 from harness.running import work
 from harness.running.options import RunOptions
 from harness.running.preflight import Machine, Note

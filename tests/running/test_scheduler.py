@@ -11,13 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import StorageError
+from harness.model.arguments import Train
 from harness.model.assets import ResolvedCheckpoint, ResolvedData
 from harness.model.job import Job
 from harness.model.results import TrialResult
+from harness.model.seeds import number_of
 from harness.model.status import StatusName
 from harness.model.suite import Measure
 from harness.model.trial import Trial
-from harness.model.values import Tokenization, Train, number_of
+from harness.model.values import Tokenization
 from harness.running.executor import Event
 from harness.running.scheduler import Policy, RunContext, SameError, run_jobs, run_queue
 from harness.running.workers.judging import Ended

@@ -16,8 +16,9 @@ from harness.analysis.stats.ratios import compare_trials
 from harness.api import RunOptions, render_files
 from harness.errors import InvalidInputError
 from harness.model.job import Observer
+from harness.model.seeds import number_of
 from harness.model.trial import Trial
-from harness.model.values import PaddingStrategy, number_of
+from harness.model.values import PaddingStrategy
 from harness.running.ab import Side, run_along, run_sides
 from harness.running.turns import begun, in_turns, turns_along, turns_of_sides
 from tests.factories import make_trial

@@ -13,8 +13,8 @@ import pytest
 
 from harness.api import RunOptions, run_suite
 from harness.model.results import TrialResult
+from harness.model.seeds import number_of
 from harness.model.suite import Measure
-from harness.model.values import number_of
 from harness.running.seams import Seams
 from harness.running.workers.channel import LineReader, LineWriter, ProtocolError
 from harness.running.workers.local import LocalExecutor

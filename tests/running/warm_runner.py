@@ -11,7 +11,7 @@ import time
 
 from harness.model.job import Announce, Job
 from harness.model.results import TrialResult
-from harness.model.values import number_of
+from harness.model.seeds import number_of
 from tests.running.runners import completed
 
 warmed: list[tuple[int, int]] = []

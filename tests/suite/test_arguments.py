@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from harness.errors import InvalidInputError
-from harness.model.arguments import UNSUPPORTED_KEYS, UNSUPPORTED_VALUES
+from harness.model.arguments import UNSUPPORTED_KEYS, UNSUPPORTED_VALUES, Train
 from harness.model.axis import Axis, names_of_values
 from harness.model.trial import AXES, Trial
-from harness.model.values import Train
 from harness.suite.matrix import expand
 from harness.suite.names import known_paths
 from harness.suite.reading import parse_suite

@@ -4,9 +4,10 @@ import pytest
 
 from harness.analysis.naming import labels
 from harness.errors import InvalidInputError
+from harness.model.arguments import Train
 from harness.model.suite import Suite
 from harness.model.trial import Trial
-from harness.model.values import Adapter, Padding, Train
+from harness.model.values import Adapter, Padding
 from harness.suite.matrix import count_trials, expand
 from harness.suite.reading import parse_suite
 

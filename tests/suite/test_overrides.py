@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from harness.model.suite import Suite
-from harness.model.values import ChosenCheckpoint, Padding, Task
+from harness.model.tasks import Task
+from harness.model.values import ChosenCheckpoint, Padding
 from tests.suite.suite_texts import SMALL, refusal_with, refusals, suite_with
 
 

@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import InvalidInputError
+from harness.model.arguments import Train
 from harness.model.frozen import Frozen
 from harness.model.suite import Suite
+from harness.model.tasks import Limit, Task
 from harness.model.trial import Trial
-from harness.model.values import Limit, Padding, Task, Train
+from harness.model.values import Padding
 from harness.suite.matrix import expand
 from harness.suite.reading import parse_suite
 from tests.suite.suite_texts import SMALL

@@ -3,8 +3,10 @@ from __future__ import annotations
 import pytest
 
 from harness.errors import InvalidInputError
+from harness.model.arguments import Train
 from harness.model.suite import Gate
-from harness.model.values import ChosenCheckpoint, Padding, Task, Train
+from harness.model.tasks import Task
+from harness.model.values import ChosenCheckpoint, Padding
 from harness.suite.reading import parse_suite
 from tests.suite.suite_texts import MATRIX, SMALL, refusal, refusal_with, refusals, suite_with
 

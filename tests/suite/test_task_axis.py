@@ -22,8 +22,9 @@ from harness.model.assets import ResolvedCheckpoint, ResolvedData
 from harness.model.inspection import InspectionAnswer, InspectionRequest
 from harness.model.results import Report
 from harness.model.suite import Gate, Suite
+from harness.model.tasks import Limit, Task
 from harness.model.trial import Trial
-from harness.model.values import Limit, PaddingStrategy, Task
+from harness.model.values import PaddingStrategy
 from harness.output.builders.plan import trial_columns
 from harness.output.builders.report import report_document
 from harness.output.formats.registry import render

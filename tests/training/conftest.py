@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from harness.model.arguments import Train
 from harness.model.assets import ResolvedCheckpoint, ResolvedData
 from harness.model.job import Job, Progress
 from harness.model.suite import Measure
 from harness.model.trial import Trial
-from harness.model.values import Padding, Train
+from harness.model.values import Padding
 
 WORDS = (
     *("the", "a", "cat", "dog", "sat", "ran", "on", "under", "mat", "hat", "big", "small"),

@@ -7,7 +7,7 @@ import pytest
 from harness.assets.find_data import find_data
 from harness.model.assets import Data, Duplicates, ResolvedData
 from harness.model.job import TrialStoppedError
-from harness.model.values import Task
+from harness.model.tasks import Task
 from harness.training.data import load_corpus
 from harness.training.describing import describe_data
 from harness.training.tokenizing.tokens import tokenize

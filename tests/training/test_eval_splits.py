@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from harness.analysis.verification import contradictions
-from harness.model.values import Task
+from harness.model.tasks import Task
 from harness.training.rescoring import rescore
 from harness.training.run_trial import run_trial
 from tests.training.conftest import MakeJob, quietly, sentence_pairs

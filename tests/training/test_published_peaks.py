@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from harness.training.measuring.published_peaks import peak_flops
+from harness.training.measuring.peaks import peak_flops
 
 # Dense bf16 TFLOP/s from the data sheet; None where the table has no such card.
 BF16: Final[dict[str, float | None]] = {

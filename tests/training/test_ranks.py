@@ -17,11 +17,13 @@ from torch import distributed
 from harness.analysis.naming import axes
 from harness.api import RunOptions, run_suite
 from harness.assets.embedded import checkpoint_folder
+from harness.model.arguments import Train
 from harness.model.assets import ResolvedCheckpoint, ResolvedData
 from harness.model.job import RENDEZVOUS, TrialStoppedError
 from harness.model.results import TrialResult
 from harness.model.suite import Measure
-from harness.model.values import Padding, PaddingStrategy, Task, Train
+from harness.model.tasks import Task
+from harness.model.values import Padding, PaddingStrategy
 from harness.running.preflight import Note, RealAssets
 from harness.running.seams import Seams
 from harness.training import ranks

@@ -17,7 +17,8 @@ from harness.analysis.training import failed_checks, training_of, training_verdi
 from harness.analysis.verification import contradictions
 from harness.model.job import Job
 from harness.model.results import TrialResult
-from harness.model.values import Engine, PaddingStrategy, Precision, Task
+from harness.model.tasks import Task
+from harness.model.values import Engine, PaddingStrategy, Precision
 from harness.training.engines.engine import Training
 from harness.training.evaluation import score
 from harness.training.rescoring import rescore

@@ -16,11 +16,12 @@ from torch import nn
 from torch.utils.data import Dataset
 from transformers import Trainer, TrainingArguments, trainer_pt_utils
 
+from harness.analysis.expected_work import expected_work
 from harness.analysis.parity import verdict_of
 from harness.analysis.training import failed_checks, training_of
-from harness.analysis.verification import expected_work
+from harness.model.arguments import Train
 from harness.model.job import TrialStoppedError
-from harness.model.values import Padding, PaddingStrategy, Train
+from harness.model.values import Padding, PaddingStrategy
 from harness.training import sampling
 from harness.training.batching import plan_epoch
 from harness.training.run_trial import run_trial

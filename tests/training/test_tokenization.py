@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.model.values import Padding, Task
+from harness.model.tasks import Task
+from harness.model.values import Padding
 from harness.training.data import Corpus, Split, load_corpus
 from harness.training.padding import Collator
 from harness.training.tokenizing.tokens import load_tokenizer, tokenize

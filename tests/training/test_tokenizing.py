@@ -17,12 +17,13 @@ from transformers.models.bert.tokenization_bert_legacy import BertTokenizerLegac
 
 from harness.model.job import Progress, TrialStoppedError
 from harness.model.results import TrialResult
-from harness.model.values import Task, Tokenization, Tokenizer
+from harness.model.tasks import Task
+from harness.model.values import Tokenization, Tokenizer
 from harness.training.data import load_corpus
-from harness.training.measuring.added_memory import with_added_memory
+from harness.training.measuring.counters import with_added_memory
 from harness.training.run_trial import run_trial
+from harness.training.tokenizing.measure import differing, parallelism
 from harness.training.tokenizing.tokens import TokenizedSplit
-from harness.training.tokenizing.ways import differing, parallelism
 from tests.training.conftest import MakeJob, quietly
 
 pytestmark = pytest.mark.heavy

@@ -16,7 +16,8 @@ from harness.analysis.training import failed_checks, training_of, training_verdi
 from harness.model.job import Job
 from harness.model.proof import TrainingProof
 from harness.model.results import TrialResult
-from harness.model.values import Adapter, Engine, Padding, SeedRoles, number_of
+from harness.model.seeds import SeedRoles, number_of
+from harness.model.values import Adapter, Engine, Padding
 from harness.training.engines import loop as loop_engine
 from harness.training.engines import trainer as trainer_engine
 from harness.training.engines.attention import WeightedSum
@@ -26,7 +27,7 @@ from harness.training.proofs.masks import Mask, correlated_masks, correlated_sit
 from harness.training.proofs.precision import check_reduced, count_effective
 from harness.training.proofs.reference import load_reference, train_reference
 from harness.training.proofs.scores import scores_of
-from harness.training.proofs.small import LONGEST, small_rows, write_small
+from harness.training.proofs.small_trainings import LONGEST, small_rows, write_small
 from harness.training.proofs.watching import Pass, Seen, Update
 from harness.training.run_trial import run_trial
 from tests.factories import make_result, make_trial

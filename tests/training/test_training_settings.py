@@ -17,11 +17,12 @@ from transformers import PreTrainedModel, TrainingArguments, get_scheduler
 from harness.analysis.parity import verdict_of
 from harness.analysis.schedule import schedule_factor
 from harness.analysis.training import failed_checks, training_of
+from harness.model.arguments import SchedulerKwargs, SchedulerType, Train
 from harness.model.axis import names_of_values
 from harness.model.job import Job, TrialStoppedError
 from harness.model.proof import TrainingCheck
 from harness.model.trial import AXES
-from harness.model.values import Precision, SchedulerKwargs, SchedulerType, Train
+from harness.model.values import Precision
 from harness.training import devices
 from harness.training.devices import open_device, precision_of_products, use_products
 from harness.training.engines import loop as loop_engine

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from transformers import ModernBertConfig, ModernBertForSequenceClassification, PreTrainedModel
 
 from harness.model.job import TrialStoppedError
-from harness.model.values import Attention, Padding, Task
+from harness.model.tasks import Task
+from harness.model.values import Attention, Padding
 from harness.training.checkpoints import load_model
 from harness.training.data import load_corpus
 from harness.training.padding import Collator

@@ -11,11 +11,14 @@ import torch
 
 from harness.analysis.parity import function_of, judge, verdict_of
 from harness.analysis.training import failed_checks, training_of
+from harness.model.arguments import SchedulerKwargs, Train
 from harness.model.job import Job
 from harness.model.results import TrialResult
+from harness.model.seeds import SeedRoles
 from harness.model.suite import Measure
+from harness.model.tasks import Task
 from harness.model.trial import Trial
-from harness.model.values import Adapter, Compile, Padding, SchedulerKwargs, SeedRoles, Task, Train
+from harness.model.values import Adapter, Compile, Padding
 from harness.running.preflight import RealAssets, prepare, this_machine
 from harness.running.workers.ranks import run_together
 from harness.training.run_trial import run_trial

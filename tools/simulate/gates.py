@@ -10,7 +10,8 @@ from typing import Final
 from harness.analysis.comparison.models import ComparisonRow, Side
 from harness.analysis.gates.drops import Drop, judge_drops
 from harness.analysis.gates.models import GateCase
-from harness.analysis.stats.resampling import Case, compare_quality
+from harness.analysis.stats.quality_tests import compare_quality
+from harness.analysis.stats.resampling import Case
 from harness.analysis.stats.tests import Effect
 from harness.model.metrics import METRICS
 from harness.model.suite import Gate

@@ -9,8 +9,9 @@ from typing import Final
 from harness.analysis.series import marks, spread_band
 from harness.analysis.stats.components import ALPHA
 from harness.analysis.stats.machine_states import run_variance
+from harness.analysis.stats.quality_tests import compare_quality
 from harness.analysis.stats.ratios import Separate, compare_trials
-from harness.analysis.stats.resampling import Case, compare_quality
+from harness.analysis.stats.resampling import Case
 from tools.simulate.rates import RESAMPLES
 from tools.simulate.worlds import LABELS, Draw, QualityWorld, SpeedWorld, alternating
 

@@ -14,8 +14,9 @@ from scipy import special
 from harness.analysis.comparison.looks import Standing, take_look
 from harness.analysis.comparison.rows import verdict_of_effect
 from harness.analysis.stats.components import ALPHA
+from harness.analysis.stats.quality_tests import compare_quality
 from harness.analysis.stats.ratios import compare_trials
-from harness.analysis.stats.resampling import Case, compare_quality
+from harness.analysis.stats.resampling import Case
 from harness.analysis.stats.sequential import look_sizes, nominal_level, repeated_p
 from harness.analysis.stats.tests import Effect, holm
 from harness.model.looks import Verdict

@@ -9,8 +9,9 @@ from typing import Final
 
 from harness.analysis.stats.components import ALPHA
 from harness.analysis.stats.machine_states import run_variance
+from harness.analysis.stats.quality_tests import compare_quality
 from harness.analysis.stats.ratios import RunVariance, Separate, compare_trials
-from harness.analysis.stats.resampling import Case, compare_quality
+from harness.analysis.stats.resampling import Case
 from harness.analysis.stats.tests import Effect, is_equivalent
 from tools.simulate.worlds import LABELS, Draw, QualityWorld, SpeedWorld, alternating
 

@@ -19,8 +19,9 @@ from harness.analysis.parity import proofs
 from harness.analysis.training import training_proofs
 from harness.errors import InvalidInputError, NotComparableError
 from harness.model.results import Report, TrialResult
+from harness.model.seeds import Seed
+from harness.model.tasks import Task
 from harness.model.trial import Trial
-from harness.model.values import Seed, Task
 from harness.words import did_you_mean, quoted
 
 Key = tuple[tuple[str, str], ...]

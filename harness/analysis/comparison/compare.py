@@ -25,8 +25,8 @@ from harness.analysis.comparison.terms import (
 )
 from harness.analysis.history import Use, collect
 from harness.analysis.stats.components import ALPHA
+from harness.analysis.stats.quality_tests import RESAMPLES
 from harness.analysis.stats.ratios import RunVariance
-from harness.analysis.stats.resampling import RESAMPLES
 from harness.analysis.verification import Contradiction, verified
 from harness.errors import InvalidInputError, NotComparableError
 from harness.model.metrics import metric_named

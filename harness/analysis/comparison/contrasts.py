@@ -17,8 +17,9 @@ from harness.analysis.evidence import SeedEvidence, run_evidence, seed_evidence
 from harness.analysis.history import Earlier, History
 from harness.analysis.probes import machine_changed, probe_band
 from harness.analysis.sharing import trained_by
+from harness.analysis.stats.quality_tests import Drawn, compare_drawn
 from harness.analysis.stats.ratios import Separate, compare_trials
-from harness.analysis.stats.resampling import Case, Drawn, compare_drawn
+from harness.analysis.stats.resampling import Case
 from harness.analysis.stats.scoring import SCORINGS, Numbers
 from harness.analysis.stats.sheets import PairedSheets, Sheet, pair_sheets, read_sheet, scores_of
 from harness.analysis.stats.tests import Effect
@@ -27,7 +28,7 @@ from harness.model.looks import Verdict
 from harness.model.metrics import METRICS, OWN, Goal, is_own, metric_named, score_and_split
 from harness.model.quality import OwnScore, OwnScores
 from harness.model.results import TrialResult
-from harness.model.values import Seed
+from harness.model.seeds import Seed
 
 # Ratios are formed between this and its inverse only: nothing measured lies outside.
 _SMALLEST: Final = 1e-30

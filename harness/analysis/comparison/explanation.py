@@ -13,7 +13,7 @@ from harness.analysis.comparison.models import Explanation, FieldChange, Flip, F
 from harness.analysis.naming import attention_of
 from harness.analysis.stats.sheets import PairedSheets
 from harness.model.results import Report, TrialResult
-from harness.model.values import Seed
+from harness.model.seeds import Seed
 
 
 def explain_pairs(evidence: Sequence[Evidence], labels: Sequence[str], apart: Collection[str]) -> Explanation:

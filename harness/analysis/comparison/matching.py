@@ -10,8 +10,8 @@ from harness.analysis.comparison.conditions import mismatches
 from harness.analysis.inputs import mixed_inputs
 from harness.model.looks import Verdict
 from harness.model.results import TrialResult
+from harness.model.seeds import Seed, repeated_roles
 from harness.model.status import STATUSES
-from harness.model.values import Seed, repeated_roles
 from harness.words import count
 
 

@@ -12,7 +12,7 @@ from harness.model.frozen import Frozen
 from harness.model.looks import Verdict
 from harness.model.metrics import Goal
 from harness.model.notebook import Shown
-from harness.model.values import Seed
+from harness.model.seeds import Seed
 
 COMPARISON_SCHEMA_VERSION: Final = 1
 

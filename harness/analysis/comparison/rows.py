@@ -19,7 +19,7 @@ from harness.analysis.naming import label as label_of
 from harness.analysis.naming import telling_axes
 from harness.analysis.parity import ParityVerdict, between, verdict_of
 from harness.analysis.stats.components import ALPHA
-from harness.analysis.stats.resampling import compare_quality
+from harness.analysis.stats.quality_tests import compare_quality
 from harness.analysis.stats.tests import Adjusted, Effect, holm, is_equivalent, open_alpha
 from harness.analysis.training import training_verdict
 from harness.model.looks import Verdict

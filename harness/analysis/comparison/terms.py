@@ -11,7 +11,6 @@ from harness.analysis.comparison.conditions import check_allowed
 from harness.analysis.naming import only_tokenise
 from harness.analysis.stats.ratios import RunVariance
 from harness.errors import InvalidInputError
-from harness.model.glue import quality_headlines, training_headlines
 from harness.model.metrics import (
     METRICS,
     OWN,
@@ -23,8 +22,8 @@ from harness.model.metrics import (
     score_and_split,
 )
 from harness.model.results import Report
+from harness.model.tasks import Task, quality_headlines, training_headlines
 from harness.model.trial import Trial
-from harness.model.values import Task
 from harness.words import did_you_mean, quoted
 
 DEFAULT_MARGIN: Final = 0.02

@@ -18,11 +18,11 @@ from harness.analysis.inputs import mixed_variants
 from harness.analysis.stats.ratios import RunVariance
 from harness.analysis.verification import unverifiable
 from harness.errors import NotComparableError
-from harness.model.glue import quality_headlines
 from harness.model.metrics import metric_named
 from harness.model.results import Report, TrialResult
+from harness.model.seeds import Seed
 from harness.model.suite import Gate
-from harness.model.values import Seed
+from harness.model.tasks import quality_headlines
 
 KEEP_ONE: Final = "harness baseline set REPORT NAME"
 _NO_BASELINE: Final = f"there is no baseline: give one with --baseline; to keep one: {KEEP_ONE}"

@@ -20,17 +20,12 @@ from harness.analysis.gates.rules import (
 from harness.analysis.inputs import conflicting_inputs
 from harness.analysis.observed import UNMOVED, did_not_move
 from harness.analysis.parity import ParityVerdict, function_of, limits, verdicts
-from harness.analysis.training import (
-    TrainingVerdict,
-    failed_checks,
-    training_proofs,
-    training_verdicts,
-)
+from harness.analysis.training import TrainingVerdict, failed_checks, training_proofs, training_verdicts
 from harness.analysis.verification import proof_contradictions, unverifiable
 from harness.model.metrics import is_metric, metric_named
 from harness.model.results import Report, TrialResult
+from harness.model.seeds import Seed
 from harness.model.suite import Gate
-from harness.model.values import Seed
 
 # Four published runs of one recipe and seed spread over 2.5 points, and one standard error on MRPC's 408
 # pairs is 1.7: three points above a published score are not due to the seed, but to a leak or another task.

@@ -13,14 +13,7 @@ from harness.analysis.comparison.conditions import check_allowed
 from harness.analysis.gates.against import Against, cases_against, set_against
 from harness.analysis.gates.alone import cases_alone
 from harness.analysis.gates.models import GateCase, GateReport, OnUnsure, Outcome
-from harness.analysis.gates.rules import (
-    Group,
-    bound_rules,
-    drop_rule,
-    groups,
-    replaced,
-    tighter_than_noise,
-)
+from harness.analysis.gates.rules import Group, bound_rules, drop_rule, groups, replaced, tighter_than_noise
 from harness.analysis.naming import only_tokenise
 from harness.analysis.stats.ratios import RunVariance
 from harness.model.metrics import OWN, is_metric, metric_named

@@ -12,8 +12,8 @@ from harness.analysis.verification import Contradiction, verified
 from harness.model.metrics import OWN, Goal, is_metric, is_own, metric_named
 from harness.model.quality import OwnScores
 from harness.model.results import Report, TrialResult
+from harness.model.seeds import Seed
 from harness.model.suite import Gate
-from harness.model.values import Seed
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from typing import Final
 from harness.analysis.rows import Row, Tokenizing
 from harness.analysis.summary import PEAK_MEMORY
 from harness.errors import InvalidInputError
-from harness.model.glue import further_scores
 from harness.model.metrics import METRICS, metric_named
+from harness.model.tasks import further_scores
 from harness.output.builders.remarks import status
 from harness.output.document import Column, Table
 from harness.words import did_you_mean, quoted

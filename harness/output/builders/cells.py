@@ -11,10 +11,10 @@ from harness.analysis.naming import only_tokenise
 from harness.analysis.observed import UNMOVED
 from harness.analysis.rows import Estimate, Row, Tokenizing
 from harness.analysis.summary import PEAK_MEMORY, estimate
-from harness.model.glue import quality_headlines
 from harness.model.metrics import metric_named
 from harness.model.quality import OwnScores
 from harness.model.results import Report, TrialResult
+from harness.model.tasks import quality_headlines
 from harness.output.builders.remarks import attention_remarks, remarks, status
 from harness.output.document import Column, Tone
 from harness.output.numbers import NOTHING, amount, duration, percent, rate, significant, size

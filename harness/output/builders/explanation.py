@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from harness.analysis.comparison.models import Comparison, FieldChange, Flip
-from harness.model.values import Seed
+from harness.model.seeds import Seed
 from harness.output.document import Column, Table
 from harness.output.numbers import NOTHING
 from harness.words import count

@@ -13,7 +13,7 @@ from harness.analysis.probes import Deviation
 from harness.analysis.rows import Row
 from harness.analysis.training import TrainingVerdict
 from harness.model.results import Report, TrialResult
-from harness.model.values import Seed, repeated_roles
+from harness.model.seeds import Seed, repeated_roles
 from harness.words import count
 
 _PARITY: Final[dict[ParityVerdict, str]] = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.analysis.rescoring import Rescored
-from harness.model.glue import further_scores
 from harness.model.metrics import OWN, metric_named, metrics_of
 from harness.model.results import UNSEALED, Report
+from harness.model.tasks import further_scores
 from harness.output.builders.breakdown import breakdown_tables
 from harness.output.document import Case, Column, Document, Table
 from harness.output.numbers import NOTHING

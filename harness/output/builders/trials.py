@@ -9,11 +9,11 @@ from statistics import fmean
 from harness.analysis.naming import axes
 from harness.analysis.rows import Row
 from harness.analysis.summary import quantile
-from harness.model.glue import further_scores, quality_headlines
 from harness.model.metrics import METRICS, metric_named
 from harness.model.results import Report, TrialResult
+from harness.model.seeds import Seed
 from harness.model.status import STATUSES
-from harness.model.values import Seed
+from harness.model.tasks import further_scores, quality_headlines
 from harness.output.document import Benchmark, Case, Each, Machine, Value
 from harness.output.progress import describe_result, trial_names
 

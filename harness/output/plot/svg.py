@@ -5,10 +5,10 @@ from __future__ import annotations
 from harness.output.document import Chart
 from harness.output.drawings import Arrows, Bars, Drawing, Forest, Lines, Scatter
 from harness.output.formats.markup import html_text
-from harness.output.plot.lines import lines, slope
+from harness.output.plot.bars import bars, forest
+from harness.output.plot.curves import lines, slope
 from harness.output.plot.marks import FONT, INK, WIDTH, number
 from harness.output.plot.points import arrows, scatter
-from harness.output.plot.rows import bars, forest
 
 
 def to_svg(chart: Chart) -> str:

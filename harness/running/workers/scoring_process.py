@@ -18,7 +18,7 @@ from harness.model.arrays import Logits
 from harness.model.inspection import InspectionAnswer, InspectionRequest
 from harness.model.quality import OwnAnswer, OwnAnswers, OwnScore, OwnScores, Predictions
 from harness.model.suite import OwnMetric
-from harness.model.values import TaskKind
+from harness.model.tasks import TaskKind
 from harness.programs import ProgramError, run_program
 from harness.running.workers.environ import worker_environment
 

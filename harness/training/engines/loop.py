@@ -25,9 +25,10 @@ from torch import nn
 from transformers import PreTrainedModel, get_scheduler, set_seed
 from transformers.trainer_pt_utils import get_parameter_names
 
+from harness.model.arguments import Train
 from harness.model.job import TrialStoppedError
+from harness.model.seeds import SeedRoles, number_of
 from harness.model.trial import Trial
-from harness.model.values import SeedRoles, Train, number_of
 from harness.training import ranks
 from harness.training.batching import Batch
 from harness.training.devices import autocast

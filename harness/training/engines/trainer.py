@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from harness.model.values import number_of
+from harness.model.seeds import number_of
 from harness.training.engines.engine import Training
 from harness.training.variants.compiling import compile_ahead
 

@@ -20,7 +20,7 @@ from harness.training.batching import Batch, Lengths
 from harness.training.devices import synchronize
 from harness.training.measuring.counters import EnergyCounter, RaplCounter, energy_counter
 from harness.training.measuring.flops import EncoderShape
-from harness.training.measuring.published_peaks import peak_flops
+from harness.training.measuring.peaks import peak_flops
 
 _ANNOUNCE_EVERY_SECONDS: Final = 0.5
 _STEADY: Final = (

@@ -17,11 +17,13 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from transformers import PreTrainedModel
 
+from harness.model.arguments import Train
 from harness.model.job import Job, TrialStoppedError
 from harness.model.proof import Parity
 from harness.model.quality import Predictions
+from harness.model.seeds import number_of
 from harness.model.trial import Trial
-from harness.model.values import Precision, Train, number_of
+from harness.model.values import Precision
 from harness.training.batching import plan_epoch
 from harness.training.checkpoints import LoadedModel
 from harness.training.data import Corpus
@@ -32,10 +34,10 @@ from harness.training.engines.used_rows import UsedRows
 from harness.training.evaluation import predict, predictions_of
 from harness.training.measuring.steps import StepMeter
 from harness.training.padding import Collator
-from harness.training.proofs.inputs import wrong_rows
 from harness.training.proofs.low_rank import adapted_gradients
 from harness.training.proofs.reference import Tensors, backward, evaluate_reference, load_reference
 from harness.training.proofs.reference_batches import Batch, draw_batches, takes_types
+from harness.training.proofs.token_arrays import wrong_rows
 from harness.training.proofs.watching import parameters_of
 from harness.training.tokenizing.tokens import Tokenized, TokenizedSplit
 from harness.training.variants.attention import computes_fp32

@@ -19,15 +19,10 @@ from torch.nn import functional
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from harness.analysis.schedule import optimizer_steps, schedule_factor
+from harness.model.arguments import Optimizer, Train
+from harness.model.seeds import number_of
 from harness.model.trial import Trial
-from harness.model.values import Optimizer, Train, number_of
-from harness.training.proofs.reference_batches import (
-    Batch,
-    draw_batches,
-    inputs_of,
-    labels_of,
-    takes_types,
-)
+from harness.training.proofs.reference_batches import Batch, draw_batches, inputs_of, labels_of, takes_types
 from harness.training.tokenizing.tokens import Tokenized, TokenizedSplit
 
 Tensors = dict[str, torch.Tensor]

@@ -11,8 +11,9 @@ from typing import Final
 import numpy as np
 
 from harness.model.proof import TrainingCheck
+from harness.model.tasks import TaskKind
 from harness.model.trial import Trial
-from harness.model.values import Padding, TaskKind
+from harness.model.values import Padding
 from harness.training.evaluation import score
 from harness.training.proofs.findings import largest, none_of, within
 from harness.training.proofs.reference_batches import Batch, share_out

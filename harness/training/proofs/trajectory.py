@@ -10,9 +10,9 @@ from typing import Final
 import numpy as np
 import torch
 
+from harness.model.arguments import Train
 from harness.model.proof import TrainingCheck
 from harness.model.results import TrialResult
-from harness.model.values import Train
 from harness.training.proofs.findings import largest, none_of, within
 from harness.training.proofs.reference import ReferenceEpoch, Tensors, loss_of
 from harness.training.proofs.reference_batches import row_of

@@ -1,4 +1,4 @@
-"""Calibrations as documents: the bands of one machine, or one line for each band of every stored one."""
+"""This machine as documents: what would stop a run, one row a finding, and how far equal times lie apart."""
 
 from __future__ import annotations
 
@@ -6,10 +6,49 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from harness.analysis.stats.machine_states import LEAST_STATES, between_run_band
+from harness.machine.diagnosis import Finding, exit_code
 from harness.model.calibration import Noise, values_by_state
-from harness.output.document import Column, Document, Table
+from harness.model.status import CaseStatus
+from harness.output.document import Case, Column, Document, Table, Tone
 from harness.output.numbers import NOTHING
 from harness.words import count
+
+_CASE_OF: Final[dict[str, CaseStatus]] = {"ok": "passed", "warning": "skipped", "problem": "failed"}
+_TONES: Final[dict[str, Tone]] = {"ok": "", "warning": "", "problem": "bad"}
+
+
+def diagnosis_document(findings: tuple[Finding, ...]) -> Document:
+    """The findings in their order; a problem is a failed case, a warning a skipped one."""
+    problems = sum(found.level == "problem" for found in findings)
+    return Document(
+        kind="diagnosis",
+        title="this machine",
+        outcome="FAIL" if problems else "PASS",
+        model={
+            "findings": [found.model_dump() for found in findings],
+            "exit_code": exit_code(findings),
+        },
+        tables=(Table("Findings", _finding_columns(findings)),),
+        layout="rows",
+        name="harness doctor",
+        cases=[
+            Case(found.what, "harness.doctor", _CASE_OF[found.level], found.what, found.advice or "")
+            for found in findings
+        ],
+        verdict=(
+            f"{count(problems, 'problem')} would stop a run" if problems else "nothing here would stop a run",
+        ),
+    )
+
+
+def _finding_columns(findings: Sequence[Finding]) -> tuple[Column, ...]:
+    levels = tuple(found.level for found in findings)
+    return (
+        Column("level", levels, numeric=False, tones=tuple(_TONES[level] for level in levels)),
+        Column("finding", tuple(found.what for found in findings), numeric=False),
+        Column("advice", tuple(found.advice or "" for found in findings), numeric=False, below=True),
+    )
+
 
 _BUSY: Final = 0.2
 
@@ -22,7 +61,7 @@ def noise_document(noise: Noise) -> Document:
         f"{count(len(noise.states), 'state')}",
         model=noise,
         summary=(described(noise),),
-        tables=(Table("Bands", _columns(noise)),),
+        tables=(Table("Bands", _band_columns(noise)),),
         notes=tuple(_advice(noise)),
     )
 
@@ -45,7 +84,7 @@ def described(noise: Noise) -> str:
     return f"{noise.trial.checkpoint}, {noise.trial.padding}, {noise.trial.device}"
 
 
-def _columns(noise: Noise) -> tuple[Column, ...]:
+def _band_columns(noise: Noise) -> tuple[Column, ...]:
     between = (between_run_band(values_by_state(noise.states, metric)) for metric in noise.bands)
     return (
         Column("metric", tuple(noise.bands), numeric=False),

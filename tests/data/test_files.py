@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.data.delimited import read_delimited
+from harness.data.files import read_delimited
 from harness.data.tables import MISSING, UnreadableError
 
 CELLS = st.text(st.sampled_from("ab \",;\t\n\r'é\u2028"), max_size=6)

@@ -1,17 +1,123 @@
-"""The tasks of GLUE (Wang et al. 2018, arXiv:1804.07461): columns, classes, split sizes and metrics of each.
+"""Task: a data set of texts with classes or numbers; and the tasks of GLUE by name.
 
-Names are those of the Hub's `nyu-mll/glue`, whose configurations are the keys of `GLUE`.
+GLUE is by Wang et al. 2018 (arXiv:1804.07461). Names are those of the Hub's `nyu-mll/glue`, whose
+configurations are the keys of `GLUE`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal, Self
 
+from pydantic import Field, field_validator, model_validator
+
+from harness.model.axis import Aka
+from harness.model.frozen import Frozen, is_none
 from harness.model.metrics import METRICS, headlines, metrics_of, on_split
-from harness.model.values import Task, TaskKind
 from harness.words import did_you_mean, quoted
+
+TaskKind = Literal["classification", "regression"]
+
+
+class Limit(Frozen):
+    """The first rows of each split, in the order of the files, that a task keeps; None keeps all rows."""
+
+    train: Annotated[int | None, Field(ge=1, le=1_000_000_000, exclude_if=is_none)] = None
+    eval: Annotated[int | None, Field(ge=1, le=1_000_000_000, exclude_if=is_none)] = None
+
+    @model_validator(mode="after")
+    def _limits_a_split(self) -> Self:
+        if self.train is None and self.eval is None:
+            raise ValueError("a limit needs train, eval or both")
+        return self
+
+    def __str__(self) -> str:
+        return ", ".join(f"{split} {rows:,}" for split, rows in self if rows is not None)
+
+
+SplitName = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
+        description="1 to 64 letters, digits, _, . and -, the first a letter or digit",
+    ),
+]
+
+
+class Task(Frozen):
+    """A data set of texts with classes or numbers: where it comes from and which columns matter.
+
+    `kind` is `classification`, or `regression` on a number, whose head has one output and mean squared error.
+
+    The defaults are GLUE MRPC. `max_length` is the one truncation length of all variants of a suite,
+    in tokens; None uses the limit of the model. `data_dir` is the location of the files; the identity of a
+    trial does not include it, since the result records a hash of the content. A label column with more than
+    `max_classes` distinct labels is rejected as the wrong column; this limit is not in the identity either.
+    `limit` keeps the first rows of a split, always the same ones; it is in the identity where it is set.
+    `eval_split` is one split, or a list of several: the scores of the first are `eval_accuracy` and so on,
+    those of each further one have its name in theirs, such as `eval_validation_mismatched_accuracy`.
+    """
+
+    dataset: Annotated[str, Aka(("dataset_name", "path"))] = "nyu-mll/glue"
+    config: Annotated[str | None, Aka(("dataset_config", "dataset_config_name", "subset"))] = "mrpc"
+    revision: str | None = None
+    data_dir: str | None = None
+    text: Annotated[tuple[str, ...], Field(min_length=1, max_length=2, strict=False)] = (
+        "sentence1",
+        "sentence2",
+    )
+    label: str = "label"
+    # Omit the default, so that the ids of trials stay unchanged.
+    kind: Annotated[TaskKind, Field(exclude_if=lambda kind: kind == "classification")] = "classification"
+    train_split: str = "train"
+    eval_split: str | Annotated[tuple[SplitName, ...], Field(min_length=1, max_length=16, strict=False)] = (
+        "validation"
+    )
+    max_length: Annotated[
+        Annotated[int, Field(ge=8, le=65_536)] | None,
+        Aka(("max_len", "max_seq_len", "max_seq_length", "truncation_length")),
+    ] = None
+    # Omit the default, so that earlier plans and reports stay unchanged.
+    max_classes: Annotated[int, Field(ge=2, le=1_000_000, exclude_if=lambda most: most == 1_000)] = 1_000
+    limit: Annotated[Limit | None, Field(exclude_if=is_none)] = None
+
+    @field_validator("eval_split")
+    @classmethod
+    def _each_split_once(cls, given: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if isinstance(given, str):
+            return given
+        if len(set(given)) < len(given):
+            raise ValueError("eval_split names a split more than once")
+        return given if len(given) > 1 else given[0]
+
+    def spelled(self) -> str | dict[str, Any]:
+        """Return the value in suite syntax, with the keys whose defaults depend on the data set."""
+        if self == Task():
+            return self.name
+        whole = {name: getattr(self, name) for name in ("dataset", "config", "text", "eval_split", "kind")}
+        given = {name: [*value] if isinstance(value, tuple) else value for name, value in whole.items()}
+        return given | self.model_dump(mode="json", exclude_defaults=True)
+
+    @property
+    def eval_splits(self) -> tuple[str, ...]:
+        """The evaluation splits: of further ones the scores have names of their own."""
+        return (self.eval_split,) if isinstance(self.eval_split, str) else self.eval_split
+
+    @property
+    def name(self) -> str:
+        """The common name of the data set: `glue/mrpc`."""
+        dataset = "glue" if self.dataset == "nyu-mll/glue" else self.dataset
+        return dataset if self.config is None else f"{dataset}/{self.config}"
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def collapsed(self) -> str:
+        """The output of a degenerate model: `a single class`, or in a regression `a single number`."""
+        return "a single class" if self.kind == "classification" else "a single number"
+
 
 GLUE_DATASETS: Final = frozenset({"nyu-mll/glue", "glue"})
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from itertools import combinations
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,56 +11,43 @@ import numpy as np
 import torch
 from transformers import AutoConfig
 
+from harness.model.arguments import Train
 from harness.model.job import Job
 from harness.model.proof import TrainingCheck, TrainingProof
 from harness.model.results import TrialResult
+from harness.model.seeds import Seed, number_of
 from harness.model.trial import Trial
-from harness.model.values import ROLES, Seed, SeedRole, SeedRoles, Train, number_of
 from harness.training import ranks
 from harness.training.batching import plan_epoch
 from harness.training.proofs.dropout_sites import rates_of
-from harness.training.proofs.dropping import (
-    Dropping,
-    check_dropout,
-    check_reduced_dropout,
-    check_seeds_of_dropout,
-    same_masks,
-)
+from harness.training.proofs.dropping import Dropping, check_dropout, check_reduced_dropout
 from harness.training.proofs.findings import none_of, within
 from harness.training.proofs.low_rank import adapt_reference, check_adapters
-from harness.training.proofs.padding import check_padding
 from harness.training.proofs.precision import check_dtypes, check_reduced, count_effective
 from harness.training.proofs.ranks import check_apart, check_equal, put_together
-from harness.training.proofs.reference import (
-    Tensors,
-    evaluate_reference,
-    load_reference,
-    train_reference,
-)
+from harness.training.proofs.reference import Tensors, evaluate_reference, load_reference, train_reference
 from harness.training.proofs.reference_batches import draw_batches, inputs_of, takes_types
-from harness.training.proofs.runs import WARMUP_STEPS, BrokenTrainingError, Fit, Run, Runner, names_of
 from harness.training.proofs.scores import check_counts, check_history, check_metrics
-from harness.training.proofs.small import small_rows, write_small
-from harness.training.proofs.trajectory import (
-    LOGIT_LIMIT,
-    Trajectory,
-    check_evaluation,
-    check_trajectory,
+from harness.training.proofs.seeds import check_seeds, other_seeds
+from harness.training.proofs.small_trainings import (
+    WARMUP_STEPS,
+    BrokenTrainingError,
+    Fit,
+    Run,
+    Runner,
+    names_of,
+    small_rows,
+    write_small,
 )
+from harness.training.proofs.token_arrays import check_padding
+from harness.training.proofs.trajectory import LOGIT_LIMIT, Trajectory, check_evaluation, check_trajectory
 from harness.training.proofs.watching import parameters_of
 from harness.training.tokenizing.tokens import Tokenized
 from harness.training.variants.attention import computes_fp32, drops_as_in_fp32
 from harness.training.variants.compiling import is_compiled
 
-# The least common multiple of 1 to 16 and 65536.
-_PERIOD: Final = 2**16 * 45045
 _EPOCHS: Final = 6
 _ACCUMULATED: Final = 3
-_PART_OF: Final[Mapping[SeedRole, str]] = {
-    "init": "the initial weights",
-    "order": "the order of examples",
-    "dropout": "the masks of dropout",
-}
 
 UNPROVED: Final = (
     "other sizes of the family: the proof trains two narrow layers with random weights on generated rows",
@@ -173,7 +159,7 @@ class _Proof:
         problems = []
         first = number_of(trial.seed, "order")
         epochs = [(first, epoch) for epoch in range(_EPOCHS)]
-        for seed, epoch in (*epochs, *((other, 0) for other in _other_seeds(first))):
+        for seed, epoch in (*epochs, *((other, 0) for other in other_seeds(first))):
             given = plan_epoch(
                 lengths, 4, trial.padding, longest=90, seed=seed, epoch=epoch, accumulated=_ACCUMULATED
             )
@@ -244,7 +230,14 @@ class _Proof:
         due = evaluate_reference(reference, tokens.evaluation, tokens.pad_token_id, types=types).numpy()
         apart = float(np.abs(given - due).max()) if given.shape == due.shape else float("nan")
         yield within("logits after dropout", "largest difference from the last weights'", apart, LOGIT_LIMIT)
-        yield from self._seeds(trial, modules, run)
+        one_step = trial.train.model_copy(update={"max_steps": 1})
+
+        def train_once(seed: Seed) -> Run:
+            seeded = trial.model_copy(update={"train": one_step, "seed": seed})
+            return self._runner.train(self._dropping, seeded, tokens, sites=modules)
+
+        one_order = trial.padding.strategy == "batch_rebalance"
+        yield from check_seeds(run, trial.seed, train_once, one_order=one_order)
         if self._job.trial.precision != "fp32":
             yield self._reduced_dropout(trial, modules)
 
@@ -255,78 +248,6 @@ class _Proof:
         reduced = self._job.trial.model_copy(update={"train": one_step})
         run = self._runner.train(self._dropping, reduced, self._tokens, sites=modules)
         return check_reduced_dropout(precision, run.dropped, modules)
-
-    def _seeds(self, trial: Trial, modules: dict[str, float], first: Run) -> Iterator[TrainingCheck]:
-        one_step = trial.train.model_copy(update={"max_steps": 1})
-        again, *others = (
-            self._runner.train(
-                self._dropping,
-                trial.model_copy(update={"train": one_step, "seed": seed}),
-                self._tokens,
-                sites=modules,
-            )
-            for seed in (trial.seed, *_other_whole_seeds(trial.seed))
-        )
-        yield check_seeds_of_dropout(first.dropped, again.dropped, [other.dropped for other in others])
-        yield none_of(
-            "seeds of head and order",
-            _seed_problems(first, again, others, one_order=trial.padding.strategy == "batch_rebalance"),
-            "the head and the order repeat for a seed and differ between seeds",
-        )
-        if isinstance(trial.seed, SeedRoles):
-            changed = {
-                role: self._runner.train(
-                    self._dropping,
-                    trial.model_copy(update={"train": one_step, "seed": seed}),
-                    self._tokens,
-                    sites=modules,
-                )
-                for role, seed in _each_role_changed(trial.seed).items()
-            }
-            yield check_seed_roles(again, changed)
-
-
-def _other_seeds(seed: int) -> tuple[int, int]:
-    """Return two seeds that show a collapse of seeds.
-
-    The first agrees with `seed` modulo 2 to 16 and every power of two up to 65536. The two agree with each
-    other if a seed is divided or a large one is cut.
-    """
-    return seed + _PERIOD, seed + _PERIOD + 1
-
-
-def _other_whole_seeds(seed: Seed) -> tuple[Seed, ...]:
-    """Return two seeds of which every role differs from `seed`'s."""
-    if isinstance(seed, int):
-        return _other_seeds(seed)
-    others = zip(*(_other_seeds(number_of(seed, role)) for role in ROLES), strict=True)
-    return tuple(SeedRoles(**dict(zip(ROLES, each, strict=True))) for each in others)
-
-
-def _each_role_changed(seed: SeedRoles) -> dict[SeedRole, SeedRoles]:
-    """Return seeds that differ from `seed` in one role each."""
-    return {role: seed.model_copy(update={role: _other_seeds(number_of(seed, role))[0]}) for role in ROLES}
-
-
-def check_seed_roles(first: Run, changed: Mapping[SeedRole, Run]) -> TrainingCheck:
-    """Compare one-step trainings whose seeds differ in one role: the others have to be as they were."""
-
-    def problems() -> Iterator[str]:
-        for role, other in changed.items():
-            differs: dict[SeedRole, bool] = {
-                "init": any(not torch.equal(first.start[name], other.start[name]) for name in first.start),
-                "order": [each.rows for each in first.seen.training]
-                != [each.rows for each in other.seen.training],
-            }
-            # Masks have the shapes of the batch: another order gives others.
-            if role != "order":
-                differs["dropout"] = not same_masks(first.dropped, other.dropped)
-            for part, is_other in differs.items():
-                if is_other != (part == role):
-                    effect = "changes" if is_other else "does not change"
-                    yield f"the seed of {role} {effect} {_PART_OF[part]}"
-
-    return none_of("seed roles", problems(), "each seed changes its own part of a training alone")
 
 
 def _cut(train: Train) -> Train:
@@ -362,23 +283,3 @@ def _put(model: Any, run: Run) -> None:
     """Give the model the parameters that a training ended with."""
     for name, parameter in model.named_parameters():
         parameter[run.used.get(name, slice(None))] = run.end[name]
-
-
-def _seed_problems(first: Run, again: Run, others: Sequence[Run], *, one_order: bool) -> Iterator[str]:
-    new = [*first.initialized, *(name for name in first.start if ".lora_A." in name)]
-    drawn = [name for name in new if bool(first.start[name].std(correction=0) > 0)]
-    if any(not torch.equal(first.start[name], again.start[name]) for name in first.start):
-        yield "the same seed begins with other parameters"
-    if not drawn:
-        yield "no parameter of the head is drawn at random"
-    rows = [each.rows for each in first.seen.training]
-    repeated = [each.rows for each in again.seen.training]
-    if repeated != rows[: len(repeated)]:
-        yield "the same seed gives another order"
-    for one, other in combinations((again, *others), 2):
-        for name in drawn:
-            if torch.equal(one.start[name], other.start[name]):
-                yield f"{name} is the same for two seeds"
-        same = [each.rows for each in one.seen.training] == [each.rows for each in other.seen.training]
-        if same != one_order:
-            yield f"two seeds give {'the same order' if same else 'other orders, and Trainer gives one'}"

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.analysis.comparison.terms import default_metrics
-from harness.model.glue import quality_headlines
-from harness.model.values import Task
+from harness.model.tasks import Task, quality_headlines
 from harness.output.progress import describe_result
 from tests.factories import make_report, make_result, make_trial
 

@@ -1,16 +1,18 @@
-"""The runs in a folder as a document: their state, age, size and best variants, and what `clean` does."""
+"""Lists as documents: the runs in a folder and what `clean` does, kept baselines, and exported trials."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from harness.analysis.rows import Row
 from harness.analysis.summary import summarize
 from harness.model.metrics import METRICS
-from harness.model.results import Report
+from harness.model.results import UNSEALED, Report
 from harness.output.document import Column, Document, Table, Tone
 from harness.output.numbers import NOTHING, amount, rate, size
+from harness.output.trackers.registry import Exported
 from harness.store.listing import Fate, StoredRun
 from harness.words import count
 
@@ -131,3 +133,75 @@ def _model(run: StoredRun) -> dict[str, object]:
         "fastest": _fastest(rows),
         "problem": run.problem,
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One file under `baselines`: the day its report was created, what it has, and why it cannot be read."""
+
+    name: str
+    created: str | None = None
+    content: str | None = None
+    damaged: str | None = None
+
+
+def kept(name: str, report: Report) -> Kept:
+    """Return the line of a report that can be read."""
+    trials = count(len(report.results), "trial")
+    unsealed = ", unsealed" if UNSEALED in report.notes else ""
+    return Kept(
+        name, f"{report.created:%Y-%m-%d}", f"{report.suite.name}, {trials}, run {report.run}{unsealed}"
+    )
+
+
+def baselines_document(found: Sequence[Kept]) -> Document:
+    """One row a baseline."""
+    columns = (
+        Column("name", tuple(one.name for one in found), numeric=False),
+        Column(
+            "created",
+            tuple(one.created or "damaged:" for one in found),
+            numeric=False,
+            tones=tuple("bad" if one.damaged else "" for one in found),
+        ),
+        Column("report", tuple(one.content or one.damaged or "" for one in found), numeric=False),
+    )
+    return Document(
+        kind="list of baselines",
+        title=count(len(found), "baseline"),
+        model={"baselines": [asdict(one) for one in found]},
+        tables=(Table("Baselines", columns),),
+        layout="rows",
+    )
+
+
+def exports_document(exported: Sequence[Exported], tracker: str, folder: str) -> Document:
+    """Return one row a trial; `folder` is that of the tracker's store."""
+    added = sum(each.added for each in exported)
+    words = tuple("added" if each.added else "already there" for each in exported)
+    return Document(
+        kind="list of exports",
+        title=f"{count(added, 'trial')} added to {tracker} in {folder}, {len(exported) - added} there before",
+        model={
+            "tracker": tracker,
+            "folder": folder,
+            "trials": [
+                {"key": each.run.key, "name": each.run.name, "run": each.run.group, "added": each.added}
+                for each in exported
+            ],
+        },
+        tables=(
+            Table(
+                "Trials",
+                (
+                    Column("trial", tuple(each.run.name for each in exported), numeric=False),
+                    Column("key", tuple(each.run.key for each in exported), numeric=False),
+                    Column(
+                        "status", tuple(each.run.tags["harness.status"] for each in exported), numeric=False
+                    ),
+                    Column("export", words, numeric=False),
+                ),
+            ),
+        ),
+        layout="lines",
+    )
