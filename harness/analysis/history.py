@@ -23,12 +23,10 @@ from typing import Final, Literal
 
 from harness.analysis.comparison.alignment import Pair
 from harness.analysis.comparison.conditions import CONDITIONS, concerns, mismatches
+from harness.analysis.comparison.sessions import STATE_GAP
 from harness.analysis.verification import contradictions
 from harness.model.results import Report, TrialResult
 from harness.model.values import Seed
-
-STATE_GAP: Final = timedelta(minutes=1)
-"""Runs separated by less than this share a state of the machine."""
 
 _MOST_NAMED: Final = 4
 

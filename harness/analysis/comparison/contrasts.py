@@ -396,13 +396,16 @@ def _trials(evidence: Evidence, metric: str, terms: Terms) -> Contrast:
 
 
 def _separate(evidence: Evidence, metric: str, terms: Terms) -> tuple[Separate | None, tuple[str, ...]]:
-    """Return the variance between the two sides' runs, None for one run, and notes on the evidence.
+    """Return the variance between the two sides' runs, None if they took turns, and notes on the evidence.
 
     The variance between runs comes from the history or from the calibration, whichever has more runs.
     """
-    if terms.one_run or not varies_between_runs(metric):
-        return None, ()
     matched, known = evidence.match_for(metric), terms.run_variance.get(metric)
+    if not varies_between_runs(metric):
+        return None, ()
+    if terms.one_run:
+        doubt = None if terms.turns is None else terms.turns.doubt(matched.before, matched.after)
+        return None if doubt is None else Separate(changed=doubt), ()
     changed = machine_changed(matched.before, matched.after, probe_band(terms.noise.get(metric)))
     if changed is not None or not evidence.earlier.asked:
         return Separate(known, changed), ()
