@@ -19,7 +19,7 @@ from harness.analysis.probes import machine_changed, probe_band
 from harness.analysis.sharing import trained_by
 from harness.analysis.stats.ratios import Separate, compare_trials
 from harness.analysis.stats.resampling import Case, Drawn, compare_drawn
-from harness.analysis.stats.scoring import SCORINGS, Numbers
+from harness.analysis.stats.scoring import SCORINGS, Numbers, are_summable
 from harness.analysis.stats.sheets import PairedSheets, Sheet, pair_sheets, read_sheet, scores_of
 from harness.analysis.stats.tests import Effect
 from harness.analysis.verification import Contradiction
@@ -244,8 +244,9 @@ def _quality(evidence: Evidence, metric: str) -> Contrast:
     before, after = (
         np.stack([sheet.column(score) for sheet in side]) for side in (paired.before, paired.after)
     )
-    if not (np.isfinite(before).all() and np.isfinite(after).all()):
-        return Contrast(metric, "not comparable", notes=("the logits are too large for a loss",))
+    if not (are_summable(before) and are_summable(after)):
+        why = f"the logits are too large for {METRICS[score].label}"
+        return Contrast(metric, "not comparable", notes=(why,))
     scored = _scores(evidence.sheets, score)
     if (reason := _not_resampled(score, paired.labels, before, after)) is not None:
         known = [each for each in scored if each is not None and not paired.left_out]
