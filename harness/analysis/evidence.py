@@ -10,7 +10,7 @@ import numpy as np
 from harness.analysis.history import EarlierTrial, Group, by_state, each_seed_once, named_runs
 from harness.analysis.stats.machine_states import LEAST_STATES, pooled_variance, run_variance
 from harness.analysis.stats.ratios import RunVariance
-from harness.analysis.stats.scoring import Numbers
+from harness.analysis.stats.scoring import Numbers, are_summable
 from harness.analysis.stats.sheets import PairedSheets, read_sheet
 from harness.model.metrics import score_and_split
 from harness.model.seeds import Seed
@@ -73,7 +73,7 @@ def _column(trial: EarlierTrial, paired: PairedSheets, metric: str) -> Numbers |
         return None
     taken = sheet.take(paired.ids)
     column = taken.column(score)
-    return column if np.array_equal(taken.labels, paired.labels) and np.isfinite(column).all() else None
+    return column if np.array_equal(taken.labels, paired.labels) and are_summable(column) else None
 
 
 def run_evidence(groups: Sequence[Group], metric: str) -> RunEvidence:

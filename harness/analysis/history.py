@@ -16,19 +16,18 @@ otherwise trials in close succession would underestimate the variance between ru
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final, Literal
 
 from harness.analysis.comparison.alignment import Pair
 from harness.analysis.comparison.conditions import CONDITIONS, concerns, mismatches
+from harness.analysis.comparison.sessions import STATE_GAP
 from harness.analysis.verification import contradictions
 from harness.model.results import Report, TrialResult
 from harness.model.seeds import Seed
-
-STATE_GAP: Final = timedelta(minutes=1)
-"""Runs separated by less than this share a state of the machine."""
 
 _MOST_NAMED: Final = 4
 
@@ -165,13 +164,13 @@ def by_state(trials: Iterable[EarlierTrial]) -> list[Group]:
         runs.setdefault(id(trial.report), []).append(trial)
     windows = [(*_window(run[0].report), run) for run in runs.values()]
     states: list[list[EarlierTrial]] = []
-    latest: datetime | None = None
+    latest = -math.inf
     for begin, end, run in sorted(windows, key=lambda window: window[:2]):
-        if latest is not None and begin - latest < STATE_GAP:
+        if begin - latest < STATE_GAP.total_seconds():
             states[-1] += run
         else:
             states.append(list(run))
-        latest = end if latest is None else max(latest, end)
+        latest = max(latest, end)
     return [tuple(state) for state in states]
 
 
@@ -184,11 +183,11 @@ def named_runs(trials: Iterable[EarlierTrial]) -> str:
     return f"{'run' if len(names) == 1 else 'runs'} {listed}"
 
 
-def _window(report: Report) -> tuple[datetime, datetime]:
-    """Return the start of the first and the end of the last completed trial of a report."""
+def _window(report: Report) -> tuple[float, float]:
+    """Return the start of the first and the end of the last completed trial of a report, in POSIX seconds."""
     completed = [result for result in report.results if result.status == "completed"]
-    begins = [result.started for result in completed]
-    ends = [result.started + timedelta(seconds=result.duration_s) for result in completed]
+    begins = [result.started.timestamp() for result in completed]
+    ends = [result.started.timestamp() + result.duration_s for result in completed]
     return min(begins), max(ends)
 
 

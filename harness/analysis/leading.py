@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.analysis.comparison.sessions import Turns
 from harness.analysis.rows import Row, speed_ratio
 from harness.analysis.stats.components import ALPHA
 from harness.analysis.summary import speeds
-from harness.model.results import Report
-from harness.model.seeds import Seed
+from harness.model.results import Report, TrialResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Leader:
     `ranked` if a test was possible. `compared` is the number of variants with a usable speed. `against` is
     the first other variant of the plan with the same checkpoint, if possible one that is not `fastest`;
     `ratio` is the speed of the first fastest row over its speed, with the 95 % interval over paired seeds
-    where there are several.
+    where there are several and their trials took turns; otherwise `doubt` is why they did not.
     """
 
     fastest: tuple[Row, ...]
@@ -29,15 +29,14 @@ class Leader:
     against: Row | None
     ratio: float | None
     interval: tuple[float, float] | None
+    doubt: str | None = None
 
 
 def leaders(report: Report, rows: Sequence[Row]) -> tuple[Leader, ...]:
     """Return the leader of each device, in plan order; none where no variant has a usable speed."""
     groups = _groups(row for row in rows if not unusable(row))
-    variants = report.variants()
-    return tuple(
-        _leader(group, {row.variant: speeds(variants[row.variant]) for row in group}) for group in groups
-    )
+    variants, turns = report.variants(), Turns(report.results)
+    return tuple(_leader(group, variants, turns) for group in groups)
 
 
 def _groups(rows: Iterable[Row]) -> list[list[Row]]:
@@ -69,7 +68,7 @@ def by_speed(rows: Sequence[Row]) -> list[Row]:
     return sorted(rows, key=lambda row: -(row.speed or 0.0))
 
 
-def _leader(group: Sequence[Row], measured: Mapping[str, Mapping[Seed, float]]) -> Leader:
+def _leader(group: Sequence[Row], variants: Mapping[str, Sequence[TrialResult]], turns: Turns) -> Leader:
     ordered = by_speed(group)
     ranked = [row for row in ordered if row.rank is not None]
     fastest = ranked or ordered[:1]
@@ -78,7 +77,9 @@ def _leader(group: Sequence[Row], measured: Mapping[str, Mapping[Seed, float]]) 
     against = next((row for row in others if row not in fastest), next(iter(others), None))
     if against is None or first.speed is None or not against.speed:
         return Leader(tuple(fastest), len(group), bool(ranked), None, None, None)
-    effect = speed_ratio(measured[against.variant], measured[first.variant])
+    sides = variants[against.variant], variants[first.variant]
+    doubt = turns.doubt(*sides)
+    effect = speed_ratio(*map(speeds, sides)) if doubt is None else None
     return Leader(
         tuple(fastest),
         len(group),
@@ -86,6 +87,7 @@ def _leader(group: Sequence[Row], measured: Mapping[str, Mapping[Seed, float]]) 
         against,
         first.speed / against.speed if effect is None else effect.value,
         None if effect is None else effect.interval(ALPHA),
+        doubt,
     )
 
 

@@ -5,7 +5,7 @@ Rank the variants of a report by speed, with significance tests.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Literal
@@ -26,8 +26,12 @@ Rank = Literal["fastest", "tied"]
 Speeds = Mapping[Seed, float]
 
 
-def ranks(speeds: Mapping[str, Speeds]) -> dict[str, Rank]:
+def ranks(
+    speeds: Mapping[str, Speeds], are_pairs: Callable[[str, str], bool] = lambda _one, _other: True
+) -> dict[str, Rank]:
     """Rank the variants of one run that may be compared, from their speeds by seed.
+
+    `are_pairs` returns whether the trials of two variants took turns: otherwise nothing separates them.
 
     A variant is `fastest` if every other one is significantly slower than it, paired by seed and
     adjusted by Holm. Otherwise it is `tied` with those that are not. No variant is ranked if there are fewer
@@ -40,7 +44,9 @@ def ranks(speeds: Mapping[str, Speeds]) -> dict[str, Rank]:
         return {}
     best = max(speeds, key=lambda variant: median(speeds[variant].values()))
     others = [variant for variant in speeds if variant != best]
-    effects = [speed_ratio(speeds[other], speeds[best]) for other in others]
+    effects = [
+        speed_ratio(speeds[other], speeds[best]) if are_pairs(other, best) else None for other in others
+    ]
     if all(effect is None or effect.p is None for effect in effects):
         return {}
     adjusted = holm([None if effect is None else effect.p for effect in effects])

@@ -9,6 +9,7 @@ from math import fsum, sqrt
 from statistics import fmean, median
 from typing import Final, Literal
 
+from harness.analysis.comparison.sessions import Turns
 from harness.analysis.inputs import mixed_variants
 from harness.analysis.naming import labels
 from harness.analysis.observed import did_not_move
@@ -53,7 +54,7 @@ def summarize(report: Report) -> tuple[Row, ...]:
         for variant, results in variants.items()
     ]
     trained = _trained(report, names)
-    disturbed, found = noisy(report.results), _ranks(rows, variants)
+    disturbed, found = noisy(report.results), _ranks(rows, variants, Turns(report.results))
     return tuple(
         replace(
             row,
@@ -239,12 +240,18 @@ def _differences(quality: Mapping[str, Estimate], reference: Mapping[str, float]
     }
 
 
-def _ranks(rows: Sequence[Row], variants: Mapping[str, Sequence[TrialResult]]) -> dict[str, Rank]:
+def _ranks(
+    rows: Sequence[Row], variants: Mapping[str, Sequence[TrialResult]], turns: Turns
+) -> dict[str, Rank]:
     """Return the ranks in each group of comparable variants."""
+
+    def are_pairs(one: str, other: str) -> bool:
+        return turns.doubt(variants[one], variants[other]) is None
+
     places = {row.variant: _place(row, variants[row.variant]) for row in rows}
     found: dict[str, Rank] = {}
     for group in groups_of(places):
-        found |= ranks({variant: speeds(variants[variant]) for variant in group})
+        found |= ranks({variant: speeds(variants[variant]) for variant in group}, are_pairs)
     return found
 
 

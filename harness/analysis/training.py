@@ -99,8 +99,8 @@ def _short(train: Train, rate: float) -> SchedulerKwargs | None:
 
 
 def training_verdict(proof: TrialResult) -> TrainingVerdict:
-    """Return the verdict on one proof: `unproven` if it did not complete."""
-    if proof.training is None:
+    """Return the verdict on one proof: `unproven` if it did not complete, or has no check."""
+    if proof.training is None or not proof.training.checks:
         return "unproven"
     return "same" if all(check.passed for check in proof.training.checks) else "differs"
 

@@ -9,7 +9,7 @@ from pydantic import model_validator
 
 from harness.model.arrays import Numbers
 from harness.model.frozen import Frozen
-from harness.model.metrics import METRICS, Goal, metric_named, score_and_split
+from harness.model.metrics import LARGEST, METRICS, Goal, metric_named, score_and_split
 
 
 class Measurement(Frozen):
@@ -59,6 +59,8 @@ def check_values(metric: str, values: Sequence[float]) -> None:
 
 def check_range(metric: str, value: float) -> None:
     """Raise ValueError where the table of metrics excludes the value."""
+    if value > LARGEST:
+        raise ValueError(f"{metric}: {value:g} is impossible, it is at most {LARGEST:g}")
     if not metric_named(metric).admits(value):
         raise ValueError(f"{metric}: {value:g} is impossible, it is {metric_named(metric).range}")
 

@@ -14,6 +14,8 @@ Work = Literal["training", "tokenizing"]
 
 # A score such as Matthews' coefficient may exceed its bound by the last digits.
 _ROUNDING: Final = 1e-9
+LARGEST: Final = 1e100
+"""The largest value of any metric: squares of single precision are below it, and charts have room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class Metric:
         """
         if self.unit.endswith("/s") and value <= 0:
             return False
-        return self.least - _ROUNDING <= value <= self.most + _ROUNDING
+        return self.least - _ROUNDING <= value <= min(self.most + _ROUNDING, LARGEST)
 
     @property
     def range(self) -> str:

@@ -187,7 +187,8 @@ class Report(Shown, Frozen):
 
     @model_validator(mode="after")
     def _each_trial_once(self) -> Self:
-        for kind, results in (("results", self.results), ("proofs", self.proofs)):
+        for kind in ("results", "proofs", "training_proofs"):
+            results: tuple[TrialResult, ...] = getattr(self, kind)
             counts = Counter(result.trial.id for result in results)
             if len(counts) < len(results):
                 trial, times = counts.most_common(1)[0]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from harness.analysis.comparison.alignment import axes_apart, refuse_tasks
+from harness.analysis.comparison.alignment import axes_apart, refuse_several, refuse_tasks
 from harness.analysis.naming import axes, describe
 from harness.errors import InvalidInputError
 from harness.model.trial import Trial
@@ -60,8 +60,8 @@ def turns_along(trials: Sequence[Trial], axis: str) -> list[Turn]:
     """A turn for each set of trials that differ in one axis only.
 
     Raises:
-        InvalidInputError: There is no such axis, or the suite has one value of it; trials on different
-            devices run at the same time and take no turns.
+        InvalidInputError: There is no such axis, the suite has one value of it, or a value has several of
+            another one; trials on different devices run at the same time and take no turns.
     """
     known = axes(trials[0])
     if axis not in known:
@@ -75,6 +75,7 @@ def turns_along(trials: Sequence[Trial], axis: str) -> list[Turn]:
             f"every trial of the suite has {axis} {known[axis]}: there is nothing to compare it with",
             hint=f"Give matrix.{axis} two values or more.",
         )
+    refuse_several(axis, map(axes, trials))
     apart = axes_apart(axis, trials)
     turns: dict[tuple[object, ...], list[Trial]] = {}
     for trial in trials:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from harness.analysis.comparison.alignment import axes_apart, refuse_tasks
+from harness.analysis.comparison.alignment import axes_apart, refuse_several, refuse_tasks
 from harness.analysis.comparison.looks import LookTable, Question
 from harness.analysis.comparison.matching import more_seeds
 from harness.analysis.comparison.terms import DEFAULT_MARGIN, checked_metrics, margins_of, metrics_of_trials
@@ -165,6 +165,7 @@ def _axis(trials: Sequence[Trial], wanted: str | None) -> str:
                 f"no two variants differ in {quoted(wanted)}{did_you_mean(wanted, varying)}",
                 hint="Name an axis with two values or more.",
             )
+        refuse_several(wanted, variants.values())
         return wanted
     alone = [axis for axis in varying if axes_apart(axis, trials).issuperset(varying)]
     if not alone:
@@ -175,6 +176,7 @@ def _axis(trials: Sequence[Trial], wanted: str | None) -> str:
             else "the suite has one variant: there is nothing to decide",
             hint="Name the axis: --by AXIS." if varying else "Give an axis of the matrix two values or more.",
         )
+    refuse_several(alone[0], variants.values())
     return alone[0]
 
 

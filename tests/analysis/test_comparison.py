@@ -788,7 +788,7 @@ def test_one_report_needs_an_axis_that_varies() -> None:
 
 def test_losses_compare_too_and_huge_logits_do_not_overflow() -> None:
     kept = predicted(range(9))
-    huge = kept.model_copy(update={"logits": tuple((-1e300 * a, 1e300 * a) for a, _ in kept.logits)})
+    huge = kept.model_copy(update={"logits": tuple((-1e60 * a, 1e60 * a) for a, _ in kept.logits)})
     one = seeds(range(9), [25.0])
     assert (
         row(compare([seeds(range(9)), seeds(range(30), run="b")], metrics=["eval_loss"]), "eval_loss").verdict
@@ -921,3 +921,24 @@ def test_another_limit_of_rows_is_a_mismatch_of_every_metric(limits: tuple[Limit
         compare([one, two])
     assert "--allow-mismatch limit" in (caught.value.hint or "")
     assert compare([one, two], allow_mismatch=["limit"]).rows
+
+
+def test_a_checkpoint_with_two_revisions_is_no_level_and_its_revisions_are_two() -> None:
+    variants = (("a", "1" * 40, 10.0), ("a", "2" * 40, 20.0), ("b", None, 30.0))
+    found = make_report(
+        [
+            make_result(
+                make_trial(seed=seed, checkpoint=name, revision=revision), samples_per_second=speed + seed
+            )
+            for seed in range(3)
+            for name, revision, speed in variants
+        ]
+    )
+    with pytest.raises(InvalidInputError, match=r"a has several values of revision.*1{40}, 2{40}"):
+        compare([found], by="checkpoint", metrics=[SPEED])
+    (of_a,) = (
+        each
+        for each in compare([found], by="revision", metrics=[SPEED]).rows
+        if each.baseline.trials and each.candidate.trials
+    )
+    assert (of_a.variant, of_a.verdict) == ("a", "better")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,15 @@ def test_runs_are_in_one_state_up_to_a_minute_after_the_end_of_the_latest() -> N
     reports = [run(f"r{place}", [0], start / 60) for place, start in enumerate(starts)]
     states = by_state(collect(reports, []).trials)
     assert [named_runs(state) for state in states] == ["runs r0 and r1", "runs r2, r3 and r4"]
+
+
+@pytest.mark.parametrize("started", [datetime.min, datetime.max])
+def test_any_time_and_duration_has_a_state(started: datetime) -> None:
+    reports = [
+        run("a", [0]),
+        make_report([make_result(started=started.replace(tzinfo=UTC), duration_s=1e300)], run="b"),
+    ]
+    assert len(by_state(collect(reports, []).trials)) == 2 - (started == datetime.min)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 400)), min_size=1, max_size=8), st.integers())

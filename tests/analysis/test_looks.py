@@ -28,6 +28,7 @@ class Fake:
     p: float | None
     same: float = 1.0
     settled: Verdict | None = None
+    sign: int = 1
 
     @property
     def effect(self) -> Effect | None:
@@ -36,14 +37,14 @@ class Fake:
         # A difference with this two-sided p of a normal statistic.
         from scipy import special  # noqa: PLC0415
 
-        center = -float(special.ndtri(self.p / 2))
+        center = -self.sign * float(special.ndtri(self.p / 2))
         return Effect(center, center=center, components=Components(Part(1.0, 1e9)))
 
     def verdict_at(self, p: float | None, level: float) -> Verdict:
         if self.settled is not None:
             return self.settled
         if p is not None and p <= 0.05:
-            return "better"
+            return "better" if self.sign > 0 else "worse"
         return "same" if level >= self.same else "unsure"
 
 
@@ -104,6 +105,16 @@ def test_the_smallest_p_of_all_looks_counts() -> None:
     found = looks({"a": Fake(0.02), "b": Fake(0.9)}, {"a": Fake(0.9), "b": Fake(0.9)})
     assert found["a"].p == looks({"a": Fake(0.02), "b": Fake(0.9)})["a"].p
     assert found["a"].verdict == "unsure"
+
+
+def test_the_p_of_an_earlier_look_decides_no_effect_in_the_other_direction() -> None:
+    first = nominal_level(SIZES, 0, 0.05, 2)
+    before, decides = {"a": Fake(0.99 * first), "b": Fake(0.5)}, Fake(1e-9)
+    assert looks(before)["a"].verdict == "unsure"
+    kept = looks(before, {"a": Fake(0.9), "b": decides})
+    turned = looks(before, {"a": Fake(0.9, sign=-1), "b": decides})
+    assert (kept["a"].verdict, turned["a"].verdict) == ("better", "unsure")
+    assert kept["a"].p == turned["a"].p
 
 
 def result(padding: str, seed: int) -> TrialResult:

@@ -10,7 +10,7 @@ from harness.analysis.gates.check import check
 from harness.analysis.observed import breaches, did_not_move
 from harness.analysis.schedule import optimizer_steps, schedule_factor
 from harness.analysis.summary import summarize
-from harness.analysis.training import training_of, training_proofs, training_verdicts
+from harness.analysis.training import training_of, training_proofs, training_verdict, training_verdicts
 from harness.model.arguments import SchedulerType, Train
 from harness.model.observations import Observed
 from harness.model.proof import TrainingCheck, TrainingProof
@@ -171,3 +171,7 @@ def test_an_incomplete_window_is_a_step() -> None:
     assert optimizer_steps(trial.model_copy(update={"world_size": 2}), 64) == 4
     limited = train.model_copy(update={"max_steps": 5})
     assert optimizer_steps(trial.model_copy(update={"train": limited}), 64) == 5
+
+
+def test_a_proof_without_a_check_proves_nothing() -> None:
+    assert training_verdict(make_result(training=TrainingProof(checks=()))) == "unproven"

@@ -28,6 +28,7 @@ from harness.output.formats.registry import render
 from tests.factories import make_report, make_result, make_trial
 
 TASK = Task(dataset="nyu-mll/glue", config="stsb", kind="regression")
+SPEED = ("train_real_tokens_per_second",)
 NUMBERS = st.lists(st.integers(-20, 20), min_size=5, max_size=30)
 
 
@@ -98,6 +99,26 @@ def report(better: float, worse: float, examples: int = 200) -> Report:
 def rows_by_metric(found: Report) -> dict[str, ComparisonRow]:
     metrics = ("eval_pearson", "eval_spearman", "eval_mse")
     return {row.metric: row for row in compare([found], by="padding", metrics=metrics).rows}
+
+
+@pytest.mark.parametrize("scale", [1e15, 1e19, 1e40])
+def test_outputs_too_large_for_sums_in_single_precision_get_no_verdict(scale: float) -> None:
+    def scaled(result: TrialResult) -> TrialResult:
+        assert result.predictions is not None
+        outputs = [[scale * row[0]] for row in result.predictions.logits]
+        kept = result.predictions.model_copy(update={"logits": Logits(outputs)})
+        errors = [(row[0] - target) ** 2 for row, target in zip(outputs, kept.labels, strict=True)]
+        found = measured("eval_mse", float(np.mean(errors)))
+        others = (each for each in result.measurements if each.metric != "eval_mse")
+        return result.model_copy(update={"predictions": kept, "measurements": (found, *others), "epochs": ()})
+
+    ordinary = report(better=0.3, worse=2.0)
+    results = tuple(map(scaled, ordinary.results))
+    found = compare(
+        [ordinary.model_copy(update={"results": results})], by="padding", metrics=[*SPEED, "eval_mse"]
+    )
+    mse = next(row for row in found.rows if row.metric == "eval_mse")
+    assert (mse.verdict, "too large" in mse.notes[0]) == ("not comparable", True)
 
 
 def test_a_better_correlation_is_found_although_outputs_hardly_vary() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from harness.cli import main
+from harness.model.proof import TrainingCheck, TrainingProof
 from harness.model.results import UNSEALED
 from harness.store.reading import load_report
 from harness.store.writing import to_json
@@ -52,6 +53,7 @@ def index_of(metric: str) -> int:
         (("measurements", 2, "values"), [-1.1], "/measurements/2", "it is from -1 to 1"),
         (("measurements", 3, "values"), [-0.1], "/measurements/3", "it is 0 or more"),
         (("measurements", 7, "values"), [0.0], "/measurements/7", "it is above 0"),
+        (("measurements", 7, "values"), [1e308], "/measurements/7", "it is at most 1e+100"),
         (("measurements", 0, "unit"), "percent", "/measurements/0", "its unit is ratio"),
         (("measurements", 1, "metric"), "eval_accuracy", "", "eval_accuracy occurs twice"),
         (("epochs", 0, "scores", "eval_f1"), 97.0, "/epochs/0/scores", "eval_f1: 97 is impossible"),
@@ -100,6 +102,19 @@ def test_a_trial_that_occurs_twice_is_refused(run: Run) -> None:
     code, _, errors = run("show", "twice.json")
     assert code == 2
     assert "occurs 2 times" in errors
+
+
+def test_a_proof_that_occurs_twice_is_refused(run: Run) -> None:
+    trained = TrainingProof(checks=(TrainingCheck(name="losses", passed=False, found="2.0"),))
+    passed = TrainingProof(checks=(TrainingCheck(name="losses", passed=True, found="0.0"),))
+    proofs = [make_result(make_trial(), training=each) for each in (trained, passed)]
+    for kind in ("proofs", "training_proofs"):
+        document = json.loads(to_json(REPORT))
+        document[kind] = [json.loads(to_json(proof)) for proof in proofs]
+        Path("twice.json").write_bytes(sealed(document))
+        code, _, errors = run("check", "twice.json")
+        assert code == 2, kind
+        assert f"{kind}: trial {proofs[0].trial.id} occurs 2 times" in errors.replace("\n", "")
 
 
 @pytest.fixture

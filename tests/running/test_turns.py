@@ -102,6 +102,12 @@ def test_what_is_done_of_a_turn_that_is_not_finished_has_to_run_again() -> None:
     assert begun(turns, [{first}, {first}]) == []
 
 
+def test_a_checkpoint_with_two_revisions_takes_no_turns() -> None:
+    trials = [make_trial(checkpoint=name, revision=each) for name, each in (("a", "1" * 40), ("a", "2" * 40))]
+    with pytest.raises(InvalidInputError, match="several values of revision"):
+        turns_along([*trials, make_trial(checkpoint="b")], "checkpoint")
+
+
 @pytest.mark.parametrize("changes", [{"jobs": 2}, {"executor": "ray"}])
 def test_a_session_runs_one_trial_at_a_time_on_this_machine(changes: dict[str, Any], tmp_path: Path) -> None:
     suite = fake_suite()

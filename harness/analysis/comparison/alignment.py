@@ -9,7 +9,7 @@ except the compared one.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -125,6 +125,7 @@ def align_levels(report: Report, axis: str, baseline: str | int = 0) -> tuple[st
     found = variants(report)
     refuse_tasks([axis])
     levels = _levels(found, axis)
+    refuse_several(axis, (variant.axes for variant in found))
     reference = _chosen_level(levels, axis, baseline)
     apart = axes_apart(axis, [result.trial for result in report.results])
     by_level: dict[str, dict[Key, Variant]] = {}
@@ -161,6 +162,30 @@ def refuse_tasks(apart: Collection[str]) -> None:
             "trials of different tasks are not compared: they have no examples in common",
             hint="Compare the variants of each task along another axis, such as padding.",
         )
+
+
+def refuse_several(axis: str, variants: Iterable[Mapping[str, str]]) -> None:
+    """Refuse to compare values of an axis if one of them has several values of an axis that changes with it.
+
+    Args:
+        axis: the compared axis.
+        variants: the axes of each variant, as text.
+
+    Raises:
+        InvalidInputError: A checkpoint has several revisions.
+    """
+    found = list(variants)
+    for other in _WITH.get(axis, ()):
+        values: dict[str, dict[str, None]] = {}
+        for each in found:
+            values.setdefault(each[axis], {})[each[other]] = None
+        for level, several in values.items():
+            if len(several) > 1:
+                raise InvalidInputError(
+                    f"{axis} {level} has several values of {other}, so it is not one side of a comparison: "
+                    f"{', '.join(several)}",
+                    hint=f"Compare these with --by {other}, or run one of them alone.",
+                )
 
 
 def pair_labels(pairs: Sequence[Pair], apart: Collection[str]) -> list[str]:

@@ -13,7 +13,12 @@ from harness.analysis.comparison.contrasts import Evidence, gather
 from harness.analysis.comparison.explanation import explain_pairs
 from harness.analysis.comparison.models import Comparison, ComparisonRow, Mismatch
 from harness.analysis.comparison.rows import Judged, comparison_rows
-from harness.analysis.comparison.sessions import ALLOWED_IN_SESSION, axes_of_sides, in_one_session
+from harness.analysis.comparison.sessions import (
+    ALLOWED_IN_SESSION,
+    Turns,
+    axes_of_sides,
+    in_one_session,
+)
 from harness.analysis.comparison.terms import (
     DEFAULT_MARGIN,
     Terms,
@@ -124,6 +129,7 @@ def compare_in_full(  # noqa: PLR0913 - the terms of a comparison, mostly left a
         # Trials on different devices of one run may have run concurrently, not in turn.
         interleaved=session or (by is not None and by != "device"),
         one_run=by is not None or session,
+        turns=None if by in (None, "device") else Turns(reports[0].results),
         run_variance=run_variance or {},
         asked=metrics is not None,
     )

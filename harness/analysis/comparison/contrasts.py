@@ -20,7 +20,7 @@ from harness.analysis.sharing import trained_by
 from harness.analysis.stats.quality_tests import Drawn, compare_drawn
 from harness.analysis.stats.ratios import Separate, compare_trials
 from harness.analysis.stats.resampling import Case
-from harness.analysis.stats.scoring import SCORINGS, Numbers
+from harness.analysis.stats.scoring import SCORINGS, Numbers, are_summable
 from harness.analysis.stats.sheets import PairedSheets, Sheet, pair_sheets, read_sheet, scores_of
 from harness.analysis.stats.tests import Effect
 from harness.analysis.verification import Contradiction
@@ -245,8 +245,9 @@ def _quality(evidence: Evidence, metric: str) -> Contrast:
     before, after = (
         np.stack([sheet.column(score) for sheet in side]) for side in (paired.before, paired.after)
     )
-    if not (np.isfinite(before).all() and np.isfinite(after).all()):
-        return Contrast(metric, "not comparable", notes=("the logits are too large for a loss",))
+    if not (are_summable(before) and are_summable(after)):
+        why = f"the logits are too large for {METRICS[score].label}"
+        return Contrast(metric, "not comparable", notes=(why,))
     scored = _scores(evidence.sheets, score)
     if (reason := _not_resampled(score, paired.labels, before, after)) is not None:
         known = [each for each in scored if each is not None and not paired.left_out]
@@ -397,13 +398,16 @@ def _trials(evidence: Evidence, metric: str, terms: Terms) -> Contrast:
 
 
 def _separate(evidence: Evidence, metric: str, terms: Terms) -> tuple[Separate | None, tuple[str, ...]]:
-    """Return the variance between the two sides' runs, None for one run, and notes on the evidence.
+    """Return the variance between the two sides' runs, None if they took turns, and notes on the evidence.
 
     The variance between runs comes from the history or from the calibration, whichever has more runs.
     """
-    if terms.one_run or not varies_between_runs(metric):
-        return None, ()
     matched, known = evidence.match_for(metric), terms.run_variance.get(metric)
+    if not varies_between_runs(metric):
+        return None, ()
+    if terms.one_run:
+        doubt = None if terms.turns is None else terms.turns.doubt(matched.before, matched.after)
+        return None if doubt is None else Separate(changed=doubt), ()
     changed = machine_changed(matched.before, matched.after, probe_band(terms.noise.get(metric)))
     if changed is not None or not evidence.earlier.asked:
         return Separate(known, changed), ()

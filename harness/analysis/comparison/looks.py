@@ -12,7 +12,7 @@ look, correlate the looks more than the seeds alone: the levels are then smaller
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol, TypeVar
 
 from harness.analysis.comparison.compare import compare_in_full
@@ -49,13 +49,15 @@ class Row(Protocol):
 class Standing:
     """The state of a row after the looks so far.
 
-    `p` is adjusted for the looks, `p_holm` also for the rows. The verdict is that at `seeds` seeds.
+    `p` is adjusted for the looks, `p_holm` also for the rows. The verdict is that at `seeds` seeds. `center`
+    is the centre of the effect at the look that gave `p`: the direction that `p` is evidence for.
     """
 
     verdict: Verdict = "unsure"
     p: float = 1.0
     p_holm: float = 1.0
     seeds: int = 0
+    center: float = field(default=0.0, compare=False)
 
     @property
     def decided(self) -> bool:
@@ -79,7 +81,9 @@ def take_look(
     open_rows = {key: row for key, row in rows.items() if not standings[key].decided}
     untested = {key for key, row in open_rows.items() if row.verdict_at(None, level) not in _TESTED}
     for key, row in rows.items():
-        standings[key] = replace(standings[key], p=min(standings[key].p, _repeated_p(row, sizes, at)))
+        p = _repeated_p(row, sizes, at)
+        if p < standings[key].p and row.effect is not None:
+            standings[key] = replace(standings[key], p=p, center=row.effect.center)
     # A row without a p-value, such as one of identical predictions, counts too: the number of tests must not
     # depend on the scores.
     counted = [
@@ -90,7 +94,9 @@ def take_look(
     for key, found in zip(counted, holm([standings[key].p for key in counted]), strict=True):
         standings[key] = replace(standings[key], p_holm=1.0 if found is None else found.p)
     for key, row in open_rows.items():
-        verdict = row.verdict_at(standings[key].p_holm, level)
+        # A p of an earlier look is no evidence for an effect that has changed its direction since.
+        turned = row.effect is not None and row.effect.center * standings[key].center < 0
+        verdict = row.verdict_at(1.0 if turned else standings[key].p_holm, level)
         standings[key] = replace(standings[key], verdict=verdict, seeds=sizes[at])
     return standings
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from harness.analysis.comparison.conditions import check_allowed
+from harness.analysis.comparison.sessions import Turns
 from harness.analysis.naming import only_tokenise
 from harness.analysis.stats.ratios import RunVariance
 from harness.errors import InvalidInputError
@@ -34,8 +35,9 @@ class Terms:
     """The options that apply to every row of a comparison; as in `compare`.
 
     `apart` are axes that differ by intent. `one_run` is true where both sides belong to one run of the
-    machine, `interleaved` where their trials also took turns. `run_variance` is the variance between runs, by
-    metric, where it was measured. `asked` is false where the metrics are the default ones of all tasks.
+    machine, `interleaved` where their trials also took turns, which `turns` decides for each pair of variants
+    of one report. `run_variance` is the variance between runs, by metric, where it was measured. `asked` is
+    false where the metrics are the default ones of all tasks.
     """
 
     metrics: tuple[str, ...]
@@ -45,6 +47,7 @@ class Terms:
     apart: frozenset[str] = frozenset()
     interleaved: bool = False
     one_run: bool = False
+    turns: Turns | None = None
     run_variance: Mapping[str, RunVariance] = field(default_factory=dict)
     asked: bool = True
 

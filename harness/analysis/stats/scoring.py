@@ -167,6 +167,15 @@ def squared_errors(labels: Numbers, logits: Floats) -> Floats:
     return np.asarray((logits[:, 0].astype(np.float64) - labels) ** 2)
 
 
+def are_summable(columns: Numbers) -> bool:
+    """Return whether sums over resampled examples are finite in single precision, in which they are taken.
+
+    >>> are_summable(np.array([1e29])), are_summable(np.array([1e31])), are_summable(np.array([np.inf]))
+    (True, False, False)
+    """
+    return bool((np.abs(columns) <= _LARGEST).all())
+
+
 def is_constant(values: Numbers) -> bool:
     """Return whether outputs, or targets, are one number up to rounding in single precision.
 
@@ -217,6 +226,7 @@ def _correlation(sums: Floats, examples: int) -> Floats:
 
 
 _ROUNDING: Final = 1e-6
+_LARGEST: Final = 1e30
 BINS: Final = 15
 _BIN_STEP: Final = 4.0
 

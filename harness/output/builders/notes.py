@@ -8,6 +8,7 @@ from typing import Final
 from harness.analysis.comparison.matching import seed_option
 from harness.analysis.compilation import break_even, recompiled
 from harness.analysis.inputs import conflicting_inputs
+from harness.analysis.leading import leaders
 from harness.analysis.observed import UNMOVED, did_not_move
 from harness.analysis.probes import PROBE_BAND
 from harness.analysis.rows import Row
@@ -41,7 +42,7 @@ def notes(report: Report, rows: Sequence[Row]) -> list[str]:
         *_reference(report, rows),
         *_degenerate(rows),
         *_below_majority(rows),
-        *_ranking(rows),
+        *_ranking(report, rows),
         *_apart(rows),
         *_unmoved(report, rows),
         *_failed_training(report, rows),
@@ -227,8 +228,10 @@ def _below_majority(rows: Sequence[Row]) -> Iterable[str]:
         )
 
 
-def _ranking(rows: Sequence[Row]) -> Iterable[str]:
+def _ranking(report: Report, rows: Sequence[Row]) -> Iterable[str]:
     """Return the evidence for the fastest variants, or why there is none."""
+    doubts = dict.fromkeys(each.doubt for each in leaders(report, rows) if each.doubt is not None)
+    yield from (f"speeds not tested: {doubt}" for doubt in doubts)
     if any(row.rank == "tied" for row in rows):
         yield "tied fastest: the trials do not tell these variants apart (paired t tests at 5 %, Holm)"
     timed = [row for row in rows if row.speed is not None and row.concurrent == 1]

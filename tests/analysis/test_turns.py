@@ -1,0 +1,96 @@
+"""Trials of one run that did not take turns: on another day, or on several machines, they are not pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.analysis.comparison.compare import compare
+from harness.analysis.leading import leaders
+from harness.analysis.summary import summarize
+from harness.model.results import Report
+from harness.model.values import PaddingStrategy
+from harness.output.builders.notes import notes
+from tests.factories import STARTED, make_report, make_result, make_trial
+
+SPEED = "train_real_tokens_per_second"
+PADDINGS: tuple[PaddingStrategy, ...] = ("static", "dynamic")
+
+
+def run_of(began: Mapping[tuple[PaddingStrategy, int], float], seeds: int = 4) -> Report:
+    """A run whose dynamic trials are faster, with the seconds at which each trial began."""
+    return make_report(
+        [
+            make_result(
+                make_trial(padding, seed),
+                samples_per_second=(25.0 if padding == "static" else 27.0) + 0.05 * seed,
+                started=STARTED + timedelta(seconds=began[padding, seed]),
+                duration_s=20.0,
+            )
+            for seed in range(seeds)
+            for padding in PADDINGS
+        ]
+    )
+
+
+def in_turn(seeds: int = 4) -> dict[tuple[PaddingStrategy, int], float]:
+    """A B, then B A: each trial begins when the one before has ended."""
+    order = [(name, seed) for seed in range(seeds) for name in (PADDINGS, PADDINGS[::-1])[seed % 2]]
+    return {trial: 20.0 * place for place, trial in enumerate(order)}
+
+
+def test_trials_that_took_turns_are_pairs() -> None:
+    (row,) = compare([run_of(in_turn())], by="padding", metrics=[SPEED]).rows
+    assert (row.verdict, row.test) == ("better", "paired t of logarithms")
+
+
+def test_trials_taken_over_from_an_earlier_day_get_no_verdict_on_speed() -> None:
+    began = {key: at + (86_400.0 if key[0] == "dynamic" else 0.0) for key, at in in_turn().items()}
+    report = run_of(began)
+    speed, score = compare([report], by="padding", metrics=[SPEED, "eval_accuracy"]).rows
+    assert (speed.verdict, speed.p) == ("unsure", None)
+    assert "4 of 4 pairs" in speed.notes[0]
+    assert "--fresh" in speed.notes[0]
+    assert score.verdict != "not comparable"
+    rows = summarize(report)
+    assert [row.rank for row in rows] == [None, None]
+    (leader,) = leaders(report, rows)
+    assert (leader.ranked, leader.interval) == (False, None)
+    assert any("4 of 4 pairs" in note for note in notes(report, rows))
+
+
+def test_a_pause_after_the_first_trial_or_between_seeds_leaves_the_pairs() -> None:
+    after_first = {key: at + (0.0 if at == 0 else 300.0) for key, at in in_turn().items()}
+    between_seeds = {key: at + (86_400.0 if key[1] > 1 else 0.0) for key, at in in_turn().items()}
+    for began in (after_first, between_seeds):
+        (row,) = compare([run_of(began)], by="padding", metrics=[SPEED]).rows
+        assert row.test == "paired t of logarithms"
+
+
+def test_trials_that_ran_alone_at_the_same_time_were_on_several_machines() -> None:
+    began = {key: at / 2 for key, at in in_turn().items()}
+    report = run_of(began)
+    (row,) = compare([report], by="padding", metrics=[SPEED]).rows
+    assert (row.verdict, row.p) == ("unsure", None)
+    assert "several machines" in row.notes[0]
+    rows = summarize(report)
+    assert [each.rank for each in rows] == [None, None]
+    assert any("several machines" in note for note in notes(report, rows))
+
+
+@pytest.mark.parametrize("duration_s", [0.0, 1e300])
+def test_any_duration_can_be_read(duration_s: float) -> None:
+    report = run_of(in_turn())
+    results = [each.model_copy(update={"duration_s": duration_s}) for each in report.results]
+    compare([report.model_copy(update={"results": tuple(results)})], by="padding", metrics=[SPEED])
+
+
+@given(st.permutations(range(8)), st.floats(0, 59))
+def test_any_order_without_pauses_is_in_turn(order: list[int], pause: float) -> None:
+    began = {key: (20.0 + pause) * order[place] for place, key in enumerate(in_turn())}
+    (row,) = compare([run_of(began)], by="padding", metrics=[SPEED]).rows
+    assert row.test == "paired t of logarithms"
