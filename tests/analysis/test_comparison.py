@@ -217,6 +217,41 @@ def test_an_axis_is_also_compared_over_all_variants() -> None:
     assert over_all.effect == pytest.approx(1.588, abs=0.01)
 
 
+def test_the_scatter_of_several_seeds_is_pooled_over_all_variants() -> None:
+    random = np.random.default_rng(3)
+    made = [
+        result(make_trial(padding, seed, checkpoint=checkpoint), speed=speed * random.uniform(0.98, 1.02))
+        for checkpoint in "abcd"
+        for seed in range(3)
+        for padding, speed in _two_speeds(104.0)
+    ]
+    *singles, over_all = compare([report(made, "a")], by="padding", metrics=[SPEED]).rows
+    assert (over_all.variants, over_all.test) == (4, "t of logarithms, pooled over variants")
+    assert over_all.effect == pytest.approx(stats.gmean([each.effect for each in singles]), rel=1e-3)
+    widths = [each.interval[1] - each.interval[0] for each in singles if each.interval is not None]
+    assert len(widths) == 4
+    assert over_all.interval is not None
+    assert over_all.interval[1] - over_all.interval[0] < min(widths)
+
+
+def test_variants_with_one_seed_and_with_several_have_no_common_row() -> None:
+    made = [
+        result(make_trial(padding, seed, checkpoint=checkpoint), speed=speed + seed)
+        for checkpoint, seed in (("a", 0), ("b", 0), ("b", 1))
+        for padding, speed in _two_speeds(158.0)
+    ]
+    assert {each.variants for each in compare([report(made, "a")], by="padding", metrics=[SPEED]).rows} == {1}
+
+
+def test_equal_ratios_of_single_trials_show_no_scatter_over_all_variants() -> None:
+    made = [
+        result(make_trial(padding, checkpoint=checkpoint), speed=speed)
+        for checkpoint in "ab"
+        for padding, speed in _two_speeds(158.0)
+    ]
+    assert {each.variants for each in compare([report(made, "a")], by="padding", metrics=[SPEED]).rows} == {1}
+
+
 def test_quality_over_all_variants_shares_examples_and_seeds() -> None:
     made = [
         result(make_trial(padding, seed, checkpoint=checkpoint), range(wrong))
@@ -582,6 +617,17 @@ def test_a_stored_score_that_its_predictions_contradict_is_not_compared() -> Non
     found = row(compared, "eval_accuracy")
     assert (found.verdict, found.mismatches) == ("not comparable", ("stored_value",))
     assert row(compared, "eval_f1").verdict == "same"
+
+
+def test_sides_without_a_common_example_are_not_comparable() -> None:
+    kept = predicted(range(30))
+    others = kept.model_copy(update={"example_ids": tuple(range(1000, 1408))})
+    one = report([result(make_trial(), range(30))], "a")
+    two = report([result(make_trial(), range(30)).model_copy(update={"predictions": others})], "b")
+    compared = compare([one, two], metrics=["eval_accuracy", SPEED], allow_mismatch=["examples"])
+    found = row(compared, "eval_accuracy")
+    assert found.verdict == "not comparable"
+    assert found.notes[0] == "the two sides share no evaluation example"
 
 
 def test_unpaired_seeds_are_dropped_and_counted() -> None:

@@ -21,6 +21,7 @@ from harness.store.reading import load_report
 from harness.store.writing import to_json
 from harness.suite.gate_files import parse_gate
 from tests.factories import make_report, make_result, make_trial
+from tests.output.test_tokenizing import WHOLE, tokenized
 from tests.store.forging import get, put, sealed
 
 DATA: Final = Path(__file__).parents[1] / "store" / "data"
@@ -276,3 +277,32 @@ def test_a_wrong_value_can_be_allowed_by_name() -> None:
     report = forged({"measurements": measurements(eval_loss=0.01)})
     found = check(report, gates=[], allow_mismatch=["stored_value"])
     assert (found.outcome, found.allowed_mismatches) == ("pass", ("stored_value",))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tokenize_seconds": (5.0, 4.0)}, "rates and times give 40760 examples, the plan has 4076"),
+        ({"tokenize_tokens_per_second": (1e6, 1e6)}, "tokens, the plan has"),
+        (
+            {"tokenize_tokens_per_second": (434_000.0, 440_000.0)},
+            "217000 tokens in a pass, 220000 in another",
+        ),
+        ({"tokenize_examples_per_second": (8152.0,)}, "1 values of tokenize_examples_per_second"),
+    ],
+)
+def test_the_numbers_of_a_tokenizing_trial_contradict_each_other(
+    change: dict[str, tuple[float, ...]], message: str
+) -> None:
+    honest = tokenized(WHOLE, "fast", 0, 0.5, 0.5)
+    assert check(make_report([honest]), gates=[]).outcome == "pass"
+    edited = tuple(
+        measured(each.metric, *change[each.metric]) if each.metric in change else each
+        for each in honest.measurements
+    )
+    assert message in cases(make_report([honest.model_copy(update={"measurements": edited})]))["stored"]
+
+
+def test_a_gate_on_a_loss_or_a_rate_needs_what_it_follows_from() -> None:
+    found = forged({"epochs": []})
+    assert "stores no epochs; run the suite again" in cases(found, "train_loss<=0.9")["bound"]

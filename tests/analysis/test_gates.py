@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import harness
-from harness.analysis.gates.check import check
+from harness.analysis.gates.check import check, judge_run
 from harness.analysis.gates.models import GateCase, GateReport
 from harness.analysis.stats.ratios import RunVariance
 from harness.errors import InvalidInputError, NotComparableError
@@ -466,3 +466,38 @@ def test_no_gate_on_speed_judges_trials_that_ran_beside_others() -> None:
         assert case.verdict == "not comparable"
         assert "2 at once: times do not count" in case.reason
     assert only(check(beside, gates=[gate("eval_accuracy>=0.1")]), "bound").verdict == "passed"
+
+
+def test_a_run_skips_what_it_cannot_judge_and_tells_why() -> None:
+    bound, drop = gate("eval_accuracy>=0.5"), gate("eval_accuracy drop<=0.5")
+    found, skipped = judge_run(report(), [bound, drop], None, {}, {})
+    assert found is not None
+    assert (found.outcome, [case.rule for case in of_kind(found, "bound")]) == (
+        "pass",
+        ["eval_accuracy >= 0.5"],
+    )
+    assert skipped == ("not judged: eval_accuracy drop <= 0.5: there is no baseline (--baseline)",)
+    assert judge_run(report(), [drop], None, {}, {}) == (None, skipped)
+    judged, skipped = judge_run(report(), [drop], report(), {}, {})
+    assert judged is not None
+    assert (only(judged, "drop").verdict, skipped) == ("passed", ())
+
+
+def test_a_run_judges_no_bound_on_a_score_of_a_stand_in_but_the_drop_of_the_same_gate() -> None:
+    stand_in = report(checkpoint=make_checkpoint(requested="bert-base-uncased", stand_in=True))
+    both = gate("eval_accuracy>=0.99").model_copy(update={"max_drop": 0.5})
+    found, (skipped,) = judge_run(stand_in, [both], stand_in, {}, {})
+    assert found is not None
+    assert [case.rule for case in found.cases if case.kind in ("bound", "drop")] == [
+        "eval_accuracy drop <= 0.5"
+    ]
+    assert skipped.startswith("not judged: eval_accuracy >= 0.99: ")
+    assert judge_run(stand_in, [gate("eval_accuracy>=0.99")], None, {}, {})[0] is None
+
+
+def test_a_variant_without_a_sound_trial_in_the_baseline_is_not_comparable() -> None:
+    base = make_report([*_static(), make_result(make_trial("dynamic"), status="failed")])
+    found = check(make_report([*_static(), make_result(make_trial("dynamic"))]), baseline=base)
+    reasons = {case.verdict: case.reason for case in of_kind(found, "baseline")}
+    assert reasons["passed"] == "seeds 0, 1, 2 on both sides"
+    assert reasons["not comparable"].startswith("the baseline has no sound trial of it; keep a better one: ")

@@ -10,7 +10,8 @@ from harness.analysis.parity import (
     limits,
     verdicts,
 )
-from harness.model.arguments import Train
+from harness.analysis.training import training_of
+from harness.model.arguments import SchedulerKwargs, Train
 from harness.model.proof import Parity
 from harness.model.results import TrialResult
 from harness.model.values import Precision
@@ -134,3 +135,31 @@ def test_the_batches_of_a_trial_are_part_of_its_function() -> None:
         make_trial(train=Train(gradient_accumulation_steps=2)),
     ]
     assert len({function_of(trial).id for trial in trials}) == 4
+
+
+def test_the_line_of_a_reduced_precision_names_everything_that_decides_its_verdict() -> None:
+    changes = {"fp32": parity(1e-3, 1e-7), "wrong_rows": 2}
+    text = limits(parity(1e-7, 4.5e-2).model_copy(update=changes), "bf16")
+    assert "; 2 rows have other tokens or labels than their texts give; " in text
+    assert "; evaluation equals fp32: it did not run in bf16; computed in fp32: differs: " in text
+    assert "training equals fp32" not in text
+
+
+def test_a_proof_of_training_shortens_the_options_of_a_schedule_to_its_few_steps() -> None:
+    given = Train(
+        learning_rate=1e-4,
+        lr_scheduler_type="warmup_stable_decay",
+        lr_scheduler_kwargs=SchedulerKwargs(num_decay_steps=500, min_lr_ratio=0.1),
+    )
+    proven = training_of(make_trial(train=given), "bert").train
+    assert proven.lr_scheduler_kwargs is not None
+    assert proven.lr_scheduler_kwargs == SchedulerKwargs(num_decay_steps=2, min_lr_ratio=0.1)
+    given = Train(
+        learning_rate=1e-4,
+        lr_scheduler_type="polynomial",
+        lr_scheduler_kwargs=SchedulerKwargs(lr_end=1e-5, power=2.0),
+    )
+    proven = training_of(make_trial(train=given), "bert").train
+    assert proven.lr_scheduler_kwargs is not None
+    assert proven.lr_scheduler_kwargs.lr_end == pytest.approx(proven.learning_rate / 10)
+    assert proven.lr_scheduler_kwargs.power == 2.0

@@ -34,7 +34,14 @@ def test_speed_between_runs_is_decided_by_ab_or_a_calibrated_machine() -> None:
 
 @pytest.mark.parametrize(
     ("rule", "seeds"),
-    [("eval_accuracy>=0.8", 1), ("eval_accuracy drop<=0.2", 5), ("eval_accuracy drop<=0.05", 20)],
+    [
+        ("eval_accuracy>=0.8", 1),
+        ("eval_accuracy drop<=0.2", 5),
+        ("eval_accuracy drop<=0.05", 20),
+        ("peak_memory_host_bytes drop<=5%", 1),
+        ("eval_accuracy drop<=2%", 1),
+        ("eval_loss drop<=0.1", 1),
+    ],
 )
 def test_a_gate_that_can_be_decided_gets_no_warning(rule: str, seeds: int) -> None:
     assert warnings(rule, seeds) == []

@@ -52,11 +52,13 @@ def test_a_correlation_does_not_depend_on_scale(values: list[int], scale: float,
     )
 
 
-def regression(padding: str, seed: int, noise: float, examples: int = 200) -> TrialResult:
+def regression(padding: str, seed: int, noise: float, examples: int = 200, constant: int = 0) -> TrialResult:
+    """A trial whose outputs follow the targets up to noise, and are one value for the first few."""
     draw = np.random.default_rng(7)
     targets = (draw.integers(0, 26, examples) / 5).astype(np.float32)
     errors = np.random.default_rng([seed, int(1000 * noise)]).normal(size=examples)
     outputs = (2.5 + 0.01 * (targets + noise * errors)).astype(np.float32)
+    outputs[:constant] = 2.5 if padding == "static" else 2.6
     found = {
         "eval_pearson": float(stats.pearsonr(outputs.astype(float), targets.astype(float)).statistic),
         "eval_spearman": float(stats.spearmanr(outputs, targets).statistic),
@@ -139,6 +141,15 @@ def test_few_examples_are_not_resampled() -> None:
     row = rows_by_metric(report(better=0.3, worse=2.0, examples=30))["eval_pearson"]
     assert row.verdict == "not comparable"
     assert any("30 examples" in note for note in row.notes)
+
+
+def test_outputs_that_are_mostly_one_value_are_not_resampled() -> None:
+    found = [
+        regression(padding, seed, 0.3, constant=120) for seed in range(3) for padding in ("static", "dynamic")
+    ]
+    row = rows_by_metric(make_report(found))["eval_pearson"]
+    assert row.verdict == "not comparable"
+    assert "one value for 120 of 200 examples: a resample may have no correlation" in row.notes
 
 
 def test_the_error_of_a_difference_is_that_of_repeated_experiments() -> None:

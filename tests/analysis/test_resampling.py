@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from harness.analysis.stats import resampling
-from harness.analysis.stats.quality_tests import compare_quality
+from harness.analysis.stats.quality_tests import Drawn, compare_drawn, compare_quality
 from harness.analysis.stats.resampling import Case
 from harness.analysis.stats.scoring import scores
 from harness.analysis.stats.tests import Effect
@@ -216,3 +216,30 @@ def test_copies_of_a_variant_have_the_error_of_one() -> None:
     assert many.value == pytest.approx(one.value, rel=1e-12)
     assert many.components.floor == pytest.approx(one.components.floor, rel=1e-9)
     assert many.components.added[0].variance == pytest.approx(one.components.added[0].variance, rel=1e-9)
+
+
+def _drawn(random: np.random.Generator, seeds: int, shift: float = 0.0, examples: int = 400) -> Drawn:
+    """The accuracies of a side whose seeds are right on 80 % of the examples and `shift` more."""
+    right = random.random((seeds, examples)) < 0.8 + shift
+    places = np.random.default_rng(9).integers(0, examples, (300, examples))
+    return Drawn(right.mean(axis=1), right[:, places].mean(axis=2))
+
+
+def test_scores_resampled_elsewhere_are_compared_with_unpaired_seeds() -> None:
+    random = np.random.default_rng(4)
+    equal = compare_drawn(_drawn(random, 4), _drawn(random, 3), 400, paired=False)
+    assert equal.test == "unpaired seeds, paired examples"
+    assert equal.p is not None
+    assert equal.p > 0.05
+    better = compare_drawn(_drawn(random, 4), _drawn(random, 3, 0.15), 400, paired=False)
+    assert better.p is not None
+    assert better.p < 0.05
+    assert better.value == pytest.approx(0.15, abs=0.03)
+
+
+def test_scores_that_nothing_changes_have_no_p_value() -> None:
+    constant = Drawn(np.full(3, 0.5), np.full((3, 300), 0.5))
+    one = compare_drawn(constant, constant, 1, paired=True)
+    assert (one.value, one.p, one.reason) == (0.0, None, "one example: no error can be estimated")
+    several = compare_drawn(constant, constant, 400, paired=True)
+    assert (several.p, several.reason) == (None, "neither seeds nor examples differ: no p-value")

@@ -182,3 +182,24 @@ def test_a_variant_of_several_seeds_has_one_point_per_report() -> None:
     (line,) = series_of([make_report(results)], [SPEED]).lines
     assert [point.seeds for point in line.points] == [(0, 1, 2)]
     assert line.points[0].values[SPEED] == results[1].value(SPEED)
+
+
+def test_a_point_of_other_seeds_is_noted_for_scores_and_not_for_speed() -> None:
+    found = [make_report([make_result(make_trial(seed=seed))], run=f"run-{seed}") for seed in range(2)]
+    noted = [note for note in series_of(found, ["eval_accuracy"]).notes if "seeds differ" in note]
+    assert noted == [
+        f"{series_of(found, [SPEED]).lines[0].label}: the seeds differ between reports, which changes scores "
+        "without a cause"
+    ]
+    assert not [note for note in series_of(found, [SPEED]).notes if "seeds differ" in note]
+
+
+def test_a_report_without_the_metric_has_no_point_and_a_variant_without_any_no_line() -> None:
+    with_steps, without = report(0, 25.0), report(1, 25.0)
+    kept = tuple(one for one in without.results[0].measurements if one.metric != "train_loss")
+    lacking = without.model_copy(
+        update={"results": (without.results[0].model_copy(update={"measurements": kept}),)}
+    )
+    (line,) = series_of([with_steps, lacking], ["train_loss"]).lines
+    assert [point.report.run for point in line.points] == ["run-00"]
+    assert series_of([lacking], ["train_loss"]).lines == ()

@@ -85,3 +85,10 @@ def test_any_positive_numbers_give_finite_ones(before: list[float], after: list[
 def test_a_ratio_needs_numbers_above_zero() -> None:
     with pytest.raises(ValueError, match="above zero"):
         compare_trials([0.0, 1.0], [1.0, 1.0], paired=False)
+
+
+def test_runs_that_never_differed_give_single_trials_no_p_value() -> None:
+    never = Separate(RunVariance(0.0, 6))
+    found = compare_trials([10.0], [15.0], paired=False, separate=never)
+    assert (found.value, found.p) == (1.5, None)
+    assert found.reason == "equal runs on this machine have never differed: no p-value"

@@ -95,6 +95,60 @@ def test_every_command_refuses_what_cannot_be_with_its_place(
         assert says in told.replace("\n", "")
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "reason"),
+    [
+        (("data", "eval_splits"), {"a": 3, "b": 2}, "they do not add up to 6 examples"),
+        (("data", "eval_splits"), {"a": 6}, "a single split has no parts"),
+        (("predictions", "splits"), {"a": 3, "b": 2}, "splits: 5 of 6 examples"),
+        (("predictions", "labels", 4), 0.5, "the labels are no class numbers, and the logits have 2 classes"),
+        (
+            ("predictions",),
+            {"example_ids": [], "labels": [], "logits": []},
+            "the predictions are empty",
+        ),
+        (
+            ("epochs",),
+            [
+                {"epoch": 1, "train_loss": 0.5, "scores": {"eval_f1": 0.5}},
+                {"epoch": 2, "train_loss": 0.5, "scores": {"eval_accuracy": 0.5}},
+            ],
+            "epochs: their scores are not of the same metrics",
+        ),
+        (
+            ("parity",),
+            {
+                "examples": 4,
+                "largest_logit_difference": 0.5,
+                "relative_gradient_error": 0.0,
+                "flipped_predictions": 5,
+            },
+            "5 flipped_predictions of 4 examples",
+        ),
+        (
+            ("parity",),
+            {
+                "examples": 4,
+                "largest_logit_difference": 0.0,
+                "relative_gradient_error": 0.0,
+                "flipped_predictions": 1,
+            },
+            "flipped_predictions without a logit that differs",
+        ),
+    ],
+)
+def test_numbers_that_cannot_belong_together_are_refused(
+    run: Run, path: tuple[str | int, ...], value: Any, reason: str
+) -> None:
+    document = json.loads(to_json(REPORT))
+    put(document, ("results", 1, *path), value)
+    Path("forged.json").write_bytes(sealed(document))
+    code, _, errors = run("show", "forged.json")
+    assert code == 2
+    assert "forged.json: no valid report: /results/1" in errors.replace("\n", "")
+    assert reason in errors.replace("\n", " ")
+
+
 def test_a_trial_that_occurs_twice_is_refused(run: Run) -> None:
     document = json.loads(to_json(REPORT))
     put(document, ("results", 1, "trial", "seed"), get(document, ("results", 0, "trial", "seed")))

@@ -181,6 +181,35 @@ def test_a_score_without_resamples_is_unsure_and_files_are_told_apart() -> None:
     assert "own." not in compare([make_report(run="a"), make_report(run="b")]).model_dump_json()
 
 
+def test_a_trial_without_a_score_or_other_examples_leave_no_verdict_on_a_users_metric() -> None:
+    def row(one: Report, two: Report, **terms: Any) -> ComparisonRow:
+        rows = compare([one, two], metrics=["own.mine", "train_loss"], **terms).rows
+        return next(each for each in rows if each.metric == "own.mine")
+
+    one, two = scored("a", 0.5, 0.7), scored("b", 0.8, 0.8, predicted=1)
+    own = two.own_metrics[0]
+    first, second = own.scores
+    for scores, reason in (
+        (
+            {first: own.scores[first], second: OwnScore(reason="metric() returned NaN")},
+            "metric() returned NaN",
+        ),
+        ({first: own.scores[first]}, "the report lacks it"),
+    ):
+        lacking = two.model_copy(update={"own_metrics": (own.model_copy(update={"scores": scores}),)})
+        found = row(one, lacking)
+        assert (found.verdict, found.notes[0]) == ("missing", f"mine was not measured in b: {reason}")
+    fewer = [
+        each.model_copy(update={"predictions": make_predictions(at, 30)})
+        for at, each in enumerate(two.results)
+    ]
+    other = row(one, two.model_copy(update={"results": tuple(fewer)}), allow_mismatch=["examples"])
+    assert (other.verdict, other.notes[0]) == (
+        "not comparable",
+        "the sides were not scored on the same examples",
+    )
+
+
 def accuracies(run: str, accuracy: float, goal: Literal["max", "min"] = "max", seeds: int = 5) -> Report:
     """A report whose own metric is the accuracy, resampled as the scorer resamples."""
     kept = [make_predictions(10 * seed + int(100 * accuracy), 400, accuracy) for seed in range(seeds)]
@@ -241,6 +270,40 @@ def test_a_gate_names_a_metric_of_its_suite() -> None:
     assert "no metric" in reason
     assert "own.errors" in reason
     assert parse_gate("own.errors drop<=10%").max_drop == "10%"
+
+
+def test_rescoring_names_a_metric_whose_file_changed_fails_or_is_not_named() -> None:
+    stored = scored("a", 0.5, 0.7)
+    (own,) = stored.own_metrics
+    reasons = {id_: OwnScore(reason="compute failed: ZeroDivisionError") for id_ in own.scores}
+    failing = own.model_copy(update={"scores": reasons})
+    assert list(own_metric_problems(stored, [own])) == []
+    assert list(own_metric_problems(stored, [])) == [
+        "not scored again: mine, whose file the suite does not name"
+    ]
+    assert list(own_metric_problems(stored, [failing])) == [
+        "not scored again: mine: m.py compute failed: ZeroDivisionError"
+    ]
+    changed = own.model_copy(update={"version": "m.py sha256:2"})
+    assert list(own_metric_problems(stored, [changed])) == [
+        "mine: its file changed: stored m.py sha256:1, now m.py sha256:2"
+    ]
+
+
+def test_rescoring_shows_both_scores_of_a_users_metric_and_none_of_a_file_that_fails() -> None:
+    stored = scored("a", 0.5, 0.7)
+    (own,) = stored.own_metrics
+    first, second = own.scores
+    again = own.model_copy(update={"scores": {first: OwnScore(value=0.5), second: OwnScore(value=0.9)}})
+    known = Scores(
+        metric_version="x",
+        scores=tuple(Score(scores=dict(result.epochs[-1].scores)) for result in stored.results),
+    )
+    rows = compare_scores(stored, known, [again])
+    assert [row.values["own.mine"] for row in rows] == [(0.5, 0.5), (0.7, 0.9)]
+    assert [row.differing("own.mine") for row in rows] == [False, True]
+    failing = own.model_copy(update={"scores": {id_: OwnScore(reason="broken") for id_ in own.scores}})
+    assert not any("own.mine" in row.values for row in compare_scores(stored, known, [failing]))
 
 
 def score_here(

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from harness.errors import InvalidInputError
 from harness.model.arguments import Train
 from harness.model.suite import Gate
 from harness.model.tasks import Task
-from harness.model.values import ChosenCheckpoint, Padding
+from harness.model.values import ChosenAttention, ChosenCheckpoint, Padding
 from harness.suite.reading import parse_suite
 from tests.suite.suite_texts import MATRIX, SMALL, refusal, refusal_with, refusals, suite_with
 
@@ -185,6 +187,30 @@ def test_a_value_that_does_not_belong_on_its_axis_is_refused(axis: str) -> None:
 def test_length_belongs_to_static_padding_alone() -> None:
     found = refusal("name: x\nmatrix: {checkpoint: [a], padding: [{strategy: bucketed, length: 9}]}")
     assert found == "suite.yaml:2:37: length belongs to static padding alone, not to bucketed"
+
+
+@pytest.mark.parametrize(
+    ("attention", "reason"),
+    [
+        ("{kernel: a/b}", "attention is a word, {sdpa: math|efficient|flash|cudnn} or {kernel: REPO"),
+        ("{sdpa: fast}", "attention is a word, {sdpa: math|efficient|flash|cudnn} or {kernel: REPO"),
+        (f"{{kernel: a, revision: {40 * 'a'}}}", "a kernel is a repository of the Hub: {kernel: OWNER/NAME"),
+        ("{kernel: a/b, revision: main}", "pin its revision, a commit of 40 digits"),
+        ("{name: eager, backend: math}", "eager has no math kernel: write {sdpa: math}"),
+        ("{name: sdpa, kernel: a/b}", "write a kernel as {kernel: OWNER/NAME, revision: SHA}"),
+    ],
+)
+def test_attention_that_no_kernel_computes_is_refused(attention: str, reason: str) -> None:
+    found = refusal_with(f"include: [{{attention: {attention}}}]")
+    assert found.startswith("suite.yaml:3:")
+    assert reason in found
+
+
+def test_a_kernel_is_one_value_with_its_commit() -> None:
+    kernel = {"kernel": "owner/name", "revision": "0123456789abcdef" * 2 + "01234567"}
+    (value,) = suite_with("", [f"matrix.attention=[{json.dumps(kernel)}]"]).matrix["attention"]
+    assert isinstance(value, ChosenAttention)
+    assert (value.spelled(), str(value)) == (kernel, "kernel(owner/name@0123456789ab)")
 
 
 def test_more_trials_than_the_limit_are_refused_before_they_are_expanded() -> None:
