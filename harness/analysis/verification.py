@@ -132,8 +132,7 @@ def _scored(result: TrialResult) -> dict[str | None, dict[str, float]]:
 
 def _scores(result: TrialResult) -> tuple[str, ...]:
     """Return every score, those of further splits as far as the trial has any."""
-    further = (found.metric for found in result.measurements if score_and_split(found.metric)[1] is not None)
-    return (*_QUALITY, *further)
+    return (*_QUALITY, *(metric for metric in result.metrics if score_and_split(metric)[1] is not None))
 
 
 def _scored_again(results: Sequence[TrialResult]) -> list[tuple[_Sheets, dict[str, float]]]:

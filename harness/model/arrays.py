@@ -10,7 +10,7 @@ import sys
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from typing import Any, Final, overload
+from typing import Any, Final, Self, overload
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
@@ -126,6 +126,13 @@ class Logits(Sequence[Row]):
                 f"row {at} of logits has {len(rows[at])} numbers, the first one has {self._classes}"
             )
         self._values = array("d", chain.from_iterable(rows))
+
+    @classmethod
+    def of_numbers(cls, numbers: Iterable[float], classes: int) -> Self:
+        """Return rows of so many classes from their numbers, laid end to end."""
+        found = cls(())
+        found._classes, found._values = classes, array("d", numbers)
+        return found
 
     @property
     def finite(self) -> bool:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Self
+from array import array
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, chain
+from typing import Annotated, Any, Self, overload
 
-from pydantic import model_validator
+from pydantic import GetCoreSchemaHandler, model_validator
+from pydantic_core import CoreSchema, core_schema
 
 from harness.model.arrays import Numbers
-from harness.model.frozen import Frozen
+from harness.model.frozen import Frozen, lean
 from harness.model.metrics import LARGEST, METRICS, Goal, metric_named, score_and_split
 
 
@@ -75,3 +79,110 @@ def unmeasured(metric: str, reason: str) -> Measurement:
     """Return a measurement that could not be taken, and why."""
     row = metric_named(metric)
     return Measurement(metric=metric, unit=row.unit, goal=row.goal, values=Numbers(()), reason=reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Measurements of several trials that differ in their values alone.
+
+    `kinds` are those of one trial, whose values do not count, `metrics` their names. Of the values of a
+    trial, laid end to end, those of a measurement lie between its `starts` and the next one.
+    """
+
+    kinds: tuple[Measurement, ...]
+    metrics: dict[str, int]
+    starts: tuple[int, ...]
+
+    @classmethod
+    def of(cls, kinds: Sequence[Measurement], counts: Iterable[int]) -> Layout:
+        """Return the layout of measurements with so many values each.
+
+        Raises:
+            ValueError: A metric occurs twice.
+        """
+        metrics = {kind.metric: place for place, kind in enumerate(kinds)}
+        if len(metrics) < len(kinds):
+            raise ValueError("measurements: a metric occurs twice")
+        return cls(tuple(kinds), metrics, (0, *accumulate(counts)))
+
+
+class PackedMeasurements(Sequence[Measurement]):
+    """The measurements of one trial of many, in a tenth of the memory of a tuple of them.
+
+    Equal to a tuple of its items and serialized like one; an item is made when it is read.
+    """
+
+    __slots__ = ("_layout", "_medians", "_values")
+
+    def __init__(self, layout: Layout, values: Iterable[Sequence[float]]) -> None:
+        """Copy the values of each measurement of the layout."""
+        self._layout = layout
+        self._values = array("d", chain.from_iterable(values))
+        self._medians: dict[str, float | None] = {}
+
+    @property
+    def metrics(self) -> Collection[str]:
+        """The name of each metric, in order."""
+        return self._layout.metrics
+
+    def named(self, metric: str) -> Measurement | None:
+        """Return the measurement of that metric, or None."""
+        place = self._layout.metrics.get(metric)
+        return None if place is None else self[place]
+
+    def median(self, metric: str) -> float | None:
+        """Return the median of that metric's values, which is computed once; None where there are none."""
+        place = self._layout.metrics.get(metric)
+        if place is None:
+            return None
+        start, end = self._layout.starts[place : place + 2]
+        if end == start + 1:
+            return self._values[start]
+        if metric not in self._medians:
+            self._medians[metric] = Numbers(self._values[start:end]).median
+        return self._medians[metric]
+
+    def __len__(self) -> int:
+        return len(self._layout.kinds)
+
+    @overload
+    def __getitem__(self, index: int) -> Measurement: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Measurement, ...]: ...
+    def __getitem__(self, index: int | slice) -> Measurement | tuple[Measurement, ...]:
+        if isinstance(index, slice):
+            return tuple(self)[index]
+        place = range(len(self))[index]
+        start, end = self._layout.starts[place : place + 2]
+        return lean(self._layout.kinds[place], values=Numbers(self._values[start:end]))
+
+    def __iter__(self) -> Iterator[Measurement]:
+        return map(self.__getitem__, range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def __repr__(self) -> str:
+        return repr(tuple(self))
+
+
+class _TupleOrPacked:
+    """Validate and write measurements as a tuple, but leave packed ones packed."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        tuples = handler.generate_schema(tuple[Measurement, ...])
+        return core_schema.json_or_python_schema(
+            json_schema=tuples,
+            python_schema=core_schema.union_schema(
+                [core_schema.is_instance_schema(PackedMeasurements), tuples]
+            ),
+            serialization=core_schema.plain_serializer_function_ser_schema(tuple, return_schema=tuples),
+        )
+
+
+Measurements = Annotated[Sequence[Measurement], _TupleOrPacked]
+"""The measurements of a trial: a tuple, or packed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Final, Literal
 
 Goal = Literal["max", "min", "none"]
@@ -291,6 +291,7 @@ def is_metric(name: str) -> bool:
     return score_and_split(name)[0] in METRICS or is_own(name)
 
 
+@lru_cache(maxsize=4_096)
 def metric_named(name: str) -> Metric:
     """Return the row of a metric; for a user's metric, such as `own.errors`, one without goal and range.
 
@@ -315,6 +316,7 @@ def on_split(score: str, split: str) -> str:
     return f"eval_{split}_{score.removeprefix('eval_')}"
 
 
+@lru_cache(maxsize=4_096)
 def score_and_split(name: str) -> tuple[str, str | None]:
     """Return the row of the table that a name refers to, and the further split that it is a score of.
 

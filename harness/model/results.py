@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Collection
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AwareDatetime, Field, field_validator, model_validator
@@ -12,7 +13,7 @@ from harness.model.assets import Checkpoint, Data
 from harness.model.environment import Environment
 from harness.model.frozen import Frozen, is_none
 from harness.model.looks import Looks
-from harness.model.measurements import Measurement
+from harness.model.measurements import Measurement, Measurements, PackedMeasurements
 from harness.model.metrics import metric_named
 from harness.model.notebook import Shown, made
 from harness.model.observations import Apart, Observed, Probe
@@ -46,7 +47,7 @@ class TrialResult(Frozen):
     reason: str | None = None
     degenerate: bool = False
     epochs: tuple[Epoch, ...] = ()
-    measurements: tuple[Measurement, ...] = ()
+    measurements: Measurements = ()
     metric_version: str | None = None
     predictions: Predictions | None = None
     parity: Parity | None = None
@@ -68,9 +69,9 @@ class TrialResult(Frozen):
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:
-        metrics = [found.metric for found in self.measurements]
+        metrics = self.metrics
         if len(set(metrics)) < len(metrics):
-            twice = next(metric for metric in metrics if metrics.count(metric) > 1)
+            twice = next(metric for metric, times in Counter(metrics).items() if times > 1)
             raise ValueError(f"measurements: {twice} occurs twice")
         if [epoch.epoch for epoch in self.epochs] != list(range(1, len(self.epochs) + 1)):
             raise ValueError("epochs: they are not numbered 1, 2, 3 and so on")
@@ -94,8 +95,17 @@ class TrialResult(Frozen):
 
     __str__ = __repr__
 
+    @property
+    def metrics(self) -> Collection[str]:
+        """The name of each measured metric, in order."""
+        if isinstance(self.measurements, PackedMeasurements):
+            return self.measurements.metrics
+        return [found.metric for found in self.measurements]
+
     def measurement(self, metric: str) -> Measurement | None:
         """Return the measurement of that metric, or None if the trial has none."""
+        if isinstance(self.measurements, PackedMeasurements):
+            return self.measurements.named(metric)
         for found in self.measurements:
             if found.metric == metric:
                 return found
@@ -103,6 +113,8 @@ class TrialResult(Frozen):
 
     def value(self, metric: str) -> float | None:
         """Return the median of that metric's values, or None where it was not measured."""
+        if isinstance(self.measurements, PackedMeasurements):
+            return self.measurements.median(metric)
         found = self.measurement(metric)
         return None if found is None else found.median
 

@@ -11,8 +11,9 @@ import json
 import math
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -20,15 +21,15 @@ import pydantic_core
 
 from harness.foreign import open_regular
 from harness.model.arguments import Train
-from harness.model.arrays import Logits, Numbers
+from harness.model.arrays import Logits
 from harness.model.assets import Checkpoint, Data
 from harness.model.environment import Environment
-from harness.model.frozen import Frozen
-from harness.model.measurements import Measurement, check_values
+from harness.model.frozen import Frozen, lean
+from harness.model.measurements import Layout, Measurement, Measurements, PackedMeasurements, check_values
 from harness.model.quality import Predictions
 from harness.model.results import Report, TrialResult
 from harness.model.tasks import Task
-from harness.store.report_file import SharedParts, lean
+from harness.store.report_file import SharedParts
 from harness.store.writing import without_digest
 
 LARGE_BYTES: Final = 2**24
@@ -43,8 +44,10 @@ _KEY: Final = b'\n      "'
 _INNER_KEY: Final = b'\n        "'
 _VALUES: Final = b'"values": ['
 _LOAD: Final = b'\n        "load_average": '
-_OF_NUMBERS: Final = b"0123456789+-.eE, "
-_OF_ROWS: Final = _OF_NUMBERS + b"\n[]"
+_DIGITS: Final = b"0123456789+-.eE"
+_OF_NUMBERS: Final = _DIGITS + b", "
+_ROW: Final = b"\n          ["
+_LAST_ROW: Final = b"\n        ]"
 # Parts of results that are kept to be found again, such as the settings of a variant.
 _MOST_PARTS: Final = 4_096
 # Sets of evaluated examples with their labels.
@@ -143,8 +146,10 @@ class _Results:
         self._part = lru_cache(maxsize=_MOST_PARTS)(_part)
         self._table = lru_cache(maxsize=_MOST_TABLES)(_table)
         self._shared = SharedParts().shared
-        # The first measurement with the same text before and after its values.
-        self._measured: dict[tuple[bytes, bytes], Measurement] = {}
+        # The first measurement with the same text before and after its values, if any.
+        self._kinds: dict[tuple[bytes, bytes, bool], Measurement] = {}
+        # By the identities of the kinds, which live as long as this, and the numbers of values.
+        self._layouts: dict[tuple[tuple[int, ...], tuple[int, ...]], Layout] = {}
         self._of_result: Mapping[str, Callable[[bytes], object]] = {
             "measurements": self._measurements,
             "predictions": self._predictions,
@@ -187,36 +192,42 @@ class _Results:
         number = load.removesuffix(b"\n      }")
         if not key or number in (load, b"null"):
             return self._optional(Environment, text)
-        (load_average,) = _numbers(number)
+        ((load_average,),) = _lists([number])
         found = self._part(Environment, before + key + b"null\n      }")
         return lean(found, load_average=float(load_average))
 
-    def _measurements(self, text: bytes) -> tuple[Measurement, ...]:
+    def _measurements(self, text: bytes) -> Measurements:
         if text == b"[]":
             return ()
         inside = _inside(text, b"[\n        {", b"\n        }\n      ]")
-        return tuple(map(self._measurement, inside.split(b"\n        },\n        {")))
-
-    def _measurement(self, text: bytes) -> Measurement:
-        before, _, rest = text.partition(_VALUES)
-        values, _, after = rest.partition(b"]")
-        first = self._measured.get((before, after))
-        if first is not None and values:
-            found = _numbers(values)
-            check_values(first.metric, found)
-            return lean(first, values=Numbers(found))
-        whole = self._part(Measurement, b"{" + text + b"}")
-        assert isinstance(whole, Measurement)
-        if values:
-            self._measured[before, after] = whole
-        return whole
+        kinds: list[Measurement] = []
+        texts: list[bytes] = []
+        for part in inside.split(b"\n        },\n        {"):
+            before, _, rest = part.partition(_VALUES)
+            values, _, after = rest.partition(b"]")
+            kind = self._kinds.get((before, after, bool(values)))
+            if kind is None:
+                whole = self._part(Measurement, b"{" + part + b"}")
+                assert isinstance(whole, Measurement)
+                kind = self._kinds[before, after, bool(values)] = whole
+            kinds.append(kind)
+            texts.append(values)
+        values_of = _lists(texts)
+        for kind, found in zip(kinds, values_of, strict=True):
+            if bool(found) != bool(kind.values):
+                raise ValueError("either values or a reason for having none")
+            check_values(kind.metric, found)
+        key = tuple(map(id, kinds)), tuple(map(len, values_of))
+        if (layout := self._layouts.get(key)) is None:
+            layout = self._layouts[key] = Layout.of(kinds, key[1])
+        return PackedMeasurements(layout, values_of)
 
     def _predictions(self, text: bytes) -> Predictions | None:
         if text == b"null":
             return None
         members = _members(_inside(text, b"{", b"\n      }"), _INNER_KEY)
         logits = _rows(members.pop("logits", b""))
-        table = self._table(tuple(members.items()), len(logits), len(logits[0]) if logits else 0)
+        table = self._table(tuple(members.items()), len(logits), len(logits[0]))
         return lean(table, logits=logits)
 
 
@@ -255,28 +266,36 @@ def _object(members: Mapping[str, bytes]) -> bytes:
     return b"{" + b", ".join(b'"%s": %s' % (name.encode(), value) for name, value in members.items()) + b"}"
 
 
-def _numbers(text: bytes) -> list[float]:
-    """Return the numbers of a list without its brackets."""
-    if text.translate(None, _OF_NUMBERS):
+def _lists(texts: Sequence[bytes]) -> list[list[float]]:
+    """Return the numbers of lists without their brackets."""
+    text = b"],[".join(texts)
+    if text.translate(None, _OF_NUMBERS) != b"][" * (len(texts) - 1):
         raise ValueError("no numbers")
-    found: list[float] = pydantic_core.from_json(b"[%s]" % text)
+    found: list[list[float]] = pydantic_core.from_json(b"[[%s]]" % text)
     # A number beyond the largest float is parsed as infinite.
-    if not math.isfinite(sum(found)):
+    if not math.isfinite(sum(chain.from_iterable(found))):
         raise ValueError("a number is not finite")
     return found
 
 
 def _rows(text: bytes) -> Logits:
-    """Return the logits of a list of lists."""
-    if text.translate(None, _OF_ROWS):
-        raise ValueError("no numbers")
-    try:
-        found = Logits(pydantic_core.from_json(text))
-    except (TypeError, OverflowError) as error:
-        raise ValueError("no rows of numbers") from error
+    """Return the logits of a list of lists of equal length."""
+    classes = text[: text.find(b"]")].count(b",") + 1
+    rows = text.count(b"[") - 1
+    if rows * classes > len(text) or text.translate(None, _DIGITS) != _brackets(rows, classes):
+        raise ValueError("no rows of numbers")
+    # Each place between commas has a number, or this is no JSON.
+    found = Logits.of_numbers(pydantic_core.from_json(b"[%s]" % text.translate(None, b"[]\n")), classes)
     if not found.finite:
         raise ValueError("a logit is not finite")
     return found
+
+
+@lru_cache(maxsize=_MOST_TABLES)
+def _brackets(rows: int, classes: int) -> bytes:
+    """Return the text of rows without their numbers."""
+    row = _ROW + b", " * (classes - 1) + b"]"
+    return b"[" + b",".join([row] * rows) + _LAST_ROW
 
 
 def _parsed(data: bytes) -> Any:

@@ -17,10 +17,8 @@ from typing import Final, TypeVar
 import pydantic_core
 
 from harness.model.arrays import Numbers
-from harness.model.environment import Environment
-from harness.model.frozen import Frozen
+from harness.model.frozen import Frozen, lean
 from harness.model.measurements import Measurement
-from harness.model.quality import Epoch, Predictions
 from harness.model.results import Report, TrialResult
 from harness.model.trial import Trial
 from harness.store.writing import NO_DIGEST, storage_error, unsealed_json
@@ -99,11 +97,6 @@ M = TypeVar("M", bound=Frozen)
 
 Shape = Callable[[TrialResult], TrialResult]
 
-_FIELDS: Final[dict[type[Frozen], set[str]]] = {
-    model: set(model.model_fields)
-    for model in (Environment, Epoch, Measurement, Predictions, Trial, TrialResult)
-}
-
 
 class SharedParts:
     """Parts of many results, of which equal ones are kept once."""
@@ -115,28 +108,6 @@ class SharedParts:
         """Return the first part that was equal to this one, or this one."""
         equal = self._parts.setdefault(pydantic_core.to_json(part), part)
         return equal if isinstance(equal, type(part)) else part
-
-
-def lean(model: M, **changes: object) -> M:
-    """Return a validated part of a result, or the result, with these changes and in less memory.
-
-    Every validated model owns a set of the fields that were given, as large as the rest of it; here all
-    models of one type share a set.
-    """
-    kind = type(model)
-    found = kind.__new__(kind)
-    values = model.__dict__ | changes
-    if len(values) > len(_FIELDS[kind]):
-        values = {name: values[name] for name in kind.model_fields}
-    # As `model_copy` does, without its copies: a large report has a million parts.
-    for slot, content in (
-        ("__dict__", values),
-        ("__pydantic_fields_set__", _FIELDS[kind]),
-        ("__pydantic_extra__", None),
-        ("__pydantic_private__", None),
-    ):
-        object.__setattr__(found, slot, content)
-    return found
 
 
 def as_it_is(result: TrialResult) -> TrialResult:

@@ -9,8 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from harness.errors import InvalidInputError
+from harness.model.arrays import Logits
+from harness.model.measurements import measured, unmeasured
+from harness.model.quality import Predictions
 from harness.model.results import Report
 from harness.store.large_report import read_large
 from harness.store.reading import load_report
@@ -39,6 +44,45 @@ def test_it_is_the_same_report(tmp_path: Path, report: Report) -> None:
     assert found == load_report(path) == report
     assert found is not None
     assert to_json(found) == path.read_bytes()
+
+
+FLOATS = st.floats(-1e300, 1e300)
+ROWS = st.integers(1, 4).flatmap(
+    lambda classes: st.lists(st.tuples(*[FLOATS] * classes), min_size=1, max_size=5)
+)
+TRIALS = st.lists(st.tuples(ROWS, st.lists(st.floats(1e-9, 1e9), max_size=5)), min_size=1, max_size=4)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(TRIALS)
+def test_any_numbers_are_those_of_the_whole_file(
+    tmp_path: Path, trials: list[tuple[list[tuple[float, ...]], list[float]]]
+) -> None:
+    results = [
+        make_result(make_trial(seed=seed)).model_copy(
+            update={
+                "predictions": Predictions(
+                    example_ids=tuple(range(len(rows))), labels=(0,) * len(rows), logits=Logits(rows)
+                ),
+                "measurements": (
+                    measured("train_step_seconds", *steps)
+                    if steps
+                    else unmeasured("train_step_seconds", "none"),
+                    measured("train_seconds", 1.0),
+                ),
+            }
+        )
+        for seed, (rows, steps) in enumerate(trials)
+    ]
+    path = write(tmp_path / "report.json", to_json(make_report(results)))
+    whole = load_report(path)
+    found = read_large(path, least=0)
+    assert found is not None
+    assert found == whole
+    assert to_json(found) == path.read_bytes()
+    for one, other in zip(found.results, whole.results, strict=True):
+        assert one.value("train_step_seconds") == other.value("train_step_seconds")
+        assert one.measurement("train_step_seconds") == other.measurement("train_step_seconds")
 
 
 def test_equal_parts_are_kept_once(tmp_path: Path, report: Report) -> None:
