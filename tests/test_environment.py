@@ -95,27 +95,28 @@ def test_the_cuda_build_of_torch_is_read_without_importing_it(
 
 
 @pytest.fixture
-def cuda_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """The names of the GPUs that the driver would list, for a CUDA build of torch on Linux."""
-    names: list[str] = []
+def gpus(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, str]]]:
+    """Memory and name of the GPUs that the driver would list, for a CUDA build of torch on Linux."""
+    listed: list[tuple[int, str]] = []
     monkeypatch.setattr(environment, "installed_torch", lambda: Torch(installed=True, cuda="13.0"))
-    monkeypatch.setattr(environment, "_cuda_device_names", lambda: names)
+    monkeypatch.setattr(environment, "_cuda_devices", lambda: listed)
     monkeypatch.setattr("sys.platform", "linux")
     for cached in (environment.available_devices, environment.describe_gpus):
         cached.cache_clear()
-    yield names
+    yield listed
     for cached in (environment.available_devices, environment.describe_gpus):
         cached.cache_clear()
 
 
-def test_a_cuda_build_without_a_driver_has_the_cpu_alone(cuda_names: list[str]) -> None:
+def test_a_cuda_build_without_a_driver_has_the_cpu_alone(gpus: list[tuple[int, str]]) -> None:
     assert environment.available_devices() == ("cpu",)
 
 
-def test_gpus_are_described_by_the_names_a_suite_gives_them(cuda_names: list[str]) -> None:
-    cuda_names += ["NVIDIA H100 80GB HBM3", "Tesla T4"]
+def test_gpus_are_described_by_the_names_a_suite_gives_them(gpus: list[tuple[int, str]]) -> None:
+    gpus += [(80 * 2**30, "NVIDIA H100 80GB HBM3"), (15 * 2**30, "Tesla T4")]
     assert environment.available_devices() == ("cuda:0", "cuda:1", "cpu")
-    assert [gpu.name for gpu in environment.describe_gpus().values()] == cuda_names
+    described = environment.describe_gpus().values()
+    assert [(gpu.memory_bytes, gpu.name) for gpu in described] == gpus
 
 
 class FakeDriver:
@@ -135,17 +136,21 @@ class FakeDriver:
     def cuDeviceGetName(self, name: Any, _size: int, device: Any) -> None:  # noqa: N802
         name.value = self.names[device.value].encode()
 
+    def cuDeviceTotalMem_v2(self, memory: Any, device: Any) -> None:  # noqa: N802
+        memory._obj.value = (device.value + 1) * 2**34
 
-def test_the_program_that_names_devices_stands_alone(
+
+def test_the_program_that_lists_devices_needs_no_other_module(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("ctypes.CDLL", lambda name: FakeDriver())
-    exec(environment._NAME_CUDA_DEVICES, {})
-    assert capsys.readouterr().out.splitlines() == list(FakeDriver.names)
+    exec(environment._LIST_CUDA_DEVICES, {})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [f"{2**34} {FakeDriver.names[0]}", f"{2**35} {FakeDriver.names[1]}"]
 
 
-def test_a_build_for_the_cpu_has_no_gpu(cuda_names: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    cuda_names.append("Tesla T4")
+def test_a_build_for_the_cpu_has_no_gpu(gpus: list[tuple[int, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus.append((15 * 2**30, "Tesla T4"))
     monkeypatch.setattr(environment, "installed_torch", lambda: Torch(installed=True))
     assert environment.describe_gpus() == {}
 

@@ -48,16 +48,18 @@ VARIABLES: Final = (
 )
 CPU_FLAGS: Final = ("amx_bf16", "amx_tile", "avx2", "avx512_bf16", "avx512f", "bf16", "sve")
 
-_NAME_CUDA_DEVICES: Final = """
+_LIST_CUDA_DEVICES: Final = """
 import ctypes
 driver = ctypes.CDLL("libcuda.so.1")
 count, device, name = ctypes.c_int(0), ctypes.c_int(0), ctypes.create_string_buffer(256)
+memory = ctypes.c_size_t(0)
 driver.cuInit(0)
 driver.cuDeviceGetCount(ctypes.byref(count))
 for index in range(count.value):
     driver.cuDeviceGet(ctypes.byref(device), index)
     driver.cuDeviceGetName(name, len(name), device)
-    print(name.value.decode(errors="replace"))
+    driver.cuDeviceTotalMem_v2(ctypes.byref(memory), device)
+    print(memory.value, name.value.decode(errors="replace"))
 """
 _NVIDIA_MODULE: Final = Path("/proc/driver/nvidia/version")
 
@@ -157,8 +159,8 @@ def describe_gpus() -> dict[str, Device]:
         return {}
     driver = nvidia_driver()
     return {
-        f"cuda:{index}": Device(kind="cuda", index=index, name=name, driver=driver)
-        for index, name in enumerate(_cuda_device_names())
+        f"cuda:{index}": Device(kind="cuda", index=index, name=name, memory_bytes=memory, driver=driver)
+        for index, (memory, name) in enumerate(_cuda_devices())
     }
 
 
@@ -171,10 +173,12 @@ def nvidia_driver(module: Path = _NVIDIA_MODULE) -> str | None:
     return found[1] if found else None
 
 
-def _cuda_device_names() -> list[str]:
-    """Ask the driver for the NVIDIA devices that CUDA_VISIBLE_DEVICES allows."""
+def _cuda_devices() -> list[tuple[int, str]]:
+    """Ask the driver for the memory and name of the NVIDIA devices that CUDA_VISIBLE_DEVICES allows."""
     # In a separate process that needs only ctypes: an initialized driver cannot be used after a fork.
-    return (_output(sys.executable, "-I", "-c", _NAME_CUDA_DEVICES) or "").splitlines()
+    lines = (_output(sys.executable, "-I", "-c", _LIST_CUDA_DEVICES) or "").splitlines()
+    parts = [line.partition(" ") for line in lines]
+    return [(int(memory), name) for memory, _, name in parts]
 
 
 def _output(*command: str) -> str | None:

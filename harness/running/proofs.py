@@ -7,11 +7,13 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from harness.analysis.naming import attention_of, describe
 from harness.analysis.parity import function_of, limits, verdict_of
 from harness.analysis.training import failed_checks, training_of, training_verdict
+from harness.model.environment import Device
 from harness.model.job import Job, Observer
 from harness.model.results import TrialResult
 from harness.model.trial import Trial
@@ -19,8 +21,10 @@ from harness.running.proof_store import ProofStore
 from harness.running.scheduler import Policy, RunContext, run_jobs
 from harness.words import count, one_line
 
-# Twice the peak of the process of a proof of training, whose models have two narrow layers.
+# Twice the peaks of the process of a proof of training, whose models have two narrow layers; on a GPU most of
+# them is CUDA itself.
 _BYTES_OF_TRAINING: Final = 2**30
+_BYTES_WITH_CUDA: Final = 2**32
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +71,28 @@ def _family(folder: str, name: str) -> str:
         return name
 
 
-def trainings_at_once(jobs: Iterable[Job], cores: int, free_bytes: float) -> int:
-    """Return how many proofs of training run at once: each takes one thread, and its times do not count.
+def trainings_at_once(
+    jobs: Iterable[Job], cores: int, free_bytes: float, gpus: Mapping[str, Device] = MappingProxyType({})
+) -> int:
+    """Return how many proofs of training run at once on a device: each takes one thread, and no time counts.
 
-    On a device other than the CPU it is one: they would share its memory.
+    On a device of unknown memory it is one.
 
     Args:
         jobs: of the proofs.
         cores: of this machine.
         free_bytes: of its memory.
+        gpus: of this machine.
     """
-    if any(job.trial.device != "cpu" for job in jobs):
-        return 1
-    return max(1, min(cores, int(free_bytes / _BYTES_OF_TRAINING)))
+    devices = {job.trial.device for job in jobs}
+    limits = [cores // max(1, len(devices))]
+    for device in devices:
+        if device == "cpu":
+            limits.append(int(free_bytes / len(devices) / _BYTES_OF_TRAINING))
+        else:
+            memory = (gpus[device].memory_bytes if device in gpus else None) or 0
+            limits.append(int(min(memory / 2, free_bytes / len(devices)) / _BYTES_WITH_CUDA))
+    return max(1, min(limits))
 
 
 class Proving:

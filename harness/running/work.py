@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.analysis.sharing import trained_by
-from harness.machine.facts import available_memory, physical_cores
+from harness.machine.facts import available_memory, describe_gpus, physical_cores
 from harness.machine.redaction import redact, secrets_in
 from harness.model.job import Job, Observer
 from harness.model.looks import Looks
@@ -303,7 +303,8 @@ class Work:
             found |= {id_: keep(proof) for id_, proof in store.find(left).items()}
         at_once = self._jobs
         if self._options.executor == "local":
-            at_once = max(at_once, trainings_at_once(left.values(), physical_cores(), available_memory()))
+            limit = trainings_at_once(left.values(), physical_cores(), available_memory(), describe_gpus())
+            at_once = max(at_once, limit)
         context = replace(context, folder_of=directory.proof_folder, keep=keep, shape=as_it_is)
         policy = Policy(self._options.retries, jobs=self._jobs)
         return Proving(jobs.values(), found, context, policy, at_once, store)

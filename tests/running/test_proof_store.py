@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from harness.model.assets import CheckpointDigests, ResolvedCheckpoint, ResolvedData
+from harness.model.environment import Device
 from harness.model.job import Job
 from harness.model.proof import Parity
 from harness.model.results import Report, TrialResult
@@ -245,8 +246,18 @@ def test_conditions_change_with_variables_libraries_packages_and_the_runner(
     assert conditions("no.such.module:run") not in seen
 
 
-def test_proofs_of_training_run_at_once_on_the_cpu_as_cores_and_memory_allow() -> None:
+def test_proofs_of_training_run_at_once_as_cores_and_memory_allow() -> None:
     assert trainings_at_once([job()], 2, 64e9) == 2
     assert trainings_at_once([job()], 8, 4.1 * 2**30) == 4
     assert trainings_at_once([job()], 8, 0.0) == 1
-    assert trainings_at_once([job(), job(trial=make_trial(device="cuda:0"))], 8, 64e9) == 1
+
+
+def test_proofs_of_training_share_the_memory_of_a_gpu_that_is_known() -> None:
+    gpus = {"cuda:0": Device(kind="cuda", name="some GPU", memory_bytes=80 * 2**30)}
+    on_gpu = job(trial=make_trial(device="cuda:0"))
+    assert trainings_at_once([on_gpu], 64, 1e12, gpus) == 10
+    assert trainings_at_once([on_gpu], 4, 1e12, gpus) == 4
+    assert trainings_at_once([on_gpu], 64, 8.1 * 2**30, gpus) == 2
+    assert trainings_at_once([on_gpu, job()], 8, 1e12, gpus) == 4
+    assert trainings_at_once([on_gpu], 64, 1e12) == 1
+    assert trainings_at_once([job(trial=make_trial(device="mps"))], 64, 1e12, gpus) == 1
