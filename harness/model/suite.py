@@ -209,8 +209,14 @@ class Suite(Frozen):
     @field_validator("reference")
     @classmethod
     def _refers_to_its_scores(cls, reference: dict[str, float], info: ValidationInfo) -> dict[str, float]:
-        for name in reference:
+        for name, value in reference.items():
             _require_measured(name, info.data)
+            metric = metric_named(name)
+            if metric.family != "quality":
+                raise ValueError(f"{name}: a reference is a published score, and this is none")
+            if not metric.admits(value):
+                percent = ", 86 % is written 0.86" if metric.unit == "ratio" else ""
+                raise ValueError(f"{name} {value:g} is impossible: it is {metric.range}{percent}")
         if reference and len(tasks := _tasks_in(info.data)) > 1:
             raise ValueError(
                 f"a reference has the numbers of one task, and the suite has {len(tasks)}; leave it out"

@@ -295,6 +295,8 @@ class Work:
         With `reuse` passed proofs of earlier runs under the same conditions count, and new ones are stored.
         """
         wanted = proof_jobs(jobs.values()) | training_jobs(jobs.values())
+        if directory.discard_proofs(self._interpreter.code_sha256()):
+            self._note("proofs will be made again: the code of harness changed")
         found = choose(directory.proofs(wanted), wanted, self._here(), self._options.rerun).results
         left = {id_: job for id_, job in wanted.items() if id_ not in found}
         keep = keeping_in(directory.path / "proofs")

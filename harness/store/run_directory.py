@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +29,7 @@ from harness.store.locking import hold_lock
 from harness.store.plan import Plan, make_plan
 from harness.store.reading import NewerSchemaError, parse_strict, read_bytes
 from harness.store.report_file import Shape, as_it_is, report_file
-from harness.store.trial_folder import TRIAL_ID, read_result, write_result
+from harness.store.trial_folder import RESULT, TRIAL_ID, read_result, write_result
 from harness.store.writing import OS_FILES, TEMPORARY_NAME, Files, to_json, write_atomic
 
 __all__ = [
@@ -95,6 +95,25 @@ class RunDirectory:
     def proofs(self, trial_ids: Iterable[str]) -> dict[str, TrialResult]:
         """Those of the proofs that are there, whole and completed, by trial id."""
         return self._completed("proofs", trial_ids)
+
+    def discard_proofs(self, code: str) -> bool:
+        """Remove the proofs that other code made; return whether there were any.
+
+        `code` is the digest of the code that makes proofs from now on.
+
+        Raises:
+            StorageError: The operating system refused a step.
+        """
+        folder = self.path / "proofs"
+        with suppress(InvalidInputError):
+            if read_bytes(folder / "code", follow=False) == code.encode():
+                return False
+        make_real_folder(folder, self.files)
+        places = [folder / name / RESULT for name in sorted(names_in(folder)) if TRIAL_ID.fullmatch(name)]
+        for file in (stored := [file for file in places if is_there(file)]):
+            remove_file(file, self.files)
+        write_atomic(folder / "code", code.encode(), files=self.files)
+        return bool(stored)
 
     def windows(self, trial_ids: Iterable[str]) -> dict[str, TrialResult]:
         """Those of the timed windows that are there, as `proofs`."""

@@ -125,6 +125,19 @@ def test_a_resumed_run_proves_only_what_has_no_proof_yet(tmp_path: Path) -> None
     assert again.results == first.results
 
 
+def test_a_run_that_goes_on_with_other_code_proves_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, watcher = run_proving(tmp_path)
+    assert not any("code of harness changed" in note for note in watcher.notes)
+    before = {proof.started for proof in (*first.proofs, *first.training_proofs)}
+    monkeypatch.setattr("harness.running.interpreter.Interpreter.code_sha256", lambda _self: "b" * 64)
+    changed, watcher = run_proving(tmp_path, rerun="failed")
+    assert watcher.notes.count("proofs will be made again: the code of harness changed") == 1
+    assert before.isdisjoint(proof.started for proof in (*changed.proofs, *changed.training_proofs))
+    assert changed.results == first.results
+
+
 @pytest.mark.parametrize("torn", ["", "{", "null"])
 def test_a_torn_proof_is_made_again(torn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_proving(tmp_path)
