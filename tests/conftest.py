@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, settings
 
 from harness.assets.places import cache_root
 
-# What runs heavy code in other processes, or repeats, kills or simulates for minutes: marked `slow`, since coverage of
-# the light half does not need it.
+# What runs heavy code in other processes, or repeats, kills or simulates for minutes. Its mark is `slow`:
+# coverage of the light half does not need it.
 SLOW: Final = (
     *("training", "flips", "benchmarks", "tools", "guards"),
-    *("analysis/test_error_rates.py", "suite/test_tree.py", "store/test_killing.py", "store/test_crashes.py"),
+    *("analysis/test_error_rates.py", "store/test_killing.py", "store/test_crashes.py"),
     *("running/test_ray_cluster.py", "running/test_killed_parent.py", "running/test_hostile_workers.py"),
     *("cli/test_hostile_suites.py", "cli/test_broken_surroundings.py", "output/test_pages_in_browser.py"),
     *("test_additions.py", "test_commands_in_docs.py", "test_prose.py"),
