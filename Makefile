@@ -29,15 +29,9 @@ check: $(VENV)/.installed
 	@if command -v actionlint > /dev/null; then actionlint .github/workflows/*.yml examples/github-*.yml; \
 	  else echo 'note: actionlint is not installed, so the expressions of workflows were not checked'; fi
 
-# Tests that run no heavy code, without those that only repeat, kill or simulate for minutes.
-SLOW   := tests/training tests/flips tests/benchmarks tests/tools tests/guards tests/running/test_ray_cluster.py tests/running/test_slurm.py \
-  tests/store/test_killing.py tests/store/test_crashes.py tests/analysis/test_error_rates.py \
-  tests/cli/test_hostile_suites.py tests/suite/test_tree.py tests/cli/test_calibrate.py tests/cli/test_ab.py \
-  tests/output/test_pages_in_browser.py tests/running/test_killed_parent.py tests/running/test_hostile_workers.py tests/cli/test_broken_surroundings.py \
-  tests/test_commands_in_docs.py tests/test_additions.py
-
-coverage: $(VENV)/.installed
-	$(BIN)/python -m pytest -m 'not heavy' $(addprefix --ignore=,$(SLOW)) --cov $(ARGS)
+# Branch coverage of the light half; `make test ARGS="-m 'heavy or slow'"` runs the other tests.
+coverage: override ARGS += -m 'not heavy and not slow' --cov
+coverage: test
 
 # Each file in a process of its own, and its figures in a JSON file of its own; one file only: BENCH=tests/benchmarks/...
 BENCH  ?= $(wildcard tests/benchmarks/test_*.py)

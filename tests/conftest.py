@@ -6,11 +6,22 @@ import os
 import signal
 from pathlib import Path
 from types import FrameType
+from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from harness.assets.places import cache_root
+
+# What runs heavy code in other processes, or repeats, kills or simulates for minutes. Its mark is `slow`:
+# coverage of the light half does not need it.
+SLOW: Final = (
+    *("training", "flips", "benchmarks", "tools", "guards"),
+    *("analysis/test_error_rates.py", "store/test_killing.py", "store/test_crashes.py"),
+    *("running/test_ray_cluster.py", "running/test_killed_parent.py", "running/test_hostile_workers.py"),
+    *("cli/test_hostile_suites.py", "cli/test_broken_surroundings.py", "output/test_pages_in_browser.py"),
+    *("test_additions.py", "test_commands_in_docs.py", "test_prose.py"),
+)
 
 # A slow day must fail no test: what takes long is measured by benchmarks.
 settings.register_profile("harness", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -30,7 +41,11 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the tests of the mark `cuda` where torch finds no GPU."""
+    """Mark the tests of slow files, and skip those of the mark `cuda` where torch finds no GPU."""
+    slow = [Path(__file__).parent / name for name in SLOW]
+    for item in items:
+        if any(item.path.is_relative_to(place) for place in slow):
+            item.add_marker("slow")
     marked = [item for item in items if item.get_closest_marker("cuda")]
     if not marked:
         return

@@ -71,7 +71,7 @@ def describe_environment(
     return Environment(
         python=platform.python_version(),
         system=f"{platform.system()} {platform.release()}",
-        packages={name: version for name in PACKAGES if (version := _version(name)) is not None},
+        packages={name: version for name in PACKAGES if (version := installed_version(name)) is not None},
         variables={name: os.environ[name] for name in VARIABLES if name in os.environ},
         cpu=describe_cpu(),
         memory_bytes=psutil.virtual_memory().total,
@@ -83,7 +83,8 @@ def describe_environment(
 
 
 @cache
-def _version(name: str) -> str | None:
+def installed_version(name: str) -> str | None:
+    """Return the version of an installed package, or None if it is missing."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

@@ -23,6 +23,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from harness.errors import UnavailableError
+from harness.machine.facts import installed_version
 
 Extra = Literal["train", "ray", "slurm", "peft", "tensorboard", "mlflow", "wandb", "trackio"]
 _NEEDED_BY: Final[dict[Extra, str]] = {
@@ -96,14 +97,6 @@ def own_requirements() -> list[str]:
         return importlib.metadata.requires("harness") or []
     except importlib.metadata.PackageNotFoundError:
         return []
-
-
-def installed_version(name: str) -> str | None:
-    """Return the version of an installed package, or None if it is missing."""
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def satisfies(found: str, specifier: SpecifierSet) -> bool:

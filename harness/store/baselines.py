@@ -13,7 +13,7 @@ from harness.assets.places import Note
 from harness.errors import InvalidInputError, NotComparableError
 from harness.model.results import Report
 from harness.model.suite import Name
-from harness.store.folders import make_folder
+from harness.store.folders import make_folder, names_in
 from harness.store.reading import load_report
 from harness.store.writing import to_json, write_atomic
 from harness.words import nearest
@@ -98,8 +98,13 @@ def find_baseline(text: str, reports: Path = REPORTS, *, note: Note = lambda _se
 
 
 def kept_baselines(reports: Path = REPORTS) -> dict[str, Path]:
-    """The baselines by name, in the alphabet's order."""
-    return {file.stem: file for file in sorted((reports / "baselines").glob("*.json"))}
+    """Return the baselines by name, in the alphabet's order.
+
+    Raises:
+        StorageError: The operating system refused to read their folder, which may have some.
+    """
+    folder = reports / "baselines"
+    return {Path(name).stem: folder / name for name in sorted(names_in(folder)) if name.endswith(".json")}
 
 
 def _unfit(report: Report) -> str:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import shutil
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -163,3 +168,65 @@ def test_show_takes_the_newest_run_of_a_folder(call: Call) -> None:
     assert code == 0
     assert json.loads(output)["run"] == newest.path.name
     assert str(newest.path) in errors
+
+
+def test_a_folder_that_cannot_be_read_is_an_error_of_storage(call: Call) -> None:
+    for command in ("list", "clean --keep 1"):
+        code, output, errors = call(*command.split(), "--reports", "x" * 300)
+        assert (code, output) == (74, "")
+        assert errors.startswith("error: cannot read the folder xxx")
+        assert "File name too long" in errors
+
+
+def test_clean_removes_nothing_where_it_cannot_see_the_baselines(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(0)
+    Path("reports/baselines").mkdir()
+    scandir, listdir = os.scandir, os.listdir
+
+    def refuse(folder: Path, see: Callable[[Path], object]) -> object:
+        if Path(folder).name == "baselines":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+        return see(folder)
+
+    monkeypatch.setattr(os, "scandir", partial(refuse, see=scandir))
+    monkeypatch.setattr(os, "listdir", partial(refuse, see=listdir))
+    code, _, errors = call("clean", "--keep", "0")
+    assert code == 74
+    assert "cannot read the folder reports/baselines: Permission denied" in errors
+    assert len(names()) == 1
+
+
+def test_a_name_of_a_run_with_an_impossible_time_has_no_age(call: Call) -> None:
+    created = run(0, done=1)
+    created.path.rename(created.path.with_name("20269999T000000Z-abcdef"))
+    code, output, _ = call("list", "--json")
+    assert code == 0
+    (listed,) = json.loads(output)["runs"]
+    assert (listed["started"], listed["trials"]) == (None, 3)
+
+
+def test_a_plan_that_is_no_plan_is_a_problem_of_its_run(call: Call) -> None:
+    created = run(0, done=1)
+    (created.path / "plan.json").write_bytes(b"{}")
+    code, output, _ = call("list", "--json")
+    assert code == 2
+    (listed,) = json.loads(output)["runs"]
+    assert "plan.json" in listed["problem"]
+    assert (listed["trials"], listed["done"]) == (None, None)
+
+
+@pytest.mark.parametrize(("error", "code"), [(FileNotFoundError, 0), (PermissionError, 74)])
+def test_a_run_that_another_process_removes_is_gone_and_one_that_cannot_be_removed_is_named(
+    call: Call, monkeypatch: pytest.MonkeyPatch, error: type[OSError], code: int
+) -> None:
+    def refuse(folder: Path) -> None:
+        raise error(1, "Operation not permitted", str(folder))
+
+    removed = run(0)
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    ended, _, errors = call("clean", "--keep", "0")
+    assert ended == code
+    assert ("cannot remove" in errors) == (code == 74)
+    assert not removed.path.exists()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,8 +18,8 @@ import pytest
 
 from harness.cli import main
 from harness.errors import UnavailableError
-from harness.output.trackers.registry import TRACKERS, TrackerName, export
-from harness.output.trackers.runs import tracked_runs
+from harness.output.trackers.registry import TRACKERS, Place, TrackerName, export
+from harness.output.trackers.runs import TrackedRun, tracked_runs
 from harness.store.writing import to_json
 from tests.factories import STARTED, make_measurements, make_predictions, make_report, make_result, make_trial
 
@@ -207,10 +208,30 @@ def test_a_tracker_that_is_missing_is_named_with_the_command_that_installs_it(
     assert "pip install" in str(caught.value.hint)
 
 
-@needs("tensorboard")
+class Files:
+    """A tracker whose runs are empty files."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def has(self, key: str) -> bool:
+        return (self._folder / key).exists()
+
+    def add(self, run: TrackedRun) -> None:
+        (self._folder / run.key).touch()
+
+
+@contextmanager
+def open_tracker(folder: Path, project: str) -> Iterator[Files]:
+    """Open such a store, as the module of a tracker does."""
+    (folder / project).mkdir(parents=True, exist_ok=True)
+    yield Files(folder / project)
+
+
 def test_the_command_exports_a_report_and_tells_what_it_added(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(TRACKERS, "tensorboard", Place(__name__, Path("runs")))
     (tmp_path / "report.json").write_bytes(to_json(REPORT))
     found = []
     for _ in range(2):
@@ -227,4 +248,4 @@ def test_the_command_exports_a_report_and_tells_what_it_added(
     output, errors = capfd.readouterr()
     assert "-k 'static': 1 of 2 variants" in errors
     assert 0 < len(json.loads(output)["trials"]) < 3
-    shutil.rmtree("runs")
+    assert len(list(Path("runs/some").iterdir())) == len(json.loads(output)["trials"])

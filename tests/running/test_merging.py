@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 
 from harness.api import render_files
 from harness.errors import HarnessError, InvalidInputError, NotComparableError
+from harness.model.environment import Git
+from harness.model.quality import OwnScore, OwnScores
 from harness.model.results import Report, TrialResult
 from harness.model.suite import Suite
 from harness.running.merging import merge_runs
@@ -278,12 +280,42 @@ def test_different_machines_and_packages_are_noted(tmp_path: Path) -> None:
         for result in report.results
     )
     packages = report.environment.packages | {"torch": "9.9"}
-    environment = report.environment.model_copy(update={"packages": packages})
+    git = Git(commit="0" * 40, dirty=True)
+    environment = report.environment.model_copy(update={"packages": packages, "git": git})
     changed = report.model_copy(update={"results": results, "environment": environment})
     (shards[1] / "report.json").write_bytes(to_json(changed))
     notes = " ".join(merge(shards, tmp_path / "merged").notes)
     assert "merged from 2 different machines" in notes
     assert "merged from runs with different versions of torch" in notes
+    assert "merged from runs at different commits, or with files that differ from them" in notes
+
+
+def test_scores_of_a_users_metric_are_merged_and_those_of_different_files_refused(tmp_path: Path) -> None:
+    shards = run_shards(fake_suite(range(4)), tmp_path, 2)
+
+    def score(shard: Path, version: str) -> None:
+        report = load_report(shard)
+        scores = {result.trial.id: OwnScore(value=0.5) for result in report.results}
+        own = OwnScores(label="mine", goal="max", file="m.py", version=version, scores=scores)
+        (shard / "report.json").write_bytes(to_json(report.model_copy(update={"own_metrics": (own,)})))
+
+    for shard in shards:
+        score(shard, "m.py sha256:1")
+    (merged,) = merge(shards, tmp_path / "merged").own_metrics
+    assert len(merged.scores) == 4
+    assert merged.version == "m.py sha256:1"
+    score(shards[1], "m.py sha256:2")
+    with pytest.raises(NotComparableError, match="were scored by different files as mine") as caught:
+        merge(shards, tmp_path / "other")
+    assert "m.py sha256:1 and m.py sha256:2" in caught.value.message
+    assert "harness rescore RUN -o FILE" in str(caught.value.hint)
+
+
+def test_a_report_with_other_trials_than_its_plan_is_refused(tmp_path: Path) -> None:
+    shards = run_shards(fake_suite(range(4)), tmp_path, 2)
+    shutil.copy(shards[0] / "report.json", shards[1] / "report.json")
+    with pytest.raises(InvalidInputError, match="the trials of its report are not those of its plan"):
+        merge(shards, tmp_path / "merged")
 
 
 def test_the_command_merges_and_exits_with_3_where_a_trial_is_missing(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from harness.analysis.rescoring import (
     own_metrics_of,
     to_score,
 )
-from harness.errors import InvalidInputError
+from harness.errors import InvalidInputError, UnavailableError
 from harness.model.arrays import Logits
 from harness.model.quality import OwnAnswer, OwnScore, OwnScores, Predictions, Score, Scores
 from harness.model.results import Report
@@ -208,6 +208,25 @@ def test_a_trial_without_a_score_or_other_examples_leave_no_verdict_on_a_users_m
         "not comparable",
         "the sides were not scored on the same examples",
     )
+
+
+def test_a_scorer_that_ends_without_an_answer_is_the_reason_in_every_trial(tmp_path: Path) -> None:
+    def ends(*_asked: object, **_terms: object) -> tuple[OwnAnswer, ...]:
+        raise UnavailableError("the scorer ended without an answer: Killed", hint="Free memory.")
+
+    metric = OwnMetric(path=str(tmp_path / "mine.py"), goal="min")
+    (found,) = own_scores([metric], {"a": make_predictions(1), "b": make_predictions(2)}, score=ends)
+    assert (found.label, found.goal, found.version) == ("mine", "min", "mine.py, not read")
+    reasons = {id_: score.reason for id_, score in found.scores.items()}
+    assert [*reasons] == ["a", "b"]
+    assert set(reasons.values()) == {"the scorer ended without an answer: Killed; Free memory."}
+    report = make_report(
+        [make_result(make_trial(seed=seed), predictions=make_predictions(seed)) for seed in range(2)]
+    )
+    scores = dict(zip((each.trial.id for each in report.results), found.scores.values(), strict=True))
+    own = found.model_copy(update={"scores": scores})
+    text = to_table(report.model_copy(update={"own_metrics": (own,)})).replace("\n  ", " ")
+    assert "own metric mine not measured in 2 trials: the scorer ended without an answer: Killed" in text
 
 
 def accuracies(run: str, accuracy: float, goal: Literal["max", "min"] = "max", seeds: int = 5) -> Report:

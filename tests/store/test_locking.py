@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -10,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import LockedError, StorageError
-from harness.store.locking import hold_lock
+from harness.store.locking import hold_lock, is_locked
 from harness.store.run_directory import create_run, find_unfinished, hold_suite
 from tests.factories import STARTED
 from tests.store.processes import Child
@@ -142,3 +145,49 @@ def test_a_lock_that_is_a_symbolic_link_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="cannot open the lock"), hold_lock(tmp_path / "lock"):
         pass
     assert (tmp_path / "elsewhere").read_text() == "mine"
+
+
+def test_a_file_system_without_locks_is_an_error_that_names_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_descriptor: int, _operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    (tmp_path / "lock").touch()
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    told = re.escape(f"cannot lock {tmp_path / 'lock'}: {os.strerror(errno.ENOLCK)}")
+    with pytest.raises(StorageError, match=told), hold_lock(tmp_path / "lock"):
+        pass
+    with pytest.raises(StorageError, match=told):
+        is_locked(tmp_path / "lock")
+
+
+def test_a_process_of_another_user_that_has_locked_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_process: int, _number: int) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    with hold_lock(tmp_path / "lock"):
+        monkeypatch.setattr(os, "kill", refuse)
+        told = f"locked by process {os.getpid()} on {socket.gethostname()}"
+        with pytest.raises(LockedError, match=told), hold_lock(tmp_path / "lock"):
+            pass
+
+
+def test_a_disk_without_space_for_the_holder_s_name_leaves_nothing_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_descriptor: int, _data: bytes, _offset: int) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", refuse)
+        with (
+            pytest.raises(StorageError, match=r"cannot write .*lock: No space left"),
+            hold_lock(tmp_path / "lock"),
+        ):
+            pass
+    assert not is_locked(tmp_path / "lock")
+    with hold_lock(tmp_path / "lock"):
+        assert is_locked(tmp_path / "lock")

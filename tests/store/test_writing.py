@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from harness.errors import StorageError
-from harness.store.folders import make_folder
+from harness.store.folders import is_there, make_folder, names_in
 from harness.store.writing import Files, to_json, write_atomic
 from tests.factories import make_report, make_result, make_suite, make_trial
 from tests.store.storing import temporary_files
@@ -100,3 +102,27 @@ def test_folders_are_made_down_to_the_last_and_an_old_one_is_welcome(tmp_path: P
 
 def test_a_result_of_a_trial_is_the_same_bytes_every_time() -> None:
     assert to_json(make_result(make_trial(seed=1))) == to_json(make_result(make_trial(seed=1)))
+
+
+@pytest.mark.parametrize(
+    ("code", "written"), [(errno.EINVAL, True), (errno.ENOTSUP, True), (errno.EIO, False)]
+)
+def test_a_file_system_that_cannot_synchronize_folders_keeps_the_file_and_a_broken_disk_is_an_error(
+    tmp_path: Path, code: int, written: bool
+) -> None:
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(code, os.strerror(code))
+
+    refused = nullcontext() if written else pytest.raises(StorageError, match=r"cannot write .*x\.json")
+    with refused:
+        write_atomic(tmp_path / "x.json", b"new", files=Files(fsync=fsync))
+    assert (tmp_path / "x.json").read_bytes() == b"new"
+
+
+def test_a_path_that_the_system_cannot_look_up_is_named() -> None:
+    path = Path("x" * 300)
+    with pytest.raises(StorageError, match=r"cannot look for x+: File name too long"):
+        is_there(path)
+    with pytest.raises(StorageError, match=r"cannot read the folder x+: File name too long"):
+        names_in(path)
