@@ -22,7 +22,7 @@ STARTERS = {
     "running/workers/ranks.py": {"os.fork"},
     "running/workers/channel.py": {"subprocess"},
     "programs.py": {"subprocess"},
-    "training/measuring/added_memory.py": {"subprocess"},
+    "training/measuring/counters.py": {"subprocess"},
     # The user's own metric, by its path, in the scorer's process.
     "training/own_metrics.py": {"compile", "exec"},
 }

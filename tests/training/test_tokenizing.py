@@ -20,7 +20,7 @@ from harness.model.results import TrialResult
 from harness.model.tasks import Task
 from harness.model.values import Tokenization, Tokenizer
 from harness.training.data import load_corpus
-from harness.training.measuring.added_memory import with_added_memory
+from harness.training.measuring.counters import with_added_memory
 from harness.training.run_trial import run_trial
 from harness.training.tokenizing.measure import differing, parallelism
 from harness.training.tokenizing.tokens import TokenizedSplit

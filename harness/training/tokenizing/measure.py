@@ -31,8 +31,7 @@ from harness.training.data import Corpus, Split, load_corpus
 from harness.training.describing import describe_data, describe_files
 from harness.training.devices import describe_device
 from harness.training.inputs import verify_inputs
-from harness.training.measuring.added_memory import with_added_memory
-from harness.training.measuring.counters import PeakMemory
+from harness.training.measuring.counters import PeakMemory, with_added_memory
 from harness.training.measuring.probe import MachineProbe
 from harness.training.preparing import prepare_tokens, truncation_length
 from harness.training.tokenizing.token_cache import SPLITS
