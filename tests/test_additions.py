@@ -76,7 +76,7 @@ ADDITIONS: Final = (
     Addition(
         "a kind of gate",
         {
-            "harness/analysis/gates/models.py": [after("CaseKind = Literal[", '    "lucky",')],
+            "harness/analysis/gates/cases.py": [after("CaseKind = Literal[", '    "lucky",')],
             "harness/analysis/gates/alone.py": [
                 after(
                     '    """Yield every case that needs no baseline."""',

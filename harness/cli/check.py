@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from harness.analysis.comparison.conditions import CONDITIONS, STORED_VALUE
-from harness.analysis.gates.check import check
-from harness.analysis.gates.models import OnUnsure
+from harness.analysis.gates.applying import check
+from harness.analysis.gates.cases import OnUnsure
 from harness.analysis.noise import bands_of, run_variance_of
 from harness.cli.options import (
     PATH,

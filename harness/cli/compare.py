@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from harness.analysis.comparison.compare import compare
+from harness.analysis.comparison.comparing import compare
 from harness.analysis.comparison.conditions import CONDITIONS, STORED_VALUE
 from harness.analysis.noise import bands_of, run_variance_of
 from harness.cli.messages import print_note

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from harness.analysis.rescoring import (
+from harness.analysis.scored_again import (
     compare_scores,
     own_metric_problems,
     own_metrics_of,

@@ -15,7 +15,7 @@ from harness.cli.parsing import Names
 _MODELS: Final = {
     "report": ("harness.model.results", "Report"),
     "comparison": ("harness.analysis.comparison.models", "Comparison"),
-    "check": ("harness.analysis.gates.models", "GateReport"),
+    "check": ("harness.analysis.gates.cases", "GateReport"),
 }
 SCHEMAS: Final = ("suite", *_MODELS)
 

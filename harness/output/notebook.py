@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from harness.analysis.comparison.models import Comparison
-from harness.analysis.gates.models import GateReport
+from harness.analysis.gates.cases import GateReport
 from harness.errors import UnavailableError
 from harness.model.results import Report
 from harness.output.builders.comparison import comparison_document

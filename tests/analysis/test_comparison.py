@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 
-from harness.analysis.comparison.compare import compare
+from harness.analysis.comparison.comparing import compare
 from harness.analysis.comparison.models import Comparison, ComparisonRow
 from harness.analysis.parity import function_of
 from harness.analysis.stats.ratios import RunVariance

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from harness.analysis.comparison.compare import compare
-from harness.analysis.gates.check import check
-from harness.analysis.rescoring import compare_scores, to_score, with_scores
+from harness.analysis.comparison.comparing import compare
+from harness.analysis.gates.applying import check
+from harness.analysis.scored_again import compare_scores, to_score, with_scores
 from harness.analysis.summary import summarize
 from harness.analysis.verification import contradictions
 from harness.errors import InvalidInputError

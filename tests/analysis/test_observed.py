@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.analysis.gates.check import check
+from harness.analysis.gates.applying import check
 from harness.analysis.observed import breaches, did_not_move
 from harness.analysis.schedule import optimizer_steps, schedule_factor
 from harness.analysis.summary import summarize

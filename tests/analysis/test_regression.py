@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from harness.analysis.breakdown import parts_of
-from harness.analysis.comparison.compare import compare
+from harness.analysis.comparison.comparing import compare
 from harness.analysis.comparison.models import ComparisonRow
-from harness.analysis.rescoring import compare_scores, to_score, with_scores
+from harness.analysis.scored_again import compare_scores, to_score, with_scores
 from harness.analysis.stats.quality_tests import compare_quality
 from harness.analysis.stats.resampling import Case
 from harness.analysis.stats.scoring import ranks, scores

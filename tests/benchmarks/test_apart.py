@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from harness.analysis.comparison.compare import compare
+from harness.analysis.comparison.comparing import compare
 from harness.assets.embedded import checkpoint_folder
 from harness.assets.find_data import find_data
 from harness.model.results import Report, TrialResult

@@ -15,7 +15,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from harness.analysis.gates.models import GateReport
+from harness.analysis.gates.cases import GateReport
 from harness.cli import main
 from harness.cli.run import judge
 from harness.cli.writing import Target

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import pytest
 
-from harness.analysis.comparison.compare import compare
-from harness.analysis.gates.check import check
+from harness.analysis.comparison.comparing import compare
+from harness.analysis.gates.applying import check
 from harness.model.arguments import Train
 from harness.model.results import Report, TrialResult
 from harness.model.suite import Gate

@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
-from harness.analysis.gates.check import check
+from harness.analysis.gates.applying import check
 from harness.analysis.stats.scoring import SCORINGS
 from harness.analysis.stats.sheets import read_sheet
 from harness.analysis.summary import summarize

@@ -6,12 +6,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from harness.analysis.comparison.compare import compare
+from harness.analysis.comparison.comparing import compare
 from harness.analysis.estimating import Estimate
-from harness.analysis.gates.check import check
-from harness.analysis.gates.models import GateCase, GateReport
+from harness.analysis.gates.applying import check
+from harness.analysis.gates.cases import GateCase, GateReport
 from harness.analysis.likeness import Range, TrialEstimate
-from harness.analysis.rescoring import Rescored
+from harness.analysis.scored_again import Rescored
 from harness.analysis.series import Band, Change, Line, Point, Series, Track
 from harness.machine.diagnosis import Finding
 from harness.model.environment import Cpu, Device, Git

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from harness.analysis.comparison.compare import compare
-from harness.analysis.gates.check import check
+from harness.analysis.comparison.comparing import compare
+from harness.analysis.gates.applying import check
 from harness.errors import UnavailableError
 from harness.model.results import Report
 from harness.output.builders.report import report_document

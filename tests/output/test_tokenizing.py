@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from harness.analysis.comparison.compare import compare
-from harness.analysis.gates.check import check
+from harness.analysis.comparison.comparing import compare
+from harness.analysis.gates.applying import check
 from harness.analysis.summary import summarize
 from harness.model.measurements import measured, unmeasured
 from harness.model.results import Report, TrialResult

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.analysis.comparison.compare import compare
+from harness.analysis.comparison.comparing import compare
 from harness.analysis.sharing import quality_of, trained_by
 from harness.analysis.summary import summarize
 from harness.api import Run, render_files, run_suite

@@ -11,10 +11,10 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from harness.analysis.comparison.compare import compare
+from harness.analysis.comparison.comparing import compare
 from harness.analysis.comparison.models import ComparisonRow
-from harness.analysis.gates.check import check
-from harness.analysis.rescoring import (
+from harness.analysis.gates.applying import check
+from harness.analysis.scored_again import (
     Rescored,
     compare_scores,
     own_metric_problems,

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from harness.analysis.comparison.compare import compare
-from harness.analysis.gates.check import check
-from harness.analysis.gates.models import GateCase
+from harness.analysis.comparison.comparing import compare
+from harness.analysis.gates.applying import check
+from harness.analysis.gates.cases import GateCase
 from harness.analysis.naming import describe, labels
 from harness.analysis.noise import suite_of
 from harness.analysis.parity import function_of

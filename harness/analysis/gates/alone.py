@@ -7,7 +7,7 @@ from typing import Final
 
 from harness.analysis.comparison.conditions import STORED_VALUE, at_once
 from harness.analysis.comparison.matching import partly_varied
-from harness.analysis.gates.models import CaseVerdict, GateCase
+from harness.analysis.gates.cases import CaseVerdict, GateCase
 from harness.analysis.gates.rules import (
     Group,
     bound_rules,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from harness.analysis.gates.models import OF_EVERY_VARIANT, CaseVerdict, GateCase, GateReport, Outcome
+from harness.analysis.gates.cases import OF_EVERY_VARIANT, CaseVerdict, GateCase, GateReport, Outcome
 from harness.model.status import CaseStatus
 from harness.output.builders.charts_of_comparison import gate_charts
 from harness.output.document import Case, Column, Document, Later, Table, Tone, Value

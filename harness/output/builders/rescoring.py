@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.analysis.rescoring import Rescored
+from harness.analysis.scored_again import Rescored
 from harness.model.metrics import OWN, metric_named, metrics_of
 from harness.model.results import UNSEALED, Report
 from harness.model.tasks import further_scores

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from harness import __version__
-from harness.analysis.comparison.compare import unsealed_notes
+from harness.analysis.comparison.comparing import unsealed_notes
 from harness.analysis.comparison.conditions import check_allowed
 from harness.analysis.gates.against import Against, cases_against, set_against
 from harness.analysis.gates.alone import cases_alone
-from harness.analysis.gates.models import GateCase, GateReport, OnUnsure, Outcome
+from harness.analysis.gates.cases import GateCase, GateReport, OnUnsure, Outcome
 from harness.analysis.gates.rules import Group, bound_rules, drop_rule, groups, replaced, tighter_than_noise
 from harness.analysis.naming import only_tokenise
 from harness.analysis.stats.ratios import RunVariance

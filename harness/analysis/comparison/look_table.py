@@ -15,10 +15,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Protocol, TypeVar
 
-from harness.analysis.comparison.compare import compare_in_full
+from harness.analysis.comparison.compared_rows import Judged
+from harness.analysis.comparison.comparing import compare_in_full
 from harness.analysis.comparison.models import Comparison, ComparisonRow
 from harness.analysis.comparison.next_step import next_step
-from harness.analysis.comparison.rows import Judged
 from harness.analysis.comparison.terms import DEFAULT_MARGIN
 from harness.analysis.stats.components import ALPHA
 from harness.analysis.stats.sequential import BOUNDARY, nominal_level, repeated_p

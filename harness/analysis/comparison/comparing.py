@@ -8,11 +8,11 @@ from typing import Final, TypedDict, Unpack
 
 from harness import __version__
 from harness.analysis.comparison.alignment import Pair, align_levels, align_reports, axes_apart, pair_labels
+from harness.analysis.comparison.compared_rows import Judged, comparison_rows
 from harness.analysis.comparison.conditions import CONDITIONS
 from harness.analysis.comparison.contrasts import Evidence, gather
-from harness.analysis.comparison.explanation import explain_pairs
 from harness.analysis.comparison.models import Comparison, ComparisonRow, Mismatch
-from harness.analysis.comparison.rows import Judged, comparison_rows
+from harness.analysis.comparison.reasons import explain_pairs
 from harness.analysis.comparison.sessions import ALLOWED_IN_SESSION, axes_of_sides, in_one_session
 from harness.analysis.comparison.terms import (
     DEFAULT_MARGIN,
@@ -23,7 +23,7 @@ from harness.analysis.comparison.terms import (
     margins_of,
     varies_between_runs,
 )
-from harness.analysis.history import Use, collect
+from harness.analysis.earlier_trials import Use, collect
 from harness.analysis.stats.components import ALPHA
 from harness.analysis.stats.quality_tests import RESAMPLES
 from harness.analysis.stats.ratios import RunVariance
