@@ -29,7 +29,7 @@ from harness.cli.writing import Target, write, write_failure
 from harness.errors import ExitCode, InvalidInputError, NotComparableError
 from harness.model.results import Report
 from harness.model.suite import Suite
-from harness.output.builders.comparison import comparison_document
+from harness.output.builders.comparison_page import comparison_document
 from harness.running.ab import Side, run_along, run_sides
 from harness.running.interrupts import Interrupt
 from harness.running.options import RunOptions

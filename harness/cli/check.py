@@ -28,7 +28,7 @@ from harness.cli.parsing import Names
 from harness.cli.reports import read_baseline, read_history, read_report, select_variants
 from harness.cli.run_options import field_option
 from harness.cli.writing import Target, write
-from harness.output.builders.gates import gates_document
+from harness.output.builders.gate_report import gates_document
 from harness.store.noise_file import noise_for, stored_noise
 from harness.suite.gate_files import parse_gate, read_gates
 

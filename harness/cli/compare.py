@@ -30,7 +30,7 @@ from harness.cli.options import (
 from harness.cli.reports import evaluation_texts, read_history, read_report, select_variants
 from harness.cli.run_options import field_option
 from harness.cli.writing import Target, write
-from harness.output.builders.comparison import comparison_document
+from harness.output.builders.comparison_page import comparison_document
 from harness.store.baselines import find_baseline
 from harness.store.noise_file import noise_for, stored_noise
 

@@ -22,7 +22,7 @@ from harness.cli.options import (
 from harness.cli.reports import read_reports, select_variants
 from harness.cli.writing import Target, write
 from harness.model.results import Report
-from harness.output.builders.history import history_document
+from harness.output.builders.series_tables import history_document
 from harness.store.folders import is_there
 from harness.store.noise_file import noise_file, read_noise, stored_noise
 

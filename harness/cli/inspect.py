@@ -18,7 +18,7 @@ from harness.cli.options import (
 from harness.cli.run_options import field_option
 from harness.cli.writing import Target, write
 from harness.model.assets import AssetsMode
-from harness.output.builders.inspect import inspection_document
+from harness.output.builders.inspected_data import inspection_document
 from harness.running.inspecting import Wanted, inspect_suite
 from harness.running.preflight import RealAssets
 from harness.suite.reading import read_suite

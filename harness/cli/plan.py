@@ -28,14 +28,14 @@ from harness.machine.facts import (
 from harness.model.suite import Suite
 from harness.model.tasks import Task
 from harness.model.trial import Trial
-from harness.output.builders.plan import Planned, plan_document
+from harness.output.builders.planned_trials import Planned, plan_document
 from harness.running.options import DEFAULT_RUNNER, RunOptions, jobs_at_once
 from harness.running.preflight import Machine
 from harness.running.proof_store import proof_store
 from harness.running.resume import Here, choose
 from harness.store.folders import is_there, names_in
 from harness.store.listing import describe_run, earlier_runs
-from harness.store.plan import make_plan
+from harness.store.plan_file import make_plan
 from harness.store.report_file import briefly
 from harness.store.run_directory import find_unfinished
 from harness.suite.matrix import expand

@@ -10,7 +10,7 @@ from harness.cli.options import harness_command, output_options, set_option, sui
 from harness.cli.run_options import run_options
 from harness.cli.writing import Target, write
 from harness.errors import exit_code
-from harness.output.builders.proofs import proofs_document
+from harness.output.builders.proof_tables import proofs_document
 from harness.running.interrupts import Interrupt
 from harness.running.options import RunOptions
 from harness.running.proof_store import passes

@@ -28,7 +28,7 @@ from harness.cli.writing import Target, write
 from harness.errors import InvalidInputError, UnavailableError, exit_code
 from harness.model.quality import OwnScores, Scores
 from harness.model.results import Report
-from harness.output.builders.rescoring import rescoring_document
+from harness.output.builders.recomputed_scores import rescoring_document
 from harness.output.safe_text import safe_text
 from harness.running.workers.scoring_process import SCORER, own_scores, score_again
 from harness.store.writing import to_json, write_atomic

@@ -11,8 +11,8 @@ from harness.analysis.comparison.models import Comparison
 from harness.analysis.gates.cases import GateReport
 from harness.errors import UnavailableError
 from harness.model.results import Report
-from harness.output.builders.comparison import comparison_document
-from harness.output.builders.gates import gates_document
+from harness.output.builders.comparison_page import comparison_document
+from harness.output.builders.gate_report import gates_document
 from harness.output.builders.report import report_document
 from harness.output.builders.trials import plain_seed, trial_record
 from harness.output.document import Document

@@ -33,7 +33,7 @@ from harness.running.seams import Render, Run, Seams, absolute_reports, seams_of
 from harness.running.turns import Entry, Turn, begun, in_turns, turns_along, turns_of_sides
 from harness.running.work import Work
 from harness.running.workers.environ import worker_environment
-from harness.store.plan import Plan, make_plan
+from harness.store.plan_file import Plan, make_plan
 from harness.suite.matrix import expand
 
 SideName = Literal["base", "candidate"]

@@ -19,7 +19,7 @@ from harness.running.interpreter import Interpreter
 from harness.running.proofs import Proofs
 from harness.running.seams import Render
 from harness.running.workers.scoring_process import own_scores
-from harness.store.plan import Plan
+from harness.store.plan_file import Plan
 from harness.store.run_directory import RunDirectory
 from harness.words import count
 

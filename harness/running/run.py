@@ -18,7 +18,7 @@ from harness.running.preflight import refuse_secrets
 from harness.running.proofs import Proofs
 from harness.running.seams import Render, Run, Seams, seams_of
 from harness.running.work import Work
-from harness.store.plan import make_plan
+from harness.store.plan_file import make_plan
 from harness.store.run_directory import create_run
 from harness.suite.matrix import expand
 

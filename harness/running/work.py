@@ -31,7 +31,7 @@ from harness.running.seams import Render, Seams, absolute_reports
 from harness.running.workers.environ import worker_environment
 from harness.running.workers.scoring_process import require_own
 from harness.store.folders import is_there
-from harness.store.plan import Plan, make_plan, trials_of_shard
+from harness.store.plan_file import Plan, make_plan, trials_of_shard
 from harness.store.report_file import as_it_is, briefly
 from harness.store.run_directory import RunDirectory, find_unfinished
 from harness.store.saved_models import model_folder, saved_model

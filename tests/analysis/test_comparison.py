@@ -25,7 +25,7 @@ from harness.model.suite import Measure
 from harness.model.tasks import Limit, Task
 from harness.model.trial import Trial
 from harness.model.values import PaddingStrategy
-from harness.output.builders.comparison import subtitles
+from harness.output.builders.comparison_page import subtitles
 from tests.factories import (
     EFFICIENCY,
     make_checkpoint,

@@ -19,7 +19,7 @@ from harness.model.metrics import METRICS, is_metric, metric_named, on_split, sc
 from harness.model.quality import Predictions, Score, Scores
 from harness.model.results import Report, TrialResult
 from harness.model.tasks import Task, quality_headlines, scores_of
-from harness.output.builders.comparison import comparison_document
+from harness.output.builders.comparison_page import comparison_document
 from harness.output.builders.report import report_document
 from harness.output.formats.registry import render
 from harness.output.notebook import _predictions

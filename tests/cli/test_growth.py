@@ -16,8 +16,8 @@ from harness.analysis.gates.applying import check
 from harness.model.arguments import Train
 from harness.model.results import Report, TrialResult
 from harness.model.suite import Gate
-from harness.output.builders.comparison import comparison_document
-from harness.output.builders.gates import gates_document
+from harness.output.builders.comparison_page import comparison_document
+from harness.output.builders.gate_report import gates_document
 from harness.output.builders.report import report_document
 from harness.output.formats.registry import render
 from harness.store.large_report import read_large

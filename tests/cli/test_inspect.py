@@ -12,7 +12,7 @@ import pytest
 from harness.assets.packages import packaged_folder
 from harness.errors import UnavailableError
 from harness.model.inspection import Inspection, InspectionAnswer, InspectionRequest
-from harness.output.builders.inspect import inspection_document
+from harness.output.builders.inspected_data import inspection_document
 from harness.output.formats.registry import render
 from harness.running.inspecting import Wanted, inspect_suite
 from harness.running.preflight import RealAssets

@@ -9,7 +9,7 @@ from harness.analysis.comparison.models import Comparison
 from harness.analysis.stats.ratios import RunVariance
 from harness.model.arguments import Train
 from harness.model.results import Report
-from harness.output.builders.comparison import comparison_document
+from harness.output.builders.comparison_page import comparison_document
 from harness.output.builders.explanation import MOST_NOTES
 from harness.output.formats.registry import render
 from harness.output.formats.terminal import to_table

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.store.plan import make_plan
+from harness.store.plan_file import make_plan
 from harness.store.reading import load_report
 from harness.store.run_directory import create_run
 from harness.suite.matrix import expand

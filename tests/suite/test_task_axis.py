@@ -25,7 +25,7 @@ from harness.model.suite import Gate, Suite
 from harness.model.tasks import Limit, Task
 from harness.model.trial import Trial
 from harness.model.values import PaddingStrategy
-from harness.output.builders.plan import trial_columns
+from harness.output.builders.planned_trials import trial_columns
 from harness.output.builders.report import report_document
 from harness.output.formats.registry import render
 from harness.running.inspecting import Wanted, inspect_suite
