@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from harness.model.suite import Suite
     from harness.model.trial import AXES, Trial
     from harness.store.reading import load_report
-    from harness.suite.reading import load_suite
+    from harness.suite.suite_file import load_suite
 
 __version__ = "0.1.0"
 
@@ -85,7 +85,7 @@ _PUBLIC: Final = {
     "harness.running.options": ("RunOptions", "UntilDecided"),
     "harness.running.seams": ("Run",),
     "harness.store.reading": ("load_report",),
-    "harness.suite.reading": ("load_suite",),
+    "harness.suite.suite_file": ("load_suite",),
 }
 _MODULES: Final = {name: module for module, names in _PUBLIC.items() for name in names}
 

@@ -11,9 +11,9 @@ from harness.model.job import Observer
 from harness.model.results import Report
 from harness.model.suite import Suite
 from harness.model.trial import Trial
-from harness.running import run as running
+from harness.running import one_run as running
 from harness.running.options import RunOptions, UntilDecided
-from harness.running.proofs import Proofs
+from harness.running.proving import Proofs
 from harness.running.seams import Run, Seams
 from harness.store.saved_models import saved_model
 from harness.store.writing import to_json, write_atomic
@@ -55,7 +55,7 @@ def run_suite(
         until: add seeds until the variants are decided; None runs the seeds of the suite.
 
     Raises:
-        HarnessError: as `harness.running.run.run_suite` does.
+        HarnessError: as `harness.running.one_run.run_suite` does.
         KeyboardInterrupt: interrupted before the first trial, or twice.
     """
     options = options or RunOptions()

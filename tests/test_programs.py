@@ -19,7 +19,7 @@ from harness.programs import ProgramError, child_environment, find_program, kill
 STARTERS = {
     "running/workers/fork_server.py": {"harness.running.workers.forking.fork_worker"},
     "running/workers/forking.py": {"os.fork"},
-    "running/workers/ranks.py": {"os.fork"},
+    "running/workers/rank_processes.py": {"os.fork"},
     "running/workers/channel.py": {"subprocess"},
     "programs.py": {"subprocess"},
     "training/measuring/counters.py": {"subprocess"},

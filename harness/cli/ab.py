@@ -30,11 +30,11 @@ from harness.errors import ExitCode, InvalidInputError, NotComparableError
 from harness.model.results import Report
 from harness.model.suite import Suite
 from harness.output.builders.comparison_page import comparison_document
-from harness.running.ab import Side, run_along, run_sides
 from harness.running.interrupts import Interrupt
 from harness.running.options import RunOptions
+from harness.running.two_sides import Side, run_along, run_sides
 from harness.store.noise_file import noise_for, stored_noise
-from harness.suite.reading import parse_suite
+from harness.suite.suite_file import parse_suite
 from harness.suite.text import read_bytes, shown
 
 

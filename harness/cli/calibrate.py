@@ -37,7 +37,7 @@ from harness.store.noise_file import (
     write_noise,
 )
 from harness.suite.matrix import expand
-from harness.suite.reading import read_suite
+from harness.suite.suite_file import read_suite
 from harness.words import count
 
 # parameter -> the option that sets it, for those that only a measurement uses

@@ -11,7 +11,7 @@ from harness.cli.writing import Target, write
 from harness.machine.diagnosis import diagnose, exit_code
 from harness.machine.doctor_facts import gather
 from harness.output.builders.this_machine import diagnosis_document
-from harness.running.ray.cluster import look_at_cluster
+from harness.running.ray.ray_nodes import look_at_cluster
 
 
 @harness_command("doctor", epilog="For example:  harness doctor --offline")

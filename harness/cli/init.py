@@ -14,7 +14,7 @@ from harness.cli.options import harness_command
 from harness.cli.schema import schema_of
 from harness.errors import InvalidInputError
 from harness.store.writing import write_atomic
-from harness.suite.reading import parse_suite
+from harness.suite.suite_file import parse_suite
 
 SCHEMA_FILE: Final = "suite.schema.json"
 TEMPLATE: Final = """\

@@ -19,9 +19,9 @@ from harness.cli.run_options import field_option
 from harness.cli.writing import Target, write
 from harness.model.assets import AssetsMode
 from harness.output.builders.inspected_data import inspection_document
-from harness.running.inspecting import Wanted, inspect_suite
+from harness.running.inspection_process import Wanted, inspect_suite
 from harness.running.preflight import RealAssets
-from harness.suite.reading import read_suite
+from harness.suite.suite_file import read_suite
 
 _NUMBER = click.IntRange(min=0)
 

@@ -39,7 +39,7 @@ from harness.store.plan_file import make_plan
 from harness.store.report_file import briefly
 from harness.store.run_directory import find_unfinished
 from harness.suite.matrix import expand
-from harness.suite.reading import read_suite
+from harness.suite.suite_file import read_suite
 from harness.words import count
 
 

@@ -14,7 +14,7 @@ from harness.output.builders.proof_tables import proofs_document
 from harness.running.interrupts import Interrupt
 from harness.running.options import RunOptions
 from harness.running.proof_store import passes
-from harness.suite.reading import read_suite
+from harness.suite.suite_file import read_suite
 
 
 @harness_command("prove")

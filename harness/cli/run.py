@@ -26,7 +26,7 @@ from harness.model.results import Report
 from harness.model.suite import Gate
 from harness.running.interrupts import Interrupt
 from harness.running.options import RunOptions, UntilDecided
-from harness.suite.reading import parse_suite
+from harness.suite.suite_file import parse_suite
 from harness.suite.text import read_bytes, shown
 
 # A run keeps its results without raw values in memory, which is all that these formats show.

@@ -32,7 +32,7 @@ def command(what: str) -> None:
 
 def schema_of(what: str) -> dict[str, Any]:
     """Return the schema of that name, with the identifier under which it is published."""
-    from harness.suite.schema import DIALECT, suite_schema  # noqa: PLC0415  `--help` needs none of it
+    from harness.suite.suite_schema import DIALECT, suite_schema  # noqa: PLC0415  `--help` needs none of it
 
     if what == "suite":
         schema = suite_schema()

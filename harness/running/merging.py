@@ -10,7 +10,7 @@ from typing import Final
 
 from harness.analysis.naming import describe
 from harness.analysis.parity import function_of
-from harness.analysis.training import training_of
+from harness.analysis.training_verdicts import training_of
 from harness.errors import InvalidInputError, NotComparableError
 from harness.model.quality import OwnScores
 from harness.model.results import Report, TrialResult

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from harness.analysis.parity import verdict_of
-from harness.analysis.training import training_verdict
+from harness.analysis.training_verdicts import training_verdict
 from harness.assets.digest import file_sha256
 from harness.errors import HarnessError
 from harness.machine.facts import describe_environment, describe_gpus

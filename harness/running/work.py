@@ -23,7 +23,7 @@ from harness.running.interrupts import Interrupts
 from harness.running.options import RunOptions, jobs_at_once, parse_shard
 from harness.running.preflight import Prepared, prepare, require, unavailable_row
 from harness.running.proof_store import ProofStore, proof_store
-from harness.running.proofs import Proofs, Proving, proof_jobs, training_jobs, trainings_at_once
+from harness.running.proving import Proofs, Proving, proof_jobs, training_jobs, trainings_at_once
 from harness.running.reporting import Reporting
 from harness.running.resume import Here, Opened, choose, describe_here, open_directory, take_over_edited
 from harness.running.scheduler import Policy, RunContext, not_run, run_jobs

@@ -31,7 +31,7 @@ from harness.model.quality import parts_of
 from harness.model.seeds import number_of
 from harness.training.batching import Batch, make_batch, plan_epoch
 from harness.training.checkpoints import model_columns
-from harness.training.data import Corpus, load_corpus
+from harness.training.loading import Corpus, load_corpus
 from harness.training.padding import Collator
 from harness.training.preparing import check_padding, truncation_length
 from harness.training.tokenizing.tokens import Tokenized, TokenizedSplit, load_tokenizer, tokenize

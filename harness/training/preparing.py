@@ -14,7 +14,7 @@ from harness.model.seeds import number_of
 from harness.training import ranks
 from harness.training.batching import padded_length
 from harness.training.checkpoints import LoadedModel, load_model
-from harness.training.data import Corpus
+from harness.training.loading import Corpus
 from harness.training.tokenizing.tokens import Tokenized, tokenize
 from harness.training.variants.adapters import add_adapter
 from harness.training.variants.registry import variants_of

@@ -25,12 +25,12 @@ from harness.model.tasks import Task
 from harness.store.trial_folder import STATE
 from harness.training import ranks
 from harness.training.checkpoints import LoadedModel
-from harness.training.data import load_corpus
 from harness.training.describing import describe_checkpoint, describe_data, describe_files
 from harness.training.devices import describe_device, open_device
 from harness.training.evaluation import METRIC_VERSION, load_metric, predictions_of
 from harness.training.fitting import Fitting
-from harness.training.inputs import verify_checkpoint, verify_inputs
+from harness.training.input_files import verify_checkpoint, verify_inputs
+from harness.training.loading import load_corpus
 from harness.training.measuring.phases import PhaseClock
 from harness.training.measuring.roofline import find_peaks, with_shares
 from harness.training.preparing import prepare_model, prepare_tokens

@@ -26,7 +26,7 @@ from harness.output.notebook import _predictions
 from harness.store.reading import load_report
 from harness.store.writing import to_json
 from harness.suite.gate_files import parse_gate
-from harness.suite.reading import parse_suite
+from harness.suite.suite_file import parse_suite
 from tests.factories import make_data, make_predictions, make_report, make_result, make_suite, make_trial
 
 TASK = Task(eval_split=("validation", "test"))

@@ -27,7 +27,7 @@ from harness.model.results import Report, TrialResult
 from harness.model.tasks import Task
 from harness.store.reading import load_report
 from harness.training.batching import Batch, plan_epoch, step_window
-from harness.training.data import load_corpus
+from harness.training.loading import load_corpus
 from harness.training.tokenizing.tokens import tokenize
 from tests.benchmarks.measured import REPOSITORY, harness
 

@@ -20,8 +20,8 @@ from harness.model.values import _with_options
 from harness.output.builders.planned_trials import trial_columns
 from harness.running.scheduler import SameError
 from harness.suite.matrix import expand
-from harness.suite.reading import parse_suite
-from harness.suite.schema import suite_schema
+from harness.suite.suite_file import parse_suite
+from harness.suite.suite_schema import suite_schema
 from tests.factories import make_result
 from tools.reference.axes import axes_page
 

@@ -28,13 +28,13 @@ from harness.model.values import PaddingStrategy
 from harness.output.builders.planned_trials import trial_columns
 from harness.output.builders.report import report_document
 from harness.output.formats.registry import render
-from harness.running.inspecting import Wanted, inspect_suite
+from harness.running.inspection_process import Wanted, inspect_suite
 from harness.running.preflight import Note
 from harness.running.scheduler import SameError
 from harness.running.turns import turns_along, turns_of_sides
 from harness.suite.matrix import expand
-from harness.suite.reading import parse_suite
-from harness.suite.schema import suite_schema
+from harness.suite.suite_file import parse_suite
+from harness.suite.suite_schema import suite_schema
 from tests.factories import make_data, make_report, make_result, make_suite, make_trial
 
 RTE = Task(config="rte")

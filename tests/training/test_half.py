@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from harness.analysis.parity import verdict_of
-from harness.analysis.training import failed_checks, training_of
+from harness.analysis.training_verdicts import failed_checks, training_of
 from harness.model.results import TrialResult
 from harness.model.values import Adapter
 from harness.training.engines import loop as loop_engine

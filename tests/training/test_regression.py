@@ -13,7 +13,7 @@ import torch
 from scipy import stats
 
 from harness.analysis.parity import verdict_of
-from harness.analysis.training import failed_checks, training_of, training_verdict
+from harness.analysis.training_verdicts import failed_checks, training_of, training_verdict
 from harness.analysis.verification import contradictions
 from harness.model.job import Job
 from harness.model.results import TrialResult

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel
 
-from harness.analysis.training import failed_checks, training_of, training_verdict
+from harness.analysis.training_verdicts import failed_checks, training_of, training_verdict
 from harness.model.job import Job
 from harness.model.proof import TrainingProof
 from harness.model.results import TrialResult

@@ -21,7 +21,7 @@ from harness.analysis.parity import ParityVerdict, between, verdict_of
 from harness.analysis.stats.components import ALPHA
 from harness.analysis.stats.quality_tests import compare_quality
 from harness.analysis.stats.tests import Adjusted, Effect, holm, is_equivalent, open_alpha
-from harness.analysis.training import training_verdict
+from harness.analysis.training_verdicts import training_verdict
 from harness.model.looks import Verdict
 from harness.model.metrics import Goal, metric_named
 from harness.model.results import TrialResult

@@ -11,7 +11,7 @@ from harness.analysis.comparison.models import Mismatch
 from harness.errors import ExitCode, exit_code
 from harness.model.frozen import Frozen
 from harness.model.metrics import Goal
-from harness.model.notebook import Shown
+from harness.model.rich_display import Shown
 
 GATES_SCHEMA_VERSION: Final = 1
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from harness.analysis.naming import labels
 from harness.analysis.parity import judge, limit_of, verdict_of
-from harness.analysis.training import failed_checks, training_verdict
+from harness.analysis.training_verdicts import failed_checks, training_verdict
 from harness.model.results import TrialResult
 from harness.model.status import CaseStatus
 from harness.output.builders.charts_of_run import MOST_DRAWN

@@ -22,8 +22,8 @@ from harness.model.results import TrialResult
 from harness.model.tasks import Task
 from harness.model.trial import Trial
 from harness.training.checkpoints import LoadedModel
-from harness.training.data import Corpus, Split
 from harness.training.devices import use_products
+from harness.training.loading import Corpus, Split
 from harness.training.measuring.phases import PhaseClock
 from harness.training.preparing import prepare_model
 from harness.training.proofs.dropout_sites import Dropped, watch_dropout

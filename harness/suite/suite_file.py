@@ -19,11 +19,11 @@ from harness.model.axis import axes_of
 from harness.model.suite import Suite
 from harness.model.tasks import TASKS, completed, unknown_task
 from harness.model.trial import Trial
+from harness.suite.axis_checks import unused_axes
 from harness.suite.matrix import count_trials, default_of, too_many
 from harness.suite.names import known_paths, nearest_path, unsupported_argument
 from harness.suite.nodes import Entry, Mapping, Node, Scalar, described, plain
 from harness.suite.problems import Place, Problem, UnreadableError, invalid
-from harness.suite.rules import unused_axes
 from harness.suite.selection import Selection, read_selection, without_effect
 from harness.suite.text import decode, find_suite, read_bytes, shown
 from harness.suite.tree import parse

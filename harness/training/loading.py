@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from harness.data.corpus import Corpus, Split
-from harness.data.problems import InvalidDataError
-from harness.data.reading import read_corpus
+from harness.data.data_problems import InvalidDataError
+from harness.data.splits import read_corpus
 from harness.model.assets import ResolvedData
 from harness.model.job import TrialStoppedError
 from harness.model.tasks import Task

@@ -15,7 +15,7 @@ from harness.model.suite import Suite
 from harness.running.interrupts import Interrupt, listen
 from harness.running.options import DEFAULT_RUNNER, RunOptions, UntilDecided
 from harness.running.preflight import refuse_secrets
-from harness.running.proofs import Proofs
+from harness.running.proving import Proofs
 from harness.running.seams import Render, Run, Seams, seams_of
 from harness.running.work import Work
 from harness.store.plan_file import make_plan

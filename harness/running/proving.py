@@ -11,7 +11,7 @@ from typing import Final
 
 from harness.analysis.naming import attention_of, describe
 from harness.analysis.parity import function_of, limits, verdict_of
-from harness.analysis.training import failed_checks, training_of, training_verdict
+from harness.analysis.training_verdicts import failed_checks, training_of, training_verdict
 from harness.model.job import Job, Observer
 from harness.model.results import TrialResult
 from harness.model.trial import Trial

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from harness.model.job import Job
 from harness.model.results import TrialResult
 from harness.running.executor import AttemptExecutor, Progressed, WorkerSetup
-from harness.running.remote.messages import Heard, Request
+from harness.running.remote.protocol import Heard, Request
 from harness.running.workers.judging import Attempt, Ended, exit_cause, own_result
 from harness.store.trial_folder import LOG, result_left
 

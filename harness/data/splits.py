@@ -8,11 +8,11 @@ from typing import Final, cast
 
 from harness.assets.embedded import columns_of_stand_in
 from harness.data.corpus import Corpus, Split, make_corpus
+from harness.data.data_problems import Findings, InvalidDataError, encodable, kind_of, place
 from harness.data.files import read_delimited, read_jsonl, read_parquet
 from harness.data.glue import read_glue_file
 from harness.data.labels import Classes, Label, classes_of, distinct, read_labels, read_targets
 from harness.data.mrpc import mrpc_problems, read_glue, read_microsoft
-from harness.data.problems import Findings, InvalidDataError, encodable, kind_of, place
 from harness.data.tables import MISSING, Table, UnreadableError
 from harness.model.assets import ResolvedData
 from harness.model.tasks import Task, glue_task

@@ -25,8 +25,8 @@ from harness.model.job import Job
 from harness.programs import child_environment
 from harness.running.executor import WorkerSetup
 from harness.running.preflight import Machine
-from harness.running.remote.executor import Connection, RemoteExecutor
-from harness.running.remote.messages import Connected, Heard, Node, parsed
+from harness.running.remote.protocol import Connected, Heard, Node, parsed
+from harness.running.remote.remote_executor import Connection, RemoteExecutor
 from harness.running.workers.channel import Channel
 from harness.store.trial_folder import LARGEST_RESULT_BYTES
 
