@@ -94,7 +94,7 @@ def prove_suite(
 def _write_cards(run: Run, folder: Path) -> None:
     """Write the card of every model that the run has saved, with the digest of its report."""
     from harness.output.builders.model_card import FRONT_MATTER, model_card  # noqa: PLC0415 - as below
-    from harness.output.formats.registry import render  # noqa: PLC0415
+    from harness.output.formats.known_formats import render  # noqa: PLC0415
 
     report_sha256 = file_sha256(run.directory / "report.json")
     for result in run.brief.results:
@@ -108,7 +108,7 @@ def render_files(report: Report) -> tuple[str, str | None]:
     """Return the report as Markdown and as HTML, which a run writes next to its report.json."""
     # The half of all imports of a run, which its first trial need not wait for.
     from harness.output.builders.report import report_document  # noqa: PLC0415
-    from harness.output.formats.registry import render  # noqa: PLC0415
+    from harness.output.formats.known_formats import render  # noqa: PLC0415
 
     document = report_document(report)
     return render(document, "markdown"), render(document, "html")

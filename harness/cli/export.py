@@ -19,7 +19,7 @@ from harness.cli.parsing import Names
 from harness.cli.reports import read_newest, select_variants
 from harness.cli.writing import Target, write
 from harness.output.builders.listings import exports_document
-from harness.output.trackers.registry import TRACKERS, TrackerName, export
+from harness.output.trackers.known_trackers import TRACKERS, TrackerName, export
 from harness.words import count
 
 _FOLDERS = ", ".join(f"{place.folder} for {name}" for name, place in TRACKERS.items())

@@ -15,7 +15,7 @@ from harness.cli.writing import Target, is_written, write_failure
 from harness.errors import HarnessError, InvalidInputError
 from harness.model.metrics import METRICS, headlines
 from harness.output.document import Kind
-from harness.output.formats.registry import ENDINGS, FORMATS, format_of, formats_of, require
+from harness.output.formats.known_formats import ENDINGS, FORMATS, format_of, formats_of, require
 from harness.words import quoted
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]

@@ -17,7 +17,7 @@ from harness.errors import HarnessError
 from harness.output.document import PARTS, Document, Kind, failure_document
 from harness.output.formats.github import active, step_summary
 from harness.output.formats.json_text import safe_json
-from harness.output.formats.registry import encoded, render, rendered
+from harness.output.formats.known_formats import encoded, render, rendered
 from harness.store.writing import write_atomic
 
 _WRITTEN: Final = "harness.written"

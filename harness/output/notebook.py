@@ -16,7 +16,7 @@ from harness.output.builders.gate_report import gates_document
 from harness.output.builders.report import report_document
 from harness.output.builders.trials import plain_seed, trial_record
 from harness.output.document import Document
-from harness.output.formats.registry import render
+from harness.output.formats.known_formats import render
 
 
 def page(result: Report | Comparison | GateReport) -> str:

@@ -17,7 +17,7 @@ from harness.training.checkpoints import LoadedModel, load_model
 from harness.training.loading import Corpus
 from harness.training.tokenizing.tokens import Tokenized, tokenize
 from harness.training.variants.adapters import add_adapter
-from harness.training.variants.registry import variants_of
+from harness.training.variants.known_variants import variants_of
 
 
 def prepare_tokens(job: Job, corpus: Corpus) -> Tokenized:

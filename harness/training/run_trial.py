@@ -32,7 +32,7 @@ from harness.training.fitting import Fitting
 from harness.training.input_files import verify_checkpoint, verify_inputs
 from harness.training.loading import load_corpus
 from harness.training.measuring.phases import PhaseClock
-from harness.training.measuring.roofline import find_peaks, with_shares
+from harness.training.measuring.trial_roofline import find_peaks, with_shares
 from harness.training.preparing import prepare_model, prepare_tokens
 from harness.training.proofs.function import prove
 from harness.training.proofs.training_proof import prove_training

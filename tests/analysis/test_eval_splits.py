@@ -21,7 +21,7 @@ from harness.model.results import Report, TrialResult
 from harness.model.tasks import Task, quality_headlines, scores_of
 from harness.output.builders.comparison_page import comparison_document
 from harness.output.builders.report import report_document
-from harness.output.formats.registry import render
+from harness.output.formats.known_formats import render
 from harness.output.notebook import _predictions
 from harness.store.reading import load_report
 from harness.store.writing import to_json

@@ -24,7 +24,7 @@ from harness.model.quality import Epoch, Predictions, Score, Scores
 from harness.model.results import Report, TrialResult
 from harness.model.tasks import Task
 from harness.output.builders.report import report_document
-from harness.output.formats.registry import render
+from harness.output.formats.known_formats import render
 from tests.factories import make_report, make_result, make_trial
 
 TASK = Task(dataset="nyu-mll/glue", config="stsb", kind="regression")

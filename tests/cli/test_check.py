@@ -21,7 +21,7 @@ from harness.cli.run import judge
 from harness.cli.writing import Target
 from harness.model.environment import Cpu
 from harness.model.results import Report
-from harness.output.formats.registry import formats_of
+from harness.output.formats.known_formats import formats_of
 from harness.store.noise_file import write_noise
 from harness.store.writing import to_json
 from harness.suite.gate_files import parse_gate

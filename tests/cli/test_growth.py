@@ -19,7 +19,7 @@ from harness.model.suite import Gate
 from harness.output.builders.comparison_page import comparison_document
 from harness.output.builders.gate_report import gates_document
 from harness.output.builders.report import report_document
-from harness.output.formats.registry import render
+from harness.output.formats.known_formats import render
 from harness.store.large_report import read_large
 from harness.store.report_file import report_file
 from tests.factories import make_report, make_result, make_trial

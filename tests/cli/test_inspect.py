@@ -13,7 +13,7 @@ from harness.assets.packages import packaged_folder
 from harness.errors import UnavailableError
 from harness.model.inspection import Inspection, InspectionAnswer, InspectionRequest
 from harness.output.builders.inspected_data import inspection_document
-from harness.output.formats.registry import render
+from harness.output.formats.known_formats import render
 from harness.running.inspection_process import Wanted, inspect_suite
 from harness.running.preflight import RealAssets
 from harness.running.workers.scoring_process import inspect_data

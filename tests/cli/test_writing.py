@@ -11,7 +11,7 @@ from harness.cli import main
 from harness.cli.writing import write_stored
 from harness.output.builders.report import report_document
 from harness.output.document import PARTS, Kind
-from harness.output.formats.registry import BINARY, ENDINGS, FORMATS, formats_of, render
+from harness.output.formats.known_formats import BINARY, ENDINGS, FORMATS, formats_of, render
 from harness.store.writing import to_json
 from tests.factories import make_report
 from tests.output.hostile import HOSTILE, hostile_documents, hostile_report, inspected

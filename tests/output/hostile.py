@@ -33,7 +33,7 @@ from harness.output.builders.report import report_document
 from harness.output.builders.series_tables import history_document
 from harness.output.builders.this_machine import diagnosis_document, noise_document
 from harness.output.document import Document, failure_document
-from harness.output.trackers.registry import Exported
+from harness.output.trackers.known_trackers import Exported
 from harness.output.trackers.runs import tracked_runs
 from harness.store.listing import StoredRun
 from tests.factories import (

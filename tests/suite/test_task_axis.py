@@ -27,7 +27,7 @@ from harness.model.trial import Trial
 from harness.model.values import PaddingStrategy
 from harness.output.builders.planned_trials import trial_columns
 from harness.output.builders.report import report_document
-from harness.output.formats.registry import render
+from harness.output.formats.known_formats import render
 from harness.running.inspection_process import Wanted, inspect_suite
 from harness.running.preflight import Note
 from harness.running.scheduler import SameError

@@ -20,7 +20,7 @@ from harness.model.values import Adapter, Engine
 from harness.training import preparing
 from harness.training.checkpoints import LoadedModel
 from harness.training.engines import used_rows
-from harness.training.engines.registry import ENGINES, TrainingEngine
+from harness.training.engines.known_engines import ENGINES, TrainingEngine
 from harness.training.loading import load_corpus
 from harness.training.preparing import prepare_model, prepare_tokens
 from harness.training.run_trial import run_trial

@@ -20,7 +20,7 @@ from harness.model.seeds import SeedRoles, number_of
 from harness.model.values import Adapter, Engine, Padding
 from harness.training.engines import loop as loop_engine
 from harness.training.engines import trainer as trainer_engine
-from harness.training.engines.attention import WeightedSum
+from harness.training.engines.cpu_attention import WeightedSum
 from harness.training.engines.dropout import Dropout, RandomBits
 from harness.training.engines.trainer import _Epochs
 from harness.training.proofs.masks import Mask, correlated_masks, correlated_sites, scale_error, share_error

@@ -114,7 +114,7 @@ def other_masks(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(loop_engine, "prepare", prepare)
     monkeypatch.setattr(
-        "harness.training.variants.registry.VARIANTS",
+        "harness.training.variants.known_variants.VARIANTS",
         {"engine=loop": type("Broken", (), {"prepare": staticmethod(prepare), "loads_as": None})()},
     )
 

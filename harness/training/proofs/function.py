@@ -28,7 +28,7 @@ from harness.training.batching import plan_epoch
 from harness.training.checkpoints import LoadedModel
 from harness.training.devices import use_products
 from harness.training.engines.engine import Training
-from harness.training.engines.registry import ENGINES
+from harness.training.engines.known_engines import ENGINES
 from harness.training.engines.used_rows import UsedRows
 from harness.training.evaluation import predict, predictions_of
 from harness.training.loading import Corpus

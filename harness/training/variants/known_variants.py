@@ -19,7 +19,7 @@ from harness.training.batching import padded_length, plan_epoch
 from harness.training.checkpoints import load_model, model_columns
 from harness.training.devices import autocast, use_products
 from harness.training.engines.cuda_graphs import graph_passes
-from harness.training.engines.registry import ENGINES
+from harness.training.engines.known_engines import ENGINES
 from harness.training.sampling import sampled_epoch
 from harness.training.tokenizing.tokens import Tokenized
 from harness.training.variants.adapters import add_adapter
