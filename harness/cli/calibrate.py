@@ -14,9 +14,16 @@ from harness.analysis.noise import accumulated, calibrate, suite_of, verified
 from harness.api import run_suite
 from harness.assets.places import cache_root
 from harness.cli.messages import print_note, watching
-from harness.cli.options import SUITE, harness_command, option, output_options, set_option, verbosity_options
+from harness.cli.results import Target, write
 from harness.cli.run_options import run_options, seconds
-from harness.cli.writing import Target, write
+from harness.cli.shared_options import (
+    SUITE,
+    harness_command,
+    option,
+    output_options,
+    set_option,
+    verbosity_options,
+)
 from harness.errors import ExitCode, InvalidInputError
 from harness.machine.facts import available_devices
 from harness.model.calibration import LEAST_REPEATS, Noise

@@ -8,8 +8,8 @@ import click
 from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
 from harness.cli import COMPLETE, cli
-from harness.cli.options import harness_command
 from harness.cli.parsing import Names
+from harness.cli.shared_options import harness_command
 
 _SHELLS: Final = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
 # A value follows `KEY=` without a space.

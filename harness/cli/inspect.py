@@ -7,7 +7,9 @@ from pathlib import Path
 import click
 
 from harness.cli.messages import print_note
-from harness.cli.options import (
+from harness.cli.results import Target, write
+from harness.cli.run_options import field_option
+from harness.cli.shared_options import (
     harness_command,
     option,
     output_options,
@@ -15,8 +17,6 @@ from harness.cli.options import (
     suite_argument,
     verbosity_options,
 )
-from harness.cli.run_options import field_option
-from harness.cli.writing import Target, write
 from harness.model.assets import AssetsMode
 from harness.output.builders.inspected_data import inspection_document
 from harness.running.inspection_process import Wanted, inspect_suite

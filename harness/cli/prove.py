@@ -6,9 +6,15 @@ from pathlib import Path
 
 from harness.api import prove_suite
 from harness.cli.messages import print_note, watching
-from harness.cli.options import harness_command, output_options, set_option, suite_argument, verbosity_options
+from harness.cli.results import Target, write
 from harness.cli.run_options import run_options
-from harness.cli.writing import Target, write
+from harness.cli.shared_options import (
+    harness_command,
+    output_options,
+    set_option,
+    suite_argument,
+    verbosity_options,
+)
 from harness.errors import exit_code
 from harness.output.builders.proof_tables import proofs_document
 from harness.running.interrupts import Interrupt

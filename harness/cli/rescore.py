@@ -14,7 +14,9 @@ from harness.analysis.scored_again import (
     with_scores,
 )
 from harness.cli.messages import print_note
-from harness.cli.options import (
+from harness.cli.reports import read_report, select_variants
+from harness.cli.results import Target, write
+from harness.cli.shared_options import (
     harness_command,
     option,
     output_option,
@@ -23,8 +25,6 @@ from harness.cli.options import (
     selection_option,
     verbosity_options,
 )
-from harness.cli.reports import read_report, select_variants
-from harness.cli.writing import Target, write
 from harness.errors import InvalidInputError, UnavailableError, exit_code
 from harness.model.quality import OwnScores, Scores
 from harness.model.results import Report

@@ -10,7 +10,10 @@ import click
 
 from harness.api import Run, run_suite
 from harness.cli.messages import print_note, watching
-from harness.cli.options import (
+from harness.cli.reports import read_baseline
+from harness.cli.results import Target, write, write_stored
+from harness.cli.run_options import run_options, until_options
+from harness.cli.shared_options import (
     baseline_option,
     harness_command,
     output_options,
@@ -19,9 +22,6 @@ from harness.cli.options import (
     suite_gates_option,
     verbosity_options,
 )
-from harness.cli.reports import read_baseline
-from harness.cli.run_options import run_options, until_options
-from harness.cli.writing import Target, write, write_stored
 from harness.model.results import Report
 from harness.model.suite import Gate
 from harness.running.interrupts import Interrupt

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import click
 
-from harness.cli.options import harness_command
 from harness.cli.parsing import Names
+from harness.cli.shared_options import harness_command
 
 # what -> the module and the model, so that one schema imports no other
 _MODELS: Final = {

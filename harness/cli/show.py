@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from harness.cli.options import (
+from harness.cli.reports import read_newest
+from harness.cli.results import Target, write
+from harness.cli.shared_options import (
     harness_command,
     option,
     output_options,
@@ -13,8 +15,6 @@ from harness.cli.options import (
     selection_option,
     verbosity_options,
 )
-from harness.cli.reports import read_newest
-from harness.cli.writing import Target, write
 from harness.errors import InvalidInputError
 from harness.output.builders.report import report_document
 
