@@ -23,7 +23,13 @@ from harness.training.engines import trainer as trainer_engine
 from harness.training.engines.cpu_attention import WeightedSum
 from harness.training.engines.dropout import Dropout, RandomBits
 from harness.training.engines.trainer import _Epochs
-from harness.training.proofs.masks import Mask, correlated_masks, correlated_sites, scale_error, share_error
+from harness.training.proofs.masks.drawn_masks import (
+    Mask,
+    correlated_masks,
+    correlated_sites,
+    scale_error,
+    share_error,
+)
 from harness.training.proofs.precision import check_reduced, count_effective
 from harness.training.proofs.reference import load_reference, train_reference
 from harness.training.proofs.scores import scores_of

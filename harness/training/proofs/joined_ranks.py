@@ -9,9 +9,9 @@ import torch
 
 from harness.model.proof import TrainingCheck
 from harness.training import ranks
-from harness.training.proofs.dropout_sites import Dropped
 from harness.training.proofs.findings import none_of
-from harness.training.proofs.masks import correlation
+from harness.training.proofs.masks.drawn_masks import correlation
+from harness.training.proofs.masks.dropout_sites import Dropped
 from harness.training.proofs.reference_batches import Batch, share_out
 from harness.training.proofs.small_trainings import BrokenTrainingError
 from harness.training.proofs.watching import Pass, Seen

@@ -10,8 +10,8 @@ import torch
 
 from harness.model.proof import TrainingCheck
 from harness.model.seeds import ROLES, Seed, SeedRole, SeedRoles, number_of
-from harness.training.proofs.dropping import check_seeds_of_dropout, same_masks
 from harness.training.proofs.findings import none_of
+from harness.training.proofs.masks.dropping import check_seeds_of_dropout, same_masks
 from harness.training.proofs.small_trainings import Run
 
 # The least common multiple of 1 to 16 and 65536.

@@ -19,11 +19,11 @@ from harness.model.seeds import Seed, number_of
 from harness.model.trial import Trial
 from harness.training import ranks
 from harness.training.batching import plan_epoch
-from harness.training.proofs.dropout_sites import rates_of
-from harness.training.proofs.dropping import Dropping, check_dropout, check_reduced_dropout
 from harness.training.proofs.findings import none_of, within
 from harness.training.proofs.joined_ranks import check_apart, check_equal, put_together
 from harness.training.proofs.low_rank import adapt_reference, check_adapters
+from harness.training.proofs.masks.dropout_sites import rates_of
+from harness.training.proofs.masks.dropping import Dropping, check_dropout, check_reduced_dropout
 from harness.training.proofs.precision import check_dtypes, check_reduced, count_effective
 from harness.training.proofs.reference import Tensors, evaluate_reference, load_reference, train_reference
 from harness.training.proofs.reference_batches import draw_batches, inputs_of, takes_types

@@ -20,7 +20,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from harness.training.proofs.masks import Array
+from harness.training.proofs.masks.drawn_masks import Array
 
 _NAMES: Final = (("key", "value"), ("k_lin", "v_lin"), ("k_proj", "v_proj"))
 # Below such a weight, rounding in fp32 is no longer small relative to it.

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from harness.training.proofs.attention_masks import AttentionWatch, recomputing
-from harness.training.proofs.masks import Mask
+from harness.training.proofs.masks.attention_masks import AttentionWatch, recomputing
+from harness.training.proofs.masks.drawn_masks import Mask
 
 
 @dataclass(slots=True)

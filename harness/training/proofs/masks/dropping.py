@@ -11,9 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.model.proof import TrainingCheck
-from harness.training.proofs.dropout_sites import Dropped
 from harness.training.proofs.findings import largest, none_of, within
-from harness.training.proofs.masks import (
+from harness.training.proofs.masks.drawn_masks import (
     Mask,
     correlated_masks,
     correlated_sites,
@@ -21,6 +20,7 @@ from harness.training.proofs.masks import (
     scale_error,
     share_error,
 )
+from harness.training.proofs.masks.dropout_sites import Dropped
 
 # Rounding of a rate to 1 / 65536 changes the scale by 1e-5, finding attention's masks by up to 1e-3.
 SCALE_LIMIT: Final = 1e-2
