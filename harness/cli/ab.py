@@ -32,7 +32,7 @@ from harness.model.suite import Suite
 from harness.output.builders.comparison_page import comparison_document
 from harness.running.interrupts import Interrupt
 from harness.running.options import RunOptions
-from harness.running.two_sides import Side, run_along, run_sides
+from harness.running.sides.two_sides import Side, run_along, run_sides
 from harness.store.noise_file import noise_for, stored_noise
 from harness.suite.suite_file import parse_suite
 from harness.suite.text import read_bytes, shown

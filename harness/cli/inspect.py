@@ -19,8 +19,8 @@ from harness.cli.shared_options import (
 )
 from harness.model.assets import AssetsMode
 from harness.output.builders.inspected_data import inspection_document
-from harness.running.inspection_process import Wanted, inspect_suite
 from harness.running.preflight import RealAssets
+from harness.running.workers.inspection_process import Wanted, inspect_suite
 from harness.suite.suite_file import read_suite
 
 _NUMBER = click.IntRange(min=0)

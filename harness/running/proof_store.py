@@ -21,7 +21,7 @@ from harness.errors import HarnessError
 from harness.machine.facts import describe_environment, describe_gpus
 from harness.model.job import Job
 from harness.model.results import TrialResult
-from harness.running.interpreter import this_interpreter
+from harness.running.workers.interpreter import this_interpreter
 from harness.store.folders import make_folder
 from harness.store.trial_folder import read_result, write_result
 

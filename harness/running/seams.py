@@ -13,9 +13,9 @@ from harness.errors import InvalidInputError, StorageError, exit_code
 from harness.model.assets import AssetsMode
 from harness.model.results import Report
 from harness.running.executor import Executor, WorkerSetup
-from harness.running.interpreter import Interpreter
 from harness.running.options import RunOptions
 from harness.running.preflight import Assets, Machine, RealAssets, this_machine
+from harness.running.workers.interpreter import Interpreter
 from harness.running.workers.local import LocalExecutor
 from harness.store.reading import load_report
 

@@ -18,7 +18,6 @@ from harness.model.suite import Measure, Suite
 from harness.model.trial import Trial
 from harness.running.apart import Capacity, Sharing, WindowWatch, run_apart, window_jobs
 from harness.running.executor import WorkerSetup
-from harness.running.interpreter import this_interpreter
 from harness.running.interrupts import Interrupts
 from harness.running.options import RunOptions, jobs_at_once, parse_shard
 from harness.running.preflight import Prepared, prepare, require, unavailable_row
@@ -29,6 +28,7 @@ from harness.running.resume import Here, Opened, choose, describe_here, open_dir
 from harness.running.scheduler import Policy, RunContext, not_run, run_jobs
 from harness.running.seams import Render, Seams, absolute_reports
 from harness.running.workers.environ import worker_environment
+from harness.running.workers.interpreter import this_interpreter
 from harness.running.workers.scoring_process import require_own
 from harness.store.folders import is_there
 from harness.store.plan_file import Plan, make_plan, trials_of_shard

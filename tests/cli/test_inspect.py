@@ -14,8 +14,8 @@ from harness.errors import UnavailableError
 from harness.model.inspection import Inspection, InspectionAnswer, InspectionRequest
 from harness.output.builders.inspected_data import inspection_document
 from harness.output.formats.known_formats import render
-from harness.running.inspection_process import Wanted, inspect_suite
 from harness.running.preflight import RealAssets
+from harness.running.workers.inspection_process import Wanted, inspect_suite
 from harness.running.workers.scoring_process import inspect_data
 from harness.suite.suite_file import read_suite
 from tests.running.fakes import environ

@@ -27,7 +27,7 @@ from harness.model.values import ORDER_KEEPING, Adapter, PaddingStrategy
 from harness.running.apart import Capacity, jobs_that_fit
 from harness.running.options import RunOptions
 from harness.running.seams import Seams
-from harness.running.two_sides import run_along
+from harness.running.sides.two_sides import run_along
 from harness.store.run_directory import open_run
 from tests.factories import make_environment, make_predictions, make_result, make_trial
 from tests.running.fakes import RUNNERS, Watcher, fake_suite, run_fake

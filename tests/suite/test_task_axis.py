@@ -28,10 +28,10 @@ from harness.model.values import PaddingStrategy
 from harness.output.builders.planned_trials import trial_columns
 from harness.output.builders.report import report_document
 from harness.output.formats.known_formats import render
-from harness.running.inspection_process import Wanted, inspect_suite
 from harness.running.preflight import Note
 from harness.running.scheduler import SameError
-from harness.running.turns import turns_along, turns_of_sides
+from harness.running.sides.turns import turns_along, turns_of_sides
+from harness.running.workers.inspection_process import Wanted, inspect_suite
 from harness.suite.matrix import expand
 from harness.suite.suite_file import parse_suite
 from harness.suite.suite_schema import suite_schema

@@ -24,15 +24,15 @@ from harness.model.job import Observer, Progress
 from harness.model.results import Session, TrialResult
 from harness.model.suite import Suite
 from harness.model.trial import Trial
-from harness.running.interpreter import Interpreter, find_interpreter, this_interpreter
 from harness.running.interrupts import Interrupts, listen
 from harness.running.options import DEFAULT_RUNNER, RunOptions
 from harness.running.preflight import refuse_secrets
 from harness.running.scheduler import Policy, run_queue
 from harness.running.seams import Render, Run, Seams, absolute_reports, seams_of
-from harness.running.turns import Entry, Turn, begun, in_turns, turns_along, turns_of_sides
+from harness.running.sides.turns import Entry, Turn, begun, in_turns, turns_along, turns_of_sides
 from harness.running.work import Work
 from harness.running.workers.environ import worker_environment
+from harness.running.workers.interpreter import Interpreter, find_interpreter, this_interpreter
 from harness.store.plan_file import Plan, make_plan
 from harness.suite.matrix import expand
 
