@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
-from harness.cli.init import TEMPLATE
+from harness.cli.suite_commands.init import TEMPLATE
 from harness.model.suite import Suite
 from harness.suite.matrix import expand
 from harness.suite.suite_file import load_suite, parse_suite

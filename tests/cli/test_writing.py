@@ -51,7 +51,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     (tmp_path / "report.json").write_bytes(to_json(make_report()))
     (tmp_path / "suite.yaml").write_text(SMALL)
-    monkeypatch.setattr("harness.cli.inspect.inspect_suite", lambda *_args, **_given: inspected("x"))
+    monkeypatch.setattr(
+        "harness.cli.suite_commands.inspect.inspect_suite", lambda *_args, **_given: inspected("x")
+    )
     return tmp_path
 
 

@@ -10,8 +10,8 @@ from typing import Final
 import click
 
 from harness.cli.messages import print_note
-from harness.cli.schema import schema_of
 from harness.cli.shared_options import harness_command
+from harness.cli.suite_commands.schema import schema_of
 from harness.errors import InvalidInputError
 from harness.store.writing import write_atomic
 from harness.suite.suite_file import parse_suite
