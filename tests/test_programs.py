@@ -24,7 +24,7 @@ STARTERS = {
     "programs.py": {"subprocess"},
     "training/measuring/counters.py": {"subprocess"},
     # The user's own metric, by its path, in the scorer's process.
-    "training/own_metrics.py": {"compile", "exec"},
+    "training/processes/own_metrics.py": {"compile", "exec"},
 }
 MODULES = {"subprocess", "multiprocessing", "concurrent.futures", "pty", "pexpect", "webbrowser", "pydoc"}
 MODULES |= {"asyncio", "ctypes.util", "distutils", "setuptools", "runpy", "code"}

@@ -247,7 +247,7 @@ def score_here(
     metrics: Sequence[OwnMetric], predictions: Sequence[Predictions], *, resamples: int = 0
 ) -> tuple[OwnAnswer, ...]:
     """As `score_own`, in this process."""
-    from harness.training.own_metrics import answer_of  # noqa: PLC0415 - only heavy tests import it
+    from harness.training.processes.own_metrics import answer_of  # noqa: PLC0415 - only heavy tests import it
 
     given = [{"labels": each.labels, "logits": [*each.logits]} for each in predictions]
     limit_s = 0.0 if resamples == 1 else 300.0

@@ -21,7 +21,7 @@ from harness.model.tasks import Task
 from harness.model.values import Engine, PaddingStrategy, Precision
 from harness.training.engines.engine import Training
 from harness.training.evaluation import score
-from harness.training.rescoring import rescore
+from harness.training.processes.rescoring import rescore
 from harness.training.run_trial import run_trial
 from tests.training.conftest import MakeJob, quietly
 

@@ -1,4 +1,4 @@
-"""Inspect data without training: `python -P -m harness.training.inspecting`, in a separate process.
+"""Inspect data without training: `python -P -m harness.training.processes.inspecting`.
 
 It reads an `InspectionRequest` as JSON on standard input, and ends its standard output with one line of JSON,
 an `InspectionAnswer`.

@@ -1,4 +1,4 @@
-"""Score stored logits again: `python -P -m harness.training.rescoring`, in a separate process.
+"""Score stored logits again: `python -P -m harness.training.processes.rescoring`.
 
 It reads one JSON document on standard input, a list of `{"labels": [...], "logits": [[...], ...]}`, with the
 number of examples of each of several evaluation splits in `splits`, and ends its standard output with one

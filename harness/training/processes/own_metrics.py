@@ -1,4 +1,4 @@
-"""Score stored logits by a user's metric files: `python -P -m harness.training.own_metrics`, a process.
+"""Score stored logits by metric files of the user: `python -P -m harness.training.processes.own_metrics`.
 
 It reads one JSON document on standard input, `{"paths": [...], "resamples": R, "predictions": [{"labels":
 [...], "logits": [[...], ...]}, ...]}`, and ends its standard output with one line of JSON, an `OwnAnswers`.
