@@ -10,10 +10,10 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from harness.analysis.comparison.compare import compare
+    from harness.analysis.comparison.comparing import compare
     from harness.analysis.comparison.models import Comparison
-    from harness.analysis.gates.check import check
-    from harness.analysis.gates.models import GateReport
+    from harness.analysis.gates.applying import check
+    from harness.analysis.gates.cases import GateReport
     from harness.api import Run, RunOptions, expand, prove_suite, run_suite
     from harness.errors import (
         HarnessError,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from harness.model.suite import Suite
     from harness.model.trial import AXES, Trial
     from harness.store.reading import load_report
-    from harness.suite.reading import load_suite
+    from harness.suite.suite_file import load_suite
 
 __version__ = "0.1.0"
 
@@ -64,10 +64,10 @@ __all__ = [
 
 # module -> the public names in it
 _PUBLIC: Final = {
-    "harness.analysis.comparison.compare": ("compare",),
+    "harness.analysis.comparison.comparing": ("compare",),
     "harness.analysis.comparison.models": ("Comparison",),
-    "harness.analysis.gates.check": ("check",),
-    "harness.analysis.gates.models": ("GateReport",),
+    "harness.analysis.gates.applying": ("check",),
+    "harness.analysis.gates.cases": ("GateReport",),
     "harness.api": ("expand", "prove_suite", "run_suite"),
     "harness.errors": (
         "HarnessError",
@@ -85,7 +85,7 @@ _PUBLIC: Final = {
     "harness.running.options": ("RunOptions", "UntilDecided"),
     "harness.running.seams": ("Run",),
     "harness.store.reading": ("load_report",),
-    "harness.suite.reading": ("load_suite",),
+    "harness.suite.suite_file": ("load_suite",),
 }
 _MODULES: Final = {name: module for module, names in _PUBLIC.items() for name in names}
 

@@ -11,9 +11,9 @@ from harness.model.job import Observer
 from harness.model.results import Report
 from harness.model.suite import Suite
 from harness.model.trial import Trial
-from harness.running import run as running
+from harness.running import one_run as running
 from harness.running.options import RunOptions, UntilDecided
-from harness.running.proofs import Proofs
+from harness.running.proving import Proofs
 from harness.running.seams import Run, Seams
 from harness.store.saved_models import saved_model
 from harness.store.writing import to_json, write_atomic
@@ -55,7 +55,7 @@ def run_suite(
         until: add seeds until the variants are decided; None runs the seeds of the suite.
 
     Raises:
-        HarnessError: as `harness.running.run.run_suite` does.
+        HarnessError: as `harness.running.one_run.run_suite` does.
         KeyboardInterrupt: interrupted before the first trial, or twice.
     """
     options = options or RunOptions()
@@ -94,7 +94,7 @@ def prove_suite(
 def _write_cards(run: Run, folder: Path) -> None:
     """Write the card of every model that the run has saved, with the digest of its report."""
     from harness.output.builders.model_card import FRONT_MATTER, model_card  # noqa: PLC0415 - as below
-    from harness.output.formats.registry import render  # noqa: PLC0415
+    from harness.output.formats.known_formats import render  # noqa: PLC0415
 
     report_sha256 = file_sha256(run.directory / "report.json")
     for result in run.brief.results:
@@ -108,7 +108,7 @@ def render_files(report: Report) -> tuple[str, str | None]:
     """Return the report as Markdown and as HTML, which a run writes next to its report.json."""
     # The half of all imports of a run, which its first trial need not wait for.
     from harness.output.builders.report import report_document  # noqa: PLC0415
-    from harness.output.formats.registry import render  # noqa: PLC0415
+    from harness.output.formats.known_formats import render  # noqa: PLC0415
 
     document = report_document(report)
     return render(document, "markdown"), render(document, "html")

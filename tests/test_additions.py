@@ -48,7 +48,7 @@ ADDITIONS: Final = (
     Addition(
         "a format",
         {
-            "harness/output/formats/registry.py": [
+            "harness/output/formats/known_formats.py": [
                 after(
                     "FORMATS: Final[dict[str, Format]] = {",
                     '    "shout": Format("shout:to_shout", endings=(".shout",)),',
@@ -76,7 +76,7 @@ ADDITIONS: Final = (
     Addition(
         "a kind of gate",
         {
-            "harness/analysis/gates/models.py": [after("CaseKind = Literal[", '    "lucky",')],
+            "harness/analysis/gates/cases.py": [after("CaseKind = Literal[", '    "lucky",')],
             "harness/analysis/gates/alone.py": [
                 after(
                     '    """Yield every case that needs no baseline."""',
@@ -186,7 +186,7 @@ class EchoCluster:
                     '                "echo": "the loop under another name",',
                 )
             ],
-            "harness/training/engines/registry.py": [
+            "harness/training/engines/known_engines.py": [
                 after(
                     "from harness.training.engines import loop as loop_engine",
                     "from harness.training.engines import echo",
@@ -218,7 +218,7 @@ class EchoCluster:
     token_type_ids: Annotated[""",
                 ),
             ],
-            "harness/training/variants/registry.py": [
+            "harness/training/variants/known_variants.py": [
                 after(
                     "from harness.training.variants.adapters import add_adapter",
                     "from harness.training.variants.gain import double",

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import harness
-from harness.analysis.comparison.compare import compare
-from harness.analysis.gates.check import check
+from harness.analysis.comparison.comparing import compare
+from harness.analysis.gates.applying import check
 from harness.model.results import TrialResult
 from harness.model.trial import Trial
 from tests.factories import make_report, make_result, make_trial

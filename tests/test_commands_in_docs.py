@@ -22,7 +22,7 @@ import pytest
 from harness.assets.places import cache_root
 from harness.cli import cli, main
 from harness.suite.matrix import expand
-from harness.suite.reading import parse_suite
+from harness.suite.suite_file import parse_suite
 from tests.running.fakes import REPOSITORY, RUNNERS
 
 PAGES: Final = [

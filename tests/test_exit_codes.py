@@ -39,6 +39,6 @@ def _numbers_returned(path: Path) -> list[int]:
 
 
 def test_no_command_writes_a_code_as_a_number() -> None:
-    commands = (Path(harness.__file__).parent / "cli").glob("*.py")
+    commands = (Path(harness.__file__).parent / "cli").rglob("*.py")
     assert {path.name: found for path in commands if (found := _numbers_returned(path))} == {}
     assert after_signal(signal.SIGTERM) == 143

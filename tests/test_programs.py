@@ -19,12 +19,12 @@ from harness.programs import ProgramError, child_environment, find_program, kill
 STARTERS = {
     "running/workers/fork_server.py": {"harness.running.workers.forking.fork_worker"},
     "running/workers/forking.py": {"os.fork"},
-    "running/workers/ranks.py": {"os.fork"},
+    "running/workers/rank_processes.py": {"os.fork"},
     "running/workers/channel.py": {"subprocess"},
     "programs.py": {"subprocess"},
-    "training/measuring/added_memory.py": {"subprocess"},
+    "training/measuring/counters.py": {"subprocess"},
     # The user's own metric, by its path, in the scorer's process.
-    "training/own_metrics.py": {"compile", "exec"},
+    "training/processes/own_metrics.py": {"compile", "exec"},
 }
 MODULES = {"subprocess", "multiprocessing", "concurrent.futures", "pty", "pexpect", "webbrowser", "pydoc"}
 MODULES |= {"asyncio", "ctypes.util", "distutils", "setuptools", "runpy", "code"}

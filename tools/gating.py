@@ -19,8 +19,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from harness.analysis.gates.check import check
-from harness.analysis.gates.models import GateReport
+from harness.analysis.gates.applying import check
+from harness.analysis.gates.cases import GateReport
 from harness.model.results import Report
 from harness.store.reading import load_report
 from tools.defects.catalogue import Defect

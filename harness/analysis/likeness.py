@@ -18,7 +18,7 @@ from typing import Final
 from harness.analysis.naming import axes
 from harness.analysis.parity import function_of
 from harness.analysis.schedule import optimizer_steps
-from harness.analysis.training import training_of
+from harness.analysis.training_verdicts import training_of
 from harness.model.axis import axes_of
 from harness.model.environment import Device, Environment
 from harness.model.results import TrialResult

@@ -15,7 +15,7 @@ from harness.analysis.probes import Deviation
 from harness.analysis.stats.components import ALPHA
 from harness.analysis.stats.ratios import compare_trials
 from harness.analysis.stats.tests import Effect, holm
-from harness.analysis.training import TrainingVerdict
+from harness.analysis.training_verdicts import TrainingVerdict
 from harness.model.observations import Apart
 from harness.model.seeds import Seed
 from harness.model.status import Phase, StatusName

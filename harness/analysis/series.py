@@ -25,7 +25,7 @@ from typing import Final
 
 from harness.analysis.comparison.conditions import CONDITIONS, environment_of
 from harness.analysis.comparison.terms import DEFAULT_MARGIN, checked_metrics, margins_of
-from harness.analysis.history import EarlierTrial, collect
+from harness.analysis.earlier_trials import EarlierTrial, collect
 from harness.analysis.inputs import INPUTS
 from harness.analysis.naming import labels, only_tokenise
 from harness.errors import InvalidInputError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from harness.analysis.parity import function_of, verdict_of
-from harness.analysis.training import training_of, training_verdict
+from harness.analysis.training_verdicts import training_of, training_verdict
 from harness.model.axis import axes_of
 from harness.model.results import TrialResult
 from harness.model.trial import Trial

@@ -17,7 +17,7 @@ from harness.analysis.parity import verdicts
 from harness.analysis.probes import Deviation, held_back, noisy
 from harness.analysis.rows import Estimate, Failure, Rank, Row, Tokenizing, groups_of, ranks
 from harness.analysis.sharing import trained_by
-from harness.analysis.training import training_verdicts
+from harness.analysis.training_verdicts import training_verdicts
 from harness.model.metrics import METRICS, metrics_of
 from harness.model.results import Report, TrialResult
 from harness.model.seeds import Seed

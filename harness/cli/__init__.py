@@ -49,7 +49,12 @@ COMMANDS: Final[dict[str, str]] = {
 }
 # The variable by which a completion script asks for completions.
 COMPLETE: Final = "_HARNESS_COMPLETE"
-# A submodule `list` would replace the builtin of that name in this package.
+_FOLDERS: Final[dict[str, frozenset[str]]] = {
+    "suite_commands": frozenset({"run", "init", "plan", "inspect", "prove", "ab", "schema"}),
+    "machine_commands": frozenset({"calibrate", "completion", "doctor", "fetch"}),
+}
+_OTHER_FOLDER: Final = "report_commands"
+# A submodule `list` would replace the builtin of that name in its package.
 _MODULES: Final = {"list": "list_runs"}
 
 
@@ -64,9 +69,11 @@ class LazyGroup(Group):
         """Return the command of that name, or None."""
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"harness.cli.{_MODULES.get(cmd_name, cmd_name)}").command
+        folder = next((name for name, commands in _FOLDERS.items() if cmd_name in commands), _OTHER_FOLDER)
+        module = f"harness.cli.{folder}.{_MODULES.get(cmd_name, cmd_name)}"
+        command = importlib.import_module(module).command
         if not isinstance(command, click.Command):
-            raise TypeError(f"harness.cli.{cmd_name}.command is not a click command")
+            raise TypeError(f"{module}.command is not a click command")
         return command
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.analysis.selecting import selected
 from harness.assets.find_data import local_data
 from harness.cli.messages import print_detail, print_note
-from harness.data.reading import read_corpus
+from harness.data.splits import read_corpus
 from harness.data.tables import NotCheckedError
 from harness.errors import HarnessError, InvalidInputError, NotComparableError
 from harness.model.results import Report

@@ -11,7 +11,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import click
 
-from harness.cli.options import (
+from harness.cli.parsing import Names
+from harness.cli.shared_options import (
     PATH,
     Decorator,
     by_option,
@@ -20,7 +21,6 @@ from harness.cli.options import (
     metrics_option,
     option,
 )
-from harness.cli.parsing import Names
 from harness.errors import InvalidInputError
 from harness.model.looks import FEWEST_SEEDS, MOST_SEEDS
 from harness.running.options import Declared, RunOptions, UntilDecided, declared

@@ -5,10 +5,10 @@ from __future__ import annotations
 from harness.assets.find_data import local_data, source_of
 from harness.assets.places import Note
 from harness.data.corpus import Corpus, count_duplicates
+from harness.data.data_notes import data_remarks
 from harness.data.glue import size_remarks
 from harness.data.mrpc import is_published
-from harness.data.reading import read_corpus
-from harness.data.remarks import data_remarks
+from harness.data.splits import read_corpus
 from harness.data.tables import NotCheckedError
 from harness.errors import UnavailableError
 from harness.model.assets import AssetsMode, ResolvedData

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, TypeGuard
 
-from harness.data.problems import Findings, encodable, kind_of, place, shown
+from harness.data.data_problems import Findings, encodable, kind_of, place, shown
 from harness.data.tables import Table
 
 _INTEGER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")

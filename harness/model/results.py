@@ -15,10 +15,10 @@ from harness.model.frozen import Frozen, is_none
 from harness.model.looks import Looks
 from harness.model.measurements import Measurement, Measurements, PackedMeasurements
 from harness.model.metrics import metric_named
-from harness.model.notebook import Shown, made
 from harness.model.observations import Apart, Observed, Probe
 from harness.model.proof import Parity, TrainingProof
 from harness.model.quality import Epoch, OwnScores, Predictions
+from harness.model.rich_display import Shown, made
 from harness.model.status import Phase, StatusName
 from harness.model.suite import Suite
 from harness.model.trial import IDENTITY_VERSION, Trial

@@ -8,15 +8,15 @@ from importlib import import_module
 from typing import Any
 
 from harness.analysis.comparison.models import Comparison
-from harness.analysis.gates.models import GateReport
+from harness.analysis.gates.cases import GateReport
 from harness.errors import UnavailableError
 from harness.model.results import Report
-from harness.output.builders.comparison import comparison_document
-from harness.output.builders.gates import gates_document
+from harness.output.builders.comparison_page import comparison_document
+from harness.output.builders.gate_report import gates_document
 from harness.output.builders.report import report_document
 from harness.output.builders.trials import plain_seed, trial_record
 from harness.output.document import Document
-from harness.output.formats.registry import render
+from harness.output.formats.known_formats import render
 
 
 def page(result: Report | Comparison | GateReport) -> str:

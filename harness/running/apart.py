@@ -14,7 +14,7 @@ from harness.analysis.naming import describe
 from harness.analysis.sharing import has_window, is_proved, quality_of
 from harness.model.job import Job, Observer, shared
 from harness.model.results import TrialResult
-from harness.running.proofs import Proofs
+from harness.running.proving import Proofs
 from harness.running.scheduler import Policy, RunContext, run_jobs
 from harness.words import count
 

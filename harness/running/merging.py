@@ -10,7 +10,7 @@ from typing import Final
 
 from harness.analysis.naming import describe
 from harness.analysis.parity import function_of
-from harness.analysis.training import training_of
+from harness.analysis.training_verdicts import training_of
 from harness.errors import InvalidInputError, NotComparableError
 from harness.model.quality import OwnScores
 from harness.model.results import Report, TrialResult
@@ -20,7 +20,7 @@ from harness.running.proof_store import passes
 from harness.running.reporting import shard_note
 from harness.running.seams import Render
 from harness.store.folders import is_there, names_in
-from harness.store.plan import Plan, shard_number
+from harness.store.plan_file import Plan, shard_number
 from harness.store.reading import load_report, read_bytes
 from harness.store.run_directory import RunDirectory, open_run, write_run
 from harness.store.trial_folder import LOG, write_result

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Final
 
 from harness.analysis.parity import verdict_of
-from harness.analysis.training import training_verdict
+from harness.analysis.training_verdicts import training_verdict
 from harness.assets.digest import file_sha256
 from harness.errors import HarnessError
 from harness.machine.facts import describe_environment, describe_gpus
 from harness.model.job import Job
 from harness.model.results import TrialResult
-from harness.running.interpreter import this_interpreter
+from harness.running.workers.interpreter import this_interpreter
 from harness.store.folders import make_folder
 from harness.store.trial_folder import read_result, write_result
 

@@ -15,11 +15,11 @@ from harness.model.quality import OwnScores
 from harness.model.results import Report, Session, TrialResult
 from harness.model.suite import Suite
 from harness.model.tasks import Task
-from harness.running.interpreter import Interpreter
-from harness.running.proofs import Proofs
+from harness.running.proving import Proofs
 from harness.running.seams import Render
+from harness.running.workers.interpreter import Interpreter
 from harness.running.workers.scoring_process import own_scores
-from harness.store.plan import Plan
+from harness.store.plan_file import Plan
 from harness.store.run_directory import RunDirectory
 from harness.words import count
 

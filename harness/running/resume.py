@@ -23,7 +23,7 @@ from harness.model.results import TrialResult
 from harness.model.status import STATUSES
 from harness.model.suite import Measure
 from harness.running.options import Rerun
-from harness.store.plan import Plan
+from harness.store.plan_file import Plan
 from harness.store.report_file import briefly
 from harness.store.run_directory import RunDirectory, create_run, find_latest, find_unfinished, hold_suite
 from harness.store.trial_folder import write_result

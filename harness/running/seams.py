@@ -13,14 +13,14 @@ from harness.errors import InvalidInputError, StorageError, exit_code
 from harness.model.assets import AssetsMode
 from harness.model.results import Report
 from harness.running.executor import Executor, WorkerSetup
-from harness.running.interpreter import Interpreter
 from harness.running.options import RunOptions
 from harness.running.preflight import Assets, Machine, RealAssets, this_machine
+from harness.running.workers.interpreter import Interpreter
 from harness.running.workers.local import LocalExecutor
 from harness.store.reading import load_report
 
 if TYPE_CHECKING:
-    from harness.running.ray.cluster import RayCluster
+    from harness.running.ray.ray_nodes import RayCluster
     from harness.running.slurm.cluster import SlurmCluster
 
 
@@ -112,7 +112,7 @@ def _cluster(options: RunOptions) -> AbstractContextManager[RayCluster | SlurmCl
         from harness.running.slurm.cluster import slurm_cluster  # noqa: PLC0415
 
         return nullcontext(slurm_cluster(options.slurm, absolute_reports(options), local=options.slurm_local))
-    from harness.running.ray.cluster import ray_cluster  # noqa: PLC0415
+    from harness.running.ray.ray_nodes import ray_cluster  # noqa: PLC0415
 
     return ray_cluster(options.ray_address)
 

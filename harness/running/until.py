@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from harness.analysis.comparison.alignment import axes_apart, refuse_several, refuse_tasks
-from harness.analysis.comparison.looks import LookTable, Question
+from harness.analysis.comparison.look_table import LookTable, Question
 from harness.analysis.comparison.matching import more_seeds
 from harness.analysis.comparison.terms import DEFAULT_MARGIN, checked_metrics, margins_of, metrics_of_trials
 from harness.analysis.naming import axes, telling_axes

@@ -18,20 +18,20 @@ from harness.model.suite import Measure, Suite
 from harness.model.trial import Trial
 from harness.running.apart import Capacity, Sharing, WindowWatch, run_apart, window_jobs
 from harness.running.executor import WorkerSetup
-from harness.running.interpreter import this_interpreter
 from harness.running.interrupts import Interrupts
 from harness.running.options import RunOptions, jobs_at_once, parse_shard
 from harness.running.preflight import Prepared, prepare, require, unavailable_row
 from harness.running.proof_store import ProofStore, proof_store
-from harness.running.proofs import Proofs, Proving, proof_jobs, training_jobs, trainings_at_once
+from harness.running.proving import Proofs, Proving, proof_jobs, training_jobs, trainings_at_once
 from harness.running.reporting import Reporting
 from harness.running.resume import Here, Opened, choose, describe_here, open_directory, take_over_edited
 from harness.running.scheduler import Policy, RunContext, not_run, run_jobs
 from harness.running.seams import Render, Seams, absolute_reports
 from harness.running.workers.environ import worker_environment
+from harness.running.workers.interpreter import this_interpreter
 from harness.running.workers.scoring_process import require_own
 from harness.store.folders import is_there
-from harness.store.plan import Plan, make_plan, trials_of_shard
+from harness.store.plan_file import Plan, make_plan, trials_of_shard
 from harness.store.report_file import as_it_is, briefly
 from harness.store.run_directory import RunDirectory, find_unfinished
 from harness.store.saved_models import model_folder, saved_model

@@ -19,7 +19,7 @@ from harness.model.frozen import Frozen
 from harness.model.results import Report
 from harness.model.status import STATUSES
 from harness.store.folders import is_there
-from harness.store.plan import Plan
+from harness.store.plan_file import Plan
 from harness.store.reading import NewerSchemaError, load_report, parse_strict, read_bytes
 from harness.store.writing import Files, to_json, write_atomic
 

@@ -26,7 +26,7 @@ from harness.store.folders import (
     run_ids,
 )
 from harness.store.locking import hold_lock
-from harness.store.plan import Plan, make_plan
+from harness.store.plan_file import Plan, make_plan
 from harness.store.reading import NewerSchemaError, parse_strict, read_bytes
 from harness.store.report_file import Shape, as_it_is, report_file
 from harness.store.trial_folder import RESULT, TRIAL_ID, read_result, write_result

@@ -16,7 +16,7 @@ from harness.model.axis import Axis, axes_of, canonical, label, text, trial_fiel
 from harness.model.suite import Suite
 from harness.model.tasks import Task
 from harness.model.trial import Trial
-from harness.suite.rules import TOKENIZATION, refuse_broken_rules
+from harness.suite.axis_checks import TOKENIZATION, refuse_broken_rules
 from harness.words import quoted
 
 MOST_TRIALS: Final = 100_000

@@ -16,7 +16,7 @@ from harness.data.mrpc import is_published
 from harness.model.assets import Checkpoint, Data, Duplicates
 from harness.model.job import Job
 from harness.training.checkpoints import LoadedModel
-from harness.training.data import Corpus
+from harness.training.loading import Corpus
 from harness.training.tokenizing.tokens import Tokenized
 from harness.training.variants.attention import attention_of
 

@@ -19,7 +19,7 @@ from harness.model.metrics import METRICS, on_split
 from harness.model.quality import Predictions, Score, parts_of
 from harness.model.values import Precision
 from harness.training.devices import autocast
-from harness.training.metrics.classification import Classification
+from harness.training.evaluate_modules.classification import Classification
 from harness.training.padding import Collator
 
 # Raised whenever the numbers of the metric module could change: reports of different versions do not compare.

@@ -26,7 +26,7 @@ from harness.training import ranks
 from harness.training.batching import Batch, plan_epoch, step_window
 from harness.training.checkpoints import LoadedModel
 from harness.training.engines.engine import Resuming, Training
-from harness.training.engines.registry import ENGINES
+from harness.training.engines.known_engines import ENGINES
 from harness.training.evaluation import predict, score_splits
 from harness.training.measuring.compilations import CompileWatch
 from harness.training.measuring.counters import PeakMemory

@@ -14,10 +14,10 @@ from harness.model.seeds import number_of
 from harness.training import ranks
 from harness.training.batching import padded_length
 from harness.training.checkpoints import LoadedModel, load_model
-from harness.training.data import Corpus
+from harness.training.loading import Corpus
 from harness.training.tokenizing.tokens import Tokenized, tokenize
 from harness.training.variants.adapters import add_adapter
-from harness.training.variants.registry import variants_of
+from harness.training.variants.known_variants import variants_of
 
 
 def prepare_tokens(job: Job, corpus: Corpus) -> Tokenized:

@@ -1,8 +1,8 @@
 """The processes that train one trial together: who this one is, and what it does with the others.
 
-A worker starts them with the environment variables of `torchrun` (`harness.running.workers.ranks`). Every
-rank does the same work in the same order on its share of each batch. A trial on one device is rank 0 of 1 and
-touches nothing of `torch.distributed`.
+A worker starts them with the environment variables of `torchrun` (`harness.running.workers.rank_processes`).
+Every rank does the same work in the same order on its share of each batch. A trial on one device is rank 0 of
+1 and touches nothing of `torch.distributed`.
 """
 
 from __future__ import annotations

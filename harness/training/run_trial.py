@@ -25,14 +25,14 @@ from harness.model.tasks import Task
 from harness.store.trial_folder import STATE
 from harness.training import ranks
 from harness.training.checkpoints import LoadedModel
-from harness.training.data import load_corpus
 from harness.training.describing import describe_checkpoint, describe_data, describe_files
 from harness.training.devices import describe_device, open_device
 from harness.training.evaluation import METRIC_VERSION, load_metric, predictions_of
 from harness.training.fitting import Fitting
-from harness.training.inputs import verify_checkpoint, verify_inputs
+from harness.training.input_files import verify_checkpoint, verify_inputs
+from harness.training.loading import load_corpus
 from harness.training.measuring.phases import PhaseClock
-from harness.training.measuring.roofline import find_peaks, with_shares
+from harness.training.measuring.trial_roofline import find_peaks, with_shares
 from harness.training.preparing import prepare_model, prepare_tokens
 from harness.training.proofs.function import prove
 from harness.training.proofs.training_proof import prove_training
@@ -121,10 +121,9 @@ def _train(
     found: TrialResult,
 ) -> TrialResult:
     """Return the findings so far, completed by those of a training."""
-    environment, data = found.environment, found.data
+    environment = found.environment
     assert environment is not None
     assert environment.device is not None
-    assert data is not None
     with clock.phase("roofline"):
         peaks = find_peaks(job, device, tokens, loaded, environment.fingerprint)
     fitting = Fitting(job, device, tokens, loaded, clock)
@@ -145,39 +144,53 @@ def _train(
             # It has evaluated nothing: the result is rank 0's.
             return found
         predictions = predictions_of(fitting.logits, fitting.evaluation, tokens.splits)
-    single_class = _of_one_label(data, predictions)
-    result = found.model_copy(
+    measurements = (
+        *with_shares(fitting.measurements(environment.device), peaks),
+        measured("trainable_parameters", loaded.trainable),
+        measured("total_parameters", loaded.parameters + loaded.added),
+        *clock.measurements(),
+        *memory,
+    )
+    result = _with_scores(job.trial.task, found, fitting, loaded, predictions).model_copy(
+        update={"measurements": measurements}
+    )
+    _refuse_breaches(result)
+    if job.save_to is not None and job.purpose == "train":
+        with clock.phase("write"):
+            save_model(job, Path(job.save_to), loaded.model, result)
+    return result
+
+
+def _with_scores(
+    task: Task, found: TrialResult, fitting: Fitting, loaded: LoadedModel, predictions: Predictions
+) -> TrialResult:
+    """Return the findings with the scores, observations and notes of a training."""
+    assert found.data is not None
+    single_class = _of_one_label(found.data, predictions)
+    return found.model_copy(
         update={
             "degenerate": fitting.score.degenerate or bool(single_class),
             "epochs": tuple(fitting.history),
-            "measurements": (
-                *with_shares(fitting.measurements(environment.device), peaks),
-                measured("trainable_parameters", loaded.trainable),
-                measured("total_parameters", loaded.parameters + loaded.added),
-                *clock.measurements(),
-                *memory,
-            ),
             "metric_version": METRIC_VERSION,
             "predictions": predictions,
             "probe": fitting.probe.found,
             "observed": fitting.observed,
             "notes": (
                 *found.notes,
-                *_notes(loaded, fitting.score, job.trial.task, single_class),
+                *_notes(loaded, fitting.score, task, single_class),
                 *fitting.notes,
             ),
         }
     )
+
+
+def _refuse_breaches(result: TrialResult) -> None:
     if broken := breaches(result):
         raise TrialStoppedError(
             "failed",
             f"the training did not follow its settings: {'; '.join(broken)}",
             hint="the engine is at fault, not the suite: run `harness prove` and report what it finds",
         )
-    if job.save_to is not None and job.purpose == "train":
-        with clock.phase("write"):
-            save_model(job, Path(job.save_to), loaded.model, result)
-    return result
 
 
 def _of_one_label(data: Data, predictions: Predictions) -> list[str]:

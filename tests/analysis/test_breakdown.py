@@ -15,7 +15,7 @@ from harness.model.arrays import Logits
 from harness.model.quality import Predictions
 from harness.model.results import TrialResult
 from harness.output.builders.report import report_document
-from harness.output.formats.registry import render
+from harness.output.formats.known_formats import render
 from tests.factories import make_predictions, make_report, make_result, make_trial
 
 

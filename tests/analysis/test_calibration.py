@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.analysis.comparison.compare import compare
+from harness.analysis.comparison.comparing import compare
 from harness.analysis.stats.scoring import BINS, SCORINGS, binned_gaps, scores, squared_distances
 from harness.model.metrics import METRICS
 from tests.factories import make_report, make_result, make_trial

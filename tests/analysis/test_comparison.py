@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 
-from harness.analysis.comparison.compare import compare
+from harness.analysis.comparison.comparing import compare
 from harness.analysis.comparison.models import Comparison, ComparisonRow
 from harness.analysis.parity import function_of
 from harness.analysis.stats.ratios import RunVariance
@@ -25,7 +25,7 @@ from harness.model.suite import Measure
 from harness.model.tasks import Limit, Task
 from harness.model.trial import Trial
 from harness.model.values import PaddingStrategy
-from harness.output.builders.comparison import subtitles
+from harness.output.builders.comparison_page import subtitles
 from tests.factories import (
     EFFICIENCY,
     make_checkpoint,

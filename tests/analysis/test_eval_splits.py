@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from harness.analysis.comparison.compare import compare
-from harness.analysis.gates.check import check
-from harness.analysis.rescoring import compare_scores, to_score, with_scores
+from harness.analysis.comparison.comparing import compare
+from harness.analysis.gates.applying import check
+from harness.analysis.scored_again import compare_scores, to_score, with_scores
 from harness.analysis.summary import summarize
 from harness.analysis.verification import contradictions
 from harness.errors import InvalidInputError
@@ -19,14 +19,14 @@ from harness.model.metrics import METRICS, is_metric, metric_named, on_split, sc
 from harness.model.quality import Predictions, Score, Scores
 from harness.model.results import Report, TrialResult
 from harness.model.tasks import Task, quality_headlines, scores_of
-from harness.output.builders.comparison import comparison_document
+from harness.output.builders.comparison_page import comparison_document
 from harness.output.builders.report import report_document
-from harness.output.formats.registry import render
+from harness.output.formats.known_formats import render
 from harness.output.notebook import _predictions
 from harness.store.reading import load_report
 from harness.store.writing import to_json
 from harness.suite.gate_files import parse_gate
-from harness.suite.reading import parse_suite
+from harness.suite.suite_file import parse_suite
 from tests.factories import make_data, make_predictions, make_report, make_result, make_suite, make_trial
 
 TASK = Task(eval_split=("validation", "test"))

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import pytest
 
-from harness.analysis.comparison.compare import compare
-from harness.analysis.gates.check import check
+from harness.analysis.comparison.comparing import compare
+from harness.analysis.gates.applying import check
 from harness.analysis.verification import beyond_scores
 from harness.errors import InvalidInputError, NotComparableError
 from harness.model.measurements import measured

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import harness
-from harness.analysis.gates.check import check, judge_run
-from harness.analysis.gates.models import GateCase, GateReport
+from harness.analysis.gates.applying import check, judge_run
+from harness.analysis.gates.cases import GateCase, GateReport
 from harness.analysis.stats.ratios import RunVariance
 from harness.errors import InvalidInputError, NotComparableError
 from harness.model.arrays import Logits

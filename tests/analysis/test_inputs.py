@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from harness.analysis.comparison.compare import compare
-from harness.analysis.gates.check import check
+from harness.analysis.comparison.comparing import compare
+from harness.analysis.gates.applying import check
 from harness.analysis.inputs import conflicting_inputs
 from harness.analysis.noise import noise_of
-from harness.analysis.roofline import rooflines
+from harness.analysis.peak_shares import rooflines
 from harness.analysis.summary import summarize
 from harness.errors import InvalidInputError, NotComparableError
 from harness.model.measurements import measured

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from harness.analysis.comparison.compare import compare
-from harness.analysis.comparison.looks import LookTable, Question, Standing, take_look
+from harness.analysis.comparison.comparing import compare
+from harness.analysis.comparison.look_table import LookTable, Question, Standing, take_look
 from harness.analysis.stats.components import Components, Part
 from harness.analysis.stats.sequential import look_sizes, nominal_level
 from harness.analysis.stats.tests import Effect

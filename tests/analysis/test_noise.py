@@ -31,7 +31,7 @@ from harness.store.noise_file import (
 )
 from harness.store.writing import to_json
 from harness.suite.matrix import expand
-from harness.suite.reading import load_suite
+from harness.suite.suite_file import load_suite
 from tests.factories import make_environment, make_noise, make_report, make_result, make_suite, make_trial
 
 SPEED = "train_samples_per_second"

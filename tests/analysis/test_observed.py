@@ -6,11 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.analysis.gates.check import check
+from harness.analysis.gates.applying import check
 from harness.analysis.observed import breaches, did_not_move
 from harness.analysis.schedule import optimizer_steps, schedule_factor
 from harness.analysis.summary import summarize
-from harness.analysis.training import training_of, training_proofs, training_verdict, training_verdicts
+from harness.analysis.training_verdicts import (
+    training_of,
+    training_proofs,
+    training_verdict,
+    training_verdicts,
+)
 from harness.model.arguments import SchedulerType, Train
 from harness.model.observations import Observed
 from harness.model.proof import TrainingCheck, TrainingProof

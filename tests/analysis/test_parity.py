@@ -10,7 +10,7 @@ from harness.analysis.parity import (
     limits,
     verdicts,
 )
-from harness.analysis.training import training_of
+from harness.analysis.training_verdicts import training_of
 from harness.model.arguments import SchedulerKwargs, Train
 from harness.model.proof import Parity
 from harness.model.results import TrialResult

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.analysis.comparison.compare import compare
-from harness.analysis.gates.check import check
+from harness.analysis.comparison.comparing import compare
+from harness.analysis.gates.applying import check
 from harness.analysis.probes import (
     PROBE_BAND,
     deviations,

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from harness.analysis.breakdown import parts_of
-from harness.analysis.comparison.compare import compare
+from harness.analysis.comparison.comparing import compare
 from harness.analysis.comparison.models import ComparisonRow
-from harness.analysis.rescoring import compare_scores, to_score, with_scores
+from harness.analysis.scored_again import compare_scores, to_score, with_scores
 from harness.analysis.stats.quality_tests import compare_quality
 from harness.analysis.stats.resampling import Case
 from harness.analysis.stats.scoring import ranks, scores
@@ -24,7 +24,7 @@ from harness.model.quality import Epoch, Predictions, Score, Scores
 from harness.model.results import Report, TrialResult
 from harness.model.tasks import Task
 from harness.output.builders.report import report_document
-from harness.output.formats.registry import render
+from harness.output.formats.known_formats import render
 from tests.factories import make_report, make_result, make_trial
 
 TASK = Task(dataset="nyu-mll/glue", config="stsb", kind="regression")

@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from harness.analysis.comparison.compare import compare
+from harness.analysis.comparison.comparing import compare
 from harness.analysis.stats.ratios import RunVariance
 from harness.model.environment import Device
 from harness.model.results import Report, Session

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.analysis.comparison.compare import compare
+from harness.analysis.comparison.comparing import compare
 from harness.analysis.leading import leaders
 from harness.analysis.summary import summarize
 from harness.model.results import Report

@@ -11,8 +11,8 @@ import pytest
 
 from harness.assets.embedded import EMBEDDED_CORPORA, corpus_files
 from harness.assets.find_data import find_data
-from harness.data.problems import InvalidDataError
-from harness.data.reading import read_corpus
+from harness.data.data_problems import InvalidDataError
+from harness.data.splits import read_corpus
 from harness.errors import UnavailableError
 from harness.model.tasks import GLUE, Task
 from harness.store.reading import load_report

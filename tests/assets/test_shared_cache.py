@@ -93,7 +93,7 @@ def test_an_entry_is_readable_as_the_umask_allows(shared: Path, umask: int, mode
 
 @pytest.mark.heavy
 def test_tokens_are_readable_as_the_umask_allows(shared: Path) -> None:
-    from harness.training.data import Corpus, Split  # noqa: PLC0415 - the other tests need no torch
+    from harness.training.loading import Corpus, Split  # noqa: PLC0415 - the other tests need no torch
     from harness.training.tokenizing.tokens import tokenize  # noqa: PLC0415 - as above
 
     split = Split([("the cat sat", "a dog ran on"), ("it was", "not")], [1, 0])

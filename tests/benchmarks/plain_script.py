@@ -35,7 +35,9 @@ from transformers import (
 )
 
 # evaluate's own metric for MRPC is on the Hub; this one computes the same and is on disk.
-METRIC = Path(__file__).parents[2].resolve() / "harness" / "training" / "metrics" / "classification.py"
+METRIC = (
+    Path(__file__).parents[2].resolve() / "harness" / "training" / "evaluate_modules" / "classification.py"
+)
 
 
 def parse_arguments() -> argparse.Namespace:

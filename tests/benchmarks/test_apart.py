@@ -20,14 +20,14 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from harness.analysis.comparison.compare import compare
+from harness.analysis.comparison.comparing import compare
 from harness.assets.embedded import checkpoint_folder
 from harness.assets.find_data import find_data
 from harness.model.results import Report, TrialResult
 from harness.model.tasks import Task
 from harness.store.reading import load_report
 from harness.training.batching import Batch, plan_epoch, step_window
-from harness.training.data import load_corpus
+from harness.training.loading import load_corpus
 from harness.training.tokenizing.tokens import tokenize
 from tests.benchmarks.measured import REPOSITORY, harness
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from harness.analysis.comparison.compare import compare
+from harness.analysis.comparison.comparing import compare
 from harness.model.arguments import Train
 from harness.model.results import Report
 from tests.benchmarks.large import EXAMPLES, SEEDS, write_large
@@ -197,7 +197,7 @@ def test_comparing_two_reports(benchmark: BenchmarkFixture, trials: int, seeds: 
 def test_comparing_a_thousand_trials_stays_under_a_gigabyte() -> None:
     """Memory only, so that a slow day fails nothing; in a process of its own, so that it alone counts."""
     code = (
-        "from harness.analysis.comparison.compare import compare\n"
+        "from harness.analysis.comparison.comparing import compare\n"
         "from tests.benchmarks.measured import peak_resident_bytes\n"
         "from tests.benchmarks.test_growth import _report\n"
         "assert len(compare([_report(1000, 1, 0.85), _report(1000, 1, 0.86)]).rows) == 3000\n"

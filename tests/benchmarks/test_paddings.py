@@ -18,7 +18,7 @@ from harness.assets.find_data import find_data
 from harness.model.tasks import Task
 from harness.model.values import Padding, PaddingStrategy
 from harness.training.batching import Batch, plan_epoch
-from harness.training.data import load_corpus
+from harness.training.loading import load_corpus
 from harness.training.padding import Collator
 from harness.training.tokenizing.tokens import Tokenized, load_tokenizer, tokenize
 

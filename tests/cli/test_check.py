@@ -15,13 +15,13 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from harness.analysis.gates.models import GateReport
+from harness.analysis.gates.cases import GateReport
 from harness.cli import main
-from harness.cli.run import judge
-from harness.cli.writing import Target
+from harness.cli.results import Target
+from harness.cli.suite_commands.run import judge
 from harness.model.environment import Cpu
 from harness.model.results import Report
-from harness.output.formats.registry import formats_of
+from harness.output.formats.known_formats import formats_of
 from harness.store.noise_file import write_noise
 from harness.store.writing import to_json
 from harness.suite.gate_files import parse_gate
@@ -351,7 +351,7 @@ def test_no_secret_of_the_environment_is_in_any_byte_written(
 
 def test_checking_needs_neither_torch_nor_scipy_stats() -> None:
     code = (
-        "import sys, harness, harness.cli.check\n"
+        "import sys, harness, harness.cli.report_commands.check\n"
         "harness.check\n"
         "sys.exit(any(name in sys.modules for name in ('torch', 'scipy.stats', 'pandas')))"
     )

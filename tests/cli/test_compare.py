@@ -16,7 +16,7 @@ import pytest
 
 from harness.analysis.comparison.models import Comparison
 from harness.assets.find_data import local_data
-from harness.data.reading import read_corpus
+from harness.data.splits import read_corpus
 from harness.model.environment import Device
 from harness.model.results import Report
 from harness.model.values import PaddingStrategy

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from harness.assets.packages import PACKAGED, Packaged
-from harness.cli.fetch import command
+from harness.cli.machine_commands.fetch import command
 from harness.errors import UnavailableError
 
 

@@ -11,15 +11,15 @@ from typing import Any, Final
 
 import pytest
 
-from harness.analysis.comparison.compare import compare
-from harness.analysis.gates.check import check
+from harness.analysis.comparison.comparing import compare
+from harness.analysis.gates.applying import check
 from harness.model.arguments import Train
 from harness.model.results import Report, TrialResult
 from harness.model.suite import Gate
-from harness.output.builders.comparison import comparison_document
-from harness.output.builders.gates import gates_document
+from harness.output.builders.comparison_page import comparison_document
+from harness.output.builders.gate_report import gates_document
 from harness.output.builders.report import report_document
-from harness.output.formats.registry import render
+from harness.output.formats.known_formats import render
 from harness.store.large_report import read_large
 from harness.store.report_file import report_file
 from tests.factories import make_report, make_result, make_trial

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
-from harness.cli.init import TEMPLATE
+from harness.cli.suite_commands.init import TEMPLATE
 from harness.model.suite import Suite
 from harness.suite.matrix import expand
-from harness.suite.reading import load_suite, parse_suite
-from harness.suite.schema import suite_schema
+from harness.suite.suite_file import load_suite, parse_suite
+from harness.suite.suite_schema import suite_schema
 
 LINES = TEMPLATE.replace("NAME", "mine").splitlines()
 SETTINGS = [line for line in LINES if re.match(r" *#\w", line)]

@@ -12,12 +12,12 @@ import pytest
 from harness.assets.packages import packaged_folder
 from harness.errors import UnavailableError
 from harness.model.inspection import Inspection, InspectionAnswer, InspectionRequest
-from harness.output.builders.inspect import inspection_document
-from harness.output.formats.registry import render
-from harness.running.inspecting import Wanted, inspect_suite
+from harness.output.builders.inspected_data import inspection_document
+from harness.output.formats.known_formats import render
 from harness.running.preflight import RealAssets
+from harness.running.workers.inspection_process import Wanted, inspect_suite
 from harness.running.workers.scoring_process import inspect_data
-from harness.suite.reading import read_suite
+from harness.suite.suite_file import read_suite
 from tests.running.fakes import environ
 
 ROOT = Path(__file__).parents[2]

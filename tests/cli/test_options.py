@@ -12,9 +12,9 @@ import click
 import pytest
 
 from harness.cli import COMMANDS, cli, main
-from harness.cli.options import harness_command, output_options
 from harness.cli.parsing import Option
-from harness.cli.writing import Target, write
+from harness.cli.results import Target, write
+from harness.cli.shared_options import harness_command, output_options
 from harness.errors import InvalidInputError
 from harness.output.builders.this_machine import diagnosis_document
 from harness.running.options import RunOptions, declared
@@ -62,7 +62,7 @@ def test_the_options_of_a_command_line_reach_the_run(monkeypatch: pytest.MonkeyP
         seen.append(given)
         raise InvalidInputError("not run")
 
-    monkeypatch.setattr("harness.cli.run._run", refuse)
+    monkeypatch.setattr("harness.cli.suite_commands.run._run", refuse)
     line = (
         "run x.yaml --assets hub --reports r --strict --fresh --rerun all --wait --trial-timeout 5 "
         "--retries 2 --fail-fast --stop-after-same-error 3 --jobs 4 --no-parity --executor ray "

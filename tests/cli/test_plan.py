@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli import main, plan
+from harness.cli import main
+from harness.cli.suite_commands import plan
 from harness.machine.facts import installed_torch
 from harness.model.trial import Trial
 from harness.model.values import Padding

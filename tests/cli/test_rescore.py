@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.analysis.rescoring import compare_scores, to_score, with_scores
+from harness.analysis.scored_again import compare_scores, to_score, with_scores
 from harness.errors import InvalidInputError
 from harness.model.measurements import measured
 from harness.model.quality import Score, Scores

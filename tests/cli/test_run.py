@@ -43,7 +43,9 @@ def test_the_table_is_on_standard_output_and_all_else_on_standard_error(tmp_path
 
 
 def test_the_first_trial_waits_for_no_import_of_tables_and_statistics() -> None:
-    script = "import sys, harness.cli.run; print(*{'numpy', 'scipy', 'torch'} & sys.modules.keys())"
+    script = (
+        "import sys, harness.cli.suite_commands.run; print(*{'numpy', 'scipy', 'torch'} & sys.modules.keys())"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "\n"
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
-from harness.cli.writing import write_stored
+from harness.cli.results import write_stored
 from harness.output.builders.report import report_document
 from harness.output.document import PARTS, Kind
-from harness.output.formats.registry import BINARY, ENDINGS, FORMATS, formats_of, render
+from harness.output.formats.known_formats import BINARY, ENDINGS, FORMATS, formats_of, render
 from harness.store.writing import to_json
 from tests.factories import make_report
 from tests.output.hostile import HOSTILE, hostile_documents, hostile_report, inspected
@@ -51,7 +51,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     (tmp_path / "report.json").write_bytes(to_json(make_report()))
     (tmp_path / "suite.yaml").write_text(SMALL)
-    monkeypatch.setattr("harness.cli.inspect.inspect_suite", lambda *_args, **_given: inspected("x"))
+    monkeypatch.setattr(
+        "harness.cli.suite_commands.inspect.inspect_suite", lambda *_args, **_given: inspected("x")
+    )
     return tmp_path
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.data.corpus import Corpus
-from harness.data.reading import read_corpus
+from harness.data.splits import read_corpus
 from harness.model.assets import ResolvedData
 from harness.model.tasks import Task
 

@@ -10,11 +10,11 @@ import pytest
 from harness.assets.find_data import find_data
 from harness.data.checking import check_data
 from harness.data.corpus import Corpus
-from harness.data.problems import InvalidDataError
-from harness.data.reading import read_corpus
+from harness.data.data_problems import InvalidDataError
+from harness.data.splits import read_corpus
 from harness.errors import UnavailableError
 from harness.model.tasks import GLUE, Task
-from harness.suite.reading import parse_suite
+from harness.suite.suite_file import parse_suite
 from tests.assets.hub_layout import cache_repo
 
 MATRIX = "matrix: {checkpoint: [a], padding: [dynamic], device: [cpu], seed: [0]}"

@@ -11,9 +11,9 @@ import pytest
 from harness.assets.find_data import find_data
 from harness.data.checking import check_data, plan_data, remarks_of
 from harness.data.corpus import Corpus, DuplicateRows, count_duplicates
+from harness.data.data_problems import InvalidDataError
 from harness.data.mrpc import is_published
-from harness.data.problems import InvalidDataError
-from harness.data.reading import read_corpus
+from harness.data.splits import read_corpus
 from harness.model.assets import ResolvedData
 from harness.model.tasks import Task
 from tests.data.sets import GOOD, labelled, read_rows, resolved

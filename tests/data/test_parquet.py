@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from harness.data.checking import check_data, plan_data
-from harness.data.problems import InvalidDataError
-from harness.data.reading import read_corpus
+from harness.data.data_problems import InvalidDataError
+from harness.data.splits import read_corpus
 from tests.data.sets import OWN, resolved
 
 pa = pytest.importorskip("pyarrow")

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.data.corpus import count_duplicates
-from harness.data.problems import InvalidDataError
-from harness.data.reading import read_corpus
+from harness.data.data_problems import InvalidDataError
+from harness.data.splits import read_corpus
 from harness.model.tasks import Limit, Task
 from tests.data.sets import GOOD, OWN, labelled, read_rows, resolved, write_jsonl, write_mrpc
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.data.problems import InvalidDataError
+from harness.data.data_problems import InvalidDataError
 from harness.errors import InvalidInputError
 from harness.model.tasks import Task
 from harness.suite.matrix import expand
-from harness.suite.reading import parse_suite
+from harness.suite.suite_file import parse_suite
 from tests.data.sets import OWN, labelled, read_rows
 from tests.data.test_glue import MATRIX, read, task_of
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from harness.assets.embedded import EMBEDDED_FILES, SUMS, checkpoint_folder, embedded_damage
-from harness.training.data import Corpus, Split
+from harness.training.loading import Corpus, Split
 from tests.factories import STARTED
 from tests.flips.damage import Outcome, damage_each
 

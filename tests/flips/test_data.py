@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 
 from harness.data.corpus import Corpus
-from harness.data.reading import read_corpus
+from harness.data.splits import read_corpus
 from harness.errors import HarnessError
 from harness.model.tasks import Task
 from harness.running.preflight import RealAssets

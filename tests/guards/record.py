@@ -15,7 +15,7 @@ from typing import Final
 from harness.store.reading import load_report
 from harness.store.writing import to_json
 from harness.suite.matrix import expand
-from harness.suite.reading import load_suite
+from harness.suite.suite_file import load_suite
 
 ROOT: Final = Path(__file__).parents[2]
 RECORDED: Final = Path(__file__).parent / "recorded"

@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
-from harness.analysis.gates.check import check
+from harness.analysis.gates.applying import check
 from harness.analysis.stats.scoring import SCORINGS
 from harness.analysis.stats.sheets import read_sheet
 from harness.analysis.summary import summarize
@@ -17,7 +17,7 @@ from harness.model.results import Report
 from harness.model.suite import Gate
 from harness.output.builders.cells import columns
 from harness.output.builders.report import report_document
-from harness.output.formats.registry import render
+from harness.output.formats.known_formats import render
 from harness.output.numbers import significant
 from harness.store.reading import parse_strict
 from harness.store.writing import to_json

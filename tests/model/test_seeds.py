@@ -11,7 +11,7 @@ from harness.model.axis import canonical, written
 from harness.model.seeds import ROLES, Seed, SeedRoles, number_of, repeated_roles
 from harness.model.trial import AXES, Trial
 from harness.suite.matrix import expand
-from harness.suite.reading import parse_suite
+from harness.suite.suite_file import parse_suite
 from tests.factories import make_trial
 
 numbers = st.integers(0, 2**32 - 1)

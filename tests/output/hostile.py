@@ -6,12 +6,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from harness.analysis.comparison.compare import compare
+from harness.analysis.comparison.comparing import compare
 from harness.analysis.estimating import Estimate
-from harness.analysis.gates.check import check
-from harness.analysis.gates.models import GateCase, GateReport
+from harness.analysis.gates.applying import check
+from harness.analysis.gates.cases import GateCase, GateReport
 from harness.analysis.likeness import Range, TrialEstimate
-from harness.analysis.rescoring import Rescored
+from harness.analysis.scored_again import Rescored
 from harness.analysis.series import Band, Change, Line, Point, Series, Track
 from harness.machine.diagnosis import Finding
 from harness.model.environment import Cpu, Device, Git
@@ -22,18 +22,18 @@ from harness.model.proof import TrainingCheck, TrainingProof
 from harness.model.results import Report, TrialResult
 from harness.model.tasks import Task
 from harness.model.trial import Trial
-from harness.output.builders.comparison import comparison_document
-from harness.output.builders.gates import gates_document
-from harness.output.builders.history import history_document
-from harness.output.builders.inspect import inspection_document
+from harness.output.builders.comparison_page import comparison_document
+from harness.output.builders.gate_report import gates_document
+from harness.output.builders.inspected_data import inspection_document
 from harness.output.builders.listings import Kept, baselines_document, exports_document, runs_document
-from harness.output.builders.plan import Planned, plan_document
-from harness.output.builders.proofs import proofs_document
+from harness.output.builders.planned_trials import Planned, plan_document
+from harness.output.builders.proof_tables import proofs_document
+from harness.output.builders.recomputed_scores import rescoring_document
 from harness.output.builders.report import report_document
-from harness.output.builders.rescoring import rescoring_document
+from harness.output.builders.series_tables import history_document
 from harness.output.builders.this_machine import diagnosis_document, noise_document
 from harness.output.document import Document, failure_document
-from harness.output.trackers.registry import Exported
+from harness.output.trackers.known_trackers import Exported
 from harness.output.trackers.runs import tracked_runs
 from harness.store.listing import StoredRun
 from tests.factories import (

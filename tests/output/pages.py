@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from harness.analysis.comparison.compare import compare
-from harness.analysis.gates.check import check
+from harness.analysis.comparison.comparing import compare
+from harness.analysis.gates.applying import check
 from harness.analysis.series import series_of
 from harness.analysis.stats.ratios import RunVariance
 from harness.model.environment import Device
@@ -17,10 +17,10 @@ from harness.model.quality import Epoch
 from harness.model.results import Report, TrialResult
 from harness.model.seeds import number_of
 from harness.model.values import PaddingStrategy
-from harness.output.builders.comparison import comparison_document
-from harness.output.builders.gates import gates_document
-from harness.output.builders.history import history_document
+from harness.output.builders.comparison_page import comparison_document
+from harness.output.builders.gate_report import gates_document
 from harness.output.builders.report import report_document
+from harness.output.builders.series_tables import history_document
 from harness.output.document import Document
 from harness.store.reading import load_report
 from harness.suite.gate_files import parse_gate

@@ -15,7 +15,7 @@ from harness.model.values import Padding, PaddingStrategy, Precision
 from harness.output.builders.report import report_document
 from harness.output.document import Chart, Document
 from harness.output.drawings import Arrows, Bars, Drawing, Forest, Lines, Scatter, Slope
-from harness.output.formats.registry import render
+from harness.output.formats.known_formats import render
 from harness.output.plot.twin import twin
 from tests.factories import make_report, make_result, make_trial
 from tests.output.pages import (

@@ -4,14 +4,14 @@ import csv
 import io
 from xml.etree import ElementTree as ET
 
-from harness.analysis.comparison.compare import compare
+from harness.analysis.comparison.comparing import compare
 from harness.analysis.comparison.models import Comparison
 from harness.analysis.stats.ratios import RunVariance
 from harness.model.arguments import Train
 from harness.model.results import Report
-from harness.output.builders.comparison import comparison_document
+from harness.output.builders.comparison_page import comparison_document
 from harness.output.builders.explanation import MOST_NOTES
-from harness.output.formats.registry import render
+from harness.output.formats.known_formats import render
 from harness.output.formats.terminal import to_table
 from tests.factories import make_report, make_result, make_trial
 

@@ -28,7 +28,7 @@ from harness.output.builders.report import epochs, report_document
 from harness.output.document import Case, Document, Table
 from harness.output.formats.github import to_annotations
 from harness.output.formats.junit import to_junit
-from harness.output.formats.registry import ENDINGS, FORMATS, format_of, render
+from harness.output.formats.known_formats import ENDINGS, FORMATS, format_of, render
 from harness.output.plot.svg import to_svg
 from tests.factories import make_checkpoint, make_report, make_result, make_trial
 from tests.output.pages import comparison_page, quickstart_report

@@ -8,11 +8,11 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from harness.analysis.gates.models import CaseKind, CaseVerdict, GateCase, GateReport, OnUnsure, Outcome
-from harness.output.builders.gates import gates_document
+from harness.analysis.gates.cases import CaseKind, CaseVerdict, GateCase, GateReport, OnUnsure, Outcome
+from harness.output.builders.gate_report import gates_document
 from harness.output.document import failure_document
 from harness.output.formats.github import MOST_OF_A_KIND
-from harness.output.formats.registry import formats_of, render
+from harness.output.formats.known_formats import formats_of, render
 
 
 def case(

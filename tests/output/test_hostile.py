@@ -23,9 +23,9 @@ from harness.output.formats.github import (
     to_annotations,
 )
 from harness.output.formats.json_text import safe_json
+from harness.output.formats.known_formats import formats_of, render
 from harness.output.formats.markdown import markdown_text
 from harness.output.formats.markup import html_text
-from harness.output.formats.registry import formats_of, render
 from harness.output.formats.spreadsheet import csv_cell
 from harness.output.formats.terminal import drawn, make_console
 from harness.output.safe_text import safe_text

@@ -7,12 +7,12 @@ import sys
 
 import pytest
 
-from harness.analysis.comparison.compare import compare
-from harness.analysis.gates.check import check
+from harness.analysis.comparison.comparing import compare
+from harness.analysis.gates.applying import check
 from harness.errors import UnavailableError
 from harness.model.results import Report
 from harness.output.builders.report import report_document
-from harness.output.formats.registry import render
+from harness.output.formats.known_formats import render
 from tests.factories import make_report, make_result
 from tests.output.hostile import HOSTILE, hostile_report
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from harness.output.formats.registry import render
+from harness.output.formats.known_formats import render
 from tests.output.hostile import HOSTILE, hostile_documents
 from tests.output.pages import PAGES
 

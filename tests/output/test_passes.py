@@ -12,7 +12,7 @@ import pytest
 
 from harness.analysis.parity import function_of, proofs
 from harness.analysis.summary import summarize
-from harness.analysis.training import training_of, training_proofs
+from harness.analysis.training_verdicts import training_of, training_proofs
 from harness.model.results import Report
 from harness.model.values import PaddingStrategy
 from harness.output.builders.report import report_document

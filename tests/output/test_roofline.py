@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harness.analysis.roofline import rooflines
+from harness.analysis.peak_shares import rooflines
 from harness.model.measurements import Measurement, measured, unmeasured
 from harness.model.results import Report, TrialResult
 from tests.factories import make_report, make_result, make_trial

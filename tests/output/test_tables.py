@@ -21,7 +21,7 @@ from harness.model.values import PaddingStrategy
 from harness.output.builders.remarks import constants
 from harness.output.builders.report import report_document
 from harness.output.document import Later
-from harness.output.formats.registry import render
+from harness.output.formats.known_formats import render
 from harness.output.formats.terminal import drawn
 from harness.store.writing import to_json
 from tests.factories import (

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from harness.analysis.comparison.compare import compare
-from harness.analysis.gates.check import check
+from harness.analysis.comparison.comparing import compare
+from harness.analysis.gates.applying import check
 from harness.analysis.summary import summarize
 from harness.model.measurements import measured, unmeasured
 from harness.model.results import Report, TrialResult
 from harness.model.suite import Gate
 from harness.model.values import Tokenization, Tokenizer
-from harness.output.builders.proofs import summary
+from harness.output.builders.proof_tables import summary
 from harness.output.progress import describe_result
 from tests.factories import make_data, make_report, make_result, make_suite, make_trial
 from tests.output.written import to_table, written

@@ -18,7 +18,7 @@ import pytest
 
 from harness.cli import main
 from harness.errors import UnavailableError
-from harness.output.trackers.registry import TRACKERS, Place, TrackerName, export
+from harness.output.trackers.known_trackers import TRACKERS, Place, TrackerName, export
 from harness.output.trackers.runs import TrackedRun, tracked_runs
 from harness.store.writing import to_json
 from tests.factories import STARTED, make_measurements, make_predictions, make_report, make_result, make_trial
@@ -50,7 +50,7 @@ EACH = [pytest.param(name, marks=needs(name)) for name in TRACKERS if name != "t
 def _without_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Refuse every connection but those of processes on this machine."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("harness.output.trackers.registry.require_extra", lambda _name: None)
+    monkeypatch.setattr("harness.output.trackers.known_trackers.require_extra", lambda _name: None)
     connect = socket.socket.connect
 
     def local(self: socket.socket, address: Any) -> None:
@@ -202,7 +202,7 @@ def test_a_tracker_that_is_missing_is_named_with_the_command_that_installs_it(
     def missing(_module: str) -> NoReturn:
         raise ImportError("No module named 'wandb'")
 
-    monkeypatch.setattr("harness.output.trackers.registry.import_module", missing)
+    monkeypatch.setattr("harness.output.trackers.known_trackers.import_module", missing)
     with pytest.raises(UnavailableError, match="wandb cannot be imported") as caught:
         list(export(REPORT, "wandb", tmp_path, "p"))
     assert "pip install" in str(caught.value.hint)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.model.results import Report
 from harness.output.builders.report import report_document
 from harness.output.formats import terminal
-from harness.output.formats.registry import render
+from harness.output.formats.known_formats import render
 
 
 def written(report: Report, name: str, *, roofline: bool = False) -> str:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.analysis.comparison.compare import compare
+from harness.analysis.comparison.comparing import compare
 from harness.analysis.sharing import quality_of, trained_by
 from harness.analysis.summary import summarize
 from harness.api import Run, render_files, run_suite
@@ -24,10 +24,10 @@ from harness.model.observations import Apart
 from harness.model.results import TrialResult
 from harness.model.suite import Measure, Suite
 from harness.model.values import ORDER_KEEPING, Adapter, PaddingStrategy
-from harness.running.ab import run_along
 from harness.running.apart import Capacity, jobs_that_fit
 from harness.running.options import RunOptions
 from harness.running.seams import Seams
+from harness.running.sides.two_sides import run_along
 from harness.store.run_directory import open_run
 from tests.factories import make_environment, make_predictions, make_result, make_trial
 from tests.running.fakes import RUNNERS, Watcher, fake_suite, run_fake

@@ -17,7 +17,7 @@ from harness.model.suite import Measure
 from harness.model.tasks import Task
 from harness.running.options import DEFAULT_RUNNER
 from harness.running.preflight import RealAssets
-from harness.running.remote.messages import Heard, Request
+from harness.running.remote.protocol import Heard, Request
 from harness.running.remote.task import run_on_node
 from tests.factories import make_trial
 from tests.running.fakes import Watcher, fake_suite

@@ -23,7 +23,7 @@ from harness.model.results import Report, TrialResult
 from harness.model.suite import Suite
 from harness.running.merging import merge_runs
 from harness.running.options import RunOptions, parse_shard
-from harness.store.plan import make_plan, shard_number, trials_of_shard
+from harness.store.plan_file import make_plan, shard_number, trials_of_shard
 from harness.store.reading import load_report
 from harness.store.run_directory import open_run
 from harness.store.writing import to_json

@@ -11,10 +11,10 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from harness.analysis.comparison.compare import compare
+from harness.analysis.comparison.comparing import compare
 from harness.analysis.comparison.models import ComparisonRow
-from harness.analysis.gates.check import check
-from harness.analysis.rescoring import (
+from harness.analysis.gates.applying import check
+from harness.analysis.scored_again import (
     Rescored,
     compare_scores,
     own_metric_problems,
@@ -329,7 +329,7 @@ def score_here(
     metrics: Sequence[OwnMetric], predictions: Sequence[Predictions], *, resamples: int = 0
 ) -> tuple[OwnAnswer, ...]:
     """As `score_own`, in this process."""
-    from harness.training.own_metrics import answer_of  # noqa: PLC0415 - only heavy tests import it
+    from harness.training.processes.own_metrics import answer_of  # noqa: PLC0415 - only heavy tests import it
 
     given = [{"labels": each.labels, "logits": [*each.logits]} for each in predictions]
     limit_s = 0.0 if resamples == 1 else 300.0

@@ -18,9 +18,9 @@ from harness.model.results import Report, TrialResult
 from harness.model.suite import Measure
 from harness.model.values import Compile
 from harness.output.builders.report import report_document
-from harness.output.formats.registry import render
+from harness.output.formats.known_formats import render
 from harness.running.proof_store import ProofStore, conditions
-from harness.running.proofs import trainings_at_once
+from harness.running.proving import trainings_at_once
 from tests.factories import make_result, make_trial
 from tests.running.fakes import Watcher, fake_suite, run_fake
 

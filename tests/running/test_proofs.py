@@ -11,7 +11,7 @@ from harness.analysis.parity import verdicts
 from harness.analysis.summary import summarize
 from harness.model.results import Report
 from harness.model.trial import Trial
-from harness.running.proofs import describe_proof
+from harness.running.proving import describe_proof
 from tests.factories import make_result, make_trial
 from tests.running.fakes import Watcher, fake_suite, run_fake
 

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from harness.errors import UnavailableError
-from harness.running.ray.cluster import RayConnection
+from harness.running.ray.ray_nodes import RayConnection
 from tests.running.fakes import REPOSITORY, environ
 
 pytestmark = pytest.mark.timeout(60)

@@ -22,9 +22,9 @@ from harness.model.results import TrialResult
 from harness.model.suite import Measure
 from harness.running.executor import Progressed, WorkerSetup
 from harness.running.options import RunOptions
-from harness.running.ray import cluster
-from harness.running.ray.cluster import RayCluster, RayExecutor, checked_address, look_at_cluster
-from harness.running.remote.messages import Heard, Node, Request
+from harness.running.ray import ray_nodes
+from harness.running.ray.ray_nodes import RayCluster, RayExecutor, checked_address, look_at_cluster
+from harness.running.remote.protocol import Heard, Node, Request
 from harness.running.remote.task import Slot, run_on_node
 from harness.running.seams import seams_of
 from harness.running.workers.judging import Ended
@@ -432,8 +432,8 @@ def test_a_cluster_is_looked_at_where_one_is_named_or_runs_here(
             raise UnavailableError("cannot use the Ray cluster at lost:1", hint="Start one.")
         return Said((*NODES, Node(name="old", cpus=8, gpus=0, problem="it has harness 9")))
 
-    monkeypatch.setattr(cluster, "RayConnection", connect)
-    monkeypatch.setattr(cluster, "require_extra", lambda _extra: None)
+    monkeypatch.setattr(ray_nodes, "RayConnection", connect)
+    monkeypatch.setattr(ray_nodes, "require_extra", lambda _extra: None)
     assert look_at_cluster(None) is None
     (tmp_path / "ray").mkdir()
     (tmp_path / "ray" / "ray_current_cluster").write_text("10.0.0.1:6379")

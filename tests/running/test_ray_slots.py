@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.model.results import TrialResult
-from harness.running.remote.messages import Heard
+from harness.running.remote.protocol import Heard
 from tests.factories import make_result, make_trial
 
 if importlib.util.find_spec("ray") is None:

@@ -19,8 +19,8 @@ from harness.model.job import Observer
 from harness.model.seeds import number_of
 from harness.model.trial import Trial
 from harness.model.values import PaddingStrategy
-from harness.running.ab import Side, run_along, run_sides
-from harness.running.turns import begun, in_turns, turns_along, turns_of_sides
+from harness.running.sides.turns import begun, in_turns, turns_along, turns_of_sides
+from harness.running.sides.two_sides import Side, run_along, run_sides
 from tests.factories import make_trial
 from tests.running.fakes import fake_suite
 

@@ -11,7 +11,7 @@ import pytest
 from harness.errors import InvalidInputError
 from harness.model.results import SCHEMA_VERSION, UNSEALED
 from harness.store.migrations import MIGRATIONS, migrate
-from harness.store.plan import make_plan
+from harness.store.plan_file import make_plan
 from harness.store.reading import load_report
 from harness.store.run_directory import open_run
 from harness.store.trial_folder import read_result, write_result

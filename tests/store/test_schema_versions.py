@@ -11,7 +11,7 @@ from harness.analysis.summary import summarize
 from harness.errors import InvalidInputError
 from harness.model.metrics import METRICS, metrics_of
 from harness.model.results import SCHEMA_VERSION
-from harness.output.formats.registry import FORMATS
+from harness.output.formats.known_formats import FORMATS
 from harness.store.reading import load_report
 from harness.store.writing import to_json
 from tests.output.written import written

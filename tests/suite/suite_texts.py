@@ -8,7 +8,7 @@ import pytest
 
 from harness.errors import InvalidInputError
 from harness.model.suite import Suite
-from harness.suite.reading import parse_suite
+from harness.suite.suite_file import parse_suite
 
 MATRIX = "matrix: {checkpoint: [bert-base-uncased], padding: [dynamic], device: [cpu]}"
 SMALL = f"name: small\n{MATRIX}\n"

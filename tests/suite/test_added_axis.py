@@ -17,11 +17,11 @@ from harness.model.axis import Axis, Needs, axes_of, value_of
 from harness.model.frozen import Frozen
 from harness.model.trial import Trial
 from harness.model.values import _with_options
-from harness.output.builders.plan import trial_columns
+from harness.output.builders.planned_trials import trial_columns
 from harness.running.scheduler import SameError
 from harness.suite.matrix import expand
-from harness.suite.reading import parse_suite
-from harness.suite.schema import suite_schema
+from harness.suite.suite_file import parse_suite
+from harness.suite.suite_schema import suite_schema
 from tests.factories import make_result
 from tools.reference.axes import axes_page
 

@@ -10,7 +10,7 @@ from harness.model.axis import Axis, names_of_values
 from harness.model.trial import AXES, Trial
 from harness.suite.matrix import expand
 from harness.suite.names import known_paths
-from harness.suite.reading import parse_suite
+from harness.suite.suite_file import parse_suite
 from tests.suite.suite_texts import refusal, refusal_with
 
 MATRIX = "name: x\nmatrix: {checkpoint: [a], engine: [ENGINE]}\n"

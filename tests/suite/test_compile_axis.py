@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from harness.analysis.naming import labels
 from harness.analysis.parity import function_of
-from harness.analysis.training import training_of
+from harness.analysis.training_verdicts import training_of
 from harness.errors import InvalidInputError
 from harness.model.trial import Trial
 from harness.model.values import Compile
 from harness.suite.matrix import expand
-from harness.suite.reading import parse_suite
+from harness.suite.suite_file import parse_suite
 
 TEXT = "name: x\nmatrix: {checkpoint: [a], device: [cuda], padding: [static], compile: [off, default]}\n"
 MODES = ("default", "reduce-overhead", "max-autotune-no-cudagraphs")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InvalidInputError
-from harness.suite.reading import load_suite, read_suite
+from harness.suite.suite_file import load_suite, read_suite
 from harness.suite.text import find_suite, shipped_suites
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ from harness.model.suite import Suite
 from harness.model.trial import Trial
 from harness.model.values import Adapter, Padding
 from harness.suite.matrix import count_trials, expand
-from harness.suite.reading import parse_suite
+from harness.suite.suite_file import parse_suite
 
 CPU = ("cpu",)
 TWO_GPUS = ("cuda:0", "cuda:1", "cpu")

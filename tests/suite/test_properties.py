@@ -16,7 +16,7 @@ from harness.model.tasks import Limit, Task
 from harness.model.trial import Trial
 from harness.model.values import Padding
 from harness.suite.matrix import expand
-from harness.suite.reading import parse_suite
+from harness.suite.suite_file import parse_suite
 from tests.suite.suite_texts import SMALL
 
 PIECES = st.sampled_from(

@@ -9,7 +9,7 @@ from harness.model.arguments import Train
 from harness.model.suite import Gate
 from harness.model.tasks import Task
 from harness.model.values import ChosenAttention, ChosenCheckpoint, Padding
-from harness.suite.reading import parse_suite
+from harness.suite.suite_file import parse_suite
 from tests.suite.suite_texts import MATRIX, SMALL, refusal, refusal_with, refusals, suite_with
 
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from harness.errors import InvalidInputError
-from harness.suite.reading import parse_suite
-from harness.suite.schema import suite_schema
+from harness.suite.suite_file import parse_suite
+from harness.suite.suite_schema import suite_schema
 
 SCHEMA = suite_schema()
 SMALL: dict[str, Any] = {"name": "x", "matrix": {"checkpoint": ["a"]}}

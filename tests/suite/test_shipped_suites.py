@@ -7,8 +7,8 @@ from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
 
 from harness.suite.matrix import expand
-from harness.suite.reading import read_suite
-from harness.suite.schema import suite_schema
+from harness.suite.suite_file import read_suite
+from harness.suite.suite_schema import suite_schema
 
 SUITES = Path(__file__).parents[2] / "suites"
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from harness.analysis.comparison.compare import compare
-from harness.analysis.gates.check import check
-from harness.analysis.gates.models import GateCase
+from harness.analysis.comparison.comparing import compare
+from harness.analysis.gates.applying import check
+from harness.analysis.gates.cases import GateCase
 from harness.analysis.naming import describe, labels
 from harness.analysis.noise import suite_of
 from harness.analysis.parity import function_of
@@ -25,16 +25,16 @@ from harness.model.suite import Gate, Suite
 from harness.model.tasks import Limit, Task
 from harness.model.trial import Trial
 from harness.model.values import PaddingStrategy
-from harness.output.builders.plan import trial_columns
+from harness.output.builders.planned_trials import trial_columns
 from harness.output.builders.report import report_document
-from harness.output.formats.registry import render
-from harness.running.inspecting import Wanted, inspect_suite
+from harness.output.formats.known_formats import render
 from harness.running.preflight import Note
 from harness.running.scheduler import SameError
-from harness.running.turns import turns_along, turns_of_sides
+from harness.running.sides.turns import turns_along, turns_of_sides
+from harness.running.workers.inspection_process import Wanted, inspect_suite
 from harness.suite.matrix import expand
-from harness.suite.reading import parse_suite
-from harness.suite.schema import suite_schema
+from harness.suite.suite_file import parse_suite
+from harness.suite.suite_schema import suite_schema
 from tests.factories import make_data, make_report, make_result, make_suite, make_trial
 
 RTE = Task(config="rte")

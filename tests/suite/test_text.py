@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InvalidInputError
-from harness.suite.reading import load_suite, parse_suite, read_suite
+from harness.suite.suite_file import load_suite, parse_suite, read_suite
 from tests.suite.suite_texts import SMALL, refusal
 
 

@@ -5,7 +5,7 @@ import pytest
 from harness.model.trial import Trial
 from harness.model.values import Padding, Tokenization
 from harness.suite.matrix import expand
-from harness.suite.reading import parse_suite
+from harness.suite.suite_file import parse_suite
 from tests.suite.suite_texts import refusal, refusals
 
 SMALL = "name: small\nmatrix: {{checkpoint: [a], tokenization: [whole, map]{rest}\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.suite.matrix import expand
-from harness.suite.reading import load_suite
+from harness.suite.suite_file import load_suite
 from tools.gpu.__main__ import Outcome, Step, main, steps, take
 
 STEPS = steps(["-s", "task.max_classes=2"], Path("weights"), Path("out"), seeds=2)

@@ -12,16 +12,16 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from harness.analysis.parity import verdict_of
-from harness.analysis.training import failed_checks, training_of
+from harness.analysis.training_verdicts import failed_checks, training_of
 from harness.errors import UnavailableError
 from harness.model.job import Job, TrialStoppedError
 from harness.model.results import TrialResult
 from harness.model.values import Adapter, Engine
 from harness.training import preparing
 from harness.training.checkpoints import LoadedModel
-from harness.training.data import load_corpus
 from harness.training.engines import used_rows
-from harness.training.engines.registry import ENGINES, TrainingEngine
+from harness.training.engines.known_engines import ENGINES, TrainingEngine
+from harness.training.loading import load_corpus
 from harness.training.preparing import prepare_model, prepare_tokens
 from harness.training.run_trial import run_trial
 from harness.training.variants import adapters

@@ -12,7 +12,7 @@ from torch import nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from harness.analysis.parity import verdict_of
-from harness.analysis.training import failed_checks, training_of
+from harness.analysis.training_verdicts import failed_checks, training_of
 from harness.model.job import Job, TrialStoppedError
 from harness.model.results import TrialResult
 from harness.model.values import Compile, Engine, LastLayer, PaddingStrategy, Precision

@@ -27,7 +27,7 @@ from harness.training.engines.cuda_graphs import (
     describe_captured,
     shapes_to_capture,
 )
-from harness.training.engines.registry import ENGINES, TrainingEngine
+from harness.training.engines.known_engines import ENGINES, TrainingEngine
 from harness.training.run_trial import run_trial
 from tests.training.conftest import MakeJob, quietly
 from tests.training.test_loop_engine import losses

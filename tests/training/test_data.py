@@ -8,8 +8,8 @@ from harness.assets.find_data import find_data
 from harness.model.assets import Data, Duplicates, ResolvedData
 from harness.model.job import TrialStoppedError
 from harness.model.tasks import Task
-from harness.training.data import load_corpus
 from harness.training.describing import describe_data
+from harness.training.loading import load_corpus
 from harness.training.tokenizing.tokens import tokenize
 from tests.data.sets import GOOD, OWN, labelled, resolved, write_jsonl
 from tests.training.conftest import MakeJob

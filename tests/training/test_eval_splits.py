@@ -10,7 +10,7 @@ import pytest
 
 from harness.analysis.verification import contradictions
 from harness.model.tasks import Task
-from harness.training.rescoring import rescore
+from harness.training.processes.rescoring import rescore
 from harness.training.run_trial import run_trial
 from tests.training.conftest import MakeJob, quietly, sentence_pairs
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from harness.model.job import TrialStoppedError
 from harness.model.values import Padding, PaddingStrategy
 from harness.training.checkpoints import load_model
-from harness.training.data import Corpus, Split
+from harness.training.evaluate_modules import classification
 from harness.training.evaluation import predict, predictions_of, score
-from harness.training.metrics import classification
+from harness.training.loading import Corpus, Split
 from harness.training.padding import Collator
 from harness.training.tokenizing.tokens import tokenize
 from tests.running.fakes import environ

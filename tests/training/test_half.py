@@ -11,12 +11,12 @@ from torch import nn
 from torch.nn import functional
 
 from harness.analysis.parity import verdict_of
-from harness.analysis.training import failed_checks, training_of
+from harness.analysis.training_verdicts import failed_checks, training_of
 from harness.model.results import TrialResult
 from harness.model.values import Adapter
 from harness.training.engines import loop as loop_engine
-from harness.training.engines.flat import flatten
 from harness.training.engines.half import HalfCopies, HalfLinear, half_copies, use_half_layers
+from harness.training.engines.loop import flatten
 from harness.training.run_trial import run_trial
 from tests.factories import make_trial
 from tests.training.conftest import MakeJob, quietly

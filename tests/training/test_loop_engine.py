@@ -19,10 +19,10 @@ from torch.nn import functional
 from harness.model.job import Job, TrialStoppedError
 from harness.model.values import Engine, PaddingStrategy
 from harness.training import evaluation
-from harness.training.engines.attention import WeightedSum
+from harness.training.engines.cpu_attention import WeightedSum
 from harness.training.engines.dropout import Dropout, RandomBits, replace_dropout
 from harness.training.engines.engine import LossRecord
-from harness.training.engines.flat import flatten
+from harness.training.engines.loop import flatten
 from harness.training.engines.used_rows import UsedRows
 from harness.training.run_trial import run_trial
 from tests.training.conftest import MakeJob, quietly

@@ -15,13 +15,13 @@ from transformers import PreTrainedModel
 
 from harness.analysis.naming import labels
 from harness.analysis.parity import verdict_of
-from harness.analysis.training import failed_checks, training_of
+from harness.analysis.training_verdicts import failed_checks, training_of
 from harness.errors import InvalidInputError
 from harness.model.job import Job, TrialStoppedError
 from harness.model.suite import Suite
 from harness.model.trial import Trial
 from harness.suite.matrix import expand
-from harness.suite.reading import parse_suite
+from harness.suite.suite_file import parse_suite
 from harness.training.run_trial import run_trial
 from harness.training.variants import attention as named
 from harness.training.variants.attention import computes_fp32

@@ -7,7 +7,7 @@ import torch
 from transformers import DataCollatorWithPadding
 
 from harness.model.values import Padding
-from harness.training.data import Corpus, Split
+from harness.training.loading import Corpus, Split
 from harness.training.padding import Collator
 from harness.training.tokenizing.tokens import Tokenized, load_tokenizer, tokenize
 from tests.training.conftest import sentence_pairs

@@ -13,7 +13,7 @@ import torch
 from scipy import stats
 
 from harness.analysis.parity import verdict_of
-from harness.analysis.training import failed_checks, training_of, training_verdict
+from harness.analysis.training_verdicts import failed_checks, training_of, training_verdict
 from harness.analysis.verification import contradictions
 from harness.model.job import Job
 from harness.model.results import TrialResult
@@ -21,7 +21,7 @@ from harness.model.tasks import Task
 from harness.model.values import Engine, PaddingStrategy, Precision
 from harness.training.engines.engine import Training
 from harness.training.evaluation import score
-from harness.training.rescoring import rescore
+from harness.training.processes.rescoring import rescore
 from harness.training.run_trial import run_trial
 from tests.training.conftest import MakeJob, quietly
 

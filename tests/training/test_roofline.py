@@ -12,10 +12,10 @@ import torch
 
 from harness.model.measurements import Measurement, measured, unmeasured
 from harness.model.values import Precision
-from harness.training.measuring import roofline
+from harness.training.measuring import trial_roofline
 from harness.training.measuring.flops import EncoderShape
 from harness.training.measuring.peak_rates import Bench, copy_peak, fastest, products_peak, square_peak
-from harness.training.measuring.roofline import PEAKS, measure_peaks, with_shares
+from harness.training.measuring.trial_roofline import PEAKS, measure_peaks, with_shares
 
 pytestmark = pytest.mark.heavy
 CPU = torch.device("cpu")
@@ -132,9 +132,9 @@ def test_a_device_that_is_full_has_no_peak_and_its_trial_goes_on(
     def full(*_: object) -> float:
         raise error
 
-    monkeypatch.setattr(roofline, "copy_peak", full)
-    monkeypatch.setattr(roofline, "square_peak", lambda *_: 2e9)
-    monkeypatch.setattr(roofline, "products_peak", lambda *_: 1e9)
+    monkeypatch.setattr(trial_roofline, "copy_peak", full)
+    monkeypatch.setattr(trial_roofline, "square_peak", lambda *_: 2e9)
+    monkeypatch.setattr(trial_roofline, "products_peak", lambda *_: 1e9)
     found = by_name(measure_peaks(Bench(CPU, "fp32"), SMALL, 64, lambda _work, measure: measure()))
     assert found[PEAKS[0]].reason == "there was no memory left to measure it in"
     assert found[PEAKS[1]].values == (2e9,)

@@ -25,7 +25,7 @@ from harness.training.batching import LEAST_TIMED
 from harness.training.checkpoints import LoadedModel
 from harness.training.engines import loop as loop_engine
 from harness.training.measuring.observing import TrainingWatch
-from harness.training.measuring.roofline import PEAKS
+from harness.training.measuring.trial_roofline import PEAKS
 from harness.training.run_trial import run_trial
 from tests.training.conftest import MakeJob, quietly
 

@@ -18,7 +18,7 @@ from transformers import Trainer, TrainingArguments, trainer_pt_utils
 
 from harness.analysis.expected_work import expected_work
 from harness.analysis.parity import verdict_of
-from harness.analysis.training import failed_checks, training_of
+from harness.analysis.training_verdicts import failed_checks, training_of
 from harness.model.arguments import Train
 from harness.model.job import TrialStoppedError
 from harness.model.values import Padding, PaddingStrategy

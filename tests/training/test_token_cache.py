@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.training.data import Corpus, Split
+from harness.training.loading import Corpus, Split
 from harness.training.tokenizing import tokens as tokenization
 from harness.training.tokenizing.token_cache import (
     Entry,

@@ -8,7 +8,7 @@ import pytest
 
 from harness.model.tasks import Task
 from harness.model.values import Padding
-from harness.training.data import Corpus, Split, load_corpus
+from harness.training.loading import Corpus, Split, load_corpus
 from harness.training.padding import Collator
 from harness.training.tokenizing.tokens import load_tokenizer, tokenize
 from tests.data.sets import resolved

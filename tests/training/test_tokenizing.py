@@ -19,7 +19,7 @@ from harness.model.job import Progress, TrialStoppedError
 from harness.model.results import TrialResult
 from harness.model.tasks import Task
 from harness.model.values import Tokenization, Tokenizer
-from harness.training.data import load_corpus
+from harness.training.loading import load_corpus
 from harness.training.measuring.counters import with_added_memory
 from harness.training.run_trial import run_trial
 from harness.training.tokenizing.measure import differing, parallelism

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel
 
-from harness.analysis.training import failed_checks, training_of, training_verdict
+from harness.analysis.training_verdicts import failed_checks, training_of, training_verdict
 from harness.model.job import Job
 from harness.model.proof import TrainingProof
 from harness.model.results import TrialResult
@@ -20,10 +20,16 @@ from harness.model.seeds import SeedRoles, number_of
 from harness.model.values import Adapter, Engine, Padding
 from harness.training.engines import loop as loop_engine
 from harness.training.engines import trainer as trainer_engine
-from harness.training.engines.attention import WeightedSum
+from harness.training.engines.cpu_attention import WeightedSum
 from harness.training.engines.dropout import Dropout, RandomBits
 from harness.training.engines.trainer import _Epochs
-from harness.training.proofs.masks import Mask, correlated_masks, correlated_sites, scale_error, share_error
+from harness.training.proofs.masks.drawn_masks import (
+    Mask,
+    correlated_masks,
+    correlated_sites,
+    scale_error,
+    share_error,
+)
 from harness.training.proofs.precision import check_reduced, count_effective
 from harness.training.proofs.reference import load_reference, train_reference
 from harness.training.proofs.scores import scores_of

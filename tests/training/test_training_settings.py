@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, TrainingArguments, get_scheduler
 
 from harness.analysis.parity import verdict_of
 from harness.analysis.schedule import schedule_factor
-from harness.analysis.training import failed_checks, training_of
+from harness.analysis.training_verdicts import failed_checks, training_of
 from harness.model.arguments import SchedulerKwargs, SchedulerType, Train
 from harness.model.axis import names_of_values
 from harness.model.job import Job, TrialStoppedError
@@ -114,7 +114,7 @@ def other_masks(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(loop_engine, "prepare", prepare)
     monkeypatch.setattr(
-        "harness.training.variants.registry.VARIANTS",
+        "harness.training.variants.known_variants.VARIANTS",
         {"engine=loop": type("Broken", (), {"prepare": staticmethod(prepare), "loads_as": None})()},
     )
 

@@ -14,7 +14,7 @@ from harness.model.job import TrialStoppedError
 from harness.model.tasks import Task
 from harness.model.values import Attention, Padding
 from harness.training.checkpoints import load_model
-from harness.training.data import load_corpus
+from harness.training.loading import load_corpus
 from harness.training.padding import Collator
 from harness.training.tokenizing.tokens import tokenize
 from harness.training.variants.unpadding import Layout, unpad

@@ -25,14 +25,14 @@ VALUES = [
 def test_every_value_that_changes_the_function_has_its_code_or_is_the_plain_one(
     name: str, value: str
 ) -> None:
-    from harness.training.variants.registry import VARIANTS  # noqa: PLC0415 - imports torch
+    from harness.training.variants.known_variants import VARIANTS  # noqa: PLC0415 - imports torch
 
     assert (f"{name}={value}" in VARIANTS) != (text(axes_of(Trial)[name].default) == value)
 
 
 @pytest.mark.heavy
 def test_every_entry_is_a_value_of_an_axis() -> None:
-    from harness.training.variants.registry import VARIANTS  # noqa: PLC0415 - imports torch
+    from harness.training.variants.known_variants import VARIANTS  # noqa: PLC0415 - imports torch
 
     assert set(VARIANTS) <= {f"{name}={value}" for name, value in VALUES}
 

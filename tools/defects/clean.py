@@ -18,15 +18,15 @@ from typing import Any, Final
 from transformers.utils import logging
 
 from harness.analysis.parity import limit_of, verdict_of
-from harness.analysis.training import failed_checks, training_verdict
+from harness.analysis.training_verdicts import failed_checks, training_verdict
 from harness.model.job import Job, TrialStoppedError
 from harness.model.results import TrialResult
 from harness.model.suite import Measure
 from harness.model.trial import Trial
 from harness.running.preflight import RealAssets, prepare, this_machine
-from harness.running.proofs import proof_jobs, training_jobs
+from harness.running.proving import proof_jobs, training_jobs
 from harness.suite.matrix import expand
-from harness.suite.reading import load_suite
+from harness.suite.suite_file import load_suite
 from harness.training.run_trial import run_trial
 from harness.training.variants import compiling
 from tools.defects.run import ROOT

@@ -10,7 +10,7 @@ from typing import Any, Final
 import torch
 
 from harness.analysis.parity import function_of, judge, verdict_of
-from harness.analysis.training import failed_checks, training_of
+from harness.analysis.training_verdicts import failed_checks, training_of
 from harness.model.arguments import SchedulerKwargs, Train
 from harness.model.job import Job
 from harness.model.results import TrialResult
@@ -20,7 +20,7 @@ from harness.model.tasks import Task
 from harness.model.trial import Trial
 from harness.model.values import Adapter, Compile, Padding
 from harness.running.preflight import RealAssets, prepare, this_machine
-from harness.running.workers.ranks import run_together
+from harness.running.workers.rank_processes import run_together
 from harness.training.run_trial import run_trial
 from harness.training.variants import compiling
 from tools.defects.catalogue import Variant

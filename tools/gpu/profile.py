@@ -18,7 +18,7 @@ from torch.profiler import ProfilerActivity, profile
 from harness.api import expand
 from harness.model.job import Progress
 from harness.running.preflight import RealAssets, prepare, this_machine
-from harness.suite.reading import load_suite
+from harness.suite.suite_file import load_suite
 from harness.training.run_trial import run_trial
 
 _ROWS = 25

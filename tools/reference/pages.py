@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from harness.cli.schema import SCHEMAS
+from harness.cli.suite_commands.schema import SCHEMAS
 from tools.reference.api import api_page
 from tools.reference.axes import axes_page
 from tools.reference.commands import commands_page

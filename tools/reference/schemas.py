@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-from harness.cli.schema import SCHEMAS, schema_of
+from harness.cli.suite_commands.schema import SCHEMAS, schema_of
 from tools.reference.markdown import page, table
 
 _ABOUT: Final = {

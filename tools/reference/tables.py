@@ -10,9 +10,9 @@ from typing import Final
 from harness.errors import ExitCode, after_signal
 from harness.model.metrics import METRICS, Metric
 from harness.model.status import STATUSES
-from harness.output.formats.registry import FORMATS
+from harness.output.formats.known_formats import FORMATS
 from harness.suite.matrix import expand
-from harness.suite.reading import load_suite
+from harness.suite.suite_file import load_suite
 from tools.reference.markdown import code, page, table
 
 SUITES: Final = Path(__file__).parents[2] / "suites"

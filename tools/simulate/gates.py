@@ -8,8 +8,8 @@ from statistics import fmean
 from typing import Final
 
 from harness.analysis.comparison.models import ComparisonRow, Side
+from harness.analysis.gates.cases import GateCase
 from harness.analysis.gates.drops import Drop, judge_drops
-from harness.analysis.gates.models import GateCase
 from harness.analysis.stats.quality_tests import compare_quality
 from harness.analysis.stats.resampling import Case
 from harness.analysis.stats.tests import Effect

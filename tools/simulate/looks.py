@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from harness.analysis.comparison.looks import Standing, take_look
-from harness.analysis.comparison.rows import verdict_of_effect
+from harness.analysis.comparison.compared_rows import verdict_of_effect
+from harness.analysis.comparison.look_table import Standing, take_look
 from harness.analysis.stats.components import ALPHA
 from harness.analysis.stats.quality_tests import compare_quality
 from harness.analysis.stats.ratios import compare_trials

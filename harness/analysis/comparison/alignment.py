@@ -16,7 +16,7 @@ from typing import Final
 from harness.analysis.comparison.sessions import axes_of_sides
 from harness.analysis.naming import axes, label, shown_axes, telling_axes, varying_axes
 from harness.analysis.parity import proofs
-from harness.analysis.training import training_proofs
+from harness.analysis.training_verdicts import training_proofs
 from harness.errors import InvalidInputError, NotComparableError
 from harness.model.results import Report, TrialResult
 from harness.model.seeds import Seed

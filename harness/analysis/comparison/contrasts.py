@@ -13,8 +13,8 @@ from harness.analysis.comparison.alignment import Pair
 from harness.analysis.comparison.conditions import CONDITIONS, STORED_VALUE, concerns
 from harness.analysis.comparison.matching import Match, has_degenerate, match
 from harness.analysis.comparison.terms import Terms, varies_between_runs
+from harness.analysis.earlier_trials import Earlier, History
 from harness.analysis.evidence import SeedEvidence, run_evidence, seed_evidence
-from harness.analysis.history import Earlier, History
 from harness.analysis.probes import machine_changed, probe_band
 from harness.analysis.sharing import trained_by
 from harness.analysis.stats.quality_tests import Drawn, compare_drawn

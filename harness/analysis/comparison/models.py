@@ -11,7 +11,7 @@ from harness.analysis.parity import ParityVerdict
 from harness.model.frozen import Frozen
 from harness.model.looks import Verdict
 from harness.model.metrics import Goal
-from harness.model.notebook import Shown
+from harness.model.rich_display import Shown
 from harness.model.seeds import Seed
 
 COMPARISON_SCHEMA_VERSION: Final = 1

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from harness.analysis.comparison.alignment import Pair, Variant, align_reports, pair_labels
-from harness.analysis.comparison.compare import compare_in_full
+from harness.analysis.comparison.compared_rows import Judged
+from harness.analysis.comparison.comparing import compare_in_full
 from harness.analysis.comparison.models import Comparison, ComparisonRow
-from harness.analysis.comparison.rows import Judged
 from harness.analysis.comparison.sessions import axes_of_sides
+from harness.analysis.gates.cases import CaseVerdict, GateCase
 from harness.analysis.gates.drops import Drop, allowed_drop, drops_of, judge_drops
-from harness.analysis.gates.models import CaseVerdict, GateCase
 from harness.analysis.gates.rules import Group, drop_rule, of_task, seeds_text
 from harness.analysis.inputs import mixed_variants
 from harness.analysis.stats.ratios import RunVariance

@@ -7,7 +7,7 @@ from typing import Final
 
 from harness.analysis.comparison.conditions import STORED_VALUE, at_once
 from harness.analysis.comparison.matching import partly_varied
-from harness.analysis.gates.models import CaseVerdict, GateCase
+from harness.analysis.gates.cases import CaseVerdict, GateCase
 from harness.analysis.gates.rules import (
     Group,
     bound_rules,
@@ -20,7 +20,12 @@ from harness.analysis.gates.rules import (
 from harness.analysis.inputs import conflicting_inputs
 from harness.analysis.observed import UNMOVED, did_not_move
 from harness.analysis.parity import ParityVerdict, function_of, limits, verdicts
-from harness.analysis.training import TrainingVerdict, failed_checks, training_proofs, training_verdicts
+from harness.analysis.training_verdicts import (
+    TrainingVerdict,
+    failed_checks,
+    training_proofs,
+    training_verdicts,
+)
 from harness.analysis.verification import proof_contradictions, unverifiable
 from harness.model.metrics import is_metric, metric_named
 from harness.model.results import Report, TrialResult

@@ -13,11 +13,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from harness.analysis.comparison.compared_rows import Judged
 from harness.analysis.comparison.matching import more_seeds, seed_option
 from harness.analysis.comparison.models import ComparisonRow
 from harness.analysis.comparison.next_step import between_runs, runs_step
-from harness.analysis.comparison.rows import Judged
-from harness.analysis.gates.models import CaseVerdict, GateCase
+from harness.analysis.gates.cases import CaseVerdict, GateCase
 from harness.analysis.gates.rules import drop_rule
 from harness.analysis.stats.components import Components, Interaction, Part
 from harness.analysis.stats.tests import Adjusted, Effect, Interval, holm, open_alpha

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from harness.analysis.comparison.compared_rows import ratio_limits
 from harness.analysis.comparison.models import Comparison, ComparisonRow
-from harness.analysis.comparison.rows import ratio_limits
-from harness.analysis.gates.models import CaseVerdict, GateCase, GateReport
+from harness.analysis.gates.cases import CaseVerdict, GateCase, GateReport
 from harness.analysis.machines import Machines, Speed
 from harness.model.looks import Verdict
 from harness.model.metrics import METRICS, OWN, is_metric, metric_named

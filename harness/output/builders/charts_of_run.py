@@ -9,9 +9,9 @@ from typing import Final
 
 from harness.analysis.expected_work import expected_work
 from harness.analysis.leading import by_speed
-from harness.analysis.roofline import rooflines
+from harness.analysis.peak_shares import rooflines
 from harness.analysis.rows import Row
-from harness.analysis.steps import HIGH, LOW, has_steps, step_bins
+from harness.analysis.step_bins import HIGH, LOW, has_steps, step_bins
 from harness.analysis.summary import estimate, speeds
 from harness.model.metrics import headlines, metric_named
 from harness.model.results import Report, TrialResult

@@ -12,7 +12,7 @@ from harness.model.metrics import METRICS
 from harness.model.results import UNSEALED, Report
 from harness.output.document import Column, Document, Table, Tone
 from harness.output.numbers import NOTHING, amount, rate, size
-from harness.output.trackers.registry import Exported
+from harness.output.trackers.known_trackers import Exported
 from harness.store.listing import Fate, StoredRun
 from harness.words import count
 

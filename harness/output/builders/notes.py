@@ -12,9 +12,9 @@ from harness.analysis.leading import leaders
 from harness.analysis.observed import UNMOVED, did_not_move
 from harness.analysis.probes import PROBE_BAND
 from harness.analysis.rows import Row
-from harness.analysis.training import failed_checks, training_proofs
+from harness.analysis.training_verdicts import failed_checks, training_proofs
 from harness.data.corpus import DuplicateRows
-from harness.data.remarks import data_remarks
+from harness.data.data_notes import data_remarks
 from harness.model.assets import Data
 from harness.model.metrics import metric_named
 from harness.model.results import Report

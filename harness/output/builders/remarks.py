@@ -11,7 +11,7 @@ from harness.analysis.observed import UNMOVED
 from harness.analysis.parity import ParityVerdict
 from harness.analysis.probes import Deviation
 from harness.analysis.rows import Row
-from harness.analysis.training import TrainingVerdict
+from harness.analysis.training_verdicts import TrainingVerdict
 from harness.model.results import Report, TrialResult
 from harness.model.seeds import Seed, repeated_roles
 from harness.words import count

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from harness.analysis.roofline import Roofline, rooflines
+from harness.analysis.peak_shares import Roofline, rooflines
 from harness.analysis.rows import Row
 from harness.model.results import Report
 from harness.output.document import Column

@@ -25,7 +25,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from harness import __version__
 from harness.running.ray.slots import Slots, cause_of
-from harness.running.remote.messages import Connected, Node
+from harness.running.remote.protocol import Connected, Node
 from harness.running.remote.task import describe_node
 from harness.running.workers.channel import ParentPipe
 from harness.running.workers.descendants import die_with_parent

@@ -17,7 +17,7 @@ from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from harness import __version__
-from harness.running.remote.messages import Heard, parsed
+from harness.running.remote.protocol import Heard, parsed
 from harness.running.remote.task import Slot
 
 _CLOSE_SECONDS: Final = 3.0

@@ -28,7 +28,7 @@ from harness.machine.redaction import secrets_in
 from harness.model.job import Job, Progress
 from harness.model.results import TrialResult
 from harness.running.executor import WorkerSetup
-from harness.running.remote.messages import Heard, Request
+from harness.running.remote.protocol import Heard, Request
 from harness.running.workers.environ import worker_environment
 from harness.running.workers.judging import Ended
 from harness.running.workers.local import LocalExecutor

@@ -16,7 +16,7 @@ from harness.machine.facts import installed_torch
 from harness.programs import find_program
 from harness.running.executor import WorkerSetup
 from harness.running.preflight import Machine
-from harness.running.remote.executor import RemoteExecutor
+from harness.running.remote.remote_executor import RemoteExecutor
 from harness.running.slurm.jobs import AT_ONCE, LARGEST_ARRAY, QUICK, STEADY, Jobs, Pace, of_gpus
 from harness.words import quoted
 

@@ -25,7 +25,7 @@ from harness import __version__
 from harness.errors import UnavailableError
 from harness.foreign import last_lines
 from harness.programs import find_program, run_program
-from harness.running.remote.messages import Heard, parsed
+from harness.running.remote.protocol import Heard, parsed
 from harness.running.remote.task import run_on_node
 from harness.running.workers.judging import signal_name
 from harness.store.writing import storage_error

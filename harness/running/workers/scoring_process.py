@@ -22,10 +22,10 @@ from harness.model.tasks import TaskKind
 from harness.programs import ProgramError, run_program
 from harness.running.workers.environ import worker_environment
 
-SCORER: Final = "harness.training.rescoring"
+SCORER: Final = "harness.training.processes.rescoring"
 """The module of the scorer, by name: importing it here would import torch."""
-OWN_SCORER: Final = "harness.training.own_metrics"
-INSPECTOR: Final = "harness.training.inspecting"
+OWN_SCORER: Final = "harness.training.processes.own_metrics"
+INSPECTOR: Final = "harness.training.processes.inspecting"
 """The module that inspects data, by name for the same reason."""
 _WHO: Final = "the scorer of the logits"
 _SECONDS: Final = 1_800.0

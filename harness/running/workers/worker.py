@@ -21,7 +21,7 @@ from harness.model.job import Job, Progress, RunTrial, TrialStoppedError
 from harness.model.measurements import Measurement, measured
 from harness.model.results import TrialResult
 from harness.model.status import STATUSES, Phase, StatusName
-from harness.running.workers.ranks import run_together
+from harness.running.workers.rank_processes import run_together
 from harness.store.trial_folder import PROGRESS, STATE, read_job, write_result
 
 # The status that a worker itself gives only to a trial that found the disk full: it runs again later.

@@ -32,11 +32,10 @@ from harness.model.trial import Trial
 from harness.training import ranks
 from harness.training.batching import Batch
 from harness.training.devices import autocast
-from harness.training.engines.attention import use_attention
+from harness.training.engines.cpu_attention import use_attention
 from harness.training.engines.cuda_graphs import CudaRecorder, Inputs, Pass, Recorder, graph_passes
 from harness.training.engines.dropout import RandomBits, replace_dropout
 from harness.training.engines.engine import Training
-from harness.training.engines.flat import flatten
 from harness.training.engines.half import half_copies, use_half_layers
 from harness.training.engines.used_rows import keep_used_rows
 from harness.training.resuming import generator_states, set_generator_states
@@ -328,3 +327,19 @@ def _without_garbage_collection() -> Iterator[None]:
     finally:
         gc.enable()
         gc.unfreeze()
+
+
+def flatten(parameters: Sequence[nn.Parameter]) -> nn.Parameter:
+    """Return one vector of all parameters, whose gradient is the vector of their gradients.
+
+    The parameters and their gradients become views of it, so that what changes the one changes the other; a
+    gradient may be zeroed or added to, not replaced.
+    """
+    flat = nn.Parameter(torch.cat([each.detach().flatten() for each in parameters]))
+    flat.grad = torch.zeros_like(flat)
+    sizes = [each.numel() for each in parameters]
+    gradients = torch.split(flat.grad, sizes)
+    for each, values, gradient in zip(parameters, torch.split(flat.detach(), sizes), gradients, strict=True):
+        each.data = values.view_as(each)
+        each.grad = gradient.view_as(each)
+    return flat

@@ -26,12 +26,12 @@ from harness.model.trial import Trial
 from harness.model.values import Precision
 from harness.training.batching import plan_epoch
 from harness.training.checkpoints import LoadedModel
-from harness.training.data import Corpus
 from harness.training.devices import use_products
 from harness.training.engines.engine import Training
-from harness.training.engines.registry import ENGINES
+from harness.training.engines.known_engines import ENGINES
 from harness.training.engines.used_rows import UsedRows
 from harness.training.evaluation import predict, predictions_of
+from harness.training.loading import Corpus
 from harness.training.measuring.steps import StepMeter
 from harness.training.padding import Collator
 from harness.training.proofs.low_rank import adapted_gradients

@@ -22,11 +22,11 @@ from harness.model.results import TrialResult
 from harness.model.tasks import Task
 from harness.model.trial import Trial
 from harness.training.checkpoints import LoadedModel
-from harness.training.data import Corpus, Split
 from harness.training.devices import use_products
+from harness.training.loading import Corpus, Split
 from harness.training.measuring.phases import PhaseClock
 from harness.training.preparing import prepare_model
-from harness.training.proofs.dropout_sites import Dropped, watch_dropout
+from harness.training.proofs.masks.dropout_sites import Dropped, watch_dropout
 from harness.training.proofs.reference import Tensors
 from harness.training.proofs.watching import Seen, parameters_of, used_rows, watch
 from harness.training.tokenizing.tokens import Tokenized, TokenizedSplit

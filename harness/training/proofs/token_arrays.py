@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 
 from harness.model.proof import TrainingCheck
 from harness.training.checkpoints import LoadedModel
-from harness.training.data import Split
+from harness.training.loading import Split
 from harness.training.proofs.findings import largest, within
 from harness.training.proofs.reference_batches import inputs_of, row_of
 from harness.training.tokenizing.tokens import Tokenized, TokenizedSplit

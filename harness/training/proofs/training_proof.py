@@ -19,16 +19,16 @@ from harness.model.seeds import Seed, number_of
 from harness.model.trial import Trial
 from harness.training import ranks
 from harness.training.batching import plan_epoch
-from harness.training.proofs.dropout_sites import rates_of
-from harness.training.proofs.dropping import Dropping, check_dropout, check_reduced_dropout
 from harness.training.proofs.findings import none_of, within
+from harness.training.proofs.joined_ranks import check_apart, check_equal, put_together
 from harness.training.proofs.low_rank import adapt_reference, check_adapters
+from harness.training.proofs.masks.dropout_sites import rates_of
+from harness.training.proofs.masks.dropping import Dropping, check_dropout, check_reduced_dropout
 from harness.training.proofs.precision import check_dtypes, check_reduced, count_effective
-from harness.training.proofs.ranks import check_apart, check_equal, put_together
 from harness.training.proofs.reference import Tensors, evaluate_reference, load_reference, train_reference
 from harness.training.proofs.reference_batches import draw_batches, inputs_of, takes_types
 from harness.training.proofs.scores import check_counts, check_history, check_metrics
-from harness.training.proofs.seeds import check_seeds, other_seeds
+from harness.training.proofs.seeding import check_seeds, other_seeds
 from harness.training.proofs.small_trainings import (
     WARMUP_STEPS,
     BrokenTrainingError,
@@ -61,7 +61,7 @@ def prove_training(job: Job, device: torch.device, found: TrialResult, fit: Fit)
     """Train a small model of the checkpoint's class as the job's trial asks, and compare every step.
 
     Args:
-        job: its trial is one that `analysis.training.training_of` gives.
+        job: its trial is one that `analysis.training_verdicts.training_of` gives.
         device: where the engine trains.
         found: a result with an environment, which the trainings' own results are made from.
         fit: what trains a trial in fact.

@@ -27,10 +27,10 @@ from harness.model.job import Announce, Job, Progress, TrialStoppedError
 from harness.model.measurements import Measurement, measured
 from harness.model.results import TrialResult
 from harness.model.values import Tokenization, Tokenizer
-from harness.training.data import Corpus, Split, load_corpus
 from harness.training.describing import describe_data, describe_files
 from harness.training.devices import describe_device
-from harness.training.inputs import verify_inputs
+from harness.training.input_files import verify_inputs
+from harness.training.loading import Corpus, Split, load_corpus
 from harness.training.measuring.counters import PeakMemory, with_added_memory
 from harness.training.measuring.probe import MachineProbe
 from harness.training.preparing import prepare_tokens, truncation_length

@@ -15,7 +15,7 @@ from datasets import Dataset
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from harness.assets.digest import config_sha256, tokenizer_sha256
-from harness.training.data import Corpus, Split
+from harness.training.loading import Corpus, Split
 from harness.training.tokenizing.token_cache import (
     FORMAT,
     Entry,

@@ -126,7 +126,7 @@ MODEL: Final = (
     Defect(
         "attention scaled twice",
         "model",
-        "engines/attention.py",
+        "engines/cpu_attention.py",
         "(query.shape[-1] ** -0.5 if scaling is None else scaling)",
         "(query.shape[-1] ** -0.5 if scaling is None else scaling) ** 2",
     ),
@@ -171,7 +171,7 @@ MODEL: Final = (
     Defect(
         "mask bias ignored",
         "model",
-        "engines/attention.py",
+        "engines/cpu_attention.py",
         "    bias = query.new_zeros(()) if attention_mask is None else attention_mask.to(query.dtype)\n",
         "    bias = query.new_zeros(())\n",
     ),

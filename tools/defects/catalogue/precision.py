@@ -65,7 +65,7 @@ PRECISION: Final = (
     Defect(
         "attention in fp32",
         "precision",
-        "engines/attention.py",
+        "engines/cpu_attention.py",
         "summed: torch.Tensor = WeightedSum.apply(scaled, key, value, bias, drop)",
         "summed: torch.Tensor = WeightedSum.apply(scaled.float(), key.float(), value.float(), bias.float(), drop).to(query.dtype) * 1.0",
         ("loop bf16",),

@@ -1,0 +1,1 @@
+"""Commands that take reports or runs: one file each."""
