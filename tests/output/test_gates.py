@@ -123,3 +123,11 @@ def test_a_check_is_a_page_that_begins_with_its_outcome() -> None:
     assert "<p class=terms>allowed to differ: torch</p>" in shown
     assert "<td class=bad>failed<" in shown
     assert "harness check: FAIL 6 gates" in shown
+
+
+def test_too_many_notes_of_a_check_are_counted() -> None:
+    many = MIXED.model_copy(update={"notes": tuple(f"note {number:02}" for number in range(60))})
+    text = render(gates_document(many), "table")
+    shown = sum(f"note {number:02}" in text for number in range(60))
+    assert 0 < shown < 60
+    assert f"and {60 - shown} more: `--format json` has all" in text

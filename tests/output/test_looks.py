@@ -73,3 +73,10 @@ def test_every_text_format_has_the_line_and_the_open_rows() -> None:
         assert "1 of 2 rows decided, 1 open" in text
         assert "open: tiny, dynamic, real tokens/s" in text
     assert "until decided" not in render(report_document(make_report()), "markdown")
+
+
+def test_a_run_that_ended_with_an_open_row_had_no_other_to_decide() -> None:
+    assert looks_line(looks("decided")).endswith("at 5 %; no other row can be decided")
+    assert "1 of 2 rows decided" in looks_line(looks("decided"))
+    none = looks().model_copy(update={"margins": {}})
+    assert not any(note.startswith("same: inside") for note in looks_table(none).notes)

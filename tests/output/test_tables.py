@@ -16,8 +16,9 @@ from harness.model.environment import Device
 from harness.model.measurements import measured
 from harness.model.observations import DeviceState, Probe
 from harness.model.results import Report, Session, TrialResult
+from harness.model.seeds import SeedRoles
 from harness.model.tasks import Limit, Task
-from harness.model.values import PaddingStrategy
+from harness.model.values import Adapter, PaddingStrategy
 from harness.output.builders.remarks import constants
 from harness.output.builders.report import report_document
 from harness.output.document import Later
@@ -556,3 +557,17 @@ def test_a_terminal_makes_neither_details_nor_charts() -> None:
     assert [table.title for table in document.details][:1] == ["Only what differs"]
     with pytest.raises(AssertionError):
         render(bare, "markdown")
+
+
+def test_a_role_that_no_seed_varies_marks_its_row_and_an_adapter_is_noted() -> None:
+    seeds = [SeedRoles(init=0, order=at, dropout=at) for at in range(3)]
+    lora = Adapter(kind="lora")
+    report = make_report(
+        [
+            *(make_result(make_trial(seed=seed)) for seed in seeds),
+            *(make_result(make_trial(seed=seed, adapter=lora)) for seed in seeds),
+        ]
+    )
+    text = to_table(report)
+    assert text.count("init not varied with the seed") == 2
+    assert "an adapter trains a small part of the parameters" in text.replace("\n  ", " ")

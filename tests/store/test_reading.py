@@ -17,7 +17,7 @@ from harness.errors import HarnessError, InvalidInputError, StorageError
 from harness.model.results import UNSEALED, Report
 from harness.model.trial import Trial
 from harness.model.values import Padding
-from harness.store.reading import NewerSchemaError, load_report, parse_strict, read_strict
+from harness.store.reading import NewerSchemaError, load_report, parse_strict, read_bytes, read_strict
 from harness.store.writing import to_json, unsealed_json
 from tests.factories import make_report, make_result, make_suite, make_trial
 
@@ -161,6 +161,15 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
         load_report(tmp_path / "file" / "report.json")
     with pytest.raises(StorageError, match="File name too long"):
         load_report(tmp_path / ("x" * 300))
+
+
+def test_a_pipe_that_gives_more_than_a_report_may_have_is_refused() -> None:
+    read, write = os.pipe()
+    os.write(write, TEXT[:20_000])
+    os.close(write)
+    with pytest.raises(InvalidInputError, match="gives more than 0 MiB"):
+        read_bytes(Path(f"/dev/fd/{read}"), limit=10_000)
+    os.close(read)
 
 
 def test_a_report_in_another_layout_is_still_the_same_report(tmp_path: Path) -> None:
