@@ -7,14 +7,11 @@ did not if it was resumed on another day with an edited suite, or if its trials 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
 from itertools import groupby
 from typing import Final
 
+from harness.model.calibration import STATE_GAP
 from harness.model.results import Report, TrialResult
-
-STATE_GAP: Final = timedelta(minutes=1)
-"""Runs separated by less than this share a state of the machine."""
 
 ALLOWED_IN_SESSION: Final = ("libraries", "torch")
 """Mismatches that are allowed between the sides of a session, since they may be the compared change."""
