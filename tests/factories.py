@@ -6,7 +6,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from scipy import special
@@ -166,8 +166,10 @@ def make_noise(*states: Sequence[float]) -> Noise:
     """A calibration of the machine of `make_result`, by the samples per second of the runs of each state."""
     noise = None
     for place, speeds in enumerate(states):
+        created = STARTED + timedelta(hours=place)
         runs = [
-            make_report([make_result(samples_per_second=speed)], run=f"state-{place}") for speed in speeds
+            make_report([make_result(samples_per_second=speed)], run=f"state-{place}", created=created)
+            for speed in speeds
         ]
         noise = accumulated(noise, noise_of(runs))
     assert noise is not None

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.machine import facts as environment
-from harness.machine.facts import describe_cpu, describe_environment, installed_torch
+from harness.machine.facts import cpu_of, describe_cpu, describe_environment, installed_torch
 from harness.machine.git_state import describe_git
 from harness.model.environment import Device, Torch
 
@@ -34,6 +34,18 @@ def test_the_processor_has_a_name_and_cores() -> None:
     cpu = describe_cpu()
     assert cpu.model
     assert 1 <= cpu.physical_cores <= cpu.logical_cores
+
+
+def test_processors_of_arm_are_told_apart() -> None:
+    one, other = (
+        f"processor : 0\nCPU implementer : 0x41\nCPU part : {part}\n" for part in ("0xd0c", "0xd40")
+    )
+    assert len({cpu_of(text, "aarch64") for text in (one, other)}) == 2
+    assert cpu_of("model name\t: Some CPU @ 2 GHz\nflags\t: fpu avx2", "x86_64") == (
+        "Some CPU @ 2 GHz",
+        ("avx2",),
+    )
+    assert cpu_of("", "riscv64") == ("riscv64", ())
 
 
 def test_the_fingerprint_is_of_what_times_depend_on() -> None:

@@ -24,8 +24,8 @@ from typing import Final, Literal
 
 from harness.analysis.comparison.alignment import Pair
 from harness.analysis.comparison.conditions import CONDITIONS, concerns, mismatches
-from harness.analysis.comparison.sessions import STATE_GAP
 from harness.analysis.verification import contradictions
+from harness.model.calibration import STATE_GAP
 from harness.model.results import Report, TrialResult
 from harness.model.seeds import Seed
 

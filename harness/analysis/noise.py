@@ -7,7 +7,12 @@ from itertools import combinations
 from typing import Final
 
 from harness.analysis.inputs import mixed_inputs
-from harness.analysis.stats.machine_states import add_state, between_run_band, run_variance
+from harness.analysis.stats.machine_states import (
+    add_state,
+    between_run_band,
+    run_variance,
+    states_apart,
+)
 from harness.analysis.stats.ratios import RunVariance
 from harness.analysis.summary import quantile
 from harness.errors import InvalidInputError
@@ -158,7 +163,8 @@ def run_variance_of(noise: Noise | None) -> Mapping[str, RunVariance]:
     """
     if noise is None:
         return {}
-    found = {metric: run_variance(values_by_state(noise.states, metric)) for metric in verified(noise).bands}
+    states = states_apart(noise.states)
+    found = {metric: run_variance(values_by_state(states, metric)) for metric in verified(noise).bands}
     return {metric: each for metric, each in found.items() if each is not None}
 
 
@@ -168,9 +174,8 @@ def run_bands_of(noise: Noise) -> Mapping[str, float]:
     Raises:
         InvalidInputError: A band does not follow from its values.
     """
-    found = {
-        metric: between_run_band(values_by_state(noise.states, metric)) for metric in verified(noise).bands
-    }
+    states = states_apart(noise.states)
+    found = {metric: between_run_band(values_by_state(states, metric)) for metric in verified(noise).bands}
     return {metric: band for metric, band in found.items() if band is not None}
 
 

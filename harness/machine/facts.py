@@ -47,6 +47,7 @@ VARIABLES: Final = (
     "TOKENIZERS_PARALLELISM",
 )
 CPU_FLAGS: Final = ("amx_bf16", "amx_tile", "avx2", "avx512_bf16", "avx512f", "bf16", "sve")
+_OF_ARM: Final = ("implementer", "variant", "part")
 
 _LIST_CUDA_DEVICES: Final = """
 import ctypes
@@ -100,14 +101,7 @@ def describe_cpu() -> Cpu:
     if sys.platform == "darwin":
         model = _output("/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string") or model
     elif (info := Path("/proc/cpuinfo")).exists():
-        fields = {
-            key.strip(): value.strip()
-            for key, colon, value in (line.partition(":") for line in info.read_text().splitlines())
-            if colon
-        }
-        model = fields.get("model name", model)
-        present = (fields.get("flags") or fields.get("Features") or "").split()
-        flags = tuple(flag for flag in CPU_FLAGS if flag in present)
+        model, flags = cpu_of(info.read_text(), model)
     return Cpu(
         model=model or "unknown",
         architecture=platform.machine(),
@@ -115,6 +109,22 @@ def describe_cpu() -> Cpu:
         logical_cores=_usable_cores(),
         flags=flags,
     )
+
+
+def cpu_of(info: str, architecture: str) -> tuple[str, tuple[str, ...]]:
+    """Return the model and the flags of a processor from the text of /proc/cpuinfo.
+
+    Arm has no name there but numbers, without which all of its processors would be one model.
+    """
+    fields = {
+        key.strip(): value.strip()
+        for key, colon, value in (line.partition(":") for line in info.splitlines())
+        if colon
+    }
+    numbers = (f"{name} {found}" for name in _OF_ARM if (found := fields.get(f"CPU {name}")))
+    model = fields.get("model name") or " ".join([architecture, *numbers])
+    present = (fields.get("flags") or fields.get("Features") or "").split()
+    return model, tuple(flag for flag in CPU_FLAGS if flag in present)
 
 
 def physical_cores() -> int:

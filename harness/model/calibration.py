@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Annotated, Final, Literal
 
 from pydantic import AwareDatetime, Field
@@ -12,6 +13,8 @@ from harness.model.trial import Trial
 
 NOISE_SCHEMA_VERSION: Final = 1
 LEAST_REPEATS: Final = 2
+STATE_GAP: Final = timedelta(minutes=1)
+"""Runs separated by less than this share a state of the machine."""
 
 Band = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
@@ -20,7 +23,8 @@ Positive = Annotated[float, Field(gt=0)]
 class MachineState(Frozen):
     """Equal runs in one state of the machine: a whole calibration, or one of its spread repetitions.
 
-    `id` identifies the state. `values` maps each timing metric to one number per run.
+    `id` identifies the state, which ended at `created`. `values` maps each timing metric to one number per
+    run.
     """
 
     id: Annotated[str, Field(min_length=1, max_length=64)]

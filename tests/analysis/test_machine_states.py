@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+from harness.output.builders.noise import noise_document
+from harness.output.formats.registry import render
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
+from harness.analysis.noise import run_bands_of, run_variance_of
 from harness.analysis.stats.components import ALPHA
-from harness.analysis.stats.machine_states import add_state, between_run_band, run_variance
+from harness.analysis.stats.machine_states import add_state, between_run_band, run_variance, states_apart
 from harness.analysis.stats.ratios import Separate, compare_trials
 from harness.model.calibration import MachineState
+from tests.factories import make_noise
 
 Floats = NDArray[np.float64]
 Noise = Callable[[np.random.Generator, tuple[int, ...]], Floats]
@@ -159,3 +163,27 @@ def test_states_accumulate_and_one_that_is_measured_again_is_replaced() -> None:
     kept = add_state(kept, state("a", 3.0))
     assert [(each.id, each.values["train_seconds"]) for each in kept] == [("b", (2.0,)), ("a", (3.0,))]
     assert MachineState.model_validate_json(kept[0].model_dump_json()) == kept[0]
+
+
+def test_calibrations_in_close_succession_are_one_state() -> None:
+    def state(seconds: float, *values: float) -> MachineState:
+        created = datetime(2026, 1, 2, tzinfo=UTC) + timedelta(seconds=seconds)
+        return MachineState(id=str(seconds), created=created, values={"train_seconds": values})
+
+    # The first three follow each other, as those of a loop in a shell do.
+    states = (state(100.0, 3.0), state(0.0, 1.0), state(59.0, 2.0), state(160.0, 4.0, 5.0))
+    found = states_apart(states)
+    assert [each.values["train_seconds"] for each in found] == [(1.0, 2.0, 3.0), (4.0, 5.0)]
+    assert states_apart(found) == found
+
+
+def test_a_loop_of_calibrations_gives_no_variance_between_runs() -> None:
+    apart = make_noise(*([25.0 + place, 25.1 + place] for place in range(5)))
+    at_once = tuple(each.model_copy(update={"created": apart.created}) for each in apart.states)
+    assert run_variance_of(apart)["train_seconds"].runs == 5
+    assert run_bands_of(apart)
+    together = apart.model_copy(update={"states": at_once})
+    assert not run_variance_of(together)
+    assert not run_bands_of(together)
+    assert "from 5 states" in render(noise_document(apart), "markdown")
+    assert "meet one state of the machine" in render(noise_document(together), "markdown")

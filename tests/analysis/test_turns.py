@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from harness.analysis.comparison.comparing import compare
 from harness.analysis.leading import leaders
 from harness.analysis.summary import summarize
+from harness.model.observations import Apart
 from harness.model.results import Report
 from harness.model.values import PaddingStrategy
 from harness.output.builders.notes import notes
@@ -80,6 +81,24 @@ def test_trials_that_ran_alone_at_the_same_time_were_on_several_machines() -> No
     rows = summarize(report)
     assert [each.rank for each in rows] == [None, None]
     assert any("several machines" in note for note in notes(report, rows))
+
+
+def test_trainings_at_the_same_time_leave_the_pairs_of_windows_that_took_turns() -> None:
+    steps = run_of(in_turn()).results[0].measurement("train_step_seconds")
+    assert steps is not None
+
+    def windows(began: Mapping[tuple[PaddingStrategy, int], float]) -> Report:
+        whole = run_of(began)
+        window = Apart(steps=len(steps.values), jobs=2, threads=1)
+        return whole.model_copy(
+            update={"results": tuple(each.model_copy(update={"apart": window}) for each in whole.results)}
+        )
+
+    length = sum(steps.values)
+    for share, test in ((1.0, "paired t of logarithms"), (0.1, None)):
+        report = windows({key: at / 20.0 * share * length for key, at in in_turn().items()})
+        (row,) = compare([report], by="padding", metrics=["train_samples_per_second"]).rows
+        assert row.test == test, row.notes
 
 
 @pytest.mark.parametrize("duration_s", [0.0, 1e300])

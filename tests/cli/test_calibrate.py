@@ -108,16 +108,14 @@ def test_a_term_that_is_wrong_ends_with_2(tmp_path: Path, arguments: tuple[str, 
     assert "Traceback" not in done.stderr
 
 
-def test_calibrations_accumulate_as_states_and_from_two_on_there_is_a_band_between_runs(
-    tmp_path: Path,
-) -> None:
+def test_calibrations_accumulate_as_states_and_those_in_close_succession_are_one(tmp_path: Path) -> None:
     suite = write_suite(tmp_path)
     first = calibrate(suite, "--repeats", "3", cwd=tmp_path)
     assert "3 equal runs in 1 state\n" in first.stdout
     assert "calibrate again later, or with --spread 10m" in first.stdout
     second = calibrate(suite, "--repeats", "2", cwd=tmp_path)
-    assert "5 equal runs in 2 states\n" in second.stdout
-    assert "from 2 states of the machine" in second.stdout
+    assert "5 equal runs in 1 state\n" in second.stdout
+    assert "less than a minute after each other meet one state" in second.stdout
     (file,) = (tmp_path / "cache" / "noise").iterdir()
     noise = read_noise(file)
     assert [len(state.values["train_seconds"]) for state in noise.states] == [3, 2]

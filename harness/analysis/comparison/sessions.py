@@ -7,14 +7,11 @@ did not if it was resumed on another day with an edited suite, or if its trials 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
 from itertools import groupby
 from typing import Final
 
+from harness.model.calibration import STATE_GAP
 from harness.model.results import Report, TrialResult
-
-STATE_GAP: Final = timedelta(minutes=1)
-"""Runs separated by less than this share a state of the machine."""
 
 ALLOWED_IN_SESSION: Final = ("libraries", "torch")
 """Mismatches that are allowed between the sides of a session, since they may be the compared change."""
@@ -60,11 +57,10 @@ class Turns:
             if place and begin - ended >= STATE_GAP.total_seconds():
                 state += 1
             self._states[result.trial.id] = state
-            # The windows of trials whose trainings ran at the same time are not stored.
-            if result.status == "completed" and result.concurrent == 1 and result.apart is None:
+            if result.status == "completed" and result.concurrent == 1:
                 if alone[0] < begin < alone[1] - _OVERLAP_S:
                     self._several.add(device)
-                alone = (begin, max(alone[1], begin + result.duration_s))
+                alone = (begin, max(alone[1], begin + _seconds_alone(result)))
             ended = max(ended, begin + result.duration_s) if place else begin + result.duration_s
 
     def doubt(self, before: Sequence[TrialResult], after: Sequence[TrialResult]) -> str | None:
@@ -88,3 +84,11 @@ class Turns:
             f"the trials of {apart} of {len(pairs)} pairs did not take turns: the run paused between them, "
             "and the machine may have changed: run all of them again, `harness run SUITE --fresh`"
         )
+
+
+def _seconds_alone(result: TrialResult) -> float:
+    """Return for how long a trial ran alone: of one with a window, at least the steps of that."""
+    if result.apart is None:
+        return result.duration_s
+    steps = result.measurement("train_step_seconds")
+    return sum(steps.values) if steps is not None else 0.0

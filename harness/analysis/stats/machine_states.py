@@ -14,7 +14,7 @@ the first from `run_variance`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from operator import mul
 from statistics import fmean, variance
@@ -22,7 +22,7 @@ from typing import Final
 
 from harness.analysis.stats.components import ALPHA, Components, Part
 from harness.analysis.stats.ratios import RunVariance
-from harness.model.calibration import MachineState
+from harness.model.calibration import STATE_GAP, MachineState
 
 LEAST_STATES: Final = 2
 # Limit to avoid overflow, beyond any meaningful band.
@@ -32,6 +32,23 @@ _LARGEST_LOGARITHM: Final = 100.0
 def add_state(states: Sequence[MachineState], new: MachineState) -> tuple[MachineState, ...]:
     """Return the states with the new one at the end; it replaces one with the same id."""
     return (*(state for state in states if state.id != new.id), new)
+
+
+def states_apart(states: Sequence[MachineState]) -> tuple[MachineState, ...]:
+    """Return the states with those that ended less than `STATE_GAP` after each other as one.
+
+    Calibrations in close succession meet one state of the machine: as several, they would underestimate the
+    variance between runs.
+    """
+    found: list[MachineState] = []
+    for state in sorted(states, key=lambda each: each.created):
+        before: Mapping[str, tuple[float, ...]] = {}
+        if found and state.created - found[-1].created < STATE_GAP:
+            before = found.pop().values
+        names = dict.fromkeys([*before, *state.values])
+        values = {name: (*before.get(name, ()), *state.values.get(name, ())) for name in names}
+        found.append(state.model_copy(update={"values": values}))
+    return tuple(found)
 
 
 def run_variance(states: Sequence[Sequence[float]]) -> RunVariance | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from harness.analysis.stats.machine_states import LEAST_STATES, between_run_band
+from harness.analysis.stats.machine_states import LEAST_STATES, between_run_band, states_apart
 from harness.machine.diagnosis import Finding, exit_code
 from harness.model.calibration import Noise, values_by_state
 from harness.model.status import CaseStatus
@@ -58,7 +58,7 @@ def noise_document(noise: Noise) -> Document:
     return Document(
         kind="calibration",
         title=f"noise of machine {noise.fingerprint}, {count(noise.repeats, 'equal run')} in "
-        f"{count(len(noise.states), 'state')}",
+        f"{count(len(states_apart(noise.states)), 'state')}",
         model=noise,
         summary=(described(noise),),
         tables=(Table("Bands", _band_columns(noise)),),
@@ -85,7 +85,8 @@ def described(noise: Noise) -> str:
 
 
 def _band_columns(noise: Noise) -> tuple[Column, ...]:
-    between = (between_run_band(values_by_state(noise.states, metric)) for metric in noise.bands)
+    states = states_apart(noise.states)
+    between = (between_run_band(values_by_state(states, metric)) for metric in noise.bands)
     return (
         Column("metric", tuple(noise.bands), numeric=False),
         Column("band", tuple(map(_percent, noise.bands.values()))),
@@ -104,7 +105,7 @@ def _stored(stored: Sequence[Noise]) -> tuple[Column, ...]:
         Column("metric", tuple(metric for _, metric in rows), numeric=False),
         Column("band", tuple(_percent(noise.bands[metric]) for noise, metric in rows)),
         Column("runs", tuple(str(noise.repeats) for noise, _ in rows)),
-        Column("states", tuple(str(len(noise.states)) for noise, _ in rows)),
+        Column("states", tuple(str(len(states_apart(noise.states))) for noise, _ in rows)),
     )
 
 
@@ -113,10 +114,12 @@ def _percent(band: float | None) -> str:
 
 
 def _advice(noise: Noise) -> Iterator[str]:
-    states = len(noise.states)
+    states = len(states_apart(noise.states))
     if states >= LEAST_STATES:
         yield f"between runs: two runs of one trial each, at 95 %, from {states} states of the machine"
     else:
         yield "one state of the machine: calibrate again later, or with --spread 10m, for a band between runs"
+    if states < len(noise.states):
+        yield "calibrations that end less than a minute after each other meet one state of the machine"
     if any(band > _BUSY and metric.startswith("train_") for metric, band in noise.bands.items()):
         yield "is the machine busy? training should vary by a few percent"
