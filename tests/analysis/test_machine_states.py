@@ -8,8 +8,6 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from harness.output.builders.noise import noise_document
-from harness.output.formats.registry import render
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -20,6 +18,8 @@ from harness.analysis.stats.components import ALPHA
 from harness.analysis.stats.machine_states import add_state, between_run_band, run_variance, states_apart
 from harness.analysis.stats.ratios import Separate, compare_trials
 from harness.model.calibration import MachineState
+from harness.output.builders.this_machine import noise_document
+from harness.output.formats.known_formats import render
 from tests.factories import make_noise
 
 Floats = NDArray[np.float64]
