@@ -115,8 +115,7 @@ def _row(
         for metric in (*metrics_of("quality"), *further_scores([results[0].trial.task]))
         if (found := estimate(result.value(metric) for result in sound)) is not None
     }
-    timed = (result.measurement("train_step_seconds") for result in completed)
-    steps = sorted(chain.from_iterable(found.values for found in timed if found is not None))
+    steps = sorted(chain.from_iterable(result.values("train_step_seconds") for result in completed))
     memory_of, memory = _peak_memory(completed)
     stand_in = _stand_in(results)
     synthetic = any(result.data is not None and result.data.synthetic for result in results)

@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, get_args
 
 from harness.analysis.expected_work import ExpectedWork, expected_work, work_of_window
@@ -46,8 +47,17 @@ class Contradiction:
         return f"{self.stored}, {self.implied}"
 
 
-_Sheets = Mapping[str | None, Sheet | None]
-"""The predictions of a trial by evaluation split."""
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """The `stored` scores of a completed trial, its predictions, and the scores computed from them `again`.
+
+    Scores are by evaluation split, first those of the first one, which has no name.
+    """
+
+    stored: Mapping[str | None, Mapping[str, float]]
+    sheets: Mapping[str | None, Sheet | None]
+    again: dict[str, float]
+
 
 # Scores of so many trials are computed together.
 _AT_ONCE: Final = 64
@@ -62,9 +72,8 @@ def verified(results: Sequence[TrialResult], warmup_steps: int) -> Iterator[tupl
     """Yield the contradictions inside each of many trials."""
     for start in range(0, len(results), _AT_ONCE):
         some = results[start : start + _AT_ONCE]
-        for result, (sheets, again) in zip(some, _scored_again(some), strict=True):
-            completed = result.status == "completed"
-            of_scores = _quality(result, sheets, again) if completed else ()
+        for result, scored in zip(some, _scored_again(some), strict=True):
+            of_scores = _quality(result, scored) if result.status == "completed" else ()
             yield (*of_scores, *beyond_scores(result, warmup_steps))
 
 
@@ -121,8 +130,7 @@ def _lacks(result: TrialResult, what: str) -> str:
     return f"cannot be verified: trial {result.trial.id} stores no {what}; run the suite again"
 
 
-def _scored(result: TrialResult) -> dict[str | None, dict[str, float]]:
-    """Return the stored scores by evaluation split, first those of the first one, which has no name."""
+def _stored_scores(result: TrialResult) -> dict[str | None, dict[str, float]]:
     found: dict[str | None, dict[str, float]] = {None: {}}
     for metric in _scores(result):
         if (value := result.value(metric)) is not None:
@@ -135,15 +143,14 @@ def _scores(result: TrialResult) -> tuple[str, ...]:
     return (*_QUALITY, *(metric for metric in result.metrics if score_and_split(metric)[1] is not None))
 
 
-def _scored_again(results: Sequence[TrialResult]) -> list[tuple[_Sheets, dict[str, float]]]:
-    """Return the predictions of each completed trial by split, and its stored scores computed from them."""
-    found: list[tuple[_Sheets, dict[str, float]]] = []
+def _scored_again(results: Sequence[TrialResult]) -> list[_Scored]:
+    found: list[_Scored] = []
     of_metric: dict[str, list[tuple[Sheet, dict[str, float]]]] = {}
     for result in results:
-        stored = _scored(result) if result.status == "completed" else {}
+        stored = _stored_scores(result) if result.status == "completed" else {}
         sheets = {split: read_sheet(result, split) for split in stored}
         again: dict[str, float] = {}
-        found.append((sheets, again))
+        found.append(_Scored(stored, sheets, again))
         for split, metrics in stored.items():
             if (sheet := sheets[split]) is None:
                 continue
@@ -160,13 +167,13 @@ def _scored_again(results: Sequence[TrialResult]) -> list[tuple[_Sheets, dict[st
     return found
 
 
-def _quality(result: TrialResult, sheets: _Sheets, scores: Mapping[str, float]) -> Iterator[Contradiction]:
-    for split, values in _scored(result).items():
-        if (sheet := sheets[split]) is not None:
-            yield from _wrong_scores(sheet, values, scores)
+def _quality(result: TrialResult, scored: _Scored) -> Iterator[Contradiction]:
+    for split, values in scored.stored.items():
+        if (sheet := scored.sheets[split]) is not None:
+            yield from _wrong_scores(sheet, values, scored.again)
         elif values:
             yield Contradiction(tuple(values), "scores are stored", "the predictions behind them are missing")
-    kept = [sheet for sheet in sheets.values() if sheet is not None]
+    kept = [sheet for sheet in scored.sheets.values() if sheet is not None]
     single = any(sheet.degenerate for sheet in kept)
     if kept and single != result.degenerate:
         one, several = "of one class", "of several classes"
@@ -210,8 +217,7 @@ def _counts(result: TrialResult) -> Iterator[Contradiction]:
     data, kept = result.data, result.predictions
     if data is None or kept is None:
         return
-    first = kept.on() or kept
-    majority = max(Counter(first.labels).values()) / len(first.labels)
+    majority = _majority_share((kept.on() or kept).labels)
     for name, stored, again in (
         ("eval_examples", data.eval_examples, len(kept.labels)),
         ("the number of classes", len(data.labels), len(kept.logits[0])),
@@ -231,8 +237,14 @@ def _counts(result: TrialResult) -> Iterator[Contradiction]:
         )
 
 
+@lru_cache(maxsize=32)
+def _majority_share(labels: tuple[int | float, ...]) -> float:
+    """Return the share of the most common label, which the trials of a report have in common."""
+    return max(Counter(labels).values()) / len(labels)
+
+
 def _phases(result: TrialResult) -> Iterator[Contradiction]:
-    total = sum(sum(found.values) for name in _PHASES if (found := result.measurement(name)) is not None)
+    total = sum(sum(result.values(name)) for name in _PHASES)
     if total > result.duration_s * (1 + _CLOCK_SLACK) + _CLOCK_SLACK:
         names = tuple(name for name in _PHASES if result.value(name) is not None)
         yield Contradiction(names, f"phases of {total:.4g} s", f"the trial took {result.duration_s:.4g} s")
@@ -262,20 +274,20 @@ def _derived(result: TrialResult) -> Iterator[Contradiction]:
 
 
 def _steady_seconds(result: TrialResult) -> float | None:
-    found = result.measurement("train_step_seconds")
-    return sum(found.values) if found is not None and found.values else None
+    steps = result.values("train_step_seconds")
+    return sum(steps) if steps else None
 
 
 def _training(result: TrialResult, warmup_steps: int) -> Iterator[Contradiction]:
     """Check counts against the plan of a training: steps, examples, and possible tokens."""
-    steps, seconds = result.measurement("train_step_seconds"), _steady_seconds(result)
-    if result.data is None or steps is None or not seconds:
+    steps, seconds = result.values("train_step_seconds"), _steady_seconds(result)
+    if result.data is None or not seconds:
         return
     work = expected_work(result.trial, result.data, warmup_steps)
     if result.apart is not None:
         work = work_of_window(work, result.trial, result.data, result.apart.steps)
-    if len(steps.values) != work.steps:
-        text = f"{len(steps.values)} step times are stored"
+    if len(steps) != work.steps:
+        text = f"{len(steps)} step times are stored"
         planned = "the plan has" if result.apart is None else "a window has"
         yield Contradiction(_TIMED, text, f"{planned} {work.steps} steps after warm-up")
         return
@@ -309,9 +321,7 @@ def _rates(result: TrialResult, work: ExpectedWork, seconds: float) -> Iterator[
 
 def _tokenizing(result: TrialResult) -> Iterator[Contradiction]:
     names = ("tokenize_seconds", "tokenize_examples_per_second", "tokenize_tokens_per_second")
-    passes, *rates = (
-        found.values if (found := result.measurement(name)) is not None else () for name in names
-    )
+    passes, *rates = map(result.values, names)
     data = result.data
     if data is None or not passes:
         return

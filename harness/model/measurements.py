@@ -130,6 +130,11 @@ class PackedMeasurements(Sequence[Measurement]):
         place = self._layout.metrics.get(metric)
         return None if place is None else self[place]
 
+    def values(self, metric: str) -> Sequence[float]:
+        """Return the values of that metric, empty where there are none."""
+        place = self._layout.metrics.get(metric)
+        return () if place is None else self._of(place)
+
     def median(self, metric: str) -> float | None:
         """Return the median of that metric's values, which is computed once; None where there are none."""
         place = self._layout.metrics.get(metric)
@@ -153,8 +158,11 @@ class PackedMeasurements(Sequence[Measurement]):
         if isinstance(index, slice):
             return tuple(self)[index]
         place = range(len(self))[index]
+        return lean(self._layout.kinds[place], values=Numbers(self._of(place)))
+
+    def _of(self, place: int) -> array[float]:
         start, end = self._layout.starts[place : place + 2]
-        return lean(self._layout.kinds[place], values=Numbers(self._values[start:end]))
+        return self._values[start:end]
 
     def __iter__(self) -> Iterator[Measurement]:
         return map(self.__getitem__, range(len(self)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AwareDatetime, Field, field_validator, model_validator
@@ -110,6 +110,13 @@ class TrialResult(Frozen):
             if found.metric == metric:
                 return found
         return None
+
+    def values(self, metric: str) -> Sequence[float]:
+        """Return that metric's values, empty where it was not measured."""
+        if isinstance(self.measurements, PackedMeasurements):
+            return self.measurements.values(metric)
+        found = self.measurement(metric)
+        return () if found is None else found.values
 
     def value(self, metric: str) -> float | None:
         """Return the median of that metric's values, or None where it was not measured."""

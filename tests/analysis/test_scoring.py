@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import log_softmax
 
-from harness.analysis.stats.scoring import SCORINGS, cross_entropies, scores
+from harness.analysis.stats.scoring import SCORINGS, chosen, cross_entropies, highest, scores, totals
 
 TWO = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=1, max_size=40)
 FOUR = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40)
@@ -73,3 +73,15 @@ def test_scores_of_two_classes_follow_from_their_counts(pairs: Pairs) -> None:
         assert scoring.of_counts is not None
         sums = scoring.features(labels, predicted[None]).sum(axis=2)[:, :, None]
         assert np.array_equal(scoring.of_counts(counts, labels.size), sums)
+
+
+@given(
+    st.integers(1, 4).flatmap(
+        lambda classes: st.lists(st.tuples(*[st.floats(-1e300, 1e300)] * classes), min_size=1, max_size=20)
+    )
+)
+def test_rows_of_two_numbers_are_reduced_to_the_same_bits(rows: list[tuple[float, ...]]) -> None:
+    logits = np.array(rows)
+    assert np.array_equal(highest(logits), logits.max(axis=1))
+    assert np.array_equal(totals(logits), logits.sum(axis=1))
+    assert np.array_equal(chosen(logits), logits.argmax(axis=1))

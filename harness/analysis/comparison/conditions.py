@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Final, Literal
 
 from harness.errors import InvalidInputError
-from harness.model.environment import Environment
+from harness.model.environment import Cpu, Device, Environment
 from harness.model.results import Report, TrialResult
 from harness.words import did_you_mean, quoted
 
@@ -133,8 +133,14 @@ def _machine(result: TrialResult, report: Report) -> str:
         driver = [f"driver {device.driver}"] if device.driver else []
         parts = [device.name, *memory, *driver, *parts]
     build = environment.packages.get("torch", "").partition("+")[2]
-    exact = (cpu, device and device.model_copy(update={"clock_mhz": None, "index": None}), build)
-    return ", ".join([*parts, f"fingerprint {_digest((*exact, environment.threads))}"])
+    return ", ".join([*parts, f"fingerprint {_fingerprint(cpu, device, build, environment.threads)}"])
+
+
+@lru_cache(maxsize=32)
+def _fingerprint(cpu: Cpu, device: Device | None, build: str, threads: int | None) -> str:
+    """Return the digest of a machine, which the trials of a report share."""
+    same = device and device.model_copy(update={"clock_mhz": None, "index": None})
+    return _digest((cpu, same, build, threads))
 
 
 def _digest(value: object) -> str:

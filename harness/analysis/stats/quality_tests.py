@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -175,9 +176,14 @@ def _reach(case: Case, base: float) -> float:
     if SCORINGS[case.metric].of_logits is not None:
         return max(base - metric.least, metric.most - base)
     classes = int(max(case.labels.max(), case.before.max(), case.after.max())) + 1
-    constant = np.repeat(np.arange(classes)[:, None], case.labels.size, axis=1)
-    chance = float(scores(case.metric, case.labels, constant).max())
-    return max(metric.most - base, base - chance)
+    return max(metric.most - base, base - _chance(case.metric, tuple(case.labels.tolist()), classes))
+
+
+@lru_cache(maxsize=64)
+def _chance(metric: str, labels: tuple[int, ...], classes: int) -> float:
+    """Return the best score of a constant prediction."""
+    constant = np.repeat(np.arange(classes)[:, None], len(labels), axis=1)
+    return float(scores(metric, np.asarray(labels), constant).max())
 
 
 def _of_this_pair(effect: Effect, drawn: Floats, examples: int) -> Effect:

@@ -146,30 +146,36 @@ def _resample_counts(cases: Sequence[Case], resamples: int) -> list[Scored]:
     guessed = np.frombuffer(b"".join(place), dtype=np.bool_).reshape(len(place), -1)
     right, wrong = guessed[:, actual].astype(np.float32), guessed[:, ~actual].astype(np.float32)
     rows = [[place[text] for text in of_case] for of_case in texts]
-    parts: list[tuple[list[Floats], list[Floats]]] = [([], []) for _ in cases]
+    scored = [_unscored(case, resamples) for case in cases]
+    metrics = {case.metric for case in cases}
     # All variants of an axis have thousands of columns, of which only the means over variants are kept.
-    width = max(1, _SCORES_AT_ONCE // max(map(len, rows)))
+    width = max(1, _SCORES_AT_ONCE // max(len(place), *map(len, rows)))
     for start in range(0, resamples, width):
         some = slice(start, start + width)
         hits = right @ of_members[:, some]
         positives = hits + wrong @ of_others[:, some]
-        for case, at, (first, drawn) in zip(cases, rows, parts, strict=True):
-            every = np.broadcast_to(members[some], (len(at), hits.shape[1]))
-            found = _of_counts(case.metric, np.stack([hits[at], positives[at], every]), actual.size)
-            if start < RESAMPLES_FOR_UNIT:
-                first.append(found)
-            drawn.append(over_variants(case, found))
-    return [Scored(_joined(first), _joined(drawn)) for first, drawn in parts]
+        counts = np.stack([hits, positives, np.broadcast_to(members[some], hits.shape)])
+        of_columns = {metric: _of_counts(metric, counts, actual.size) for metric in metrics}
+        for case, at, into in zip(cases, rows, scored, strict=True):
+            found = of_columns[case.metric][at]
+            into.drawn[:, some] = over_variants(case, found)
+            if case.variants > 1:
+                into.first[:, some] = found[:, : max(0, RESAMPLES_FOR_UNIT - start)]
+    return scored
+
+
+def _unscored(case: Case, resamples: int) -> Scored:
+    """Return scores that are still to be computed."""
+    columns = len(case.before) + len(case.after) + sum(map(len, case.earlier))
+    drawn = np.empty((columns // case.variants, resamples))
+    few = min(resamples, RESAMPLES_FOR_UNIT)
+    return Scored(drawn if case.variants == 1 else np.empty((columns, few)), drawn)
 
 
 def _of_counts(metric: str, counts: Floats, examples: int) -> Floats:
     scoring = SCORINGS[metric]
     assert scoring.of_counts is not None
     return scoring.combine(scoring.of_counts(counts, examples).astype(np.float64), examples)
-
-
-def _joined(parts: Sequence[Floats]) -> Floats:
-    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
 
 @lru_cache(maxsize=2)

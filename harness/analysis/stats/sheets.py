@@ -11,13 +11,22 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis.stats.scoring import SCORINGS, Floats, Numbers, is_constant, scores
+from harness.analysis.stats.scoring import (
+    SCORINGS,
+    Floats,
+    Numbers,
+    chosen,
+    highest,
+    is_constant,
+    scores,
+    totals,
+)
 from harness.model.results import TrialResult
 
 Integers = NDArray[np.integer[Any]]
 
-# The number of a class is far below its largest value.
-_CLASS: Final = np.int32
+# A comparison has a few copies of the predicted classes of every trial.
+_FEW_CLASSES: Final = 127
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +51,7 @@ class Sheet:
         """Whether predictions or labels are of a single class, or constant."""
         if self.regression:
             return is_constant(self.predicted) or is_constant(self.labels)
-        return len(np.unique(self.predicted)) == 1 or len(np.unique(self.labels)) == 1
+        return any(bool((each == each[0]).all()) for each in (self.predicted, self.labels))
 
     def take(self, ids: Integers) -> Sheet:
         """Return the rows of these ids, in their order; all must exist."""
@@ -54,7 +63,8 @@ class Sheet:
 
     def column(self, metric: str) -> Numbers:
         """Return the input of the metric, (N,): predicted classes, or one number an example of its logits."""
-        return np.asarray(_columns([self], metric)[0])
+        of_logits = SCORINGS[metric].of_logits
+        return self.predicted if of_logits is None else of_logits(self.labels, self.logits)
 
     def score(self, metric: str) -> float:
         """Return the metric over all examples."""
@@ -75,10 +85,8 @@ def losses_of(sheets: Sequence[Sheet]) -> list[float]:
     for group in _same_labels(sheets):
         labels, logits = _laid_end_to_end(group)
         with np.errstate(over="ignore"):
-            lowered = logits - logits.max(axis=1, keepdims=True)
-            losses = (
-                np.log(np.exp(lowered).sum(axis=1)) - lowered[np.arange(labels.size), labels.astype(np.intp)]
-            )
+            lowered = logits - highest(logits)[:, None]
+            losses = np.log(totals(np.exp(lowered))) - lowered[np.arange(labels.size), labels.astype(np.intp)]
         found += losses.reshape(len(group), -1).mean(axis=1).tolist()
     return found
 
@@ -128,10 +136,13 @@ def read_sheet(result: TrialResult, split: str | None = None) -> Sheet | None:
     return Sheet(
         ids=_integers(kept.example_ids),
         labels=np.asarray(kept.labels, dtype=np.float64) if regression else _integers(kept.labels),
-        # A comparison has a few copies of these of every trial.
-        predicted=logits[:, 0] if regression else logits.argmax(axis=1).astype(_CLASS),
+        predicted=logits[:, 0] if regression else _small(chosen(logits), logits.shape[1]),
         logits=logits,
     )
+
+
+def _small(classes: Integers, number: int) -> Integers:
+    return classes.astype(np.int8 if number <= _FEW_CLASSES else np.int32)
 
 
 @lru_cache(maxsize=32)
