@@ -15,7 +15,7 @@ from harness.model.metrics import metric_named
 from harness.model.quality import OwnScores
 from harness.model.results import Report, TrialResult
 from harness.model.tasks import quality_headlines
-from harness.output.builders.remarks import attention_remarks, remarks, status
+from harness.output.builders.report_parts.remarks import attention_remarks, remarks, status
 from harness.output.document import Column, Tone
 from harness.output.numbers import NOTHING, amount, duration, percent, rate, significant, size
 from harness.words import count

@@ -17,8 +17,8 @@ from harness.data.data_notes import data_remarks
 from harness.model.assets import Data
 from harness.model.metrics import metric_named
 from harness.model.results import Report
-from harness.output.builders.oddities import failure_notes, first_of
-from harness.output.builders.remarks import farthest
+from harness.output.builders.report_parts.oddities import failure_notes, first_of
+from harness.output.builders.report_parts.remarks import farthest
 from harness.output.numbers import difference, duration
 from harness.words import count, one_line
 
