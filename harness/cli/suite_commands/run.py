@@ -8,7 +8,6 @@ from typing import Final
 from harness.api import Run, run_suite
 from harness.cli.messages import print_note, watching
 from harness.cli.reports import read_baseline
-from harness.cli.results import Target, judge, write, write_stored
 from harness.cli.run_options import run_options, until_options
 from harness.cli.shared_options import (
     baseline_option,
@@ -19,6 +18,7 @@ from harness.cli.shared_options import (
     suite_gates_option,
     verbosity_options,
 )
+from harness.cli.writing_results import Target, judge, write, write_stored
 from harness.model.results import Report
 from harness.running.interrupts import Interrupt
 from harness.running.options import RunOptions, UntilDecided
