@@ -120,7 +120,7 @@ def judge(report: Report, gates: Sequence[Gate], baseline: Report | None, target
     """
     # Most runs have no gates, and these import numpy and scipy.
     from harness.analysis.gates.applying import judge_run  # noqa: PLC0415
-    from harness.analysis.noise import bands_of, run_variance_of  # noqa: PLC0415
+    from harness.analysis.over_time.noise import bands_of, run_variance_of  # noqa: PLC0415
     from harness.output.builders.gate_report import gates_document  # noqa: PLC0415
     from harness.store.noise_file import noise_for, stored_noise  # noqa: PLC0415
 

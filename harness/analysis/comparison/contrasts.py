@@ -9,12 +9,13 @@ from typing import Final
 
 import numpy as np
 
+from harness.analysis.checks.verification import Contradiction
 from harness.analysis.comparison.alignment import Pair
 from harness.analysis.comparison.conditions import CONDITIONS, STORED_VALUE, concerns
 from harness.analysis.comparison.matching import Match, has_degenerate, match
 from harness.analysis.comparison.terms import Terms, varies_between_runs
-from harness.analysis.earlier_trials import Earlier, History
-from harness.analysis.evidence import SeedEvidence, run_evidence, seed_evidence
+from harness.analysis.over_time.earlier_trials import Earlier, History
+from harness.analysis.over_time.evidence import SeedEvidence, run_evidence, seed_evidence
 from harness.analysis.probes import machine_changed, probe_band
 from harness.analysis.sharing import trained_by
 from harness.analysis.stats.quality_tests import Drawn, compare_drawn
@@ -23,7 +24,6 @@ from harness.analysis.stats.resampling import Case
 from harness.analysis.stats.scoring import SCORINGS, Numbers
 from harness.analysis.stats.sheets import PairedSheets, Sheet, pair_sheets, read_sheet, scores_of
 from harness.analysis.stats.tests import Effect
-from harness.analysis.verification import Contradiction
 from harness.model.looks import Verdict
 from harness.model.metrics import METRICS, OWN, Goal, is_own, metric_named, score_and_split
 from harness.model.quality import OwnScore, OwnScores

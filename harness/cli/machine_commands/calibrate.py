@@ -10,7 +10,7 @@ from typing import Final
 import click
 from click.core import ParameterSource
 
-from harness.analysis.noise import accumulated, calibrate, suite_of, verified
+from harness.analysis.over_time.noise import accumulated, calibrate, suite_of, verified
 from harness.api import run_suite
 from harness.assets.places import cache_root
 from harness.cli.messages import print_note, watching

@@ -9,7 +9,7 @@ import click
 from harness.analysis.comparison.conditions import CONDITIONS, STORED_VALUE
 from harness.analysis.gates.applying import check
 from harness.analysis.gates.cases import OnUnsure
-from harness.analysis.noise import bands_of, run_variance_of
+from harness.analysis.over_time.noise import bands_of, run_variance_of
 from harness.cli.parsing import Names
 from harness.cli.reports import read_baseline, read_history, read_report, select_variants
 from harness.cli.run_options import field_option

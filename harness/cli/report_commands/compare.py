@@ -9,7 +9,7 @@ import click
 
 from harness.analysis.comparison.comparing import compare
 from harness.analysis.comparison.conditions import CONDITIONS, STORED_VALUE
-from harness.analysis.noise import bands_of, run_variance_of
+from harness.analysis.over_time.noise import bands_of, run_variance_of
 from harness.cli.messages import print_note
 from harness.cli.reports import evaluation_texts, read_history, read_report, select_variants
 from harness.cli.run_options import field_option

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from harness.analysis.noise import run_bands_of
-from harness.analysis.series import series_of
+from harness.analysis.over_time.noise import run_bands_of
+from harness.analysis.over_time.series import series_of
 from harness.cli.reports import read_reports, select_variants
 from harness.cli.shared_options import (
     PATH,

@@ -8,7 +8,7 @@ from typing import Literal
 import click
 
 from harness.analysis.comparison.comparing import compare
-from harness.analysis.noise import bands_of
+from harness.analysis.over_time.noise import bands_of
 from harness.api import Run, render_files
 from harness.cli.messages import print_error, print_note, watching
 from harness.cli.run_options import run_options

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from harness.analysis.estimating import Estimate, estimate
-from harness.analysis.likeness import EarlierRun, Setting
+from harness.analysis.forecast.estimating import Estimate, estimate
+from harness.analysis.forecast.likeness import EarlierRun, Setting
 from harness.analysis.sharing import trainings_saved
 from harness.assets.find_checkpoint import peek_checkpoint
 from harness.assets.places import wanted_cache_root

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from harness.analysis.checks.observed import UNMOVED
 from harness.analysis.leading import Leader, leaders
-from harness.analysis.observed import UNMOVED
 from harness.analysis.rows import Row
 from harness.model.looks import DECIDED, End, Looks
 from harness.model.metrics import headlines, metric_named

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
+from harness.analysis.checks.observed import UNMOVED
 from harness.analysis.compilation import recompiled
 from harness.analysis.naming import only_tokenise
-from harness.analysis.observed import UNMOVED
 from harness.analysis.rows import Estimate, Row, Tokenizing
 from harness.analysis.summary import PEAK_MEMORY, estimate
 from harness.model.metrics import metric_named

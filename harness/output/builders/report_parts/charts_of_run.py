@@ -7,7 +7,7 @@ from dataclasses import replace
 from statistics import fmean
 from typing import Final
 
-from harness.analysis.expected_work import expected_work
+from harness.analysis.checks.expected_work import expected_work
 from harness.analysis.leading import by_speed
 from harness.analysis.peak_shares import rooflines
 from harness.analysis.rows import Row

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
+from harness.analysis.checks.inputs import conflicting_inputs
+from harness.analysis.checks.observed import UNMOVED, did_not_move
 from harness.analysis.comparison.matching import seed_option
 from harness.analysis.compilation import break_even, recompiled
-from harness.analysis.inputs import conflicting_inputs
-from harness.analysis.observed import UNMOVED, did_not_move
 from harness.analysis.probes import PROBE_BAND
 from harness.analysis.rows import Row
 from harness.analysis.training_verdicts import failed_checks, training_proofs
