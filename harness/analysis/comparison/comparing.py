@@ -11,7 +11,7 @@ from harness.analysis.checks.verification import Contradiction, verified
 from harness.analysis.comparison.alignment import Pair, align_levels, align_reports, axes_apart, pair_labels
 from harness.analysis.comparison.compared_rows import Judged, comparison_rows
 from harness.analysis.comparison.conditions import CONDITIONS
-from harness.analysis.comparison.contrasts import Evidence, gather
+from harness.analysis.comparison.gathered import Evidence, gather
 from harness.analysis.comparison.models import Comparison, ComparisonRow, Mismatch
 from harness.analysis.comparison.reasons import explain_pairs
 from harness.analysis.comparison.sessions import ALLOWED_IN_SESSION, axes_of_sides, in_one_session
