@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from scipy import special
 
-from harness.analysis.noise import accumulated, noise_of
+from harness.analysis.over_time.noise import accumulated, noise_of
 from harness.model.arrays import Logits
 from harness.model.assets import Checkpoint, Data
 from harness.model.calibration import Noise

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
-from harness.analysis.inputs import mixed_inputs
+from harness.analysis.checks.inputs import mixed_inputs
 from harness.model.results import Report, TrialResult
 
 SHARE: Final = "matmul_peak_share"

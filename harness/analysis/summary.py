@@ -9,10 +9,10 @@ from math import fsum, sqrt
 from statistics import fmean, median
 from typing import Final, Literal
 
+from harness.analysis.checks.inputs import mixed_variants
+from harness.analysis.checks.observed import did_not_move
 from harness.analysis.comparison.sessions import Turns
-from harness.analysis.inputs import mixed_variants
 from harness.analysis.naming import labels
-from harness.analysis.observed import did_not_move
 from harness.analysis.parity import verdicts
 from harness.analysis.probes import Deviation, held_back, noisy
 from harness.analysis.rows import Estimate, Failure, Rank, Row, Tokenizing, groups_of, ranks

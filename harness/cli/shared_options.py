@@ -11,7 +11,7 @@ import click
 
 from harness.cli.messages import QUIET, VERBOSE
 from harness.cli.parsing import Command, Names, Option, SuiteFile, completing
-from harness.cli.results import Target, is_written, write_failure
+from harness.cli.writing_results import Target, is_written, write_failure
 from harness.errors import HarnessError, InvalidInputError
 from harness.model.metrics import METRICS, headlines
 from harness.output.document import Kind

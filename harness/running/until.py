@@ -16,7 +16,7 @@ from harness.analysis.comparison.look_table import LookTable, Question
 from harness.analysis.comparison.matching import more_seeds
 from harness.analysis.comparison.terms import DEFAULT_MARGIN, checked_metrics, margins_of, metrics_of_trials
 from harness.analysis.naming import axes, telling_axes
-from harness.analysis.noise import bands_of
+from harness.analysis.over_time.noise import bands_of
 from harness.analysis.stats.sequential import look_sizes
 from harness.errors import InvalidInputError
 from harness.model.job import Observer

@@ -54,7 +54,7 @@ def write_noise(folder: Path, noise: Noise) -> Path:
 
 
 def read_noise(file: Path) -> Noise:
-    """Return a stored calibration; whether its bands follow from its values is for `analysis.noise` to check.
+    """Return a stored calibration; `analysis.over_time.noise` checks its bands.
 
     Raises:
         InvalidInputError: The file is damaged, was edited, or belongs to another machine; the hint names the

@@ -13,7 +13,7 @@ from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, AutoConfig
 from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 from transformers.utils.logging import disable_progress_bar
 
-from harness.analysis.observed import breaches
+from harness.analysis.checks.observed import breaches
 from harness.assets.digest import checkpoint_digests, files_sha256
 from harness.machine.facts import describe_environment, physical_cores
 from harness.model.assets import Data

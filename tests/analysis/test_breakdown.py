@@ -14,8 +14,8 @@ from harness.analysis.breakdown import parts_of
 from harness.model.arrays import Logits
 from harness.model.quality import Predictions
 from harness.model.results import TrialResult
-from harness.output.builders.accuracy_tables import breakdown_tables
 from harness.output.builders.report import report_document
+from harness.output.builders.report_parts.accuracy_tables import breakdown_tables
 from harness.output.formats.known_formats import render
 from tests.factories import make_predictions, make_report, make_result, make_trial
 

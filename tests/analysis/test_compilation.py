@@ -16,8 +16,8 @@ from harness.model.measurements import Measurement, measured
 from harness.model.results import Report, TrialResult
 from harness.model.trial import Trial
 from harness.model.values import Compile
-from harness.output.builders.notes import notes
 from harness.output.builders.report import report_document
+from harness.output.builders.report_parts.notes import notes
 from tests.factories import make_probe, make_report, make_result, make_suite, make_trial
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.analysis.estimating import estimate
-from harness.analysis.likeness import EarlierRun, Range, Setting
+from harness.analysis.forecast.estimating import estimate
+from harness.analysis.forecast.likeness import EarlierRun, Range, Setting
 from harness.model.arguments import Train
 from harness.model.results import TrialResult
 from harness.model.tasks import Task

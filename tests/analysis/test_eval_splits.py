@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from harness.analysis.checks.verification import contradictions
 from harness.analysis.comparison.comparing import compare
 from harness.analysis.gates.applying import check
 from harness.analysis.scored_again import compare_scores, to_score, with_scores
 from harness.analysis.summary import summarize
-from harness.analysis.verification import contradictions
 from harness.errors import InvalidInputError
 from harness.model.arrays import Logits
 from harness.model.measurements import measured

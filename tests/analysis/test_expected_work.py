@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.analysis.expected_work import expected_work
+from harness.analysis.checks.expected_work import expected_work
 from harness.model.arguments import Train
 from harness.model.values import Padding
 from harness.training.batching import plan_epoch

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import pytest
 
+from harness.analysis.checks.verification import beyond_scores
 from harness.analysis.comparison.comparing import compare
 from harness.analysis.gates.applying import check
-from harness.analysis.verification import beyond_scores
 from harness.errors import InvalidInputError, NotComparableError
 from harness.model.measurements import measured
 from harness.model.proof import Parity

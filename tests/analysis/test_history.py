@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from harness.analysis.comparison.comparing import compare
-from harness.analysis.earlier_trials import Group, by_state, collect, each_seed_once, named_runs
-from harness.analysis.evidence import run_evidence
+from harness.analysis.over_time.earlier_trials import Group, by_state, collect, each_seed_once, named_runs
+from harness.analysis.over_time.evidence import run_evidence
 from harness.analysis.stats.components import ALPHA
 from harness.analysis.stats.machine_states import pooled_variance, run_variance
 from harness.analysis.stats.ratios import RunVariance

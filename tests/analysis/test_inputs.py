@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from harness.analysis.checks.inputs import conflicting_inputs
 from harness.analysis.comparison.comparing import compare
 from harness.analysis.gates.applying import check
-from harness.analysis.inputs import conflicting_inputs
-from harness.analysis.noise import noise_of
+from harness.analysis.over_time.noise import noise_of
 from harness.analysis.peak_shares import rooflines
 from harness.analysis.summary import summarize
 from harness.errors import InvalidInputError, NotComparableError

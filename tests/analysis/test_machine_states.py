@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from harness.analysis.noise import run_bands_of, run_variance_of
+from harness.analysis.over_time.noise import run_bands_of, run_variance_of
 from harness.analysis.stats.components import ALPHA
 from harness.analysis.stats.machine_states import add_state, between_run_band, run_variance, states_apart
 from harness.analysis.stats.ratios import Separate, compare_trials

@@ -12,7 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.analysis.noise import accumulated, band, bands_of, calibrate, noise_of, run_variance_of, suite_of
+from harness.analysis.over_time.noise import (
+    accumulated,
+    band,
+    bands_of,
+    calibrate,
+    noise_of,
+    run_variance_of,
+    suite_of,
+)
 from harness.analysis.stats.machine_states import run_variance
 from harness.analysis.stats.ratios import RunVariance
 from harness.errors import InvalidInputError

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.analysis.checks.observed import breaches, did_not_move
+from harness.analysis.checks.schedule import optimizer_steps, schedule_factor
 from harness.analysis.gates.applying import check
-from harness.analysis.observed import breaches, did_not_move
-from harness.analysis.schedule import optimizer_steps, schedule_factor
 from harness.analysis.summary import summarize
 from harness.analysis.training_verdicts import (
     training_of,

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from harness.analysis.breakdown import parts_of
+from harness.analysis.checks.verification import contradictions
 from harness.analysis.comparison.comparing import compare
 from harness.analysis.comparison.models import ComparisonRow
 from harness.analysis.scored_again import compare_scores, to_score, with_scores
 from harness.analysis.stats.quality_tests import compare_quality
 from harness.analysis.stats.resampling import Case
 from harness.analysis.stats.scoring import ranks, scores
-from harness.analysis.verification import contradictions
 from harness.model.arrays import Logits
 from harness.model.measurements import measured
 from harness.model.quality import Epoch, Predictions, Score, Scores

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.analysis.series import LEAST_SEGMENT, Series, marks, series_of, spread_band
+from harness.analysis.over_time.series import LEAST_SEGMENT, Series, marks, series_of, spread_band
 from harness.errors import InvalidInputError
 from harness.model.environment import Device, Git
 from harness.model.results import Report

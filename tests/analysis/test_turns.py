@@ -15,7 +15,7 @@ from harness.analysis.summary import summarize
 from harness.model.observations import Apart
 from harness.model.results import Report
 from harness.model.values import PaddingStrategy
-from harness.output.builders.notes import notes
+from harness.output.builders.report_parts.notes import notes
 from tests.factories import STARTED, make_report, make_result, make_trial
 
 SPEED = "train_real_tokens_per_second"

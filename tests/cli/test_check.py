@@ -17,8 +17,7 @@ import pytest
 
 from harness.analysis.gates.cases import GateReport
 from harness.cli import main
-from harness.cli.results import Target
-from harness.cli.suite_commands.run import judge
+from harness.cli.writing_results import Target, judge
 from harness.model.environment import Cpu
 from harness.model.results import Report
 from harness.output.formats.known_formats import formats_of

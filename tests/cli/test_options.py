@@ -13,8 +13,8 @@ import pytest
 
 from harness.cli import COMMANDS, cli, main
 from harness.cli.parsing import Option
-from harness.cli.results import Target, write
 from harness.cli.shared_options import harness_command, output_options
+from harness.cli.writing_results import Target, write
 from harness.errors import InvalidInputError
 from harness.output.builders.this_machine import diagnosis_document
 from harness.running.options import RunOptions, declared

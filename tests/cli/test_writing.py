@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
-from harness.cli.results import write_stored
+from harness.cli.writing_results import write_stored
 from harness.output.builders.report import report_document
 from harness.output.document import PARTS, Kind
 from harness.output.formats.known_formats import BINARY, ENDINGS, FORMATS, formats_of, render

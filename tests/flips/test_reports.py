@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from harness.analysis.noise import band
+from harness.analysis.over_time.noise import band
 from harness.assets.places import wanted_cache_root
 from harness.model.calibration import Noise
 from harness.model.suite import Gate

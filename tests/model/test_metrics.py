@@ -15,8 +15,8 @@ from harness.model.metrics import METRICS, Family, Metric, headlines, metrics_of
 from harness.model.quality import Epoch, Score
 from harness.model.results import Report
 from harness.model.suite import Gate
-from harness.output.builders.cells import columns
 from harness.output.builders.report import report_document
+from harness.output.builders.report_parts.cells import columns
 from harness.output.formats.known_formats import render
 from harness.output.numbers import significant
 from harness.store.reading import parse_strict

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from harness.analysis.comparison.comparing import compare
-from harness.analysis.estimating import Estimate
+from harness.analysis.forecast.estimating import Estimate
+from harness.analysis.forecast.likeness import Range, TrialEstimate
 from harness.analysis.gates.applying import check
 from harness.analysis.gates.cases import GateCase, GateReport
-from harness.analysis.likeness import Range, TrialEstimate
+from harness.analysis.over_time.series import Band, Change, Line, Point, Series, Track
 from harness.analysis.scored_again import Rescored
-from harness.analysis.series import Band, Change, Line, Point, Series, Track
 from harness.machine.diagnosis import Finding
 from harness.model.environment import Cpu, Device, Git
 from harness.model.inspection import Example, InspectedBatch, Inspection, LengthBin, ModelInputs, SplitCounts

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from harness.analysis.comparison.comparing import compare
 from harness.analysis.gates.applying import check
-from harness.analysis.series import series_of
+from harness.analysis.over_time.series import series_of
 from harness.analysis.stats.ratios import RunVariance
 from harness.model.environment import Device
 from harness.model.measurements import measured

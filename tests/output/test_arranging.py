@@ -4,9 +4,9 @@ import pytest
 
 from harness.analysis.summary import summarize
 from harness.model.results import Report
-from harness.output.builders.arranging import sorted_rows
-from harness.output.builders.cells import columns
-from harness.output.builders.notes import notes
+from harness.output.builders.report_parts.arranging import sorted_rows
+from harness.output.builders.report_parts.cells import columns
+from harness.output.builders.report_parts.notes import notes
 from tests.factories import make_checkpoint, make_report, make_result, make_trial
 from tests.output.test_tokenizing import report_of
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from harness.model.looks import End, LookRow, Looks
-from harness.output.builders.answer import looks_line, looks_table
 from harness.output.builders.report import report_document
+from harness.output.builders.report_parts.answer import looks_line, looks_table
 from harness.output.formats.known_formats import render
 from harness.output.numbers import NOTHING
 from tests.factories import make_report

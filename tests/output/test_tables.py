@@ -19,8 +19,8 @@ from harness.model.results import Report, Session, TrialResult
 from harness.model.seeds import SeedRoles
 from harness.model.tasks import Limit, Task
 from harness.model.values import Adapter, PaddingStrategy
-from harness.output.builders.remarks import constants
 from harness.output.builders.report import report_document
+from harness.output.builders.report_parts.remarks import constants
 from harness.output.document import Later
 from harness.output.formats.known_formats import render
 from harness.output.formats.terminal import drawn

@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 from pydantic import Field
 
 from harness.analysis.naming import axes, labels
-from harness.analysis.noise import suite_of
+from harness.analysis.over_time.noise import suite_of
 from harness.analysis.parity import function_of
 from harness.errors import InvalidInputError
 from harness.model.axis import Axis, Needs, axes_of, value_of

@@ -14,7 +14,7 @@ from harness.analysis.comparison.comparing import compare
 from harness.analysis.gates.applying import check
 from harness.analysis.gates.cases import GateCase
 from harness.analysis.naming import describe, labels
-from harness.analysis.noise import suite_of
+from harness.analysis.over_time.noise import suite_of
 from harness.analysis.parity import function_of
 from harness.analysis.summary import summarize
 from harness.errors import InvalidInputError

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.analysis.verification import contradictions
+from harness.analysis.checks.verification import contradictions
 from harness.model.tasks import Task
 from harness.training.processes.rescoring import rescore
 from harness.training.run_trial import run_trial

@@ -12,9 +12,9 @@ import pytest
 import torch
 from scipy import stats
 
+from harness.analysis.checks.verification import contradictions
 from harness.analysis.parity import verdict_of
 from harness.analysis.training_verdicts import failed_checks, training_of, training_verdict
-from harness.analysis.verification import contradictions
 from harness.model.job import Job
 from harness.model.results import TrialResult
 from harness.model.tasks import Task

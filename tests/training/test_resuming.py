@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.analysis.verification import contradictions
+from harness.analysis.checks.verification import contradictions
 from harness.model.job import Job
 from harness.model.results import TrialResult
 from harness.store.trial_folder import STATE

@@ -14,8 +14,8 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from harness.analysis.observed import did_not_move
-from harness.analysis.verification import contradictions
+from harness.analysis.checks.observed import did_not_move
+from harness.analysis.checks.verification import contradictions
 from harness.model.job import Progress, TrialStoppedError
 from harness.model.observations import Apart
 from harness.model.results import TrialResult

@@ -16,7 +16,7 @@ from torch import nn
 from torch.utils.data import Dataset
 from transformers import Trainer, TrainingArguments, trainer_pt_utils
 
-from harness.analysis.expected_work import expected_work
+from harness.analysis.checks.expected_work import expected_work
 from harness.analysis.parity import verdict_of
 from harness.analysis.training_verdicts import failed_checks, training_of
 from harness.model.arguments import Train

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import PreTrainedModel, TrainingArguments, get_scheduler
 
+from harness.analysis.checks.schedule import schedule_factor
 from harness.analysis.parity import verdict_of
-from harness.analysis.schedule import schedule_factor
 from harness.analysis.training_verdicts import failed_checks, training_of
 from harness.model.arguments import SchedulerKwargs, SchedulerType, Train
 from harness.model.axis import names_of_values

@@ -6,7 +6,7 @@ import math
 from statistics import fmean
 from typing import Final
 
-from harness.analysis.series import marks, spread_band
+from harness.analysis.over_time.series import marks, spread_band
 from harness.analysis.stats.components import ALPHA
 from harness.analysis.stats.machine_states import run_variance
 from harness.analysis.stats.quality_tests import compare_quality

@@ -9,7 +9,8 @@ from statistics import fmean
 
 import numpy as np
 
-from harness.analysis.comparison.contrasts import Contrast, Evidence
+from harness.analysis.comparison.contrasts import Contrast
+from harness.analysis.comparison.gathered import Evidence
 from harness.analysis.sharing import trained_by
 from harness.analysis.stats.components import Components, Part
 from harness.analysis.stats.resampling import Case

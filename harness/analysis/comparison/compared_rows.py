@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from harness.analysis.comparison.aggregates import aggregates
 from harness.analysis.comparison.alignment import Pair, Variant
 from harness.analysis.comparison.conditions import device_name
-from harness.analysis.comparison.contrasts import Contrast, Evidence, contrast
+from harness.analysis.comparison.contrasts import Contrast, contrast
+from harness.analysis.comparison.gathered import Evidence
 from harness.analysis.comparison.models import ComparisonRow, Side
 from harness.analysis.comparison.next_step import next_step
 from harness.analysis.comparison.terms import Terms

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Final, TypedDict, Unpack
 
 from harness import __version__
+from harness.analysis.checks.verification import Contradiction, verified
 from harness.analysis.comparison.alignment import Pair, align_levels, align_reports, axes_apart, pair_labels
 from harness.analysis.comparison.compared_rows import Judged, comparison_rows
 from harness.analysis.comparison.conditions import CONDITIONS
-from harness.analysis.comparison.contrasts import Evidence, gather
+from harness.analysis.comparison.gathered import Evidence, gather
 from harness.analysis.comparison.models import Comparison, ComparisonRow, Mismatch
 from harness.analysis.comparison.reasons import explain_pairs
 from harness.analysis.comparison.sessions import (
@@ -28,11 +29,10 @@ from harness.analysis.comparison.terms import (
     margins_of,
     varies_between_runs,
 )
-from harness.analysis.earlier_trials import Use, collect
+from harness.analysis.over_time.earlier_trials import Use, collect
 from harness.analysis.stats.components import ALPHA
 from harness.analysis.stats.quality_tests import RESAMPLES
 from harness.analysis.stats.ratios import RunVariance
-from harness.analysis.verification import Contradiction, verified
 from harness.errors import InvalidInputError, NotComparableError
 from harness.model.metrics import metric_named
 from harness.model.results import UNSEALED, Report

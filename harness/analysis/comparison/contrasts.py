@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, median
 from typing import Final
 
 import numpy as np
 
+from harness.analysis.checks.verification import Contradiction
 from harness.analysis.comparison.alignment import Pair
 from harness.analysis.comparison.conditions import CONDITIONS, STORED_VALUE, concerns
-from harness.analysis.comparison.matching import Match, has_degenerate, match
+from harness.analysis.comparison.gathered import Evidence
+from harness.analysis.comparison.matching import Match
 from harness.analysis.comparison.terms import Terms, varies_between_runs
-from harness.analysis.earlier_trials import Earlier, History
-from harness.analysis.evidence import SeedEvidence, run_evidence, seed_evidence
+from harness.analysis.over_time.evidence import SeedEvidence, run_evidence, seed_evidence
 from harness.analysis.probes import machine_changed, probe_band
 from harness.analysis.sharing import trained_by
 from harness.analysis.stats.quality_tests import Drawn, compare_drawn
 from harness.analysis.stats.ratios import Separate, compare_trials
 from harness.analysis.stats.resampling import Case
 from harness.analysis.stats.scoring import SCORINGS, Numbers, are_summable
-from harness.analysis.stats.sheets import PairedSheets, Sheet, pair_sheets, read_sheet, scores_of
+from harness.analysis.stats.sheets import PairedSheets, Sheet, scores_of
 from harness.analysis.stats.tests import Effect
-from harness.analysis.verification import Contradiction
 from harness.model.looks import Verdict
 from harness.model.metrics import METRICS, OWN, Goal, is_own, metric_named, score_and_split
 from harness.model.quality import OwnScore, OwnScores
@@ -34,9 +34,6 @@ from harness.model.seeds import Seed
 _SMALLEST: Final = 1e-30
 # With no value more common than every other one, a resample of so many is never constant.
 _LEAST_TO_CORRELATE: Final = 50
-_NO_HISTORY: Final = History()
-# By the identity of a report and the id of a trial.
-Contradictory = Mapping[int, Mapping[str, tuple[Contradiction, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,76 +59,6 @@ class Contrast:
     def direction(self) -> Goal:
         """The direction that is better; `goal` is that of a user's metric."""
         return self.goal or metric_named(self.metric).goal
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """An aligned variant: its trials on both sides, and their predictions on the same examples.
-
-    `match` is for quality, `timed` for other metrics: it includes degenerate trials. `paired` is None if a
-    trial has no predictions, and a message if they cannot be paired. `contradictions` are those of all trials
-    of `timed`. `earlier` are trials of a history.
-    """
-
-    pair: Pair
-    match: Match
-    timed: Match
-    sheets: tuple[Sheet | None, ...]
-    paired: PairedSheets | str | None
-    contradictions: tuple[Contradiction, ...]
-    earlier: Earlier
-
-    def match_for(self, metric: str) -> Match:
-        """Return the trials that count for this metric."""
-        return self.match if metric_named(metric).family == "quality" else self.timed
-
-    def on(self, split: str | None) -> Evidence:
-        """Return the evidence with the predictions on a further evaluation split; None is the first one."""
-        if split is None:
-            return self
-        sheets, paired = _sheets(self.match, split)
-        return replace(self, sheets=sheets, paired=paired)
-
-
-def gather(
-    pair: Pair, apart: Collection[str], contradictory: Contradictory, history: History = _NO_HISTORY
-) -> Evidence:
-    """Match both sides and read their predictions.
-
-    Args:
-        pair: the aligned variant.
-        apart: the axes that differ by intent.
-        contradictory: the contradictions inside the trials of the compared reports.
-        history: earlier trials.
-    """
-    matched = match(pair, apart)
-    timed = match(pair, apart, timed=True) if has_degenerate(pair) or not matched.paired else matched
-    sheets, paired = _sheets(matched)
-    found = _contradictions(pair, timed, contradictory)
-    return Evidence(pair, matched, timed, sheets, paired, found, history.of(pair))
-
-
-def _sheets(
-    matched: Match, split: str | None = None
-) -> tuple[tuple[Sheet | None, ...], PairedSheets | str | None]:
-    """Return the predictions of both sides, and those on the same examples as in `Evidence.paired`."""
-    sheets = tuple(read_sheet(result, split) for result in (*matched.before, *matched.after))
-    kept = [sheet for sheet in sheets if sheet is not None]
-    if not kept or len(kept) < len(sheets):
-        return sheets, None
-    baselines = len(matched.before)
-    return sheets, pair_sheets(kept[:baselines], kept[baselines:])
-
-
-def _contradictions(pair: Pair, matched: Match, known: Contradictory) -> tuple[Contradiction, ...]:
-    sides = (pair.before, matched.before), (pair.after, matched.after)
-    return tuple(
-        found
-        for variant, results in sides
-        if variant is not None
-        for result in results
-        for found in known[id(variant.report)][result.trial.id]
-    )
 
 
 def contrast(evidence: Evidence, metric: str, terms: Terms) -> Contrast:
@@ -382,19 +309,9 @@ def _trials(evidence: Evidence, metric: str, terms: Terms) -> Contrast:
         return Contrast(metric, "not comparable", before=median(before), after=median(after), notes=(why,))
     separate, notes = _separate(evidence, metric, terms)
     effect = compare_trials(
-        before,
-        after,
-        paired=terms.interleaved,
-        band=terms.noise.get(metric),
-        separate=separate,
+        before, after, paired=terms.interleaved, band=terms.noise.get(metric), separate=separate
     )
-    return Contrast(
-        metric,
-        effect=effect,
-        before=median(before),
-        after=median(after),
-        notes=notes,
-    )
+    return Contrast(metric, effect=effect, before=median(before), after=median(after), notes=notes)
 
 
 def _separate(evidence: Evidence, metric: str, terms: Terms) -> tuple[Separate | None, tuple[str, ...]]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.analysis.checks.inputs import mixed_inputs
 from harness.analysis.comparison.alignment import Pair, Variant
 from harness.analysis.comparison.conditions import mismatches
-from harness.analysis.inputs import mixed_inputs
 from harness.model.looks import Verdict
 from harness.model.results import TrialResult
 from harness.model.seeds import Seed, repeated_roles

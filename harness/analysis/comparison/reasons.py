@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from harness.analysis.comparison.conditions import environment_of
-from harness.analysis.comparison.contrasts import Evidence
+from harness.analysis.comparison.gathered import Evidence
 from harness.analysis.comparison.models import Explanation, FieldChange, Flip, Flips
 from harness.analysis.naming import attention_of
 from harness.analysis.stats.sheets import PairedSheets

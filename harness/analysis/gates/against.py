@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from harness.analysis.checks.inputs import mixed_variants
+from harness.analysis.checks.verification import unverifiable
 from harness.analysis.comparison.alignment import Pair, Variant, align_reports, pair_labels
 from harness.analysis.comparison.compared_rows import Judged
 from harness.analysis.comparison.comparing import compare_in_full
@@ -14,9 +16,7 @@ from harness.analysis.comparison.sessions import axes_of_sides
 from harness.analysis.gates.cases import CaseVerdict, GateCase
 from harness.analysis.gates.drops import Drop, allowed_drop, drops_of, judge_drops
 from harness.analysis.gates.rules import Group, drop_rule, of_task, seeds_text
-from harness.analysis.inputs import mixed_variants
 from harness.analysis.stats.ratios import RunVariance
-from harness.analysis.verification import unverifiable
 from harness.errors import NotComparableError
 from harness.model.metrics import metric_named
 from harness.model.results import Report, TrialResult

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
+from harness.analysis.checks.inputs import conflicting_inputs
+from harness.analysis.checks.observed import UNMOVED, did_not_move
+from harness.analysis.checks.verification import proof_contradictions, unverifiable
 from harness.analysis.comparison.conditions import STORED_VALUE, at_once
 from harness.analysis.comparison.matching import partly_varied
 from harness.analysis.gates.cases import CaseVerdict, GateCase
@@ -17,8 +20,6 @@ from harness.analysis.gates.rules import (
     replaced,
     seeds_text,
 )
-from harness.analysis.inputs import conflicting_inputs
-from harness.analysis.observed import UNMOVED, did_not_move
 from harness.analysis.parity import ParityVerdict, function_of, limits, verdicts
 from harness.analysis.training_verdicts import (
     TrainingVerdict,
@@ -26,7 +27,6 @@ from harness.analysis.training_verdicts import (
     training_proofs,
     training_verdicts,
 )
-from harness.analysis.verification import proof_contradictions, unverifiable
 from harness.model.metrics import is_metric, metric_named
 from harness.model.results import Report, TrialResult
 from harness.model.seeds import Seed

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from harness.analysis.inputs import mixed_variants
+from harness.analysis.checks.inputs import mixed_variants
+from harness.analysis.checks.verification import Contradiction, verified
 from harness.analysis.naming import labels
-from harness.analysis.verification import Contradiction, verified
 from harness.model.metrics import OWN, Goal, is_metric, is_own, metric_named
 from harness.model.quality import OwnScores
 from harness.model.results import Report, TrialResult

@@ -10,11 +10,10 @@ from typing import Final
 import click
 from click.core import ParameterSource
 
-from harness.analysis.noise import accumulated, calibrate, suite_of, verified
+from harness.analysis.over_time.noise import accumulated, calibrate, suite_of, verified
 from harness.api import run_suite
 from harness.assets.places import cache_root
 from harness.cli.messages import print_note, watching
-from harness.cli.results import Target, write
 from harness.cli.run_options import run_options, seconds
 from harness.cli.shared_options import (
     SUITE,
@@ -24,6 +23,7 @@ from harness.cli.shared_options import (
     set_option,
     verbosity_options,
 )
+from harness.cli.writing_results import Target, write
 from harness.errors import ExitCode, InvalidInputError
 from harness.machine.facts import available_devices
 from harness.model.calibration import LEAST_REPEATS, Noise

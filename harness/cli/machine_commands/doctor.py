@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from harness.cli.results import Target, write
 from harness.cli.run_options import field_option
 from harness.cli.shared_options import harness_command, option, output_options
+from harness.cli.writing_results import Target, write
 from harness.machine.diagnosis import diagnose, exit_code
 from harness.machine.doctor_facts import gather
 from harness.output.builders.this_machine import diagnosis_document

@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from harness.cli.parsing import Group
-from harness.cli.results import Target, write
 from harness.cli.run_options import field_option
 from harness.cli.shared_options import allow_unsealed_option, option, output_options, report_argument
+from harness.cli.writing_results import Target, write
 from harness.errors import ExitCode, InvalidInputError
 from harness.output.builders.listings import Kept, baselines_document, kept
 from harness.output.builders.report import report_document

@@ -9,10 +9,9 @@ import click
 from harness.analysis.comparison.conditions import CONDITIONS, STORED_VALUE
 from harness.analysis.gates.applying import check
 from harness.analysis.gates.cases import OnUnsure
-from harness.analysis.noise import bands_of, run_variance_of
+from harness.analysis.over_time.noise import bands_of, run_variance_of
 from harness.cli.parsing import Names
 from harness.cli.reports import read_baseline, read_history, read_report, select_variants
-from harness.cli.results import Target, write
 from harness.cli.run_options import field_option
 from harness.cli.shared_options import (
     PATH,
@@ -28,6 +27,7 @@ from harness.cli.shared_options import (
     suite_gates_option,
     verbosity_options,
 )
+from harness.cli.writing_results import Target, write
 from harness.output.builders.gate_report import gates_document
 from harness.store.noise_file import noise_for, stored_noise
 from harness.suite.gate_files import parse_gate, read_gates

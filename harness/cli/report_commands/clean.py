@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from harness.cli.results import Target, write
 from harness.cli.run_options import field_option
 from harness.cli.shared_options import harness_command, option, output_options
+from harness.cli.writing_results import Target, write
 from harness.output.builders.listings import cleaning_document
 from harness.store.listing import fates_of, remove_run, sweep_removed
 

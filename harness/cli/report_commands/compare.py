@@ -9,10 +9,9 @@ import click
 
 from harness.analysis.comparison.comparing import compare
 from harness.analysis.comparison.conditions import CONDITIONS, STORED_VALUE
-from harness.analysis.noise import bands_of, run_variance_of
+from harness.analysis.over_time.noise import bands_of, run_variance_of
 from harness.cli.messages import print_note
 from harness.cli.reports import evaluation_texts, read_history, read_report, select_variants
-from harness.cli.results import Target, write
 from harness.cli.run_options import field_option
 from harness.cli.shared_options import (
     PATH,
@@ -30,6 +29,7 @@ from harness.cli.shared_options import (
     selection_option,
     verbosity_options,
 )
+from harness.cli.writing_results import Target, write
 from harness.output.builders.comparison_page import comparison_document
 from harness.store.baselines import find_baseline
 from harness.store.noise_file import noise_for, stored_noise

@@ -8,7 +8,6 @@ from typing import get_args
 from harness.cli.messages import print_note
 from harness.cli.parsing import Names
 from harness.cli.reports import read_newest, select_variants
-from harness.cli.results import Target, write
 from harness.cli.shared_options import (
     PATH,
     harness_command,
@@ -18,6 +17,7 @@ from harness.cli.shared_options import (
     selection_option,
     verbosity_options,
 )
+from harness.cli.writing_results import Target, write
 from harness.output.builders.listings import exports_document
 from harness.output.trackers.known_trackers import TRACKERS, TrackerName, export
 from harness.words import count

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import click
 
-from harness.analysis.noise import run_bands_of
-from harness.analysis.series import series_of
+from harness.analysis.over_time.noise import run_bands_of
+from harness.analysis.over_time.series import series_of
 from harness.cli.reports import read_reports, select_variants
-from harness.cli.results import Target, write
 from harness.cli.shared_options import (
     PATH,
     harness_command,
@@ -21,6 +20,7 @@ from harness.cli.shared_options import (
     share,
     verbosity_options,
 )
+from harness.cli.writing_results import Target, write
 from harness.model.results import Report
 from harness.output.builders.series_tables import history_document
 from harness.store.folders import is_there

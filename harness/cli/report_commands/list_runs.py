@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from harness.cli.results import Target, write
 from harness.cli.run_options import field_option
 from harness.cli.shared_options import harness_command, output_options
+from harness.cli.writing_results import Target, write
 from harness.errors import ExitCode
 from harness.output.builders.listings import runs_document
 from harness.store.listing import stored_runs

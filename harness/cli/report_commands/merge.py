@@ -8,8 +8,8 @@ import click
 
 from harness.api import render_files
 from harness.cli.messages import print_note
-from harness.cli.results import Target, write
 from harness.cli.shared_options import PATH, harness_command, option, output_options, verbosity_options
+from harness.cli.writing_results import Target, write
 from harness.output.builders.report import report_document
 from harness.running.merging import merge_runs
 

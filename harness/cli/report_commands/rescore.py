@@ -15,7 +15,6 @@ from harness.analysis.scored_again import (
 )
 from harness.cli.messages import print_note
 from harness.cli.reports import read_report, select_variants
-from harness.cli.results import Target, write
 from harness.cli.shared_options import (
     harness_command,
     option,
@@ -25,6 +24,7 @@ from harness.cli.shared_options import (
     selection_option,
     verbosity_options,
 )
+from harness.cli.writing_results import Target, write
 from harness.errors import InvalidInputError, UnavailableError, exit_code
 from harness.model.quality import OwnScores, Scores
 from harness.model.results import Report

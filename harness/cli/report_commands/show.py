@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Final
 
 from harness.cli.reports import read_newest
-from harness.cli.results import Target, write
 from harness.cli.shared_options import (
     harness_command,
     option,
@@ -15,6 +14,7 @@ from harness.cli.shared_options import (
     selection_option,
     verbosity_options,
 )
+from harness.cli.writing_results import Target, write
 from harness.errors import InvalidInputError
 from harness.output.builders.report import report_document
 

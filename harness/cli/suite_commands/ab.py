@@ -8,10 +8,9 @@ from typing import Literal
 import click
 
 from harness.analysis.comparison.comparing import compare
-from harness.analysis.noise import bands_of
+from harness.analysis.over_time.noise import bands_of
 from harness.api import Run, render_files
 from harness.cli.messages import print_error, print_note, watching
-from harness.cli.results import Target, write, write_failure
 from harness.cli.run_options import run_options
 from harness.cli.shared_options import (
     PATH,
@@ -25,7 +24,7 @@ from harness.cli.shared_options import (
     suite_gates_option,
     verbosity_options,
 )
-from harness.cli.suite_commands.run import judge
+from harness.cli.writing_results import Target, judge, write, write_failure
 from harness.errors import ExitCode, InvalidInputError, NotComparableError
 from harness.model.results import Report
 from harness.model.suite import Suite

@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from harness.cli.messages import print_note
-from harness.cli.results import Target, write
 from harness.cli.run_options import field_option
 from harness.cli.shared_options import (
     harness_command,
@@ -17,6 +16,7 @@ from harness.cli.shared_options import (
     suite_argument,
     verbosity_options,
 )
+from harness.cli.writing_results import Target, write
 from harness.model.assets import AssetsMode
 from harness.output.builders.inspected_data import inspection_document
 from harness.running.preflight import RealAssets

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import click
 
-from harness.analysis.estimating import Estimate, estimate
-from harness.analysis.likeness import EarlierRun, Setting
+from harness.analysis.forecast.estimating import Estimate, estimate
+from harness.analysis.forecast.likeness import EarlierRun, Setting
 from harness.analysis.sharing import trainings_saved
 from harness.assets.find_checkpoint import peek_checkpoint
 from harness.assets.places import wanted_cache_root
-from harness.cli.results import Target, write
 from harness.cli.run_options import run_options
 from harness.cli.shared_options import harness_command, option, output_options, set_option, suite_argument
+from harness.cli.writing_results import Target, write
 from harness.data.checking import plan_data
 from harness.errors import InvalidInputError
 from harness.machine.facts import (

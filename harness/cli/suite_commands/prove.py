@@ -6,7 +6,6 @@ from pathlib import Path
 
 from harness.api import prove_suite
 from harness.cli.messages import print_note, watching
-from harness.cli.results import Target, write
 from harness.cli.run_options import run_options
 from harness.cli.shared_options import (
     harness_command,
@@ -15,6 +14,7 @@ from harness.cli.shared_options import (
     suite_argument,
     verbosity_options,
 )
+from harness.cli.writing_results import Target, write
 from harness.errors import exit_code
 from harness.output.builders.proof_tables import proofs_document
 from harness.running.interrupts import Interrupt

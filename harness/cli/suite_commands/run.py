@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
-
-import click
 
 from harness.api import Run, run_suite
 from harness.cli.messages import print_note, watching
 from harness.cli.reports import read_baseline
-from harness.cli.results import Target, write, write_stored
 from harness.cli.run_options import run_options, until_options
 from harness.cli.shared_options import (
     baseline_option,
@@ -22,8 +18,8 @@ from harness.cli.shared_options import (
     suite_gates_option,
     verbosity_options,
 )
+from harness.cli.writing_results import Target, judge, write, write_stored
 from harness.model.results import Report
-from harness.model.suite import Gate
 from harness.running.interrupts import Interrupt
 from harness.running.options import RunOptions, UntilDecided
 from harness.suite.suite_file import parse_suite
@@ -104,30 +100,3 @@ def _judge(run: Run, baseline: Report | None, target: Target, *, suite_gates: bo
     if not gates and baseline is None:
         return 0
     return judge(run.report, gates, baseline, target)
-
-
-def judge(report: Report, gates: Sequence[Gate], baseline: Report | None, target: Target) -> int:
-    """Judge a report by these gates and return their exit code; `target` got the result before.
-
-    The cases follow on standard output, unless it carries a result for a program: then the verdict goes to
-    standard error.
-    """
-    # Most runs have no gates, and these import numpy and scipy.
-    from harness.analysis.gates.applying import judge_run  # noqa: PLC0415
-    from harness.analysis.noise import bands_of, run_variance_of  # noqa: PLC0415
-    from harness.output.builders.gate_report import gates_document  # noqa: PLC0415
-    from harness.store.noise_file import noise_for, stored_noise  # noqa: PLC0415
-
-    noise = noise_for([report] if baseline is None else [report, baseline], stored_noise())
-    found, skipped = judge_run(report, gates, baseline, bands_of(noise), run_variance_of(noise))
-    for sentence in skipped:
-        print_note(sentence)
-    if found is None:
-        return 0
-    document = gates_document(found)
-    if target.name == "table" or target.output is not None:
-        click.echo()
-        write(document, Target("table"))
-    else:
-        click.echo("\n".join(document.verdict), err=True)
-    return found.exit_code

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.analysis.estimating import Estimate
-from harness.analysis.likeness import Range
+from harness.analysis.forecast.estimating import Estimate
+from harness.analysis.forecast.likeness import Range
 from harness.analysis.naming import axes as axes_as_text
 from harness.analysis.naming import only_tokenise, short_names, task_names, telling_axes
 from harness.model.axis import axes_of, text, used_axes

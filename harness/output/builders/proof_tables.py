@@ -11,7 +11,7 @@ from harness.analysis.parity import judge, limit_of, verdict_of
 from harness.analysis.training_verdicts import failed_checks, training_verdict
 from harness.model.results import TrialResult
 from harness.model.status import CaseStatus
-from harness.output.builders.charts_of_run import MOST_DRAWN
+from harness.output.builders.report_parts.charts_of_run import MOST_DRAWN
 from harness.output.document import Case, Chart, Column, Document, Table
 from harness.output.drawings import Axis, Effect, Forest, Mark
 from harness.output.numbers import NOTHING

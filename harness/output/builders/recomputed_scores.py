@@ -8,7 +8,7 @@ from harness.analysis.scored_again import Rescored
 from harness.model.metrics import OWN, metric_named, metrics_of
 from harness.model.results import UNSEALED, Report
 from harness.model.tasks import further_scores
-from harness.output.builders.accuracy_tables import breakdown_tables
+from harness.output.builders.report_parts.accuracy_tables import breakdown_tables
 from harness.output.document import Case, Column, Document, Table
 from harness.output.numbers import NOTHING
 from harness.words import count

@@ -15,18 +15,18 @@ from harness.model.environment import Environment
 from harness.model.metrics import metric_named
 from harness.model.quality import Epoch
 from harness.model.results import Report
-from harness.output.builders.accuracy_tables import breakdown_tables
-from harness.output.builders.answer import RANKS, answer, doubts, looks_line, looks_table
-from harness.output.builders.arranging import sorted_rows, with_columns
-from harness.output.builders.cells import columns, mean_and_spread
 from harness.output.builders.charts_of_comparison import machine_charts, machine_table
-from harness.output.builders.charts_of_run import charts
-from harness.output.builders.notes import notes
-from harness.output.builders.oddities import differing, failures
 from harness.output.builders.proof_tables import PARITY, parity_charts, proved, proved_training
-from harness.output.builders.remarks import constants, parity, place, title
-from harness.output.builders.roofline import HEADING as ROOFLINE
-from harness.output.builders.roofline import no_roofline, roofline_columns, roofline_notes
+from harness.output.builders.report_parts.accuracy_tables import breakdown_tables
+from harness.output.builders.report_parts.answer import RANKS, answer, doubts, looks_line, looks_table
+from harness.output.builders.report_parts.arranging import sorted_rows, with_columns
+from harness.output.builders.report_parts.cells import columns, mean_and_spread
+from harness.output.builders.report_parts.charts_of_run import charts
+from harness.output.builders.report_parts.notes import notes
+from harness.output.builders.report_parts.oddities import differing, failures
+from harness.output.builders.report_parts.remarks import constants, parity, place, title
+from harness.output.builders.report_parts.roofline import HEADING as ROOFLINE
+from harness.output.builders.report_parts.roofline import no_roofline, roofline_columns, roofline_notes
 from harness.output.builders.trials import benchmarks, machine_of, trial_cases, trial_record
 from harness.output.document import Column, Document, Each, Later, Ranking, Table
 from harness.output.numbers import size

@@ -8,7 +8,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Final
 
-from harness.analysis.series import CONFIRMED_BY, LEAST_VALUES, Change, Line, Point, Series, Track
+from harness.analysis.over_time.series import CONFIRMED_BY, LEAST_VALUES, Change, Line, Point, Series, Track
 from harness.model.metrics import metric_named
 from harness.output.builders.trials import plain_seed
 from harness.output.document import Chart, Column, Document, Table, Tone, Value

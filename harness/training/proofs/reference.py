@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from harness.analysis.schedule import optimizer_steps, schedule_factor
+from harness.analysis.checks.schedule import optimizer_steps, schedule_factor
 from harness.model.arguments import Optimizer, Train
 from harness.model.seeds import number_of
 from harness.model.trial import Trial

@@ -7,7 +7,7 @@ from dataclasses import replace
 from statistics import fmean
 from typing import Final
 
-from harness.analysis.expected_work import expected_work
+from harness.analysis.checks.expected_work import expected_work
 from harness.analysis.leading import by_speed
 from harness.analysis.peak_shares import rooflines
 from harness.analysis.rows import Row
@@ -15,8 +15,8 @@ from harness.analysis.step_bins import HIGH, LOW, has_steps, step_bins
 from harness.analysis.summary import estimate, speeds
 from harness.model.metrics import headlines, metric_named
 from harness.model.results import Report, TrialResult
-from harness.output.builders.remarks import doubt
-from harness.output.builders.roofline import HEADING as ROOFLINE
+from harness.output.builders.report_parts.remarks import doubt
+from harness.output.builders.report_parts.roofline import HEADING as ROOFLINE
 from harness.output.builders.trials import plain_seed
 from harness.output.document import Chart
 from harness.output.drawings import Axis, Bar, Bars, Line, Lines, Point, Sample, Scatter, Seed, Unit

@@ -23,11 +23,11 @@ from itertools import pairwise
 from statistics import NormalDist, fmean, median
 from typing import Final
 
+from harness.analysis.checks.inputs import INPUTS
 from harness.analysis.comparison.conditions import CONDITIONS, environment_of
 from harness.analysis.comparison.terms import DEFAULT_MARGIN, checked_metrics, margins_of
-from harness.analysis.earlier_trials import EarlierTrial, collect
-from harness.analysis.inputs import INPUTS
 from harness.analysis.naming import labels, only_tokenise
+from harness.analysis.over_time.earlier_trials import EarlierTrial, collect
 from harness.errors import InvalidInputError
 from harness.model.metrics import headlines, metric_named
 from harness.model.results import Report

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,6 +14,8 @@ import click
 
 from harness.cli.messages import print_note, without_secrets
 from harness.errors import HarnessError
+from harness.model.results import Report
+from harness.model.suite import Gate
 from harness.output.document import PARTS, Document, Kind, failure_document
 from harness.output.formats.github import active, step_summary
 from harness.output.formats.json_text import safe_json
@@ -108,3 +110,30 @@ def _tell_github(document: Document, target: Target) -> None:
     if file := os.environ.get("GITHUB_STEP_SUMMARY"):
         with Path(file).open("a", encoding="utf-8") as stream:
             stream.write(step_summary(render(document, "markdown")))
+
+
+def judge(report: Report, gates: Sequence[Gate], baseline: Report | None, target: Target) -> int:
+    """Judge a report by these gates and return their exit code; `target` got the result before.
+
+    The cases follow on standard output, unless it carries a result for a program: then the verdict goes to
+    standard error.
+    """
+    # Most runs have no gates, and these import numpy and scipy.
+    from harness.analysis.gates.applying import judge_run  # noqa: PLC0415
+    from harness.analysis.over_time.noise import bands_of, run_variance_of  # noqa: PLC0415
+    from harness.output.builders.gate_report import gates_document  # noqa: PLC0415
+    from harness.store.noise_file import noise_for, stored_noise  # noqa: PLC0415
+
+    noise = noise_for([report] if baseline is None else [report, baseline], stored_noise())
+    found, skipped = judge_run(report, gates, baseline, bands_of(noise), run_variance_of(noise))
+    for sentence in skipped:
+        print_note(sentence)
+    if found is None:
+        return 0
+    document = gates_document(found)
+    if target.name == "table" or target.output is not None:
+        click.echo()
+        write(document, Target("table"))
+    else:
+        click.echo("\n".join(document.verdict), err=True)
+    return found.exit_code

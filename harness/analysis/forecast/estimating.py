@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from harness.analysis.likeness import EarlierResults, EarlierRun, Range, Setting, TrialEstimate
+from harness.analysis.forecast.likeness import EarlierResults, EarlierRun, Range, Setting, TrialEstimate
 from harness.model.trial import Trial
 
 

@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
+from harness.analysis.checks.verification import contradictions
 from harness.analysis.comparison.alignment import Pair
 from harness.analysis.comparison.conditions import CONDITIONS, concerns, mismatches
-from harness.analysis.verification import contradictions
 from harness.model.calibration import STATE_GAP
 from harness.model.results import Report, TrialResult
 from harness.model.seeds import Seed

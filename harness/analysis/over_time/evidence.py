@@ -7,7 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.analysis.earlier_trials import EarlierTrial, Group, by_state, each_seed_once, named_runs
+from harness.analysis.over_time.earlier_trials import (
+    EarlierTrial,
+    Group,
+    by_state,
+    each_seed_once,
+    named_runs,
+)
 from harness.analysis.stats.machine_states import LEAST_STATES, pooled_variance, run_variance
 from harness.analysis.stats.ratios import RunVariance
 from harness.analysis.stats.scoring import Numbers, are_summable

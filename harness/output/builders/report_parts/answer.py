@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from harness.analysis.checks.observed import UNMOVED
 from harness.analysis.leading import Leader, leaders
-from harness.analysis.observed import UNMOVED
 from harness.analysis.rows import Row
 from harness.model.looks import DECIDED, End, Looks
 from harness.model.metrics import headlines, metric_named
 from harness.model.results import UNSEALED, Report
-from harness.output.builders.cells import mean_and_spread
 from harness.output.builders.effects import change, margin_text, p_value
+from harness.output.builders.report_parts.cells import mean_and_spread
 from harness.output.document import Column, Table, Tone
 from harness.output.numbers import rate
 from harness.words import count

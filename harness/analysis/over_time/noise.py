@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import Final
 
-from harness.analysis.inputs import mixed_inputs
+from harness.analysis.checks.inputs import mixed_inputs
 from harness.analysis.stats.machine_states import (
     add_state,
     between_run_band,

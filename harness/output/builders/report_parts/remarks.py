@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from harness.analysis.checks.observed import UNMOVED
 from harness.analysis.comparison.conditions import at_once
 from harness.analysis.naming import attention_of, label, notable, only_tokenise, shared_axes, task_names
-from harness.analysis.observed import UNMOVED
 from harness.analysis.parity import ParityVerdict
 from harness.analysis.probes import Deviation
 from harness.analysis.rows import Row

@@ -11,7 +11,7 @@ from harness.analysis.summary import PEAK_MEMORY
 from harness.errors import InvalidInputError
 from harness.model.metrics import METRICS, metric_named
 from harness.model.tasks import further_scores
-from harness.output.builders.remarks import status
+from harness.output.builders.report_parts.remarks import status
 from harness.output.document import Column, Table
 from harness.words import did_you_mean, quoted
 

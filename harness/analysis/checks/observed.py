@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from harness.analysis.schedule import optimizer_steps, schedule_factor
+from harness.analysis.checks.schedule import optimizer_steps, schedule_factor
 from harness.model.observations import Observed
 from harness.model.results import TrialResult
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, get_args
 
-from harness.analysis.expected_work import ExpectedWork, expected_work, work_of_window
+from harness.analysis.checks.expected_work import ExpectedWork, expected_work, work_of_window
 from harness.analysis.stats.sheets import Sheet, losses_of, read_sheet, scores_of
 from harness.model.metrics import METRICS, metric_named, metrics_of, score_and_split
 from harness.model.quality import Predictions

@@ -6,16 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
+from harness.analysis.checks.observed import UNMOVED
 from harness.analysis.compilation import recompiled
 from harness.analysis.naming import only_tokenise
-from harness.analysis.observed import UNMOVED
 from harness.analysis.rows import Estimate, Row, Tokenizing
 from harness.analysis.summary import PEAK_MEMORY, estimate
 from harness.model.metrics import metric_named
 from harness.model.quality import OwnScores
 from harness.model.results import Report, TrialResult
 from harness.model.tasks import quality_headlines
-from harness.output.builders.remarks import attention_remarks, remarks, status
+from harness.output.builders.report_parts.remarks import attention_remarks, remarks, status
 from harness.output.document import Column, Tone
 from harness.output.numbers import NOTHING, amount, duration, percent, rate, significant, size
 from harness.words import count

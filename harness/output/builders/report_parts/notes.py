@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
 
+from harness.analysis.checks.inputs import conflicting_inputs
+from harness.analysis.checks.observed import UNMOVED, did_not_move
 from harness.analysis.comparison.matching import seed_option
 from harness.analysis.compilation import break_even, recompiled
-from harness.analysis.inputs import conflicting_inputs
 from harness.analysis.leading import leaders
-from harness.analysis.observed import UNMOVED, did_not_move
 from harness.analysis.probes import PROBE_BAND
 from harness.analysis.rows import Row
 from harness.analysis.training_verdicts import failed_checks, training_proofs
-from harness.data.corpus import DuplicateRows
-from harness.data.data_notes import data_remarks
-from harness.model.assets import Data
 from harness.model.metrics import metric_named
 from harness.model.results import Report
-from harness.output.builders.oddities import failure_notes, first_of
-from harness.output.builders.remarks import farthest
+from harness.output.builders.report_parts.asset_notes import asset_notes, stand_ins_of
+from harness.output.builders.report_parts.oddities import failure_notes, first_of
+from harness.output.builders.report_parts.remarks import farthest
 from harness.output.numbers import difference, duration
 from harness.words import count, one_line
-
-_MOST_WEIGHTS: Final = 3
 
 
 def notes(report: Report, rows: Sequence[Row]) -> list[str]:
@@ -32,12 +27,7 @@ def notes(report: Report, rows: Sequence[Row]) -> list[str]:
         *_recorded(report),
         *_session(report),
         *_earlier_proofs(report),
-        *_stand_ins(report),
-        *_synthetic(report),
-        *_limited(report),
-        *_splits(report),
-        *_data(report),
-        *_allowed_weights(report),
+        *asset_notes(report),
         *_mixed(report, rows),
         *_reference(report, rows),
         *_degenerate(rows),
@@ -86,86 +76,8 @@ def _by_text(found: Iterable[tuple[Row, str]], rows: Sequence[Row]) -> Iterator[
 
 def _recorded(report: Report) -> Iterable[str]:
     """Return the notes of the run, without those on stand-ins, for which one line follows."""
-    replaced = tuple(f"checkpoint {name}: stand-in {by}," for name, by in _replaced(report).items())
+    replaced = tuple(f"checkpoint {name}: stand-in {by}," for name, by in stand_ins_of(report).items())
     return (note for note in report.notes if not note.startswith(replaced))
-
-
-def _replaced(report: Report) -> dict[str, str]:
-    """Return the stand-in of each checkpoint that has one, by name."""
-    return {
-        result.checkpoint.requested: result.checkpoint.name
-        for result in report.results
-        if result.checkpoint is not None and result.checkpoint.stand_in
-    }
-
-
-def _stand_ins(report: Report) -> Iterable[str]:
-    replaced = _replaced(report)
-    if len(replaced) == 1:
-        ((requested, name),) = replaced.items()
-        yield f"stand-in: {name} was used in place of {requested}; its numbers are not those of {requested}"
-    elif replaced:
-        pairs = ", ".join(f"{name} in place of {requested}" for requested, name in replaced.items())
-        yield f"stand-ins: {pairs}; their numbers are not those of the checkpoints they replace"
-
-
-def _synthetic(report: Report) -> Iterable[str]:
-    names = {
-        (result.data.requested, result.data.name)
-        for result in report.results
-        if result.data is not None and result.data.synthetic
-    }
-    for requested, name in sorted(names):
-        yield f"synthetic data: {name}, a generated corpus, was used in place of {requested}"
-
-
-def _limited(report: Report) -> Iterable[str]:
-    tasks = dict.fromkeys(result.trial.task for result in report.results)
-    for name, limit in dict.fromkeys(
-        (task.name, str(task.limit)) for task in tasks if task.limit is not None
-    ):
-        yield (
-            f"limit: only the first rows of {name} in the order of its files: {limit}; scores are not "
-            "those of the whole data set"
-        )
-
-
-def _splits(report: Report) -> Iterable[str]:
-    tasks = dict.fromkeys(result.trial.task for result in report.results)
-    for task in tasks:
-        first, *further = task.eval_splits
-        if further:
-            yield (
-                f"{task.name} is evaluated on {count(len(task.eval_splits), 'split')}: scores without the "
-                f"name of a split are those of {first}"
-            )
-
-
-def _data(report: Report) -> Iterable[str]:
-    """Remarks on the data behind each result, each once."""
-    return {
-        f"data {data.name}: {remark}": None
-        for data in (result.data for result in report.results)
-        if data is not None
-        for remark in data_remarks(data.published, _duplicates(data), data.train_examples, data.eval_examples)
-    }
-
-
-def _duplicates(data: Data) -> DuplicateRows:
-    counted = data.duplicates
-    if counted is None:
-        return DuplicateRows(0, 0, 0)
-    return DuplicateRows(counted.train, counted.evaluation, counted.leaked)
-
-
-def _allowed_weights(report: Report) -> Iterable[str]:
-    """Each checkpoint once whose weights do not fit its config and were accepted by the suite."""
-    checkpoints = [result.checkpoint for result in report.results if result.checkpoint is not None]
-    for name, weights in dict.fromkeys((one.name, one.allowed_weights) for one in checkpoints):
-        if weights:
-            shown = ", ".join(weights[:_MOST_WEIGHTS])
-            more = f" and {len(weights) - _MOST_WEIGHTS:,} more" if len(weights) > _MOST_WEIGHTS else ""
-            yield f"allowed weights: {name}: random or unused, as allow_weights accepts: {shown}{more}"
 
 
 def _mixed(report: Report, rows: Sequence[Row]) -> Iterable[str]:

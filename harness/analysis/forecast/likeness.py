@@ -15,9 +15,9 @@ from math import prod
 from statistics import median
 from typing import Final
 
+from harness.analysis.checks.schedule import optimizer_steps
 from harness.analysis.naming import axes
 from harness.analysis.parity import function_of
-from harness.analysis.schedule import optimizer_steps
 from harness.analysis.training_verdicts import training_of
 from harness.model.axis import axes_of
 from harness.model.environment import Device, Environment

@@ -1,0 +1,1 @@
+"""Estimates of what a plan will take, from earlier results."""
