@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -129,6 +129,7 @@ def test_the_number_of_trials_for_an_effect_has_that_power_by_the_noncentral_t()
 
 
 @settings(max_examples=25)
+@example(variance=1.0, trials=1, added=(Part(0.5, 1.0),), floor=0.0, ratio=5.0, capped=False)
 @given(
     VARIANCES,
     st.integers(1, 12),

@@ -200,10 +200,13 @@ class Components:
             variance = max(planned.between.variance, planned.least)
             return planned.power(effect, variance, alpha) >= POWER
 
-        # More trials never detect less.
         numbers = range(3, MOST_TRIALS + 1)
-        place = bisect_left(numbers, True, key=suffices)
-        return numbers[place] if place < len(numbers) else None
+        if suffices(MOST_TRIALS):
+            return numbers[bisect_left(numbers, True, key=suffices)]
+        # With few degrees of freedom of another part, more trials leave the total with few and detect less.
+        if all(part.freedom >= MOST_TRIALS for part in self.added):
+            return None
+        return next(filter(suffices, numbers), None)
 
     def scaled(self, trials: int, wanted: int) -> Components:
         """Return the components for another number of trials with the same variances."""
