@@ -65,8 +65,7 @@ class LazyGroup(Group):
         if cmd_name not in COMMANDS:
             return None
         command = importlib.import_module(f"harness.cli.{_MODULES.get(cmd_name, cmd_name)}").command
-        if not isinstance(command, click.Command):
-            raise TypeError(f"harness.cli.{cmd_name}.command is not a click command")
+        assert isinstance(command, click.Command)
         return command
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
