@@ -141,8 +141,7 @@ def _with_scores(report: Report, scores: Scores) -> list[tuple[TrialResult, Scor
         (result, None if result.predictions is None else next(found, Score(reason="was not scored")))
         for result in report.results
     ]
-    if next(found, None) is not None:
-        raise ValueError("more scores than predictions")
+    assert next(found, None) is None, "more scores than predictions"
     return pairs
 
 

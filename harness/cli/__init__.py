@@ -70,10 +70,8 @@ class LazyGroup(Group):
         if cmd_name not in COMMANDS:
             return None
         folder = next((name for name, commands in _FOLDERS.items() if cmd_name in commands), _OTHER_FOLDER)
-        module = f"harness.cli.{folder}.{_MODULES.get(cmd_name, cmd_name)}"
-        command = importlib.import_module(module).command
-        if not isinstance(command, click.Command):
-            raise TypeError(f"{module}.command is not a click command")
+        command = importlib.import_module(f"harness.cli.{folder}.{_MODULES.get(cmd_name, cmd_name)}").command
+        assert isinstance(command, click.Command)
         return command
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
-from types import MappingProxyType, UnionType
-from typing import Any, Final, Literal, Protocol, Union, get_args, get_origin, runtime_checkable
+from types import MappingProxyType
+from typing import Any, Final, Literal, Protocol, get_args, get_origin, runtime_checkable
 
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
@@ -176,8 +176,7 @@ def canonical(axis: Axis, value: object) -> Hashable:
     else:
         word = short_type(axis).validate_python(value, strict=True)
         found = mapping.validate_python({axis.short: word}, strict=True)
-    if not isinstance(found, Hashable):
-        raise TypeError(f"a value of the axis {axis.name} cannot be compared: {found!r}")
+    assert isinstance(found, Hashable)
     return found
 
 
@@ -294,8 +293,5 @@ def _options(form: Any) -> Iterator[object]:
         yield from (False, True)
     elif origin is Literal:
         yield from get_args(form)
-    elif origin in (Union, UnionType):
-        for each in get_args(form):
-            yield from _options(each)
     elif origin is not None and hasattr(form, "__metadata__"):
         yield from _options(get_args(form)[0])

@@ -22,8 +22,7 @@ LAYOUT: Final = "5.1.0"
 def to_pytest_benchmark(document: Document) -> str:
     """The benchmarks that have times, and the machine they were measured on."""
     machine = document.machine
-    if machine is None:
-        raise ValueError("the document has no machine")
+    assert machine is not None
     found = {
         "machine_info": _machine(machine),
         "commit_info": {"id": safe_text(machine.commit), "dirty": machine.dirty} if machine.commit else {},
