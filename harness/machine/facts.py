@@ -35,7 +35,27 @@ PACKAGES: Final = (
     "torch",
     "transformers",
 )
+# Variables by which a user changes how fast or how exactly the libraries of a trial compute.
+COMPUTING: Final = (
+    "ATEN_CPU_CAPABILITY",
+    "CUBLAS_WORKSPACE_CONFIG",
+    "CUDA_LAUNCH_BLOCKING",
+    "DNNL_MAX_CPU_ISA",
+    "KMP_AFFINITY",
+    "KMP_BLOCKTIME",
+    "MKL_CBWR",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "NVIDIA_TF32_OVERRIDE",
+    "OMP_PLACES",
+    "OMP_PROC_BIND",
+    "OMP_WAIT_POLICY",
+    "ONEDNN_MAX_CPU_ISA",
+    "PYTORCH_ALLOC_CONF",
+    "PYTORCH_CUDA_ALLOC_CONF",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+)
 VARIABLES: Final = (
+    *COMPUTING,
     "CUDA_VISIBLE_DEVICES",
     "GOMP_SPINCOUNT",
     "HF_HUB_OFFLINE",
@@ -43,7 +63,6 @@ VARIABLES: Final = (
     "MALLOC_TRIM_THRESHOLD_",
     "MKL_NUM_THREADS",
     "OMP_NUM_THREADS",
-    "PYTORCH_CUDA_ALLOC_CONF",
     "TOKENIZERS_PARALLELISM",
 )
 CPU_FLAGS: Final = ("amx_bf16", "amx_tile", "avx2", "avx512_bf16", "avx512f", "bf16", "sve")

@@ -19,7 +19,7 @@ from harness.model.trial import Trial
 from harness.running.proof_store import passes
 from harness.running.reporting import shard_note
 from harness.running.seams import Render
-from harness.store.folders import is_there, names_in
+from harness.store.folders import is_there, names_in, refuse_inside_run
 from harness.store.plan_file import Plan, shard_number
 from harness.store.reading import load_report, read_bytes
 from harness.store.run_directory import RunDirectory, open_run, write_run
@@ -61,10 +61,11 @@ def merge_runs(paths: Sequence[Path], output: Path, render: Render) -> Report:
     Raises:
         NotComparableError: The runs are not of one plan, version and suite; a trial is missing, or has
             different results in two runs.
-        InvalidInputError: A run or its report is damaged, or `output` is not empty.
+        InvalidInputError: A run or its report is damaged, or `output` is not empty or inside of a run.
         StorageError: A file cannot be read or written.
     """
     parts = [_read(path) for path in paths]
+    refuse_inside_run(output.parent)
     plan = _common_plan(parts)
     reports = [part.report for part in parts if part.report is not None]
     _check_reports(reports)

@@ -15,7 +15,7 @@ from typing import Final
 
 from harness.assets.places import Note
 from harness.errors import LockedError
-from harness.machine.facts import describe_environment, describe_gpus
+from harness.machine.facts import COMPUTING, describe_environment, describe_gpus
 from harness.model.assets import Checkpoint, Data, ResolvedCheckpoint, ResolvedData
 from harness.model.environment import Device, Environment
 from harness.model.job import Job
@@ -99,6 +99,9 @@ def _differences(result: TrialResult, job: Job | None, here: Here) -> Iterator[s
     yield from _changed("python", then.python, now.python)
     for name in sorted(then.packages.keys() | now.packages.keys()):
         yield from _changed(name, then.packages.get(name), now.packages.get(name))
+    # Nodes of a cluster may set more of them.
+    for name in COMPUTING if here.processors is None else ():
+        yield from _changed(name, then.variables.get(name), now.variables.get(name))
     processors = (now.cpu.model,) if here.processors is None else here.processors
     if processors and then.cpu.model not in processors:
         yield from _changed("processor", then.cpu.model, " or ".join(processors))

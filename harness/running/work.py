@@ -296,7 +296,9 @@ class Work:
         """
         wanted = proof_jobs(jobs.values()) | training_jobs(jobs.values())
         if directory.discard_proofs(self._interpreter.code_sha256()):
-            self._note("proofs will be made again: the code of harness changed")
+            done = count(len(self._results), "finished trial")
+            stay = f"; {done} of the earlier code stay: --fresh runs all again" if self._results else ""
+            self._note(f"proofs will be made again: the code of harness changed{stay}")
         found = choose(directory.proofs(wanted), wanted, self._here(), self._options.rerun).results
         left = {id_: job for id_, job in wanted.items() if id_ not in found}
         keep = keeping_in(directory.path / "proofs")

@@ -57,6 +57,20 @@ def make_new_folder(parent: Path, name: str, files: Files, *, count: int = 1) ->
             return path
 
 
+def refuse_inside_run(folder: Path) -> None:
+    """Refuse a folder for runs that is a run, or lies inside of one.
+
+    Raises:
+        InvalidInputError: It does.
+    """
+    resolved = folder.resolve()
+    for place in (resolved, *resolved.parents):
+        if is_there(place / "plan.json") and (place / "trials").is_dir():
+            raise InvalidInputError(
+                f"{folder}: lies inside the run {place}", hint="Choose a folder outside of any run."
+            )
+
+
 def make_real_folder(path: Path, files: Files) -> None:
     """Create the folder unless it is there; a symbolic link in its place is no folder.
 

@@ -22,6 +22,7 @@ from harness.store.folders import (
     make_new_folder,
     make_real_folder,
     names_in,
+    refuse_inside_run,
     remove_file,
     run_ids,
 )
@@ -327,12 +328,7 @@ def suite_folder(reports: Path, suite_name: str, *, files: Files = OS_FILES) -> 
     """
     if _SUITE_NAME.fullmatch(suite_name) is None:
         raise InvalidInputError(f"{suite_name!r} cannot name a folder", hint="Use letters, digits, _ and -.")
-    resolved = reports.resolve()
-    for place in (resolved, *resolved.parents):
-        if is_there(place / "plan.json") and (place / "trials").is_dir():
-            raise InvalidInputError(
-                f"{reports}: lies inside the run {place}", hint="Choose a folder outside of any run."
-            )
+    refuse_inside_run(reports)
     try:
         make_folder(reports / suite_name, files=files)
     except (FileExistsError, NotADirectoryError) as error:

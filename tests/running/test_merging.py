@@ -232,6 +232,9 @@ def test_the_output_must_be_new_or_empty(tmp_path: Path) -> None:
             merge(shards, output)
     (tmp_path / "empty").mkdir()
     assert merge(shards, tmp_path / "empty").results
+    with pytest.raises(InvalidInputError, match="lies inside the run"):
+        merge(shards, shards[0] / "merged")
+    assert not (shards[0] / "merged").exists()
 
 
 def test_an_edited_report_is_refused(tmp_path: Path) -> None:

@@ -76,6 +76,19 @@ def test_another_gpu_or_driver_runs_again(now: Device, difference: str) -> None:
     assert why_not(finished(H100), job(), here(now)) == difference
 
 
+@pytest.mark.parametrize("name", ["NVIDIA_TF32_OVERRIDE", "ONEDNN_MAX_CPU_ISA"])
+def test_a_variable_that_changes_how_libraries_compute_runs_again(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = finished(H100)
+    monkeypatch.setenv(name, "AVX2")
+    assert why_not(before, job(), here(H100)) == f"{name} was None, is AVX2"
+    assert why_not(finished(H100), job(), here(H100)) is None
+    # The nodes of a cluster may set it themselves.
+    model = before.environment.cpu.model if before.environment is not None else ""
+    assert why_not(before, job(), replace(here(H100), processors=(model,))) is None
+
+
 def test_a_result_that_ran_beside_others_runs_again_alone_and_the_other_way_round() -> None:
     beside = finished(H100).model_copy(update={"concurrent": 2})
     assert why_not(beside, job(), here(H100)) == "trials at once was 2, is 1"
