@@ -14,9 +14,9 @@ unknown, and the test covers this pair of models only.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain
 from typing import Any, Final
 
@@ -141,20 +141,17 @@ def _identical(case: Case) -> Effect | None:
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
-    """The resampled scores of a case: `first` of each column in the first resamples, (S + T + E, F).
+    """The resampled scores of a case, averaged over the variants, and the interaction of all variants."""
 
-    `drawn` are those of all resamples, averaged over the variants.
-    """
-
-    first: Floats
     drawn: Floats
+    uneven: Interaction | None
 
 
 def _effect(case: Case, scored: _Scored) -> Effect:
     """Return the effect of a case from its resampled scores."""
     seeds, examples = len(case.before) // case.variants, case.labels.size
     both = seeds + len(case.after) // case.variants
-    uneven, drawn = _interaction(case, scored.first), scored.drawn
+    drawn = scored.drawn
     observed = _over_variants(case, scores(case.metric, case.labels, case.columns))
     base = float(observed[:seeds].mean())
     effect = Effect(
@@ -183,12 +180,15 @@ def _effect(case: Case, scored: _Scored) -> Effect:
             test = "unpaired seeds, paired examples"
     if components.error == 0:
         return replace(effect, reason="neither seeds nor examples differ: no p-value")
-    components = replace(components, interaction=uneven)
+    components = replace(components, interaction=scored.uneven)
     return replace(effect, test=test, components=components, reason=None, lacks=None)
 
 
-def _interaction(case: Case, drawn: Floats) -> Interaction | None:
-    """Estimate the interaction from the resampled scores, (S + T + E, R); None without predicted classes."""
+def _interaction(case: Case, scored: Callable[[slice], Floats]) -> Interaction | None:
+    """Estimate the interaction; None without predicted classes.
+
+    `scored` returns the scores of some of the columns of the case in resamples, (S, R).
+    """
     if SCORINGS[case.metric].of_logits is not None:
         return None
     right = np.equal(case.columns, case.labels)
@@ -196,8 +196,11 @@ def _interaction(case: Case, drawn: Floats) -> Interaction | None:
     sizes = [seeds, len(case.after), *map(len, case.earlier)]
     if case.variants > 1:
         sizes = [seeds] * (len(right) // seeds)
-    ends = np.cumsum(sizes)[:-1]
-    return interaction(np.split(right, ends), np.split(drawn[:, :_RESAMPLES_FOR_UNIT], ends))
+    ends = np.cumsum(sizes)
+    return interaction(
+        np.split(right, ends[:-1]),
+        lambda place: scored(slice(ends[place] - sizes[place], ends[place]))[:, :_RESAMPLES_FOR_UNIT],
+    )
 
 
 def _over_variants(case: Case, values: Floats) -> Floats:
@@ -347,7 +350,10 @@ def _resample(cases: Sequence[Case], resamples: int) -> list[_Scored]:
     if _has_counts(cases[0]):
         return _resample_counts(cases, resamples)
     found = _resample_features(cases, resamples)
-    return [_Scored(each, _over_variants(case, each)) for case, each in zip(cases, found, strict=True)]
+    return [
+        _Scored(_over_variants(case, each), _interaction(case, each.__getitem__))
+        for case, each in zip(cases, found, strict=True)
+    ]
 
 
 def _resample_features(cases: Sequence[Case], resamples: int) -> list[Floats]:
@@ -381,30 +387,28 @@ def _resample_counts(cases: Sequence[Case], resamples: int) -> list[_Scored]:
     guessed = np.frombuffer(b"".join(place), dtype=np.bool_).reshape(len(place), -1)
     right, wrong = guessed[:, actual].astype(np.float32), guessed[:, ~actual].astype(np.float32)
     rows = [[place[text] for text in of_case] for of_case in texts]
-    scored = [_unscored(case, resamples) for case in cases]
-    metrics = {case.metric for case in cases}
+
+    def counts(at: slice | Sequence[int], some: slice) -> Floats:
+        hits = right[at] @ of_members[:, some]
+        positives = hits + wrong[at] @ of_others[:, some]
+        return np.stack([hits, positives, np.broadcast_to(members[some], hits.shape)])
+
+    def first(case: Case, at: Sequence[int], columns: slice) -> Floats:
+        return _of_counts(case.metric, counts(at[columns], slice(_RESAMPLES_FOR_UNIT)), actual.size)
+
+    drawn = [np.empty((len(at) // case.variants, resamples)) for case, at in zip(cases, rows, strict=True)]
     # All variants of an axis have thousands of columns, of which only the means over variants are kept.
     width = max(1, _SCORES_AT_ONCE // max(len(place), *map(len, rows)))
     for start in range(0, resamples, width):
         some = slice(start, start + width)
-        hits = right @ of_members[:, some]
-        positives = hits + wrong @ of_others[:, some]
-        counts = np.stack([hits, positives, np.broadcast_to(members[some], hits.shape)])
-        of_columns = {metric: _of_counts(metric, counts, actual.size) for metric in metrics}
-        for case, at, into in zip(cases, rows, scored, strict=True):
-            found = of_columns[case.metric][at]
-            into.drawn[:, some] = _over_variants(case, found)
-            if case.variants > 1:
-                into.first[:, some] = found[:, : max(0, _RESAMPLES_FOR_UNIT - start)]
-    return scored
-
-
-def _unscored(case: Case, resamples: int) -> _Scored:
-    """Return scores that are still to be computed."""
-    columns = len(case.before) + len(case.after) + sum(map(len, case.earlier))
-    drawn = np.empty((columns // case.variants, resamples))
-    few = min(resamples, _RESAMPLES_FOR_UNIT)
-    return _Scored(drawn if case.variants == 1 else np.empty((columns, few)), drawn)
+        found = counts(slice(None), some)
+        of_columns = {metric: _of_counts(metric, found, actual.size) for metric in {e.metric for e in cases}}
+        for case, at, into in zip(cases, rows, drawn, strict=True):
+            into[:, some] = _over_variants(case, of_columns[case.metric][at])
+    return [
+        _Scored(each, _interaction(case, partial(first, case, at) if case.variants > 1 else each.__getitem__))
+        for case, at, each in zip(cases, rows, drawn, strict=True)
+    ]
 
 
 def _of_counts(metric: str, counts: Floats, examples: int) -> Floats:
