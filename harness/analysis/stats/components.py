@@ -60,19 +60,21 @@ class Interaction:
         return self.unit**2 * change * (change / share) * (1 - share) / self.examples
 
 
-def interaction(right: Sequence[NDArray[np.bool_]], scores: Sequence[NDArray[Any]]) -> Interaction | None:
+def interaction(
+    right: Sequence[NDArray[np.bool_]], scores: Callable[[int], NDArray[Any]]
+) -> Interaction | None:
     """Estimate the interaction from recipes with several seeds; None if all seeds agree.
 
     Args:
         right: for each recipe which examples each seed got right, (S, N).
-        scores: for each recipe the scores of each seed in resamples of the examples, (S, R).
+        scores: returns for a recipe the scores of each seed in resamples of the examples, (S, R).
     """
     several = [place for place, each in enumerate(right) if len(each) > 1]
     if not several:
         return None
     examples = right[0].shape[1]
     of_accuracy = float(np.mean([right[place].var(axis=0, ddof=1).mean() for place in several])) / examples
-    of_score = float(np.mean([_residual(scores[place]) for place in several]))
+    of_score = float(np.mean([_residual(scores(place)) for place in several]))
     if of_accuracy == 0 or of_score == 0:
         return None
     return Interaction(2 * of_accuracy * examples, float(np.sqrt(of_score / of_accuracy)), examples)

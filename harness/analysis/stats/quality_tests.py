@@ -22,8 +22,8 @@ from typing import Final
 import numpy as np
 from scipy import special
 
-from harness.analysis.stats.components import Components, Interaction, Part, interaction
-from harness.analysis.stats.resampling import RESAMPLES_FOR_UNIT, Case, Scored, over_variants, resampled
+from harness.analysis.stats.components import Components, Part
+from harness.analysis.stats.resampling import Case, Scored, over_variants, resampled
 from harness.analysis.stats.scoring import SCORINGS, Floats, scores
 from harness.analysis.stats.tests import Effect, Interval, mcnemar
 from harness.model.metrics import METRICS
@@ -103,7 +103,7 @@ def _effect(case: Case, scored: Scored) -> Effect:
     """Return the effect of a case from its resampled scores."""
     seeds, examples = len(case.before) // case.variants, case.labels.size
     both = seeds + len(case.after) // case.variants
-    uneven, drawn = _interaction(case, scored.first), scored.drawn
+    drawn = scored.drawn
     observed = over_variants(case, scores(case.metric, case.labels, case.columns))
     base = float(observed[:seeds].mean())
     effect = Effect(
@@ -132,21 +132,8 @@ def _effect(case: Case, scored: Scored) -> Effect:
             test = "unpaired seeds, paired examples"
     if components.error == 0:
         return replace(effect, reason="neither seeds nor examples differ: no p-value")
-    components = replace(components, interaction=uneven)
+    components = replace(components, interaction=scored.uneven)
     return replace(effect, test=test, components=components, reason=None, lacks=None)
-
-
-def _interaction(case: Case, drawn: Floats) -> Interaction | None:
-    """Estimate the interaction from the resampled scores, (S + T + E, R); None without predicted classes."""
-    if SCORINGS[case.metric].of_logits is not None:
-        return None
-    right = np.equal(case.columns, case.labels)
-    seeds = len(case.before) // case.variants
-    sizes = [seeds, len(case.after), *map(len, case.earlier)]
-    if case.variants > 1:
-        sizes = [seeds] * (len(right) // seeds)
-    ends = np.cumsum(sizes)[:-1]
-    return interaction(np.split(right, ends), np.split(drawn[:, :RESAMPLES_FOR_UNIT], ends))
 
 
 def _discordant(case: Case) -> tuple[int, int] | None:

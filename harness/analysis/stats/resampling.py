@@ -5,15 +5,16 @@ Rows on equally many examples share their resamples, and those with equal labels
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.analysis.stats.components import Interaction, interaction
 from harness.analysis.stats.scoring import SCORINGS, Floats, Numbers, Scoring
 
 _SEED: Final = 20_260_101
@@ -23,7 +24,7 @@ _BATCH_COLUMNS: Final = 128
 _BLOCK: Final = 1 << 22
 _SCORES_AT_ONCE: Final = 1 << 20
 # Enough to estimate the change of a score per change of accuracy to 2 %.
-RESAMPLES_FOR_UNIT: Final = 1_000
+_RESAMPLES_FOR_UNIT: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +58,10 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """The resampled scores of a case: `first` of each column in the first resamples, (S + T + E, F).
+    """The resampled scores of a case, averaged over the variants, and the interaction of all variants."""
 
-    `drawn` are those of all resamples, averaged over the variants.
-    """
-
-    first: Floats
     drawn: Floats
+    uneven: Interaction | None
 
 
 def over_variants(case: Case, values: Floats) -> Floats:
@@ -73,6 +71,25 @@ def over_variants(case: Case, values: Floats) -> Floats:
     sides = values.reshape(2, case.variants, -1, *values.shape[1:])
     averaged = sides.mean(axis=1)
     return np.asarray(averaged.reshape(-1, *values.shape[1:]))
+
+
+def _interaction(case: Case, scored: Callable[[slice], Floats]) -> Interaction | None:
+    """Estimate the interaction; None without predicted classes.
+
+    `scored` returns the scores of some of the columns of the case in resamples, (S, R).
+    """
+    if SCORINGS[case.metric].of_logits is not None:
+        return None
+    right = np.equal(case.columns, case.labels)
+    seeds = len(case.before) // case.variants
+    sizes = [seeds, len(case.after), *map(len, case.earlier)]
+    if case.variants > 1:
+        sizes = [seeds] * (len(right) // seeds)
+    ends = np.cumsum(sizes)
+    return interaction(
+        np.split(right, ends[:-1]),
+        lambda place: scored(slice(ends[place] - sizes[place], ends[place]))[:, :_RESAMPLES_FOR_UNIT],
+    )
 
 
 def resampled(cases: Sequence[Case], places: Sequence[int], resamples: int) -> Iterator[tuple[int, Scored]]:
@@ -112,7 +129,10 @@ def _resample(cases: Sequence[Case], resamples: int) -> list[Scored]:
     if _has_counts(cases[0]):
         return _resample_counts(cases, resamples)
     found = _resample_features(cases, resamples)
-    return [Scored(each, over_variants(case, each)) for case, each in zip(cases, found, strict=True)]
+    return [
+        Scored(over_variants(case, each), _interaction(case, each.__getitem__))
+        for case, each in zip(cases, found, strict=True)
+    ]
 
 
 def _resample_features(cases: Sequence[Case], resamples: int) -> list[Floats]:
@@ -146,30 +166,28 @@ def _resample_counts(cases: Sequence[Case], resamples: int) -> list[Scored]:
     guessed = np.frombuffer(b"".join(place), dtype=np.bool_).reshape(len(place), -1)
     right, wrong = guessed[:, actual].astype(np.float32), guessed[:, ~actual].astype(np.float32)
     rows = [[place[text] for text in of_case] for of_case in texts]
-    scored = [_unscored(case, resamples) for case in cases]
-    metrics = {case.metric for case in cases}
+
+    def counts(at: slice | Sequence[int], some: slice) -> Floats:
+        hits = right[at] @ of_members[:, some]
+        positives = hits + wrong[at] @ of_others[:, some]
+        return np.stack([hits, positives, np.broadcast_to(members[some], hits.shape)])
+
+    def first(case: Case, at: Sequence[int], columns: slice) -> Floats:
+        return _of_counts(case.metric, counts(at[columns], slice(_RESAMPLES_FOR_UNIT)), actual.size)
+
+    drawn = [np.empty((len(at) // case.variants, resamples)) for case, at in zip(cases, rows, strict=True)]
     # All variants of an axis have thousands of columns, of which only the means over variants are kept.
     width = max(1, _SCORES_AT_ONCE // max(len(place), *map(len, rows)))
     for start in range(0, resamples, width):
         some = slice(start, start + width)
-        hits = right @ of_members[:, some]
-        positives = hits + wrong @ of_others[:, some]
-        counts = np.stack([hits, positives, np.broadcast_to(members[some], hits.shape)])
-        of_columns = {metric: _of_counts(metric, counts, actual.size) for metric in metrics}
-        for case, at, into in zip(cases, rows, scored, strict=True):
-            found = of_columns[case.metric][at]
-            into.drawn[:, some] = over_variants(case, found)
-            if case.variants > 1:
-                into.first[:, some] = found[:, : max(0, RESAMPLES_FOR_UNIT - start)]
-    return scored
-
-
-def _unscored(case: Case, resamples: int) -> Scored:
-    """Return scores that are still to be computed."""
-    columns = len(case.before) + len(case.after) + sum(map(len, case.earlier))
-    drawn = np.empty((columns // case.variants, resamples))
-    few = min(resamples, RESAMPLES_FOR_UNIT)
-    return Scored(drawn if case.variants == 1 else np.empty((columns, few)), drawn)
+        found = counts(slice(None), some)
+        of_columns = {metric: _of_counts(metric, found, actual.size) for metric in {e.metric for e in cases}}
+        for case, at, into in zip(cases, rows, drawn, strict=True):
+            into[:, some] = over_variants(case, of_columns[case.metric][at])
+    return [
+        Scored(each, _interaction(case, partial(first, case, at) if case.variants > 1 else each.__getitem__))
+        for case, at, each in zip(cases, rows, drawn, strict=True)
+    ]
 
 
 def _of_counts(metric: str, counts: Floats, examples: int) -> Floats:

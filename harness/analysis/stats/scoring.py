@@ -50,8 +50,8 @@ def _mean(sums: Floats, examples: int) -> Floats:
 
 def _hits_and_involved(labels: Numbers, predicted: Numbers) -> Floats:
     """Return for each class its true positives, and its predicted plus its actual members."""
-    counts = _counts(labels, predicted)
-    return np.concatenate([counts[0::3], counts[1::3] + counts[2::3]])
+    guessed, actual = _members(labels, predicted)
+    return np.concatenate([guessed & actual, guessed.astype(np.float32) + actual], dtype=np.float32)
 
 
 def _involved_of_counts(counts: Floats, examples: int) -> Floats:  # noqa: ARG001 - the signature all share
@@ -60,14 +60,17 @@ def _involved_of_counts(counts: Floats, examples: int) -> Floats:  # noqa: ARG00
 
 
 def _counts(labels: Numbers, predicted: Numbers) -> Floats:
-    """Return true positives, predicted and actual members of each class; for two classes, class 1 only."""
-    classes = int(max(labels.max(), predicted.max())) + 1
-    chosen = [1] if classes <= 2 else range(classes)
-    features = []
-    for each in chosen:
-        guessed, actual = predicted == each, np.broadcast_to(labels == each, predicted.shape)
-        features += [guessed & actual, guessed, actual]
-    return np.stack(features).astype(np.float32)
+    """Return true positives, predicted and actual members of each class, one class after another."""
+    guessed, actual = _members(labels, predicted)
+    features = np.stack([guessed & actual, guessed, np.broadcast_to(actual, guessed.shape)], axis=1)
+    return features.reshape(-1, *predicted.shape).astype(np.float32)
+
+
+def _members(labels: Numbers, predicted: Numbers) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return the predicted (C, P, N) and the actual members (C, 1, N) of each class, of two class 1 only."""
+    number = int(max(labels.max(), predicted.max())) + 1
+    classes = np.arange(number) if number > 2 else np.ones(1, dtype=np.int64)
+    return predicted == classes[:, None, None], labels == classes[:, None, None]
 
 
 def _counts_themselves(counts: Floats, examples: int) -> Floats:  # noqa: ARG001 - the signature all share
