@@ -23,6 +23,7 @@ from harness.cli.shared_options import (
 )
 from harness.errors import InvalidInputError
 from harness.model.looks import FEWEST_SEEDS, MOST_SEEDS
+from harness.model.suite import LONGEST_S
 from harness.running.options import Declared, RunOptions, UntilDecided, declared
 
 
@@ -113,7 +114,10 @@ def seconds(text: str, what: str) -> float:
         raise InvalidInputError(
             f"{what} {text!r} is not a duration", hint="Write a number with its unit: 90s, 10m or 1h."
         )
-    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
+    duration = float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
+    if duration > LONGEST_S:
+        raise InvalidInputError(f"{what} {text} is more than a year", hint="Give a shorter duration.")
+    return duration
 
 
 def until_options(function: Callable[..., Any]) -> Callable[..., Any]:

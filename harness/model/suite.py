@@ -53,7 +53,9 @@ Name = Annotated[
 Percentage = Annotated[
     str, Field(pattern=r"^\d+(\.\d+)?%$", description="a percentage of the baseline, such as 10%")
 ]
-Seconds = Annotated[float, Field(gt=0, le=31_536_000)]
+LONGEST_S: Final = 31_536_000
+"""A year: the longest duration of any limit."""
+Seconds = Annotated[float, Field(gt=0, le=LONGEST_S)]
 WeightName = Annotated[str, Field(min_length=1, max_length=256)]
 MetricName = Annotated[str, AfterValidator(_is_metric)]
 

@@ -12,6 +12,7 @@ from typing import Annotated, Final, Literal, get_type_hints
 from harness.errors import InvalidInputError
 from harness.model.assets import AssetsMode
 from harness.model.looks import FEWEST_SEEDS, MOST_SEEDS
+from harness.model.suite import LONGEST_S
 from harness.words import quoted
 
 DEFAULT_RUNNER: Final = "harness.training.run_trial:run_trial"
@@ -41,9 +42,11 @@ class Option:
 
     @property
     def range(self) -> str:
-        """The bounds in words: `from 0 to 10`, `above 0`."""
-        if self.most is not None:
+        """The bounds in words: `from 0 to 10`, `above 0`, `above 0, at most 10`."""
+        if self.most is not None and self.least is not None:
             return f"from {self.least:g} to {self.most:g}"
+        if self.most is not None:
+            return f"above {self.above:g}, at most {self.most:,.0f}"
         return f"above {self.above:g}" if self.above is not None else f"{self.least:g} or more"
 
     def admits(self, value: float) -> bool:
@@ -122,7 +125,8 @@ class RunOptions:
     parity: Annotated[bool, Option("First prove what each variant computes.")] = True
     wait: Annotated[bool, Option("Wait while another process works on this run.")] = False
     trial_timeout_s: Annotated[
-        float | None, Option("End a trial that takes longer.", "Limits", above=0, metavar="SECONDS")
+        float | None,
+        Option("End a trial that takes longer.", "Limits", above=0, most=LONGEST_S, metavar="SECONDS"),
     ] = None
     retries: Annotated[
         int,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,10 +14,12 @@ from hypothesis import strategies as st
 from harness.analysis.comparison.comparing import compare
 from harness.analysis.leading import leaders
 from harness.analysis.summary import summarize
+from harness.cli import main
 from harness.model.observations import Apart
 from harness.model.results import Report
 from harness.model.values import PaddingStrategy
 from harness.output.builders.report_parts.notes import notes
+from harness.store.writing import to_json
 from tests.factories import STARTED, make_report, make_result, make_trial
 
 SPEED = "train_real_tokens_per_second"
@@ -70,6 +74,43 @@ def test_a_pause_after_the_first_trial_or_between_seeds_leaves_the_pairs() -> No
     for began in (after_first, between_seeds):
         (row,) = compare([run_of(began)], by="padding", metrics=[SPEED]).rows
         assert row.test == "paired t of logarithms"
+
+
+def test_a_selection_of_variants_has_the_turns_of_the_whole_run(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    # Three others run between each two trials of a pair.
+    order = [(name, seed) for seed in range(4) for name in ("static", "bucketed", "unpadded", "dynamic")]
+    began = {trial: 30.0 * place for place, trial in enumerate(order)}
+    whole = make_report(
+        [
+            make_result(
+                make_trial(name, seed),  # type: ignore[arg-type] # a name of a padding
+                samples_per_second=(25.0 if name == "static" else 27.0) + 0.05 * seed,
+                started=STARTED + timedelta(seconds=began[name, seed]),
+                duration_s=25.0,
+            )
+            for name, seed in order
+        ]
+    )
+    (tmp_path / "report.json").write_bytes(to_json(whole))
+    with pytest.raises(SystemExit) as ended:
+        main(
+            [
+                "compare",
+                str(tmp_path),
+                "--by",
+                "padding",
+                "-k",
+                "static or dynamic",
+                "--metric",
+                SPEED,
+                "--json",
+            ]
+        )
+    assert ended.value.code == 0
+    (row,) = json.loads(capfd.readouterr().out)["rows"]
+    assert row["test"] == "paired t of logarithms"
 
 
 def test_trials_that_ran_alone_at_the_same_time_were_on_several_machines() -> None:

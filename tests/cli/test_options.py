@@ -213,3 +213,24 @@ def test_an_error_takes_the_place_of_a_result_and_never_follows_one(
     assert ("the calibration is damaged" in output) == (not begun and (every_failure or name == "json"))
     if name == "json":
         json.loads(output)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("run", "{suite}", "--trial-timeout", "inf"), "inf is not in the range"),
+        (("run", "{suite}", "--trial-timeout", "nan"), "trial_timeout_s is nan"),
+        (("plan", "{suite}", "--price", "nan"), "--price is nan"),
+        (("plan", "{suite}", "--price", "inf"), "--price is inf"),
+        (("calibrate", "{suite}", "--spread", "99999999999999h"), "is more than a year"),
+    ],
+)
+def test_numbers_without_end_are_refused(
+    arguments: tuple[str, ...], told: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    suite = tmp_path / "suite.yaml"
+    suite.write_text("name: a\nmatrix: {checkpoint: [bert-base-uncased]}\n")
+    with pytest.raises(SystemExit) as ended:
+        main([each.replace("{suite}", str(suite)) for each in arguments])
+    assert ended.value.code == 2
+    assert told in capfd.readouterr().err.replace("\n", " ")

@@ -35,7 +35,7 @@ from harness.analysis.stats.quality_tests import RESAMPLES
 from harness.analysis.stats.ratios import RunVariance
 from harness.errors import InvalidInputError, NotComparableError
 from harness.model.metrics import metric_named
-from harness.model.results import UNSEALED, Report
+from harness.model.results import UNSEALED, Report, TrialResult
 from harness.words import count
 
 _REASONS_SHOWN: Final = 5
@@ -55,6 +55,7 @@ class Options(TypedDict, total=False):
     names: Sequence[str] | None
     speed_across_devices: bool
     explain: bool
+    timeline: Sequence[TrialResult] | None
 
 
 def compare(reports: Sequence[Report], **options: Unpack[Options]) -> Comparison:
@@ -77,6 +78,8 @@ def compare(reports: Sequence[Report], **options: Unpack[Options]) -> Comparison
         names: the names of the reports; by default their run names.
         speed_across_devices: give verdicts on speed even where the devices differ.
         explain: list differences of environment and configuration, and flipped examples.
+        timeline: with `by`, all results of the run where the report has a selection of them: without the
+            trials between two others, these seem not to have taken turns.
 
     Raises:
         InvalidInputError: A term is unknown or out of range.
@@ -99,6 +102,7 @@ def compare_in_full(  # noqa: PLR0913 - the terms of a comparison, mostly left a
     names: Sequence[str] | None = None,
     speed_across_devices: bool = False,
     explain: bool = False,
+    timeline: Sequence[TrialResult] | None = None,
 ) -> tuple[Comparison, tuple[Judged, ...]]:
     """Compare reports, and return the comparison with the effects behind its rows; see `compare`.
 
@@ -129,7 +133,7 @@ def compare_in_full(  # noqa: PLR0913 - the terms of a comparison, mostly left a
         # Trials on different devices of one run may have run concurrently, not in turn.
         interleaved=session or (by is not None and by != "device"),
         one_run=by is not None or session,
-        turns=None if by in (None, "device") else Turns(reports[0].results),
+        turns=None if by in (None, "device") else Turns(timeline or reports[0].results),
         run_variance=run_variance or {},
         asked=metrics is not None,
     )

@@ -106,6 +106,7 @@ def command(
         names=names,
         speed_across_devices=speed_across_devices,
         explain=explain or texts or target.name == "html",
+        timeline=whole[0].results,
     )
     comparison = comparison.model_copy(update={"notes": (*told, *comparison.notes)})
     found = evaluation_texts(loaded) if texts else {}

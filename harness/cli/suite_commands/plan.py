@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +67,8 @@ def command(
     and disk are estimated from earlier results of the checkpoints on this machine, found under --reports.
     With --executor the devices are those of the cluster, which is asked, and nothing is estimated.
     """
+    if price is not None and not math.isfinite(price):
+        raise InvalidInputError(f"--price is {price}", hint="Give the price of an hour: --price 2.1.")
     write(plan_document(_plan(suite, overrides, options, price)), target)
 
 
