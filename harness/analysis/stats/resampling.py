@@ -145,7 +145,7 @@ def _resample_features(cases: Sequence[Case], resamples: int) -> list[Floats]:
         return [_resample_kinds(case, scoring, resamples) for case in cases]
     features = [scoring.features(case.labels, case.columns) for case in cases]
     rows = np.concatenate([each.reshape(-1, examples) for each in features]).astype(np.float32, copy=False)
-    sums = rows @ _shared_weights(examples, resamples)
+    sums = rows @ _shared_weights(examples, resamples).astype(np.float32)
     ends = np.cumsum([each.shape[0] * each.shape[1] for each in features])[:-1]
     return [
         scoring.combine(part.astype(np.float64).reshape(*each.shape[:2], resamples), examples)
@@ -203,7 +203,8 @@ def _weights_of_classes(
     """Return the weights of the members of class 1, those of the others, and the members in each resample."""
     members = np.frombuffer(actual, dtype=np.bool_)
     weights = _shared_weights(members.size, resamples)
-    return weights[members], weights[~members], weights[members].sum(axis=0)
+    of_members, of_others = weights[members].astype(np.float32), weights[~members].astype(np.float32)
+    return of_members, of_others, of_members.sum(axis=0)
 
 
 def _resample_kinds(case: Case, scoring: Scoring, resamples: int) -> Floats:
@@ -218,13 +219,13 @@ def _resample_kinds(case: Case, scoring: Scoring, resamples: int) -> Floats:
 
 
 @lru_cache(maxsize=2)
-def _shared_weights(examples: int, resamples: int) -> NDArray[np.float32]:
-    """Return the count of each example in each resample, (N, R); integers are exact in float32."""
+def _shared_weights(examples: int, resamples: int) -> NDArray[np.uint16]:
+    """Return the count of each example in each resample, (N, R); it is at most `_SHARED_EXAMPLES`."""
     generator = np.random.default_rng([_SEED, examples])
     drawn = generator.integers(0, examples, size=(resamples, examples))
     drawn += np.arange(resamples)[:, None] * examples
     counts = np.bincount(drawn.ravel(), minlength=resamples * examples)
-    weights = np.ascontiguousarray(counts.reshape(resamples, examples).T, dtype=np.float32)
+    weights = np.ascontiguousarray(counts.reshape(resamples, examples).T, dtype=np.uint16)
     weights.setflags(write=False)
     return weights
 
