@@ -331,10 +331,7 @@ class Work:
         looks: Looks | None = None,
         asked: Sequence[Trial] | None = None,
     ) -> Report:
-        """Write the report, with a row for every trial that was asked for, and return it in brief.
-
-        By default every trial of the plan was.
-        """
+        """Write the report, a row for each trial that was asked for (default: all); return it in brief."""
         why = "the run was interrupted" if interrupted else "an earlier trial did not complete (--fail-fast)"
         results = [
             self._kept(directory, trial.id) or not_run(trial, f"not started: {why}")
