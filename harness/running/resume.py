@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from harness.analysis.sharing import trained_by
 from harness.assets.places import Note
 from harness.errors import LockedError
 from harness.machine.facts import COMPUTING, describe_environment, describe_gpus
@@ -26,6 +27,7 @@ from harness.running.options import Rerun
 from harness.store.plan_file import Plan
 from harness.store.report_file import briefly
 from harness.store.run_directory import RunDirectory, create_run, find_latest, find_unfinished, hold_suite
+from harness.store.saved_models import saved_model
 from harness.store.trial_folder import write_result
 
 _LISTED: Final = 12
@@ -87,6 +89,20 @@ def choose(
         else:
             differing.setdefault(difference, []).append(trial_id)
     return Reuse(kept, tuple(_describe(difference, ids) for difference, ids in differing.items()))
+
+
+def without_models(results: Mapping[str, TrialResult], jobs: Mapping[str, Job]) -> list[str]:
+    """Return the completed trainings whose jobs ask for the model, and of which none was saved."""
+    folders = {id_: job.save_to for id_, job in jobs.items() if job.save_to is not None}
+    return [
+        id_
+        for id_, result in results.items()
+        if id_ in folders
+        and result.status == "completed"
+        and result.trial.tokenization is None
+        and trained_by(result) == id_
+        and saved_model(Path(folders[id_]), result) is None
+    ]
 
 
 def _differences(result: TrialResult, job: Job | None, here: Here) -> Iterator[str]:

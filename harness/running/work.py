@@ -24,7 +24,15 @@ from harness.running.preflight import Prepared, prepare, require, unavailable_ro
 from harness.running.proof_store import ProofStore, proof_store
 from harness.running.proving import Proofs, Proving, proof_jobs, training_jobs, trainings_at_once
 from harness.running.reporting import Reporting
-from harness.running.resume import Here, Opened, choose, describe_here, open_directory, take_over_edited
+from harness.running.resume import (
+    Here,
+    Opened,
+    choose,
+    describe_here,
+    open_directory,
+    take_over_edited,
+    without_models,
+)
 from harness.running.scheduler import Policy, RunContext, not_run, run_jobs
 from harness.running.seams import Render, Seams, absolute_reports
 from harness.running.workers.environ import worker_environment
@@ -34,7 +42,7 @@ from harness.store.folders import is_there
 from harness.store.plan_file import Plan, make_plan, trials_of_shard
 from harness.store.report_file import as_it_is, briefly
 from harness.store.run_directory import RunDirectory, find_unfinished
-from harness.store.saved_models import model_folder, saved_model
+from harness.store.saved_models import model_folder
 from harness.store.trial_folder import keeping_in
 from harness.words import count
 
@@ -144,17 +152,7 @@ class Work:
 
     def _forget_unsaved(self, prepared: Prepared) -> None:
         """Run completed trials again whose models are asked for and were not saved."""
-        folders = {id_: job.save_to for id_, job in prepared.jobs.items() if job.save_to is not None}
-        unsaved = [
-            id_
-            for id_, result in self._results.items()
-            if id_ in folders
-            and result.status == "completed"
-            and result.trial.tokenization is None
-            and trained_by(result) == id_
-            and saved_model(Path(folders[id_]), result) is None
-        ]
-        if unsaved:
+        if unsaved := without_models(self._results, prepared.jobs):
             self.forget(unsaved)
             self._note(f"{count(len(unsaved), 'finished trial')} will run again: no model of it was saved")
 
@@ -338,10 +336,7 @@ class Work:
         looks: Looks | None = None,
         asked: Sequence[Trial] | None = None,
     ) -> Report:
-        """Write the report, with a row for every trial that was asked for, and return it in brief.
-
-        By default every trial of the plan was.
-        """
+        """Write the report, a row for each trial that was asked for (default: all); return it in brief."""
         why = "the run was interrupted" if interrupted else "an earlier trial did not complete (--fail-fast)"
         results = [
             self._kept(directory, trial.id) or not_run(trial, f"not started: {why}")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, get_args
 
-from harness.analysis.checks.expected_work import ExpectedWork, expected_work, work_of_window
+from harness.analysis.checks.expected_work import Bounds, ExpectedWork, expected_work, work_of_window
 from harness.analysis.stats.sheets import Sheet, losses_of, read_sheet, scores_of
 from harness.model.metrics import METRICS, metric_named, metrics_of, score_and_split
 from harness.model.quality import Predictions
@@ -188,16 +188,13 @@ def _wrong_scores(
 ) -> Iterator[Contradiction]:
     for metric, stored in scored.items():
         if (again := scores.get(metric)) is None:
-            yield Contradiction((metric,), f"{metric} is stored", f"it is no score of {_kind(sheet)}")
+            kind = "a regression" if sheet.regression else "classes"
+            yield Contradiction((metric,), f"{metric} is stored", f"it is no score of {kind}")
             continue
         if not math.isclose(stored, again, rel_tol=SCORE_TOLERANCE, abs_tol=SCORE_TOLERANCE):
             yield Contradiction(
                 (metric,), f"{metric} {stored:.8g} is stored", f"{again:.8g} from predictions"
             )
-
-
-def _kind(sheet: Sheet) -> str:
-    return "a regression" if sheet.regression else "classes"
 
 
 def _last_epoch(result: TrialResult) -> Iterator[Contradiction]:
@@ -330,8 +327,7 @@ def _tokenizing(result: TrialResult) -> Iterator[Contradiction]:
     possible = ((examples, examples), (known + data.eval_examples, known + data.eval_examples * data.longest))
     for name, what, values, bounds in zip(names[1:], ("examples", "tokens"), rates, possible, strict=True):
         if values and len(values) != len(passes):
-            text = f"{len(values)} values of {name}"
-            yield Contradiction(names, text, f"{len(passes)} passes are stored")
+            yield Contradiction(names, f"{len(values)} values of {name}", f"{len(passes)} passes are stored")
             continue
         work = [rate * seconds for rate, seconds in zip(values, passes, strict=False)]
         wrong = next((each for each in work if not _within(each, bounds)), None)
@@ -343,14 +339,12 @@ def _tokenizing(result: TrialResult) -> Iterator[Contradiction]:
             )
 
 
-def _within(value: float, bounds: tuple[float, float]) -> bool:
+def _within(value: float, bounds: Bounds) -> bool:
     low, high = bounds
     return low * (1 - _RATIO_TOLERANCE) <= value <= high * (1 + _RATIO_TOLERANCE)
 
 
-def _impossible(
-    metrics: tuple[str, ...], what: str, value: float, bounds: tuple[float, float]
-) -> Contradiction:
+def _impossible(metrics: tuple[str, ...], what: str, value: float, bounds: Bounds) -> Contradiction:
     low, high = bounds
     among = f"{low:.6g}" if math.isclose(low, high) else f"{low:.6g} to {high:.6g}"
     return Contradiction(metrics, f"rates and times give {value:.6g} {what}", f"the plan has {among}")
