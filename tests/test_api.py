@@ -87,6 +87,11 @@ def test_a_number_of_an_option_that_is_out_of_range_is_refused() -> None:
         harness.RunOptions(trial_timeout_s=float("nan"))
 
 
+def test_a_fresh_run_runs_nothing_again() -> None:
+    with pytest.raises(harness.InvalidInputError, match="a fresh run has no trials to run again"):
+        harness.RunOptions(fresh=True, rerun="failed")
+
+
 def test_reprs_are_one_short_line() -> None:
     made = [make_result(make_trial(padding)) for padding in ("static", "dynamic")]
     report = make_report(made, run="one")

@@ -174,6 +174,10 @@ class RunOptions:
                 )
         if self.shard is not None:
             parse_shard(self.shard)
+        if self.fresh and self.rerun is not None:
+            raise InvalidInputError(
+                "a fresh run has no trials to run again", hint="Leave out --rerun, or --fresh."
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -64,9 +65,20 @@ def stored_runs(folder: Path) -> Iterator[StoredRun]:
     """Return every run below a folder, by path.
 
     Raises:
+        InvalidInputError: It is a file.
         StorageError: The operating system refused to read a folder.
     """
+    _refuse_file(folder)
     return map(describe_run, run_folders(folder))
+
+
+def _refuse_file(reports: Path) -> None:
+    # What else cannot be read is told when it is.
+    with suppress(OSError):
+        if reports.is_file():
+            raise InvalidInputError(
+                f"{reports} is not a folder", hint="Name the folder of run directories with --reports."
+            )
 
 
 def describe_run(path: Path) -> StoredRun:
@@ -175,9 +187,10 @@ def fates_of(reports: Path, keep: int) -> tuple[Fate, ...]:
     A run whose report is a kept baseline and a run that a process has locked are never removed.
 
     Raises:
-        InvalidInputError: A baseline cannot be read, so that its run is unknown.
+        InvalidInputError: `reports` is a file, or a baseline cannot be read, so that its run is unknown.
         StorageError: The operating system refused to read a folder.
     """
+    _refuse_file(reports)
     baselines = {
         load_report(file, allow_unsealed=True).run: name for name, file in kept_baselines(reports).items()
     }

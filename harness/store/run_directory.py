@@ -253,6 +253,10 @@ def open_run(path: Path, *, files: Files = OS_FILES) -> RunDirectory:
         StorageError: It cannot be read.
     """
     file = path / "plan.json"
+    if not is_there(file):
+        raise InvalidInputError(
+            f"{path} is not the folder of a run: it has no plan.json", hint="harness list names the runs."
+        )
     data = read_bytes(file, follow=False, limit=LARGEST_PLAN_BYTES)
     return RunDirectory(path, parse_strict(data, Plan, file), files)
 

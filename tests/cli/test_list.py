@@ -69,6 +69,7 @@ def test_a_locked_run_is_running_and_a_damaged_one_is_named(call: Call) -> None:
 
 
 def test_an_empty_folder_lists_nothing(call: Call) -> None:
+    Path("reports").mkdir()
     assert call("list")[:2] == (0, "0 runs, 0 B\n\nrun  suite  state  age  size  best  fastest\n")
 
 
@@ -230,3 +231,12 @@ def test_a_run_that_another_process_removes_is_gone_and_one_that_cannot_be_remov
     assert ended == code
     assert ("cannot remove" in errors) == (code == 74)
     assert not removed.path.exists()
+
+
+def test_a_folder_that_is_none_is_told(call: Call) -> None:
+    Path("file").touch()
+    for command in (["list"], ["clean", "--keep", "1"]):
+        code, _, messages = call(*command, "--reports", "file")
+        assert (code, "error: file is not a folder" in messages) == (2, True)
+    code, output, _ = call("list", "--reports", "repotrs")
+    assert (code, "the folder repotrs does not exist" in output) == (0, True)

@@ -350,3 +350,8 @@ def test_the_command_merges_and_exits_with_3_where_a_trial_is_missing(tmp_path: 
     assert merged.returncode == 0, merged.stderr
     assert "4 completed" in merged.stdout
     assert harness("show", "merged").stdout == merged.stdout
+
+
+def test_a_folder_that_is_no_run_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match=r"is not the folder of a run: it has no plan\.json"):
+        merge([tmp_path], tmp_path / "merged")

@@ -141,7 +141,7 @@ def torn(file: Path) -> None:
         (newer, "written by schema 3, this is 2"),
         (foreign, "no harness plan: it has no schema_version"),
         (torn, "not valid JSON at byte"),
-        (Path.unlink, "plan.json: no such file"),
+        (Path.unlink, "is not the folder of a run: it has no plan.json"),
     ],
 )
 def test_a_run_with_a_plan_that_is_not_ours_to_read_is_refused_and_left_untouched(

@@ -23,5 +23,6 @@ def command(reports: Path, target: Target) -> ExitCode:
     run cannot be read.
     """
     runs = list(stored_runs(reports))
-    write(runs_document(runs, datetime.now(UTC)), target)
+    missing = None if reports.is_dir() else reports
+    write(runs_document(runs, datetime.now(UTC), missing=missing), target)
     return ExitCode.INVALID_INPUT if any(run.state == "damaged" for run in runs) else ExitCode.SUCCESS

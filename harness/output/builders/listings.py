@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from pathlib import Path
 
 from harness.analysis.rows import Row
 from harness.analysis.summary import summarize
@@ -19,14 +20,15 @@ from harness.words import count
 _SCORE = "eval_accuracy"
 
 
-def runs_document(runs: Sequence[StoredRun], now: datetime) -> Document:
-    """Return one row a run."""
+def runs_document(runs: Sequence[StoredRun], now: datetime, *, missing: Path | None = None) -> Document:
+    """Return one row a run; `missing` is their folder where it does not exist."""
     total = sum(run.size_bytes for run in runs)
     return Document(
         kind="list of runs",
         title=f"{count(len(runs), 'run')}, {size(total)}",
         model={"runs": [_model(run) for run in runs]},
         tables=(Table("Runs", _columns(runs, now)),),
+        notes=() if missing is None else (f"the folder {missing} does not exist",),
         layout="lines",
     )
 
