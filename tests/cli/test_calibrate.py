@@ -9,21 +9,27 @@ from pathlib import Path
 
 import pytest
 
+from harness.store.locking import hold_lock
 from harness.store.noise_file import read_noise
 from tests.running.fakes import RUNNERS, environ, write_suite
 
 
-def calibrate(*arguments: str | Path, cwd: Path, runner: str = "good") -> subprocess.CompletedProcess[str]:
+def start(*arguments: str | Path, cwd: Path, runner: str = "good") -> subprocess.Popen[str]:
     fixed = ["--assets", "embedded", "--runner", f"{RUNNERS}:{runner}"]
-    return subprocess.run(
+    return subprocess.Popen(
         [sys.executable, "-m", "harness", "calibrate", *fixed, *map(str, arguments)],
         cwd=cwd,
         env=environ(HARNESS_CACHE_DIR=str(cwd / "cache")),
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=120,
-        check=False,
     )
+
+
+def calibrate(*arguments: str | Path, cwd: Path, runner: str = "good") -> subprocess.CompletedProcess[str]:
+    process = start(*arguments, cwd=cwd, runner=runner)
+    output, errors = process.communicate(timeout=120)
+    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
 
 def test_one_trial_is_run_as_often_as_asked_and_its_bands_are_kept(tmp_path: Path) -> None:
@@ -31,7 +37,7 @@ def test_one_trial_is_run_as_often_as_asked_and_its_bands_are_kept(tmp_path: Pat
     assert done.returncode == 0, done.stderr
     assert re.match(r"noise of machine [0-9a-f]{12}, 2 equal runs in 1 state\n", done.stdout)
     assert "train_samples_per_second" in done.stdout
-    (file,) = (tmp_path / "cache" / "noise").iterdir()
+    (file,) = (tmp_path / "cache" / "noise").glob("*.json")
     noise = read_noise(file)
     assert file.stem == noise.fingerprint
     assert noise.repeats == 2
@@ -60,7 +66,7 @@ def test_a_suite_that_tokenizes_is_calibrated_by_tokenizing(tmp_path: Path) -> N
     )
     done = calibrate(path, "--repeats", "2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    (file,) = (tmp_path / "cache" / "noise").iterdir()
+    (file,) = (tmp_path / "cache" / "noise").glob("*.json")
     assert str(read_noise(file).trial.tokenization) == "map(num_proc=2)"
 
 
@@ -116,17 +122,30 @@ def test_calibrations_accumulate_as_states_and_those_in_close_succession_are_one
     second = calibrate(suite, "--repeats", "2", cwd=tmp_path)
     assert "5 equal runs in 1 state\n" in second.stdout
     assert "less than a minute after each other meet one state" in second.stdout
-    (file,) = (tmp_path / "cache" / "noise").iterdir()
+    (file,) = (tmp_path / "cache" / "noise").glob("*.json")
     noise = read_noise(file)
     assert [len(state.values["train_seconds"]) for state in noise.states] == [3, 2]
     assert len(noise.values["train_seconds"]) == noise.repeats == 5
+
+
+def test_a_calibration_waits_while_another_is_stored(tmp_path: Path) -> None:
+    folder = tmp_path / "cache" / "noise"
+    folder.mkdir(parents=True)
+    with hold_lock(folder / "lock"):
+        process = start(write_suite(tmp_path), "--repeats", "2", cwd=tmp_path)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=8)
+        assert not list(folder.glob("*.json"))
+    output, _ = process.communicate(timeout=120)
+    assert "2 equal runs in 1 state" in output
+    assert len(list(folder.glob("*.json"))) == 1
 
 
 def test_spread_stores_a_state_of_two_runs_at_a_time(tmp_path: Path) -> None:
     done = calibrate(write_suite(tmp_path), "--repeats", "3", "--spread", "0.1s", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "2 of 3 states are stored; the next one starts in" in done.stderr
-    (file,) = (tmp_path / "cache" / "noise").iterdir()
+    (file,) = (tmp_path / "cache" / "noise").glob("*.json")
     noise = read_noise(file)
     assert [len(state.values["train_seconds"]) for state in noise.states] == [2, 2, 2]
     assert len({state.id for state in noise.states}) == 3
@@ -135,7 +154,7 @@ def test_spread_stores_a_state_of_two_runs_at_a_time(tmp_path: Path) -> None:
 def test_a_damaged_calibration_is_replaced_and_that_is_told(tmp_path: Path) -> None:
     suite = write_suite(tmp_path)
     assert calibrate(suite, "--repeats", "2", cwd=tmp_path).returncode == 0
-    (file,) = (tmp_path / "cache" / "noise").iterdir()
+    (file,) = (tmp_path / "cache" / "noise").glob("*.json")
     file.write_bytes(file.read_bytes()[:-9])
     done = calibrate(suite, "--repeats", "2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -35,6 +35,8 @@ from harness.output.numbers import duration
 from harness.output.safe_text import safe_text
 from harness.running.interrupts import Interrupt
 from harness.running.options import RunOptions
+from harness.store.folders import make_folder
+from harness.store.locking import hold_lock
 from harness.store.noise_file import (
     clear_noise,
     noise_file,
@@ -158,11 +160,14 @@ def _refuse_unused(target: Target, *, clear: bool) -> None:
 def _store(new: Noise) -> tuple[Path, Noise]:
     """Add a calibration to the stored ones of its machine; return the file and its content."""
     folder = cache_root(print_note, ("noise",)) / "noise"
-    kept = _kept(noise_file(folder, new.fingerprint))
-    noise = accumulated(kept, new)
-    if kept is not None and noise is new:
-        print_note(f"replaced the calibration of another trial, {described(kept)}")
-    return write_noise(folder, noise), noise
+    make_folder(folder)
+    # Another calibration that ends meanwhile would lose its state.
+    with hold_lock(folder / "lock", wait=True):
+        kept = _kept(noise_file(folder, new.fingerprint))
+        noise = accumulated(kept, new)
+        if kept is not None and noise is new:
+            print_note(f"replaced the calibration of another trial, {described(kept)}")
+        return write_noise(folder, noise), noise
 
 
 def _kept(file: Path) -> Noise | None:
