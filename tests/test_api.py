@@ -87,9 +87,10 @@ def test_a_number_of_an_option_that_is_out_of_range_is_refused() -> None:
         harness.RunOptions(trial_timeout_s=float("nan"))
 
 
-def test_a_fresh_run_runs_nothing_again() -> None:
-    with pytest.raises(harness.InvalidInputError, match="a fresh run has no trials to run again"):
+def test_a_fresh_run_has_no_failed_trials_to_run_again() -> None:
+    with pytest.raises(harness.InvalidInputError, match="a fresh run has no failed trials"):
         harness.RunOptions(fresh=True, rerun="failed")
+    assert harness.RunOptions(fresh=True, rerun="all").fresh
 
 
 def test_reprs_are_one_short_line() -> None:

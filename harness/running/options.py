@@ -174,9 +174,10 @@ class RunOptions:
                 )
         if self.shard is not None:
             parse_shard(self.shard)
-        if self.fresh and self.rerun is not None:
+        if self.fresh and self.rerun == "failed":
             raise InvalidInputError(
-                "a fresh run has no trials to run again", hint="Leave out --rerun, or --fresh."
+                "a fresh run has no failed trials to run again",
+                hint="Leave out --rerun failed, or --fresh; --rerun all also makes stored proofs again.",
             )
 
 

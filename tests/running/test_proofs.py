@@ -131,7 +131,7 @@ def test_a_run_that_goes_on_with_other_code_proves_again(
     first, watcher = run_proving(tmp_path)
     assert not any("code of harness changed" in note for note in watcher.notes)
     before = {proof.started for proof in (*first.proofs, *first.training_proofs)}
-    monkeypatch.setattr("harness.running.interpreter.Interpreter.code_sha256", lambda _self: "b" * 64)
+    monkeypatch.setattr("harness.running.workers.interpreter.Interpreter.code_sha256", lambda _self: "b" * 64)
     changed, watcher = run_proving(tmp_path, rerun="failed")
     told = (
         "proofs will be made again: the code of harness changed; 9 finished trials of the earlier code stay"
