@@ -172,10 +172,11 @@ def test_show_takes_the_newest_run_of_a_folder(call: Call) -> None:
 
 
 def test_a_folder_that_cannot_be_read_is_an_error_of_storage(call: Call) -> None:
+    name = "reports" * 50
     for command in ("list", "clean --keep 1"):
-        code, output, errors = call(*command.split(), "--reports", "x" * 300)
+        code, output, errors = call(*command.split(), "--reports", name)
         assert (code, output) == (74, "")
-        assert errors.startswith("error: cannot read the folder xxx")
+        assert errors.startswith("error: cannot read the folder reportsreports")
         assert "File name too long" in errors
 
 

@@ -90,5 +90,4 @@ def _seconds_alone(result: TrialResult) -> float:
     """Return for how long a trial ran alone: of one with a window, at least the steps of that."""
     if result.apart is None:
         return result.duration_s
-    steps = result.measurement("train_step_seconds")
-    return sum(steps.values) if steps is not None else 0.0
+    return sum(result.values("train_step_seconds"))
