@@ -239,5 +239,5 @@ def test_a_folder_that_is_none_is_told(call: Call) -> None:
     for command in (["list"], ["clean", "--keep", "1"]):
         code, _, messages = call(*command, "--reports", "file")
         assert (code, "error: file is not a folder" in messages) == (2, True)
-    code, output, _ = call("list", "--reports", "repotrs")
-    assert (code, "the folder repotrs does not exist" in output) == (0, True)
+        code, output, _ = call(*command, "--reports", "repotrs")
+        assert (code, "the folder repotrs does not exist" in output) == (0, True)

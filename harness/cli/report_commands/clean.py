@@ -35,4 +35,5 @@ def command(keep: int, reports: Path, target: Target, *, dry_run: bool) -> None:
     removed = [fate.run for fate in fates if not fate.kept and (dry_run or remove_run(fate.run.path))]
     if not dry_run:
         sweep_removed(reports)
-    write(cleaning_document(fates, removed, datetime.now(UTC), dry=dry_run), target)
+    missing = None if reports.is_dir() else reports
+    write(cleaning_document(fates, removed, datetime.now(UTC), dry=dry_run, missing=missing), target)

@@ -28,13 +28,22 @@ def runs_document(runs: Sequence[StoredRun], now: datetime, *, missing: Path | N
         title=f"{count(len(runs), 'run')}, {size(total)}",
         model={"runs": [_model(run) for run in runs]},
         tables=(Table("Runs", _columns(runs, now)),),
-        notes=() if missing is None else (f"the folder {missing} does not exist",),
+        notes=_missing(missing),
         layout="lines",
     )
 
 
+def _missing(folder: Path | None) -> tuple[str, ...]:
+    return () if folder is None else (f"the folder {folder} does not exist",)
+
+
 def cleaning_document(
-    fates: Sequence[Fate], removed: Sequence[StoredRun], now: datetime, *, dry: bool
+    fates: Sequence[Fate],
+    removed: Sequence[StoredRun],
+    now: datetime,
+    *,
+    dry: bool,
+    missing: Path | None = None,
 ) -> Document:
     """Return one row a run, with what became of it, or with `dry` would.
 
@@ -43,6 +52,7 @@ def cleaning_document(
         removed: the runs that were removed, or would be.
         now: the time that ages are counted to.
         dry: nothing was removed.
+        missing: the folder of the runs where it does not exist.
     """
     gone = {run.path for run in removed}
     done = "would be removed" if dry else "removed"
@@ -59,6 +69,7 @@ def cleaning_document(
             "runs": [_model(fate.run) | {"outcome": word} for fate, word in zip(fates, words, strict=True)],
         },
         tables=(Table("Runs", (*_columns([fate.run for fate in fates], now), outcome)),),
+        notes=_missing(missing),
         layout="lines",
     )
 
