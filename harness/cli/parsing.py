@@ -112,7 +112,19 @@ class Names(click.Choice[str]):
             self.fail(error.message.rstrip(".") + hint, param, ctx)
 
 
-class SuiteFile(click.Path):
+class AnyPath(click.Path):
+    """A path; an empty text, mostly a variable of the shell that is not set, would be the current folder."""
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> Any:
+        """Return the path."""
+        if not os.fspath(value):
+            self.fail("the path is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class SuiteFile(AnyPath):
     """A suite: a file, or a name; see `harness.suite.text.find_suite`."""
 
     def convert(
@@ -121,7 +133,7 @@ class SuiteFile(click.Path):
         """Return the path of the file."""
         from harness.suite.text import find_suite  # noqa: PLC0415 - `--help` needs none of it
 
-        return find_suite(os.fsdecode(value), note=print_note)
+        return find_suite(os.fsdecode(super().convert(value, param, ctx)), note=print_note)
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str

@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 
 from harness.cli.messages import QUIET, VERBOSE
-from harness.cli.parsing import Command, Names, Option, SuiteFile, completing
+from harness.cli.parsing import AnyPath, Command, Names, Option, SuiteFile, completing
 from harness.cli.writing_results import Target, is_written, write_failure
 from harness.errors import HarnessError, InvalidInputError
 from harness.model.metrics import METRICS, headlines
@@ -21,7 +21,7 @@ from harness.words import quoted
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 AsCommand = Callable[[Callable[..., Any]], click.Command]
 
-PATH: Final = click.Path(path_type=Path)
+PATH: Final = AnyPath(path_type=Path)
 SUITE: Final = SuiteFile()
 
 

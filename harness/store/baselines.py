@@ -80,8 +80,14 @@ def find_baseline(text: str, reports: Path = REPORTS, *, note: Note = lambda _se
     directory; `note` is told where both are there.
 
     Raises:
+        InvalidInputError: The text is empty, mostly for want of a shell's variable.
         NotComparableError: There is none, with the command that keeps one.
     """
+    if not text:
+        raise InvalidInputError(
+            "the name of the baseline is empty",
+            hint="Give a report, a run directory or the name of a baseline.",
+        )
     named, path = reports / "baselines" / f"{text}.json", Path(text)
     if "/" not in text and named.exists():
         if path.exists():

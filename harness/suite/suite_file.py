@@ -170,6 +170,10 @@ def override(
             problems.append(Problem(place, f"there is no key {quoted(path)}{nearest_path(path, trial)}"))
         elif path in seen:
             problems.append(Problem(place, f"{path} is given twice; give it once"))
+        elif not value.strip():
+            # Mostly a variable of the shell that is not set, where no value would choose other data.
+            what = f"the value is empty: write {path}=VALUE, or {path}=null for none"
+            problems.append(Problem(place, what))
         else:
             seen.add(path)
             root = _set(root, path, _parsed(value, place, problems), problems)

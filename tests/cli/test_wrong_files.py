@@ -62,8 +62,13 @@ def harness(*arguments: str) -> int:
         ("plan small.yaml -s matrix.device=[gpu]", "found the text 'gpu' (did you mean cuda?)"),
         ("plan small.yaml -s matrix.seed", "-s matrix.seed: the value is missing: write matrix.seed=VALUE"),
         ("plan small.yaml -s sed", "-s sed: expected KEY=VALUE (did you mean matrix.seed?)"),
-        ("plan small.yaml -s matrix.seed=", "-s matrix.seed=: "),
         ("plan small.yaml -s task.data_dir=small.yaml", "not a folder: small.yaml\nName its folder: ."),
+        # An empty text: mostly a variable of the shell that is not set.
+        ("plan small.yaml -s task.data_dir=", "the value is empty: write task.data_dir=VALUE"),
+        ("run small.yaml --reports=", "'--reports': the path is empty"),
+        ("show report.json --output=", "'-o' / '--output': the path is empty"),
+        ("check report.json --baseline=", "the name of the baseline is empty\nGive a report"),
+        ("check report.json --history=", "the name of the baseline is empty\nGive a report"),
         # An override given to -o.
         ("run small.yaml -o matrix.seed=[0]", "Set a value with -s: -s 'matrix.seed=[0]'"),
         ("run small.yaml -o task.data_dir=/no/such.json", "-s: -s 'task.data_dir=/no/such.json'"),
@@ -96,6 +101,14 @@ def test_a_mistake_ends_with_2_and_a_message_that_says_what_to_type(
     assert errors.splitlines()[0].startswith("error: ")
     assert message in errors
     assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("command", ["show", "plan", "check", "compare", "merge", "history"])
+def test_an_empty_argument_is_not_the_current_folder(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert harness(command, "") == 2
+    assert "the path is empty" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["compare report.json", "check report.json"])

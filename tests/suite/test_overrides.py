@@ -46,6 +46,7 @@ def test_a_whole_section_can_be_replaced() -> None:
 def test_a_key_of_a_task_in_short_form_can_be_set() -> None:
     assert suite_with("task: glue/mrpc", ["task.max_length=64"]).task == Task(max_length=64)
     assert suite_with("", ["task=glue/mrpc", "task.data_dir=/data"]).task == Task(data_dir="/data")
+    assert suite_with("", ["task=glue/mrpc", "task.data_dir=null"]).task == Task()
 
 
 def test_the_value_may_hold_an_equals_sign() -> None:
@@ -66,7 +67,10 @@ def test_the_value_may_hold_an_equals_sign() -> None:
         ("=3", "there is no key ''"),
         ("matrix.seed=0", "the axis seed must be a list; found the number 0 (a list of one is [value])"),
         ("matrix.seed=[0, 0]", "'0' again on the axis seed"),
-        ("train.learning_rate=", "found nothing"),
+        ("train.learning_rate=", "the value is empty: write train.learning_rate=VALUE, or"),
+        ("task.data_dir=", "the value is empty: write task.data_dir=VALUE, or task.data_dir=null for none"),
+        ("task.data_dir= ", "the value is empty"),
+        ("train.learning_rate=null", "found nothing"),
         ("train.learning_rate=fast", "found the text 'fast'"),
         ("train={lr: 1}", "unknown key 'lr' (did you mean learning_rate?)"),
         ("name=010", "the number 010 has a leading zero"),
