@@ -9,9 +9,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from scipy import special
-
-from harness.analysis.over_time.noise import accumulated, noise_of
 from harness.model.arrays import Logits
 from harness.model.assets import Checkpoint, Data
 from harness.model.calibration import Noise
@@ -139,7 +136,7 @@ def _scores(predictions: Predictions) -> dict[str, float]:
 def _calibration(predictions: Predictions) -> dict[str, float]:
     confidences, gaps, squares = [], [0.0] * 15, []
     for row, label in zip(predictions.logits, predictions.labels, strict=True):
-        positive = float(special.expit(row[1] - row[0]))
+        positive = 1 / (1 + math.exp(row[0] - row[1]))
         confidences.append(max(positive, 1 - positive))
         gaps[math.ceil(15 * confidences[-1]) - 1] += confidences[-1] - ((positive > 0.5) == (label == 1))
         squares.append((positive - label) ** 2)
@@ -164,6 +161,9 @@ def make_probe(
 
 def make_noise(*states: Sequence[float]) -> Noise:
     """A calibration of the machine of `make_result`, by the samples per second of the runs of each state."""
+    # Not at the top: every worker of a fake run imports this file, and scipy would be half of its start.
+    from harness.analysis.over_time.noise import accumulated, noise_of  # noqa: PLC0415
+
     noise = None
     for place, speeds in enumerate(states):
         created = STARTED + timedelta(hours=place)

@@ -143,6 +143,11 @@ class _Tree:
             if not isinstance(key, Scalar) or not isinstance(key.value, str):
                 if not (isinstance(key, Scalar) and key.value is BROKEN):
                     self._refuse(key_place, f"a key is text, found {described(key)}")
+            elif key.value == "<<" and not key.quoted:
+                self._refuse(
+                    key_place,
+                    "the merge key <<; YAML 1.2 has none: write the keys out, or alias whole values",
+                )
             elif key.value in entries:
                 line = entries[key.value].place.line
                 before = f"it is in line {line} already" if line else "each key is allowed once"

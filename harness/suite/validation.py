@@ -21,6 +21,11 @@ from harness.words import nearest, quoted
 
 # Names that other tools use for a value.
 _MEANT: Final = {"gpu": "cuda", "nvidia": "cuda", "cuda0": "cuda:0", "metal": "mps", "apple": "mps"}
+# What YAML 1.1, or another language, takes for true and false.
+_SWITCHES: Final = {
+    **dict.fromkeys(("yes", "y", "on", "1", "true"), "true"),
+    **dict.fromkeys(("no", "n", "off", "0", "false"), "false"),
+}
 
 Loc = tuple[int | str, ...]
 Schema = dict[str, Any]
@@ -74,6 +79,8 @@ def expectations(wanted: Schema, schema: Schema) -> Iterator[str]:
                 yield f"a list{most}"
             case {"type": "object"}:
                 yield "a mapping"
+            case {"type": "boolean"}:
+                yield "true or false"
 
 
 def _number(kind: str, part: Schema) -> str:
@@ -98,6 +105,13 @@ def remedy(found: Node, wanted: Schema, schema: Schema) -> str:
     meant = _MEANT.get(str(found.value).casefold(), "")
     if any(re.search(part["pattern"], meant) for part in parts if "pattern" in part):
         return f" (did you mean {meant}?)"
+    if "boolean" in kinds:
+        switch = _SWITCHES.get(str(found.value).casefold())
+        return f" (write {switch}{' without quotes' if found.quoted else ''})" if switch else ""
+    return _remedy_of_scalar(found, kinds, names)
+
+
+def _remedy_of_scalar(found: Scalar, kinds: set[Any], names: list[str]) -> str:
     if isinstance(found.value, str) and names:
         near = nearest(found.value, names)
         return f" (did you mean {near}?)" if near is not None else ""

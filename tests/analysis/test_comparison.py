@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -273,6 +274,18 @@ def test_a_report_is_the_same_as_itself() -> None:
     assert row(compared, SPEED).verdict == "same"
     assert row(compared, SPEED).effect == 1.0
     assert compared.candidates == ("a (2)",)
+    assert compared.notes == (
+        "a (2) and a share the results of 3 of 3 pairs of trials, which did not run twice: that they are "
+        "equal shows nothing; run the suite again with --fresh, and compare that run",
+    )
+
+
+def test_results_that_only_look_equal_are_not_shared_ones() -> None:
+    one = seeds(range(30))
+    later = [each.model_copy(update={"started": each.started + timedelta(hours=1)}) for each in one.results]
+    assert compare([one, report(later, "b")]).notes == ()
+    (note,) = compare([one, report([*one.results[:1], *later[1:]], "c")]).notes
+    assert note.startswith("c and a share the results of 1 of 3 pairs of trials")
 
 
 def _scattered(random: np.random.Generator, seed: int) -> TrialResult:
@@ -342,6 +355,17 @@ def test_constant_metrics_get_no_p_value_and_a_reason(
     found = row(compare([seeds(speeds=before), seeds(speeds=after, run="b")]), SPEED)
     assert (found.verdict, found.p) == (verdict, None)
     assert note in found.notes
+    assert (found.next_step is None) == (verdict == "same")
+    assert "no trial decides it" in (found.next_step or "no trial decides it")
+
+
+def test_more_seeds_or_examples_are_no_advice_on_a_speed_that_scatters_too_much() -> None:
+    trials = [make_trial(padding, seed) for padding in ("static", "dynamic") for seed in range(3)]
+    speeds = [10.0, 25.0, 60.0, 26.0, 9.0, 65.0]
+    made = [make_result(each, samples_per_second=at) for each, at in zip(trials, speeds, strict=True)]
+    found = row(compare([report(made, "a")], by="padding"), SPEED)
+    assert found.next_step is not None
+    assert found.next_step.endswith(": time more steps in each trial, on a machine with less other load")
 
 
 def test_variants_of_one_report_are_compared_along_an_axis() -> None:

@@ -69,6 +69,31 @@ def test_a_quoted_number_is_refused_with_the_remedy() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("yes", "the text 'yes' (write true)"),
+        ("Off", "the text 'Off' (write false)"),
+        ("1", "the number 1 (write true)"),
+        ('"true"', "the text 'true' (write true without quotes)"),
+        ("maybe", "the text 'maybe'"),
+        ("[true]", "a list"),
+    ],
+)
+def test_a_switch_is_true_or_false(text: str, advice: str) -> None:
+    assert refusal_with(f"measure: {{separate: {text}}}") == (
+        f"suite.yaml:3:21: separate must be true or false; found {advice}"
+    )
+    axis = refusal(f"name: a\nmatrix:\n  checkpoint: [b]\n  train.gradient_checkpointing: [{text}]\n")
+    assert axis == f"suite.yaml:4:34: train.gradient_checkpointing must be true or false; found {advice}"
+
+
+def test_a_merge_key_is_refused_and_an_alias_of_a_whole_value_is_not() -> None:
+    assert refusal_with("train: &t {max_steps: 3}\nmeasure: {<<: *t}") == (
+        "suite.yaml:4:11: the merge key <<; YAML 1.2 has none: write the keys out, or alias whole values"
+    )
+
+
 @pytest.mark.parametrize("text", ["no", "on", "yes", "off", "12:30", "2026-01-01", "1_000", "0b1", "=", "y"])
 def test_what_older_yaml_turns_into_something_else_stays_text(text: str) -> None:
     assert suite_with(f"task: {{label: {text}}}").task.label == text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, TypedDict, Unpack
 
 from harness import __version__
@@ -161,6 +161,7 @@ def compare_in_full(  # noqa: PLR0913 - the terms of a comparison, mostly left a
         notes=(
             *unsealed_notes([*reports, *history]),
             *_look_notes(reports),
+            *_repeated_notes(evidence, reference),
             *_notes(rows, session=session),
             *filter(None, [earlier.left_out(pairs, _uses(terms))]),
         ),
@@ -267,6 +268,22 @@ def _look_notes(reports: Sequence[Report]) -> tuple[str, ...]:
         for report in reports
         if report.looks is not None
     )
+
+
+def _repeated_notes(evidence: Sequence[Evidence], reference: str) -> Iterator[str]:
+    """Yield a note for each candidate with results of the baseline, such as a copy of its report."""
+    pairs: Counter[str] = Counter()
+    repeated: Counter[str] = Counter()
+    for each in evidence:
+        pairs[each.pair.candidate] += len(each.timed.seeds)
+        repeated[each.pair.candidate] += each.timed.repeated
+    for candidate, found in repeated.items():
+        if found:
+            yield (
+                f"{candidate} and {reference} share the results of {found} of "
+                f"{count(pairs[candidate], 'pair')} of trials, which did not run twice: that they are equal "
+                "shows nothing; run the suite again with --fresh, and compare that run"
+            )
 
 
 def _check_comparable(rows: Sequence[ComparisonRow], mismatches: Sequence[Mismatch]) -> None:

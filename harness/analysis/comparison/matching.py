@@ -41,6 +41,13 @@ class Match:
         after = {result.trial.seed for result in self.after}
         return tuple(seed for result in self.before if (seed := result.trial.seed) in after)
 
+    @property
+    def repeated(self) -> int:
+        """The number of seeds of which both sides have one and the same result, from two copies of it."""
+        after = {result.trial.seed: result for result in self.after}
+        pairs = ((result, after.get(result.trial.seed)) for result in self.before)
+        return sum(other is not None and _is_one_result(one, other) for one, other in pairs)
+
 
 def match(pair: Pair, apart: Collection[str], *, timed: bool = False) -> Match:
     """Pair the trials of two variants by seed.
@@ -90,6 +97,11 @@ def match(pair: Pair, apart: Collection[str], *, timed: bool = False) -> Match:
         notes=notes,
         mismatches=differing,
     )
+
+
+def _is_one_result(before: TrialResult, after: TrialResult) -> bool:
+    # Whole results are compared only where the cheap fields agree.
+    return before.started == after.started and before == after
 
 
 def _mixed(name: str, variant: Variant) -> tuple[str, ...]:

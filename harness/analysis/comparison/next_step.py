@@ -23,7 +23,9 @@ _MORE_RUNS: Final = (
 _OTHER_SEEDS: Final = (
     ", or use earlier runs of this recipe with other seeds: compare or check with --history PATH"
 )
-
+# No option widens the margin of a ratio, and evaluation is not timed.
+_LESS_SCATTER: Final = "time more steps in each trial, on a machine with less other load"
+_EXACT: Final = "no trial decides it: numbers that do not scatter give no error; read the change as it is"
 
 Adding = Callable[[int, ComparisonRow], str]
 """Return the option that runs this number of seeds of a row."""
@@ -52,6 +54,8 @@ def next_step(
     """
     if between_runs(effect) and (effect.components is None or effect.trials == 1):
         return runs_step(row, effect)
+    if effect.lacks == "scatter":
+        return _EXACT
     if effect.components is None and effect.ratio and effect.trials > 1 and not effect.identical:
         return _IN_TURN
     wanted = _wanted(effect, margin)
@@ -81,7 +85,8 @@ def _more_seeds(row: ComparisonRow, effect: Effect, wanted: float, alpha: float,
         return runs_step(row, effect)
     if seeds is None or seeds > _MOST_LISTED:
         count = "no number of seeds finds" if seeds is None else f"only about {seeds} seeds find"
-        return f"{count} a difference of {target}: widen the margin, or evaluate more examples"
+        instead = _LESS_SCATTER if effect.ratio else "widen the margin, or evaluate more examples"
+        return f"{count} a difference of {target}: {instead}"
     if seeds <= effect.trials:
         return f"as many seeds again may decide it: {adding(2 * effect.trials, row)}"
     return f"about {seeds} seeds find a difference of {target}: {adding(seeds, row)}"

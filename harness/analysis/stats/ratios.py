@@ -97,7 +97,8 @@ def compare_trials(
 
 def _constant(effect: Effect, *, identical: bool) -> Effect:
     why = "both are constant and equal" if identical else "neither side varies"
-    return replace(effect, reason=f"{why}: no interval and no p-value", identical=identical)
+    lacks: Literal["scatter"] | None = None if identical else "scatter"
+    return replace(effect, reason=f"{why}: no interval and no p-value", identical=identical, lacks=lacks)
 
 
 def _tested(
@@ -124,7 +125,7 @@ def _tested(
         )
     between = _between(*logs, paired=paired)
     if between.variance == 0:
-        return replace(effect, reason="every pair has the same ratio: no p-value")
+        return replace(effect, reason="every pair has the same ratio: no p-value", lacks="scatter")
     counts = tuple(side.size for side in logs)
     floor = _floor(band, counts, paired=paired)
     added = _added(separate)

@@ -25,7 +25,7 @@ class Effect:
     down to the score of a constant prediction. `trials` counts trials on the smaller side.
     `pair_p` tests this pair of models on these examples, which does not cover another seed. `identical`
     means that both sides are equal in every example or trial. `lacks` names the variance that earlier runs
-    could provide: over the seeds of a recipe, or between separate runs.
+    could provide, over the seeds of a recipe or between separate runs, or the scatter that no trial has.
     """
 
     value: float
@@ -40,7 +40,7 @@ class Effect:
     discordant: tuple[int, int] | None = None
     reason: str | None = None
     identical: bool = False
-    lacks: Literal["seeds", "runs"] | None = None
+    lacks: Literal["seeds", "runs", "scatter"] | None = None
 
     @property
     def p(self) -> float | None:
