@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain
+from itertools import accumulate
 from typing import Annotated, Any, Self, overload
 
 from pydantic import GetCoreSchemaHandler, model_validator
@@ -69,6 +70,13 @@ def check_range(metric: str, value: float) -> None:
         raise ValueError(f"{metric}: {value:g} is impossible, it is {metric_named(metric).range}")
 
 
+def possible_range(metric: str) -> tuple[float, float]:
+    """Return the smallest and the largest value that the table of metrics admits."""
+    if score_and_split(metric)[0] not in METRICS:
+        return -math.inf, math.inf
+    return metric_named(metric).bounds
+
+
 def measured(metric: str, *values: float) -> Measurement:
     """Return a measurement with values, its unit and goal from the table of metrics."""
     row = metric_named(metric)
@@ -114,10 +122,10 @@ class PackedMeasurements(Sequence[Measurement]):
 
     __slots__ = ("_layout", "_medians", "_values")
 
-    def __init__(self, layout: Layout, values: Iterable[Sequence[float]]) -> None:
-        """Copy the values of each measurement of the layout."""
+    def __init__(self, layout: Layout, values: Iterable[float]) -> None:
+        """Copy the values of the measurements of the layout, laid end to end."""
         self._layout = layout
-        self._values = array("d", chain.from_iterable(values))
+        self._values = array("d", values)
         self._medians: dict[str, float | None] = {}
 
     @property

@@ -72,9 +72,14 @@ class Metric:
         >>> METRICS["eval_f1"].admits(0.9), METRICS["eval_f1"].admits(90.0)
         (True, False)
         """
-        if self.unit.endswith("/s") and value <= 0:
-            return False
-        return self.least - _ROUNDING <= value <= min(self.most + _ROUNDING, LARGEST)
+        least, most = self.bounds
+        return least <= value <= most
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The smallest and the largest possible value, up to rounding."""
+        least = math.ulp(0.0) if self.unit.endswith("/s") else self.least - _ROUNDING
+        return least, min(self.most + _ROUNDING, LARGEST)
 
     @property
     def range(self) -> str:

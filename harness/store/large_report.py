@@ -6,31 +6,42 @@ cut by its layout: lists of numbers are parsed alone, and equal parts are parsed
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import math
 import os
+import re
 import stat
+from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache, partial
-from itertools import chain
+from itertools import accumulate, chain
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, TypeVar
 
 import pydantic_core
 
 from harness.foreign import open_regular
-from harness.model.arguments import Train
 from harness.model.arrays import Logits
 from harness.model.assets import Checkpoint, Data
 from harness.model.environment import Environment
 from harness.model.frozen import Frozen, lean
-from harness.model.measurements import Layout, Measurement, Measurements, PackedMeasurements, check_values
+from harness.model.measurements import (
+    Layout,
+    Measurement,
+    PackedMeasurements,
+    check_values,
+    possible_range,
+)
 from harness.model.quality import Predictions
 from harness.model.results import Report, TrialResult
-from harness.model.tasks import Task
+from harness.model.trial import Trial
 from harness.store.report_file import SharedParts
 from harness.store.writing import without_digest
+
+M = TypeVar("M", bound=Frozen)
 
 LARGE_BYTES: Final = 2**24
 # 10,000 trials of MRPC take 0.4 GB; their results are in memory at once.
@@ -40,14 +51,23 @@ _CHUNK_BYTES: Final = 2**20
 _FIRST: Final = b'"results": [\n    {'
 _BETWEEN: Final = b"\n    },\n    {"
 _LAST: Final = b"\n    }\n  ]"
+_TRIAL: Final = b'\n      "trial": {'
 _KEY: Final = b'\n      "'
-_INNER_KEY: Final = b'\n        "'
+_END: Final = b"\n      }"
+_MEASUREMENTS: Final = b'\n      "measurements": ', b"[\n        {", b"\n        }\n      ]"
+_NEXT_MEASUREMENT: Final = b"\n        },\n        {"
 _VALUES: Final = b'"values": ['
-_LOAD: Final = b'\n        "load_average": '
-_DIGITS: Final = b"0123456789+-.eE"
-_OF_NUMBERS: Final = _DIGITS + b", "
+_PREDICTIONS: Final = b'\n      "predictions": ', b"{", _END
+_LOGITS: Final = b'\n        "logits": '
 _ROW: Final = b"\n          ["
 _LAST_ROW: Final = b"\n        ]"
+_LOAD: Final = b'\n        "load_average": '
+_SEED: Final = b'\n        "seed": '
+_PLAIN_SEED: Final = re.compile(rb"0|[1-9][0-9]{0,8}")
+# Any that is valid, where the trial is parsed apart.
+_SOME_TRIAL: Final = b'{"checkpoint": "", "padding": {"strategy": "dynamic"}, "device": ""}'
+_DIGITS: Final = b"0123456789+-.eE"
+_OF_NUMBERS: Final = _DIGITS + b", "
 # Parts of results that are kept to be found again, such as the settings of a variant.
 _MOST_PARTS: Final = 4_096
 # Sets of evaluated examples with their labels.
@@ -67,9 +87,22 @@ def read_large(path: Path, *, least: int = LARGE_BYTES, most: int = LARGEST_REPO
         with os.fdopen(open_regular(path), "rb") as file:
             if not least <= os.fstat(file.fileno()).st_size <= most:
                 return None
-            return _Reader(file).report()
+            with _uncollected():
+                return _Reader(file).report()
     except (OSError, ValueError, OverflowError, RecursionError):
         return None
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Collect no garbage: each collection would visit all results so far, which take no part in cycles."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 class _Reader:
@@ -121,7 +154,7 @@ class _Reader:
         start = 0
         while True:
             # An end before it would leave a result that is no JSON.
-            if (between := self._buffer.find(_BETWEEN, start)) >= 0:
+            if (between := self._buffer.find(_BETWEEN + _TRIAL, start)) >= 0:
                 yield self._buffer[start:between]
                 start = between + len(_BETWEEN)
                 continue
@@ -138,28 +171,21 @@ class _Reader:
 class _Results:
     """Parse the results of one report; parts that several of them have are parsed and kept once.
 
-    A result is cut at the lines that begin like its keys. Where each part is a JSON value, the result has
-    exactly these members; where one is not, the file is laid out in another way.
+    Measurements and predictions are cut out, the rest is cut at the lines that begin like keys of a result.
+    Where each part is a JSON value, the result has exactly these members; where one is not, the file is laid
+    out in another way.
     """
 
     def __init__(self) -> None:
         self._part = lru_cache(maxsize=_MOST_PARTS)(_part)
+        self._variant = lru_cache(maxsize=_MOST_PARTS)(self._new_variant)
+        self._layout = lru_cache(maxsize=_MOST_PARTS)(self._new_layout)
         self._table = lru_cache(maxsize=_MOST_TABLES)(_table)
         self._shared = SharedParts().shared
-        # The first measurement with the same text before and after its values, if any.
-        self._kinds: dict[tuple[bytes, bytes, bool], Measurement] = {}
-        # By the identities of the kinds, which live as long as this, and the numbers of values.
-        self._layouts: dict[tuple[tuple[int, ...], tuple[int, ...]], Layout] = {}
         self._of_result: Mapping[str, Callable[[bytes], object]] = {
-            "measurements": self._measurements,
-            "predictions": self._predictions,
             "checkpoint": partial(self._optional, Checkpoint),
             "data": partial(self._optional, Data),
             "environment": self._environment,
-        }
-        self._of_trial: Mapping[str, Callable[[bytes], object]] = {
-            "task": partial(self._part, Task),
-            "train": partial(self._part, Train),
         }
 
     def read(self, text: bytes) -> TrialResult:
@@ -168,85 +194,139 @@ class _Results:
         Raises:
             ValueError: They are laid out in another way, or are no result.
         """
-        members = _members(text, _KEY)
-        trial = _members(_inside(members.get("trial", b""), b"{", b"\n      }"), _INNER_KEY)
+        text, measurements = _cut(text, *_MEASUREMENTS)
+        text, predictions = _cut(text, *_PREDICTIONS)
+        members = _members(text)
+        trial = self._trial(members.pop("trial", b""))
         parts = {name: read(members.pop(name)) for name, read in self._of_result.items() if name in members}
-        settings = {name: read(trial.pop(name)) for name, read in self._of_trial.items() if name in trial}
-        rest = _object(members | {"trial": _object(trial)})
-        document = _parsed(rest)
-        # A key that is written with escapes can equal one that was cut out.
-        if not (parts.keys().isdisjoint(document) and settings.keys().isdisjoint(document["trial"])):
-            raise ValueError("a key occurs twice")
+        if measurements is not None:
+            parts["measurements"] = self._measurements(measurements)
+            members["measurements"] = b"[]"
+        if predictions is not None:
+            parts["predictions"] = self._predictions(predictions)
+        members["trial"] = _SOME_TRIAL
+        rest = _object(members)
+        # A key that is written with escapes can equal another, and what looks like a key can be in an object.
+        if _parsed(rest).keys() != members.keys():
+            raise ValueError("another layout, or a key that occurs twice")
         frame = TrialResult.model_validate_json(rest)
-        settings["padding"] = self._shared(frame.trial.padding)
-        parts |= {"trial": lean(frame.trial, **settings), "epochs": tuple(map(lean, frame.epochs))}
         # The report's validation checks the parts against each other.
-        return lean(frame, **parts)
+        return lean(frame, **parts, trial=trial, epochs=tuple(map(lean, frame.epochs)))
 
-    def _optional(self, model: type[Frozen], text: bytes) -> Frozen | None:
+    def _optional(self, model: type[M], text: bytes) -> M | None:
         return None if text == b"null" else self._part(model, text)
 
-    def _environment(self, text: bytes) -> Frozen | None:
+    def _trial(self, text: bytes) -> Trial:
+        """Return a trial whose parts are those of an earlier one that differs in its seed alone."""
+        before, key, rest = text.rpartition(_SEED)
+        seed = rest.removesuffix(_END)
+        if seed == rest or not _PLAIN_SEED.fullmatch(seed):
+            return self._variant(text)
+        return lean(self._variant(before + key + b"0" + _END), seed=int(seed))
+
+    def _new_variant(self, text: bytes) -> Trial:
+        trial = _part(Trial, text)
+        parts = "task", "padding", "train"
+        return lean(trial, **{name: self._shared(getattr(trial, name)) for name in parts})
+
+    def _environment(self, text: bytes) -> Environment | None:
         """Return an environment whose parts are those of an earlier one that differs in its load alone."""
         before, key, load = text.rpartition(_LOAD)
-        number = load.removesuffix(b"\n      }")
+        number = load.removesuffix(_END)
         if not key or number in (load, b"null"):
             return self._optional(Environment, text)
-        ((load_average,),) = _lists([number])
-        found = self._part(Environment, before + key + b"null\n      }")
+        (load_average,) = _numbers(number)
+        found: Environment = self._part(Environment, before + key + b"null" + _END)
         return lean(found, load_average=float(load_average))
 
-    def _measurements(self, text: bytes) -> Measurements:
-        if text == b"[]":
-            return ()
-        inside = _inside(text, b"[\n        {", b"\n        }\n      ]")
-        kinds: list[Measurement] = []
-        texts: list[bytes] = []
-        for part in inside.split(b"\n        },\n        {"):
-            before, _, rest = part.partition(_VALUES)
-            values, _, after = rest.partition(b"]")
-            kind = self._kinds.get((before, after, bool(values)))
-            if kind is None:
-                whole = self._part(Measurement, b"{" + part + b"}")
-                assert isinstance(whole, Measurement)
-                kind = self._kinds[before, after, bool(values)] = whole
-            kinds.append(kind)
-            texts.append(values)
-        values_of = _lists(texts)
-        for kind, found in zip(kinds, values_of, strict=True):
-            if bool(found) != bool(kind.values):
-                raise ValueError("either values or a reason for having none")
-            check_values(kind.metric, found)
-        key = tuple(map(id, kinds)), tuple(map(len, values_of))
-        if (layout := self._layouts.get(key)) is None:
-            layout = self._layouts[key] = Layout.of(kinds, key[1])
-        return PackedMeasurements(layout, values_of)
+    def _measurements(self, text: bytes) -> PackedMeasurements:
+        """Return the measurements in this text, which is without the first and the last brace."""
+        first, *pieces = text.split(_VALUES)
+        around, lists = [first], []
+        for piece in pieces:
+            values, bracket, after = piece.partition(b"]")
+            around.append(bracket + after)
+            lists.append(values)
+        counts = tuple([values.count(b",") + 1 if values else 0 for values in lists])
+        # Each place between commas has a number, or this is no JSON.
+        numbers = array("d", _numbers(b",".join(filter(None, lists))))
+        layout, ranges = self._layout(tuple(around), counts)
+        if len(numbers) < layout.starts[-1]:
+            raise ValueError("a list of spaces")
+        ranges.check(numbers)
+        return PackedMeasurements(layout, numbers)
 
-    def _predictions(self, text: bytes) -> Predictions | None:
-        if text == b"null":
-            return None
-        members = _members(_inside(text, b"{", b"\n      }"), _INNER_KEY)
-        logits = _rows(members.pop("logits", b""))
-        table = self._table(tuple(members.items()), len(logits), len(logits[0]))
+    def _new_layout(self, around: tuple[bytes, ...], counts: tuple[int, ...]) -> tuple[Layout, _Ranges]:
+        """Return the layout of measurements with so many values each, between these texts."""
+        lists = (_VALUES + (b"1" if count else b"") for count in counts)
+        text = around[0] + b"".join(chain.from_iterable(zip(lists, around[1:], strict=True)))
+        kinds = [self._part(Measurement, b"{%s}" % part) for part in text.split(_NEXT_MEASUREMENT)]
+        for kind, count in zip(kinds, counts, strict=True):
+            if bool(kind.values) != bool(count):
+                raise ValueError("another layout")
+            check_values(kind.metric, [1.0] * count)
+        return Layout.of(kinds, counts), _Ranges(kinds, counts)
+
+    def _predictions(self, text: bytes) -> Predictions:
+        """Return the predictions in this text, which is without its braces."""
+        before, key, rest = text.partition(_LOGITS)
+        rows, end, after = rest.rpartition(_LAST_ROW)
+        logits = _rows(rows + end)
+        table = self._table(before + key, after, len(logits), len(logits[0]))
         return lean(table, logits=logits)
 
 
-def _part(model: type[Frozen], text: bytes) -> Frozen:
+class _Ranges:
+    """The ranges of measurements with one layout, checked by numpy, which small reports are read without."""
+
+    def __init__(self, kinds: Sequence[Measurement], counts: Sequence[int]) -> None:
+        import numpy as np  # noqa: PLC0415
+
+        starts = accumulate(counts, initial=0)
+        kept = [(start, kind.metric) for start, kind in zip(starts, kinds, strict=False) if kind.values]
+        self._starts = np.array([start for start, _ in kept], dtype=np.intp)
+        self._least, self._most = np.array([possible_range(metric) for _, metric in kept]).reshape(-1, 2).T
+
+    def check(self, numbers: array[float]) -> None:
+        """Raise ValueError where a number is outside of the range of its metric."""
+        import numpy as np  # noqa: PLC0415
+
+        values = np.asarray(numbers)
+        if self._starts.size and not (
+            (np.minimum.reduceat(values, self._starts) >= self._least).all()
+            and (np.maximum.reduceat(values, self._starts) <= self._most).all()
+        ):
+            raise ValueError("a value is impossible")
+
+
+def _part(model: type[M], text: bytes) -> M:
     _parsed(text)
     return model.model_validate_json(text)
 
 
-def _table(members: tuple[tuple[str, bytes], ...], rows: int, classes: int) -> Predictions:
-    """Return predictions with these members and zeros as logits, whose number alone is validated."""
+def _table(before: bytes, after: bytes, rows: int, classes: int) -> Predictions:
+    """Return predictions with zeros as logits, whose number alone is validated, between these texts."""
     zeros = json.dumps([[0.0] * classes] * rows).encode()
-    text = _object(dict(members) | {"logits": zeros})
-    _parsed(text)
-    return Predictions.model_validate_json(text)
+    return _part(Predictions, b"{%s%s%s}" % (before, zeros, after))
 
 
-def _members(text: bytes, key: bytes) -> dict[str, bytes]:
-    """Return the members of an object, as text by key, cut where a line begins like one of its keys."""
-    before, *parts = text.split(key)
+def _cut(text: bytes, name: bytes, opening: bytes, closing: bytes) -> tuple[bytes, bytes | None]:
+    """Return a result's text with null as this member, and the text between the braces of the member.
+
+    Where it has none, return the whole text, and None.
+    """
+    before, found, rest = text.partition(name + opening)
+    if not found:
+        return text, None
+    inside, end, after = rest.partition(closing + b"," + _KEY)
+    if not end:
+        raise ValueError("another layout")
+    return b"".join([before, name, b"null,", _KEY, after]), inside
+
+
+def _members(text: bytes) -> dict[str, bytes]:
+    """Return the members of a result, as text by key, cut where a line begins like one of its keys."""
+    before, *parts = text.split(_KEY)
     found: dict[str, bytes] = {}
     for at, part in enumerate(parts, start=1):
         name, _, value = part.partition(b'": ')
@@ -266,14 +346,13 @@ def _object(members: Mapping[str, bytes]) -> bytes:
     return b"{" + b", ".join(b'"%s": %s' % (name.encode(), value) for name, value in members.items()) + b"}"
 
 
-def _lists(texts: Sequence[bytes]) -> list[list[float]]:
-    """Return the numbers of lists without their brackets."""
-    text = b"],[".join(texts)
-    if text.translate(None, _OF_NUMBERS) != b"][" * (len(texts) - 1):
+def _numbers(text: bytes) -> list[float]:
+    """Return the numbers of a list without its brackets."""
+    if text.translate(None, _OF_NUMBERS):
         raise ValueError("no numbers")
-    found: list[list[float]] = pydantic_core.from_json(b"[[%s]]" % text)
+    found: list[float] = pydantic_core.from_json(b"[%s]" % text)
     # A number beyond the largest float is parsed as infinite.
-    if not math.isfinite(sum(chain.from_iterable(found))):
+    if not math.isfinite(sum(found)):
         raise ValueError("a number is not finite")
     return found
 
@@ -285,10 +364,7 @@ def _rows(text: bytes) -> Logits:
     if rows * classes > len(text) or text.translate(None, _DIGITS) != _brackets(rows, classes):
         raise ValueError("no rows of numbers")
     # Each place between commas has a number, or this is no JSON.
-    found = Logits.of_numbers(pydantic_core.from_json(b"[%s]" % text.translate(None, b"[]\n")), classes)
-    if not found.finite:
-        raise ValueError("a logit is not finite")
-    return found
+    return Logits.of_numbers(_numbers(text.translate(None, b"[]\n")), classes)
 
 
 @lru_cache(maxsize=_MOST_TABLES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Sequence
+from itertools import chain
 
 import pytest
 from hypothesis import given
@@ -29,7 +30,7 @@ def made(steps: Values, losses: Values, total: float) -> tuple[Measurement, ...]
 
 def packed(found: Sequence[Measurement]) -> PackedMeasurements:
     layout = Layout.of(found, [len(each.values) for each in found])
-    return PackedMeasurements(layout, [each.values for each in found])
+    return PackedMeasurements(layout, chain.from_iterable(each.values for each in found))
 
 
 @given(NUMBERS, NUMBERS, st.floats(0.001, 1e6))
@@ -49,7 +50,7 @@ def test_packed_measurements_are_those_of_a_tuple(
     assert pickle.loads(pickle.dumps(found)) == plain
     # Where other trials have other values, but as many.
     layout = Layout.of(made([1.0] * len(steps), [2.0] * len(losses), 3.0), [len(e.values) for e in plain])
-    assert PackedMeasurements(layout, [each.values for each in plain]) == plain
+    assert PackedMeasurements(layout, chain.from_iterable(each.values for each in plain)) == plain
 
 
 @given(NUMBERS, NUMBERS, st.floats(0.001, 1e6))

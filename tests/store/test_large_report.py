@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import threading
@@ -17,6 +18,7 @@ from harness.model.arrays import Logits
 from harness.model.measurements import measured, unmeasured
 from harness.model.quality import Predictions
 from harness.model.results import Report
+from harness.model.seeds import Seed, SeedRoles
 from harness.store.large_report import read_large
 from harness.store.reading import load_report
 from harness.store.writing import NO_DIGEST, digest_of, to_json
@@ -113,6 +115,48 @@ def test_environments_that_differ_in_their_load_share_their_parts(tmp_path: Path
     assert len({id(each and each.packages) for each in environments[:2]}) == 1
 
 
+def test_trials_share_all_but_their_seeds(tmp_path: Path) -> None:
+    seeds: list[Seed] = [0, 7, 2**32 - 1, SeedRoles(init=1, order=2)]
+    report = make_report([make_result(make_trial(seed=seed)) for seed in seeds])
+    found = read_large(write(tmp_path / "report.json", to_json(report)), least=0)
+    assert found == report
+    assert found is not None
+    assert [result.trial.id for result in found.results] == [result.trial.id for result in report.results]
+    assert len({id(result.trial.train) for result in found.results}) == 1
+
+
+def test_measurements_of_other_reasons_or_numbers_of_values_are_told_apart(tmp_path: Path) -> None:
+    steps = [measured("train_step_seconds", *[1.0] * count) for count in (1, 2, 3, 2)]
+    unknown = [unmeasured("energy_joules", reason) for reason in ("one", "two", "one", "two")]
+    results = [
+        make_result(make_trial(seed=seed)).model_copy(update={"measurements": pair})
+        for seed, pair in enumerate(zip(steps, unknown, strict=True))
+    ]
+    path = write(tmp_path / "report.json", to_json(make_report(results)))
+    assert read_large(path, least=0) == make_report(results)
+
+
+def test_a_list_of_spaces_is_not_taken_for_a_value(tmp_path: Path) -> None:
+    results = [
+        make_result(make_trial(seed=seed)).model_copy(
+            update={"measurements": (measured("train_seconds", 2.0),)}
+        )
+        for seed in range(2)
+    ]
+    text = sealed_again(to_json(make_report(results)), b'"values": [2.0]', b'"values": [ ]', last=True)
+    path = write(tmp_path / "report.json", text)
+    assert read_large(path, least=0) is None
+    with pytest.raises(InvalidInputError):
+        load_report(path)
+
+
+def test_garbage_is_collected_again_afterwards(tmp_path: Path, report: Report) -> None:
+    path = write(tmp_path / "report.json", to_json(report))
+    for text in (path.read_bytes(), path.read_bytes()[:-9]):
+        read_large(write(path, text), least=0)
+        assert gc.isenabled()
+
+
 def test_trials_with_other_examples_keep_theirs(tmp_path: Path) -> None:
     results = [make_result(make_trial(seed=seed), examples=40 + seed) for seed in range(3)]
     path = write(tmp_path / "report.json", to_json(make_report(results)))
@@ -201,6 +245,19 @@ def test_a_report_that_is_sealed_again_is_read(tmp_path: Path, report: Report) -
         (STEPS, STEPS + b"1e999, "),
         (STEPS, STEPS + 400 * b"1" + b", "),
         (b'"metric": "eval_f1"', b'"metric": "eval_accuracy"'),
+        (b'"values": [0.74]', b'"values": [0.74, 0.74]'),
+        (b'"values": [0.74]', b'"values": [0.74'),
+        (b'"values": [0.74]', b'"values": [1.74]'),
+        (b'"values": [0.74]', b'"values": []'),
+        (b'"values": [0.74]', b'"values": [ ]'),
+        (b'"values": [0.74]', b'"values": [0.74,]'),
+        (b'"seed": 0\n', b'"seed": 00\n'),
+        (b'"seed": 0\n', b'"seed": -1\n'),
+        (b'"seed": 0\n', b'"seed": 0.0\n'),
+        (b'"seed": 0\n', b'"seed": 4294967296\n'),
+        (b'"seed": 0\n', b'"seed": 0, "seed": 0\n'),
+        (b'\n      "trial": {', b'\n      "tried": {'),
+        (b'\n      "measurements": [', b'\n      "measurements": [],\n      "measurements": ['),
         (b'"checkpoint": {', b'"check\\u0070oint": null,\n      "checkpoint": {'),
         (b'\n        "train": {', b'\n        "tr\\u0061in": {},\n        "train": {'),
         (b'\n        "train": {', b'\n        "train": {},\n        "train": {'),
