@@ -136,7 +136,7 @@ def _scores(predictions: Predictions) -> dict[str, float]:
 def _calibration(predictions: Predictions) -> dict[str, float]:
     confidences, gaps, squares = [], [0.0] * 15, []
     for row, label in zip(predictions.logits, predictions.labels, strict=True):
-        positive = 1 / (1 + math.exp(row[0] - row[1]))
+        positive = (1 + math.tanh((row[1] - row[0]) / 2)) / 2
         confidences.append(max(positive, 1 - positive))
         gaps[math.ceil(15 * confidences[-1]) - 1] += confidences[-1] - ((positive > 0.5) == (label == 1))
         squares.append((positive - label) ** 2)
