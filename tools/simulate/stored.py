@@ -42,15 +42,21 @@ def replay(report: Report, question: Question, seeds: Sequence[Seed], sizes: tup
     """Take looks at the results of the first seeds, of the variants that each look leaves open."""
     table = LookTable(question, sizes)
     running = set(report.variants())
+    # As the plan of such a run: the baseline is the first value of the first seed.
+    places = {seed: at for at, seed in enumerate(seeds)}
+    declared = {variant: at for at, variant in enumerate(report.variants())}
+    planned = sorted(
+        report.results, key=lambda each: (places[each.trial.seed], declared[each.trial.variant_id])
+    )
     asked: set[str] = set()
     for size in sizes:
         now = set(seeds[:size])
         asked |= {
             result.trial.id
-            for result in report.results
+            for result in planned
             if result.trial.seed in now and result.trial.variant_id in running
         }
-        results = tuple(result for result in report.results if result.trial.id in asked)
+        results = tuple(result for result in planned if result.trial.id in asked)
         table.add(report.model_copy(update={"results": results}), {})
         running = set(table.open_variants)
         if not running:
