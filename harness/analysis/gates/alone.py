@@ -259,7 +259,8 @@ def _obstacle(group: Group, metric: str, allowed: Collection[str]) -> str | None
     if "stand_in" not in allowed:
         for result in group.sound:
             if (stand_in := replaced(result)) is not None:
-                return f"{stand_in}: its numbers are not those of the real one"
+                told = f"{stand_in}: its numbers are not those of the real one"
+                return f"{told}; name it in the suite, or allow it with --allow-mismatch stand_in"
     return None if STORED_VALUE in allowed else contradiction(group, metric)
 
 
