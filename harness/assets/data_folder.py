@@ -94,14 +94,20 @@ def _official(task: Task, glue: dict[str, str]) -> str:
 
 
 def _by_split(folder: Path) -> SplitFiles:
-    """Return the files of each split; if a split has several formats, the first in `ENDINGS` wins."""
+    """Return the files of each split. A split with files of several formats is incomplete: which is meant?"""
     complete: Files = {}
     incomplete: dict[str, str] = {}
+    endings: dict[str, list[str]] = {}
     for ending in ENDINGS:
         found = split_files(str(file) for file in folder.glob(f"*.{ending}") if file.is_file())
-        known = complete.keys() | incomplete.keys()
-        complete |= {split: files for split, files in found.complete.items() if split not in known}
-        incomplete |= {split: reason for split, reason in found.incomplete.items() if split not in known}
+        complete |= found.complete
+        incomplete |= found.incomplete
+        for split in found.complete.keys() | found.incomplete.keys():
+            endings.setdefault(split, []).append(f".{ending}")
+    for split, several in endings.items():
+        if len(several) > 1:
+            complete.pop(split, None)
+            incomplete[split] = f"it has files that end in {' and '.join(several)}; keep one copy"
     return SplitFiles(dict(sorted(complete.items())), incomplete)
 
 

@@ -14,7 +14,7 @@ from harness.model.results import Report
 from harness.output.builders.comparison_page import comparison_document
 from harness.output.builders.gate_report import gates_document
 from harness.output.builders.report import report_document
-from harness.output.builders.trials import plain_seed, trial_record
+from harness.output.builders.trials import plain_seed, trial_records
 from harness.output.document import Document
 from harness.output.formats.known_formats import render
 
@@ -33,7 +33,7 @@ def _document(result: Report | Comparison | GateReport) -> Document:
 
 def trials(report: Report) -> Any:
     """Return one row a trial, with the columns of the CSV format, in base units."""
-    return _frame(trial_record(report, result) for result in report.results)
+    return _frame(trial_records(report, report.results))
 
 
 def steps(report: Report) -> Any:

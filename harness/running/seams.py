@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.analysis.parity import verdict_of
+from harness.analysis.training_verdicts import training_verdict
 from harness.errors import InvalidInputError, StorageError, exit_code
 from harness.model.assets import AssetsMode
 from harness.model.results import Report
@@ -56,9 +58,11 @@ class Run:
 
     @property
     def exit_code(self) -> int:
-        """0 if every trial completed, 1 if not, 130 or 143 after an interrupt."""
+        """1 if a trial did not complete or a proof differs, 130 or 143 after an interrupt, else 0."""
         completed = all(result.status == "completed" for result in self.brief.results)
-        return exit_code(passed=completed, interrupted=self.interrupted)
+        functions, trainings = self.brief.proofs, self.brief.training_proofs
+        differs = "differs" in (*map(verdict_of, functions), *map(training_verdict, trainings))
+        return exit_code(passed=completed and not differs, interrupted=self.interrupted)
 
     @cached_property
     def report(self) -> Report:

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
-from harness.analysis.sharing import trained_by
+from harness.analysis.sharing import is_proved, trained_by
 from harness.machine.facts import available_memory, describe_gpus, physical_cores
 from harness.machine.redaction import redact, secrets_in
 from harness.model.job import Job, Observer
@@ -198,17 +198,39 @@ class Work:
             )
             for trials in [directory.plan.trials] if rounds is None else rounds:
                 self.mark_unavailable(trials, prepared)
-                jobs = [prepared.jobs[trial.id] for trial in trials if trial.id not in self._results]
                 if proving is not None:
+                    jobs = self._open(trials, prepared)
                     self.add(run_jobs(self._leading(jobs, proving), context, policy))
                     self._proofs = proving.prove(prepared.jobs.values())
-                    jobs = [job for job in jobs if job.trial.id not in self._results]
+                self._forget_unproved()
+                jobs = self._open(trials, prepared)
                 if self._suite.measure.separate:
                     self._run_apart(directory, jobs, context, policy)
                 else:
                     self.add(run_jobs(jobs, context, policy))
         finally:
             context.executor.stop(0.0)
+
+    def _open(self, trials: Iterable[Trial], prepared: Prepared) -> list[Job]:
+        """Return the jobs of these trials that have no result yet."""
+        return [prepared.jobs[trial.id] for trial in trials if trial.id not in self._results]
+
+    def _forget_unproved(self) -> None:
+        """Run trials again that have the scores of another one's training by proofs that are not there now.
+
+        A resumed run makes the proofs again where the code changed, and none with `--no-parity`.
+        """
+        shared = {id_: source for id_, each in self._results.items() if (source := trained_by(each)) != id_}
+        unproved = {
+            id_
+            for id_ in {*shared, *shared.values()}
+            if not is_proved(self._results[id_], self._proofs.functions, self._proofs.trainings)
+        }
+        lost = [id_ for id_, source in shared.items() if unproved & {id_, source}]
+        if lost:
+            why = "no proof of this run shows that the training shared by them is theirs"
+            self._note(f"{count(len(lost), 'trial')} will run again: {why}")
+            self.forget(lost)
 
     def _leading(self, jobs: Sequence[Job], proving: Proving) -> Sequence[Job]:
         """Prove the first trial and return its job, so that its result comes before the other proofs.

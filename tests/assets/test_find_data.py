@@ -155,8 +155,8 @@ def test_the_home_of_an_unknown_user_is_named() -> None:
         find(Task(data_dir="~no-such-user/x"))
 
 
-def test_another_task_reads_one_file_a_split_and_prefers_parquet(tmp_path: Path) -> None:
-    names = ("train.parquet", "train.csv", "validation.jsonl", "test.tsv")
+def test_another_task_reads_one_file_a_split(tmp_path: Path) -> None:
+    names = ("train.parquet", "validation.jsonl", "test.tsv", "notes.csv", "notes.tsv")
     found = find(Task(dataset="mine", config=None, data_dir=str(folder_of(tmp_path / "mine", *names))))
     assert found.layout == "files"
     assert {split: Path(file).name for split, (file,) in found.files.items()} == {
@@ -164,6 +164,15 @@ def test_another_task_reads_one_file_a_split_and_prefers_parquet(tmp_path: Path)
         "validation": "validation.jsonl",
         "test": "test.tsv",
     }
+
+
+def test_a_split_in_two_formats_is_refused_with_both(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "mine", "train.parquet", "train.csv", "validation.jsonl")
+    with pytest.raises(InvalidInputError) as caught:
+        find(Task(dataset="mine", config=None, data_dir=str(folder)))
+    assert caught.value.message == (
+        f"mine: {folder}: split 'train': it has files that end in .parquet and .csv; keep one copy"
+    )
 
 
 def test_a_folder_called_glue_in_the_current_directory_is_neither_read_nor_run(tmp_path: Path) -> None:

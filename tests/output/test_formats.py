@@ -22,6 +22,8 @@ from harness.analysis.summary import summarize
 from harness.errors import InvalidInputError
 from harness.model.arguments import Train
 from harness.model.metrics import METRICS
+from harness.model.observations import Apart
+from harness.model.proof import Parity
 from harness.model.results import Report
 from harness.model.values import PaddingStrategy
 from harness.output.builders.report import epochs, report_document
@@ -30,6 +32,7 @@ from harness.output.formats.github import to_annotations
 from harness.output.formats.junit import to_junit
 from harness.output.formats.known_formats import ENDINGS, FORMATS, format_of, render
 from harness.output.plot.svg import to_svg
+from harness.output.trackers.runs import tracked_runs
 from tests.factories import make_checkpoint, make_report, make_result, make_trial
 from tests.output.pages import comparison_page, quickstart_report
 from tests.output.written import written
@@ -121,6 +124,50 @@ def test_csv_has_a_line_a_trial_with_raw_numbers() -> None:
     assert records[3]["eval_accuracy"] == ""
     assert records[3]["reason"] == "no safetensors"
     assert set(METRICS) <= set(records[0])
+
+
+def _apart() -> Report:
+    """Scores of one training on two variants, of which one was timed while another trial ran."""
+    window = Apart(steps=4, jobs=2, threads=1)
+    trained = make_result(make_trial("dynamic"), apart=window, concurrent=2)
+    shares = window.model_copy(update={"trained": trained.trial.id})
+    return make_report([make_result(make_trial("static"), apart=shares), trained])
+
+
+def test_every_table_for_programs_tells_shared_scores_windows_and_times_that_do_not_count() -> None:
+    report = _apart()
+    shared, trained = csv.DictReader(io.StringIO(written(report, "csv"), newline=""))
+    assert (shared["trained"], shared["window_steps"], shared["concurrent"]) == (trained["trial"], "4", "1")
+    assert (trained["trained"], trained["window_steps"], trained["concurrent"]) == ("", "4", "2")
+    assert (shared["parity"], shared["training"]) == ("unproven", "unproven")
+    assert list(json.loads(written(report, "bmf"))) == [
+        "padding/static (window)",
+        "padding/dynamic (window, 2 at once)",
+    ]
+    found = json.loads(written(report, "pytest-benchmark"))["benchmarks"]
+    extra = {one["name"]: one["extra_info"] for one in found}
+    of_shared = extra["padding/static (window)"]
+    assert (of_shared["trained"], of_shared["window_steps"], of_shared["concurrent"]) == (["dynamic"], 4, 1)
+    shared_run, trained_run = tracked_runs(report)
+    assert shared_run.tags["harness.trained"] == trained.pop("trial")
+    assert (trained_run.tags["harness.window_steps"], trained_run.tags["harness.concurrent"]) == ("4", "2")
+
+
+def test_a_proof_that_differs_is_a_failure_in_every_format_with_cases() -> None:
+    parity = Parity(
+        examples=64, largest_logit_difference=1.0, relative_gradient_error=0.0, flipped_predictions=0
+    )
+    proof = make_result(make_trial("static"), parity=parity)
+    unproved = make_result(make_trial("dynamic"), status="failed")
+    report = _mixed().model_copy(update={"proofs": (proof, unproved)})
+    suite = ET.fromstring(written(report, "junit"))[0]
+    found = {case.attrib["name"]: [child.tag for child in case] for case in suite}
+    assert found["parity of static"] == ["failure"]
+    assert found["parity of dynamic"] == ["skipped"]
+    assert "::error title=parity of static::differs" in written(report, "github")
+    (first, *_) = csv.DictReader(io.StringIO(written(report, "csv"), newline=""))
+    assert (first["padding"], first["parity"]) == ("static", "differs")
+    assert "padding/static (fails parity)" in json.loads(written(report, "bmf"))
 
 
 def test_markdown_is_one_document_with_all_its_parts() -> None:

@@ -254,6 +254,21 @@ def test_a_shared_result_runs_again_if_its_training_was_lost(tmp_path: Path) -> 
     ]
 
 
+def test_a_shared_result_runs_again_where_the_proofs_of_its_run_do_not_cover_it(tmp_path: Path) -> None:
+    run_once(tmp_path, "dynamic", "unpadded")
+    (directory,) = (tmp_path / "fake").glob("*-*")
+    (directory / "report.json").unlink()
+    watcher = Watcher()
+    suite = apart_suite("dynamic", "unpadded", **ONCE)
+    report = run_fake(suite, tmp_path, "sharing", watcher, jobs=2, parity=False).report
+    assert report.proofs == ()
+    assert not any(shared for _, shared in map(trained, report.results))
+    assert (
+        "2 trials will run again: no proof of this run shows that the training shared by them is theirs"
+        in watcher.notes
+    )
+
+
 def test_the_comparison_of_variants_that_share_a_training_does_not_test_their_scores(tmp_path: Path) -> None:
     report = run_once(tmp_path, "dynamic", "unpadded", "bucketed").report
     rows = compare([report], by="padding", baseline="dynamic", metrics=["eval_f1", "train_loss"]).rows
@@ -284,6 +299,11 @@ def test_the_comparison_of_variants_that_share_a_training_does_not_test_their_sc
     )
     (only,) = compare([report], by="padding", baseline="dynamic", metrics=["eval_f1"]).rows[:1]
     assert only.verdict == "same function"
+    for lacking_proofs in ({"proofs": ()}, {"training_proofs": report.training_proofs[:1]}):
+        less = report.model_copy(update=lacking_proofs)
+        (unproved,) = compare([less], by="padding", baseline="dynamic", metrics=["eval_f1"]).rows[:1]
+        assert (unproved.verdict, unproved.effect) == ("not comparable", None)
+        assert unproved.notes[0].endswith("but no proof shows that they compute the same function")
 
 
 def test_a_row_names_the_variant_that_trained(tmp_path: Path) -> None:

@@ -109,6 +109,18 @@ def test_a_variant_that_differs_is_marked_in_the_report_and_its_tables(tmp_path:
     assert list(verdicts(report).values()).count("differs") == 1
 
 
+def test_a_run_in_which_a_proof_differs_does_not_end_with_0(tmp_path: Path) -> None:
+    every, sound = (
+        fake_suite(matrix={**MATRIX, "padding": padding})
+        for padding in (("dynamic", "bucketed"), ("static", "dynamic"))
+    )
+    run = run_fake(every, tmp_path / "a", "proving", Watcher(), parity=True)
+    assert all(result.status == "completed" for result in run.brief.results)
+    assert run.exit_code == 1
+    # What could not be proved is a warning, as in a check.
+    assert run_fake(sound, tmp_path / "b", "proving", Watcher(), parity=True).exit_code == 0
+
+
 def test_without_parity_nothing_is_proved(tmp_path: Path) -> None:
     report, watcher = run_proving(tmp_path, parity=False)
     assert report.proofs == report.training_proofs == ()

@@ -256,10 +256,11 @@ def _obstacle(group: Group, metric: str, allowed: Collection[str]) -> str | None
         told = next((at_once(each.concurrent) for each in group.sound if each.concurrent > 1), None)
         if told is not None:
             return told
-    if metric_named(metric).family == "quality" and "stand_in" not in allowed:
+    if "stand_in" not in allowed:
         for result in group.sound:
             if (stand_in := replaced(result)) is not None:
-                return f"{stand_in}: its scores are not those of the real one"
+                told = f"{stand_in}: its numbers are not those of the real one"
+                return f"{told}; name it in the suite, or allow it with --allow-mismatch stand_in"
     return None if STORED_VALUE in allowed else contradiction(group, metric)
 
 

@@ -16,7 +16,7 @@ from harness.analysis.gates.cases import GateCase, GateReport, OnUnsure, Outcome
 from harness.analysis.gates.rules import Group, bound_rules, drop_rule, groups, replaced, tighter_than_noise
 from harness.analysis.naming import only_tokenise
 from harness.analysis.stats.ratios import RunVariance
-from harness.model.metrics import OWN, is_metric, metric_named
+from harness.model.metrics import OWN, is_metric
 from harness.model.results import Report
 from harness.model.suite import Gate
 
@@ -147,7 +147,7 @@ def judge_run(
 ) -> tuple[GateReport | None, tuple[str, ...]]:
     """Judge a run by gates.
 
-    A drop needs a baseline, and a bound on a score applies to real assets. Without these `check` would be
+    A drop needs a baseline, and a bound applies to real assets. Without these `check` would be
     red, while a run skips the gate and reports that.
 
     Returns:
@@ -166,7 +166,7 @@ def judge_run(
         if gate.max_drop is not None and baseline is None:
             changes["max_drop"] = None
             skipped.append(f"not judged: {drop_rule(gate)}: there is no baseline (--baseline)")
-        if bounds and stand_in is not None and metric_named(gate.metric).family == "quality":
+        if bounds and stand_in is not None:
             changes |= {"min": None, "max": None}
             skipped.append(f"not judged: {', '.join(bounds)}: {stand_in}")
         left = gate.model_copy(update=changes)

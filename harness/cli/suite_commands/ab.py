@@ -109,8 +109,8 @@ def command(
     Each side has its own report under reports/ab-KEY/, which `show`, `compare` and `check` read. The gates of
     SUITE judge the candidate, with the base as the baseline. The same command resumes unfinished trials.
 
-    The exit code is 0 if every trial completed and every gate passed, 1 if not, and 130 or 143 after an
-    interrupt.
+    The exit code is 0 if every trial completed, every gate passed and no proof differs, 1 if not, and 130 or
+    143 after an interrupt.
 
     For example:  harness ab padding --base ../main --candidate .
     """

@@ -53,8 +53,8 @@ def command(
     SUITE is a file, or a name: of a file NAME.yaml in the current folder, else of a shipped suite.
 
     An unfinished run of the same suite is resumed: finished trials do not run again. The exit code is 0 if
-    every trial completed and every gate passed, 1 if not, and 130 or 143 after an interrupt. A row that
-    --until-decided leaves open fails nothing: the report lists what would decide it.
+    every trial completed, every gate passed and no proof differs, 1 if not, and 130 or 143 after an
+    interrupt. A row that --until-decided leaves open fails nothing: the report lists what would decide it.
 
     For example:  harness run padding -s 'matrix.seed=[0]'
     """

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from harness.analysis.naming import labels
 from harness.analysis.parity import judge, limit_of, verdict_of
 from harness.analysis.training_verdicts import failed_checks, training_verdict
-from harness.model.results import TrialResult
+from harness.model.results import Report, TrialResult
 from harness.model.status import CaseStatus
 from harness.output.builders.report_parts.charts_of_run import MOST_DRAWN
 from harness.output.document import Case, Chart, Column, Document, Table
@@ -83,6 +84,18 @@ def _trainings(proofs: Sequence[TrialResult]) -> Table:
 def _unmade(proofs: Sequence[TrialResult]) -> Iterator[str]:
     names = labels(proof.trial for proof in proofs)
     return (f"{names[proof.trial.variant_id]}: {proof.reason}" for proof in proofs if proof.reason)
+
+
+def proof_cases(report: Report) -> Iterator[Case]:
+    """Yield the proofs of a run as cases; what is unproven failed nothing there, and is skipped."""
+    functions, trainings = report.proofs, report.training_proofs
+    names = labels(proof.trial for proof in functions), labels(proof.trial for proof in trainings)
+    cases = (
+        *(_case("parity", names[0], proof, verdict_of(proof)) for proof in functions),
+        *(_case("training", names[1], proof, training_verdict(proof)) for proof in trainings),
+    )
+    for case in cases:
+        yield replace(case, status="skipped") if case.status == "error" else case
 
 
 def _case(kind: str, names: Mapping[str, str], proof: TrialResult, verdict: str) -> Case:

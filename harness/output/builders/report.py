@@ -16,7 +16,7 @@ from harness.model.metrics import metric_named
 from harness.model.quality import Epoch
 from harness.model.results import Report
 from harness.output.builders.charts_of_comparison import machine_charts, machine_table
-from harness.output.builders.proof_tables import PARITY, parity_charts, proved, proved_training
+from harness.output.builders.proof_tables import PARITY, parity_charts, proof_cases, proved, proved_training
 from harness.output.builders.report_parts.accuracy_tables import breakdown_tables
 from harness.output.builders.report_parts.answer import RANKS, answer, doubts, looks_line, looks_table
 from harness.output.builders.report_parts.arranging import sorted_rows, with_columns
@@ -27,8 +27,8 @@ from harness.output.builders.report_parts.oddities import differing, failures
 from harness.output.builders.report_parts.remarks import constants, parity, place, title
 from harness.output.builders.report_parts.roofline import HEADING as ROOFLINE
 from harness.output.builders.report_parts.roofline import no_roofline, roofline_columns, roofline_notes
-from harness.output.builders.trials import benchmarks, machine_of, trial_cases, trial_record
-from harness.output.document import Column, Document, Each, Later, Ranking, Table
+from harness.output.builders.trials import benchmarks, machine_of, trial_cases, trial_records
+from harness.output.document import Column, Document, Later, Ranking, Table
 from harness.output.numbers import size
 from harness.words import count, quoted
 
@@ -80,8 +80,8 @@ def report_document(
         ),
         notes=tuple(notes(report.model_copy(update={"results": results}), rows)) if rows else (),
         name=report.suite.name,
-        records=Each(partial(trial_record, report), results),
-        cases=trial_cases(report, results),
+        records=trial_records(report, results),
+        cases=Later(lambda: (*trial_cases(report, results), *proof_cases(report))),
         benchmarks=benchmarks(report, rows),
         machine=machine_of(report),
         footer=f"Run {report.run}, {report.created.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, "

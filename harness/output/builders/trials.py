@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from statistics import fmean
 
 from harness.analysis.naming import axes
+from harness.analysis.parity import verdicts
 from harness.analysis.rows import Row
 from harness.analysis.summary import quantile
+from harness.analysis.training_verdicts import training_verdicts
 from harness.model.metrics import METRICS, metric_named
 from harness.model.results import Report, TrialResult
 from harness.model.seeds import Seed
 from harness.model.status import STATUSES
 from harness.model.tasks import further_scores, quality_headlines
+from harness.output.builders.report_parts.remarks import row_doubts
 from harness.output.document import Benchmark, Case, Each, Machine, Value
 from harness.output.progress import describe_result, trial_names
 
@@ -38,9 +41,25 @@ def trial_cases(report: Report, results: Sequence[TrialResult]) -> Iterable[Case
     return Each(case, results)
 
 
-def trial_record(report: Report, result: TrialResult) -> dict[str, Value]:
-    """One trial as a line of CSV: raw numbers in base units, None where not measured."""
-    steps = result.measurement("train_step_seconds")
+def trial_records(report: Report, results: Sequence[TrialResult]) -> Iterable[dict[str, Value]]:
+    """Return each of these trials as a line of CSV: raw numbers in base units, None where not measured.
+
+    The verdicts of the proofs are those of the variant. `window_steps` is given where times are those of a
+    window. `trained` is the trial whose training gave the scores, if another: they are not a second sample.
+    """
+    functions, trainings = cache(lambda: verdicts(report)), cache(lambda: training_verdicts(report))
+
+    def record(result: TrialResult) -> dict[str, Value]:
+        variant = result.trial.variant_id
+        return _trial_record(
+            report, result, {"parity": functions()[variant], "training": trainings()[variant]}
+        )
+
+    return Each(record, results)
+
+
+def _trial_record(report: Report, result: TrialResult, proofs: Mapping[str, str]) -> dict[str, Value]:
+    steps, apart = result.measurement("train_step_seconds"), result.apart
     return {
         "suite": report.suite.name,
         "run": report.run,
@@ -54,6 +73,10 @@ def trial_record(report: Report, result: TrialResult) -> dict[str, Value]:
         "degenerate": result.degenerate,
         "stand_in": result.checkpoint is not None and result.checkpoint.stand_in,
         "synthetic_data": result.data is not None and result.data.synthetic,
+        **proofs,
+        "concurrent": result.concurrent,
+        "window_steps": None if apart is None else apart.steps,
+        "trained": "" if apart is None else apart.trained or "",
         "attempts": result.attempts,
         "started": result.started.isoformat(),
         "duration_s": result.duration_s,
@@ -71,10 +94,10 @@ def benchmarks(report: Report, rows: Sequence[Row]) -> Iterable[Benchmark]:
         results = [result for result in variants[row.variant] if result.status == "completed"]
         timed = "train_step_seconds" if row.trial.tokenization is None else "tokenize_seconds"
         found = [result.measurement(timed) for result in results]
-        marks = {"stand-in": row.stand_in is not None, "synthetic": row.synthetic}
+        marks = row_doubts(row) if row.apart is None else ("window", *row_doubts(row))
         return Benchmark(
             name=f"{report.suite.name}/{row.label}",
-            marks=tuple(mark for mark, applies in marks.items() if applies),
+            marks=marks,
             timed=timed,
             seconds=tuple(second for one in found if one is not None for second in one.values),
             params=axes(row.trial),
@@ -113,6 +136,11 @@ def _extra(row: Row) -> dict[str, object]:
         "degenerate": row.degenerate,
         "stand_in": row.stand_in is not None,
         "synthetic_data": row.synthetic,
+        "concurrent": row.concurrent,
+        "parity": row.parity,
+        "training": row.training,
+        "window_steps": None if row.apart is None else row.apart.steps,
+        "trained": list(row.trained),
     }
 
 

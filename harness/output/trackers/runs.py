@@ -81,6 +81,8 @@ def _tags(result: TrialResult, report: Report) -> dict[str, str]:
         "reason": result.reason,
         "degenerate": "yes" if result.degenerate else None,
         "concurrent": None if result.concurrent == 1 else str(result.concurrent),
+        "window_steps": None if result.apart is None else str(result.apart.steps),
+        "trained": None if result.apart is None else result.apart.trained,
         "machine": None if environment is None else environment.fingerprint,
         "commit": None if git is None else f"{git.commit}{'-dirty' if git.dirty else ''}",
         "checkpoint": None if checkpoint is None else checkpoint.name,

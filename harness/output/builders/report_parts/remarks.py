@@ -124,13 +124,18 @@ def _rank(row: Row, devices: int) -> list[str]:
 
 def doubt(row: Row) -> str:
     """Return why the numbers of a row are not those of its real variant, or not comparable; else nothing."""
+    return ", ".join(row_doubts(row))
+
+
+def row_doubts(row: Row) -> tuple[str, ...]:
+    """Return each reason why the numbers of a row are not those of its real variant, or not comparable."""
     words = [] if row.concurrent == 1 else [f"{row.concurrent} at once"]
     if row.fails_parity:
         words.append("fails parity")
     if row.fails_training:
         words.append("fails training proof")
     words += [name for name, applies in (("stand-in", row.stand_in), ("synthetic", row.synthetic)) if applies]
-    return ", ".join(words)
+    return tuple(words)
 
 
 def _doubts(row: Row) -> list[str]:
