@@ -23,6 +23,7 @@ _SHARED_EXAMPLES: Final = 2_048
 _BATCH_COLUMNS: Final = 128
 _BLOCK: Final = 1 << 22
 _SCORES_AT_ONCE: Final = 1 << 20
+_RESAMPLES_AT_ONCE: Final = 500
 # Enough to estimate the change of a score per change of accuracy to 2 %.
 _RESAMPLES_FOR_UNIT: Final = 1_000
 
@@ -222,10 +223,12 @@ def _resample_kinds(case: Case, scoring: Scoring, resamples: int) -> Floats:
 def _shared_weights(examples: int, resamples: int) -> NDArray[np.uint16]:
     """Return the count of each example in each resample, (N, R); it is at most `_SHARED_EXAMPLES`."""
     generator = np.random.default_rng([_SEED, examples])
-    drawn = generator.integers(0, examples, size=(resamples, examples))
-    drawn += np.arange(resamples)[:, None] * examples
-    counts = np.bincount(drawn.ravel(), minlength=resamples * examples)
-    weights = np.ascontiguousarray(counts.reshape(resamples, examples).T, dtype=np.uint16)
+    weights = np.empty((examples, resamples), dtype=np.uint16)
+    for start in range(0, resamples, _RESAMPLES_AT_ONCE):
+        some = weights[:, start : start + _RESAMPLES_AT_ONCE]
+        drawn = generator.integers(0, examples, size=some.T.shape)
+        drawn += np.arange(len(drawn))[:, None] * examples
+        some[:] = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape).T
     weights.setflags(write=False)
     return weights
 
