@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.analysis.stats.components import Interaction, interaction
-from harness.analysis.stats.scoring import SCORINGS, Floats, Numbers, Scoring
+from harness.analysis.stats.scoring import SCORINGS, Counts, Floats, Numbers, Scoring
 
 _SEED: Final = 20_260_101
 # Up to this number, examples are resampled individually and all rows of a table share one weight matrix.
@@ -168,10 +168,11 @@ def _resample_counts(cases: Sequence[Case], resamples: int) -> list[Scored]:
     right, wrong = guessed[:, actual].astype(np.float32), guessed[:, ~actual].astype(np.float32)
     rows = [[place[text] for text in of_case] for of_case in texts]
 
-    def counts(at: slice | Sequence[int], some: slice) -> Floats:
+    def counts(at: slice | Sequence[int], some: slice) -> Counts:
         hits = right[at] @ of_members[:, some]
-        positives = hits + wrong[at] @ of_others[:, some]
-        return np.stack([hits, positives, np.broadcast_to(members[some], hits.shape)])
+        guessed = wrong[at] @ of_others[:, some]
+        guessed += hits
+        return hits, guessed, members[some]
 
     def first(case: Case, at: Sequence[int], columns: slice) -> Floats:
         return _of_counts(case.metric, counts(at[columns], slice(_RESAMPLES_FOR_UNIT)), actual.size)
@@ -191,10 +192,10 @@ def _resample_counts(cases: Sequence[Case], resamples: int) -> list[Scored]:
     ]
 
 
-def _of_counts(metric: str, counts: Floats, examples: int) -> Floats:
+def _of_counts(metric: str, counts: Counts, examples: int) -> Floats:
     scoring = SCORINGS[metric]
     assert scoring.of_counts is not None
-    return scoring.combine(scoring.of_counts(counts, examples).astype(np.float64), examples)
+    return scoring.combine(scoring.of_counts(counts, examples).astype(np.float64, copy=False), examples)
 
 
 @lru_cache(maxsize=2)
