@@ -22,7 +22,9 @@ _SEED: Final = 20_260_101
 _SHARED_EXAMPLES: Final = 2_048
 _BATCH_COLUMNS: Final = 128
 _BLOCK: Final = 1 << 22
-_SCORES_AT_ONCE: Final = 1 << 20
+# Few enough for a cache, in products that are wide enough.
+_SCORES_AT_ONCE: Final = 1 << 17
+_LEAST_WIDTH: Final = 100
 _RESAMPLES_AT_ONCE: Final = 500
 # Enough to estimate the change of a score per change of accuracy to 2 %.
 _RESAMPLES_FOR_UNIT: Final = 1_000
@@ -179,7 +181,7 @@ def _resample_counts(cases: Sequence[Case], resamples: int) -> list[Scored]:
 
     drawn = [np.empty((len(at) // case.variants, resamples)) for case, at in zip(cases, rows, strict=True)]
     # All variants of an axis have thousands of columns, of which only the means over variants are kept.
-    width = max(1, _SCORES_AT_ONCE // max(len(place), *map(len, rows)))
+    width = max(_LEAST_WIDTH, _SCORES_AT_ONCE // max(len(place), *map(len, rows)))
     for start in range(0, resamples, width):
         some = slice(start, start + width)
         found = counts(slice(None), some)
