@@ -219,10 +219,7 @@ def _peak_memory(
 
 def _unmeasured(results: Iterable[TrialResult]) -> dict[str, str]:
     return {
-        found.metric: found.reason
-        for result in results
-        for found in result.measurements
-        if found.reason is not None and found.metric in _NOTED
+        metric: reason for result in results for metric, reason in result.reasons.items() if metric in _NOTED
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from harness.words import count
 def read_report(path: Path, *, allow_unsealed: bool = False) -> Report:
     """Return the report in a file or a run directory, and note it with `--verbose`."""
     report = load_report(path, allow_unsealed=allow_unsealed)
+    # It is needed until the end: no collection of garbage has to visit its objects.
+    gc.freeze()
     print_detail(f"read {path}: run {report.run}, {count(len(report.results), 'trial')}")
     return report
 

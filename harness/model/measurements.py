@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Annotated, Any, Self, overload
@@ -89,16 +89,23 @@ def unmeasured(metric: str, reason: str) -> Measurement:
     return Measurement(metric=metric, unit=row.unit, goal=row.goal, values=Numbers(()), reason=reason)
 
 
+def reasons_of(measurements: Iterable[Measurement]) -> dict[str, str]:
+    """Return why metrics could not be measured, by metric."""
+    return {found.metric: found.reason for found in measurements if found.reason is not None}
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """Measurements of several trials that differ in their values alone.
 
-    `kinds` are those of one trial, whose values do not count, `metrics` their names. Of the values of a
-    trial, laid end to end, those of a measurement lie between its `starts` and the next one.
+    `kinds` are those of one trial, whose values do not count, `metrics` their names, and `reasons` why some
+    have no values. Of the values of a trial, laid end to end, those of a measurement lie between its `starts`
+    and the next one.
     """
 
     kinds: tuple[Measurement, ...]
     metrics: dict[str, int]
+    reasons: dict[str, str]
     starts: tuple[int, ...]
 
     @classmethod
@@ -111,7 +118,7 @@ class Layout:
         metrics = {kind.metric: place for place, kind in enumerate(kinds)}
         if len(metrics) < len(kinds):
             raise ValueError("measurements: a metric occurs twice")
-        return cls(tuple(kinds), metrics, (0, *accumulate(counts)))
+        return cls(tuple(kinds), metrics, reasons_of(kinds), (0, *accumulate(counts)))
 
 
 class PackedMeasurements(Sequence[Measurement]):
@@ -132,6 +139,11 @@ class PackedMeasurements(Sequence[Measurement]):
     def metrics(self) -> Collection[str]:
         """The name of each metric, in order."""
         return self._layout.metrics
+
+    @property
+    def reasons(self) -> Mapping[str, str]:
+        """Why metrics could not be measured, by metric, in order."""
+        return self._layout.reasons
 
     def named(self, metric: str) -> Measurement | None:
         """Return the measurement of that metric, or None."""

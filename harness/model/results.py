@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AwareDatetime, Field, field_validator, model_validator
@@ -13,7 +13,7 @@ from harness.model.assets import Checkpoint, Data
 from harness.model.environment import Environment
 from harness.model.frozen import Frozen, is_none
 from harness.model.looks import Looks
-from harness.model.measurements import Measurement, Measurements, PackedMeasurements
+from harness.model.measurements import Measurement, Measurements, PackedMeasurements, reasons_of
 from harness.model.metrics import metric_named
 from harness.model.observations import Apart, Observed, Probe
 from harness.model.proof import Parity, TrainingProof
@@ -117,6 +117,13 @@ class TrialResult(Frozen):
             return self.measurements.values(metric)
         found = self.measurement(metric)
         return () if found is None else found.values
+
+    @property
+    def reasons(self) -> Mapping[str, str]:
+        """Why metrics could not be measured, by metric, in order."""
+        if isinstance(self.measurements, PackedMeasurements):
+            return self.measurements.reasons
+        return reasons_of(self.measurements)
 
     def value(self, metric: str) -> float | None:
         """Return the median of that metric's values, or None where it was not measured."""

@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.model.measurements import Layout, Measurement, PackedMeasurements, measured, unmeasured
+from harness.model.measurements import (
+    Layout,
+    Measurement,
+    PackedMeasurements,
+    measured,
+    reasons_of,
+    unmeasured,
+)
 from harness.model.results import TrialResult
 from tests.factories import make_result
 
@@ -46,6 +53,7 @@ def test_packed_measurements_are_those_of_a_tuple(
     assert repr(found) == repr(plain)
     assert found[-1] == plain[-1]
     assert found[1:3] == plain[1:3]
+    assert found.reasons == reasons_of(plain) == {"energy_joules": "no counter"}
     assert len(found) == len(plain)
     assert pickle.loads(pickle.dumps(found)) == plain
     # Where other trials have other values, but as many.

@@ -17,7 +17,6 @@ is zero for equal recipes. A detection limit that omits it is too small.
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -89,6 +88,7 @@ def _residual(drawn: NDArray[Any]) -> float:
 ALPHA: Final = 0.05
 POWER: Final = 0.80
 MOST_TRIALS: Final = 200
+_LEAST_TRIALS: Final = 3
 
 _NODES: Final = 64
 _DIGITS: Final = 3
@@ -202,13 +202,20 @@ class Components:
             variance = max(planned.between.variance, planned.least)
             return planned.power(effect, variance, alpha) >= POWER
 
-        numbers = range(3, MOST_TRIALS + 1)
+        numbers = range(_LEAST_TRIALS, MOST_TRIALS + 1)
         if suffices(MOST_TRIALS):
-            return numbers[bisect_left(numbers, True, key=suffices)]
+            return _first(suffices, self._guess(effect, trials, alpha))
         # With few degrees of freedom of another part, more trials leave the total with few and detect less.
         if all(part.freedom >= MOST_TRIALS for part in self.added):
             return None
         return next(filter(suffices, numbers), None)
+
+    def _guess(self, effect: float, trials: int, alpha: float) -> int:
+        """Return about how many trials detect the effect: as many, if their variances were known."""
+        known = (effect / (special.ndtri(1 - alpha / 2) + special.ndtri(POWER))) ** 2
+        room = known - self.at(effect).added_variance
+        wanted = max(self.between.variance, self.least) * trials / room if room > 0 else math.inf
+        return int(min(max(wanted + 1, _LEAST_TRIALS), MOST_TRIALS - 1))
 
     def scaled(self, trials: int, wanted: int) -> Components:
         """Return the components for another number of trials with the same variances."""
@@ -255,6 +262,20 @@ class Components:
         by_trials = special.stdtrit(freedom, 1 - alpha / 2) * np.sqrt(total)
         by_floor = special.ndtri(1 - alpha / 2) * np.sqrt(self.floor)
         return np.asarray(np.maximum(by_trials, by_floor))
+
+
+def _first(suffices: Callable[[int], bool], guess: int) -> int:
+    """Return the first number of trials that suffices, as `MOST_TRIALS` do: near the guess in a few steps."""
+    below, enough, at, step = _LEAST_TRIALS - 1, MOST_TRIALS, guess, 1
+    while enough - below > 1:
+        if not below < at < enough:
+            at = (below + enough) // 2
+        if suffices(at):
+            enough, at = at, at - step
+        else:
+            below, at = at, at + step
+        step *= 2
+    return enough
 
 
 @lru_cache(maxsize=64)

@@ -15,14 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.analysis.stats.components import Interaction, interaction
-from harness.analysis.stats.scoring import SCORINGS, Floats, Numbers, Scoring
+from harness.analysis.stats.scoring import SCORINGS, Counts, Floats, Numbers, Scoring
 
 _SEED: Final = 20_260_101
 # Up to this number, examples are resampled individually and all rows of a table share one weight matrix.
 _SHARED_EXAMPLES: Final = 2_048
 _BATCH_COLUMNS: Final = 128
 _BLOCK: Final = 1 << 22
-_SCORES_AT_ONCE: Final = 1 << 20
+# Few enough for a cache, in products that are wide enough.
+_SCORES_AT_ONCE: Final = 1 << 17
+_LEAST_WIDTH: Final = 100
+_RESAMPLES_AT_ONCE: Final = 500
 # Enough to estimate the change of a score per change of accuracy to 2 %.
 _RESAMPLES_FOR_UNIT: Final = 1_000
 
@@ -167,17 +170,18 @@ def _resample_counts(cases: Sequence[Case], resamples: int) -> list[Scored]:
     right, wrong = guessed[:, actual].astype(np.float32), guessed[:, ~actual].astype(np.float32)
     rows = [[place[text] for text in of_case] for of_case in texts]
 
-    def counts(at: slice | Sequence[int], some: slice) -> Floats:
+    def counts(at: slice | Sequence[int], some: slice) -> Counts:
         hits = right[at] @ of_members[:, some]
-        positives = hits + wrong[at] @ of_others[:, some]
-        return np.stack([hits, positives, np.broadcast_to(members[some], hits.shape)])
+        guessed = wrong[at] @ of_others[:, some]
+        guessed += hits
+        return hits, guessed, members[some]
 
     def first(case: Case, at: Sequence[int], columns: slice) -> Floats:
         return _of_counts(case.metric, counts(at[columns], slice(_RESAMPLES_FOR_UNIT)), actual.size)
 
     drawn = [np.empty((len(at) // case.variants, resamples)) for case, at in zip(cases, rows, strict=True)]
     # All variants of an axis have thousands of columns, of which only the means over variants are kept.
-    width = max(1, _SCORES_AT_ONCE // max(len(place), *map(len, rows)))
+    width = max(_LEAST_WIDTH, _SCORES_AT_ONCE // max(len(place), *map(len, rows)))
     for start in range(0, resamples, width):
         some = slice(start, start + width)
         found = counts(slice(None), some)
@@ -190,10 +194,10 @@ def _resample_counts(cases: Sequence[Case], resamples: int) -> list[Scored]:
     ]
 
 
-def _of_counts(metric: str, counts: Floats, examples: int) -> Floats:
+def _of_counts(metric: str, counts: Counts, examples: int) -> Floats:
     scoring = SCORINGS[metric]
     assert scoring.of_counts is not None
-    return scoring.combine(scoring.of_counts(counts, examples).astype(np.float64), examples)
+    return scoring.combine(scoring.of_counts(counts, examples).astype(np.float64, copy=False), examples)
 
 
 @lru_cache(maxsize=2)
@@ -222,10 +226,12 @@ def _resample_kinds(case: Case, scoring: Scoring, resamples: int) -> Floats:
 def _shared_weights(examples: int, resamples: int) -> NDArray[np.uint16]:
     """Return the count of each example in each resample, (N, R); it is at most `_SHARED_EXAMPLES`."""
     generator = np.random.default_rng([_SEED, examples])
-    drawn = generator.integers(0, examples, size=(resamples, examples))
-    drawn += np.arange(resamples)[:, None] * examples
-    counts = np.bincount(drawn.ravel(), minlength=resamples * examples)
-    weights = np.ascontiguousarray(counts.reshape(resamples, examples).T, dtype=np.uint16)
+    weights = np.empty((examples, resamples), dtype=np.uint16)
+    for start in range(0, resamples, _RESAMPLES_AT_ONCE):
+        some = weights[:, start : start + _RESAMPLES_AT_ONCE]
+        drawn = generator.integers(0, examples, size=some.T.shape)
+        drawn += np.arange(len(drawn))[:, None] * examples
+        some[:] = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape).T
     weights.setflags(write=False)
     return weights
 

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
 Numbers = NDArray[np.number[Any]]
+Counts = tuple[Floats, Floats, Floats]
+"""True positives and predicted members of class 1 (P, R), and its actual members (R,)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +34,14 @@ class Scoring:
     combine: Callable[[Floats, int], Floats]
     of_logits: Callable[[Numbers, Floats], Floats] | None = None
     resamples: bool = True
-    of_counts: Callable[[Floats, int], Floats] | None = None
+    of_counts: Callable[[Counts, int], Floats] | None = None
 
 
 def _correct(labels: Numbers, predicted: Numbers) -> Floats:
     return np.equal(predicted, labels)[None].astype(np.float32)
 
 
-def _correct_of_counts(counts: Floats, examples: int) -> Floats:
+def _correct_of_counts(counts: Counts, examples: int) -> Floats:
     hits, guessed, actual = counts
     return np.asarray(2 * hits + examples - guessed - actual)[None]
 
@@ -54,9 +56,9 @@ def _hits_and_involved(labels: Numbers, predicted: Numbers) -> Floats:
     return np.concatenate([guessed & actual, guessed.astype(np.float32) + actual], dtype=np.float32)
 
 
-def _involved_of_counts(counts: Floats, examples: int) -> Floats:  # noqa: ARG001 - the signature all share
+def _involved_of_counts(counts: Counts, examples: int) -> Floats:  # noqa: ARG001 - the signature all share
     hits, guessed, actual = counts
-    return np.stack([hits, guessed + actual])
+    return np.stack([hits, guessed + actual], dtype=np.float64)
 
 
 def _counts(labels: Numbers, predicted: Numbers) -> Floats:
@@ -73,8 +75,8 @@ def _members(labels: Numbers, predicted: Numbers) -> tuple[NDArray[np.bool_], ND
     return predicted == classes[:, None, None], labels == classes[:, None, None]
 
 
-def _counts_themselves(counts: Floats, examples: int) -> Floats:  # noqa: ARG001 - the signature all share
-    return counts
+def _counts_themselves(counts: Counts, examples: int) -> Floats:  # noqa: ARG001 - the signature all share
+    return np.stack(np.broadcast_arrays(*counts), dtype=np.float64)
 
 
 def _f1(sums: Floats, examples: int) -> Floats:  # noqa: ARG001 - the signature all scores share
