@@ -198,8 +198,9 @@ def _wrong_scores(
 
 
 def _last_epoch(result: TrialResult) -> Iterator[Contradiction]:
+    kept = result.epochs[-1].values if result.epochs else {}
     for metric in ("train_loss", *_scores(result)) if result.epochs else ():
-        last, stored = result.epochs[-1].values.get(metric), result.value(metric)
+        last, stored = kept.get(metric), result.value(metric)
         if stored is None:
             continue
         if last is None:
