@@ -107,7 +107,7 @@ def quantile(ordered: Sequence[float], share: float) -> float:
 
 
 def _in_order(several: Iterable[Sequence[float]]) -> list[float]:
-    """Return all numbers in order, which numpy sorts in a tenth of the time."""
+    """Return all numbers in order, which numpy sorts in a fifth of the time."""
     found: list[float] = np.sort(np.concatenate([(), *several])).tolist()
     return found
 
