@@ -5,7 +5,6 @@ By `__array_interface__` numpy reads the same memory, without an import of numpy
 
 from __future__ import annotations
 
-import math
 import sys
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
@@ -133,11 +132,6 @@ class Logits(Sequence[Row]):
         found = cls(())
         found._classes, found._values = classes, array("d", numbers)
         return found
-
-    @property
-    def finite(self) -> bool:
-        """Whether no number is infinite, nor all of them together."""
-        return math.isfinite(sum(self._values))
 
     @property
     def __array_interface__(self) -> dict[str, Any]:

@@ -210,6 +210,7 @@ class _Results:
         if _parsed(rest).keys() != members.keys():
             raise ValueError("another layout, or a key that occurs twice")
         frame = TrialResult.model_validate_json(rest)
+        parts |= {name: _leaner(part) for name in ("observed", "probe") if (part := getattr(frame, name))}
         # The report's validation checks the parts against each other.
         return lean(frame, **parts, trial=trial, epochs=tuple(map(lean, frame.epochs)))
 
@@ -299,6 +300,11 @@ class _Ranges:
             raise ValueError("a value is impossible")
 
 
+def _leaner(part: Frozen) -> Frozen:
+    """Return a part of a result in less memory, with the parts of it."""
+    return lean(part, **{name: lean(own) for name, own in part if isinstance(own, Frozen)})
+
+
 def _part(model: type[M], text: bytes) -> M:
     _parsed(text)
     return model.model_validate_json(text)
@@ -327,19 +333,12 @@ def _cut(text: bytes, name: bytes, opening: bytes, closing: bytes) -> tuple[byte
 def _members(text: bytes) -> dict[str, bytes]:
     """Return the members of a result, as text by key, cut where a line begins like one of its keys."""
     before, *parts = text.split(_KEY)
-    found: dict[str, bytes] = {}
-    for at, part in enumerate(parts, start=1):
-        name, _, value = part.partition(b'": ')
-        found[name.decode()] = value if at == len(parts) else _inside(value, b"", b",")
-    if before or len(found) < len(parts):
+    named = [part.partition(b'": ') for part in parts]
+    found = {name.decode(): value.removesuffix(b",") for name, _, value in named}
+    commas = [value.endswith(b",") for _, _, value in named]
+    if before or len(found) < len(parts) or any(commas[-1:]) or not all(commas[:-1]):
         raise ValueError("another layout, or a key that occurs twice")
     return found
-
-
-def _inside(text: bytes, opening: bytes, closing: bytes) -> bytes:
-    if not (text.startswith(opening) and text.endswith(closing)):
-        raise ValueError("another layout")
-    return text[len(opening) : len(text) - len(closing)]
 
 
 def _object(members: Mapping[str, bytes]) -> bytes:

@@ -85,8 +85,3 @@ def test_the_median_is_that_of_the_standard_library(values: list[float]) -> None
 
 def test_no_numbers_have_no_median() -> None:
     assert Numbers([]).median is None
-
-
-def test_numbers_beyond_a_float_are_not_finite() -> None:
-    assert Logits([(1e308,), (-1e308,)]).finite
-    assert not Logits([(float("inf"),), (0.0,)]).finite

@@ -198,8 +198,11 @@ def _wrong_scores(
 
 
 def _last_epoch(result: TrialResult) -> Iterator[Contradiction]:
-    for metric in ("train_loss", *_scores(result)) if result.epochs else ():
-        last, stored = result.epochs[-1].values.get(metric), result.value(metric)
+    if not result.epochs:
+        return
+    of_epoch = result.epochs[-1].values
+    for metric in ("train_loss", *_scores(result)):
+        last, stored = of_epoch.get(metric), result.value(metric)
         if stored is None:
             continue
         if last is None:

@@ -109,7 +109,9 @@ def _gaps_of_bins(labels: Numbers, column: Numbers) -> Floats:  # noqa: ARG001 -
     """Return for each bin the gap of its examples and 0 for others, (bins, P, N): see `binned_gaps`."""
     bins = np.rint(column / _BIN_STEP)
     gaps = column - bins * _BIN_STEP
-    return np.stack([np.where(bins == each, gaps, 0.0) for each in range(BINS)])
+    spread = np.zeros((BINS, *column.shape))
+    np.put_along_axis(spread, bins[None].astype(np.intp), gaps[None], axis=0)
+    return spread
 
 
 def _mean_gap(sums: Floats, examples: int) -> Floats:
