@@ -116,15 +116,16 @@ class RunDirectory:
         Raises:
             StorageError: The operating system refused a step.
         """
+        make_real_folder(self.path / "proofs", self.files)
         stored: list[Path] = []
         if self.code()[0] != code:
-            for folder in (self.path / "proofs", self.path / "windows"):
-                names = sorted(names_in(folder)) if is_there(folder) else []
-                places = (folder / name / RESULT for name in names if TRIAL_ID.fullmatch(name))
+            for folder in filter(is_real_folder, (self.path / "proofs", self.path / "windows")):
+                places = (
+                    folder / name / RESULT for name in sorted(names_in(folder)) if TRIAL_ID.fullmatch(name)
+                )
                 stored += filter(is_there, places)
         for file in stored:
             remove_file(file, self.files)
-        make_real_folder(self.path / "proofs", self.files)
         text = code if since is None else f"{code} {since.isoformat()}"
         write_atomic(self.path / "proofs" / "code", text.encode(), files=self.files)
         return bool(stored)
