@@ -24,6 +24,14 @@ def test_nothing_private_is_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
         assert private not in text
 
 
+def test_a_preloaded_allocator_is_recorded_without_its_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LD_PRELOAD", f"{Path.home()}/lib/libjemalloc.so.2:libother.so")
+    monkeypatch.setenv("MALLOC_CONF", "narenas:1")
+    found = describe_environment().variables
+    assert (found["LD_PRELOAD"], found["MALLOC_CONF"]) == ("libjemalloc.so.2 libother.so", "narenas:1")
+    assert {"LD_PRELOAD", "MALLOC_CONF"} <= set(environment.COMPUTING)
+
+
 def test_versions_are_of_what_is_installed_and_others_are_left_out() -> None:
     packages = describe_environment().packages
     assert set(packages) <= set(environment.PACKAGES)

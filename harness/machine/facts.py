@@ -35,14 +35,19 @@ PACKAGES: Final = (
     "torch",
     "transformers",
 )
+# Variables with the paths of libraries that are loaded before all others, such as another allocator.
+_PRELOADED: Final = ("DYLD_INSERT_LIBRARIES", "LD_PRELOAD")
 # Variables by which a user changes how fast or how exactly the libraries of a trial compute.
 COMPUTING: Final = (
+    *_PRELOADED,
     "ATEN_CPU_CAPABILITY",
     "CUBLAS_WORKSPACE_CONFIG",
     "CUDA_LAUNCH_BLOCKING",
     "DNNL_MAX_CPU_ISA",
+    "GLIBC_TUNABLES",
     "KMP_AFFINITY",
     "KMP_BLOCKTIME",
+    "MALLOC_CONF",
     "MKL_CBWR",
     "MKL_ENABLE_INSTRUCTIONS",
     "NVIDIA_TF32_OVERRIDE",
@@ -92,7 +97,7 @@ def describe_environment(
         python=platform.python_version(),
         system=f"{platform.system()} {platform.release()}",
         packages={name: version for name in PACKAGES if (version := installed_version(name)) is not None},
-        variables={name: os.environ[name] for name in VARIABLES if name in os.environ},
+        variables={name: _without_folders(name) for name in VARIABLES if name in os.environ},
         cpu=describe_cpu(),
         memory_bytes=psutil.virtual_memory().total,
         git=git,
@@ -100,6 +105,12 @@ def describe_environment(
         threads=threads,
         load_average=round(os.getloadavg()[0], 2),
     )
+
+
+def _without_folders(name: str) -> str:
+    """Return the value of a variable; of preloaded libraries the names alone, since folders name the user."""
+    value = os.environ[name]
+    return " ".join(map(os.path.basename, re.split(r"[:\s]+", value))) if name in _PRELOADED else value
 
 
 @cache

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from harness.analysis.naming import describe
-from harness.analysis.sharing import has_window, is_proved, quality_of
+from harness.analysis.sharing import has_window, is_proved, quality_of, trained_by
 from harness.model.job import Job, Observer, shared
 from harness.model.results import TrialResult
 from harness.running.proving import Proofs
@@ -173,6 +173,20 @@ class Sharing:
 
     def _is_proved(self, result: TrialResult) -> bool:
         return is_proved(result, self.proofs.functions, self.proofs.trainings)
+
+
+def shared_without_proof(results: Mapping[str, TrialResult], proofs: Proofs) -> list[str]:
+    """Return the trials with the scores of another one's training that the proofs of the run do not cover.
+
+    A resumed run makes the proofs again where the code changed, and none with `--no-parity`.
+    """
+    shared = {id_: source for id_, result in results.items() if (source := trained_by(result)) != id_}
+    unproved = {
+        id_
+        for id_ in {*shared, *shared.values()}
+        if not is_proved(results[id_], proofs.functions, proofs.trainings)
+    }
+    return [id_ for id_, source in shared.items() if unproved & {id_, source}]
 
 
 def _share(source: TrialResult, timed: TrialResult, context: RunContext) -> TrialResult:

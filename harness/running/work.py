@@ -6,9 +6,10 @@ import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
-from harness.analysis.sharing import is_proved, trained_by
+from harness.analysis.sharing import trained_by
 from harness.machine.facts import available_memory, describe_gpus, physical_cores
 from harness.machine.redaction import redact, secrets_in
 from harness.model.job import Job, Observer
@@ -16,7 +17,7 @@ from harness.model.looks import Looks
 from harness.model.results import Report, Session, TrialResult
 from harness.model.suite import Measure, Suite
 from harness.model.trial import Trial
-from harness.running.apart import Capacity, Sharing, WindowWatch, run_apart, window_jobs
+from harness.running.apart import Capacity, Sharing, WindowWatch, run_apart, shared_without_proof, window_jobs
 from harness.running.executor import WorkerSetup
 from harness.running.interrupts import Interrupts
 from harness.running.options import RunOptions, jobs_at_once, parse_shard
@@ -29,8 +30,10 @@ from harness.running.resume import (
     Opened,
     choose,
     describe_here,
+    of_earlier_code,
     open_directory,
     take_over_edited,
+    use_code,
     without_models,
 )
 from harness.running.scheduler import Policy, RunContext, not_run, run_jobs
@@ -73,6 +76,7 @@ class Work:
         self._shard = None if options.shard is None else parse_shard(options.shard)
         self._results: dict[str, TrialResult] = {}
         self._proofs = Proofs()
+        self._code_since: datetime | None = None
 
     def prepare(self, trials: Sequence[Trial]) -> Prepared:
         """Find the assets of the trials, and check that at least one can run."""
@@ -141,6 +145,9 @@ class Work:
         for note in reuse.notes:
             notify(note)
         self._results = dict(reuse.results)
+        self._code_since, told = use_code(opened, self._interpreter.code_sha256(), len(self._results))
+        if told:
+            notify(told)
         self._forget_unsaved(prepared)
         lost = [id_ for id_, result in self._results.items() if trained_by(result) not in self._results]
         if lost:
@@ -216,18 +223,7 @@ class Work:
         return [prepared.jobs[trial.id] for trial in trials if trial.id not in self._results]
 
     def _forget_unproved(self) -> None:
-        """Run trials again that have the scores of another one's training by proofs that are not there now.
-
-        A resumed run makes the proofs again where the code changed, and none with `--no-parity`.
-        """
-        shared = {id_: source for id_, each in self._results.items() if (source := trained_by(each)) != id_}
-        unproved = {
-            id_
-            for id_ in {*shared, *shared.values()}
-            if not is_proved(self._results[id_], self._proofs.functions, self._proofs.trainings)
-        }
-        lost = [id_ for id_, source in shared.items() if unproved & {id_, source}]
-        if lost:
+        if lost := shared_without_proof(self._results, self._proofs):
             why = "no proof of this run shows that the training shared by them is theirs"
             self._note(f"{count(len(lost), 'trial')} will run again: {why}")
             self.forget(lost)
@@ -315,10 +311,6 @@ class Work:
         With `reuse` passed proofs of earlier runs under the same conditions count, and new ones are stored.
         """
         wanted = proof_jobs(jobs.values()) | training_jobs(jobs.values())
-        if directory.discard_proofs(self._interpreter.code_sha256()):
-            done = count(len(self._results), "finished trial")
-            stay = f"; {done} of the earlier code stay: --fresh runs all again" if self._results else ""
-            self._note(f"proofs will be made again: the code of harness changed{stay}")
         found = choose(directory.proofs(wanted), wanted, self._here(), self._options.rerun).results
         left = {id_: job for id_, job in wanted.items() if id_ not in found}
         keep = keeping_in(directory.path / "proofs")
@@ -369,4 +361,6 @@ class Work:
 
     def report(self, directory: RunDirectory, prepared: Prepared, results: Iterable[TrialResult]) -> Report:
         """The report of these results, without the scores by own metrics."""
-        return self._reporting.report(directory, prepared.chosen, self._proofs, results)
+        results = tuple(results)
+        notes = [*prepared.chosen, *of_earlier_code(results, self._code_since)]
+        return self._reporting.report(directory, notes, self._proofs, results)

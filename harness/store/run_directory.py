@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -97,23 +97,37 @@ class RunDirectory:
         """Those of the proofs that are there, whole and completed, by trial id."""
         return self._completed("proofs", trial_ids)
 
-    def discard_proofs(self, code: str) -> bool:
-        """Remove the proofs that other code made; return whether there were any.
+    def code(self) -> tuple[str, datetime | None]:
+        """Return the digest of the code of the run, empty if unknown, and when it replaced earlier code."""
+        try:
+            text = read_bytes(self.path / "proofs" / "code", follow=False).decode()
+            digest, _, since = text.partition(" ")
+            return digest, datetime.fromisoformat(since) if since else None
+        except (InvalidInputError, ValueError):
+            return "", None
 
-        `code` is the digest of the code that makes proofs from now on.
+    def use_code(self, code: str, since: datetime | None) -> bool:
+        """Record the code of the run, and remove proofs and windows of other code; return if there were any.
+
+        Args:
+            code: the digest of the code that makes proofs and trials from now on.
+            since: when it replaced earlier code, whose finished trials stay; None if it is the first.
 
         Raises:
             StorageError: The operating system refused a step.
         """
-        folder = self.path / "proofs"
-        with suppress(InvalidInputError):
-            if read_bytes(folder / "code", follow=False) == code.encode():
-                return False
-        make_real_folder(folder, self.files)
-        places = [folder / name / RESULT for name in sorted(names_in(folder)) if TRIAL_ID.fullmatch(name)]
-        for file in (stored := [file for file in places if is_there(file)]):
+        make_real_folder(self.path / "proofs", self.files)
+        stored: list[Path] = []
+        if self.code()[0] != code:
+            for folder in filter(is_real_folder, (self.path / "proofs", self.path / "windows")):
+                places = (
+                    folder / name / RESULT for name in sorted(names_in(folder)) if TRIAL_ID.fullmatch(name)
+                )
+                stored += filter(is_there, places)
+        for file in stored:
             remove_file(file, self.files)
-        write_atomic(folder / "code", code.encode(), files=self.files)
+        text = code if since is None else f"{code} {since.isoformat()}"
+        write_atomic(self.path / "proofs" / "code", text.encode(), files=self.files)
         return bool(stored)
 
     def windows(self, trial_ids: Iterable[str]) -> dict[str, TrialResult]:

@@ -157,6 +157,21 @@ def test_variants_stop_when_decided_and_the_record_tells_what_is_open() -> None:
     assert Looks.model_validate_json(found.model_dump_json()) == found
 
 
+def test_a_row_counts_the_seeds_that_it_compares() -> None:
+    made = report(3)
+    lost = [
+        make_result(each.trial, status="failed")
+        if (each.trial.padding.strategy, each.trial.seed) == ("bucketed", 1)
+        else each
+        for each in made.results
+    ]
+    table = LookTable(Question("padding", ("eval_accuracy",)), look_sizes(20))
+    table.add(make_report(lost), {})
+    assert {name: seeds for name, (_, seeds) in of_accuracy(table.looks("budget")).items()} == {
+        "dynamic": 3, "bucketed": 2, "unpadded": 3,
+    }  # fmt: skip
+
+
 def test_nothing_comparable_leaves_nothing_open() -> None:
     failed = make_report(
         [

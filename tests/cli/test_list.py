@@ -18,7 +18,7 @@ from harness.store.locking import hold_lock
 from harness.store.reading import load_report
 from harness.store.run_directory import RunDirectory, create_run
 from tests.cli.conftest import Call
-from tests.factories import STARTED, make_report
+from tests.factories import STARTED, make_checkpoint, make_report
 from tests.store.storing import PLAN, RESULTS
 
 pytestmark = pytest.mark.usefixtures("alone")
@@ -56,6 +56,17 @@ def test_list_shows_state_suite_age_size_and_best(call: Call) -> None:
     assert first["started"] == STARTED.isoformat()
 
 
+def test_the_list_calls_nothing_the_fastest_and_labels_stand_ins(call: Call) -> None:
+    made = run(0)
+    replaced = make_checkpoint(requested="bert-base-uncased", stand_in=True)
+    results = [each.model_copy(update={"checkpoint": replaced}) for each in RESULTS]
+    made.write_report(make_report(results, run=made.path.name), "# Report\n")
+    (found,) = json.loads(call("list", "--json")[1])["runs"]
+    assert found["highest_score"].endswith(" (stand-in)")
+    assert found["highest_speed"].endswith(" (stand-in)")
+    assert "fastest" not in call("list")[1]
+
+
 def test_a_locked_run_is_running_and_a_damaged_one_is_named(call: Call) -> None:
     locked, damaged = run(0, done=1), run(1)
     (damaged.path / "report.json").write_bytes(b"{")
@@ -70,7 +81,10 @@ def test_a_locked_run_is_running_and_a_damaged_one_is_named(call: Call) -> None:
 
 def test_an_empty_folder_lists_nothing(call: Call) -> None:
     Path("reports").mkdir()
-    assert call("list")[:2] == (0, "0 runs, 0 B\n\nrun  suite  state  age  size  best  fastest\n")
+    assert call("list")[:2] == (
+        0,
+        "0 runs, 0 B\n\nrun  suite  state  age  size  highest score  highest speed\n",
+    )
 
 
 def test_clean_removes_the_oldest_runs_of_each_suite(call: Call) -> None:

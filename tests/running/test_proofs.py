@@ -151,6 +151,30 @@ def test_a_run_that_goes_on_with_other_code_proves_again(
     assert sum(note.startswith(told) for note in watcher.notes) == 1
     assert before.isdisjoint(proof.started for proof in (*changed.proofs, *changed.training_proofs))
     assert changed.results == first.results
+    noted = "9 of 9 trials ran with earlier code of harness, which no proof of this run covers: "
+    assert [note.startswith(noted) for note in changed.notes].count(True) == 1
+    # It still is so when the run goes on once more, and in an edited suite that takes the trials over.
+    again, watcher = run_proving(tmp_path, rerun="failed")
+    assert not any("code of harness changed" in note for note in watcher.notes)
+    assert again.notes == changed.notes
+    assert not run_proving(tmp_path, rerun="all")[0].notes[len(first.notes) :]
+
+
+def test_an_edited_suite_tells_of_the_trials_of_earlier_code_that_it_takes_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = fake_suite(matrix={**MATRIX, "padding": ("dynamic",)})
+    run = run_fake(suite, tmp_path, "proving", Watcher(), parity=True)
+    last = run.report.results[-1].trial.id
+    (run.directory / "report.json").unlink()
+    (run.directory / "trials" / last / "result.json").unlink()
+    monkeypatch.setattr("harness.running.workers.interpreter.Interpreter.code_sha256", lambda _self: "b" * 64)
+    watcher = Watcher()
+    edited = fake_suite(matrix={**MATRIX, "padding": ("dynamic", "unpadded")})
+    report = run_fake(edited, tmp_path, "proving", watcher, parity=False).report
+    told = "the code of harness changed; 2 finished trials of the earlier code stay: --fresh runs all again"
+    assert told in watcher.notes
+    assert any(note.startswith("2 of 6 trials ran with earlier code of harness") for note in report.notes)
 
 
 @pytest.mark.parametrize("torn", ["", "{", "null"])

@@ -185,7 +185,8 @@ class LookTable:
             candidate=row.candidate.name,
             metric=row.metric,
             verdict=standing.verdict,
-            seeds=standing.seeds,
+            # Not every seed of the look may have usable trials on both sides.
+            seeds=len(row.seeds) or standing.seeds,
             effect=row.effect,
             p=standing.p if tested else None,
             p_holm=standing.p_holm if tested else None,

@@ -17,7 +17,7 @@ from harness.store.listing import stored_runs
 @field_option("reports")
 @output_options("list of runs")
 def command(reports: Path, target: Target) -> ExitCode:
-    """List the runs: state, suite, age, size, the best score and the fastest variant.
+    """List the runs: state, suite, age, size, the highest score and the highest speed.
 
     An unfinished run goes on where it stopped when its suite is run again. The exit code is 2 if a file of a
     run cannot be read.

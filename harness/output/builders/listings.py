@@ -11,6 +11,7 @@ from harness.analysis.rows import Row
 from harness.analysis.summary import summarize
 from harness.model.metrics import METRICS
 from harness.model.results import UNSEALED, Report
+from harness.output.builders.report_parts.remarks import doubt
 from harness.output.document import Column, Document, Table, Tone
 from harness.output.numbers import NOTHING, amount, rate, size
 from harness.output.trackers.known_trackers import Exported
@@ -83,8 +84,8 @@ def _columns(runs: Sequence[StoredRun], now: datetime) -> tuple[Column, ...]:
         Column("state", tuple(map(_state, runs)), numeric=False, tones=tones),
         Column("age", tuple(_age(run.started, now) for run in runs)),
         Column("size", tuple(size(run.size_bytes) for run in runs)),
-        Column("best", tuple(map(_best, rows)), numeric=False),
-        Column("fastest", tuple(map(_fastest, rows)), numeric=False),
+        Column("highest score", tuple(map(_highest_score, rows)), numeric=False),
+        Column("highest speed", tuple(map(_highest_speed, rows)), numeric=False),
         Column("problem", tuple(run.problem for run in runs), numeric=False, below=True),
     )
 
@@ -114,17 +115,24 @@ def _eligible(report: Report) -> tuple[Row, ...]:
     )
 
 
-def _best(rows: Sequence[Row]) -> str:
-    scored = [(found.mean, row.label) for row in rows if (found := row.quality.get(_SCORE)) is not None]
+def _highest_score(rows: Sequence[Row]) -> str:
+    """Return the highest score, which no test shows to be better than the others."""
+    scored = [(found.mean, _marked(row)) for row in rows if (found := row.quality.get(_SCORE)) is not None]
     if not scored:
         return NOTHING
     mean, label = max(scored, key=lambda each: each[0])
     return f"{METRICS[_SCORE].label} {amount(_SCORE, mean)} {label}"
 
 
-def _fastest(rows: Sequence[Row]) -> str:
+def _marked(row: Row) -> str:
+    marks = doubt(row)
+    return f"{row.label} ({marks})" if marks else row.label
+
+
+def _highest_speed(rows: Sequence[Row]) -> str:
+    """Return the highest speed, which may be one trial's or tied."""
     timed = [
-        (speed, row.label) for row in rows if (speed := row.real_tokens_per_second) and row.concurrent == 1
+        (speed, _marked(row)) for row in rows if (speed := row.real_tokens_per_second) and row.concurrent == 1
     ]
     if not timed:
         return NOTHING
@@ -142,8 +150,8 @@ def _model(run: StoredRun) -> dict[str, object]:
         "size_bytes": run.size_bytes,
         "trials": run.trials,
         "done": run.done,
-        "best": _best(rows),
-        "fastest": _fastest(rows),
+        "highest_score": _highest_score(rows),
+        "highest_speed": _highest_speed(rows),
         "problem": run.problem,
     }
 
