@@ -53,7 +53,7 @@ def write(tmp_path: Path) -> Write:
 
 
 def _harness(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return forked("compare", *arguments, cwd=cwd or Path.cwd(), environment=os.environ)
+    return forked("compare", *arguments, cwd=cwd, environment=os.environ)
 
 
 def test_two_reports_are_compared_and_standard_output_carries_the_table_alone(write: Write) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import subprocess
 import sys
@@ -128,7 +127,7 @@ def start(*arguments: str | Path, cwd: Path, runner: str = "good", **changes: st
 
 
 def forked(
-    *arguments: str | Path, cwd: Path, environment: Mapping[str, str] | None = None
+    *arguments: str | Path, cwd: Path | None = None, environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run the command line in a fork of this process, which has imported it, and wait for its end.
 
@@ -137,19 +136,22 @@ def forked(
 
     Args:
         arguments: the command and its arguments, without `harness`.
-        cwd: its current directory.
+        cwd: its current directory; that of this process unless given.
         environment: its variables; those of `environ` unless given.
     """
     words = [str(each) for each in arguments]
-    cli.get_command(click.Context(cli), words[0])
+    environment = environ() if environment is None else environment
+    context = click.Context(cli)
+    if words[0] in cli.list_commands(context):
+        cli.get_command(context, words[0])
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         pid = os.fork()
         if pid == 0:
-            _run_in_child(words, cwd, environ() if environment is None else environment, (output, errors))
+            _run_in_child(words, cwd or Path.cwd(), environment, (output, errors))
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         for stream in (output, errors):
             stream.seek(0)
-        shown, told = (io.TextIOWrapper(stream, "utf-8").read() for stream in (output, errors))
+        shown, told = (stream.read().decode() for stream in (output, errors))
     return subprocess.CompletedProcess(words, code, shown, told)
 
 
