@@ -15,9 +15,9 @@ unexport PYTHONDONTWRITEBYTECODE
 run: $(VENV)/.installed
 	$(BIN)/harness run $(SUITE) --assets $(ASSETS) $(ARGS)
 
-# Each file in one of a few processes: most tests keep one core busy.
+# Each file in one of a few processes, in the order of tests/conftest.py: most tests keep one core busy.
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .

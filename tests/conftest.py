@@ -41,11 +41,13 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of slow files, and skip those of the mark `cuda` where torch finds no GPU."""
+    """Mark the tests of slow files, start with these files, and skip `cuda` where torch finds no GPU."""
     slow = [Path(__file__).parent / name for name in SLOW]
     for item in items:
         if any(item.path.is_relative_to(place) for place in slow):
             item.add_marker("slow")
+    # A file that takes minutes and starts last would leave the other processes of `make test` idle.
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
     marked = [item for item in items if item.get_closest_marker("cuda")]
     if not marked:
         return

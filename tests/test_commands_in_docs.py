@@ -6,12 +6,9 @@ takes the place of training; `tests/cli/test_real_run.py` trains.
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
-import sys
-import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -20,10 +17,10 @@ import click
 import pytest
 
 from harness.assets.places import cache_root
-from harness.cli import cli, main
+from harness.cli import cli
 from harness.suite.matrix import expand
 from harness.suite.suite_file import parse_suite
-from tests.running.fakes import REPOSITORY, RUNNERS
+from tests.running.fakes import REPOSITORY, RUNNERS, environ, forked
 
 PAGES: Final = [
     path
@@ -101,28 +98,12 @@ def test_every_reason_not_to_run_a_command_is_needed() -> None:
 
 
 def run_here(folder: Path, arguments: list[str]) -> tuple[int, str]:
-    """Exit code and output of a command, in a forked process: this one has imported everything already."""
-    log = folder / "output.log"
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.chdir(folder)
-            os.environ |= {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(REPOSITORY), "NO_COLOR": "1"}
-            os.environ["HARNESS_CACHE_DIR"] = str(folder / "cache")
-            # On the real corpus gates would judge the fake scores; stand-ins are not judged.
-            os.environ.pop("HARNESS_MRPC_DIR", None)
-            descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.dup2(descriptor, 1)
-            os.dup2(descriptor, 2)
-            sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
-            main(arguments)
-        except SystemExit as ended:
-            sys.stdout.flush()
-            os._exit(ended.code if isinstance(ended.code, int) else 99)
-        except BaseException:
-            traceback.print_exc()
-        os._exit(99)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), log.read_text(encoding="utf-8")
+    """Exit code and output of a command."""
+    changes = {"HF_HUB_OFFLINE": "1", "NO_COLOR": "1", "HARNESS_CACHE_DIR": str(folder / "cache")}
+    # On the real corpus gates would judge the fake scores; stand-ins are not judged.
+    kept = {key: value for key, value in environ(**changes).items() if key != "HARNESS_MRPC_DIR"}
+    done = forked(*arguments, cwd=folder, environment=kept)
+    return done.returncode, done.stdout + done.stderr
 
 
 def with_fakes(arguments: list[str]) -> list[str]:

@@ -14,7 +14,7 @@ import pytest
 from harness import __version__
 from harness.model.results import Report
 from harness.store.reading import load_report
-from tests.running.fakes import REPOSITORY, RUNNERS, environ
+from tests.running.fakes import REPOSITORY, RUNNERS, environ, forked
 
 SPEED_GATE = "gates: [{metric: train_real_tokens_per_second, max_drop: 20%}]\n"
 
@@ -58,15 +58,7 @@ def command(*arguments: str | Path, runner: str = "taking_turns") -> list[str]:
 
 def ab(*arguments: str | Path, cwd: Path, **changes: str) -> subprocess.CompletedProcess[str]:
     changes = {"FAKE_RECORD": str(cwd / "record"), **changes}
-    return subprocess.run(
-        command(*arguments),
-        cwd=cwd,
-        env=environ(**changes),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return forked(*command(*arguments)[3:], cwd=cwd, environment=environ(**changes))
 
 
 def starts(folder: Path) -> list[list[str]]:
@@ -119,7 +111,7 @@ def test_drift_that_would_hide_a_change_is_removed_by_pairing_now_and_in_a_later
     row = rows["train_real_tokens_per_second"]
     assert (row["verdict"], row["test"]) == ("worse", "paired t of logarithms")
     paths = [next(tmp_path.glob(f"reports/ab-*/{side}/*/*/report.json")) for side in ("base", "candidate")]
-    later = harness("compare", *paths, cwd=tmp_path)
+    later = forked("compare", *paths, cwd=tmp_path)
     assert later.returncode == 0, later.stderr
     assert "worse" in later.stdout
     assert "one A/B session" in later.stdout
@@ -128,20 +120,8 @@ def test_drift_that_would_hide_a_change_is_removed_by_pairing_now_and_in_a_later
         stored = json.loads(path.read_text())
         del stored["session"]
         path.write_text(json.dumps({**stored, "digest": None}))
-    unpaired = harness("compare", *paths, cwd=tmp_path)
+    unpaired = forked("compare", *paths, cwd=tmp_path)
     assert "worse" not in unpaired.stdout
-
-
-def harness(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "harness", *map(str, arguments)],
-        cwd=cwd,
-        env=environ(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
 
 
 def test_the_gates_of_the_base_suite_decide_the_exit_code(tmp_path: Path, pythons: tuple[Path, Path]) -> None:
@@ -175,7 +155,7 @@ def test_two_suites_that_differ_in_an_axis_are_paired_without_it(tmp_path: Path)
         next(tmp_path.glob(f"reports/ab-*/{side}/*/*/report.json")) for side in ("base", "candidate")
     )
     gate = ("-g", "train_real_tokens_per_second drop<=10%")
-    checked = harness("check", candidate_path, "--baseline", base_path, *gate, cwd=tmp_path)
+    checked = forked("check", candidate_path, "--baseline", base_path, *gate, cwd=tmp_path)
     assert checked.returncode == 0, checked.stdout
 
 

@@ -11,25 +11,20 @@ import pytest
 
 from harness.store.locking import hold_lock
 from harness.store.noise_file import read_noise
-from tests.running.fakes import RUNNERS, environ, write_suite
+from tests.running.fakes import RUNNERS, environ, forked, write_suite
 
 
-def start(*arguments: str | Path, cwd: Path, runner: str = "good") -> subprocess.Popen[str]:
+def command(*arguments: str | Path, runner: str = "good") -> list[str]:
     fixed = ["--assets", "embedded", "--runner", f"{RUNNERS}:{runner}"]
-    return subprocess.Popen(
-        [sys.executable, "-m", "harness", "calibrate", *fixed, *map(str, arguments)],
-        cwd=cwd,
-        env=environ(HARNESS_CACHE_DIR=str(cwd / "cache")),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return ["calibrate", *fixed, *map(str, arguments)]
 
 
 def calibrate(*arguments: str | Path, cwd: Path, runner: str = "good") -> subprocess.CompletedProcess[str]:
-    process = start(*arguments, cwd=cwd, runner=runner)
-    output, errors = process.communicate(timeout=120)
-    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+    return forked(*command(*arguments, runner=runner), cwd=cwd, environment=around(cwd))
+
+
+def around(folder: Path) -> dict[str, str]:
+    return environ(HARNESS_CACHE_DIR=str(folder / "cache"))
 
 
 def test_one_trial_is_run_as_often_as_asked_and_its_bands_are_kept(tmp_path: Path) -> None:
@@ -132,7 +127,14 @@ def test_a_calibration_waits_while_another_is_stored(tmp_path: Path) -> None:
     folder = tmp_path / "cache" / "noise"
     folder.mkdir(parents=True)
     with hold_lock(folder / "lock"):
-        process = start(write_suite(tmp_path), "--repeats", "2", cwd=tmp_path)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "harness", *command(write_suite(tmp_path), "--repeats", "2")],
+            cwd=tmp_path,
+            env=around(tmp_path),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(timeout=8)
         assert not list(folder.glob("*.json"))

@@ -23,6 +23,7 @@ from harness.model.values import PaddingStrategy
 from harness.store.noise_file import write_noise
 from harness.store.writing import to_json
 from tests.factories import make_data, make_environment, make_noise, make_report, make_result, make_trial
+from tests.running.fakes import forked
 
 Write = Callable[..., Path]
 
@@ -52,10 +53,7 @@ def write(tmp_path: Path) -> Write:
 
 
 def _harness(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "harness", "compare", *map(str, arguments)]
-    return subprocess.run(
-        command, capture_output=True, encoding="utf-8", env=os.environ, cwd=cwd, timeout=60, check=False
-    )
+    return forked("compare", *arguments, cwd=cwd, environment=os.environ)
 
 
 def test_two_reports_are_compared_and_standard_output_carries_the_table_alone(write: Write) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from harness.running.preflight import RealAssets
 from harness.running.workers.inspection_process import Wanted, inspect_suite
 from harness.running.workers.scoring_process import inspect_data
 from harness.suite.suite_file import read_suite
-from tests.running.fakes import environ
+from tests.running.fakes import environ, forked
 
 ROOT = Path(__file__).parents[2]
 SUITE = str(ROOT / "suites" / "padding.yaml")
@@ -26,14 +25,7 @@ MRPC = Path(environ().get("HARNESS_MRPC_DIR", "/nowhere"))
 
 
 def inspect(*arguments: str, suite: str = SUITE) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "harness", "inspect", suite, *arguments],
-        env=environ(),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    return forked("inspect", suite, *arguments)
 
 
 def inspected(*arguments: str) -> Inspection:
@@ -133,13 +125,15 @@ def test_hostile_rows_stay_text(tmp_path: Path) -> None:
         f"name: own\ntask: {{dataset: own, config: null, data_dir: {tmp_path}, text: [a]}}\n"
         "matrix: {checkpoint: [embedded/bert-uncased], padding: [dynamic], device: [cpu]}\n"
     )
+    done = inspect("--json", suite=str(suite))
+    assert done.returncode == 0, done.stderr
+    document = inspection_document(Inspection.model_validate_json(done.stdout))
     for name in ("table", "markdown", "html", "json"):
-        done = inspect("--format", name, suite=str(suite))
-        assert done.returncode == 0, done.stderr
-        assert "\x1b" not in done.stdout
-        assert "\u202e" not in done.stdout
-        assert "::error::" not in done.stdout
-        assert name != "html" or "<script>" not in done.stdout
+        shown = done.stdout if name == "json" else render(document, name)
+        assert "\x1b" not in shown
+        assert "\u202e" not in shown
+        assert "::error::" not in shown
+        assert name != "html" or "<script>" not in shown
 
 
 @pytest.mark.skipif(

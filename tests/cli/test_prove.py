@@ -1,10 +1,9 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
-from tests.running.fakes import environ
+from tests.running.fakes import forked
 
 SUITE = """
 name: mine
@@ -20,9 +19,8 @@ matrix:
 def prove(folder: Path, paddings: str) -> subprocess.CompletedProcess[str]:
     suite = folder / "suite.yaml"
     suite.write_text(SUITE.format(paddings=paddings))
-    command = [sys.executable, "-m", "harness", "prove", str(suite), "--assets", "embedded"]
-    command += ["--runner", "tests.running.runners:proving"]
-    return subprocess.run(command, cwd=folder, env=environ(), capture_output=True, text=True, check=False)
+    runner = ("--runner", "tests.running.runners:proving")
+    return forked("prove", suite, "--assets", "embedded", *runner, cwd=folder)
 
 
 def test_variants_that_compute_the_plain_function_end_with_0_and_leave_nothing(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from harness.model.results import Report, TrialResult
 from harness.store.reading import load_report
 from harness.store.writing import to_json
 from tests.factories import make_report, make_result, make_trial
-from tests.running.fakes import environ
+from tests.running.fakes import environ, forked
 
 
 def rescore(
@@ -25,14 +24,7 @@ def rescore(
     file = folder / "report.json"
     file.write_bytes(to_json(report))
     chosen = [] if scorer is None else ["--scorer", scorer]
-    return subprocess.run(
-        [sys.executable, "-m", "harness", "rescore", str(file), *chosen, *arguments],
-        env=environ(**changes),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    return forked("rescore", file, *chosen, *arguments, environment=environ(**changes))
 
 
 def forged(metric: str = "eval_f1", value: float = 0.99) -> TrialResult:

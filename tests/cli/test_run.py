@@ -18,7 +18,7 @@ import pytest
 from harness.model.results import Report
 from harness.store.writing import to_json
 from tests.output.written import written
-from tests.running.fakes import command, environ, only_report, start, write_suite
+from tests.running.fakes import command, environ, forked, only_report, start, write_suite
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,10 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 
 def run(*arguments: str | Path, cwd: Path, runner: str = "good", **changes: str) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error."""
+    """Exit code, standard output and standard error; a fresh interpreter reads changed variables."""
+    if not changes:
+        done = forked(*command(*arguments, runner=runner)[3:], cwd=cwd)
+        return done.returncode, done.stdout, done.stderr
     process = start(*arguments, cwd=cwd, runner=runner, **changes)
     output, errors = process.communicate(timeout=60)
     return process.returncode, output, errors

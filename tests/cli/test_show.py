@@ -15,6 +15,7 @@ from harness.store.reading import load_report
 from harness.store.writing import to_json
 from tests.factories import make_report
 from tests.output.written import to_table
+from tests.running.fakes import forked
 
 REPORT = make_report()
 
@@ -26,6 +27,11 @@ def report_file(tmp_path: Path) -> Path:
 
 
 def _harness(*arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[bytes]:
+    if not variables:
+        done = forked(*arguments, environment=os.environ)
+        return subprocess.CompletedProcess(
+            done.args, done.returncode, done.stdout.encode(), done.stderr.encode()
+        )
     command = [sys.executable, "-m", "harness", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, env=os.environ | variables, timeout=60, check=False)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
 import pytest
 
 from harness.cli import COMMANDS
+from tests.running.fakes import forked
 
 HEAVY = ("torch", "transformers", "datasets", "evaluate", "numpy", "pandas", "pydantic", "scipy", "rich")
 
@@ -33,8 +35,7 @@ def test_no_command_needs_torch_to_say_what_it_does(name: str) -> None:
 
 
 def harness(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = (sys.executable, "-m", "harness", *arguments)
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return forked(*arguments, environment=os.environ)
 
 
 def test_the_help_names_every_command_with_its_sentence() -> None:

@@ -5,15 +5,22 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
+import traceback
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, NoReturn
 
+import click
 import psutil
 
+# What commands import when they need it, for those that `forked` runs.
+import harness.analysis.comparison.comparing
+import harness.analysis.gates.applying  # noqa: F401
 from harness.api import Run, RunOptions, UntilDecided, run_suite
+from harness.cli import cli, main
 from harness.model.job import Observer, Progress
 from harness.model.results import Report, TrialResult
 from harness.model.suite import Suite
@@ -117,6 +124,61 @@ def start(*arguments: str | Path, cwd: Path, runner: str = "good", **changes: st
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def forked(
+    *arguments: str | Path, cwd: Path | None = None, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a fork of this process, which has imported it, and wait for its end.
+
+    It is a process with its own current directory, variables and streams, as `python -m harness` is, without
+    the import of pydantic, numpy and scipy.
+
+    Args:
+        arguments: the command and its arguments, without `harness`.
+        cwd: its current directory; that of this process unless given.
+        environment: its variables; those of `environ` unless given.
+    """
+    words = [str(each) for each in arguments]
+    environment = environ() if environment is None else environment
+    context = click.Context(cli)
+    if words[0] in cli.list_commands(context):
+        cli.get_command(context, words[0])
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        pid = os.fork()
+        if pid == 0:
+            _run_in_child(words, cwd or Path.cwd(), environment, (output, errors))
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        for stream in (output, errors):
+            stream.seek(0)
+        shown, told = (stream.read().decode() for stream in (output, errors))
+    return subprocess.CompletedProcess(words, code, shown, told)
+
+
+def _run_in_child(
+    words: list[str], cwd: Path, environment: Mapping[str, str], streams: tuple[IO[bytes], IO[bytes]]
+) -> NoReturn:
+    code = 99
+    try:
+        os.chdir(cwd)
+        variables = dict(environment)
+        os.environ.clear()
+        os.environ.update(variables)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        for descriptor, stream in enumerate(streams, start=1):
+            os.dup2(stream.fileno(), descriptor)
+        sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
+        sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+        sys.stderr = os.fdopen(2, "w", 1, encoding="utf-8", closefd=False)
+        main(words)
+    except SystemExit as ended:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        code = ended.code if isinstance(ended.code, int) else code
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
 
 
 def fork_run(suite: Suite, reports: Path, runner: str = "good", **options: Any) -> int:

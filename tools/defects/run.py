@@ -31,6 +31,7 @@ _HEAVY: Final = (
     "accelerate",
     "datasets",
     "evaluate",
+    "peft",
     "scipy.stats",
     "pyarrow.parquet",
 )
