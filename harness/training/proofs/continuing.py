@@ -52,7 +52,7 @@ def check_continued(
     for name, run in (("a kept state", kept), ("an interruption", continued)):
         yield within(
             f"training with {name}",
-            "largest difference of a loss, score, logit or parameter",
+            "largest difference of a loss, logit or parameter",
             _apart(run, plain),
             _LIMIT,
         )
@@ -73,13 +73,13 @@ def _apart(run: Run, plain: Run) -> float:
 
 
 def _numbers(run: Run) -> npt.NDArray[np.float64]:
-    """Step losses, scores of epochs and logits of a training, end to end."""
+    """Losses of steps and epochs, and logits of a training, end to end."""
     losses = run.result.measurement("train_step_loss")
     predictions = run.result.predictions
     return np.concatenate(
         [
             np.asarray(() if losses is None else losses.values, dtype=np.float64),
-            *(np.asarray(list(epoch.values.values()), dtype=np.float64) for epoch in run.result.epochs),
+            np.asarray([epoch.train_loss for epoch in run.result.epochs], dtype=np.float64),
             np.asarray([] if predictions is None else predictions.logits, dtype=np.float64).ravel(),
         ]
     )
