@@ -36,6 +36,7 @@ from harness.training.measuring.phases import PhaseClock
 from harness.training.measuring.probe import MachineProbe
 from harness.training.measuring.steps import StepMeter
 from harness.training.padding import Collator
+from harness.training.proofs.own_data import check_logits, check_plan, check_saved
 from harness.training.resuming import State, StateFile
 from harness.training.tokenizing.tokens import Tokenized
 from harness.training.variants.compiling import is_compiled
@@ -82,6 +83,8 @@ class Fitting:
         self._watch = TrainingWatch(loaded.model, counts_dropout=not compiled)
         trial, epochs, warmup_steps = job.trial, _plan(job.trial, tokens), job.measure.warmup_steps
         _check_warmup(trial.train, _count_steps(trial, epochs))
+        if job.purpose in ("train", "time"):
+            check_plan(trial, tokens.train.lengths, tokens.longest, epochs)
         if job.purpose == "time":
             trial, epochs, warmup_steps = _window(trial, epochs, warmup_steps)
         self._meter = StepMeter(device, warmup_steps, clock.announce, _count_steps(trial, epochs))
@@ -146,6 +149,24 @@ class Fitting:
             self.logits = predict(self._model, self.evaluation, batch_size, self._trial.precision)
             self.score = score_splits(self.logits, self._tokens.evaluation.labels, self._tokens.splits)
         self.history.append(Epoch(epoch=epoch, train_loss=train_loss, scores=self.score.scores))
+
+    def check_evaluation(self) -> None:
+        """Compare the kept logits of some rows with those of the trained model.
+
+        Raises:
+            TrialStoppedError: `failed`, where they differ.
+        """
+        batch_size, precision = self._trial.train.per_device_eval_batch_size, self._trial.precision
+        check_logits(self._model, self.evaluation, batch_size, precision, self.logits)
+
+    def check_saved(self, folder: Path) -> None:
+        """Compare the kept logits of a few rows with those of the model saved in the folder.
+
+        Raises:
+            TrialStoppedError: `failed`, where they differ.
+        """
+        tokens = self._tokens
+        check_saved(folder, tokens.evaluation, self._trial, self.logits, tokens.pad_token_id)
 
     def timings(self, device: Device) -> list[Measurement]:
         """Return the measurements of the step meter."""

@@ -128,7 +128,7 @@ def _train(
         peaks = find_peaks(job, device, tokens, loaded, environment.fingerprint)
     fitting = Fitting(job, device, tokens, loaded, clock)
     every = job.measure.checkpoint_every
-    if every is not None and job.folder is not None and job.purpose == "train":
+    if every is not None and job.folder is not None and job.purpose in ("train", "prove_training"):
         fitting.keep_state(Path(job.folder) / STATE, origin_of(found), every)
     with clock.phase("train"):
         fitting.run()
@@ -143,6 +143,8 @@ def _train(
         if not fitting.leads and job.purpose == "train":
             # It has evaluated nothing: the result is rank 0's.
             return found
+        if job.purpose == "train":
+            fitting.check_evaluation()
         predictions = predictions_of(fitting.logits, fitting.evaluation, tokens.splits)
     measurements = (
         *with_shares(fitting.measurements(environment.device), peaks),
@@ -157,7 +159,7 @@ def _train(
     _refuse_breaches(result)
     if job.save_to is not None and job.purpose == "train":
         with clock.phase("write"):
-            save_model(job, Path(job.save_to), loaded.model, result)
+            save_model(job, Path(job.save_to), loaded.model, result, fitting.check_saved)
     return result
 
 

@@ -8,6 +8,7 @@ tokens that the data never uses keep the checkpoint's values, and an adapter is 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,16 @@ from harness.training.engines.used_rows import UsedRows
 from harness.training.tokenizing.tokens import load_tokenizer
 
 
-def save_model(job: Job, folder: Path, trained: PreTrainedModel, result: TrialResult) -> None:
+def save_model(
+    job: Job,
+    folder: Path,
+    trained: PreTrainedModel,
+    result: TrialResult,
+    check: Callable[[Path], None],
+) -> None:
     """Write weights, config and tokenizer, then the mark that names `result`, in place of an earlier model.
+
+    `check` raises for a written model that must not take the place.
 
     Raises:
         TrialStoppedError: `failed`, for a folder that is no saved model, or weights that are not there.
@@ -42,6 +51,7 @@ def save_model(job: Job, folder: Path, trained: PreTrainedModel, result: TrialRe
     shutil.rmtree(being_written, ignore_errors=True)
     being_written.mkdir()
     plain.save_pretrained(being_written)
+    check(being_written)
     load_tokenizer(Path(job.checkpoint.path)).save_pretrained(being_written)
     mark_saved(being_written, result)
     shutil.rmtree(folder, ignore_errors=True)

@@ -73,6 +73,8 @@ def test_a_constant_has_no_correlation_and_gives_the_reason(
         monkeypatch.setattr(
             "harness.training.fitting.predict", lambda *_: np.full((24, 1), 1.5, dtype=np.float32)
         )
+        # Which evaluates a few rows again.
+        monkeypatch.setattr("harness.training.fitting.check_logits", lambda *_: None)
         job = with_targets(make_job(task=TASK))
     else:
         job = with_targets(make_job(task=TASK), lambda _row: 3.0)

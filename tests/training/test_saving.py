@@ -89,3 +89,33 @@ def test_a_folder_of_something_else_is_not_replaced(make_job: MakeJob, tmp_path:
     with pytest.raises(TrialStoppedError, match="is no model that harness saved"):
         saving(make_job(train={"max_steps": 1}, warmup_steps=0), tmp_path)
     assert (tmp_path / "model" / "thesis.txt").exists()
+
+
+@pytest.mark.parametrize("defect", ["rounded", "an adapter left out"])
+def test_a_saved_model_that_predicts_otherwise_takes_no_place(
+    defect: str, make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch  # noqa: PLC0415
+    from transformers import PreTrainedModel  # noqa: PLC0415
+
+    from harness.training import saving as training_saving  # noqa: PLC0415
+
+    kept, trained = PreTrainedModel.save_pretrained, training_saving._trained
+
+    def rounded(self: PreTrainedModel, *args: Any, **options: Any) -> None:
+        kept(self.to(torch.bfloat16), *args, **options)  # type: ignore[arg-type] # transformers wraps it
+
+    def unmerged(module: Any, leaf: str, before: torch.Tensor) -> torch.Tensor | None:
+        return trained(getattr(module, "base_layer", module), leaf, before)
+
+    if defect == "rounded":
+        monkeypatch.setattr(PreTrainedModel, "save_pretrained", rounded)
+        job = make_job(engine="loop", train={"learning_rate": 1e-2})
+    else:
+        monkeypatch.setattr(training_saving, "_trained", unmerged)
+        job = make_job(
+            engine="loop", train={"learning_rate": 1e-2}, adapter=Adapter(kind="lora", r=4, alpha=64)
+        )
+    with pytest.raises(TrialStoppedError, match="the saved model has other logits than the trained one"):
+        saving(job, tmp_path)
+    assert not (tmp_path / "model").exists()

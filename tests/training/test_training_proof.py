@@ -18,6 +18,7 @@ from harness.model.proof import TrainingProof
 from harness.model.results import TrialResult
 from harness.model.seeds import SeedRoles, number_of
 from harness.model.values import Adapter, Engine, Padding
+from harness.training import preparing
 from harness.training.engines import loop as loop_engine
 from harness.training.engines import trainer as trainer_engine
 from harness.training.engines.cpu_attention import WeightedSum
@@ -172,6 +173,53 @@ def test_a_loop_that_trains_otherwise_is_caught(
     assert seen in found(result)
 
 
+def test_what_shows_with_many_draws_seeds_or_after_an_interruption_is_caught(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Pool(RandomBits):
+        """A million elements that come again and again, at rates in steps of 1/256."""
+
+        def __call__(self, like: torch.Tensor, p: float) -> torch.Tensor:
+            if not hasattr(self, "pool"):
+                self.pool, self.at = self._generator.random_raw(2**18).view(np.int16), 0
+            drawn = np.take(self.pool, np.arange(self.at, self.at + like.numel()), mode="wrap")
+            self.at = (self.at + like.numel()) % len(self.pool)
+            dropped = int(p * 256)
+            kept = torch.from_numpy(drawn).view(like.shape) >= (dropped - 128) * 256
+            return kept.to(like.dtype) * (256 / (256 - dropped))
+
+    monkeypatch.setattr(loop_engine, "RandomBits", Pool)
+    monkeypatch.setattr(torch.optim.AdamW, "load_state_dict", lambda _self, _state: None)
+    monkeypatch.setattr(preparing, "number_of", lambda seed, role: number_of(seed, role) % 1000)
+    problems = found(prove(make_job(engine="loop")))
+    assert {"dropout repetition", "dropout scale", "training with an interruption"} <= problems.keys()
+    assert "begins with other values than its seed gives" in problems["seeds of head and order"]
+
+
+def test_an_optimizer_in_half_precision_is_caught_within_bf16(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = loop_engine._Loop._step_optimizer
+
+    def rounded(self: Any) -> bool:
+        stepped = step(self)
+        for each in self._optimizer.state.values():
+            each["exp_avg"].copy_(each["exp_avg"].bfloat16())
+        return stepped
+
+    monkeypatch.setattr(loop_engine._Loop, "_step_optimizer", rounded)
+    problems = found(prove(make_job(engine="loop", precision="bf16")))
+    assert "exp_avg of the optimizer's tensor 0 is rounded to bf16" in problems["precision"]
+    assert "bf16 optimizer steps" in problems
+
+
+def test_dropout_modules_and_attention_with_one_seed_are_seen() -> None:
+    bits = np.random.default_rng(3).random(4 * 10 * 32)
+    hidden = Mask("hidden", 1, 0, ((bits >= 0.2) / 0.8).reshape(4, 10, 32))
+    attention = Mask("attention", 1, 0, ((bits[: 4 * 2 * 10 * 10] >= 0.3) / 0.7).reshape(4, 2, 10, 10))
+    assert list(correlated_sites([hidden, attention])) == ["hidden and attention in epoch 1, batch 0"]
+
+
 @pytest.mark.parametrize("engine", ["trainer", "loop"])
 def test_dropout_that_ignores_its_seed_is_caught(
     engine: Engine, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
@@ -301,9 +349,7 @@ def test_generated_rows_are_short_enough_for_masks_to_follow(
 
 def test_a_step_that_a_gradient_scaler_leaves_out_widens_the_limits_of_fp16() -> None:
     def updates(*values: float) -> list[Update]:
-        return [
-            Update(0, 0, frozenset(), {"weight": torch.tensor(each)}, frozenset(), 0.0) for each in values
-        ]
+        return [Update(0, 0, frozenset(), {"weight": torch.tensor(each)}, {}, {}, 0.0) for each in values]
 
     start = {"weight": torch.tensor(1.0)}
     # A warm-up's first step has a learning rate of zero.

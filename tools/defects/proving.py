@@ -1,4 +1,7 @@
-"""The proofs of one variant on the embedded assets, in this process, as `harness prove` makes them."""
+"""The proofs of one variant on the embedded assets, in this process, as `harness prove` makes them.
+
+Some variants are trained instead: what shows with many rows alone, the checks of a run and of its report see.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import Any, Final
 
 import torch
 
+from harness.analysis.checks.verification import contradictions
 from harness.analysis.parity import function_of, judge, verdict_of
 from harness.analysis.training_verdicts import failed_checks, training_of
 from harness.model.arguments import SchedulerKwargs, Train
@@ -31,7 +35,11 @@ compiling.BACKEND = "eager"
 _COMPILED: Final = {"compile": Compile(mode="default"), "padding": Padding(strategy="static")}
 _LORA: Final = Adapter(kind="lora", r=4, alpha=16, dropout=0.1)
 _REGRESSION: Final = Task(config="stsb", kind="regression")
+# So large a rate that an adapter changes what is predicted.
+_SHORT: Final[dict[str, Any]] = {"max_steps": 30, "learning_rate": 1e-3}
 _ROLES: Final = SeedRoles(init=0, order=1, dropout=2)
+
+_PROOFS: Final = {"prove_training": "training", "prove": "function", "train": "run"}
 
 AXES: Final[dict[Variant, dict[str, Any]]] = {
     "trainer": {"engine": "trainer"},
@@ -66,21 +74,40 @@ AXES: Final[dict[Variant, dict[str, Any]]] = {
     "loop 2 ranks": {"engine": "loop", "world_size": 2},
     "loop regression": {"engine": "loop", "task": _REGRESSION},
     "trainer regression": {"engine": "trainer", "task": _REGRESSION},
+    "loop run": {"engine": "loop", "train": _SHORT},
+    "loop lora run": {"engine": "loop", "adapter": _LORA, "train": _SHORT},
 }
+
+TRAINED: Final[frozenset[Variant]] = frozenset({"loop run", "loop lora run"})
+"""Variants that are not proved, but trained on the embedded data, evaluated, saved and checked."""
+_WARMUP_STEPS: Final = 5
 
 
 def first_failure(variants: Sequence[Variant]) -> dict[str, Any]:
-    """The first proof of these variants that fails, and what in it; empty where all pass."""
+    """The first proof or training of these variants that fails, and what in it; empty where all pass."""
     for variant in variants:
-        for job in jobs(AXES[variant]):
-            kind = "function" if job.purpose == "prove" else "training"
+        for job in (training_job(AXES[variant]),) if variant in TRAINED else jobs(AXES[variant]):
             if checks := failures(job):
-                return {"variant": variant, "proof": kind, "checks": checks}
+                return {"variant": variant, "proof": _PROOFS[job.purpose], "checks": checks}
     return {}
 
 
 def jobs(axes: dict[str, Any], seed: int = 0) -> Iterator[Job]:
     """The proof of training and the proof of function of a trial with these axes, `train` its settings."""
+    job = training_job(axes)
+    trial = job.trial
+    family = "distilbert" if "distilbert" in job.checkpoint.name else "bert"
+    for purpose, proved in (("prove_training", training_of(trial, family)), ("prove", function_of(trial))):
+        yield job.model_copy(
+            update={
+                "trial": proved if isinstance(trial.seed, SeedRoles) else _seeded(proved, seed),
+                "purpose": purpose,
+            }
+        )
+
+
+def training_job(axes: dict[str, Any]) -> Job:
+    """The training itself of a trial with these axes, on the embedded data."""
     torch.set_num_threads(1)
     fields: dict[str, Any] = {
         "checkpoint": "bert-base-uncased",
@@ -89,18 +116,10 @@ def jobs(axes: dict[str, Any], seed: int = 0) -> Iterator[Job]:
     }
     train = Train(**({"num_train_epochs": 1} | axes.get("train", {})))
     trial = Trial(**(fields | axes | {"train": train}))
-    measure = Measure(threads=1, roofline=False)
+    measure = Measure(threads=1, roofline=False, warmup_steps=_WARMUP_STEPS)
     (job,) = prepare([trial], measure, RealAssets("embedded"), this_machine(), lambda _: None).jobs.values()
-    family = "distilbert" if "distilbert" in job.checkpoint.name else "bert"
     cache = Path(tempfile.gettempdir()) / "harness-defects-cache"
-    for purpose, proved in (("prove_training", training_of(trial, family)), ("prove", function_of(trial))):
-        yield job.model_copy(
-            update={
-                "trial": proved if isinstance(trial.seed, SeedRoles) else _seeded(proved, seed),
-                "purpose": purpose,
-                "cache_dir": str(cache),
-            }
-        )
+    return job.model_copy(update={"cache_dir": str(cache)})
 
 
 def _seeded(trial: Trial, seed: int) -> Trial:
@@ -108,7 +127,9 @@ def _seeded(trial: Trial, seed: int) -> Trial:
 
 
 def failures(job: Job) -> list[str]:
-    """The checks that a proof does not pass; an exception is one."""
+    """The checks that a proof, or a training, does not pass; an exception is one."""
+    if job.purpose == "train":
+        return _trained(job)
     try:
         result = _run(job)
     except Exception as error:
@@ -116,6 +137,18 @@ def failures(job: Job) -> list[str]:
     if result.training is not None:
         return [check.name for check in failed_checks(result)]
     return _parity_failures(result)
+
+
+def _trained(job: Job) -> list[str]:
+    """Train, evaluate and save, and verify the result as `harness check` does."""
+    with tempfile.TemporaryDirectory(prefix="harness-defects-saved-") as folder:
+        try:
+            result = run_trial(
+                job.model_copy(update={"save_to": str(Path(folder) / "model")}), lambda _progress: None
+            )
+        except Exception as error:
+            return [f"{type(error).__name__}: {str(error)[:80]}"]
+    return [str(each) for each in contradictions(result, _WARMUP_STEPS)]
 
 
 def _run(job: Job) -> TrialResult:

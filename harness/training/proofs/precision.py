@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Final
 
 import numpy as np
 import torch
 
+from harness.model.arguments import Train
 from harness.model.proof import TrainingCheck
 from harness.model.results import TrialResult
 from harness.model.values import Precision
 from harness.training.devices import precision_of_products
-from harness.training.proofs.findings import none_of, within
-from harness.training.proofs.reference import Tensors
+from harness.training.proofs.findings import largest, none_of, within
+from harness.training.proofs.reference import Tensors, replay_steps
+from harness.training.proofs.trajectory import change_error
 from harness.training.proofs.watching import Pass, Seen, Update
 
 _DTYPES: Final[dict[Precision, torch.dtype]] = {
@@ -26,13 +29,17 @@ _DTYPES: Final[dict[Precision, torch.dtype]] = {
 # (a DistilBERT with large initial weights); a training as near as another one in fp32, 2e-7, was fp32.
 _APART_LIMIT: Final = 5e-2
 _NOT_EQUAL: Final = 2e-6
+# From equal gradients optimizers in fp32 differ by 5e-6 of a tensor's change.
+_STEP_LIMIT: Final = 2e-4
+# Fewer values may be exact by chance.
+_FEWEST: Final = 16
 
 
 def check_dtypes(precision: Precision, seen: Seen) -> TrainingCheck:
-    """Check the dtypes of linear layers' results, losses and optimizer states."""
+    """Check the dtypes of linear layers' results, losses and optimizer states, and that none is rounded."""
     return none_of(
         "precision",
-        _wrong_dtypes(precision, seen),
+        chain(_wrong_dtypes(precision, seen), _rounded(seen)),
         f"linear layers compute {precision} in training and evaluation; losses, parameters, gradients and "
         "the optimizer's averages are fp32",
     )
@@ -54,9 +61,59 @@ def _wrong_dtypes(precision: Precision, seen: Seen) -> Iterator[str]:
         yield f"losses are {_names(frozenset(loss.dtype for loss in losses))}, due fp32"
     elif losses and all(torch.equal(loss, loss.bfloat16().float()) for loss in losses):
         yield "every loss is rounded to bf16"
-    kept = frozenset[torch.dtype]().union(*(each.state_dtypes for each in seen.updates))
+    kept = {
+        tensor.dtype for each in seen.updates for tensor in (*each.kept.values(), *each.gradients.values())
+    }
     if kept != {torch.float32}:
-        yield f"parameters, gradients or the optimizer's averages are {_names(kept)}, due fp32"
+        yield f"parameters, gradients or the optimizer's averages are {_names(frozenset(kept))}, due fp32"
+
+
+def _rounded(seen: Seen) -> Iterator[str]:
+    """Name fp32 tensors all of whose values have half precision, as if they were kept in it.
+
+    Of a value in fp32 the bits that bf16 lacks are zero by chance once in 65,536 times. Under autocast
+    gradients of linear layers are rounded, and those of embeddings and norms are not.
+    """
+    for step, update in enumerate(seen.updates, start=1):
+        for name, each in update.kept.items():
+            if dtype := _half_of(each):
+                yield f"{name} is rounded to {dtype} before step {step}"
+        gradients = [each for each in update.gradients.values() if each.numel() >= _FEWEST and each.any()]
+        if gradients and all(map(_half_of, gradients)):
+            yield f"every gradient is rounded before step {step}"
+
+
+def _half_of(tensor: torch.Tensor) -> str | None:
+    """Return the half precision that has every value of a tensor; None for few values, or a constant."""
+    if tensor.numel() < _FEWEST or bool((tensor == tensor.flatten()[0]).all()):
+        return None
+    for name, dtype in (("bf16", torch.bfloat16), ("fp16", torch.float16)):
+        if torch.equal(tensor, tensor.to(dtype).to(tensor.dtype)):
+            return name
+    return None
+
+
+def check_steps(
+    precision: Precision, train: Train, start: Tensors, updates: Iterable[Update]
+) -> TrainingCheck:
+    """Repeat the optimizer steps of a training in a reduced precision from the gradients that each took.
+
+    Losses of a reduced precision have wide limits; the optimizer's part is in fp32 and has those of fp32.
+    """
+    found = list(updates)
+    steps = [(each.gradients, max(each.rates, default=0.0)) for each in found]
+    moved, errors = 0.0, []
+    for (_, rate), update, due in zip(steps, found, replay_steps(train, start, steps), strict=True):
+        moved += rate
+        errors += [
+            change_error(update.parameters[name], each, start[name], moved) for name, each in due.items()
+        ]
+    return within(
+        f"{precision} optimizer steps",
+        "largest error over a tensor's change",
+        largest(errors),
+        _STEP_LIMIT,
+    )
 
 
 def count_effective(start: Tensors, updates: Iterable[Update]) -> int:

@@ -8,7 +8,7 @@ smoothing, clipping and accumulation are written from their definitions: AdamW f
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -216,6 +216,25 @@ _RULES: Final[dict[Optimizer, Callable[[_Parameter, torch.Tensor, float, Train],
     "rmsprop": _rmsprop,
     "sgd": _sgd,
 }
+
+
+@torch.no_grad()
+def replay_steps(train: Train, start: Tensors, steps: Iterable[tuple[Tensors, float]]) -> Iterator[Tensors]:
+    """Yield the parameters after each optimizer step by its rule alone, without decay and clipping.
+
+    Args:
+        train: names the optimizer, and has its betas and epsilon.
+        start: the parameters before the first step.
+        steps: the gradients and the learning rate of each step.
+    """
+    parameters = {name: _Parameter(each.clone(), 0.0, {}) for name, each in start.items()}
+    for gradients, rate in steps:
+        for name, gradient in gradients.items():
+            parameters[name].count += 1
+            _RULES[train.optim](parameters[name], gradient, rate, train)
+        yield {name: each.value.clone() for name, each in parameters.items()}
+
+
 # Below this share of the norm of all gradients a tensor's gradient is zero but for rounding, as that of the
 # biases of keys. An optimizer that divides by it makes steps of full size of the rounding.
 _ROUNDING: Final = 1e-6

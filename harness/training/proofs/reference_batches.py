@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -12,7 +13,7 @@ import torch
 from transformers import PreTrainedModel
 from transformers.trainer_pt_utils import BatchRebalanceSampler
 
-from harness.model.values import PaddingStrategy, TokenTypeIds
+from harness.model.values import Padding, PaddingStrategy, TokenTypeIds
 from harness.training.tokenizing.tokens import TokenizedSplit
 
 Batch = list[int]
@@ -48,6 +49,14 @@ def draw_batches(
         window = sorted(order[start : start + 50 * size], key=lambda row: -int(lengths[row]))
         batches += [window[first : first + size] for first in range(0, len(window), size)]
     return [batches[at] for at in np.random.default_rng([seed, epoch, 1]).permutation(len(batches))]
+
+
+def count_computed(lengths: Sequence[int], padding: Padding, longest: int) -> int:
+    """Tokens that linear layers compute for rows padded to one length, or laid end to end, in sixteens."""
+    if padding.strategy == "unpadded":
+        return math.ceil(sum(lengths) / 16) * 16
+    width = (padding.length or longest) if padding.strategy == "static" else max(lengths)
+    return len(lengths) * math.ceil(width / (padding.multiple_of or 1)) * (padding.multiple_of or 1)
 
 
 def _grouped_by_length(lengths: npt.NDArray[np.int64], size: int, seed: int, epoch: int) -> list[int]:

@@ -13,10 +13,10 @@ import numpy as np
 from harness.model.proof import TrainingCheck
 from harness.model.tasks import TaskKind
 from harness.model.trial import Trial
-from harness.model.values import Padding
 from harness.training.evaluation import score
 from harness.training.proofs.findings import largest, none_of, within
-from harness.training.proofs.reference_batches import Batch, share_out
+from harness.training.proofs.reference_batches import Batch, count_computed, share_out
+from harness.training.proofs.small_trainings import SIZES, names_of
 from harness.training.proofs.trajectory import LOSS_LIMIT, Trajectory
 
 SCORE_LIMIT: Final = 1e-6
@@ -166,7 +166,7 @@ def check_counts(found: Trajectory, trial: Trial, warmup_steps: int) -> Training
         chain(
             _count_problems(found, trial, warmup_steps),
             _width_problems(found, trial),
-            _time_problems(found, warmup_steps),
+            _time_problems(found, warmup_steps, ordered=not trial.device.startswith("cuda")),
         ),
         "steps, examples, real and computed tokens of the rates are the reference's",
     )
@@ -181,14 +181,22 @@ def _width_problems(found: Trajectory, trial: Trial) -> Iterator[str]:
             yield f"pass {at} computes {each.computed} tokens in its linear layers, due {due}"
 
 
-def _time_problems(found: Trajectory, warmup_steps: int) -> Iterator[str]:
-    """Reported times cover every step as seen from outside, and do not overlap with the evaluation's."""
+def _time_problems(found: Trajectory, warmup_steps: int, *, ordered: bool) -> Iterator[str]:
+    """Reported times cover every step as seen from outside, and do not overlap with the evaluation's.
+
+    Where steps are timed by the host's clock, `ordered`, each one covers its own.
+    """
     train, evaluate = (found.result.value(name) or 0.0 for name in ("train_seconds", "evaluate_seconds"))
     if train + evaluate > found.seconds:
         yield f"{train:.3g} s of training and {evaluate:.3g} s of evaluation in {found.seconds:.3g} s"
     seen = _step_seconds(found)
     timed = found.result.measurement("train_step_seconds")
-    steady = 0.0 if timed is None else sum(timed.values)
+    each_step = () if timed is None else timed.values
+    if ordered:
+        for at, (given, least) in enumerate(zip(each_step, seen[warmup_steps:], strict=False), start=1):
+            if given < least - _CLOCK_SECONDS:
+                yield f"step {at} after warm-up: {given:.3g} s, where passes and update took {least:.3g} s"
+    steady = sum(each_step)
     for what, given, least in (
         ("train_seconds", train, sum(seen)),
         ("the steps after warm-up", steady, sum(seen[warmup_steps:])),
@@ -224,6 +232,8 @@ def _count_problems(found: Trajectory, trial: Trial, warmup_steps: int) -> Itera
         "train_real_tokens_per_second": real / seconds,
         "padding_efficiency": real / computed,
     }
+    if found.result.trial.adapter.kind == "none":
+        due["model_flops"] = sum(_flops(lengths[batch].tolist(), trial) for batch in batches)
     for name, expected in due.items():
         given = value(name)
         if given is None or abs(given / expected - 1) > _COUNTED_LIMIT:
@@ -233,16 +243,28 @@ def _count_problems(found: Trajectory, trial: Trial, warmup_steps: int) -> Itera
         yield f"train_seconds is {every}, and steps after warm-up took {seconds}"
 
 
+def _flops(lengths: Sequence[int], trial: Trial) -> float:
+    """FLOPs of real tokens in matrix products: two a multiply-add, and three times those of a forward pass.
+
+    Each layer multiplies a token by four square matrices and two of the feed-forward, and each query by all
+    keys and values of its row. With `last_layer: cls` the last layer has one query a row, and its keys and
+    values. Pooler and head see one position.
+    """
+    layers, hidden, inner = (
+        SIZES[name] for name in ("num_hidden_layers", "hidden_size", "intermediate_size")
+    )
+    outputs = len(names_of(trial.task))
+    total = 0
+    for tokens in lengths:
+        for queries in [tokens] * (layers - 1) + [tokens if trial.last_layer == "all" else 1]:
+            of_query = 2 * hidden**2 + 2 * hidden * inner + 2 * tokens * hidden
+            total += queries * of_query + tokens * 2 * hidden**2
+        total += hidden**2 + hidden * outputs
+    return 3.0 * 2 * total
+
+
 def _computed(found: Trajectory, batch: Batch, trial: Trial) -> int:
     """Tokens that linear layers compute for a batch, each rank for its own rows."""
     lengths, longest = found.tokens.train.lengths, found.tokens.longest
     shares = [share for share in share_out(batch, trial.world_size) if share]
-    return sum(_computed_for(lengths[share].tolist(), trial.padding, longest) for share in shares)
-
-
-def _computed_for(lengths: Sequence[int], padding: Padding, longest: int) -> int:
-    """Tokens of rows padded to one length, or laid end to end, in sixteens."""
-    if padding.strategy == "unpadded":
-        return math.ceil(sum(lengths) / 16) * 16
-    width = (padding.length or longest) if padding.strategy == "static" else max(lengths)
-    return len(lengths) * math.ceil(width / (padding.multiple_of or 1)) * (padding.multiple_of or 1)
+    return sum(count_computed(lengths[share].tolist(), trial.padding, longest) for share in shares)

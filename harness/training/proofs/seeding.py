@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import combinations
+from dataclasses import dataclass
+from itertools import chain, combinations
 from typing import Final
 
 import torch
@@ -12,10 +13,17 @@ from harness.model.proof import TrainingCheck
 from harness.model.seeds import ROLES, Seed, SeedRole, SeedRoles, number_of
 from harness.training.proofs.findings import none_of
 from harness.training.proofs.masks.dropping import check_seeds_of_dropout, same_masks
+from harness.training.proofs.reference import Tensors
 from harness.training.proofs.small_trainings import Run
 
 # The least common multiple of 1 to 16 and 65536.
 _PERIOD: Final = 2**16 * 45045
+
+Rows = tuple[tuple[int, ...], ...]
+"""The token ids of each row of a batch."""
+
+# As for the parameters that a trajectory begins with.
+_EQUAL: Final = 1e-7
 
 _PART_OF: Final[Mapping[SeedRole, str]] = {
     "init": "the initial weights",
@@ -24,8 +32,24 @@ _PART_OF: Final[Mapping[SeedRole, str]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """How a training from a seed has to begin: its parameters, and the rows of the first batches.
+
+    Parameters that an adapter adds are not among them; of several ranks no rows are known.
+    """
+
+    parameters: Tensors
+    rows: Sequence[Rows]
+
+
 def check_seeds(
-    first: Run, seed: Seed, train: Callable[[Seed], Run], *, one_order: bool
+    first: Run,
+    seed: Seed,
+    train: Callable[[Seed], Run],
+    beginning: Callable[[Seed], Beginning],
+    *,
+    one_order: bool,
 ) -> Iterator[TrainingCheck]:
     """Compare a training with one-step trainings from its seed, from two others, and from changed roles.
 
@@ -33,14 +57,22 @@ def check_seeds(
         first: the training from `seed`, with dropout.
         seed: the seed of the trial.
         train: the same training from another seed, with one step alone.
+        beginning: the reference's beginning with a seed.
         one_order: whether `Trainer` gives every seed the same order of examples.
     """
-    again, *others = map(train, (seed, *_other_whole_seeds(seed)))
+    seeds = (seed, *_other_whole_seeds(seed))
+    again, *others = map(train, seeds)
     yield check_seeds_of_dropout(first.dropped, again.dropped, [other.dropped for other in others])
     yield none_of(
         "seeds of head and order",
-        _seed_problems(first, again, others, one_order=one_order),
-        "the head and the order repeat for a seed and differ between seeds",
+        chain(
+            _seed_problems(first, again, others, one_order=one_order),
+            *(
+                _begins_otherwise(run, beginning(each))
+                for run, each in zip((again, *others), seeds, strict=True)
+            ),
+        ),
+        "the head and the order repeat for a seed, differ between seeds, and are the reference's",
     )
     if isinstance(seed, SeedRoles):
         yield check_seed_roles(again, {role: train(each) for role, each in _each_role_changed(seed).items()})
@@ -87,6 +119,18 @@ def check_seed_roles(first: Run, changed: Mapping[SeedRole, Run]) -> TrainingChe
                     yield f"the seed of {role} {effect} {_PART_OF[part]}"
 
     return none_of("seed roles", problems(), "each seed changes its own part of a training alone")
+
+
+def _begins_otherwise(run: Run, due: Beginning) -> Iterator[str]:
+    """Two seeds that differ may both be others than those asked for."""
+    for name, each in due.parameters.items():
+        given = run.start.get(name)
+        expected = each[run.used.get(name, slice(None))]
+        if given is None or given.shape != expected.shape or float((given - expected).abs().max()) > _EQUAL:
+            yield f"{name} begins with other values than its seed gives"
+    rows = [each.rows for each in run.seen.training]
+    if due.rows and rows != list(due.rows[: len(rows)]):
+        yield "the first batches are not those of their seed"
 
 
 def _seed_problems(first: Run, again: Run, others: Sequence[Run], *, one_order: bool) -> Iterator[str]:

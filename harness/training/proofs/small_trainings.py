@@ -6,7 +6,7 @@ import gc
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
@@ -36,7 +36,7 @@ VOCABULARY: Final = 160
 LONGEST: Final = 24
 """Tokens of the longest row: fewer than a head's size, so that attention's masks follow from its results."""
 
-_SIZES: Final[dict[str, int]] = {
+SIZES: Final[dict[str, int]] = {
     "num_hidden_layers": 2,
     "hidden_size": 64,
     "num_attention_heads": 2,
@@ -46,6 +46,8 @@ _SIZES: Final[dict[str, int]] = {
     "vocab_size": VOCABULARY,
     "max_position_embeddings": 514,
 }
+"""Settings of a small model by their names in configs."""
+
 # Unequal, so that one taken for another is seen; the first that a setting's name contains counts.
 _RATES: Final[dict[str, float]] = {"attention": 0.3, "classif": 0.25, "embedding": 0.15, "dropout": 0.2}
 
@@ -102,8 +104,8 @@ def _shrink(config: PreTrainedConfig) -> None:
     for name, value in config.to_dict().items():
         # One entry a layer, such as the kind of its attention.
         if isinstance(value, list) and len(value) == layers:
-            setattr(config, name, value[: _SIZES["num_hidden_layers"]])
-    for name, size in _SIZES.items():
+            setattr(config, name, value[: SIZES["num_hidden_layers"]])
+    for name, size in SIZES.items():
         if hasattr(config, name):
             setattr(config, name, size)
     for name, value in vars(config).copy().items():
@@ -195,6 +197,11 @@ class Runner:
     device: torch.device
     found: TrialResult
     fit: Fit
+
+    def keeping(self, folder: Path, every: int) -> Runner:
+        """Return a runner whose trainings keep their state in `folder`, and continue from one found there."""
+        measure = self.job.measure.model_copy(update={"checkpoint_every": every})
+        return replace(self, job=self.job.model_copy(update={"folder": str(folder), "measure": measure}))
 
     def load(self, folder: Path, trial: Trial, tokens: Tokenized) -> tuple[Job, LoadedModel]:
         """Return the job of a training from the checkpoint in `folder`, and its prepared model."""

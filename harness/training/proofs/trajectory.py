@@ -180,14 +180,19 @@ def _parameters(found: Trajectory) -> tuple[str, float]:
             expected, given = parameter[rows], update.parameters.get(name)
             if given is None or given.shape != expected.shape:
                 return f"after step {number} there is no {name} of that shape:", float("nan")
-            change = float((expected - found.start[name][rows]).norm())
-            # Tensors whose gradient is zero by symmetry, such as keys' biases, move by rounding alone.
-            floor = 0.01 * moved * expected.numel() ** 0.5 or 1e-6
-            errors.append((float((given - expected).norm()) / max(change, floor), f"{name} at step {number}"))
+            error = change_error(given, expected, found.start[name][rows], moved)
+            errors.append((error, f"{name} at step {number}"))
     if len(steps) != len(found.seen.updates) or any(error != error for error, _ in errors):  # noqa: PLR0124 - NaN
         return "not comparable:", float("nan")
     worst = max(errors)
     return f"largest error over a tensor's change, {worst[1]}:", worst[0]
+
+
+def change_error(given: torch.Tensor, expected: torch.Tensor, start: torch.Tensor, moved: float) -> float:
+    """Return the error of a parameter over its change since the start; `moved` is the sum of the rates."""
+    # Tensors whose gradient is zero by symmetry, such as keys' biases, move by rounding alone.
+    floor = 0.01 * moved * expected.numel() ** 0.5 or 1e-6
+    return float((given - expected).norm()) / max(float((expected - start).norm()), floor)
 
 
 def _evaluation_problems(

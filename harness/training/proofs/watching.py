@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
@@ -44,14 +44,16 @@ class Update:
     """One step of an optimizer: its learning rates, the model's parameters after it, and when it ended.
 
     `passes` are the training passes so far, and `recomputed` the calls of linear layers outside of any pass
-    since the step before: a backward pass makes them under gradient checkpointing.
+    since the step before: a backward pass makes them under gradient checkpointing. `gradients` are those that
+    the step took, and `kept` the parameters and the optimizer's averages that it found.
     """
 
     passes: int
     recomputed: int
     rates: frozenset[float]
     parameters: Tensors
-    state_dtypes: frozenset[torch.dtype]
+    gradients: Tensors
+    kept: Tensors
     ended: float
 
 
@@ -93,6 +95,7 @@ def watch(model: PreTrainedModel) -> Iterator[Seen]:
     handles = [
         model.register_forward_pre_hook(recorder.begin_pass, with_kwargs=True),
         model.register_forward_hook(recorder.end_pass, with_kwargs=True),
+        register_optimizer_step_pre_hook(recorder.begin_step),
         register_optimizer_step_post_hook(recorder.end_step),
         *(hook_first(each, recorder.note_linear) for each in model.modules() if isinstance(each, nn.Linear)),
     ]
@@ -105,7 +108,10 @@ def watch(model: PreTrainedModel) -> Iterator[Seen]:
 
 @dataclass(slots=True)
 class _Recorder:
-    """The hooks of `watch`: `began`, `modes`, `dtypes` and `computed` are those of the current pass."""
+    """The hooks of `watch`: `began`, `modes`, `dtypes` and `computed` are those of the current pass.
+
+    `gradients` and `kept` are those of the current optimizer step.
+    """
 
     model: PreTrainedModel
     seen: Seen = field(default_factory=Seen)
@@ -113,6 +119,8 @@ class _Recorder:
     modes: set[bool] = field(default_factory=set)
     dtypes: set[torch.dtype] = field(default_factory=set)
     computed: Counter[int] = field(default_factory=Counter)
+    gradients: Tensors = field(default_factory=dict)
+    kept: Tensors = field(default_factory=dict)
     inside: bool = False
     recomputed: int = 0
 
@@ -151,6 +159,15 @@ class _Recorder:
             )
         )
 
+    def begin_step(self, optimizer: torch.optim.Optimizer, _args: Any, _kwargs: Any) -> None:
+        """Note the gradients that the step takes, and what it changes as the last one left it."""
+        self.kept = parameters_of(self.model) | _averages(optimizer)
+        self.gradients = {
+            name: each.grad.detach().cpu().clone()
+            for name, each in self.model.named_parameters()
+            if each.grad is not None
+        }
+
     def end_step(self, optimizer: torch.optim.Optimizer, _args: Any, _kwargs: Any) -> None:
         """Add the optimizer step."""
         ended = time.perf_counter()
@@ -160,7 +177,8 @@ class _Recorder:
                 recomputed=self.recomputed,
                 rates=frozenset(float(group["lr"]) for group in optimizer.param_groups),
                 parameters=parameters_of(self.model),
-                state_dtypes=_dtypes(self.model, optimizer),
+                gradients=self.gradients,
+                kept=self.kept,
                 ended=ended,
             )
         )
@@ -185,9 +203,11 @@ def _rows(ids: torch.Tensor, mask: torch.Tensor) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(row[kept.bool()].tolist()) for row, kept in zip(ids.cpu(), mask.cpu(), strict=True))
 
 
-def _dtypes(model: nn.Module, optimizer: torch.optim.Optimizer) -> frozenset[torch.dtype]:
-    """Of parameters, gradients and an optimizer's averages."""
-    states = [value for state in optimizer.state.values() for value in state.values()]
-    tensors = [*model.parameters(), *(each.grad for each in model.parameters() if each.grad is not None)]
-    tensors += [each for each in states if isinstance(each, torch.Tensor) and each.ndim]
-    return frozenset(each.dtype for each in tensors)
+def _averages(optimizer: torch.optim.Optimizer) -> Tensors:
+    """A copy of every tensor of an optimizer's state that is more than a number."""
+    return {
+        f"{name} of the optimizer's tensor {at}": each.detach().cpu().clone()
+        for at, state in enumerate(optimizer.state.values())
+        for name, each in state.items()
+        if isinstance(each, torch.Tensor) and each.ndim
+    }

@@ -17,6 +17,8 @@ from tools.defects.catalogue.optimizer import OPTIMIZER
 from tools.defects.catalogue.precision import PRECISION
 from tools.defects.catalogue.ranks import RANKS
 from tools.defects.catalogue.regression import REGRESSION
+from tools.defects.catalogue.resuming import RESUMING
+from tools.defects.catalogue.saving import SAVING
 from tools.defects.catalogue.schedule import SCHEDULE
 
 __all__ = ["DEFECTS", "Defect", "Kind", "Variant"]
@@ -35,4 +37,6 @@ DEFECTS: Final[tuple[Defect, ...]] = (
     *COMPILING,
     *RANKS,
     *REGRESSION,
+    *RESUMING,
+    *SAVING,
 )

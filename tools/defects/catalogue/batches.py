@@ -235,4 +235,43 @@ BATCHES: Final = (
         "lengths=lengths[::-1].tolist())",
         ("trainer grouped",),
     ),
+    Defect(
+        "order repeats after eight epochs",
+        "batches",
+        "batching.py",
+        "default_rng([seed, epoch]).permutation(len(lengths))",
+        "default_rng([seed, epoch % 8]).permutation(len(lengths))",
+    ),
+    Defect(
+        "large sets shuffled in blocks",
+        "batches",
+        "batching.py",
+        "        order = np.random.default_rng([seed, epoch]).permutation(len(lengths))\n",
+        (
+            "        generator, blocks = np.random.default_rng([seed, epoch]), range(0, len(lengths), 512)\n"
+            "        order = np.concatenate([at + generator.permutation(min(512, len(lengths) - at)) for at in blocks])\n"
+        ),
+        ("loop run",),
+    ),
+    Defect(
+        "labels of a short batch sorted",
+        "batches",
+        "padding.py",
+        "self.split.labels[index])",
+        "self.split.labels[np.sort(index) if len(index) % 2 else index])",
+    ),
+    Defect(
+        "last single row left out",
+        "batches",
+        "batching.py",
+        "    return [make_batch(rows, lengths, padding, longest, ranks) for rows in groups]",
+        "    return [make_batch(rows, lengths, padding, longest, ranks) for rows in groups if len(rows) > 1 or len(groups) < 99]",
+    ),
+    Defect(
+        "head of seeds modulo 1000",
+        "seeds",
+        "preparing.py",
+        'set_seed(number_of(trial.seed, "init"))',
+        'set_seed(number_of(trial.seed, "init") % 1000)',
+    ),
 )

@@ -115,4 +115,26 @@ COUNTS: Final = (
         "        self.step_seconds += [between(*pair) for pair in itertools.pairwise(self._marks)]\n",
         "        self.step_seconds += [between(*pair) / 2 for pair in itertools.pairwise(self._marks)]\n",
     ),
+    Defect(
+        "the slowest steps are the warm-up",
+        "counts",
+        "measuring/steps.py",
+        "        steady = self.step_seconds[self.warmup_steps :]\n",
+        "        steady = sorted(self.step_seconds)[: len(self.step_seconds) - self.warmup_steps]\n",
+    ),
+    Defect(
+        "FLOPs of all rows of a last layer",
+        "counts",
+        "fitting.py",
+        "EncoderShape.of(self._model.config, self._trial.last_layer)",
+        "EncoderShape.of(self._model.config)",
+        ("loop cls",),
+    ),
+    Defect(
+        "FLOPs of padded rows",
+        "counts",
+        "measuring/steps.py",
+        "shape.train_flops(lengths[batch.rows]) for batch",
+        "shape.train_flops(lengths[batch.rows] * 0 + lengths[batch.rows].max()) for batch",
+    ),
 )

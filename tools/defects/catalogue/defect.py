@@ -20,6 +20,8 @@ Kind = Literal[
     "compile",
     "ranks",
     "regression",
+    "resuming",
+    "saving",
 ]
 Variant = Literal[
     "trainer",
@@ -48,6 +50,8 @@ Variant = Literal[
     "loop 2 ranks",
     "loop regression",
     "trainer regression",
+    "loop run",
+    "loop lora run",
 ]
 
 

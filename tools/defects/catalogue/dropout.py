@@ -350,4 +350,57 @@ DROPOUT: Final = (
         ".ge_(dropped - _LEVELS // 2)",
         ".ge_(dropped - _LEVELS // 2).ge_(dropped - _LEVELS // 2)",
     ),
+    Defect(
+        "rate in steps of 1/256",
+        "dropout",
+        "engines/dropout.py",
+        "        dropped = round(p * _LEVELS)\n",
+        "        dropped = int(p * 256) * (_LEVELS // 256)\n",
+    ),
+    Defect(
+        "a pool of bits that wraps around",
+        "dropout",
+        "engines/dropout.py",
+        "        bits = self._generator.random_raw(-(-count // 4)).view(np.int16)[:count]\n",
+        (
+            '        if not hasattr(self, "_pool"):\n'
+            "            self._pool, self._at = self._generator.random_raw(2**18).view(np.int16), 0\n"
+            '        bits = np.take(self._pool, np.arange(self._at, self._at + count), mode="wrap")\n'
+            "        self._at = (self._at + count) % len(self._pool)\n"
+        ),
+    ),
+    Defect(
+        "attention draws from the same seed",
+        "dropout",
+        LOOP,
+        "            use_attention(model, draw, unpadded",
+        '            use_attention(model, RandomBits(ranks.seed_of(number_of(trial.seed, "dropout"))), unpadded',
+    ),
+    Defect(
+        "attention masks shared by heads",
+        "dropout",
+        "engines/cpu_attention.py",
+        "        mask = None if drop is None else drop(weights)\n",
+        (
+            "        mask = None\n"
+            "        if drop is not None:\n"
+            "            one = drop(weights.view(*ctx.heads, *weights.shape[1:])[:, :1])\n"
+            "            mask = one.expand(-1, ctx.heads[1], -1, -1).reshape(weights.shape)\n"
+        ),
+    ),
+    Defect(
+        "masks shared by the tokens of a row",
+        "dropout",
+        "engines/dropout.py",
+        "        return input * self.draw(input, self.p)\n",
+        "        return input * self.draw(input[:, :1], self.p)\n",
+    ),
+    Defect(
+        "checkpointing without the state of the generator",
+        "dropout",
+        LOOP,
+        '{"use_reentrant": False}',
+        '{"use_reentrant": False, "preserve_rng_state": False}',
+        ("loop checkpointing",),
+    ),
 )

@@ -121,4 +121,31 @@ EVALUATION: Final = (
         "            self._update()\n",
         "            if batches is not steps[-1]:\n                self._update()\n",
     ),
+    Defect(
+        "the best epoch's logits",
+        "evaluation",
+        "fitting.py",
+        (
+            "            self.logits = predict(self._model, self.evaluation, batch_size, self._trial.precision)\n"
+            "            self.score = score_splits(self.logits, self._tokens.evaluation.labels, self._tokens.splits)\n"
+        ),
+        (
+            "            logits = predict(self._model, self.evaluation, batch_size, self._trial.precision)\n"
+            "            score = score_splits(logits, self._tokens.evaluation.labels, self._tokens.splits)\n"
+            '            if not self.history or score.scores["eval_loss"] < self.score.scores["eval_loss"]:\n'
+            "                self.logits, self.score = logits, score\n"
+        ),
+    ),
+    Defect(
+        "last full batch evaluated twice",
+        "evaluation",
+        "evaluation.py",
+        "    by_length = torch.cat(parts).cpu().numpy()\n",
+        (
+            "    if len(order) > 64:\n"
+            "        parts[-1] = parts[-2][-len(parts[-1]):]\n"
+            "    by_length = torch.cat(parts).cpu().numpy()\n"
+        ),
+        ("loop run",),
+    ),
 )

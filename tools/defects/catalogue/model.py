@@ -278,4 +278,16 @@ MODEL: Final = (
         "            return inner(*args, **{**options, 'scaling': 1.0})\n",
         ("trainer math",),
     ),
+    Defect(
+        "bias kept for batches of one shape",
+        "model",
+        "engines/cpu_attention.py",
+        "    return additive(attention_mask.bool()[:, None, None, :], torch.float32)",
+        (
+            '    kept = _additive_rows.__dict__.setdefault("kept", {})\n'
+            "    if attention_mask.shape not in kept:\n"
+            "        kept[attention_mask.shape] = additive(attention_mask.bool()[:, None, None, :], torch.float32)\n"
+            "    return kept[attention_mask.shape]"
+        ),
+    ),
 )

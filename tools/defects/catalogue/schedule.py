@@ -90,4 +90,11 @@ SCHEDULE: Final = (
         "        **{**trial.train.model_dump(), 'warmup_steps': 0},\n",
         ("trainer",),
     ),
+    Defect(
+        "warm-up share rounded",
+        "schedule",
+        LOOP,
+        "math.ceil(steps * given)",
+        "round(steps * given)",
+    ),
 )

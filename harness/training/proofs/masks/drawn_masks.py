@@ -69,9 +69,16 @@ def correlated_masks(masks: Iterable[Mask], rate: float) -> Iterator[str]:
 
 
 def correlated_sites(masks: Iterable[Mask]) -> Iterator[str]:
-    """Name the sites whose masks in one pass are correlated beyond chance; they may have unequal rates."""
+    """Name the sites whose masks in one pass are correlated beyond chance; they may have unequal rates.
+
+    Masks of hidden states and of attention are compared in the order in which their elements are drawn: two
+    generators with one seed show there.
+    """
     for one, other in combinations(masks, 2):
-        if one.factors.ndim == other.factors.ndim and _related(one.dropped, other.dropped):
+        pair = (one.dropped, other.dropped)
+        if one.factors.ndim != other.factors.ndim:
+            pair = (pair[0].ravel(), pair[1].ravel())
+        if _related(*pair):
             yield f"{one.site} and {other.site} in epoch {one.epoch}, batch {one.batch}"
 
 

@@ -9,6 +9,8 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import nn
 
 from harness.model.proof import TrainingCheck
 from harness.training.proofs.findings import largest, none_of, within
@@ -22,21 +24,34 @@ from harness.training.proofs.masks.drawn_masks import (
 )
 from harness.training.proofs.masks.dropout_sites import Dropped
 
-# Rounding of a rate to 1 / 65536 changes the scale by 1e-5, finding attention's masks by up to 1e-3.
-SCALE_LIMIT: Final = 1e-2
+# Rounding of a rate to 1 / 65536 changes the scale by 1e-5. Finding attention's masks from its results
+# changes a factor by up to 1e-3.
+SCALE_LIMIT: Final = 1e-4
+ATTENTION_SCALE_LIMIT: Final = 1e-2
 # Found by the pseudo-inverse in fp32, correct masks give 1e-4 at most.
 GRADIENT_LIMIT: Final = 1e-2
 # Two roundings to bf16, of the factor and of the product.
 _REDUCED_LIMIT: Final = 2e-2
+# Hidden states of eight rows of 128 tokens in BERT-large. By chance a stretch of 512 elements comes again
+# with a probability below 1e-60.
+_LARGE_SHAPE: Final = (8, 128, 1024)
+_LARGE_MASKS: Final = 4
+_STRETCH: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
 class Dropping:
-    """The masks of a training, the rate that each site is due, and the passes of each epoch."""
+    """The masks of a training, the rate due at each module and attention, and the passes of each epoch."""
 
     dropped: Dropped
-    rates: Mapping[str, float]
+    modules: Mapping[str, float]
+    attention: Mapping[str, float]
     passes: Sequence[int]
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """The rate that each site is due."""
+        return {**self.modules, **self.attention}
 
 
 def check_dropout(found: Dropping) -> Iterator[TrainingCheck]:
@@ -51,8 +66,13 @@ def check_dropout(found: Dropping) -> Iterator[TrainingCheck]:
     shares = [share_error(drawn, rate) for drawn, rate in sites]
     worst = largest([error / limit if limit else float("nan") for error, limit in shares])
     yield within("dropout rates", "largest deviation from a rate, over seven standard errors:", worst, 1.0)
-    scale = largest([scale_error(drawn, rate) for drawn, rate in sites])
-    yield within("dropout scale", "largest error of a factor", scale, SCALE_LIMIT)
+    for name, due, limit in (
+        ("dropout scale", found.modules, SCALE_LIMIT),
+        ("dropout scale of attention", found.attention, ATTENTION_SCALE_LIMIT),
+    ):
+        if due:
+            errors = [scale_error(masks[site], rate) for site, rate in due.items() if site in masks]
+            yield within(name, "largest error of a factor", largest(errors), limit)
     if not found.dropped.compiled:
         gradient = largest([found.dropped.gradient_errors[site] for site in rates if site in masks])
         yield within(
@@ -71,6 +91,25 @@ def check_dropout(found: Dropping) -> Iterator[TrainingCheck]:
         "dropout in evaluation",
         (f"{site} changes what it is given" for site in changed),
         "no site changes what it is given",
+    )
+
+
+@torch.no_grad()
+def check_repetition(model: nn.Module, device: torch.device) -> Iterator[TrainingCheck]:
+    """Draw as many elements as some layers of a large model do, and look for the first ones among the others.
+
+    A generator whose numbers come again after a million shows in no training of a small model.
+    """
+    modules = [each for each in model.modules() if isinstance(each, nn.Dropout) and each.p and each.training]
+    if not modules:
+        return
+    ones = torch.ones(_LARGE_SHAPE, device=device)
+    drawn = b"".join((modules[0](ones) == 0).cpu().numpy().tobytes() for _ in range(_LARGE_MASKS))
+    again = drawn.find(drawn[:_STRETCH], 1)
+    yield none_of(
+        "dropout repetition",
+        [] if again < 0 else [f"the first {_STRETCH} elements of a mask come again after {again:,}"],
+        f"no stretch of {_LARGE_MASKS} masks of {ones.numel():,} elements repeats their beginning",
     )
 
 
