@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.analysis.checks.verification import contradictions
 from harness.analysis.compilation import BreakEven, break_even, recompiled
 from harness.analysis.summary import summarize
 from harness.model.arguments import Train
@@ -35,6 +36,14 @@ def result(trial: Trial, step: float, seconds: float = 0.0, graphs: int = 0, **f
         measured("recompiles", graphs),
     )
     return make_result(trial, measurements=timed(step, *(counts if seconds else ())), **fields)
+
+
+@pytest.mark.parametrize(("graphs", "found"), [(0, True), (2, False)])
+def test_what_is_compiled_again_within_a_step_is_no_phase_apart_from_it(graphs: int, found: bool) -> None:
+    trial, whole = make_trial(compile=Compile(mode="default")), make_result().measurements
+    more = (measured("compile_seconds", 90.0), measured("recompiles", graphs))
+    made = make_result(trial, measurements=(*whole, *more), duration_s=60.0)
+    assert any("phases of" in str(each) for each in contradictions(made, 10)) == found
 
 
 def report(*results: TrialResult) -> Report:
