@@ -330,10 +330,17 @@ def test_speed_is_judged_by_interval_test_and_noise_band() -> None:
         == "better"
     )
     # A band is of single runs: three trials a side differ by less.
-    assert row(compare([slow, fast], noise={SPEED: 0.5}, run_variance=CALIBRATED), SPEED).verdict == "same"
+    assert row(compare([slow, fast], noise={SPEED: 0.5}, run_variance=CALIBRATED), SPEED).verdict == "unsure"
     assert row(compare([slow, fast], noise={SPEED: 0.25}, run_variance=CALIBRATED), SPEED).verdict == "better"
     near = seeds(speeds=[25.1, 25.2, 25.0], run="b")
     assert row(compare([slow, near], noise={SPEED: 0.2}, run_variance=CALIBRATED), SPEED).verdict == "same"
+
+
+@pytest.mark.parametrize("speeds", [[30.0, 32.0, 36.0], [25.1, 25.2, 25.0]])
+def test_no_noise_of_a_machine_makes_unlike_speeds_the_same(speeds: list[float]) -> None:
+    slow, other = seeds(speeds=[25.0, 25.2, 24.9]), seeds(speeds=speeds, run="b")
+    found = row(compare([slow, other], noise={SPEED: 32.8}, run_variance=CALIBRATED), SPEED)
+    assert (found.verdict, found.equivalent) == ("unsure", False)
 
 
 def test_one_trial_is_never_significant_for_speed() -> None:

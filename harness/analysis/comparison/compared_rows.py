@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from harness.analysis.comparison.aggregates import aggregates
 from harness.analysis.comparison.alignment import Pair, Variant
@@ -26,6 +27,9 @@ from harness.analysis.training_verdicts import training_verdict
 from harness.model.looks import Verdict
 from harness.model.metrics import Goal, metric_named
 from harness.model.results import TrialResult
+
+MOST_ALIKE: Final = 0.25
+"""Times and rates that may differ by a larger share are not called the same, however noisy the machine is."""
 
 
 def verdict_of_effect(
@@ -218,7 +222,9 @@ def _with_effect(
 
 def _margin(metric: str, terms: Terms) -> float | None:
     """Return the margin of equivalence: of the score, or for a ratio the relative machine noise."""
-    return terms.margins.get(metric) if metric_named(metric).family == "quality" else terms.noise.get(metric)
+    if metric_named(metric).family == "quality":
+        return terms.margins.get(metric)
+    return min(terms.noise[metric], MOST_ALIKE) if metric in terms.noise else None
 
 
 def _side(name: str, variant: Variant | None, results: Sequence[TrialResult], value: float | None) -> Side:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from harness.analysis.comparison.compared_rows import MOST_ALIKE
 from harness.analysis.comparison.models import Comparison, ComparisonRow, Mismatch
 from harness.analysis.machines import machines
 from harness.model.looks import Verdict
@@ -166,7 +167,9 @@ def subtitles(comparison: Comparison) -> list[str]:
         lines.append(f"parity of both sides with each other: {proven}")
     if comparison.noise:
         bands = ", ".join(f"{metric} ±{100 * band:.3g} %" for metric, band in comparison.noise.items())
-        lines.append(f"noise of the machine: {bands}")
+        capped = any(band > MOST_ALIKE for band in comparison.noise.values())
+        alike = f"; at most ±{100 * MOST_ALIKE:g} % is the same" if capped else ""
+        lines.append(f"noise of the machine: {bands}{alike}")
     if comparison.allowed_mismatches:
         lines.append(f"allowed to differ: {', '.join(comparison.allowed_mismatches)}")
     return lines
