@@ -10,22 +10,20 @@ from typing import Final
 import numpy as np
 
 from harness.analysis.checks.verification import Contradiction
-from harness.analysis.comparison.alignment import Pair, Variant
+from harness.analysis.comparison.alignment import Pair
 from harness.analysis.comparison.conditions import CONDITIONS, STORED_VALUE, concerns
 from harness.analysis.comparison.gathered import Evidence
 from harness.analysis.comparison.matching import Match
 from harness.analysis.comparison.terms import Terms, varies_between_runs
 from harness.analysis.over_time.evidence import SeedEvidence, run_evidence, seed_evidence
-from harness.analysis.parity import verdict_of
 from harness.analysis.probes import machine_changed, probe_band
-from harness.analysis.sharing import trained_by
+from harness.analysis.sharing import is_proved, trained_by
 from harness.analysis.stats.quality_tests import Drawn, compare_drawn
 from harness.analysis.stats.ratios import Separate, compare_trials
 from harness.analysis.stats.resampling import Case
 from harness.analysis.stats.scoring import SCORINGS, Numbers, are_summable
 from harness.analysis.stats.sheets import PairedSheets, Sheet, scores_of
 from harness.analysis.stats.tests import Effect
-from harness.analysis.training_verdicts import training_verdict
 from harness.model.looks import Verdict
 from harness.model.metrics import METRICS, OWN, Goal, is_own, metric_named, score_and_split
 from harness.model.quality import OwnScore, OwnScores
@@ -83,15 +81,9 @@ def contrast(evidence: Evidence, metric: str, terms: Terms) -> Contrast:
         return Contrast(metric, "not comparable", across_devices=across, mismatches=names, notes=notes)
     if terms.one_run and _of_training(metric) and (seeds := _shared(evidence.pair, matched)):
         before, after = _means(evidence, metric)
-        note = _not_twice(seeds, matched)
-        verdict: Verdict = "same function"
-        if not all(
-            side is not None and _is_proved(side) for side in (evidence.pair.before, evidence.pair.after)
-        ):
-            verdict, note = (
-                "not comparable",
-                f"{note}, but no proof shows that they compute the same function",
-            )
+        proved, told = _is_proved(evidence.pair), _not_twice(seeds, matched)
+        verdict: Verdict = "same function" if proved else "not comparable"
+        note = told if proved else f"{told}, but no proof shows that they compute the same function"
         return Contrast(metric, verdict, before=before, after=after, mismatches=names, notes=(note,))
     if is_own(metric):
         measured = _own(evidence, metric)
@@ -137,14 +129,13 @@ def _shared(pair: Pair, matched: Match) -> list[Seed]:
     ]
 
 
-def _is_proved(variant: Variant) -> bool:
-    """Return whether the proofs in its report let a variant share the training of another one."""
-    function, training = variant.proof, variant.training
-    return (
-        function is not None
-        and training is not None
-        and verdict_of(function) in ("exact", "within")
-        and training_verdict(training) == "same"
+def _is_proved(pair: Pair) -> bool:
+    """Return whether the proofs in the report let both sides share one training."""
+    return all(
+        is_proved(result, filter(None, [side.proof]), filter(None, [side.training]))
+        for side in (pair.before, pair.after)
+        if side is not None
+        for result in side.results.values()
     )
 
 
