@@ -363,6 +363,7 @@ def test_a_step_that_a_gradient_scaler_leaves_out_widens_the_limits_of_fp16() ->
             modes=frozenset({True}),
             dtypes=frozenset({torch.float16}),
             computed=2,
+            product_error=0.0,
             labels=(0,),
             loss=torch.tensor(loss),
             logits=torch.zeros(1, 2),

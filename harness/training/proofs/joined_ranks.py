@@ -36,7 +36,8 @@ def put_together(every: Sequence[Seen], batches: Sequence[Batch]) -> Seen:
         if next(left, None) is not None:
             raise BrokenTrainingError(f"rank {rank} ran more passes than there are batches for it")
     whole = iter(passes)
-    return Seen([next(whole) if each.trains else each for each in every[0].passes], every[0].updates)
+    passes = [next(whole) if each.trains else each for each in every[0].passes]
+    return Seen(passes, every[0].updates, every[0].linear)
 
 
 def _next(passes: Iterator[Pass], rank: int) -> Pass:
@@ -60,6 +61,7 @@ def _one(shares: Sequence[Pass]) -> Pass:
         modes=frozenset().union(*(share.modes for share in shares)),
         dtypes=frozenset().union(*(share.dtypes for share in shares)),
         computed=sum(share.computed for share in shares),
+        product_error=max(share.product_error for share in shares),
         labels=tuple(label for share in shares for label in share.labels or ()),
         loss=loss,
         logits=torch.cat([share.logits for share in shares]),

@@ -31,15 +31,20 @@ _APART_LIMIT: Final = 5e-2
 _NOT_EQUAL: Final = 2e-6
 # From equal gradients optimizers in fp32 differ by 5e-6 of a tensor's change.
 _STEP_LIMIT: Final = 2e-4
+# Of a product in bf16, over its largest value: correct engines reach 6e-3, weights of earlier steps 6e-2.
+_PRODUCT_LIMIT: Final = 2e-2
 # Fewer values may be exact by chance.
 _FEWEST: Final = 16
 
 
 def check_dtypes(precision: Precision, seen: Seen) -> TrainingCheck:
-    """Check the dtypes of linear layers' results, losses and optimizer states, and that none is rounded."""
+    """Check the dtypes of linear layers' results, losses and optimizer states; no state may be rounded.
+
+    Linear layers have to compute with the weights of their step, not with copies of earlier ones.
+    """
     return none_of(
         "precision",
-        chain(_wrong_dtypes(precision, seen), _rounded(seen)),
+        chain(_wrong_dtypes(precision, seen), _stale(seen), _rounded(seen)),
         f"linear layers compute {precision} in training and evaluation; losses, parameters, gradients and "
         "the optimizer's averages are fp32",
     )
@@ -68,6 +73,12 @@ def _wrong_dtypes(precision: Precision, seen: Seen) -> Iterator[str]:
         yield f"parameters, gradients or the optimizer's averages are {_names(frozenset(kept))}, due fp32"
 
 
+def _stale(seen: Seen) -> Iterator[str]:
+    error = max((each.product_error for each in seen.passes), default=0.0)
+    if error > _PRODUCT_LIMIT:
+        yield f"linear layers compute with other weights than those of the step: {error:.2g} apart"
+
+
 def _rounded(seen: Seen) -> Iterator[str]:
     """Name fp32 tensors all of whose values have half precision, as if they were kept in it.
 
@@ -78,7 +89,11 @@ def _rounded(seen: Seen) -> Iterator[str]:
         for name, each in update.kept.items():
             if dtype := _half_of(each):
                 yield f"{name} is rounded to {dtype} before step {step}"
-        gradients = [each for each in update.gradients.values() if each.numel() >= _FEWEST and each.any()]
+        gradients = [
+            each
+            for name, each in update.gradients.items()
+            if name not in seen.linear and each.numel() >= _FEWEST and each.any()
+        ]
         if gradients and all(map(_half_of, gradients)):
             yield f"every gradient is rounded before step {step}"
 

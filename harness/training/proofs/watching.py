@@ -24,8 +24,10 @@ class Pass:
     """One forward pass: the token ids of its rows without padding, and how it was run.
 
     `trains` tells whether gradients were on, `modes` which modes its modules were in. `dtypes` are those of
-    the results of linear layers, and `computed` the tokens that most of these compute. `labels` and `loss`
-    are None where none were given, as with label smoothing, whose loss comes from the `logits` (B, classes).
+    the results of linear layers, and `computed` the tokens that most of these compute. `product_error` is the
+    largest difference of such a result from the product by the layer's present weights, over the product's
+    largest value; 0 where it is not computed: on a GPU, and in a compiled graph. `labels` and `loss` are None
+    where none were given, as with label smoothing, whose loss comes from the `logits` (B, classes).
     """
 
     rows: tuple[tuple[int, ...], ...]
@@ -33,6 +35,7 @@ class Pass:
     modes: frozenset[bool]
     dtypes: frozenset[torch.dtype]
     computed: int
+    product_error: float
     labels: tuple[float, ...] | None
     loss: torch.Tensor | None
     logits: torch.Tensor
@@ -59,10 +62,11 @@ class Update:
 
 @dataclass(slots=True)
 class Seen:
-    """Passes and optimizer steps, each in order."""
+    """Passes and optimizer steps, each in order; `linear` names the parameters of linear layers."""
 
     passes: list[Pass] = field(default_factory=list)
     updates: list[Update] = field(default_factory=list)
+    linear: frozenset[str] = frozenset()
 
     @property
     def training(self) -> list[Pass]:
@@ -91,13 +95,17 @@ def hook_first(module: nn.Module, hook: Callable[..., None]) -> RemovableHandle:
 @contextmanager
 def watch(model: PreTrainedModel) -> Iterator[Seen]:
     """Record the passes of the model and the steps of its optimizers inside the context."""
-    recorder = _Recorder(model)
+    layers = {name: each for name, each in model.named_modules() if isinstance(each, nn.Linear)}
+    names = (
+        f"{name}.{own}" for name, each in layers.items() for own, _ in each.named_parameters(recurse=False)
+    )
+    recorder = _Recorder(model, Seen(linear=frozenset(names)))
     handles = [
         model.register_forward_pre_hook(recorder.begin_pass, with_kwargs=True),
         model.register_forward_hook(recorder.end_pass, with_kwargs=True),
         register_optimizer_step_pre_hook(recorder.begin_step),
         register_optimizer_step_post_hook(recorder.end_step),
-        *(hook_first(each, recorder.note_linear) for each in model.modules() if isinstance(each, nn.Linear)),
+        *(hook_first(each, recorder.note_linear) for each in layers.values()),
     ]
     try:
         yield recorder.seen
@@ -108,7 +116,7 @@ def watch(model: PreTrainedModel) -> Iterator[Seen]:
 
 @dataclass(slots=True)
 class _Recorder:
-    """The hooks of `watch`: `began`, `modes`, `dtypes` and `computed` are those of the current pass.
+    """The hooks of `watch`: `began` to `product_error` are those of the current pass.
 
     `gradients` and `kept` are those of the current optimizer step.
     """
@@ -119,6 +127,7 @@ class _Recorder:
     modes: set[bool] = field(default_factory=set)
     dtypes: set[torch.dtype] = field(default_factory=set)
     computed: Counter[int] = field(default_factory=Counter)
+    product_error: float = 0.0
     gradients: Tensors = field(default_factory=dict)
     kept: Tensors = field(default_factory=dict)
     inside: bool = False
@@ -134,10 +143,13 @@ class _Recorder:
         self.modes = {module.training for module in model.modules()}
         self.dtypes.clear()
         self.computed.clear()
+        self.product_error = 0.0
 
-    def note_linear(self, _module: nn.Module, _args: Any, result: torch.Tensor) -> None:
-        """Note the dtype and the tokens of a linear layer's result."""
+    def note_linear(self, layer: nn.Linear, args: Any, result: torch.Tensor) -> None:
+        """Note the dtype and the tokens of a linear layer's result, and its error."""
         self.dtypes.add(result.dtype)
+        if self.inside and result.device.type == "cpu" and not torch.compiler.is_compiling():
+            self.product_error = max(self.product_error, _product_error(layer, args[0], result))
         self.recomputed += not self.inside
         self.computed[result.numel() // result.shape[-1]] += 1
 
@@ -152,6 +164,7 @@ class _Recorder:
                 modes=frozenset(self.modes),
                 dtypes=frozenset(self.dtypes),
                 computed=self.computed.most_common(1)[0][0],
+                product_error=self.product_error,
                 labels=None if labels is None else tuple(labels.tolist()),
                 loss=None if loss is None else loss.detach().cpu().clone(),
                 logits=output.logits.detach().cpu().clone(),
@@ -183,6 +196,14 @@ class _Recorder:
             )
         )
         self.recomputed = 0
+
+
+def _product_error(layer: nn.Linear, given: torch.Tensor, result: torch.Tensor) -> float:
+    with torch.no_grad(), torch.autocast("cpu", enabled=False):
+        due = nn.functional.linear(given.float(), *(each.float() for each in layer.parameters(recurse=False)))
+        return float(
+            (result.float() - due).abs().max() / due.abs().max().clamp_min(torch.finfo(due.dtype).tiny)
+        )
 
 
 def parameters_of(model: nn.Module) -> Tensors:
