@@ -213,6 +213,21 @@ def test_an_optimizer_in_half_precision_is_caught_within_bf16(
     assert "bf16 optimizer steps" in problems
 
 
+def test_weights_cast_once_an_epoch_are_caught_within_bf16(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_epoch = loop_engine._Loop.run_epoch
+
+    def cached(self: Any, *args: Any) -> None:
+        # The outermost autocast keeps the casts of all passes inside of it.
+        with torch.autocast("cpu", torch.bfloat16):
+            run_epoch(self, *args)
+
+    monkeypatch.setattr(loop_engine._Loop, "run_epoch", cached)
+    problems = found(prove(make_job(engine="loop", precision="bf16")))
+    assert "linear layers compute with other weights than those of the step" in problems["precision"]
+
+
 def test_dropout_modules_and_attention_with_one_seed_are_seen() -> None:
     bits = np.random.default_rng(3).random(4 * 10 * 32)
     hidden = Mask("hidden", 1, 0, ((bits >= 0.2) / 0.8).reshape(4, 10, 32))
