@@ -24,6 +24,7 @@ from harness.training.engines import trainer as trainer_engine
 from harness.training.engines.cpu_attention import WeightedSum
 from harness.training.engines.dropout import Dropout, RandomBits
 from harness.training.engines.trainer import _Epochs
+from harness.training.measuring.flops import EncoderShape
 from harness.training.proofs.masks.drawn_masks import (
     Mask,
     correlated_masks,
@@ -211,6 +212,13 @@ def test_an_optimizer_in_half_precision_is_caught_within_bf16(
     problems = found(prove(make_job(engine="loop", precision="bf16")))
     assert "exp_avg of the optimizer's tensor 0 is rounded to bf16" in problems["precision"]
     assert "bf16 optimizer steps" in problems
+
+
+def test_a_model_whose_flops_are_not_known_trains_as_the_reference(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EncoderShape, "of", lambda *_: None)
+    assert found(prove(make_job(engine="loop"))) == {}
 
 
 def test_weights_cast_once_an_epoch_are_caught_within_bf16(
