@@ -33,6 +33,7 @@ from harness.analysis.over_time.earlier_trials import Use, collect
 from harness.analysis.stats.components import ALPHA
 from harness.analysis.stats.quality_tests import RESAMPLES
 from harness.analysis.stats.ratios import RunVariance
+from harness.analysis.stats.sheets import SheetReader
 from harness.errors import InvalidInputError, NotComparableError
 from harness.model.metrics import metric_named
 from harness.model.results import UNSEALED, Report, TrialResult
@@ -140,7 +141,8 @@ def compare_in_full(  # noqa: PLR0913 - the terms of a comparison, mostly left a
     labels = pair_labels(pairs, apart or {"device"})
     earlier = collect(history, reports)
     contradictory = {id(report): _contradictions(report) for report in reports}
-    evidence = [gather(pair, apart, contradictory, earlier) for pair in pairs]
+    read = SheetReader()
+    evidence = [gather(pair, apart, contradictory, read, earlier) for pair in pairs]
     judged = comparison_rows(evidence, labels, reference, terms)
     rows = [each.row for each in judged]
     mismatches = _mismatches(evidence, terms)

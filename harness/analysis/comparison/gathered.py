@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
 
 from harness.analysis.checks.verification import Contradiction
 from harness.analysis.comparison.alignment import Pair
 from harness.analysis.comparison.matching import Match, has_degenerate, match
 from harness.analysis.over_time.earlier_trials import Earlier, History
-from harness.analysis.stats.sheets import PairedSheets, Sheet, pair_sheets, read_sheet
+from harness.analysis.stats.sheets import PairedSheets, Sheet, SheetReader, pair_sheets
 from harness.model.metrics import metric_named
 
-_NO_HISTORY: Final = History()
 # By the identity of a report and the id of a trial.
 Contradictory = Mapping[int, Mapping[str, tuple[Contradiction, ...]]]
 
@@ -24,7 +22,7 @@ class Evidence:
 
     `match` is for quality, `timed` for other metrics: it includes degenerate trials. `paired` is None if a
     trial has no predictions, and a message if they cannot be paired. `contradictions` are those of all trials
-    of `timed`. `earlier` are trials of a history.
+    of `timed`. `earlier` are trials of a history. `read` reads the predictions of further splits.
     """
 
     pair: Pair
@@ -34,6 +32,7 @@ class Evidence:
     paired: PairedSheets | str | None
     contradictions: tuple[Contradiction, ...]
     earlier: Earlier
+    read: SheetReader
 
     def match_for(self, metric: str) -> Match:
         """Return the trials that count for this metric."""
@@ -43,12 +42,16 @@ class Evidence:
         """Return the evidence with the predictions on a further evaluation split; None is the first one."""
         if split is None:
             return self
-        sheets, paired = _sheets(self.match, split)
+        sheets, paired = _sheets(self.match, self.read, split)
         return replace(self, sheets=sheets, paired=paired)
 
 
 def gather(
-    pair: Pair, apart: Collection[str], contradictory: Contradictory, history: History = _NO_HISTORY
+    pair: Pair,
+    apart: Collection[str],
+    contradictory: Contradictory,
+    read: SheetReader,
+    history: History,
 ) -> Evidence:
     """Match both sides and read their predictions.
 
@@ -56,20 +59,21 @@ def gather(
         pair: the aligned variant.
         apart: the axes that differ by intent.
         contradictory: the contradictions inside the trials of the compared reports.
+        read: of all pairs of the comparison.
         history: earlier trials.
     """
     matched = match(pair, apart)
     timed = match(pair, apart, timed=True) if has_degenerate(pair) or not matched.paired else matched
-    sheets, paired = _sheets(matched)
+    sheets, paired = _sheets(matched, read)
     found = _contradictions(pair, timed, contradictory)
-    return Evidence(pair, matched, timed, sheets, paired, found, history.of(pair))
+    return Evidence(pair, matched, timed, sheets, paired, found, history.of(pair), read)
 
 
 def _sheets(
-    matched: Match, split: str | None = None
+    matched: Match, read: SheetReader, split: str | None = None
 ) -> tuple[tuple[Sheet | None, ...], PairedSheets | str | None]:
     """Return the predictions of both sides, and those on the same examples as in `Evidence.paired`."""
-    sheets = tuple(read_sheet(result, split) for result in (*matched.before, *matched.after))
+    sheets = tuple(read(result, split) for result in (*matched.before, *matched.after))
     kept = [sheet for sheet in sheets if sheet is not None]
     if not kept or len(kept) < len(sheets):
         return sheets, None

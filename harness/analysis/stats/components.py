@@ -211,20 +211,28 @@ class Components:
         return next(filter(suffices, numbers), None)
 
     def _guess(self, effect: float, trials: int, alpha: float) -> int:
-        """Return about how many trials detect the effect: as many, if their variances were known."""
-        known = (effect / (special.ndtri(1 - alpha / 2) + special.ndtri(POWER))) ** 2
+        """Return about how many trials detect the effect: as if variances were known, and a few for them.
+
+        The few are those of Guenther (1981) for a test by t in place of z.
+        """
+        critical = float(special.ndtri(1 - alpha / 2))
+        known = (effect / (critical + special.ndtri(POWER))) ** 2
         room = known - self.at(effect).added_variance
         wanted = max(self.between.variance, self.least) * trials / room if room > 0 else math.inf
-        return int(min(max(wanted + 1, _LEAST_TRIALS), MOST_TRIALS - 1))
+        few = critical**2 / (2 * self._freedom_each(trials))
+        return int(min(max(wanted + few, _LEAST_TRIALS), MOST_TRIALS - 1))
+
+    def _freedom_each(self, trials: int) -> float:
+        """Return the degrees of freedom of one more trial per side."""
+        # With one trial per side the variance comes from other trials, which the new ones replace.
+        return max(self.between.freedom / (trials - 1), 1.0) if trials > 1 else 1.0
 
     def scaled(self, trials: int, wanted: int) -> Components:
         """Return the components for another number of trials with the same variances."""
         share = trials / wanted
-        # With one trial per side the variance comes from other trials, which the new ones replace.
-        freedom = self.between.freedom / (trials - 1) if trials > 1 else 1.0
         return replace(
             self,
-            between=Part(self.between.variance * share, max(freedom, 1.0) * (wanted - 1)),
+            between=Part(self.between.variance * share, self._freedom_each(trials) * (wanted - 1)),
             floor=self.floor - self.least * (1 - share),
             least=self.least * share,
         )

@@ -141,6 +141,21 @@ def read_sheet(result: TrialResult, split: str | None = None) -> Sheet | None:
     )
 
 
+class SheetReader:
+    """Read the predictions of the trials of a comparison, those of a baseline in many pairs once."""
+
+    def __init__(self) -> None:
+        # With the trial, whose identity is not another one's as long as it lives.
+        self._read: dict[tuple[int, str | None], tuple[TrialResult, Sheet | None]] = {}
+
+    def __call__(self, result: TrialResult, split: str | None = None) -> Sheet | None:
+        """Return what `read_sheet` does, the same object every time."""
+        key = id(result), split
+        if key not in self._read:
+            self._read[key] = result, read_sheet(result, split)
+        return self._read[key][1]
+
+
 def _small(classes: Integers, number: int) -> Integers:
     return classes.astype(np.int8 if number <= _FEW_CLASSES else np.int32)
 
