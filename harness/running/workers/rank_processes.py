@@ -130,9 +130,10 @@ def _run_rank(number: int, runner: RunTrial, job: Job, describe: Describe, write
         runner(job, lambda _progress: None)
         code = 0
     except BaseException as error:  # every end of a rank is reported
+        # First, as rank 0 meets its loss meanwhile, and printing reads the source files.
+        os.write(write_to, json.dumps(describe(error)).encode())
         sys.stderr.write(f"rank {number} of {job.trial.world_size}:\n")
         traceback.print_exception(error)
-        os.write(write_to, json.dumps(describe(error)).encode())
     finally:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):
@@ -170,7 +171,7 @@ class _Watch:
     def wait_for_cause(self) -> None:
         """Let rank 0 end the trial by its own error, unless another rank has ended, perhaps as its cause."""
         time.sleep(_SETTLE_SECONDS)
-        if any(rank.status is not None for rank in self.ranks):
+        if any(rank.written or rank.status is not None for rank in self.ranks):
             self._thread.join()
         self.claim()
         self._kill()
