@@ -17,7 +17,6 @@ from harness.analysis.stats.components import Components, Part
 from harness.analysis.stats.quality_tests import Drawn, compare_drawn, compare_quality
 from harness.analysis.stats.resampling import Case, resampled
 from harness.analysis.stats.scoring import scores
-from harness.analysis.stats.tests import Effect
 
 EXAMPLES = 200
 RESAMPLES = 10_000
@@ -29,11 +28,11 @@ def uneven(before: int, after: int, *, paired: bool = True, seed: int = 0) -> Ca
     random = np.random.default_rng([seed, before, after])
     labels = (random.random(EXAMPLES) < 0.68).astype(np.int64)
     shares = random.beta(2, 0.7, EXAMPLES), random.beta(2, 0.7, EXAMPLES)
-    sides = (
+    first, second = (
         np.where(random.random((seeds, EXAMPLES)) < share, labels, 1 - labels)
         for seeds, share in zip((before, after), shares, strict=True)
     )
-    return Case("eval_accuracy", labels, *sides, paired=paired)
+    return Case("eval_accuracy", labels, first, second, paired=paired)
 
 
 def right(case: Case) -> tuple[Right, Right]:
@@ -112,6 +111,25 @@ def test_unpaired_seeds_have_the_pooled_parts_of_both_sides(before: int, after: 
     assert_parts(found.components, expected)
 
 
+def test_earlier_seeds_are_pooled_into_the_variance_over_seeds_and_no_other_part() -> None:
+    case = uneven(1, 3, paired=False)
+    recipes = [right(uneven(count, 1, seed=7))[0] for count in (4, 2)]
+    columns = tuple(np.where(each == 1, case.labels, 1 - case.labels) for each in recipes)
+    more = replace(case, earlier=columns, earlier_freedom=3.5)
+    (found,) = compare_quality([more], resamples=RESAMPLES)
+    before, after = right(case)
+    groups = [after, *recipes]
+    freedom = sum(len(each) - 1 for each in groups)
+    scatter = sum(((each.mean(axis=1) - each.mean()) ** 2).sum() for each in groups) / freedom
+    assert found.components is not None
+    assert found.components.between.variance == pytest.approx((scatter + EXAMPLES**-2) * (1 + 1 / 3))
+    assert found.components.between.freedom == 2 + 3.5
+    by_example = (after.mean(axis=0) - before.mean(axis=0)).var(ddof=1) / EXAMPLES
+    assert found.components.floor == pytest.approx(by_example, rel=0.05)
+    assert found.value == pytest.approx(after.mean() - before.mean())
+    assert found.trials == 1
+
+
 def drawn(case: Case) -> tuple[Drawn, Drawn]:
     """Both sides of a case as scores that were resampled elsewhere."""
     ((_, found),) = resampled([replace(case, paired=False)], [0], RESAMPLES)
@@ -148,7 +166,7 @@ def test_one_seed_a_side_tests_the_pair_as_the_same_score_does() -> None:
 
 def test_few_resamples_leave_few_degrees_of_freedom() -> None:
     sides = drawn(uneven(3, 3))
-    few = (Drawn(side.observed, side.resampled[:, :50]) for side in sides)
-    found: Effect = compare_drawn(*few, EXAMPLES, paired=True)
+    before, after = (Drawn(side.observed, side.resampled[:, :50]) for side in sides)
+    found = compare_drawn(before, after, EXAMPLES, paired=True)
     assert found.components is not None
     assert found.components.added[0].freedom == 49

@@ -83,8 +83,36 @@ def test_any_positive_numbers_give_finite_ones(before: list[float], after: list[
 
 
 def test_a_ratio_needs_numbers_above_zero() -> None:
-    with pytest.raises(ValueError, match="above zero"):
-        compare_trials([0.0, 1.0], [1.0, 1.0], paired=False)
+    for sides in (([0.0, 1.0], [1.0, 1.0]), ([1.0, 1.0], [2.0, 0.0])):
+        with pytest.raises(ValueError, match="above zero"):
+            compare_trials(*sides, paired=False)
+
+
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("sides", [([2.0, 2.0, 2.0], [3.0, 3.1, 2.9]), ([3.0, 3.1, 2.9], [2.0, 2.0, 2.0])])
+def test_one_constant_side_is_tested_by_the_scatter_of_the_other(
+    sides: tuple[list[float], list[float]], paired: bool
+) -> None:
+    found = compare_trials(*sides, paired=paired)
+    logs = np.log(sides[1]), np.log(sides[0])
+    expected = stats.ttest_rel(*logs) if paired else stats.ttest_ind(*logs, equal_var=False)
+    assert found.p == pytest.approx(expected.pvalue, rel=1e-9)
+    assert not found.identical
+
+
+def test_an_effect_that_is_not_tested_names_the_variance_that_would_test_it() -> None:
+    unknown, changed = Separate(), Separate(changed="it was slower")
+    for before, after, separate, lacks in (
+        ([10.0], [15.0], None, None),
+        ([10.0], [15.0], unknown, "runs"),
+        (BEFORE, AFTER, unknown, "runs"),
+        (BEFORE, AFTER, changed, None),
+        ([2.0, 2.0], [3.0, 3.0], None, "scatter"),
+        ([2.0, 2.0], [2.0, 2.0], None, None),
+        ([1.0, 1.1, 1.3], [2.0, 2.2, 2.6], None, "scatter"),
+    ):
+        found = compare_trials(before, after, paired=len(before) == len(after), separate=separate)
+        assert (found.p, found.lacks) == (None, lacks)
 
 
 def test_runs_that_never_differed_give_single_trials_no_p_value() -> None:
