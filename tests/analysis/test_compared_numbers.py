@@ -14,6 +14,9 @@ from statsmodels.stats.multitest import multipletests
 
 from harness.analysis.comparison.comparing import compare
 from harness.analysis.comparison.models import Comparison, ComparisonRow
+from harness.analysis.stats.quality_tests import compare_quality
+from harness.analysis.stats.resampling import Case
+from harness.analysis.stats.sheets import read_sheet
 from harness.model.measurements import measured
 from harness.model.metrics import metric_named
 from harness.model.results import Report, TrialResult
@@ -141,6 +144,31 @@ def _assert_decided(row: ComparisonRow, p: float, margin: float | None, tested: 
         assert low <= none <= high
     assert (row.next_step is None) == (row.verdict != "unsure")
     assert row.verdict == "unsure" or row.detectable is None
+
+
+@pytest.mark.parametrize("metric", ["eval_accuracy", "eval_f1"])
+def test_the_interval_of_the_same_scores_is_that_of_an_effect_at_the_margin(metric: str) -> None:
+    # Seeds disagree on many examples, and the sides of each seed on two others: an effect would be uneven.
+    random = np.random.default_rng(5)
+    wrong = [[*range(30), *map(int, random.choice(range(60, 400), 25, replace=False))] for _ in range(4)]
+    before = [result(make_trial(seed=seed), each) for seed, each in enumerate(wrong)]
+    after = [
+        result(make_trial(seed=seed), [*each[:seed], *each[seed + 1 :], 400 + seed])
+        for seed, each in enumerate(wrong)
+    ]
+    (row,) = compare(
+        [make_report(side, run=run) for run, side in zip("ab", (before, after), strict=True)],
+        metrics=[metric],
+    ).rows
+    sheets = [[sheet for each in side if (sheet := read_sheet(each)) is not None] for side in (before, after)]
+    columns = [np.stack([sheet.predicted for sheet in side]) for side in sheets]
+    (effect,) = compare_quality([Case(metric, sheets[0][0].labels, columns[0], columns[1])])
+    assert (row.verdict, row.coverage) == ("same", 0.9)
+    low, high = effect.at(0.02).interval(0.1) or (0.0, 0.0)
+    assert row.interval == pytest.approx((low, high), rel=1e-6)
+    narrow = effect.interval(0.1)
+    assert narrow is not None
+    assert high - low > 1.05 * (narrow[1] - narrow[0])
 
 
 def test_the_runs_have_every_verdict() -> None:

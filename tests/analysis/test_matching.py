@@ -9,7 +9,9 @@ import pytest
 
 from harness.analysis.comparison.comparing import compare
 from harness.analysis.comparison.models import Comparison, ComparisonRow
+from harness.analysis.training_verdicts import training_of
 from harness.model.environment import Device
+from harness.model.proof import TrainingCheck, TrainingProof
 from harness.model.results import Report, TrialResult
 from tests.analysis.test_comparison import CALIBRATED, SPEED, report, result
 from tests.factories import make_checkpoint, make_environment, make_measurements, make_trial
@@ -143,3 +145,36 @@ def test_the_one_device_that_is_left_on_each_side_is_the_counterpart() -> None:
         assert [each.candidate.device for each in rows if each.verdict == "same"] == [
             {"cuda:0": "A100", "cuda:2": "H100"}[after] for before, after in pairs if before and after
         ]
+
+
+def test_a_side_that_is_the_same_but_lost_a_seed_is_unsure() -> None:
+    one, lost = run("a", range(3)), {2: {"status": "oom", "reason": "out of memory", "phase": "train"}}
+    for changes, verdict in (({}, "same"), (lost, "unsure")):
+        found = row(compared(one, run("b", range(3), changes)), SCORE)
+        assert found.verdict == verdict
+        assert ("same on the remaining trials only: some were lost" in found.notes) == bool(changes)
+    assert row(compared(run("b", range(3), lost), one), SCORE).verdict == "same"
+
+
+@pytest.mark.parametrize("failing", ["static", "dynamic"])
+def test_a_variant_that_trains_otherwise_on_either_side_is_not_comparable(failing: str) -> None:
+    whole = run("a", range(3))
+    proofs = tuple(
+        result(
+            training_of(each.trial, "bert"),
+            training=TrainingProof(
+                checks=(TrainingCheck(name="losses", passed=str(each.trial.padding) != failing, found="1"),)
+            ),
+        )
+        for each in (whole.results[0], whole.results[-1])
+    )
+    proved = whole.model_copy(update={"training_proofs": proofs})
+    for metric in (SCORE, SPEED):
+        for made, verdict in ((whole, None), (proved, "not comparable")):
+            (found,) = (
+                each
+                for each in compare([made], by="padding", metrics=[SCORE, SPEED]).rows
+                if each.metric == metric
+            )
+            told = "proof of training failed: one side trains differently from the reference" in found.notes
+            assert (found.verdict == "not comparable", told) == (verdict is not None, verdict is not None)
