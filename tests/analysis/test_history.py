@@ -80,11 +80,35 @@ def test_seeds_of_a_side_with_several_are_pooled_with_those_of_the_history() -> 
     assert known.p < alone.p
 
 
-def test_paired_seeds_need_no_history() -> None:
-    pair = run("a", [0, 1, 2]), run("b", [0, 1, 2], accuracy=0.6)
+@pytest.mark.parametrize("seeds", [[0, 1], [0, 1, 2]])
+def test_paired_seeds_need_no_history(seeds: list[int]) -> None:
+    pair = run("a", seeds), run("b", seeds, accuracy=0.6)
     history = [run("x", [3, 4, 5], 99)]
     with_it = compare(pair, metrics=["eval_accuracy"], history=history)
     assert with_it.rows == compare(pair, metrics=["eval_accuracy"]).rows
+
+
+@pytest.mark.parametrize(
+    ("earlier", "told"),
+    [
+        ([], "no other seed"),
+        ([5], "1 other seed"),
+        # Examples in another order are the same; fewer ones are not those that are compared.
+        ([5, 6], None),
+    ],
+)
+def test_a_variance_over_seeds_needs_two_other_seeds(earlier: list[int], told: str | None) -> None:
+    pair = run("a", [0]), run("b", [0], accuracy=0.6)
+    # Seed 0 of an earlier run is another trial, but of the seed that both sides have.
+    history = [run("x", [*earlier], 99), run("y", earlier[:1], 200)]
+    (row,) = compare(pair, metrics=["eval_accuracy"], history=history).rows
+    if told is None:
+        assert row.p is not None
+        assert "seed variance from 2 seeds of run x" in row.notes
+    else:
+        note = f"the history has {told} of this recipe: a variance over seeds needs two or more"
+        assert note in row.notes
+        assert (row.verdict, row.p) == ("unsure", None)
 
 
 def test_variants_along_an_axis_have_the_history_of_both() -> None:

@@ -187,3 +187,28 @@ def test_a_loop_of_calibrations_gives_no_variance_between_runs() -> None:
     assert not run_bands_of(together)
     assert "from 5 states" in render(noise_document(apart), "markdown")
     assert "meet one state of the machine" in render(noise_document(together), "markdown")
+
+
+def test_a_state_ends_with_a_minute_after_the_last_of_its_calibrations() -> None:
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    seconds = [600.0, 0.0, 640.0, 690.0, 750.0]
+    states = [
+        MachineState(
+            id=f"{place:016x}", created=start + timedelta(seconds=at), values={"train_seconds": (at + 1,)}
+        )
+        for place, at in enumerate(seconds)
+    ]
+    found = states_apart(states)
+    assert [state.values["train_seconds"] for state in found] == [(1.0,), (601.0, 641.0, 691.0), (751.0,)]
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 12])
+def test_the_band_of_single_runs_is_that_of_the_t_distribution(count: int) -> None:
+    logs = np.random.default_rng(count).normal(0, 0.02, count)
+    error = math.sqrt(2 * logs.var(ddof=1))
+    band = between_run_band([[float(np.exp(each))] for each in logs])
+    assert band == pytest.approx(math.expm1(stats.t.ppf(0.975, count - 1) * error))
+    # Two runs in each state add the scatter that their mean averages away.
+    pairs = [[math.exp(each - 0.01), math.exp(each + 0.01)] for each in logs]
+    both = math.sqrt(2 * (logs.var(ddof=1) + 0.01**2))
+    assert between_run_band(pairs) == pytest.approx(math.expm1(stats.t.ppf(0.975, count - 1) * both))

@@ -46,6 +46,18 @@ def test_sides_of_one_session_are_paired_and_those_of_two_are_not() -> None:
     assert (row.verdict, row.test) == ("unsure", "Welch's t of logarithms with the variance between runs")
 
 
+def test_equal_scores_of_a_session_were_measured_twice_and_are_the_same() -> None:
+    # Both sides have the trial ids of one suite, but trained themselves.
+    rows = compare(
+        [side("base", 25.0), side("candidate", 24.0)], metrics=["eval_accuracy", "train_loss", SPEED]
+    ).rows
+    score, loss, speed = rows
+    assert (score.verdict, score.effect) == ("same", 0.0)
+    assert score.notes == ("the predictions agree on all 40 examples",)
+    assert (loss.verdict, loss.effect) == ("same", 1.0)
+    assert (speed.verdict, speed.baseline.trials) == ("worse", 4)
+
+
 def test_another_torch_is_what_a_session_compares_and_is_told() -> None:
     found = compare([side("base", 25.0, "2.12.1"), side("candidate", 30.0)], metrics=[SPEED])
     (row,) = found.rows

@@ -68,6 +68,31 @@ def test_trials_taken_over_from_an_earlier_day_get_no_verdict_on_speed() -> None
     assert any("4 of 4 pairs" in note for note in notes(report, rows))
 
 
+@pytest.mark.parametrize(
+    ("seeds", "later", "doubted"), [(2, 2, True), (4, 3, True), (4, 2, False), (2, 1, False)]
+)
+def test_pauses_in_most_pairs_leave_no_verdict_on_speed(seeds: int, later: int, doubted: bool) -> None:
+    began = {
+        key: at + (86_400.0 if key[0] == "dynamic" and key[1] < later else 0.0)
+        for key, at in in_turn(seeds).items()
+    }
+    (row,) = compare([run_of(began, seeds)], by="padding", metrics=[SPEED]).rows
+    assert (row.p is None) == doubted
+    assert any(f"{later} of {seeds} pairs" in note for note in row.notes) == doubted
+
+
+@pytest.mark.parametrize(("pause", "states"), [(59.0, 1), (60.0, 2), (61.0, 2)])
+def test_a_pause_of_a_minute_ends_a_state_of_the_machine(pause: float, states: int) -> None:
+    # Every dynamic trial begins so long after the end of the last static one.
+    order = [(name, seed) for name in PADDINGS for seed in range(4)]
+    began = {
+        (name, seed): 20.0 * place + (pause if name == "dynamic" else 0.0)
+        for place, (name, seed) in enumerate(order)
+    }
+    (row,) = compare([run_of(began)], by="padding", metrics=[SPEED]).rows
+    assert (row.p is None) == (states == 2)
+
+
 def test_a_pause_after_the_first_trial_or_between_seeds_leaves_the_pairs() -> None:
     after_first = {key: at + (0.0 if at == 0 else 300.0) for key, at in in_turn().items()}
     between_seeds = {key: at + (86_400.0 if key[1] > 1 else 0.0) for key, at in in_turn().items()}

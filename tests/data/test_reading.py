@@ -324,3 +324,17 @@ def test_a_problem_of_a_further_evaluation_split_is_named_with_its_file(tmp_path
     wanted = task.model_copy(update={"limit": Limit(eval=2)})
     with pytest.raises(InvalidDataError, match=r"task\.limit\.eval: 2 rows, but the split 'far' has 1"):
         read_corpus(wanted, resolved({"train": train, "near": train, "far": unseen}))
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_part_without_rows_leaves_those_of_the_others(tmp_path: Path, place: int) -> None:
+    header = "a,b,y\n"
+    texts = [header + "x,y,0\np,q,1\n"] * 2
+    texts.insert(place, header)
+    parts = [tmp_path / f"{at}.csv" for at in range(3)]
+    for part, text in zip(parts, texts, strict=True):
+        part.write_text(text)
+    found = read_corpus(OWN, resolved({"train": parts, "validation": parts}))
+    assert found.train.labels == found.evaluation.labels == [0, 1, 0, 1]
+    with pytest.raises(InvalidDataError, match="has no rows"):
+        read_corpus(OWN, resolved({"train": parts[place : place + 1], "validation": parts}))

@@ -44,6 +44,15 @@ def test_a_target_that_is_no_finite_number_is_refused(tmp_path: Path, label: obj
         read_rows(tmp_path, labelled(1.0, label), kind="regression")
 
 
+@pytest.mark.parametrize("exponent", range(0, 39, 6))
+def test_a_target_may_be_any_number_of_single_precision(tmp_path: Path, exponent: int) -> None:
+    large = 3.4 * 10.0**exponent
+    found = read_rows(tmp_path, labelled(large, -large, 0), kind="regression").train.labels
+    assert found == pytest.approx([large, -large, 0.0], rel=1e-6)
+    with pytest.raises(InvalidDataError, match="regression needs a finite number"):
+        read_rows(tmp_path, labelled(1.0, 3.41e38), kind="regression")
+
+
 def test_several_labels_an_example_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidDataError, match="several labels an example are not supported"):
         read_rows(tmp_path, labelled([0, 1], [1]))

@@ -276,6 +276,20 @@ def test_what_the_reader_of_whole_files_refuses_is_refused_whatever_its_digest(
         load_report(path)
 
 
+def test_a_report_without_any_one_of_its_commas_is_refused_whatever_its_digest(tmp_path: Path) -> None:
+    text = to_json(make_report([make_result(make_trial(seed=seed)) for seed in range(2)]))
+    places = [place for place in range(len(text)) if text[place : place + 2] == b",\n"]
+    digest = json.loads(text)["digest"].encode()
+    assert len(places) > 300
+    # Each line of a result is laid out like those of the others.
+    for place in places[:8] + places[-200:]:
+        bare = (text[:place] + text[place + 1 :]).replace(b'"%s"' % digest, b"null", 1)
+        sealed = bare.replace(NO_DIGEST, b'"digest": "%s"' % digest_of(bare).encode(), 1)
+        assert read_large(write(tmp_path / "report.json", sealed), least=0) is None, sealed[
+            place - 40 : place
+        ]
+
+
 def test_a_file_beyond_the_limit_of_reports_is_refused(tmp_path: Path, report: Report) -> None:
     path = write(tmp_path / "report.json", to_json(report))
     size = path.stat().st_size
