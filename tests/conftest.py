@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -23,6 +24,9 @@ SLOW: Final = (
     *("test_additions.py", "test_commands_in_docs.py", "test_prose.py"),
 )
 
+# The marks of the light half, as `make coverage` gives them to `-m`.
+LIGHT: Final = "not heavy and not slow"
+
 # A slow day must fail no test: what takes long is measured by benchmarks.
 settings.register_profile("harness", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("harness")
@@ -40,11 +44,20 @@ def pytest_configure() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
+@cache
+def _is_slow(path: Path) -> bool:
+    return any(path.is_relative_to(Path(__file__).parent / name) for name in SLOW)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave slow files out of the light half: each process would import torch for tests that it deselects."""
+    return True if config.option.markexpr == LIGHT and _is_slow(collection_path) else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests of slow files, start with these files, and skip `cuda` where torch finds no GPU."""
-    slow = [Path(__file__).parent / name for name in SLOW]
     for item in items:
-        if any(item.path.is_relative_to(place) for place in slow):
+        if _is_slow(item.path):
             item.add_marker("slow")
     # A file that takes minutes and starts last would leave the other processes of `make test` idle.
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)

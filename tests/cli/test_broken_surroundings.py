@@ -14,7 +14,16 @@ import pytest
 
 from harness.store.reading import load_report
 from harness.store.run_directory import open_run
-from tests.running.fakes import command, environ, only_report, start, wait_for_none_in, write_suite
+from tests.running.fakes import (
+    command,
+    environ,
+    forked,
+    only_report,
+    run_line,
+    start,
+    wait_for_none_in,
+    write_suite,
+)
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -124,13 +133,10 @@ def test_a_finished_result_that_vanishes_is_pending_in_the_report_and_runs_again
     assert "was removed during the run; run the same command again" in errors
     (file,) = tmp_path.glob("reports/*/*/report.json")
     assert [result.status for result in load_report(file).results] == ["pending", "completed", "completed"]
-    again = start(
-        tmp_path / "fake.yaml", "--reports", str(tmp_path / "reports"),
-        cwd=tmp_path, runner="second_held", FAKE_RELEASE=str(run.release),
-    )  # fmt: skip
-    _, errors = again.communicate(timeout=60)
-    assert again.returncode == 0, errors
-    assert "2 of 3 trials are done" in errors
+    line = run_line("fake.yaml", runner="second_held")
+    again = forked(*line, cwd=tmp_path, environment=environ(FAKE_RELEASE=str(run.release)))
+    assert again.returncode == 0, again.stderr
+    assert "2 of 3 trials are done" in again.stderr
     assert [result.status for result in load_report(file).results] == ["completed"] * 3
 
 
@@ -173,23 +179,28 @@ def test_a_run_folder_that_vanishes_ends_the_run_with_74_and_says_so(tmp_path: P
     assert str(path) in errors
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"schema_version": 2}', b'{"schema_version": 99}'])
-def test_a_damaged_plan_of_an_unfinished_run_names_the_way_out(tmp_path: Path, damage: bytes) -> None:
-    run = Held(tmp_path)
+@pytest.fixture(scope="module")
+def unfinished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which a run was killed between its first and its second result, to be copied."""
+    run = Held(tmp_path_factory.mktemp("unfinished"))
     run._process.kill()
     run._process.communicate()
-    wait_for_none_in(tmp_path / "reports")
+    wait_for_none_in(run.folder)
+    return run.folder
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"schema_version": 2}', b'{"schema_version": 99}'])
+def test_a_damaged_plan_of_an_unfinished_run_names_the_way_out(
+    unfinished: Path, tmp_path: Path, damage: bytes
+) -> None:
+    shutil.copytree(unfinished, tmp_path, dirs_exist_ok=True)
     plan = next(tmp_path.glob("reports/*/*/plan.json"))
     plan.write_bytes(damage)
-    suite, reports = str(tmp_path / "fake.yaml"), str(tmp_path / "reports")
     for extra, code in (((), 2), (("--fresh",), 0)):
-        done = start(
-            suite, "--reports", reports, *extra,
-            cwd=tmp_path, runner="second_held", FAKE_RELEASE=str(tmp_path),
-        )  # fmt: skip
-        _, errors = done.communicate(timeout=60)
-        assert done.returncode == code, errors
-        assert code == 0 or "--fresh" in errors
+        line = run_line("fake.yaml", *extra, runner="second_held")
+        done = forked(*line, cwd=tmp_path, environment=environ(FAKE_RELEASE=str(tmp_path)))
+        assert done.returncode == code, done.stderr
+        assert code == 0 or "--fresh" in done.stderr
     assert plan.read_bytes() == damage
 
 
@@ -206,7 +217,6 @@ def test_a_plan_that_is_no_file_of_ours_is_not_waited_for(tmp_path: Path, kind: 
     else:
         plan.touch()
         os.truncate(plan, 40 * 2**30)
-    done = start(str(tmp_path / "fake.yaml"), "--reports", str(tmp_path / "reports"), cwd=tmp_path)
-    _, errors = done.communicate(timeout=60)
-    assert done.returncode == 2, errors
-    assert "--fresh" in errors
+    done = forked(*run_line("fake.yaml"), cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "--fresh" in done.stderr

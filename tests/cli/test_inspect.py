@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from harness.assets.packages import packaged_folder
-from harness.errors import UnavailableError
+from harness.errors import InvalidInputError, UnavailableError
 from harness.model.inspection import Inspection, InspectionAnswer, InspectionRequest
 from harness.output.builders.inspected_data import inspection_document
 from harness.output.formats.known_formats import render
@@ -24,14 +23,24 @@ SUITE = str(ROOT / "suites" / "padding.yaml")
 MRPC = Path(environ().get("HARNESS_MRPC_DIR", "/nowhere"))
 
 
-def inspect(*arguments: str, suite: str = SUITE) -> subprocess.CompletedProcess[str]:
-    return forked("inspect", suite, *arguments)
-
-
 def inspected(*arguments: str) -> Inspection:
-    done = inspect("--json", *arguments)
+    """What the command prints."""
+    done = forked("inspect", SUITE, "--json", *arguments)
     assert done.returncode == 0, done.stderr
     return Inspection.model_validate_json(done.stdout)
+
+
+def inspected_here(*overrides: str, wanted: Wanted = Wanted(), suite: str = SUITE) -> Inspection:  # noqa: B008 - frozen
+    """The same with the embedded assets, without a process that imports torch for each inspection."""
+    from harness.training.processes.inspecting import answer  # noqa: PLC0415 - collected without torch
+
+    return inspect_suite(
+        read_suite(Path(suite), overrides),
+        RealAssets("embedded"),
+        wanted=wanted,
+        note=lambda _text: None,
+        inspector=answer,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -82,14 +91,8 @@ def test_every_format_of_a_file_has_the_batches(embedded: Inspection, ending: st
     assert all(str(batch.real_tokens) in shown for batch in embedded.batches)
 
 
-def test_a_model_without_token_types_is_noted_and_a_long_row_is_truncated(tmp_path: Path) -> None:
-    out = tmp_path / "data.json"
-    done = inspect(
-        *("--assets", "embedded", "--checkpoint", "distilbert-base-uncased", "-s", "task.max_length=16"),
-        *("-o", str(out)),
-    )
-    assert done.returncode == 0, done.stderr
-    found = Inspection.model_validate_json(out.read_bytes())
+def test_a_model_without_token_types_is_noted_and_a_long_row_is_truncated() -> None:
+    found = inspected_here("task.max_length=16", wanted=Wanted("distilbert-base-uncased"))
     assert "token_type_ids" not in found.model.parameters
     assert found.model.note is not None
     assert found.truncated > 0
@@ -98,20 +101,24 @@ def test_a_model_without_token_types_is_noted_and_a_long_row_is_truncated(tmp_pa
 
 
 def test_a_padding_that_is_too_short_has_its_reason_in_its_row() -> None:
-    found = inspected("--assets", "embedded", "-s", "matrix.padding=[{strategy: static, length: 8}, dynamic]")
+    found = inspected_here("matrix.padding=[{strategy: static, length: 8}, dynamic]")
     refused, *others = found.batches
     assert refused.reason is not None
     assert "shorter than the longest example" in refused.reason
     assert all(batch.reason is None for batch in others)
 
 
-@pytest.mark.parametrize(("option", "message"), [("--example", "train' has"), ("--batch", "batches of 8")])
-def test_a_row_or_a_batch_beyond_the_end_is_an_error_that_names_the_range(option: str, message: str) -> None:
-    done = inspect("--assets", "embedded", option, "1000000")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert message in done.stderr
-    assert "from 0 to" in done.stderr
-    assert "Traceback" not in done.stderr
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [(Wanted(example=1_000_000), "train' has"), (Wanted(batch=1_000_000), "batches of 8")],
+    ids=["row", "batch"],
+)
+def test_a_row_or_a_batch_beyond_the_end_is_an_error_that_names_the_range(
+    wanted: Wanted, message: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=message) as caught:
+        inspected_here(wanted=wanted)
+    assert "from 0 to" in (caught.value.hint or "")
 
 
 def test_hostile_rows_stay_text(tmp_path: Path) -> None:
@@ -125,11 +132,9 @@ def test_hostile_rows_stay_text(tmp_path: Path) -> None:
         f"name: own\ntask: {{dataset: own, config: null, data_dir: {tmp_path}, text: [a]}}\n"
         "matrix: {checkpoint: [embedded/bert-uncased], padding: [dynamic], device: [cpu]}\n"
     )
-    done = inspect("--json", suite=str(suite))
-    assert done.returncode == 0, done.stderr
-    document = inspection_document(Inspection.model_validate_json(done.stdout))
+    document = inspection_document(inspected_here(suite=str(suite)))
     for name in ("table", "markdown", "html", "json"):
-        shown = done.stdout if name == "json" else render(document, name)
+        shown = render(document, name)
         assert "\x1b" not in shown
         assert "\u202e" not in shown
         assert "::error::" not in shown

@@ -187,7 +187,7 @@ def test_a_thousand_trials_are_listed(small: str, capsys: pytest.CaptureFixture[
 
 
 def test_planning_imports_nothing_that_trains() -> None:
-    heavy = ["torch", "transformers", "datasets", "evaluate", "pandas", "scipy", "rich"]
+    heavy = ["torch", "transformers", "datasets", "evaluate", "pandas", "scipy", "rich", "ray"]
     code = (
         "import sys\nfrom harness.cli import main\n"
         f"try:\n    main(['plan', {str(SUITES / 'quickstart.yaml')!r}, '--assets', 'embedded'])\n"

@@ -102,10 +102,15 @@ def write_suite(folder: Path, seeds: Sequence[int] = (0, 1), extra: str = "") ->
     return path
 
 
+def run_line(*arguments: str | Path, runner: str = "good") -> list[str]:
+    """The command and arguments, without `harness`, that run a suite with a fake runner."""
+    fixed = ["--assets", "embedded", "--no-parity", "--runner", f"{RUNNERS}:{runner}"]
+    return ["run", *fixed, *map(str, arguments)]
+
+
 def command(*arguments: str | Path, runner: str = "good") -> list[str]:
     """The command line that runs a suite with a fake runner."""
-    fixed = ["--assets", "embedded", "--no-parity", "--runner", f"{RUNNERS}:{runner}"]
-    return [sys.executable, "-m", "harness", "run", *fixed, *map(str, arguments)]
+    return [sys.executable, "-m", "harness", *run_line(*arguments, runner=runner)]
 
 
 def environ(**changes: str) -> dict[str, str]:

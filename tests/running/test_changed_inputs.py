@@ -20,6 +20,7 @@ from harness.running.preflight import RealAssets
 from harness.running.remote.protocol import Heard, Request
 from harness.running.remote.task import run_on_node
 from tests.factories import make_trial
+from tests.flips.in_process import in_process
 from tests.running.fakes import Watcher, fake_suite
 
 pytestmark = pytest.mark.heavy
@@ -54,8 +55,10 @@ def run(folder: Path, watcher: Watcher, *, seeds: tuple[int, ...] = (0, 1)) -> R
         measure=Measure(warmup_steps=0, roofline=False, threads=1),
     )
     suite = suite.model_copy(update={"matrix": suite.matrix | {"checkpoint": ("embedded/bert-uncased",)}})
+    from harness.training.run_trial import run_trial  # noqa: PLC0415 - collected without torch
+
     options = RunOptions(assets="auto", reports=folder / "reports", parity=False)
-    return run_suite(suite, options, observer=watcher).report
+    return run_suite(suite, options, observer=watcher, seams=in_process(run_trial)).report
 
 
 def test_trials_after_a_change_of_the_data_fail_and_the_next_run_uses_one_content(tmp_path: Path) -> None:

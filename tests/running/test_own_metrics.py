@@ -55,6 +55,17 @@ def write(folder: Path, compute: str = COUNT, name: str = "errors.py") -> OwnMet
     return OwnMetric(path=str(folder / name), goal="min")
 
 
+def score_here(
+    metrics: Sequence[OwnMetric], predictions: Sequence[Predictions], *, resamples: int = 0
+) -> tuple[OwnAnswer, ...]:
+    """As `score_own`, in this process."""
+    from harness.training.processes.own_metrics import answer_of  # noqa: PLC0415 - only heavy tests import it
+
+    given = [{"labels": each.labels, "logits": [*each.logits]} for each in predictions]
+    limit_s = 0.0 if resamples == 1 else 300.0
+    return tuple(answer_of(Path(each.path), given, resamples, limit_s=limit_s) for each in metrics)
+
+
 def test_a_suite_declares_metrics_by_path_and_goal() -> None:
     assert suite_with().metrics == ()
     assert "metrics" not in suite_with().model_dump_json()
@@ -70,7 +81,7 @@ def test_a_suite_declares_metrics_by_path_and_goal() -> None:
 @pytest.mark.heavy
 def test_scores_come_from_the_stored_logits_with_the_digest_of_the_file_that_ran(tmp_path: Path) -> None:
     kept = {"a": make_predictions(1, accuracy=0.9), "b": make_predictions(2, accuracy=0.6)}
-    (found,) = own_scores([write(tmp_path)], kept)
+    (found,) = own_scores([write(tmp_path)], kept, score=score_here)
     expected = {
         trial: sum(int(row[1] > row[0]) != label for row, label in zip(each.logits, each.labels, strict=True))
         for trial, each in kept.items()
@@ -98,7 +109,7 @@ def test_every_unusable_file_is_named_before_any_training(tmp_path: Path) -> Non
         write(tmp_path),
     ]
     with pytest.raises(InvalidInputError) as caught:
-        require_own(metrics, ["classification"])
+        require_own(metrics, ["classification"], score=score_here)
     lines = caught.value.message.splitlines()
     assert len(lines) == len(metrics) - 1
     for line, words in zip(
@@ -325,17 +336,6 @@ def test_rescoring_shows_both_scores_of_a_users_metric_and_none_of_a_file_that_f
     assert not any("own.mine" in row.values for row in compare_scores(stored, known, [failing]))
 
 
-def score_here(
-    metrics: Sequence[OwnMetric], predictions: Sequence[Predictions], *, resamples: int = 0
-) -> tuple[OwnAnswer, ...]:
-    """As `score_own`, in this process."""
-    from harness.training.processes.own_metrics import answer_of  # noqa: PLC0415 - only heavy tests import it
-
-    given = [{"labels": each.labels, "logits": [*each.logits]} for each in predictions]
-    limit_s = 0.0 if resamples == 1 else 300.0
-    return tuple(answer_of(Path(each.path), given, resamples, limit_s=limit_s) for each in metrics)
-
-
 @pytest.mark.heavy
 def test_a_score_is_resampled_where_it_is_computed(tmp_path: Path) -> None:
     kept = {"a": make_predictions(1, 200)}
@@ -366,19 +366,24 @@ def test_a_metric_of_a_regression_gets_its_numbers(tmp_path: Path) -> None:
     assert found.scores["a"].value == pytest.approx(2.0)
     broken = write(tmp_path, "assert all(isinstance(each, int) for each in references)", "ints.py")
     with pytest.raises(InvalidInputError, match=r"ints\.py: compute"):
-        require_own([metric, broken], ["regression"])
+        require_own([metric, broken], ["regression"], score=score_here)
 
 
 @pytest.mark.heavy
 def test_rescore_computes_the_metric_again_and_reports_a_changed_file(tmp_path: Path) -> None:
+    def score_once(
+        metrics: Sequence[OwnMetric], predictions: Sequence[Predictions], *, resamples: int
+    ) -> tuple[OwnAnswer, ...]:
+        return score_here(metrics, predictions)
+
     metric = write(tmp_path)
     results = [make_result(make_trial(seed=seed)) for seed in (0, 1)]
     kept = {each.trial.id: each.predictions for each in results if each.predictions is not None}
     report = make_report(results, suite=make_suite(metrics=(metric,)))
-    report = report.model_copy(update={"own_metrics": own_scores([metric], kept, score=score_here)})
+    report = report.model_copy(update={"own_metrics": own_scores([metric], kept, score=score_once)})
 
     def rescored() -> tuple[tuple[Rescored, ...], list[str]]:
-        own = own_scores(own_metrics_of(report), kept, score=score_here)
+        own = own_scores(own_metrics_of(report), kept, score=score_once)
         scores = Scores(
             metric_version="1", scores=tuple(Score(reason="not asked for") for _ in to_score(report))
         )

@@ -21,7 +21,7 @@ import pytest
 
 from harness.model.results import Report
 from harness.store.reading import load_report
-from tests.running.fakes import REPOSITORY, start, write_suite
+from tests.running.fakes import start, write_suite
 from tests.running.ray_nodes import Cluster
 
 pytestmark = [
@@ -264,18 +264,6 @@ def test_a_cluster_that_is_lost_is_no_lost_report(cluster: Cluster, tmp_path: Pa
     assert process.returncode == 1, errors
     assert [result.status for result in report_of(tmp_path).results] == ["killed", "killed"]
     assert "the connection to the cluster ended" in (report_of(tmp_path).results[1].reason or "")
-
-
-def test_no_command_imports_ray_unless_it_is_chosen(cluster: Cluster, tmp_path: Path) -> None:
-    suite = write_suite(tmp_path)
-    for command in (["--help"], ["run", "--help"], ["plan", str(suite)]):
-        script = (
-            f"import sys, harness.cli as c\ntry: c.main({command!r})\nfinally: sys.exit('ray' in sys.modules)"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
 
 
 def test_the_trials_of_a_slot_share_the_imports(cluster: Cluster, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from transformers import BertConfig, BertModel
+from torch._dynamo import config as dynamo
+from transformers import AutoConfig, AutoModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from harness.analysis.parity import verdict_of
@@ -19,6 +20,7 @@ from harness.analysis.training_verdicts import failed_checks, training_of
 from harness.model.job import Job, TrialStoppedError
 from harness.model.results import TrialResult
 from harness.model.values import Compile, Engine, LastLayer, PaddingStrategy, Precision
+from harness.training.proofs.small_trainings import SIZES
 from harness.training.proofs.watching import hook_first
 from harness.training.run_trial import run_trial
 from harness.training.variants import compiling
@@ -38,12 +40,15 @@ def _traced_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def checkpoints(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The shared checkpoints, and a BERT of one layer: the time to trace a model grows with its layers."""
-    folder = tmp_path_factory.mktemp("shallow") / "bert"
-    shutil.copytree(checkpoints["bert"], folder)
-    torch.manual_seed(0)
-    BertModel(BertConfig.from_pretrained(folder, num_hidden_layers=1)).save_pretrained(folder)
-    return checkpoints | {"shallow": folder}
+    """A BERT and a DistilBERT of one layer: the time to trace a model grows with its layers."""
+    shallow = {}
+    for name in ("bert", "distilbert"):
+        shallow[name] = tmp_path_factory.mktemp("shallow") / name
+        shutil.copytree(checkpoints[name], shallow[name])
+        torch.manual_seed(0)
+        config = AutoConfig.from_pretrained(shallow[name], num_hidden_layers=1)
+        AutoModel.from_config(config).save_pretrained(shallow[name])  # type: ignore[no-untyped-call] # transformers leaves it so
+    return shallow
 
 
 def compiled(**options: Any) -> Compile:
@@ -68,9 +73,7 @@ def test_fixed_shapes_compile_once_and_before_the_first_step(
     engine: Engine, precision: Precision, make_job: MakeJob
 ) -> None:
     """Autocast is on in the same way in what is compiled ahead and in the steps."""
-    job = make_job(
-        "shallow", padding="static", engine=engine, precision=precision, compile=compiled(), train=STEPS
-    )
+    job = make_job(padding="static", engine=engine, precision=precision, compile=compiled(), train=STEPS)
     result = run_trial(job, quietly)
     assert counts(result) == (1, 0, 0)
     assert values(result)["compile_seconds"] > 0
@@ -79,10 +82,10 @@ def test_fixed_shapes_compile_once_and_before_the_first_step(
 
 @pytest.mark.parametrize("engine", ["trainer", "loop"])
 def test_changing_shapes_compile_again_and_again(engine: Engine, make_job: MakeJob) -> None:
-    job = make_job("shallow", engine=engine, compile=compiled(dynamic=False), train=STEPS)
-    shapes, again, breaks = counts(run_trial(job, quietly))
-    assert again >= 3
-    assert (shapes, breaks) == (again + 1, 0)
+    """At its limit, by default after the eighth shape and here after the first, torch would run eagerly."""
+    job = make_job(engine=engine, compile=compiled(dynamic=False), train=STEPS | {"max_steps": 3})
+    with dynamo.patch(recompile_limit=1):
+        assert counts(run_trial(job, quietly)) == (3, 2, 0)
 
 
 @pytest.mark.parametrize(("dynamic", "most"), [("auto", 2), (True, 0)])
@@ -90,22 +93,14 @@ def test_one_graph_for_all_lengths_is_not_compiled_again(
     dynamic: bool | str, most: int, make_job: MakeJob
 ) -> None:
     chosen = Compile.model_validate({"mode": "default", "dynamic": dynamic})
-    assert (
-        counts(run_trial(make_job("shallow", engine="loop", compile=chosen, train=STEPS), quietly))[1] <= most
-    )
-
-
-def test_more_shapes_than_torch_would_compile_are_all_compiled(make_job: MakeJob) -> None:
-    """By default torch runs the ninth shape, and all after it, eagerly."""
-    train = {"max_steps": 15, "per_device_train_batch_size": 4, "per_device_eval_batch_size": 24}
-    result = run_trial(make_job("shallow", compile=compiled(dynamic=False), train=train), quietly)
-    assert values(result)["compiled_shapes"] > 9
+    job = make_job(compile=chosen, train=STEPS)
+    assert counts(run_trial(job, quietly))[1] <= most
 
 
 def test_training_with_dropout_takes_the_random_numbers_of_the_plain_one(make_job: MakeJob) -> None:
     """What is compiled ahead leaves the generator, gradients and weights as they were."""
     plain, traced = (
-        run_trial(make_job("shallow", padding="static", train=STEPS, **chosen), quietly)
+        run_trial(make_job(padding="static", train=STEPS, **chosen), quietly)
         for chosen in ({}, {"compile": compiled()})
     )
     assert traced.epochs[-1].train_loss == pytest.approx(plain.epochs[-1].train_loss, abs=1e-6)
@@ -117,7 +112,7 @@ def test_training_with_dropout_takes_the_random_numbers_of_the_plain_one(make_jo
 
 
 @pytest.mark.parametrize(
-    ("engine", "model", "last_layer"), [("trainer", "shallow", "all"), ("loop", "distilbert", "cls")]
+    ("engine", "model", "last_layer"), [("trainer", "bert", "all"), ("loop", "distilbert", "cls")]
 )
 def test_a_compiled_model_computes_the_plain_function(
     engine: Engine, model: str, last_layer: LastLayer, make_job: MakeJob
@@ -178,10 +173,13 @@ def test_a_compiler_that_changes_the_function_is_caught(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(compiling, "BACKEND", altered(change))
-    assert (
-        verdict_of(prove(make_job("shallow", padding="static", engine=engine, compile=compiled())))
-        == "differs"
-    )
+    assert verdict_of(prove(make_job(padding="static", engine=engine, compile=compiled()))) == "differs"
+
+
+@pytest.fixture
+def _of_one_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a proof of training build a model of one layer, too: it compiles about twenty graphs."""
+    monkeypatch.setitem(SIZES, "num_hidden_layers", 1)
 
 
 def prove_training(job: Job) -> dict[str, str]:
@@ -192,17 +190,17 @@ def prove_training(job: Job) -> dict[str, str]:
     return {check.name: check.found for check in failed_checks(result)}
 
 
+@pytest.mark.usefixtures("_of_one_layer")
 def test_a_compiled_training_follows_the_reference_with_every_mask_of_dropout(make_job: MakeJob) -> None:
-    assert prove_training(make_job("shallow", padding="static", engine="trainer", compile=compiled())) == {}
+    assert prove_training(make_job(padding="static", engine="trainer", compile=compiled())) == {}
 
 
+@pytest.mark.usefixtures("_of_one_layer")
 def test_a_compiler_that_turns_a_dropout_off_is_caught(
     make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compiling, "BACKEND", altered(keep_all))
-    assert "dropout sites" in prove_training(
-        make_job("shallow", padding="static", engine="loop", compile=compiled())
-    )
+    assert "dropout sites" in prove_training(make_job(padding="static", engine="loop", compile=compiled()))
 
 
 def stopped(job: Job) -> TrialStoppedError:
@@ -214,17 +212,17 @@ def stopped(job: Job) -> TrialStoppedError:
 
 
 def test_without_a_cpp_compiler_it_is_unavailable(make_job: MakeJob) -> None:
-    from torch._inductor import config  # noqa: PLC0415 - as the variant imports it
+    from torch._inductor import config as inductor  # noqa: PLC0415 - as the variant imports it
 
-    with config.patch({"cpp.cxx": ("no-such-compiler",)}):
-        assert "C++ compiler" in str(stopped(make_job("shallow", padding="static", compile=compiled())))
+    with inductor.patch({"cpp.cxx": ("no-such-compiler",)}):
+        assert "C++ compiler" in str(stopped(make_job(padding="static", compile=compiled())))
 
 
 def test_a_variable_that_turns_compilation_off_is_told(
     make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCHDYNAMO_DISABLE", "1")
-    assert "TORCHDYNAMO_DISABLE" in str(stopped(make_job("shallow", padding="static", compile=compiled())))
+    assert "TORCHDYNAMO_DISABLE" in str(stopped(make_job(padding="static", compile=compiled())))
 
 
 @pytest.mark.parametrize("strategy", ["static", "dynamic"])
@@ -235,21 +233,19 @@ def test_an_error_of_the_compiler_is_told(
         raise NotImplementedError("no kernel for this operator")
 
     monkeypatch.setattr(compiling, "BACKEND", fails)
-    assert "no kernel for this operator" in str(
-        stopped(make_job("shallow", padding=strategy, compile=compiled()))
-    )
+    assert "no kernel for this operator" in str(stopped(make_job(padding=strategy, compile=compiled())))
 
 
 def test_a_first_pass_that_ran_eagerly_is_told(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", lambda forward, **_: forward)
-    assert "compiled nothing" in str(stopped(make_job("shallow", padding="static", compile=compiled())))
+    assert "compiled nothing" in str(stopped(make_job(padding="static", compile=compiled())))
 
 
 def test_inductor_itself_computes_the_plain_function(
     make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compiling, "BACKEND", "inductor")
-    assert verdict_of(prove(make_job("shallow", padding="static", compile=compiled()))) in ("exact", "within")
+    assert verdict_of(prove(make_job(padding="static", compile=compiled()))) in ("exact", "within")
 
 
 def test_results_of_replayed_graphs_are_copies_that_pass_gradients_back() -> None:

@@ -110,7 +110,9 @@ def own_scores(
     return tuple(found)
 
 
-def require_own(metrics: Sequence[OwnMetric], kinds: Collection[TaskKind]) -> None:
+def require_own(
+    metrics: Sequence[OwnMetric], kinds: Collection[TaskKind], *, score: ScoreOwn = score_own
+) -> None:
     """Check that each of the user's metrics scores a small evaluation of each kind of task.
 
     Raises:
@@ -119,11 +121,11 @@ def require_own(metrics: Sequence[OwnMetric], kinds: Collection[TaskKind]) -> No
     """
     if not metrics:
         return
-    answers = score_own(metrics, [_SMALL[kind] for kind in kinds])
+    answers = score(metrics, [_SMALL[kind] for kind in kinds], resamples=0)
     problems = [
         f"metrics: {metric.path}: {reason}"
         for metric, answer in zip(metrics, answers, strict=True)
-        for reason in dict.fromkeys([answer.reason, *(score.reason for score in answer.scores)])
+        for reason in dict.fromkeys([answer.reason, *(each.reason for each in answer.scores)])
         if reason is not None
     ]
     if problems:

@@ -202,14 +202,18 @@ def _model_inputs(job: Job) -> ModelInputs:
     )
 
 
+def answer(request: InspectionRequest) -> InspectionAnswer:
+    """Return the inspection, or the reason why there is none."""
+    try:
+        return InspectionAnswer(found=inspect_data(request))
+    except TrialStoppedError as error:
+        return InspectionAnswer(reason=error.message, hint=error.hint)
+
+
 def main() -> None:
     """Answer the one request on standard input."""
     request = InspectionRequest.model_validate_json(sys.stdin.buffer.read())
-    try:
-        answer = InspectionAnswer(found=inspect_data(request))
-    except TrialStoppedError as error:
-        answer = InspectionAnswer(reason=error.message, hint=error.hint)
-    sys.stdout.write("\n" + answer.model_dump_json() + "\n")
+    sys.stdout.write("\n" + answer(request).model_dump_json() + "\n")
 
 
 if __name__ == "__main__":
