@@ -47,7 +47,8 @@ class ComparisonRow(Frozen):
     the plain model. `discordant` counts examples that only the baseline and only the candidate classifies
     correctly. `seeds` are on both sides, `dropped_seeds` on one side only. `mismatches` are the names of
     conditions that differ. `same function` is the verdict on scores that both sides took from one training:
-    they were not measured twice.
+    they were not measured twice. `assets` are sentences on stand-ins, generated data, limits and accepted
+    weights of both sides.
     """
 
     variant: str
@@ -76,6 +77,7 @@ class ComparisonRow(Frozen):
     dropped_seeds: tuple[Seed, ...] = ()
     mismatches: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    assets: tuple[str, ...] = ()
 
 
 class Mismatch(Frozen):

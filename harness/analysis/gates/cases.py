@@ -47,7 +47,8 @@ class GateCase(Frozen):
     for a bound; for a drop they refer to the drop, in the unit of the metric, or as a share of the baseline
     if `relative`. `detectable` is the smallest drop that turns the gate red with a power of 80 %; a gate is
     `underpowered` if that is more than twice its limit. `seeds` is the number of seeds per side that detects
-    a drop of twice the limit, `next_step` how to add them.
+    a drop of twice the limit, `next_step` how to add them. `assets` are sentences on stand-ins, generated
+    data, limits and accepted weights.
     """
 
     rule: str
@@ -69,6 +70,7 @@ class GateCase(Frozen):
     seeds: int | None = None
     next_step: str | None = None
     notes: tuple[str, ...] = ()
+    assets: tuple[str, ...] = ()
 
 
 class GateReport(Shown, Frozen):

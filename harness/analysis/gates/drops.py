@@ -150,6 +150,7 @@ def _case(drop: Drop, adjusted: Adjusted | None, level: float) -> GateCase:
         seeds=drop.seeds(level) if weak or verdict == "unsure" else None,
         next_step=_next_step(drop, verdict, level, weak=weak),
         notes=row.notes,
+        assets=row.assets,
     )
 
 

@@ -23,6 +23,7 @@ from itertools import pairwise
 from statistics import NormalDist, fmean, median
 from typing import Final
 
+from harness.analysis.assets_used import asset_notes
 from harness.analysis.checks.inputs import INPUTS
 from harness.analysis.comparison.conditions import CONDITIONS, environment_of
 from harness.analysis.comparison.terms import DEFAULT_MARGIN, checked_metrics, margins_of
@@ -122,6 +123,7 @@ class Line:
     weights: str
     inputs: str
     conditions: Mapping[str, str]
+    assets: tuple[str, ...]
     points: tuple[Point, ...]
     tracks: tuple[Track, ...]
 
@@ -305,6 +307,7 @@ def _line(
         weights="unknown" if result.checkpoint is None else result.checkpoint.weights_sha256,
         inputs=hashlib.sha256(texts.encode("utf-8", "surrogatepass")).hexdigest()[:8],
         conditions=conditions,
+        assets=asset_notes([result]),
         points=points,
         tracks=tracks,
     )

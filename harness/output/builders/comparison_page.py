@@ -25,7 +25,7 @@ _CASE_OF: Final[dict[Verdict, CaseStatus]] = {
     "better": "passed",
     "same": "passed",
     "same function": "passed",
-    "unsure": "passed",
+    "unsure": "skipped",
     "worse": "failed",
     "missing": "error",
     "failed": "error",
@@ -130,12 +130,13 @@ def _record(row: ComparisonRow) -> dict[str, Value]:
         "dropped_seeds": len(row.dropped_seeds),
         "mismatches": ", ".join(row.mismatches),
         "notes": "; ".join(row.notes),
+        "assets": "; ".join(row.assets),
         "next_step": row.next_step or "",
     }
 
 
 def _cases(comparison: Comparison) -> list[Case]:
-    """One case a row: worse failed, a lost trial is an error, incomparable rows are skipped."""
+    """One case a row: worse failed, a lost trial is an error, undecided and incomparable rows are skipped."""
     return [
         Case(
             name=f"{row.variant} {row.metric}, {row.candidate.name} against {row.baseline.name}",
@@ -203,8 +204,9 @@ def _some(names: list[str]) -> str:
 
 
 def notes(comparison: Comparison) -> list[str]:
-    """Every mismatch, every reason for a verdict with its rows, and how to decide unsure rows."""
+    """Every replaced asset, mismatch and reason of a verdict with its rows, and how to decide unsure rows."""
     lines = [
+        *dict.fromkeys(each for row in comparison.rows for each in row.assets),
         *(_mismatch(each) for each in comparison.mismatches),
         *_reasons(comparison),
         *comparison.notes,

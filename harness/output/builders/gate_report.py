@@ -99,7 +99,8 @@ def _unsure(found: GateReport) -> str:
 
 def _notes(found: GateReport) -> list[str]:
     told = dict.fromkeys(f"{case.rule}: {note}" for case in found.cases for note in case.notes)
-    lines = [*found.notes, *told, *_next_steps(found)]
+    assets = dict.fromkeys(each for case in found.cases for each in case.assets)
+    lines = [*assets, *found.notes, *told, *_next_steps(found)]
     if len(lines) <= _MOST_NOTES:
         return lines
     return [*lines[:_MOST_NOTES], f"and {len(lines) - _MOST_NOTES:,} more: `--format json` has all"]
@@ -139,6 +140,7 @@ def _record(case: GateCase) -> dict[str, Value]:
         "detectable": case.detectable,
         "reason": case.reason,
         "notes": "; ".join(case.notes),
+        "assets": "; ".join(case.assets),
     }
 
 

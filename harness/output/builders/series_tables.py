@@ -29,6 +29,7 @@ def history_document(series: Series, problems: Sequence[str] = ()) -> Document:
     rows = [(line, track) for line in series.lines for track in line.tracks if track.points]
     changes = [(line, track, change) for line, track in rows for change in track.changes]
     marked = sum(not change.pending for _, _, change in changes)
+    assets = dict.fromkeys(each for line in series.lines for each in line.assets)
     return Document(
         kind="history",
         title=f"{count(series.reports, 'report')}, {count(len(series.lines), 'line')}: "
@@ -40,7 +41,7 @@ def history_document(series: Series, problems: Sequence[str] = ()) -> Document:
         ),
         details=[Table(f"{line.label} on {line.machine}", _values(line)) for line in series.lines],
         charts=history_charts(rows),
-        notes=(*problems, *series.notes, *_advice(rows)),
+        notes=(*problems, *assets, *series.notes, *_advice(rows)),
         records=list(_records(series)),
     )
 
@@ -194,6 +195,7 @@ def _model(line: Line) -> dict[str, object]:
         "data": line.data,
         "weights": line.weights,
         "inputs": dict(line.conditions),
+        "assets": list(line.assets),
         "points": [
             {
                 "when": point.when.isoformat(),
@@ -242,6 +244,7 @@ def _records(series: Series) -> Iterator[dict[str, Value]]:
                 "data": line.data,
                 "weights": line.weights,
                 "seeds": len(point.seeds),
+                "assets": "; ".join(line.assets),
                 **{metric: point.values.get(metric) for metric in series.metrics},
             }
 

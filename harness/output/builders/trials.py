@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from statistics import fmean
 
+from harness.analysis.assets_used import is_stand_in, is_synthetic
 from harness.analysis.naming import axes
 from harness.analysis.parity import verdicts
 from harness.analysis.rows import Row
@@ -71,8 +72,8 @@ def _trial_record(report: Report, result: TrialResult, proofs: Mapping[str, str]
         "phase": result.phase,
         "reason": result.reason or "",
         "degenerate": result.degenerate,
-        "stand_in": result.checkpoint is not None and result.checkpoint.stand_in,
-        "synthetic_data": result.data is not None and result.data.synthetic,
+        "stand_in": is_stand_in(result),
+        "synthetic_data": is_synthetic(result),
         **proofs,
         "concurrent": result.concurrent,
         "window_steps": None if apart is None else apart.steps,

@@ -19,7 +19,7 @@ def xml_text(text: str) -> str:
 
 
 def to_junit(document: Document) -> str:
-    """A `testsuites` element with one suite; times are in seconds."""
+    """A `testsuites` element with one suite, the notes as its output; times are in seconds."""
     cases = list(document.cases)
     root = ET.Element("testsuites")
     counts = {
@@ -33,6 +33,8 @@ def to_junit(document: Document) -> str:
     suite = ET.SubElement(root, "testsuite", attributes)
     for case in cases:
         _add(suite, case)
+    if document.notes:
+        ET.SubElement(suite, "system-out").text = "\n".join(map(xml_text, document.notes))
     ET.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 

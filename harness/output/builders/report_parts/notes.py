@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from harness.analysis.assets_used import stand_ins_of
 from harness.analysis.checks.inputs import conflicting_inputs
 from harness.analysis.checks.observed import UNMOVED, did_not_move
 from harness.analysis.comparison.matching import seed_option
@@ -14,7 +15,7 @@ from harness.analysis.rows import Row
 from harness.analysis.training_verdicts import failed_checks, training_proofs
 from harness.model.metrics import metric_named
 from harness.model.results import Report
-from harness.output.builders.report_parts.asset_notes import asset_notes, stand_ins_of
+from harness.output.builders.report_parts.asset_notes import asset_notes
 from harness.output.builders.report_parts.oddities import failure_notes, first_of
 from harness.output.builders.report_parts.remarks import farthest
 from harness.output.numbers import difference, duration
@@ -76,7 +77,9 @@ def _by_text(found: Iterable[tuple[Row, str]], rows: Sequence[Row]) -> Iterator[
 
 def _recorded(report: Report) -> Iterable[str]:
     """Return the notes of the run, without those on stand-ins, for which one line follows."""
-    replaced = tuple(f"checkpoint {name}: stand-in {by}," for name, by in stand_ins_of(report).items())
+    replaced = tuple(
+        f"checkpoint {name}: stand-in {by}," for name, by in stand_ins_of(report.results).items()
+    )
     return (note for note in report.notes if not note.startswith(replaced))
 
 
