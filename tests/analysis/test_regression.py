@@ -143,13 +143,28 @@ def test_few_examples_are_not_resampled() -> None:
     assert any("30 examples" in note for note in row.notes)
 
 
-def test_outputs_that_are_mostly_one_value_are_not_resampled() -> None:
+@pytest.mark.parametrize("constant", [80, 100, 101, 120])
+def test_outputs_that_are_mostly_one_value_are_not_resampled(constant: int) -> None:
     found = [
-        regression(padding, seed, 0.3, constant=120) for seed in range(3) for padding in ("static", "dynamic")
+        regression(padding, seed, 0.3, constant=constant)
+        for seed in range(3)
+        for padding in ("static", "dynamic")
     ]
     row = rows_by_metric(make_report(found))["eval_pearson"]
-    assert row.verdict == "not comparable"
-    assert "one value for 120 of 200 examples: a resample may have no correlation" in row.notes
+    assert (row.verdict == "not comparable") == (constant > 100)
+    note = f"one value for {constant} of 200 examples: a resample may have no correlation"
+    assert (note in row.notes) == (constant > 100)
+
+
+def test_a_score_without_a_verdict_has_the_means_of_both_sides() -> None:
+    made = report(better=0.3, worse=2.0)
+    row = rows_by_metric(made)["eval_spearman"]
+    for side, padding in ((row.baseline, "static"), (row.candidate, "dynamic")):
+        values = [
+            each.value("eval_spearman") for each in made.results if each.trial.padding.strategy == padding
+        ]
+        assert side.value == pytest.approx(np.mean([value for value in values if value is not None]))
+    assert (row.effect, row.p) == (None, None)
 
 
 def test_the_error_of_a_difference_is_that_of_repeated_experiments() -> None:
