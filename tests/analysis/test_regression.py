@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from harness.analysis.scored_again import compare_scores, to_score, with_scores
 from harness.analysis.stats.quality_tests import compare_quality
 from harness.analysis.stats.resampling import Case
 from harness.analysis.stats.scoring import ranks, scores
+from harness.analysis.stats.sheets import read_sheet
 from harness.model.arrays import Logits
 from harness.model.measurements import measured
 from harness.model.quality import Epoch, Predictions, Score, Scores
@@ -220,3 +222,15 @@ def test_rescoring_keeps_the_scores_of_a_regression() -> None:
     assert with_scores(found, scored).results[0].value("eval_pearson") == found.results[0].value(
         "eval_pearson"
     )
+
+
+def test_outputs_or_targets_of_one_value_are_degenerate() -> None:
+    sheet = read_sheet(regression("static", 0, 0.3))
+    assert sheet is not None
+    one = np.full_like(sheet.labels, 2.5)
+    for labels, outputs, expected in (
+        (sheet.labels, sheet.predicted, False),
+        (sheet.labels, one, True),
+        (one, sheet.predicted, True),
+    ):
+        assert replace(sheet, labels=labels, predicted=outputs).degenerate is expected
