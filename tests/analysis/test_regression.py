@@ -224,6 +224,19 @@ def test_rescoring_keeps_the_scores_of_a_regression() -> None:
     )
 
 
+def test_a_score_of_other_examples_on_each_side_has_no_means_to_set_side_by_side() -> None:
+    one, two = report(better=0.3, worse=2.0), report(better=0.3, worse=2.0, examples=190)
+    rows = compare(
+        [one, two.model_copy(update={"run": "b"})],
+        metrics=["eval_spearman", "eval_mse"],
+        allow_mismatch=["examples"],
+    ).rows
+    for row in rows:
+        known = row.metric == "eval_mse"
+        assert (row.baseline.value is None, row.candidate.value is None) == (not known, not known)
+        assert (row.verdict == "not comparable") is not known
+
+
 def test_outputs_or_targets_of_one_value_are_degenerate() -> None:
     sheet = read_sheet(regression("static", 0, 0.3))
     assert sheet is not None
