@@ -154,6 +154,20 @@ def test_the_number_of_trials_is_the_first_that_suffices(
     assert found.trials_for(effect, trials, 0.05) == (every[0] if every else None)
 
 
+@pytest.mark.parametrize("wanted", [3, 5, 12, 200])
+def test_other_numbers_of_trials_have_their_share_of_variance_and_degrees_of_freedom(wanted: int) -> None:
+    added = (Part(0.3, 407.0),)
+    for freedom in (4.0, 8.0):
+        found = Components(Part(2.0, freedom), added, floor=0.5, least=0.2).scaled(5, wanted)
+        # Five trials a side have four degrees of freedom in pairs, and eight where they are unpaired.
+        assert found.between.variance == pytest.approx(2.0 * 5 / wanted)
+        assert found.between.freedom == freedom / 4 * (wanted - 1)
+        assert (found.least, found.floor) == pytest.approx((0.2 * 5 / wanted, 0.3 + 0.2 * 5 / wanted))
+        assert found.added == added
+    # With one trial a side the variance is that of earlier seeds, which new ones replace.
+    assert Components(Part(2.0, 9.0)).scaled(1, wanted).between.freedom == wanted - 1
+
+
 def test_no_number_of_trials_reduces_an_added_variance() -> None:
     assert Components(Part(0.1, 4), added=(Part(1.0, 400),), floor=1.0).trials_for(0.5, 5, 0.05) is None
 

@@ -183,7 +183,7 @@ def test_a_rate_that_falls_by_5_percent_is_judged_by_the_limit(limit: str | int,
 def test_a_suite_is_told_of_the_drops_that_its_seeds_do_not_decide(variants: int, gates: int) -> None:
     drops = [Gate(metric="eval_accuracy", max_drop=allowed) for allowed in (0.03, 0.05)][:gates]
     paddings: Sequence[PaddingStrategy] = ("static", "dynamic", "unpadded")
-    for seeds in range(1, 30, 2):
+    for seeds in (1, 2, 3, 5, 8, 13, 21, 29):
         trials = [make_trial(name, seed) for name in paddings[:variants] for seed in range(seeds)]
         found = usual_components(seeds).detectable(2 * LEVEL / (variants * gates)) if seeds > 1 else None
         weak = [gate for gate in drops if found is None or found > float(gate.max_drop or 0)]

@@ -127,6 +127,16 @@ def test_a_metric_that_was_not_measured_fails_with_the_reason() -> None:
     assert (case.verdict, case.reason) == ("failed", "no value: no peak is known for Test CPU")
 
 
+@pytest.mark.parametrize("rule", ["train_samples_per_second>=1", "train_samples_per_second drop<=10%"])
+def test_a_rate_of_unknown_data_follows_from_nothing_and_fails(rule: str) -> None:
+    made = report(data=None)
+    found = check(made, baseline=made, gates=[gate(rule)])
+    (case,) = (case for case in found.cases if case.kind in ("bound", "drop"))
+    assert case.verdict == "failed"
+    assert "data" in case.reason
+    assert only(check(made, gates=[gate("train_seconds>=1")]), "bound").verdict == "passed"
+
+
 def test_a_metric_that_nobody_knows_fails() -> None:
     unknown = Gate.model_construct(metric="eval_beauty", min=0.1, max=None, max_drop=None)
     assert only(check(report(), gates=[unknown]), "bound").verdict == "failed"

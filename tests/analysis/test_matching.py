@@ -13,6 +13,7 @@ from harness.analysis.training_verdicts import training_of
 from harness.model.environment import Device
 from harness.model.proof import TrainingCheck, TrainingProof
 from harness.model.results import Report, TrialResult
+from harness.model.tasks import Limit, Task
 from tests.analysis.test_comparison import CALIBRATED, SPEED, report, result
 from tests.factories import make_checkpoint, make_environment, make_measurements, make_trial
 
@@ -178,3 +179,18 @@ def test_a_variant_that_trains_otherwise_on_either_side_is_not_comparable(failin
             )
             told = "proof of training failed: one side trains differently from the reference" in found.notes
             assert (found.verdict == "not comparable", told) == (verdict is not None, verdict is not None)
+
+
+def _limited(name: str, *limits: int) -> Report:
+    tasks = [Task(limit=Limit(train=limit)) for limit in limits]
+    return report([result(make_trial(task=task), range(30)) for task in tasks], name)
+
+
+@pytest.mark.parametrize(("one", "two"), [((64,), (64, 32)), ((64, 32), (64,)), ((32, 64), (64, 32))])
+def test_limits_that_are_an_axis_on_either_side_are_matched(
+    one: tuple[int, ...], two: tuple[int, ...]
+) -> None:
+    rows = compare([_limited("a", *one), _limited("b", *two)], metrics=[SCORE]).rows
+    verdicts = [each.verdict for each in rows]
+    assert sorted(verdicts) == sorted(["same"] * len({*one} & {*two}) + ["missing"] * len({*one} ^ {*two}))
+    assert not any(each.mismatches for each in rows)

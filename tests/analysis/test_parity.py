@@ -12,12 +12,13 @@ from harness.analysis.parity import (
 )
 from harness.analysis.training_verdicts import training_of
 from harness.model.arguments import SchedulerKwargs, Train
+from harness.model.arrays import Logits
 from harness.model.proof import Parity
 from harness.model.results import TrialResult
 from harness.model.values import Precision
 from harness.output.builders.proof_tables import proofs_document
 from harness.output.numbers import NOTHING
-from tests.factories import make_report, make_result, make_trial
+from tests.factories import make_checkpoint, make_report, make_result, make_trial
 
 
 def parity(logit: float, gradient: float) -> Parity:
@@ -176,3 +177,31 @@ def test_a_table_of_proofs_has_the_verdict_in_fp32_of_a_reduced_precision() -> N
     assert column.cells == ("exact", NOTHING)
     only = proofs_document(found[1:], ()).tables[0]
     assert "in fp32" not in [column.title for column in only.columns]
+
+
+def _kept(precision: Precision, shift: float, **checkpoint: str) -> TrialResult:
+    found = make_result(make_trial(precision=precision), checkpoint=make_checkpoint(**checkpoint))
+    assert found.predictions is not None
+    logits = Logits([(one + shift, other) for one, other in found.predictions.logits])
+    return found.model_copy(update={"predictions": found.predictions.model_copy(update={"logits": logits})})
+
+
+@pytest.mark.parametrize(
+    ("precisions", "shift", "verdict"),
+    [
+        (("fp32", "fp32"), 0.0, "exact"),
+        (("fp32", "fp32"), 5e-5, "within"),
+        (("fp32", "fp32"), 1e-3, "differs"),
+        (("bf16", "fp32"), 1e-3, "within"),
+        (("fp32", "bf16"), 1e-3, "within"),
+        (("bf16", "bf16"), 1.0, "differs"),
+    ],
+)
+def test_two_proofs_agree_within_the_wider_limit_of_both(
+    precisions: tuple[Precision, Precision], shift: float, verdict: ParityVerdict
+) -> None:
+    one, other = _kept(precisions[0], 0.0), _kept(precisions[1], shift)
+    assert between(one, other) == between(other, one) == verdict
+    # Another kernel of the same weights is what is compared; other weights are not.
+    assert between(one, _kept(precisions[1], shift, attention="eager")) == verdict
+    assert between(one, _kept(precisions[1], shift, weights_sha256="ef" * 32)) == "unproven"

@@ -13,6 +13,7 @@ from harness.analysis.gates.applying import check
 from harness.analysis.probes import (
     PROBE_BAND,
     deviations,
+    held_back,
     machine_changed,
     noisy,
     probe_band,
@@ -20,6 +21,7 @@ from harness.analysis.probes import (
 )
 from harness.analysis.stats.ratios import RunVariance
 from harness.model.environment import Device
+from harness.model.observations import DeviceState
 from harness.model.results import Report, TrialResult
 from harness.model.values import PaddingStrategy
 from harness.store.writing import to_json
@@ -175,3 +177,28 @@ def test_a_result_without_a_probe_is_stored_as_before() -> None:
     assert b"probe" not in to_json(make_result())
     probed = make_result(probe=make_probe())
     assert TrialResult.model_validate_json(to_json(probed)) == probed
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [(5.0, 5.05, None), (5.0, 5.2, "0.2 s"), (0.0, 3.0, "3.0 s"), (9.0, 9.0, None)],
+)
+def test_a_device_was_held_back_for_the_time_that_passed_between_its_readings(
+    before: float, after: float, told: str | None
+) -> None:
+    probe = make_probe()
+    readings = [
+        reading.model_copy(
+            update={"device": DeviceState(limited_s={"power": seconds}, other_processes=others)}
+        )
+        for reading, seconds, others in ((probe.before, before, 2), (probe.after, after, 0))
+    ]
+    found = held_back(
+        make_result(probe=probe.model_copy(update={"before": readings[0], "after": readings[1]}))
+    )
+    limited = () if told is None else (f"clocks lowered by the limit of power for {told}",)
+    assert found == (*limited, "2 other processes on the device")
+    for lacking in ("before", "after"):
+        bare = getattr(probe, lacking).model_copy(update={"device": None})
+        known = {"before": readings[0], "after": readings[1]} | {lacking: bare}
+        assert held_back(make_result(probe=probe.model_copy(update=known))) == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from harness.analysis.scored_again import compare_scores, to_score, with_scores
 from harness.analysis.stats.quality_tests import compare_quality
 from harness.analysis.stats.resampling import Case
 from harness.analysis.stats.scoring import ranks, scores
+from harness.analysis.stats.sheets import read_sheet
 from harness.model.arrays import Logits
 from harness.model.measurements import measured
 from harness.model.quality import Epoch, Predictions, Score, Scores
@@ -143,13 +145,28 @@ def test_few_examples_are_not_resampled() -> None:
     assert any("30 examples" in note for note in row.notes)
 
 
-def test_outputs_that_are_mostly_one_value_are_not_resampled() -> None:
+@pytest.mark.parametrize("constant", [80, 100, 101, 120])
+def test_outputs_that_are_mostly_one_value_are_not_resampled(constant: int) -> None:
     found = [
-        regression(padding, seed, 0.3, constant=120) for seed in range(3) for padding in ("static", "dynamic")
+        regression(padding, seed, 0.3, constant=constant)
+        for seed in range(3)
+        for padding in ("static", "dynamic")
     ]
     row = rows_by_metric(make_report(found))["eval_pearson"]
-    assert row.verdict == "not comparable"
-    assert "one value for 120 of 200 examples: a resample may have no correlation" in row.notes
+    assert (row.verdict == "not comparable") == (constant > 100)
+    note = f"one value for {constant} of 200 examples: a resample may have no correlation"
+    assert (note in row.notes) == (constant > 100)
+
+
+def test_a_score_without_a_verdict_has_the_means_of_both_sides() -> None:
+    made = report(better=0.3, worse=2.0)
+    row = rows_by_metric(made)["eval_spearman"]
+    for side, padding in ((row.baseline, "static"), (row.candidate, "dynamic")):
+        values = [
+            each.value("eval_spearman") for each in made.results if each.trial.padding.strategy == padding
+        ]
+        assert side.value == pytest.approx(np.mean([value for value in values if value is not None]))
+    assert (row.effect, row.p) == (None, None)
 
 
 def test_the_error_of_a_difference_is_that_of_repeated_experiments() -> None:
@@ -205,3 +222,28 @@ def test_rescoring_keeps_the_scores_of_a_regression() -> None:
     assert with_scores(found, scored).results[0].value("eval_pearson") == found.results[0].value(
         "eval_pearson"
     )
+
+
+def test_a_score_of_other_examples_on_each_side_has_no_means_to_set_side_by_side() -> None:
+    one, two = report(better=0.3, worse=2.0), report(better=0.3, worse=2.0, examples=190)
+    rows = compare(
+        [one, two.model_copy(update={"run": "b"})],
+        metrics=["eval_spearman", "eval_mse"],
+        allow_mismatch=["examples"],
+    ).rows
+    for row in rows:
+        known = row.metric == "eval_mse"
+        assert (row.baseline.value is None, row.candidate.value is None) == (not known, not known)
+        assert (row.verdict == "not comparable") is not known
+
+
+def test_outputs_or_targets_of_one_value_are_degenerate() -> None:
+    sheet = read_sheet(regression("static", 0, 0.3))
+    assert sheet is not None
+    one = np.full_like(sheet.labels, 2.5)
+    for labels, outputs, expected in (
+        (sheet.labels, sheet.predicted, False),
+        (sheet.labels, one, True),
+        (one, sheet.predicted, True),
+    ):
+        assert replace(sheet, labels=labels, predicted=outputs).degenerate is expected

@@ -85,3 +85,22 @@ def test_rows_of_two_numbers_are_reduced_to_the_same_bits(rows: list[tuple[float
     assert np.array_equal(highest(logits), logits.max(axis=1))
     assert np.array_equal(totals(logits), logits.sum(axis=1))
     assert np.array_equal(chosen(logits), logits.argmax(axis=1))
+
+
+@pytest.mark.parametrize("metric", [name for name, scoring in SCORINGS.items() if scoring.resamples])
+@pytest.mark.parametrize("classes", [2, 4])
+def test_a_score_of_a_resample_is_that_of_the_rows_that_were_drawn(metric: str, classes: int) -> None:
+    random = np.random.default_rng(classes)
+    logits = random.normal(size=(60, 1 if metric in ("eval_pearson", "eval_mse") else classes))
+    labels = random.integers(0, classes, 60).astype(np.float64 if logits.shape[1] == 1 else np.int64)
+    scoring = SCORINGS[metric]
+    column = chosen(logits) if scoring.of_logits is None else scoring.of_logits(labels, logits)
+    features = scoring.features(labels, column[None])
+    for _ in range(20):
+        rows = random.integers(0, 60, 60)
+        weights = np.bincount(rows, minlength=60).astype(np.float64)
+        found = scoring.combine((features @ weights)[:, :, None], 60)[0, 0]
+        due = float(scores(metric, labels[rows], column[rows][None])[0])
+        assert found == pytest.approx(due, rel=1e-6, abs=1e-9)
+        if metric == "eval_pearson":
+            assert found == pytest.approx(np.corrcoef(labels[rows], logits[rows, 0])[0, 1], rel=1e-6)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
@@ -33,12 +33,15 @@ def test_mcnemar_equals_scipy_and_statsmodels(lost: int, gained: int) -> None:
 
 
 @settings(max_examples=30, deadline=None)
+@example([0.0, 0.0])
+@example([1.0, 0.0, 0.02, 0.02])
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
 def test_holm_equals_statsmodels(p_values: list[float]) -> None:
     expected = multipletests(p_values, method="holm")[1]
     assert [each.p for each in holm(p_values) if each is not None] == pytest.approx(list(expected))
 
 
+@example([0.0, None, 0.0, 0.9])
 @given(P_VALUES)
 def test_holm_leaves_untested_rows_out_and_each_level_decides_like_the_adjusted_p(
     p_values: list[float | None],

@@ -167,6 +167,22 @@ def test_trainings_at_the_same_time_leave_the_pairs_of_windows_that_took_turns()
         assert row.test == test, row.notes
 
 
+def test_devices_of_one_run_take_no_turns_and_are_no_pairs() -> None:
+    # One device pauses between its trials, the other does not.
+    results = [
+        make_result(
+            make_trial(seed=seed, device=device),
+            samples_per_second=speed + 0.05 * seed,
+            started=STARTED + timedelta(seconds=seed * step),
+            duration_s=20.0,
+        )
+        for device, speed, step in (("cpu", 25.0, 20.0), ("cuda:0", 27.0, 600.0))
+        for seed in range(4)
+    ]
+    (row,) = compare([make_report(results)], by="device", metrics=[SPEED], speed_across_devices=True).rows
+    assert (row.verdict, row.test) == ("better", "Welch's t of logarithms")
+
+
 @pytest.mark.parametrize("duration_s", [0.0, 1e300])
 def test_any_duration_can_be_read(duration_s: float) -> None:
     report = run_of(in_turn())

@@ -270,6 +270,24 @@ def test_a_resampled_score_is_compared_as_the_same_score_of_the_table() -> None:
     assert "the effect of another seed is unknown" in single.rows[0].notes[0]
 
 
+def test_variants_of_one_report_have_the_scores_of_their_own_trials() -> None:
+    trials = [make_trial(padding, seed) for seed in range(3) for padding in ("static", "dynamic")]
+    results = [make_result(trial, predictions=make_predictions(place)) for place, trial in enumerate(trials)]
+    scores = {trial.id: OwnScore(value=float(place)) for place, trial in enumerate(trials)}
+    fields = {"goal": "min", "file": "m.py", "version": "m.py sha256:1"}
+    own = [
+        OwnScores.model_validate(
+            fields | {"label": "other", "scores": dict.fromkeys(scores, OwnScore(value=9.0))}
+        ),
+        OwnScores.model_validate(fields | {"label": "mine", "scores": scores}),
+    ]
+    report = make_report(results).model_copy(update={"own_metrics": tuple(own)})
+    (row,) = compare([report], by="padding", metrics=["own.mine"]).rows
+    assert (row.baseline.value, row.candidate.value, row.effect) == (2.0, 3.0, 1.0)
+    (row,) = compare([report], by="padding", baseline="dynamic", metrics=["own.mine"]).rows
+    assert (row.baseline.value, row.candidate.value, row.effect) == (3.0, 2.0, -1.0)
+
+
 @pytest.mark.parametrize(
     ("gate", "verdict"),
     [

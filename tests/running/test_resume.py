@@ -21,7 +21,9 @@ from harness.model.assets import (
 from harness.model.environment import Device
 from harness.model.job import Job
 from harness.model.results import TrialResult
+from harness.model.status import STATUSES, StatusName
 from harness.model.suite import Measure
+from harness.running.options import Rerun
 from harness.running.resume import Here, choose, describe_here
 from tests.factories import make_checkpoint, make_data, make_result, make_trial
 
@@ -168,6 +170,81 @@ def test_data_whose_files_changed_run_again(source: DataSource) -> None:
     for recorded, difference in cases.items():
         data = make_data(source=source, files_sha256=recorded)
         assert why_not(finished(H100).model_copy(update={"data": data}), now, here(H100)) == difference
+
+
+def _with_environment(**changes: Any) -> TrialResult:
+    before = finished(H100)
+    assert before.environment is not None
+    return before.model_copy(update={"environment": before.environment.model_copy(update=changes)})
+
+
+def _with_packages(**changes: str | None) -> TrialResult:
+    environment = finished(H100).environment
+    assert environment is not None
+    packages = {name: version for name, version in (environment.packages | changes).items() if version}
+    return _with_environment(packages=packages)
+
+
+def _other_processor() -> TrialResult:
+    environment = finished(H100).environment
+    assert environment is not None
+    return _with_environment(cpu=environment.cpu.model_copy(update={"model": "Another CPU"}))
+
+
+def _with_data(**changes: Any) -> TrialResult:
+    return finished(H100).model_copy(update={"data": make_data(**changes)})
+
+
+@pytest.mark.parametrize(
+    ("result", "named"),
+    [
+        (_with_environment(python="3.9.1"), "python was 3.9.1, is "),
+        (_with_packages(numpy="1.0.0"), "numpy was 1.0.0, is "),
+        (_with_packages(numpy=None), "numpy was None, is "),
+        (_with_packages(aaa="1.0"), "aaa was 1.0, is None"),
+        (_other_processor(), "processor was Another CPU, is "),
+        (_with_environment(threads=1), "threads was 1, is 2"),
+        (finished(H100, name="another"), "checkpoint was another, is mine"),
+        (finished(H100, source="local"), "checkpoint source was local, is embedded"),
+        (finished(H100, revision="ab" * 20), f"checkpoint revision was {'ab' * 20}, is None"),
+        (_with_data(name="glue/rte"), "data was glue/rte, is glue/mrpc"),
+        (_with_data(source="hub"), "data source was hub, is folder"),
+        (_with_data(revision="ab" * 20), f"data revision was {'ab' * 20}, is None"),
+        (finished(H100).model_copy(update={"environment": None}), "its environment is not known"),
+    ],
+)
+def test_any_other_fact_about_a_result_runs_again(result: TrialResult, named: str) -> None:
+    assert (why_not(result, job(), here(H100)) or "").startswith(named)
+
+
+@pytest.mark.parametrize("rerun", [None, "failed", "all"])
+@pytest.mark.parametrize("status", STATUSES)
+def test_a_result_is_taken_over_by_its_status_and_what_was_asked_for(
+    status: StatusName, rerun: Rerun | None
+) -> None:
+    whole = finished(H100)
+    ended = {} if status == "completed" else {"reason": "it ended", "phase": "train"}
+    result = whole.model_copy(update={"status": status} | ended)
+    found = choose({ON_GPU.id: result}, {ON_GPU.id: job()}, here(H100), rerun=rerun)
+    kept = rerun != "all" if status == "completed" else rerun is None and not STATUSES[status].rerun
+    assert found.results == ({ON_GPU.id: result} if kept else {})
+    assert found.notes == ()
+
+
+def test_results_that_run_again_are_counted_by_reason_and_the_others_kept() -> None:
+    trials = [make_trial(device="cuda:0", seed=seed) for seed in range(4)]
+    older = _with_environment(python="3.9.1")
+    results = {
+        trial.id: (finished(H100) if place == 2 else older).model_copy(update={"trial": trial})
+        for place, trial in enumerate(trials)
+    }
+    jobs = {trial.id: job().model_copy(update={"trial": trial}) for trial in trials}
+    found = choose(results, jobs, here(H100), rerun=None)
+    assert [*found.results] == [trials[2].id]
+    (note,) = found.notes
+    assert note.startswith("3 finished trials will run again: python was 3.9.1, is ")
+    # A trial that cannot run here at the moment is kept by its environment alone.
+    assert choose(results, {}, here(H100), rerun=None).results.keys() == found.results.keys()
 
 
 def test_a_cluster_keeps_a_result_of_any_of_its_processors_and_asks_for_no_gpu_of_this_machine() -> None:

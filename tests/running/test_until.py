@@ -194,12 +194,16 @@ def test_a_run_that_cannot_be_decided_is_refused_before_it_begins(
     assert not (tmp_path / "reports").exists()
 
 
-def test_two_varying_axes_need_a_choice(tmp_path: Path) -> None:
+def test_two_varying_axes_need_a_choice(tmp_path: Path, record: Path) -> None:
     suite = paddings("static", "dynamic")
     two = suite.model_copy(update={"matrix": {**suite.matrix, "precision": ("fp32", "bf16")}})
     with pytest.raises(InvalidInputError, match="which of them is compared") as caught:
         decide(two, tmp_path)
     assert caught.value.hint == "Name the axis: --by AXIS."
+    found = looks(decide(two, tmp_path, replace(ACCURACY, by="precision", most_seeds=3)).report)
+    assert (found.by, found.baseline) == ("precision", "fp32")
+    assert {(row.candidate, row.verdict) for row in found.rows} == {("bf16", "same")}
+    assert len(found.rows) == 2
 
 
 def test_seeds_continue_the_list_of_the_suite() -> None:

@@ -254,6 +254,20 @@ def test_finished_results_come_in_the_order_of_the_plan_and_others_do_not_count(
     assert run.results() == ({RESULTS[2].trial.id: RESULTS[2]}, [])
 
 
+@pytest.mark.parametrize("kind", ["proofs", "windows"])
+def test_only_completed_proofs_and_windows_that_can_be_read_are_kept(tmp_path: Path, kind: str) -> None:
+    run = create(tmp_path)
+    complete, failed, torn_one = RESULTS
+    ended = make_result(failed.trial, status="failed")
+    for result in (complete, ended, torn_one):
+        folder = run.path / kind / result.trial.id
+        folder.mkdir(parents=True)
+        write_result(folder, result)
+    torn(run.path / kind / torn_one.trial.id / "result.json")
+    wanted = [*run.plan.trial_ids, "0" * 16]
+    assert getattr(run, kind)(wanted) == {complete.trial.id: complete}
+
+
 def test_what_is_no_result_of_this_run_is_said_and_never_counts(tmp_path: Path) -> None:
     run = create(tmp_path)
     one, two, three = (run.trial_folder(result.trial.id) for result in RESULTS)
