@@ -71,8 +71,9 @@ def test_an_override_that_makes_variants_equal_is_refused() -> None:
     ],
 )
 def test_an_override_may_replace_what_the_file_gives(train: str, override: str) -> None:
-    assert suite_with(f"train: {{{train}}}", [override])
+    assert suite_with(f"train: {{{train}}}", [override]).name == "small"
 
 
 def test_one_trial_that_uses_a_setting_is_enough() -> None:
-    assert suite_with("train: {num_train_epochs: 2, max_steps: 5}\ninclude: [{train.max_steps: -1}]")
+    suite = suite_with("train: {num_train_epochs: 2, max_steps: 5}\ninclude: [{train.max_steps: -1}]")
+    assert suite.include == ({"train.max_steps": -1},)
