@@ -166,13 +166,15 @@ def margins_of_texts(texts: Sequence[str]) -> float | dict[str, float]:
     """Return one share of every metric's range, or margins by metric, of the texts of `--margin`."""
     if len(texts) == 1 and "=" not in texts[0]:
         return share(texts[0], "--margin")
-    found = {}
+    found: dict[str, float] = {}
     for text in texts:
         metric, equals, given = text.partition("=")
         if not equals:
             raise InvalidInputError(
                 f"--margin {text}: several margins need a metric each", hint="Write --margin eval_mcc=0.03."
             )
+        if metric in found:
+            raise InvalidInputError(f"--margin {text}: {metric} has a margin already", hint="Give it once.")
         found[metric] = share(given, f"--margin {metric}")
     return found
 

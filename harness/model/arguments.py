@@ -6,6 +6,8 @@ release.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
@@ -179,6 +181,8 @@ def settings_problem(train: Train) -> str | None:
     >>> settings_problem(Train(lr_scheduler_type="cosine_with_min_lr"))
     'lr_scheduler_type cosine_with_min_lr needs min_lr or min_lr_rate in lr_scheduler_kwargs'
     """
+    if train.max_steps == 0:
+        return "max_steps 0 is no number of steps: write -1 to train num_train_epochs"
     kind = train.lr_scheduler_type
     needed, optional = _SCHEDULE_OPTIONS.get(kind, (frozenset(), frozenset()))
     options = train.lr_scheduler_kwargs or SchedulerKwargs()
@@ -197,6 +201,38 @@ def settings_problem(train: Train) -> str | None:
         if lowest.get(name, 0.0) >= train.learning_rate:
             return f"{name} {lowest[name]:g} is not below the learning rate {train.learning_rate:g}"
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A setting that a training ignores if another one has certain values.
+
+    Attributes:
+        setting: The setting that is ignored.
+        by: The other setting.
+        ignores: Whether this value of the other setting has that effect.
+        why: The reason, for the error message.
+    """
+
+    setting: str
+    by: str
+    ignores: Callable[[Any], bool]
+    why: str
+
+    def applies(self, train: Train) -> bool:
+        """Return whether a training with these settings ignores it."""
+        return self.ignores(getattr(train, self.by))
+
+
+IGNORED: Final = (
+    Ignored("num_train_epochs", "max_steps", lambda steps: steps > 0, "the steps end the training"),
+    Ignored("warmup_steps", "lr_scheduler_type", lambda kind: kind == "constant", "it warms nothing up"),
+    *(
+        Ignored(key, "optim", lambda name: not name.startswith("adamw"), "it is a setting of AdamW")
+        for key in ("adam_beta1", "adam_beta2", "adam_epsilon")
+    ),
+)
+"""Settings that give equal trainings, whatever their value."""
 
 
 # The replacement in a suite, or the reason why there is none, with the keys that it applies to.

@@ -32,7 +32,10 @@ PADDING: Final = (
     ),
 )
 
-PRECISION: Final = (Needs("fp16", "device", ("cuda",), why="fp16 needs CUDA", instead="precision: bf16"),)
+PRECISION: Final = (
+    Needs("fp16", "device", ("cuda",), why="fp16 needs CUDA", instead="precision: bf16"),
+    Needs("tf32", "device", ("cuda",), why="tf32 is a format of CUDA devices", instead="precision: fp32"),
+)
 
 ENGINE: Final = (
     Needs(

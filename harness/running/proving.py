@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
 
 from harness.analysis.naming import attention_of, describe
 from harness.analysis.parity import function_of, limits, verdict_of
@@ -45,7 +45,7 @@ def proof_jobs(jobs: Iterable[Job]) -> dict[str, Job]:
         if job.trial.tokenization is not None:
             continue
         trial = function_of(job.trial)
-        found.setdefault(trial.id, job.model_copy(update={"trial": trial, "purpose": "prove"}))
+        found.setdefault(trial.id, _proving(job, trial, "prove"))
     return found
 
 
@@ -59,8 +59,13 @@ def training_jobs(jobs: Iterable[Job]) -> dict[str, Job]:
     for job in jobs:
         if job.trial.tokenization is None:
             trial = training_of(job.trial, family(job.checkpoint.path, job.checkpoint.name))
-            found.setdefault(trial.id, job.model_copy(update={"trial": trial, "purpose": "prove_training"}))
+            found.setdefault(trial.id, _proving(job, trial, "prove_training"))
     return found
+
+
+def _proving(job: Job, trial: Trial, purpose: Literal["prove", "prove_training"]) -> Job:
+    """Return the job of a proof, which saves no model: the same proof serves runs that do."""
+    return job.model_copy(update={"trial": trial, "purpose": purpose, "save_to": None})
 
 
 def _family(folder: str, name: str) -> str:

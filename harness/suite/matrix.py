@@ -211,7 +211,7 @@ def _trials(
             if problem := settings_problem(train):
                 raise InvalidInputError(
                     f"suite {suite.name}: {problem}",
-                    hint="Set both in train, or both in matrix as train.KEY: [VALUE].",
+                    hint="Change it in train, or in matrix as train.KEY: [VALUE].",
                 )
             trains[of_train] = train
         expanded = trial(**{"task": suite.task, **fields}, train=trains[of_train])

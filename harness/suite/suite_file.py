@@ -27,6 +27,7 @@ from harness.suite.problems import Place, Problem, UnreadableError, invalid
 from harness.suite.selection import Selection, read_selection, without_effect
 from harness.suite.text import decode, find_suite, read_bytes, shown
 from harness.suite.tree import parse
+from harness.suite.unused_settings import unused_settings
 from harness.suite.validation import problems_of
 from harness.words import quoted
 
@@ -143,6 +144,7 @@ def _plan_problems(
     if "task" in selection.axes and "task" in root.entries and not replaced:
         what = "task has no effect: the matrix has the axis task; set the keys of each task there"
         found.append(Problem(root.entries["task"].place, what))
+    found += unused_settings(root, selection, suite)
     if (count := count_trials(suite, 1)) > suite.max_trials:
         found.append(Problem(selection.place, too_many(count, suite.max_trials)))
     return found

@@ -35,11 +35,16 @@ def below(schema: Schema, path: Loc) -> Schema:
     """Return the schema of the value at `path`, or an empty one."""
     here = _resolved(schema, schema)
     for part in path:
-        inner = here.get("items") if isinstance(part, int) else here.get("properties", {}).get(part)
-        if inner is None and isinstance(here.get("additionalProperties"), dict):
-            inner = here["additionalProperties"]
-        here = _resolved(inner if isinstance(inner, dict) else {}, schema)
+        inside = (_inside(each, part) for each in _alternatives(here, schema))
+        here = _resolved(next(filter(None, inside), {}), schema)
     return here
+
+
+def _inside(here: Schema, part: int | str) -> Schema | None:
+    inner = here.get("items") if isinstance(part, int) else here.get("properties", {}).get(part)
+    if inner is None:
+        inner = here.get("additionalProperties")
+    return inner if isinstance(inner, dict) else None
 
 
 def _resolved(part: Schema, schema: Schema) -> Schema:

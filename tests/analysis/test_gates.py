@@ -531,3 +531,39 @@ def test_a_variant_without_a_sound_trial_in_the_baseline_is_not_comparable() -> 
     reasons = {case.verdict: case.reason for case in of_kind(found, "baseline")}
     assert reasons["passed"] == "seeds 0, 1, 2 on both sides"
     assert reasons["not comparable"].startswith("the baseline has no sound trial of it; keep a better one: ")
+
+
+@pytest.mark.parametrize(
+    ("metric", "limits", "rule"),
+    [
+        ("eval_f1", {"min": 0.0}, "eval_f1 >= 0 can never fail: eval_f1 is from 0 to 1"),
+        ("eval_f1", {"max": 1.0}, "eval_f1 <= 1 can never fail: eval_f1 is from 0 to 1"),
+        ("eval_mcc", {"min": -1.0}, "eval_mcc >= -1 can never fail: eval_mcc is from -1 to 1"),
+        ("eval_f1", {"max_drop": 1.0}, "eval_f1 drop <= 1 can never fail: eval_f1 is from 0 to 1"),
+        ("eval_loss", {"min": 0.0}, "eval_loss >= 0 can never fail: eval_loss is 0 or more"),
+        (
+            "train_samples_per_second",
+            {"max_drop": "100%"},
+            "train_samples_per_second drop <= 100% can never fail: train_samples_per_second is above 0",
+        ),
+    ],
+)
+def test_a_gate_that_can_never_fail_is_noted(metric: str, limits: dict[str, Any], rule: str) -> None:
+    report = make_report()
+    assert rule in check(report, baseline=report, gates=[Gate(metric=metric, **limits)]).notes
+
+
+@pytest.mark.parametrize(
+    ("metric", "limits"),
+    [
+        ("eval_f1", {"min": 0.01}),
+        ("eval_mcc", {"min": 0.0}),
+        ("eval_mcc", {"max_drop": 1.0}),
+        ("train_seconds", {"max_drop": "100%"}),
+        ("train_seconds", {"max": 1e9}),
+    ],
+)
+def test_a_gate_that_some_value_breaks_is_not(metric: str, limits: dict[str, Any]) -> None:
+    report = make_report()
+    found = check(report, baseline=report, gates=[Gate(metric=metric, **limits)])
+    assert not any("can never fail" in note for note in found.notes)

@@ -123,7 +123,15 @@ def test_reports_without_a_common_variant_end_with_3(write: Write) -> None:
     other = make_report([make_result(make_trial("unpadded", checkpoint="another"))])
     done = _harness(write("one.json"), write("two.json", other))
     assert (done.returncode, done.stdout) == (3, "")
-    assert "has no such variant" in done.stderr
+    assert "no variant is in both: checkpoint is tiny-uncased in one.json and another in " in done.stderr
+    assert "To compare values of checkpoint, give them to one suite" in done.stderr
+
+
+def test_a_margin_given_twice_is_refused(write: Write) -> None:
+    twice = ("--margin", "eval_f1=0.5", "--margin", "eval_f1=0.1")
+    done = _harness(write("one.json"), write("two.json"), *twice)
+    assert done.returncode == 2
+    assert "--margin eval_f1=0.1: eval_f1 has a margin already" in done.stderr
 
 
 def test_each_mismatch_is_listed_and_can_be_allowed_by_name(write: Write) -> None:

@@ -228,7 +228,7 @@ def _series(report: Report, text: str) -> Series:
     """Series of one line in which every text was given from outside."""
     points = (Point(report, (0,), {"eval_accuracy": 0.5}), Point(report, (0,), {"eval_accuracy": 0.9}))
     track = Track("eval_accuracy", points, Band(0.1, text), (Change(1, 0.5, 0.9),))
-    line = Line(text, text, text, text, text, text, {text: text}, points, (track,))
+    line = Line(text, text, text, text, text, text, {text: text}, (text,), points, (track,))
     return Series((line,), ("eval_accuracy",), 1, (text,))
 
 
@@ -240,7 +240,7 @@ def _judged(text: str) -> GateReport:
     return found.model_copy(
         update={
             **dict.fromkeys(("suite", "report", "baseline"), text),
-            "cases": (case.model_copy(update=texts | {"notes": (text,)}),),
+            "cases": (case.model_copy(update=texts | {"notes": (text,), "assets": (text,)}),),
             "noise": {text: 0.1},
             "allowed_mismatches": (text,),
             "notes": (text,),

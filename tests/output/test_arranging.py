@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from harness.analysis.summary import summarize
+from harness.model.arguments import Train
 from harness.model.results import Report
 from harness.output.builders.report_parts.arranging import sorted_rows
 from harness.output.builders.report_parts.cells import columns
 from harness.output.builders.report_parts.notes import notes
+from harness.output.builders.report_parts.remarks import constants
 from tests.factories import make_checkpoint, make_report, make_result, make_trial
 from tests.output.test_tokenizing import report_of
 
@@ -50,6 +54,16 @@ def test_the_rate_of_tokenizing_sorts_the_fastest_first() -> None:
     rows = summarize(report_of())
     ordered = sorted_rows(rows, "real tokens/s", columns(report_of(), rows))
     assert [row.label for row in ordered] == ["whole fast", "map_batched(num_proc=2) fast", "whole slow"]
+
+
+def test_settings_that_a_training_ignores_are_no_settings_of_the_report() -> None:
+    def words(**train: Any) -> str:
+        return constants(make_report([make_result(make_trial(train=Train(**train)))]))
+
+    assert ", 3 epochs, batch 8, " in words()
+    assert ", max_steps=16, batch 8, " in words(max_steps=16)
+    assert "epoch" not in words(max_steps=16)
+    assert "warmup" not in words(warmup_steps=5, lr_scheduler_type="constant")
 
 
 def test_several_stand_ins_share_a_line() -> None:

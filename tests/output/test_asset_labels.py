@@ -12,11 +12,14 @@ import pytest
 from harness.analysis.comparison.comparing import compare
 from harness.analysis.gates.applying import check
 from harness.analysis.over_time.series import series_of
+from harness.analysis.scored_again import Rescored
 from harness.model.results import Report
 from harness.model.suite import Gate
 from harness.model.tasks import Task
 from harness.output.builders.comparison_page import comparison_document
 from harness.output.builders.gate_report import gates_document
+from harness.output.builders.proof_tables import proofs_document
+from harness.output.builders.recomputed_scores import rescoring_document
 from harness.output.builders.series_tables import history_document
 from harness.output.document import Document
 from harness.output.formats.junit import to_junit
@@ -62,6 +65,8 @@ def _documents() -> dict[str, Document]:
         "bound": gates_document(check(after, gates=[bound], allow_mismatch=["stand_in"])),
         "no gate": gates_document(check(after, gates=[])),
         "history": history_document(series_of([before, after])),
+        "proofs": proofs_document(before.results[:1], ()),
+        "rescoring": rescoring_document(before, [Rescored("a", {"eval_f1": (0.5, 0.5)}, ())], "1"),
     }
 
 
@@ -74,7 +79,7 @@ def test_every_result_names_what_stood_in_for_what(result: str, name: str) -> No
         assert sentence in plain, sentence
 
 
-@pytest.mark.parametrize("result", ["variants", "reports", "drop", "bound", "no gate"])
+@pytest.mark.parametrize("result", ["variants", "reports", "drop", "bound", "no gate", "proofs", "rescoring"])
 def test_so_do_the_formats_of_cases(result: str) -> None:
     document = _documents()[result]
     comment = render(document, "comment").replace("\\", "")

@@ -217,6 +217,18 @@ def test_variants_with_the_same_batches_share_the_training_of_the_one_with_the_l
         assert own["bucketed", seed].predictions != source.predictions
 
 
+def test_a_variant_that_shares_a_training_is_named_where_models_are_saved(tmp_path: Path) -> None:
+    watcher = Watcher()
+    suite = apart_suite("dynamic", "unpadded", **ONCE)
+    models = {"save_models": tmp_path / "models"}
+    run = run_fake(suite, tmp_path / "reports", "sharing", watcher, jobs=2, parity=True, **models)
+    (note,) = (each for each in watcher.notes if "no model to save" in each)
+    shared = [each for each in run.report.results if trained_by(each) != each.trial.id]
+    assert len(shared) == 2
+    assert note.startswith("2 trials trained no model to save: ")
+    assert all(f"{each.trial.id} has that of {trained_by(each)}" in note for each in shared)
+
+
 def test_a_variant_without_a_passed_proof_trains_itself(tmp_path: Path) -> None:
     results = run_once(tmp_path, "static", "dynamic", "unpadded").report.results
     assert sorted(map(trained, results)) == [

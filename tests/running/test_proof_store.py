@@ -89,6 +89,12 @@ def test_a_second_run_takes_over_the_proofs_that_passed_and_its_report_tells(tmp
     assert "of earlier runs" not in render(report_document(first), "markdown")
 
 
+def test_a_run_that_saves_its_models_takes_over_the_same_proofs(tmp_path: Path) -> None:
+    prove(tmp_path)
+    report, _ = prove(tmp_path, save_models=tmp_path / "models")
+    assert set(reused(report)) >= {"dynamic", "unpadded"}
+
+
 def test_all_of_a_run_again_proves_again(tmp_path: Path) -> None:
     prove(tmp_path)
     again, _ = prove(tmp_path, rerun="all", fresh=False)

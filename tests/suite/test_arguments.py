@@ -107,6 +107,11 @@ def test_the_loop_refuses_optimizers_but_adamw_in_the_plan(optim: str) -> None:
     assert [trial.train.optim for trial in planned(f"train: {{optim: {optim}}}", "trainer")] == [optim]
 
 
+def test_no_number_of_steps_is_refused() -> None:
+    found = planned_refusal("train: {max_steps: 0}", "trainer")
+    assert found.startswith("suite x: max_steps 0 is no number of steps: write -1")
+
+
 def test_the_loop_refuses_workers_and_a_cls_layer_refuses_checkpointing() -> None:
     assert "no data loader" in planned_refusal("train: {dataloader_num_workers: 2}", "loop")
     both = "train: {gradient_checkpointing: true}\ninclude: [{last_layer: cls}]"

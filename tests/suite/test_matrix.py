@@ -72,10 +72,8 @@ def test_written_values_become_the_fields_of_a_trial() -> None:
     assert trial.train == Train(num_train_epochs=5)
 
 
-def test_a_train_axis_overrides_the_suites_own_value() -> None:
-    suite = suite_of(
-        "train.learning_rate: [1e-5, 2e-5], train.max_steps: [7]", "train: {learning_rate: 1e-4}"
-    )
+def test_a_train_axis_sets_the_value_of_its_trials() -> None:
+    suite = suite_of("train.learning_rate: [1e-5, 2e-5], train.max_steps: [7]")
     assert [trial.train for trial in expand(suite, CPU)] == [
         Train(learning_rate=1e-5, max_steps=7),
         Train(learning_rate=2e-5, max_steps=7),
@@ -163,9 +161,11 @@ def test_a_plan_that_excludes_everything_is_refused() -> None:
 
 
 @pytest.mark.parametrize("device", ["cpu", "mps", "auto"])
-def test_fp16_needs_cuda(device: str) -> None:
+def test_fp16_and_tf32_need_cuda(device: str) -> None:
     found = refused(suite_of(f"device: [{device}], precision: [fp32, fp16]"))
     assert "fp16 needs CUDA" in found
+    found = refused(suite_of(f"device: [{device}], precision: [fp32, tf32]"))
+    assert "tf32 is a format of CUDA devices" in found
 
 
 def test_fp16_is_fine_on_cuda_and_where_it_is_excluded_elsewhere() -> None:

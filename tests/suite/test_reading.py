@@ -317,3 +317,19 @@ def test_the_order_of_keys_does_not_matter() -> None:
 def test_the_file_is_named_as_it_was_given() -> None:
     with pytest.raises(InvalidInputError, match=r"^some/where\.yaml:1:1: "):
         parse_suite("3", "some/where.yaml")
+
+
+@pytest.mark.parametrize(
+    ("limit", "found"),
+    [
+        (
+            "{train: 0}",
+            "train must be a whole number, at least 1 and at most 1,000,000,000; found the number 0",
+        ),
+        ("{trian: 5}", "unknown key 'trian' (did you mean train?)"),
+        ("{eval: '5'}", "found the text '5' (write the number without quotes)"),
+    ],
+)
+def test_a_limit_of_the_task_is_explained_like_other_values(limit: str, found: str) -> None:
+    task = f"task: {{dataset: own, data_dir: x, text: [a], label: b, limit: {limit}}}"
+    assert found in refusal_with(task)

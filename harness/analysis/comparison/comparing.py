@@ -13,7 +13,7 @@ from harness.analysis.comparison.compared_rows import Judged, comparison_rows
 from harness.analysis.comparison.conditions import CONDITIONS
 from harness.analysis.comparison.gathered import Evidence, gather
 from harness.analysis.comparison.models import Comparison, ComparisonRow, Mismatch
-from harness.analysis.comparison.reasons import explain_pairs
+from harness.analysis.comparison.reasons import disjoint_axes, explain_pairs
 from harness.analysis.comparison.sessions import (
     ALLOWED_IN_SESSION,
     Turns,
@@ -146,7 +146,7 @@ def compare_in_full(  # noqa: PLR0913 - the terms of a comparison, mostly left a
     judged = comparison_rows(evidence, labels, reference, terms)
     rows = [each.row for each in judged]
     mismatches = _mismatches(evidence, terms)
-    _check_comparable(rows, mismatches)
+    _check_comparable(rows, mismatches, reports)
     comparison = Comparison(
         harness_version=__version__,
         baseline=reference,
@@ -288,12 +288,18 @@ def _repeated_notes(evidence: Sequence[Evidence], reference: str) -> Iterator[st
             )
 
 
-def _check_comparable(rows: Sequence[ComparisonRow], mismatches: Sequence[Mismatch]) -> None:
+def _check_comparable(
+    rows: Sequence[ComparisonRow], mismatches: Sequence[Mismatch], reports: Sequence[Report]
+) -> None:
     if any(row.effect is not None or row.verdict == "same function" for row in rows):
         return
     reasons = Counter(note for row in rows for note in row.notes).most_common(_REASONS_SHOWN)
     found = dict.fromkeys(each.name for each in mismatches if not each.allowed)
     hint = "Run the same suite for both, or compare other reports."
+    apart = disjoint_axes(reports)
+    if apart and rows and all(row.verdict == "missing" for row in rows):
+        reasons = [(f"no variant is in both: {', '.join(apart.values())}", len(rows))]
+        hint += f" To compare values of {next(iter(apart))}, give them to one suite, and compare with --by."
     if found:
         allow = " ".join(f"--allow-mismatch {name}" for name in found)
         hint = f"If these differences do not matter to you: {allow}. Otherwise run both on the same terms."

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from harness.analysis.comparison.conditions import environment_of
 from harness.analysis.comparison.gathered import Evidence
 from harness.analysis.comparison.models import Explanation, FieldChange, Flip, Flips
-from harness.analysis.naming import attention_of
+from harness.analysis.naming import attention_of, axes
 from harness.analysis.stats.sheets import PairedSheets
 from harness.model.results import Report, TrialResult
 from harness.model.seeds import Seed
+
+_VALUES_SHOWN: Final = 3
 
 
 def explain_pairs(evidence: Sequence[Evidence], labels: Sequence[str], apart: Collection[str]) -> Explanation:
@@ -110,3 +112,26 @@ def _flips(paired: PairedSheets, seeds: Sequence[Seed]) -> tuple[Flip, ...]:
         if not before.regression
         for row in np.flatnonzero(before.predicted != after.predicted)
     )
+
+
+def disjoint_axes(reports: Sequence[Report]) -> dict[str, str]:
+    """Return each axis of which two reports have no value in common, in words: why no variant is in both."""
+    first, *others = (_values_of_axes(report) for report in reports)
+    found: dict[str, str] = {}
+    for other, report in zip(others, reports[1:], strict=True):
+        for name in first.keys() & other.keys():
+            if first[name].isdisjoint(other[name]):
+                sides = " and ".join(
+                    f"{', '.join(sorted(values)[:_VALUES_SHOWN])} in {run}"
+                    for values, run in ((first[name], reports[0].run), (other[name], report.run))
+                )
+                found[name] = f"{name} is {sides}"
+    return dict(sorted(found.items()))
+
+
+def _values_of_axes(report: Report) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for results in report.variants().values():
+        for name, value in axes(results[0].trial).items():
+            found.setdefault(name, set()).add(value)
+    return found

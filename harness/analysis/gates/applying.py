@@ -13,7 +13,15 @@ from harness.analysis.comparison.conditions import check_allowed
 from harness.analysis.gates.against import Against, cases_against, set_against
 from harness.analysis.gates.alone import cases_alone
 from harness.analysis.gates.cases import GateCase, GateReport, OnUnsure, Outcome
-from harness.analysis.gates.rules import Group, bound_rules, drop_rule, groups, replaced, tighter_than_noise
+from harness.analysis.gates.rules import (
+    Group,
+    bound_rules,
+    drop_rule,
+    groups,
+    replaced,
+    tighter_than_noise,
+    without_force,
+)
 from harness.analysis.naming import only_tokenise
 from harness.analysis.stats.ratios import RunVariance
 from harness.model.metrics import OWN, is_metric
@@ -128,6 +136,7 @@ def _notes(
         yield "training was not proven: the report has no proof of training"
     if report.suite.reference and any(map(replaced, (each for group in found for each in group.results))):
         yield "the reference applies to the real assets and was not compared with stand-ins"
+    yield from without_force(rules)
     yield from tighter_than_noise(rules, noise)
     if against is not None:
         yield from against.comparison.notes if against.comparison is not None else ()

@@ -76,9 +76,10 @@ class GateCase(Frozen):
 class GateReport(Shown, Frozen):
     """The whole check with its terms.
 
-    `outcome` is `fail` if a case failed, or is unsure and `on_unsure` is not `warn`; `not comparable` if
-    no case failed and no case that needs the baseline could be judged. Both are red. `unsure` is a check
-    without a failure but with an undecided case.
+    `outcome` is `fail` if a case failed, or is unsure and `on_unsure` is not `warn`, or if some cases of a
+    kind could be judged and others not; `not comparable` if no case failed and none of a kind could be
+    judged, such as every bound on stand-ins. Both are red. `unsure` is a check without a failure but with
+    an undecided case.
     """
 
     schema_version: Literal[1] = GATES_SCHEMA_VERSION

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from statistics import fmean
 
 from harness.analysis.checks.inputs import mixed_variants
@@ -146,3 +147,25 @@ def tighter_than_noise(gates: Sequence[Gate], noise: Mapping[str, float]) -> lis
         and gate.metric in noise
         and float(gate.max_drop[:-1]) / 100 < noise[gate.metric]
     ]
+
+
+def without_force(gates: Sequence[Gate]) -> list[str]:
+    """Return a note for each rule that no possible value of its metric breaks."""
+    return [f"{rule} can never fail: {metric} is {about}" for rule, metric, about in _without_force(gates)]
+
+
+def _without_force(gates: Sequence[Gate]) -> Iterator[tuple[str, str, str]]:
+    for gate in gates:
+        if not is_metric(gate.metric) or is_own(gate.metric):
+            continue
+        metric = metric_named(gate.metric)
+        for rule, limit, lower in bound_rules(gate):
+            if limit <= metric.least if lower else limit >= metric.most:
+                yield rule, gate.metric, metric.range
+        if isinstance(gate.max_drop, str):
+            most = 1.0 if metric.goal == "max" and metric.least >= 0 else inf
+            allowed = float(gate.max_drop[:-1]) / 100
+        else:
+            most, allowed = metric.most - metric.least, -inf if gate.max_drop is None else gate.max_drop
+        if allowed >= most:
+            yield drop_rule(gate), gate.metric, metric.range

@@ -103,7 +103,8 @@ def command(
     verified from the report fails.
 
     The exit code is 0 if no gate failed (unsure gates are warnings), 1 if one failed, 2 if the report, a
-    gate or an option is invalid, and 3 if nothing can be compared with the baseline.
+    gate or an option is invalid, and 3 if none of the bounds or none of the drops can be judged: nothing is
+    comparable with the baseline, or the numbers are those of stand-ins.
 
     The last line reads `harness check: PASS 7 gates, 0 failed, 0 unsure`, or UNSURE, or FAIL. In a step of
     GitHub Actions annotations and the step's summary are written, too.

@@ -12,6 +12,7 @@ from harness.analysis.parity import ParityVerdict
 from harness.analysis.probes import Deviation
 from harness.analysis.rows import Row
 from harness.analysis.training_verdicts import TrainingVerdict
+from harness.model.arguments import IGNORED
 from harness.model.results import Report, TrialResult
 from harness.model.seeds import Seed, repeated_roles
 from harness.words import count
@@ -51,11 +52,13 @@ def place(report: Report) -> str:
 def constants(report: Report) -> str:
     """Return the settings that all variants share: `common settings: cpu, fp32, 3 epochs, ...`."""
     trials = [result.trial for result in report.results]
+    trains = {trial.train for trial in trials}
     shared = shared_axes(trials)
     ran = _attentions(report.results)
     if shared.get("attention") == "auto" and len(ran) == 1:
         shared["attention"] = ran.pop()
-    names = notable(trials[0]) if trials else []
+    unused = {f"train.{rule.setting}" for rule in IGNORED if all(map(rule.applies, trains))}
+    names = [name for name in notable(trials[0]) if name not in unused] if trials else []
     words = [label(shared, [name], trials[0]) for name in names if name in shared]
     if only_tokenise(trials):
         words.append("no training")
