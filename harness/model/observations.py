@@ -12,7 +12,8 @@ from harness.model.frozen import Frozen, is_none
 class Observed(Frozen):
     """What a training did, observed outside of its timed windows.
 
-    Learning rates are those of the first and the last optimizer step. `dropped_share` is the share that
+    Learning rates are those of the first and the last optimizer step, `learning_rate_sum` is the sum of all
+    steps', None in reports written before it was kept. `dropped_share` is the share that
     dropout modules dropped of `dropout_elements` in the first forward pass and `dropout_rate` the mean of
     their rates, both None where no module drops or the model is compiled; attention's dropout has no module
     that is called. `parameter_change` is the norm of the change of all parameters that train over their norm
@@ -24,6 +25,7 @@ class Observed(Frozen):
     optimizer_steps: Annotated[int, Field(ge=0)]
     first_learning_rate: float | None
     last_learning_rate: float | None
+    learning_rate_sum: Annotated[float | None, Field(exclude_if=is_none)] = None
     dropped_share: float | None
     dropout_rate: float | None
     dropout_elements: int

@@ -135,7 +135,17 @@ class Fitting:
         self._meter.count_energy_of_all()
 
     def _evaluate(self, epoch: int, train_loss: float) -> None:
-        """Evaluate in rank 0, the others waiting; a proof watches every rank do the same."""
+        """Evaluate in rank 0, the others waiting; a proof watches every rank do the same.
+
+        Raises:
+            TrialStoppedError: `failed`, where the time and energy of the evaluation would count as training.
+        """
+        if self._meter.timing:
+            raise TrialStoppedError(
+                "failed",
+                f"epoch {epoch} is evaluated inside of a timed window of training",
+                hint="the engine is at fault, not the suite: report it",
+            )
         if self._purpose == "time":
             return
         if self.leads or self._purpose != "train":

@@ -35,6 +35,7 @@ from harness.training.measuring.phases import PhaseClock
 from harness.training.measuring.trial_roofline import find_peaks, with_shares
 from harness.training.preparing import prepare_model, prepare_tokens
 from harness.training.proofs.function import prove
+from harness.training.proofs.own_rows import check_rows
 from harness.training.proofs.training_proof import prove_training
 from harness.training.resuming import origin_of
 from harness.training.saving import save_model
@@ -74,12 +75,15 @@ def _run(job: Job, device: torch.device, clock: PhaseClock, threads: int, starte
     with clock.phase("load_model"):
         loaded = prepare_model(job, corpus, tokens, device)
         verify_inputs(job)
+    data = describe_data(job, corpus, tokens)
+    if job.purpose != "time" and ranks.rank() == 0:
+        check_rows(job, corpus, tokens, data)
     found = TrialResult(
         trial=job.trial,
         status="completed",
         phase="write",
         checkpoint=describe_checkpoint(job, loaded),
-        data=describe_data(job, corpus, tokens),
+        data=data,
         environment=describe_environment(describe_device(device), threads),
         notes=tokens.notes,
         started=started,

@@ -31,6 +31,8 @@ def observed(**changes: Any) -> Observed:
         "optimizer_steps": 39,
         "first_learning_rate": 5e-5,
         "last_learning_rate": 5e-5 / 39,
+        # Of a linear schedule without warm-up: (1 + 38/39 + ... + 1/39) times the rate.
+        "learning_rate_sum": 5e-5 * 20,
         "dropped_share": 0.1003,
         "dropout_rate": 0.1,
         "dropout_elements": 100_000,
@@ -63,6 +65,7 @@ def test_a_training_as_its_settings_ask_breaks_nothing() -> None:
         ({"first_learning_rate": 0.0}, "the first learning rate was 0, due 5e-05"),
         ({"last_learning_rate": 5e-5}, "the last learning rate was 5e-05, due 1.28205e-06"),
         ({"last_learning_rate": None}, "the last learning rate was none, due 1.28205e-06"),
+        ({"learning_rate_sum": 5e-5 * 20.5}, "the learning rates add up to 0.001025, due 0.001"),
         ({"training_mode": (True, False, True)}, "epoch 2 began in evaluation mode"),
         ({"dropped_share": 0.0}, "the first pass dropped 0.00% at a rate of 10.00%"),
         ({"dropped_share": 0.11}, "the first pass dropped 11.00% at a rate of 10.00%"),
@@ -73,8 +76,12 @@ def test_each_breach_names_what_was_and_what_is_due(changes: dict[str, Any], sai
     assert said in found
 
 
+def test_a_report_from_before_the_sum_of_rates_was_kept_breaks_nothing() -> None:
+    assert breaches(trained(learning_rate_sum=None)) == ()
+
+
 def test_steps_that_a_gradient_scaler_leaves_out_are_no_breach() -> None:
-    result = trained(optimizer_steps=37, last_learning_rate=4e-6)
+    result = trained(optimizer_steps=37, last_learning_rate=4e-6, learning_rate_sum=5e-5 * 19)
     fp16 = result.model_copy(update={"trial": result.trial.model_copy(update={"precision": "fp16"})})
     assert breaches(fp16) == ()
 

@@ -13,6 +13,7 @@ from harness.model.job import TrialStoppedError
 from harness.model.values import Padding, PaddingStrategy
 from harness.training import evaluation, fitting
 from harness.training.batching import Batch, plan_epoch
+from harness.training.measuring.steps import StepMeter
 from harness.training.proofs.own_data import check_plan
 from harness.training.run_trial import run_trial
 from tests.factories import make_trial
@@ -102,3 +103,17 @@ def test_an_evaluation_that_mixes_rows_up_fails(make_job: MakeJob, monkeypatch: 
     monkeypatch.setattr(fitting, "predict", mixed)
     with pytest.raises(TrialStoppedError, match="rows that were evaluated again some have other logits"):
         run_trial(job, quietly)
+
+
+def test_an_evaluation_inside_of_a_timed_window_fails(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close = StepMeter.close_window
+
+    def late(meter: StepMeter) -> None:
+        close(meter)
+        meter.timing = True
+
+    monkeypatch.setattr(StepMeter, "close_window", late)
+    with pytest.raises(TrialStoppedError, match="epoch 1 is evaluated inside of a timed window of training"):
+        run_trial(make_job(engine="loop"), quietly)

@@ -25,6 +25,7 @@ from harness.training.engines.cpu_attention import WeightedSum
 from harness.training.engines.dropout import Dropout, RandomBits
 from harness.training.engines.trainer import _Epochs
 from harness.training.measuring.flops import EncoderShape
+from harness.training.measuring.phases import PhaseClock
 from harness.training.proofs.masks.drawn_masks import (
     Mask,
     correlated_masks,
@@ -151,16 +152,30 @@ def spoil_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop_engine, "RandomBits", lambda _seed: RandomBits(0))
 
 
+def spoil_phases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Charge the time of an evaluation to the training around it."""
+
+    def charge(clock: PhaseClock) -> None:
+        now = clock._now()
+        if clock._open:
+            name = clock._open[0]
+            clock.seconds[name] = clock.seconds.get(name, 0.0) + now - clock._since
+        clock._since = now
+
+    monkeypatch.setattr(PhaseClock, "_charge", charge)
+
+
 @pytest.mark.parametrize(
     ("spoil", "seen"),
     [
+        (spoil_phases, "counts"),
         (spoil_optimizer, "parameters"),
         (spoil_schedule, "training"),
         (spoil_mask, "dropout independence"),
         (spoil_backward, "dropout gradients"),
         (spoil_seed, "seeds of dropout"),
     ],
-    ids=["epsilon", "schedule", "mask of rows", "backward", "seed"],
+    ids=["phases", "epsilon", "schedule", "mask of rows", "backward", "seed"],
 )
 def test_a_loop_that_trains_otherwise_is_caught(
     spoil: Callable[[pytest.MonkeyPatch], None],
@@ -391,6 +406,7 @@ def test_a_step_that_a_gradient_scaler_leaves_out_widens_the_limits_of_fp16() ->
             loss=torch.tensor(loss),
             logits=torch.zeros(1, 2),
             began=0.0,
+            ended=0.0,
         )
         return Seen([one]), make_result(make_trial("static", 0))
 

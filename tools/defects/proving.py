@@ -28,6 +28,7 @@ from harness.running.workers.rank_processes import run_together
 from harness.training.run_trial import run_trial
 from harness.training.variants import compiling
 from tools.defects.catalogue import Variant
+from tools.defects.data_sets import RUNS, Run, write_twin
 
 # The defects are in the code around the compiler; Inductor would take minutes for each of them.
 compiling.BACKEND = "eager"
@@ -37,6 +38,7 @@ _LORA: Final = Adapter(kind="lora", r=4, alpha=16, dropout=0.1)
 _REGRESSION: Final = Task(config="stsb", kind="regression")
 # So large a rate that an adapter changes what is predicted.
 _SHORT: Final[dict[str, Any]] = {"max_steps": 30, "learning_rate": 1e-3}
+_FEW_STEPS: Final[dict[str, Any]] = {"max_steps": 8, "learning_rate": 1e-3}
 _ROLES: Final = SeedRoles(init=0, order=1, dropout=2)
 
 _PROOFS: Final = {"prove_training": "training", "prove": "function", "train": "run"}
@@ -76,9 +78,10 @@ AXES: Final[dict[Variant, dict[str, Any]]] = {
     "trainer regression": {"engine": "trainer", "task": _REGRESSION},
     "loop run": {"engine": "loop", "train": _SHORT},
     "loop lora run": {"engine": "loop", "adapter": _LORA, "train": _SHORT},
+    "warmed run": {"engine": "loop", "train": _SHORT | {"warmup_steps": 9}},
 }
 
-TRAINED: Final[frozenset[Variant]] = frozenset({"loop run", "loop lora run"})
+TRAINED: Final[frozenset[Variant]] = frozenset({"loop run", "loop lora run", "warmed run"})
 """Variants that are not proved, but trained on the embedded data, evaluated, saved and checked."""
 _WARMUP_STEPS: Final = 5
 
@@ -86,10 +89,33 @@ _WARMUP_STEPS: Final = 5
 def first_failure(variants: Sequence[Variant]) -> dict[str, Any]:
     """The first proof or training of these variants that fails, and what in it; empty where all pass."""
     for variant in variants:
+        if variant in RUNS:
+            if checks := _own_data_failures(RUNS[variant]):
+                return {"variant": variant, "proof": "run", "checks": checks}
+            continue
         for job in (training_job(AXES[variant]),) if variant in TRAINED else jobs(AXES[variant]):
             if checks := failures(job):
                 return {"variant": variant, "proof": _PROOFS[job.purpose], "checks": checks}
     return {}
+
+
+def _own_data_failures(runs: Sequence[Run]) -> list[str]:
+    """The checks that the first failing one of these trainings does not pass; they share a cache."""
+    with tempfile.TemporaryDirectory(prefix="harness-defects-data-") as name:
+        for at, run in enumerate(runs):
+            folder = Path(name) / str(at)
+            folder.mkdir()
+            task = run.write(folder).model_copy(update={"max_length": run.max_length})
+            axes: dict[str, Any] = {"engine": "loop", "task": task, "train": _FEW_STEPS, **run.axes}
+            if not run.lowers:
+                axes["checkpoint"] = str(write_twin(Path(name) / "twin"))
+            try:
+                job = training_job(axes)
+            except Exception as error:
+                return [f"{type(error).__name__}: {str(error)[:80]}"]
+            if checks := failures(job.model_copy(update={"cache_dir": name})):
+                return checks
+    return []
 
 
 def jobs(axes: dict[str, Any], seed: int = 0) -> Iterator[Job]:
@@ -107,7 +133,7 @@ def jobs(axes: dict[str, Any], seed: int = 0) -> Iterator[Job]:
 
 
 def training_job(axes: dict[str, Any]) -> Job:
-    """The training itself of a trial with these axes, on the embedded data."""
+    """The training itself of a trial with these axes, on the embedded data unless they name other."""
     torch.set_num_threads(1)
     fields: dict[str, Any] = {
         "checkpoint": "bert-base-uncased",
@@ -117,7 +143,9 @@ def training_job(axes: dict[str, Any]) -> Job:
     train = Train(**({"num_train_epochs": 1} | axes.get("train", {})))
     trial = Trial(**(fields | axes | {"train": train}))
     measure = Measure(threads=1, roofline=False, warmup_steps=_WARMUP_STEPS)
-    (job,) = prepare([trial], measure, RealAssets("embedded"), this_machine(), lambda _: None).jobs.values()
+    # Nothing is embedded of a checkpoint that is a folder.
+    assets = RealAssets("auto" if Path(trial.checkpoint).is_absolute() else "embedded")
+    (job,) = prepare([trial], measure, assets, this_machine(), lambda _: None).jobs.values()
     cache = Path(tempfile.gettempdir()) / "harness-defects-cache"
     return job.model_copy(update={"cache_dir": str(cache)})
 

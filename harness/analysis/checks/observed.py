@@ -12,6 +12,8 @@ from harness.model.results import TrialResult
 UNMOVED: Final = "parameters did not change"
 
 _RATE_LIMIT: Final = 1e-5
+# For each step: sums are in double precision.
+_SUM_LIMIT: Final = 1e-8
 _ROUNDING: Final = 1e-7
 # By chance, a share deviates by more than seven standard errors in one of 10^11 trainings.
 _STANDARD_ERRORS: Final = 7.0
@@ -25,8 +27,8 @@ def did_not_move(result: TrialResult) -> bool:
 def breaches(result: TrialResult) -> tuple[str, ...]:
     """Return a message for each deviation of a training from its settings.
 
-    A gradient scaler skips steps if fp16 overflows, so the number of steps and the last learning rate are not
-    checked for fp16.
+    A gradient scaler skips steps if fp16 overflows, so the number of steps, the last learning rate and the
+    sum of all rates are not checked for fp16.
     """
     if result.observed is None or result.data is None:
         return ()
@@ -55,6 +57,11 @@ def _rates(result: TrialResult, found: Observed, steps: int) -> Iterator[str]:
         due = train.learning_rate * schedule_factor(train, step, steps)
         if given is None or abs(given - due) > _RATE_LIMIT * train.learning_rate:
             yield f"the {name} learning rate was {'none' if given is None else f'{given:.6g}'}, due {due:.6g}"
+    total = found.learning_rate_sum
+    if total is not None and result.trial.precision != "fp16":
+        due = train.learning_rate * sum(schedule_factor(train, step, steps) for step in range(steps))
+        if abs(total - due) > (_RATE_LIMIT + _SUM_LIMIT * steps) * train.learning_rate:
+            yield f"the learning rates add up to {total:.6g}, due {due:.6g}"
 
 
 def _modes(found: Observed) -> Iterator[str]:

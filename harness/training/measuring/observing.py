@@ -29,6 +29,7 @@ class TrainingWatch:
         self._model, self._counts_dropout = model, counts_dropout
         self._steps = 0
         self._rates: list[Any] = []
+        self._sum_of_rates: Any = 0.0
         self._dropped: list[tuple[torch.Tensor, torch.Tensor, float]] = []
         self._modes: list[bool] = []
         self._awaited: RemovableHandle | None = None
@@ -73,6 +74,7 @@ class TrainingWatch:
         return {
             "steps": self._steps,
             "rates": [float(rate) for rate in self._rates],
+            "sum_of_rates": float(self._sum_of_rates),
             "dropped": [(int(dropped), int(known), rate) for dropped, known, rate in self._dropped],
             "modes": list(self._modes),
             "notes_mode": self._awaited is not None,
@@ -82,6 +84,7 @@ class TrainingWatch:
     def restore(self, state: State) -> None:
         """After `begin`, continue with the observations of an earlier process."""
         self._steps, self._rates, self._modes = state["steps"], state["rates"], state["modes"]
+        self._sum_of_rates = state["sum_of_rates"]
         self._dropped = [(torch.tensor(a), torch.tensor(b), rate) for a, b, rate in state["dropped"]]
         self._before = state["before"]
         for handle in self._counting:
@@ -100,6 +103,7 @@ class TrainingWatch:
             optimizer_steps=self._steps,
             first_learning_rate=float(self._rates[0]) if self._rates else None,
             last_learning_rate=float(self._rates[-1]) if self._rates else None,
+            learning_rate_sum=float(self._sum_of_rates),
             dropped_share=share,
             dropout_rate=rate,
             dropout_elements=elements,
@@ -112,7 +116,9 @@ class TrainingWatch:
     def _step(self, optimizer: torch.optim.Optimizer, _args: Any, _kwargs: Any) -> None:
         self._steps += 1
         self._note_mode()
-        self._rates[1:] = [optimizer.param_groups[0]["lr"]]
+        rate = optimizer.param_groups[0]["lr"]
+        self._rates[1:] = [rate]
+        self._sum_of_rates = self._sum_of_rates + rate
 
     def _count(self, module: nn.Module, args: tuple[torch.Tensor, ...], result: torch.Tensor) -> None:
         assert isinstance(module, nn.Dropout)

@@ -36,6 +36,8 @@ _ALIGNMENT: Final = 512
 _MOST_PARTS: Final = 12
 
 Call = Callable[[], object]
+Clock = Callable[[], float]
+"""Monotonic, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Bench:
     precision: Precision
 
 
-def products_peak(bench: Bench, shape: EncoderShape, tokens: int) -> float:
+def products_peak(bench: Bench, shape: EncoderShape, tokens: int, now: Clock = time.perf_counter) -> float:
     """FLOP/s of the linear layers of one encoder layer, forward and backward, each product at its fastest.
 
     The products are `torch.mm` as `nn.Linear` calls it: output, gradient of the input and gradient of the
@@ -73,25 +75,26 @@ def products_peak(bench: Bench, shape: EncoderShape, tokens: int) -> float:
         ]
         flops += [count * 2.0 * tokens * before * after] * 3
         counts += [count] * 3
-    seconds = fastest(products, partial(synchronize, bench.device), _PRODUCTS_SECONDS)
+    seconds = fastest(products, partial(synchronize, bench.device), _PRODUCTS_SECONDS, now)
     return sum(flops) / sum(count * each for count, each in zip(counts, seconds, strict=True))
 
 
-def square_peak(bench: Bench, size: int) -> float:
+def square_peak(bench: Bench, size: int, now: Clock = time.perf_counter) -> float:
     """Measure the FLOP/s of a product of two square matrices, the shape that suits a machine best."""
     dtype = DTYPES[bench.precision]
     arena = Arena(bench.device, 3 * size * size * dtype.itemsize)
     left, right = (arena.filled((size, size), dtype) for _ in range(2))
     product = partial(torch.mm, left, right, out=arena.empty((size, size), dtype))
-    (seconds,) = fastest([product], partial(synchronize, bench.device), _SQUARE_SECONDS)
+    (seconds,) = fastest([product], partial(synchronize, bench.device), _SQUARE_SECONDS, now)
     return 2.0 * size**3 / seconds
 
 
-def copy_peak(device: torch.device, size: int) -> float:
+def copy_peak(device: torch.device, size: int, now: Clock = time.perf_counter) -> float:
     """Bytes a second, read and written counted both, of copying `size` bytes of the device's memory."""
     arena = Arena(device, 2 * size)
     source, target = (arena.empty((size // 4,), torch.float32).zero_() for _ in range(2))
-    (seconds,) = fastest([partial(target.copy_, source)], partial(synchronize, device), _COPY_SECONDS)
+    copy = partial(target.copy_, source)
+    (seconds,) = fastest([copy], partial(synchronize, device), _COPY_SECONDS, now)
     return 2.0 * size / seconds
 
 
@@ -99,7 +102,7 @@ def fastest(
     calls: Sequence[Call],
     wait: Callable[[], None],
     limit: float,
-    now: Callable[[], float] = time.perf_counter,
+    now: Clock = time.perf_counter,
 ) -> list[float]:
     """Seconds of each call in its fastest block of calls.
 

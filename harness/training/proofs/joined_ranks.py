@@ -66,6 +66,7 @@ def _one(shares: Sequence[Pass]) -> Pass:
         loss=loss,
         logits=torch.cat([share.logits for share in shares]),
         began=shares[0].began,
+        ended=shares[0].ended,
     )
 
 

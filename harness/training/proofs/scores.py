@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Final
 
 import numpy as np
+from torch import nn
 
 from harness.model.proof import TrainingCheck
 from harness.model.tasks import TaskKind
@@ -159,16 +160,20 @@ def check_history(found: Trajectory) -> TrainingCheck:
     return within(f"epochs{found.name}", "largest difference of a loss or score", largest(apart), LOSS_LIMIT)
 
 
-def check_counts(found: Trajectory, trial: Trial, warmup_steps: int) -> TrainingCheck:
-    """Steps, examples and tokens behind the rates, counted from the reference's batches; and their time."""
+def check_counts(found: Trajectory, trial: Trial, warmup_steps: int, reference: nn.Module) -> TrainingCheck:
+    """Steps, examples and tokens behind the rates, counted from the reference's batches; and their time.
+
+    And the parameters, all and those that train, of the reference's model.
+    """
     return none_of(
         f"counts{found.name}",
         chain(
             _count_problems(found, trial, warmup_steps),
             _width_problems(found, trial),
+            _parameter_problems(found, reference),
             _time_problems(found, warmup_steps, ordered=not trial.device.startswith("cuda")),
         ),
-        "steps, examples, real and computed tokens of the rates are the reference's",
+        "steps, examples, tokens and parameters are the reference's, and times cover what they are of",
     )
 
 
@@ -181,39 +186,63 @@ def _width_problems(found: Trajectory, trial: Trial) -> Iterator[str]:
             yield f"pass {at} computes {each.computed} tokens in its linear layers, due {due}"
 
 
-def _time_problems(found: Trajectory, warmup_steps: int, *, ordered: bool) -> Iterator[str]:
-    """Reported times cover every step as seen from outside, and do not overlap with the evaluation's.
+def _parameter_problems(found: Trajectory, reference: nn.Module) -> Iterator[str]:
+    every = list(reference.parameters())
+    for name, due in (
+        ("trainable_parameters", sum(each.numel() for each in every if each.requires_grad)),
+        ("total_parameters", sum(each.numel() for each in every)),
+    ):
+        given = found.result.value(name)
+        if given != due:
+            yield f"{name} is {given}, due {due}"
 
-    Where steps are timed by the host's clock, `ordered`, each one covers its own.
+
+def _time_problems(found: Trajectory, warmup_steps: int, *, ordered: bool) -> Iterator[str]:
+    """Reported times cover every step and evaluation as seen from outside, and do not overlap.
+
+    Where steps are timed by the host's clock, `ordered`, each one covers its own and no more.
     """
     train, evaluate = (found.result.value(name) or 0.0 for name in ("train_seconds", "evaluate_seconds"))
     if train + evaluate > found.seconds:
         yield f"{train:.3g} s of training and {evaluate:.3g} s of evaluation in {found.seconds:.3g} s"
-    seen = _step_seconds(found)
+    seen = list(_step_seconds(found))
     timed = found.result.measurement("train_step_seconds")
     each_step = () if timed is None else timed.values
     if ordered:
-        for at, (given, least) in enumerate(zip(each_step, seen[warmup_steps:], strict=False), start=1):
-            if given < least - _CLOCK_SECONDS:
-                yield f"step {at} after warm-up: {given:.3g} s, where passes and update took {least:.3g} s"
+        bounds = zip(each_step, seen[warmup_steps:], strict=False)
+        for at, (given, (least, most)) in enumerate(bounds, start=1):
+            if not least - _CLOCK_SECONDS <= given <= most + _CLOCK_SECONDS:
+                yield (
+                    f"step {at} after warm-up: {given:.3g} s, where passes and update took "
+                    f"{least:.3g} s, and {most:.3g} s lie between those before and after it"
+                )
     steady = sum(each_step)
     for what, given, least in (
-        ("train_seconds", train, sum(seen)),
-        ("the steps after warm-up", steady, sum(seen[warmup_steps:])),
+        ("train_seconds", train, sum(least for least, _ in seen)),
+        ("the steps after warm-up", steady, sum(least for least, _ in seen[warmup_steps:])),
+        ("evaluate_seconds", evaluate, sum(each.ended - each.began for each in found.seen.evaluation)),
     ):
         if given < (1 - _CLOCK_LIMIT) * least - _CLOCK_SECONDS:
-            yield f"{what}: {given:.3g} s, where passes and optimizer steps alone took {least:.3g} s"
+            yield f"{what}: {given:.3g} s, where what it covers took {least:.3g} s alone"
 
 
-def _step_seconds(found: Trajectory) -> list[float]:
-    """Seconds from the first pass of each step to the end of its optimizer step, timed by hooks."""
-    passes, first = found.seen.training, 0
-    seconds = []
+def _step_seconds(found: Trajectory) -> Iterator[tuple[float, float]]:
+    """Yield the least and the most seconds of each step, timed by hooks.
+
+    The least is from the first pass of the step to the end of its optimizer step, the most from the end of
+    what came before to the beginning of what comes after.
+    """
+    passes, first, before = found.seen.passes, 0, -math.inf
+    trained = [at for at, each in enumerate(passes) if each.trains]
     for update in found.seen.updates:
-        if first < len(passes):
-            seconds.append(update.ended - passes[first].began)
-        first = update.passes
-    return seconds
+        if first >= len(trained) or update.passes > len(trained):
+            return
+        place, last = trained[first], trained[update.passes - 1]
+        if place:
+            before = max(before, passes[place - 1].ended)
+        after = passes[last + 1].began if last + 1 < len(passes) else math.inf
+        yield update.ended - passes[place].began, after - before
+        first, before = update.passes, update.ended
 
 
 def _count_problems(found: Trajectory, trial: Trial, warmup_steps: int) -> Iterator[str]:

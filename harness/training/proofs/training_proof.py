@@ -22,6 +22,7 @@ from harness.training import ranks
 from harness.training.batching import OF_TRAINER, plan_epoch
 from harness.training.proofs.continuing import check_continued, continues
 from harness.training.proofs.findings import none_of, within
+from harness.training.proofs.instruments import check_instruments
 from harness.training.proofs.joined_ranks import check_apart, check_equal, put_together
 from harness.training.proofs.low_rank import adapt_reference, check_adapters
 from harness.training.proofs.masks.dropout_sites import rates_of
@@ -126,6 +127,7 @@ class _Proof:
         adapter = trial.adapter.model_copy(update={"dropout": 0.0})
         structure = (in_fp32 if computes_fp32(trial) else dropping).model_copy(update={"adapter": adapter})
         yield check_metrics(trial.task.kind)
+        yield check_instruments(self._device)
         yield self._plan()
         yield check_padding(
             self._runner.load(self._still, structure, self._tokens)[1], self._tokens, self._device
@@ -224,7 +226,7 @@ class _Proof:
             yield check_adapters(f"adapters{name}", reference, run.start, run.end)
         yield from check_evaluation(found)
         yield check_history(found)
-        yield check_counts(found, trial, WARMUP_STEPS)
+        yield check_counts(found, trial, WARMUP_STEPS, reference)
         return run
 
     def _dropout(self, trial: Trial) -> Iterator[TrainingCheck]:

@@ -95,6 +95,7 @@ def check_evaluation(found: Trajectory) -> Iterator[TrainingCheck]:
     kept = found.result.predictions
     ids = [] if kept is None else list(kept.example_ids)
     labels = [] if kept is None else list(kept.labels)
+    lengths = [] if kept is None else list(kept.lengths or ())
     final = found.epochs[-1].logits
     answers = final[:, 0] if final.shape[1] == 1 else final.argmax(dim=1)
     single = len(set(answers.tolist())) == 1
@@ -103,9 +104,13 @@ def check_evaluation(found: Trajectory) -> Iterator[TrainingCheck]:
         chain(
             _differing("example ids", ids, split.example_ids.tolist()),
             _differing("labels", labels, split.labels.tolist()),
+            _differing("lengths", lengths, [len(row_of(split, row)) for row in range(len(split))]),
             _differing("mark as degenerate", [found.result.degenerate], [single]),
+            _differing(
+                "epoch", [each.epoch for each in found.result.epochs], [*range(1, len(found.epochs) + 1)]
+            ),
         ),
-        "ids and labels in the split's order",
+        "ids, labels and lengths in the split's order, and epochs counted from 1",
     )
     logits = np.array([] if kept is None else kept.logits)
     last = found.epochs[-1].logits.numpy()

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import nn
@@ -18,6 +18,12 @@ from transformers import PreTrainedModel
 from harness.training.engines.used_rows import UsedRows
 from harness.training.proofs.reference import Tensors
 
+# A wait costs no processor time: a clock of that would miss it. The fifth pass of a training and the ninth
+# belong to steps after warm-up, with and without accumulation.
+_WAIT_SECONDS: Final = 0.01
+_WAITS_IN_TRAINING: Final = (4, 8)
+_WAITS_IN_EVALUATION: Final = (1,)
+
 
 @dataclass(frozen=True, slots=True)
 class Pass:
@@ -27,7 +33,8 @@ class Pass:
     the results of linear layers, and `computed` the tokens that most of these compute. `product_error` is the
     largest difference of such a result from the product by the layer's present weights, over the product's
     largest value; 0 where it is not computed: on a GPU, and in a compiled graph. `labels` and `loss` are None
-    where none were given, as with label smoothing, whose loss comes from the `logits` (B, classes).
+    where none were given, as with label smoothing, whose loss comes from the `logits` (B, classes). It lasted
+    from `began` to `ended`, in seconds of `time.perf_counter`.
     """
 
     rows: tuple[tuple[int, ...], ...]
@@ -40,6 +47,7 @@ class Pass:
     loss: torch.Tensor | None
     logits: torch.Tensor
     began: float
+    ended: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +142,7 @@ class _Recorder:
     recomputed: int = 0
 
     def begin_pass(self, model: nn.Module, _args: Any, _kwargs: Any) -> None:
-        """Start the clock, and note the modes of all modules."""
+        """Start the clock, note the modes of all modules, and wait in a few passes."""
         self.began = time.perf_counter()
         if not self.seen.passes:
             # A model may be called before it trains, to compile it.
@@ -144,6 +152,9 @@ class _Recorder:
         self.dtypes.clear()
         self.computed.clear()
         self.product_error = 0.0
+        same = self.seen.training if torch.is_grad_enabled() else self.seen.evaluation
+        if len(same) in (_WAITS_IN_TRAINING if torch.is_grad_enabled() else _WAITS_IN_EVALUATION):
+            time.sleep(_WAIT_SECONDS)
 
     def note_linear(self, layer: nn.Linear, args: Any, result: torch.Tensor) -> None:
         """Note the dtype and the tokens of a linear layer's result, and its error."""
@@ -169,6 +180,7 @@ class _Recorder:
                 loss=None if loss is None else loss.detach().cpu().clone(),
                 logits=output.logits.detach().cpu().clone(),
                 began=self.began,
+                ended=time.perf_counter(),
             )
         )
 

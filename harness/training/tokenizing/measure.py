@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -34,12 +34,16 @@ from harness.training.loading import Corpus, Split, load_corpus
 from harness.training.measuring.counters import PeakMemory, with_added_memory
 from harness.training.measuring.probe import MachineProbe
 from harness.training.preparing import prepare_tokens, truncation_length
+from harness.training.proofs.instruments import check_timer
+from harness.training.proofs.own_rows import check_rows
 from harness.training.tokenizing.token_cache import SPLITS
 from harness.training.tokenizing.tokens import Tokenized, TokenizedSplit, load_tokenizer
 
 # One pass of that length tells as much as three short ones, and seeds repeat it.
 MOST_PASSES: Final = 3
 LONG_SECONDS: Final = 0.5
+
+T = TypeVar("T")
 
 
 def measure_tokenizing(job: Job, way: Tokenization, announce: Announce) -> TrialResult:
@@ -67,17 +71,20 @@ def measure_tokenizing(job: Job, way: Tokenization, announce: Announce) -> Trial
         probe = MachineProbe(device, threads=1, aside=peaks.paused)
         encoded, memory = with_added_memory(work)
         del encoded
-        encoded, seconds = _timed(work, announce, probe.read if job.concurrent == 1 else lambda: None)
+        check_timer(time_passes)
+        encoded, seconds = time_passes(work, announce, probe.read if job.concurrent == 1 else lambda: None)
         peak = peaks.measurements()
         tokens = prepare_tokens(job, corpus)
         _check(encoded, tokens)
+    data = describe_data(job, corpus, tokens)
+    check_rows(job, corpus, tokens, data)
     verify_inputs(job)
     return TrialResult(
         trial=job.trial,
         status="completed",
         phase="write",
         checkpoint=describe_files(job),
-        data=describe_data(job, corpus, tokens),
+        data=data,
         environment=describe_environment(describe_device(device), threads),
         measurements=(*_rates(seconds, tokens), memory, *peak, measured("load_data_seconds", loaded_s)),
         probe=probe.found,
@@ -87,18 +94,31 @@ def measure_tokenizing(job: Job, way: Tokenization, announce: Announce) -> Trial
     )
 
 
-def _timed(
-    work: Callable[[], Encoded], announce: Announce, at_edge: Callable[[], None]
-) -> tuple[Encoded, list[float]]:
-    """Return the encoding of the last pass and the seconds of each; call `at_edge` before and after all."""
+def time_passes(
+    work: Callable[[], T],
+    announce: Announce,
+    at_edge: Callable[[], None],
+    *,
+    collect: Callable[[], object] = gc.collect,
+    now: Callable[[], float] = time.perf_counter,
+) -> tuple[T, list[float]]:
+    """Return the encoding of the last pass and the seconds of each, of `work` alone.
+
+    Args:
+        work: tokenises all rows.
+        announce: told the number of each pass.
+        at_edge: called before and after all passes.
+        collect: collects garbage before each pass.
+        now: a monotonic clock in seconds.
+    """
     seconds: list[float] = []
     at_edge()
     while True:
         announce(Progress(phase="tokenize", step=len(seconds) + 1, steps=MOST_PASSES))
-        gc.collect()
-        begin = time.perf_counter()
+        collect()
+        begin = now()
         encoded = work()
-        seconds.append(time.perf_counter() - begin)
+        seconds.append(now() - begin)
         if len(seconds) == MOST_PASSES or seconds[0] > LONG_SECONDS:
             at_edge()
             return encoded, seconds

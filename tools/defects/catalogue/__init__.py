@@ -9,9 +9,11 @@ from tools.defects.catalogue.adapter import ADAPTER
 from tools.defects.catalogue.batches import BATCHES
 from tools.defects.catalogue.compiling import COMPILING
 from tools.defects.catalogue.counts import COUNTS
+from tools.defects.catalogue.data import DATA
 from tools.defects.catalogue.defect import Defect, Kind, Variant
 from tools.defects.catalogue.dropout import DROPOUT
 from tools.defects.catalogue.evaluation import EVALUATION
+from tools.defects.catalogue.measuring import MEASURING
 from tools.defects.catalogue.model import MODEL
 from tools.defects.catalogue.optimizer import OPTIMIZER
 from tools.defects.catalogue.precision import PRECISION
@@ -39,4 +41,6 @@ DEFECTS: Final[tuple[Defect, ...]] = (
     *REGRESSION,
     *RESUMING,
     *SAVING,
+    *DATA,
+    *MEASURING,
 )

@@ -22,6 +22,8 @@ Kind = Literal[
     "regression",
     "resuming",
     "saving",
+    "data",
+    "measuring",
 ]
 Variant = Literal[
     "trainer",
@@ -52,6 +54,18 @@ Variant = Literal[
     "trainer regression",
     "loop run",
     "loop lora run",
+    "warmed run",
+    "csv run",
+    "jsonl run",
+    "parquet run",
+    "mnli run",
+    "cola run",
+    "similarity run",
+    "cut run",
+    "tokenizing run",
+    "runs of two lengths",
+    "runs of two tokenizers",
+    "runs of two data sets",
 ]
 
 

@@ -15,6 +15,13 @@ EVALUATION: Final = (
         "            if self.history:\n                self.score = score(self.logits, self._tokens.evaluation.labels)\n                self.history.append(self.history[-1].model_copy(update={'epoch': epoch}))\n                return\n            self.logits = predict(self._model,",
     ),
     Defect(
+        "an epoch counted as the one before",
+        "evaluation",
+        "fitting.py",
+        "        self.history.append(Epoch(epoch=epoch,",
+        "        self.history.append(Epoch(epoch=max(1, epoch - 1),",
+    ),
+    Defect(
         "scores the training split",
         "evaluation",
         "fitting.py",
