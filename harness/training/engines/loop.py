@@ -340,7 +340,7 @@ def flatten(parameters: Sequence[nn.Parameter]) -> nn.Parameter:
     sizes = [each.numel() for each in parameters]
     gradients = torch.split(flat.grad, sizes)
     for each, values, gradient in zip(parameters, torch.split(flat.detach(), sizes), gradients, strict=True):
-        # Detached, they share memory but are no views to autograd: torch.compile would trace each with its base.
+        # Detached they share memory but are no views, each of which torch.compile would trace with its base.
         each.data = values.view_as(each).detach()
         each.grad = gradient.view_as(each).detach()
     return flat
