@@ -22,7 +22,7 @@ class Outcome:
 
 
 def fine_tune(
-    name: str, *, rate: float, batch: int, seed: int, epochs: int = 3, random_labels: bool = False
+    name: str, *, rate: float, batch: int, seed: int, epochs: int = 2, random_labels: bool = False
 ) -> Outcome:
     # Two threads that spin beside other tests take ten times as long as one.
     threads = torch.get_num_threads()

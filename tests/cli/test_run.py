@@ -18,7 +18,7 @@ import pytest
 from harness.model.results import Report
 from harness.store.writing import to_json
 from tests.output.written import written
-from tests.running.fakes import command, environ, forked, only_report, start, write_suite
+from tests.running.fakes import command, environ, forked, only_report, run_line, start, write_suite
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +29,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 def run(*arguments: str | Path, cwd: Path, runner: str = "good", **changes: str) -> tuple[int, str, str]:
     """Exit code, standard output and standard error; a fresh interpreter reads changed variables."""
     if not changes:
-        done = forked(*command(*arguments, runner=runner)[3:], cwd=cwd)
+        done = forked(*run_line(*arguments, runner=runner), cwd=cwd)
         return done.returncode, done.stdout, done.stderr
     process = start(*arguments, cwd=cwd, runner=runner, **changes)
     output, errors = process.communicate(timeout=60)
@@ -125,14 +125,14 @@ def test_what_cannot_run_ends_with_its_code_and_a_sentence(
     assert "Traceback" not in errors
 
 
-def test_of_twenty_starts_at_once_one_runs_and_the_others_are_told_who_holds_it(tmp_path: Path) -> None:
+def test_of_eight_starts_at_once_one_runs_and_the_others_are_told_who_holds_it(tmp_path: Path) -> None:
     suite, release = write_suite(tmp_path, range(2)), tmp_path / "release"
-    processes = [start(suite, cwd=tmp_path, runner="held", FAKE_RELEASE=str(release)) for _ in range(20)]
+    processes = [start(suite, cwd=tmp_path, runner="held", FAKE_RELEASE=str(release)) for _ in range(8)]
     while sum(process.poll() is None for process in processes) > 1:
         time.sleep(0.05)
     release.touch()
     ended = [(process.communicate(timeout=60)[1], process.returncode) for process in processes]
-    assert sorted(code for _, code in ended) == [0] + [75] * 19
+    assert sorted(code for _, code in ended) == [0] + [75] * 7
     assert all("is locked by process" in errors for errors, code in ended if code == 75)
     assert len(only_report(tmp_path / "reports").results) == 2
 

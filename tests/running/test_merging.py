@@ -29,7 +29,7 @@ from harness.store.run_directory import open_run
 from harness.store.writing import to_json
 from harness.suite.matrix import expand
 from tests.factories import make_suite, make_trial
-from tests.running.fakes import Watcher, command, fake_suite, forked, run_fake, start, write_suite
+from tests.running.fakes import Watcher, fake_suite, forked, run_fake, run_line, start, write_suite
 
 TRIALS = tuple(make_trial(seed=seed) for seed in range(12))
 
@@ -325,8 +325,8 @@ def test_the_command_merges_and_exits_with_3_where_a_trial_is_missing(tmp_path: 
 
     suite = write_suite(tmp_path, range(4))
     for index in (1, 2):
-        shard = command(suite, "--shard", f"{index}/2", "--reports", str(index))
-        done = forked(*shard[3:], cwd=tmp_path)
+        line = run_line(suite, "--shard", f"{index}/2", "--reports", str(index))
+        done = forked(*line, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     folders = [str(path.parent) for path in sorted(tmp_path.glob("[12]/*/*/report.json"))]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import operator
 import shutil
 from collections.abc import Callable
@@ -36,6 +37,8 @@ STEPS = {"max_steps": 5, "per_device_eval_batch_size": 24}
 def _traced_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let torch trace and guard as always, and run what it traced as it is: Inductor takes minutes."""
     monkeypatch.setattr(compiling, "BACKEND", "eager")
+    # pytest listens to loggers that do not propagate, and to a listener torch writes traces of all it traced.
+    monkeypatch.setattr(logging.getLogger("torch.__trace"), "propagate", True)
 
 
 @pytest.fixture(scope="module")

@@ -112,20 +112,33 @@ def test_no_folder_of_the_current_directory_is_taken_for_the_metric(
     assert score(logits_of([0, 1]), np.array([0, 1])).scores["eval_accuracy"] == 1.0
 
 
+LEAVES_A_COPY = """\
+import os, sys
+from pathlib import Path
+import evaluate
+
+if (child := os.fork()) == 0:
+    evaluate.load(sys.argv[1])
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+(copy,) = Path(os.environ["HF_HOME"]).rglob("classification.py")
+# Another size, without which Python would take the compiled copy.
+copy.write_text(copy.read_text().replace("float(", "0 * float(", 1) + "\\n")
+
+import numpy as np
+from harness.training.evaluation import score
+
+logits = np.eye(2, dtype=np.float32)[[0, 0, 0, 1]]
+print(score(logits, np.array([0, 0, 1, 1])).scores["eval_f1"])
+"""
+
+
 def test_a_copy_of_the_metric_that_evaluate_left_in_the_hub_cache_is_never_run(tmp_path: Path) -> None:
-    surroundings = environ(HF_HOME=str(tmp_path), HF_HUB_OFFLINE="1")
-
-    def python(program: str) -> str:
-        line = [sys.executable, "-c", program]
-        return subprocess.run(line, env=surroundings, capture_output=True, text=True, check=True).stdout
-
-    python(f"import evaluate; evaluate.load({classification.__file__!r})")
-    (copy,) = tmp_path.rglob("classification.py")
-    # Another size, without which Python would take the compiled copy.
-    copy.write_text(copy.read_text().replace("float(", "0 * float(", 1) + "\n")
-    logits = "np.eye(2, dtype=np.float32)[[0, 0, 0, 1]]"
-    scored = python(
-        "import numpy as np; from harness.training.evaluation import score; "
-        f"print(score({logits}, np.array([0, 0, 1, 1])).scores['eval_f1'])"
+    scored = subprocess.run(
+        [sys.executable, "-c", LEAVES_A_COPY, str(classification.__file__)],
+        env=environ(HF_HOME=str(tmp_path), HF_HUB_OFFLINE="1"),
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    assert float(scored) == pytest.approx(2 / 3)
+    assert float(scored.stdout) == pytest.approx(2 / 3)

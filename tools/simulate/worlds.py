@@ -19,6 +19,7 @@ LABELS: Final = np.concatenate(
 
 _GRID: Final = 20_000
 _SMALLEST: Final = 1e-12
+_SHIFTS: Final = np.linspace(-9.0, 9.0, 73)
 
 # From 84 % no gain can be larger, and after a larger drop a classifier does not work any more.
 LARGEST_GAIN: Final = 0.155
@@ -60,10 +61,21 @@ class QualityWorld:
         slope = np.exp(-(self.scores**2) / 2).mean() / np.sqrt(2 * np.pi)
         return float(self.seed_sd / slope)
 
+    def _accuracy_at(self, shift: float) -> float:
+        return float(special.ndtr(self.scores + shift).mean())
+
+    @cached_property
+    def _accuracies(self) -> NDArray[np.float64]:
+        return np.array([self._accuracy_at(shift) for shift in _SHIFTS])
+
     def shift(self, change: float) -> float:
         """The shift of every example that changes the expected accuracy by this much."""
-        base = special.ndtr(self.scores).mean()
-        return float(optimize.brentq(lambda by: special.ndtr(self.scores + by).mean() - base - change, -9, 9))
+        due = self._accuracy_at(0.0) + change
+        # Between two neighbours of a table a root takes half the steps that it takes between the ends.
+        above = min(max(int(np.searchsorted(self._accuracies, due)), 1), len(_SHIFTS) - 1)
+        return float(
+            optimize.brentq(lambda by: self._accuracy_at(by) - due, _SHIFTS[above - 1], _SHIFTS[above])
+        )
 
     def change(self, metric: str, effect: float) -> float:
         """The change of accuracy that changes the expected score of a metric by this effect.
