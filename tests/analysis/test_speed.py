@@ -88,6 +88,8 @@ def test_a_ratio_needs_numbers_above_zero() -> None:
             compare_trials(*sides, paired=False)
 
 
+# scipy's moments of a constant side.
+@pytest.mark.filterwarnings("ignore:Precision loss")
 @pytest.mark.parametrize("paired", [True, False])
 @pytest.mark.parametrize("sides", [([2.0, 2.0, 2.0], [3.0, 3.1, 2.9]), ([3.0, 3.1, 2.9], [2.0, 2.0, 2.0])])
 def test_one_constant_side_is_tested_by_the_scatter_of_the_other(
