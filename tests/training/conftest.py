@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -26,6 +27,14 @@ MakeJob = Callable[..., Job]
 
 def quietly(_progress: Progress) -> None:
     """Ignore the progress."""
+
+
+@pytest.fixture(autouse=True)
+def _without_what_other_tests_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what libraries and earlier tests left out of garbage collections, of which engines make many."""
+    gc.collect()
+    gc.freeze()
+    monkeypatch.setattr(gc, "unfreeze", lambda: None)
 
 
 @pytest.fixture(autouse=True)
