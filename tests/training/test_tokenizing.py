@@ -83,7 +83,9 @@ def test_nothing_is_read_from_a_cache(make_job: MakeJob, monkeypatch: pytest.Mon
     call = AutoTokenizer.from_pretrained(job.checkpoint.path).__class__.__call__
 
     def counted(self: Any, *args: Any, **kwargs: Any) -> Any:
-        calls.append(len(args[0]))
+        # A check of the trial tokenises single rows again.
+        if not isinstance(args[0], str):
+            calls.append(len(args[0]))
         return call(self, *args, **kwargs)
 
     monkeypatch.setattr("transformers.PreTrainedTokenizerBase.__call__", counted)

@@ -204,8 +204,12 @@ def test_what_shows_with_many_draws_seeds_or_after_an_interruption_is_caught(
             kept = torch.from_numpy(drawn).view(like.shape) >= (dropped - 128) * 256
             return kept.to(like.dtype) * (256 / (256 - dropped))
 
+    def only_rates(optimizer: torch.optim.AdamW, state: dict[str, Any]) -> None:
+        for group, kept in zip(optimizer.param_groups, state["param_groups"], strict=True):
+            group["lr"] = kept["lr"]
+
     monkeypatch.setattr(loop_engine, "RandomBits", Pool)
-    monkeypatch.setattr(torch.optim.AdamW, "load_state_dict", lambda _self, _state: None)
+    monkeypatch.setattr(torch.optim.AdamW, "load_state_dict", only_rates)
     monkeypatch.setattr(preparing, "number_of", lambda seed, role: number_of(seed, role) % 1000)
     problems = found(prove(make_job(engine="loop")))
     assert {"dropout repetition", "dropout scale", "training with an interruption"} <= problems.keys()
