@@ -7,7 +7,6 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -41,8 +40,8 @@ def read_large(path: Path, *, least: int = LARGE_BYTES, most: int = LARGEST_REPO
         with os.fdopen(open_regular(path), "rb") as file:
             if not least <= os.fstat(file.fileno()).st_size <= most:
                 return None
-            with _uncollected(), ThreadPoolExecutor(max_workers=1) as hashing:
-                return _Reader(file, hashing).report()
+            with _uncollected():
+                return _Reader(file).report()
     except (OSError, ValueError, OverflowError, RecursionError):
         return None
 
@@ -60,11 +59,10 @@ def _uncollected() -> Iterator[None]:
 
 
 class _Reader:
-    """A pass over the file, hashed by one other thread, beside the parsing."""
+    """A pass over the file, which hashes it as it goes."""
 
-    def __init__(self, file: BinaryIO, hashing: ThreadPoolExecutor) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._hashing = hashing
         self._hash = hashlib.sha256()
         self._buffer = b""
 
@@ -82,14 +80,14 @@ class _Reader:
         if type(document.get("schema_version")) is not int:
             return None
         frame = Report.model_validate_json(head + b'"results": []' + tail)
-        if frame.digest != f"sha256:{self._hashing.submit(self._hash.hexdigest).result()}":
+        if frame.digest != f"sha256:{self._hash.hexdigest()}":
             return None
         return Report.model_validate(frame.__dict__ | {"digest": None, "results": results})
 
     def _read(self) -> bytes:
         first = self._file.tell() == 0
         chunk = self._file.read(_CHUNK_BYTES)
-        self._hashing.submit(self._hash.update, without_digest(chunk) if first else chunk)
+        self._hash.update(without_digest(chunk) if first else chunk)
         return chunk
 
     def _until(self, separator: bytes) -> bytes | None:

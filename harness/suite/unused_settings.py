@@ -17,8 +17,8 @@ _OVERRIDE = "-s "
 def unused_settings(root: Mapping, selection: Selection, suite: Suite) -> list[Problem]:
     """Return the settings of training that have no effect on any trial and seem to have one.
 
-    These are keys of `train` beside the axis of their name, unless an override gave the axis, and axes whose
-    values all give one training. A single value that another setting makes useless is no mistake: the epochs
+    These are keys of `train` that an override gives beside the axis of their name, and axes whose values all
+    give one training. A single value that another setting makes useless is no mistake: the epochs
     of a suite that `-s train.max_steps=5` cuts short.
 
     Args:
@@ -29,8 +29,7 @@ def unused_settings(root: Mapping, selection: Selection, suite: Suite) -> list[P
     given, axes = _entries(root, "train"), _entries(root, "matrix")
     found = []
     for key, entry in given.items():
-        axis = axes.get(f"train.{key}")
-        if axis is not None and not (_is_override(axis) and not _is_override(entry)):
+        if f"train.{key}" in axes and entry.place.source.startswith(_OVERRIDE):
             what = f"train.{key} has no effect: the matrix has the axis train.{key}"
             found.append(Problem(entry.place, what))
     for rule in IGNORED:
@@ -53,10 +52,6 @@ def _values(setting: str, selection: Selection, suite: Suite) -> Sequence[Hashab
     plain: tuple[Hashable, ...] = selection.axes.get(name) or (getattr(suite.train, setting),)
     included = (chosen[name] for _, chosen in selection.include if name in chosen)
     return list(dict.fromkeys([*plain, *included]))
-
-
-def _is_override(entry: Entry) -> bool:
-    return entry.place.source.startswith(_OVERRIDE)
 
 
 def _entries(root: Mapping, section: str) -> dict[str, Entry]:

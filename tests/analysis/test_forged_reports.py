@@ -226,12 +226,6 @@ def test_an_edited_value_contradicts_what_it_follows_from(change: dict[str, floa
     assert message in cases(forged({"measurements": measurements(**change)}))["stored"]
 
 
-def test_epochs_are_counted_from_one() -> None:
-    epoch = json.loads(to_json(make_result(make_trial())))["epochs"][0]
-    failed = cases(forged({"epochs": [epoch, epoch]}))
-    assert "epochs 1, 1 are stored, 2 are counted from 1" in failed["stored"]
-
-
 def test_one_class_cannot_be_passed_off_as_sound() -> None:
     logits = [[-0.5, 0.5]] * 40
     honest = json.loads(to_json(make_result(make_trial(), degenerate=True)))

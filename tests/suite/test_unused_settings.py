@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from harness.suite.suite_file import parse_suite
 from tests.suite.suite_texts import refusal, suite_with
 
 _STEPS = "num_train_epochs has no effect with max_steps 5: the steps end the training"
@@ -20,7 +21,6 @@ _EQUAL = ", so that its variants are one training"
 @pytest.mark.parametrize(
     ("axes", "train", "found"),
     [
-        (", train.learning_rate: [1e-5, 2e-5]", "learning_rate: 1e-4", f"3:9: {_AXIS}"),
         (", train.num_train_epochs: [1, 3]", "max_steps: 5", f"2:27: {_STEPS}{_EQUAL}"),
         (
             ", train.num_train_epochs: [1, 3], train.max_steps: [5, 9]",
@@ -75,6 +75,11 @@ def test_an_override_that_makes_variants_equal_is_refused() -> None:
 )
 def test_one_value_may_be_made_useless_by_another_setting(train: str, override: str) -> None:
     assert suite_with(f"train: {{{train}}}", [override]).name == "small"
+
+
+def test_an_axis_may_stand_beside_the_value_of_the_file_that_it_replaces() -> None:
+    text = _suite(", train.learning_rate: [1e-5, 2e-5]", "learning_rate: 1e-4")
+    assert parse_suite(text, "suite.yaml").train.learning_rate == 1e-4
 
 
 def test_one_trial_that_uses_a_setting_is_enough() -> None:

@@ -200,13 +200,6 @@ def _wrong_scores(
 def _last_epoch(result: TrialResult) -> Iterator[Contradiction]:
     if not result.epochs:
         return
-    numbers = [epoch.epoch for epoch in result.epochs]
-    if numbers != [*range(1, len(numbers) + 1)]:
-        yield Contradiction(
-            ("train_loss", *_scores(result)),
-            f"epochs {', '.join(map(str, numbers))} are stored",
-            f"{len(numbers)} are counted from 1",
-        )
     of_epoch = result.epochs[-1].values
     for metric in ("train_loss", *_scores(result)):
         last, stored = of_epoch.get(metric), result.value(metric)
