@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,9 +41,9 @@ def test_a_clock_of_work_counts_products_and_copies_alone() -> None:
         assert clock() == (60 + 2 * 10 * 4) / 4
 
 
-def resident(kind: str, unit: int) -> Callable[[], int]:
+def resident(kind: str, unit: int, process: str = "self") -> Callable[[], int]:
     def read() -> int:
-        status = Path("/proc/self/status").read_text().splitlines()
+        status = Path(f"/proc/{process}/status").read_text().splitlines()
         return int(next(line for line in status if line.startswith(kind)).split()[1]) * unit
 
     return read
@@ -85,6 +86,12 @@ def faster(name: str) -> Callable[..., float]:
         (counters, "_peak_resident_bytes", resident("VmRSS", 1024), "the peak memory is"),
         (counters, "_peak_resident_bytes", resident("VmHWM", 1000), "the peak memory is"),
         (counters, "_peak_resident_bytes", resident("VmPeak", 1024), "the peak memory is"),
+        (
+            counters,
+            "_peak_resident_bytes",
+            resident("VmHWM", 1024, process=str(os.getppid())),
+            "the peak memory is",
+        ),
         (PeakMemory, "measurements", forgetful, "the peak memory is"),
         (RaplCounter, "__call__", of_one_package, "1.75 J of two packages were measured as"),
         (probe.MachineProbe, "_reading", probe_of(0.5, 1.0), "the probe's product ran at 1e+08"),

@@ -223,7 +223,7 @@ def test_scores_on_a_single_class_are_degenerate_and_said_to_say_nothing(
         json.loads(line) | {"label": 1}
         for line in Path(job.data.files["validation"][0]).read_text().splitlines()
     ]
-    single = tmp_path / "single.jsonl"
+    single = tmp_path / "validation.jsonl"
     single.write_text("".join(json.dumps(row) + "\n" for row in rows))
     files = job.data.files | {"validation": (str(single),)}
     result = run_trial(job.model_copy(update={"data": job.data.model_copy(update={"files": files})}), quietly)

@@ -73,9 +73,7 @@ def name_problems(task: Task, data: ResolvedData) -> Iterator[str]:
         names = [Path(part).name for part in data.files[split]]
         if data.layout == "glue":
             due = [f"{split.replace('validation', 'dev')}.tsv"]
-        elif len(names) == 1 and (
-            Path(names[0]).stem == split or not any(map(names[0].startswith, data.files))
-        ):
+        elif len(names) == 1 and Path(names[0]).stem == split:
             continue
         else:
             due = [

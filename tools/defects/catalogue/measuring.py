@@ -67,6 +67,13 @@ MEASURING: Final = (
         "        training.on_epoch_end(epoch, self._record.end_epoch())\n"
         "        training.meter.close_window()\n",
     ),
+    Defect(
+        "peak memory of the parent",
+        "measuring",
+        _COUNTERS,
+        '    status = Path("/proc/self/status")\n',
+        '    status = Path(f"/proc/{os.getppid()}/status")\n',
+    ),
     Defect("memory at the end", "measuring", _COUNTERS, 'startswith("VmHWM")', 'startswith("VmRSS")'),
     Defect("virtual memory", "measuring", _COUNTERS, 'startswith("VmHWM")', 'startswith("VmPeak")'),
     Defect(
@@ -82,6 +89,13 @@ MEASURING: Final = (
         _COUNTERS,
         "        found = zip(*self._earlier, peak_memory",
         "        found = zip(peak_memory",
+    ),
+    Defect(
+        "memory of a pause counted",
+        "measuring",
+        _COUNTERS,
+        "        finally:\n            reset_peak_memory(self._device)\n",
+        "        finally:\n            pass\n",
     ),
     Defect(
         "energy of the first package",
