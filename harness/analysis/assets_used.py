@@ -11,7 +11,7 @@ from harness.model.results import TrialResult
 _MOST_WEIGHTS: Final = 3
 
 
-def asset_notes(results: Iterable[TrialResult]) -> tuple[str, ...]:
+def asset_sentences(results: Iterable[TrialResult]) -> tuple[str, ...]:
     """Return each sentence once: stand-ins, generated data, limits, and weights that the suite accepts."""
     found = list(results)
     return (

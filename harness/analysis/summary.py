@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 import numpy as np
 
+from harness.analysis.assets_used import is_stand_in, stand_ins_of
 from harness.analysis.checks.inputs import mixed_variants
 from harness.analysis.checks.observed import did_not_move
 from harness.analysis.comparison.sessions import Turns
@@ -231,10 +232,7 @@ def _unmeasured(results: Iterable[TrialResult]) -> dict[str, str]:
 
 
 def _stand_in(results: Iterable[TrialResult]) -> str | None:
-    return next(
-        (result.checkpoint.name for result in results if result.checkpoint and result.checkpoint.stand_in),
-        None,
-    )
+    return next(iter(stand_ins_of(results).values()), None)
 
 
 def _differences(quality: Mapping[str, Estimate], reference: Mapping[str, float]) -> dict[str, float]:
@@ -280,7 +278,7 @@ def _place(row: Row, results: Sequence[TrialResult]) -> tuple[object, ...] | Non
             result.trial.device,
             result.environment and result.environment.fingerprint,
             result.data and result.data.content_sha256,
-            result.checkpoint is not None and result.checkpoint.stand_in,
+            is_stand_in(result),
         )
         for result in results
     }

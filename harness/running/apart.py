@@ -26,7 +26,21 @@ _SHARE_OF_HOST: Final = 0.8
 _SHARE_OF_DEVICE: Final = 0.9
 # A CUDA context, outside of torch's allocator.
 _CONTEXT_BYTES: Final = 0.6 * 2**30
+_MOST_NAMED: Final = 6
 _OPEN: Final = ("interrupted", "pending")
+
+
+def unsaved_note(results: Iterable[TrialResult]) -> str | None:
+    """Return a sentence on the trials that share another one's training and have no model of their own."""
+    sources = {result.trial.id: trained_by(result) for result in results}
+    others = sorted(f"{id_} has that of {source}" for id_, source in sources.items() if source != id_)
+    if not others:
+        return None
+    more = f"; and {len(others) - _MOST_NAMED} more" if len(others) > _MOST_NAMED else ""
+    return (
+        f"{count(len(others), 'trial')} trained no model to save: {'; '.join(others[:_MOST_NAMED])}{more}; "
+        "without measure.quality=once_per_function each trains its own"
+    )
 
 
 def window_jobs(jobs: Iterable[Job]) -> dict[str, Job]:

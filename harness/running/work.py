@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Final
 
 from harness.analysis.sharing import trained_by
 from harness.machine.facts import available_memory, describe_gpus, physical_cores
@@ -18,7 +17,15 @@ from harness.model.looks import Looks
 from harness.model.results import Report, Session, TrialResult
 from harness.model.suite import Measure, Suite
 from harness.model.trial import Trial
-from harness.running.apart import Capacity, Sharing, WindowWatch, run_apart, shared_without_proof, window_jobs
+from harness.running.apart import (
+    Capacity,
+    Sharing,
+    WindowWatch,
+    run_apart,
+    shared_without_proof,
+    unsaved_note,
+    window_jobs,
+)
 from harness.running.executor import WorkerSetup
 from harness.running.interrupts import Interrupts
 from harness.running.options import RunOptions, jobs_at_once, parse_shard
@@ -49,8 +56,6 @@ from harness.store.run_directory import RunDirectory, find_unfinished
 from harness.store.saved_models import model_folder
 from harness.store.trial_folder import keeping_in
 from harness.words import count
-
-_MOST_NAMED: Final = 6
 
 
 class Work:
@@ -269,18 +274,8 @@ class Work:
                 self._note("without proofs no variant shares a training: leave out --no-parity")
         contexts = (of_windows, context)
         self.add(run_apart(jobs, found, contexts, policy, capacity, sharing))
-        self._note_unsaved()
-
-    def _note_unsaved(self) -> None:
-        """Name the models that are not saved, since their trials share the training of another one."""
-        shared = {id_: trained_by(result) for id_, result in self._results.items()}
-        others = sorted(f"{id_} has that of {trained}" for id_, trained in shared.items() if trained != id_)
-        if self._options.save_models is not None and others:
-            what = (
-                f"{count(len(others), 'trial')} trained no model to save: {'; '.join(others[:_MOST_NAMED])}"
-            )
-            more = f"; and {len(others) - _MOST_NAMED} more" if len(others) > _MOST_NAMED else ""
-            self._note(f"{what}{more}; without measure.quality=once_per_function each trains its own")
+        if self._options.save_models is not None and (note := unsaved_note(self._results.values())):
+            self._note(note)
 
     def mark_unavailable(self, trials: Iterable[Trial], prepared: Prepared) -> None:
         """Give the trials that lack something here their rows."""

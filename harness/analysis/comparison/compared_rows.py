@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from harness.analysis.assets_used import asset_notes
+from harness.analysis.assets_used import asset_sentences
 from harness.analysis.comparison.aggregates import aggregates
 from harness.analysis.comparison.alignment import Pair, Variant
 from harness.analysis.comparison.conditions import device_name
@@ -192,7 +192,7 @@ def _row(
         dropped_seeds=matched.dropped,
         mismatches=found.mismatches,
         notes=notes,
-        assets=asset_notes([*matched.before, *matched.after]),
+        assets=asset_sentences([*matched.before, *matched.after]),
         variants=draft.variants,
     )
     return row if found.effect is None else _with_effect(row, found.effect, adjusted, level, margin)

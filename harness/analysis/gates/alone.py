@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
-from harness.analysis.assets_used import asset_notes
+from harness.analysis.assets_used import asset_sentences
 from harness.analysis.checks.inputs import conflicting_inputs
 from harness.analysis.checks.observed import UNMOVED, did_not_move
 from harness.analysis.checks.verification import proof_contradictions, unverifiable
@@ -86,7 +86,7 @@ def trial_cases(groups: Sequence[Group], *, allow_degenerate: bool) -> Iterator[
             variant=group.label,
             verdict="failed" if ways else "passed",
             reason=losses or _trials(len(group.results)),
-            assets=asset_notes(group.results),
+            assets=asset_sentences(group.results),
         )
         yield _degenerate(group, allowed=allow_degenerate)
 
@@ -226,7 +226,7 @@ def _bound(
             rule=rule,
             kind="bound",
             notes=() if noted is None else (noted,),
-            assets=asset_notes(group.sound),
+            assets=asset_sentences(group.sound),
             variant=group.label,
             verdict=verdict,
             reason=reason,

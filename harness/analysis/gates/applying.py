@@ -18,9 +18,9 @@ from harness.analysis.gates.rules import (
     bound_rules,
     drop_rule,
     groups,
+    never_failing,
     replaced,
     tighter_than_noise,
-    without_force,
 )
 from harness.analysis.naming import only_tokenise
 from harness.analysis.stats.ratios import RunVariance
@@ -136,7 +136,7 @@ def _notes(
         yield "training was not proven: the report has no proof of training"
     if report.suite.reference and any(map(replaced, (each for group in found for each in group.results))):
         yield "the reference applies to the real assets and was not compared with stand-ins"
-    yield from without_force(rules)
+    yield from never_failing(rules)
     yield from tighter_than_noise(rules, noise)
     if against is not None:
         yield from against.comparison.notes if against.comparison is not None else ()

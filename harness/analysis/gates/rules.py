@@ -149,12 +149,12 @@ def tighter_than_noise(gates: Sequence[Gate], noise: Mapping[str, float]) -> lis
     ]
 
 
-def without_force(gates: Sequence[Gate]) -> list[str]:
+def never_failing(gates: Sequence[Gate]) -> list[str]:
     """Return a note for each rule that no possible value of its metric breaks."""
-    return [f"{rule} can never fail: {metric} is {about}" for rule, metric, about in _without_force(gates)]
+    return [f"{rule} can never fail: {metric} is {about}" for rule, metric, about in _never_failing(gates)]
 
 
-def _without_force(gates: Sequence[Gate]) -> Iterator[tuple[str, str, str]]:
+def _never_failing(gates: Sequence[Gate]) -> Iterator[tuple[str, str, str]]:
     for gate in gates:
         if not is_metric(gate.metric) or is_own(gate.metric):
             continue

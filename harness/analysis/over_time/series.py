@@ -23,7 +23,7 @@ from itertools import pairwise
 from statistics import NormalDist, fmean, median
 from typing import Final
 
-from harness.analysis.assets_used import asset_notes
+from harness.analysis.assets_used import asset_sentences
 from harness.analysis.checks.inputs import INPUTS
 from harness.analysis.comparison.conditions import CONDITIONS, environment_of
 from harness.analysis.comparison.terms import DEFAULT_MARGIN, checked_metrics, margins_of
@@ -307,7 +307,7 @@ def _line(
         weights="unknown" if result.checkpoint is None else result.checkpoint.weights_sha256,
         inputs=hashlib.sha256(texts.encode("utf-8", "surrogatepass")).hexdigest()[:8],
         conditions=conditions,
-        assets=asset_notes([result]),
+        assets=asset_sentences([result]),
         points=points,
         tracks=tracks,
     )

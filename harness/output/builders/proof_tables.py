@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from harness.analysis.assets_used import asset_notes
+from harness.analysis.assets_used import asset_sentences
 from harness.analysis.naming import labels
 from harness.analysis.parity import judge, limit_of, verdict_of
 from harness.analysis.training_verdicts import failed_checks, training_verdict
@@ -48,7 +48,7 @@ def proofs_document(functions: Sequence[TrialResult], trainings: Sequence[TrialR
             Table(PARITY, proved(functions)),
             *([_trainings(trainings)] if trainings else []),
         ),
-        notes=(*asset_notes([*functions, *trainings]), *_unmade(functions)),
+        notes=(*asset_sentences([*functions, *trainings]), *_unmade(functions)),
         name="proofs",
         cases=[
             *(_case("parity", functions_of, proof, verdict_of(proof)) for proof in functions),

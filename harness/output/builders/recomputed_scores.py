@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.analysis.assets_used import asset_notes
+from harness.analysis.assets_used import asset_sentences
 from harness.analysis.scored_again import Rescored
 from harness.model.metrics import OWN, metric_named, metrics_of
 from harness.model.results import UNSEALED, Report
@@ -29,14 +29,14 @@ def rescoring_document(
         model={
             "run": report.run,
             "metric_version": metric_version,
-            "assets": list(asset_notes(report.results)),
+            "assets": list(asset_sentences(report.results)),
             "trials": [_model(trial) for trial in trials],
         },
         summary=(f"metrics: stored {', '.join(versions)}; now {metric_version}",),
         tables=(Table("Scores", _columns(report, trials)),),
         details=tuple(breakdown_tables(report)),
         notes=(
-            *asset_notes(report.results),
+            *asset_sentences(report.results),
             *([UNSEALED] if UNSEALED in report.notes else []),
             *notes,
             *(f"{trial.name}: {note}" for trial in trials for note in trial.notes),
