@@ -118,6 +118,7 @@ def test_a_row_or_a_batch_beyond_the_end_is_an_error_that_names_the_range(
 ) -> None:
     with pytest.raises(InvalidInputError, match=message) as caught:
         inspected_here(wanted=wanted)
+    assert caught.value.exit_code == 2
     assert "from 0 to" in (caught.value.hint or "")
 
 

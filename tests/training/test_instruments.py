@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import torch
 
 from harness.model.job import TrialStoppedError
 from harness.model.proof import TrainingCheck
+from harness.running.workers.environ import worker_environment
 from harness.training.measuring import counters, peak_rates, probe
 from harness.training.measuring.counters import PeakMemory, RaplCounter
 from harness.training.proofs import instruments
@@ -30,6 +33,21 @@ def check() -> TrainingCheck:
 def test_instruments_measure_known_work() -> None:
     found = check()
     assert found.passed, found.found
+
+
+def test_known_memory_is_that_of_a_worker_too_whose_heap_keeps_what_is_freed(tmp_path: Path) -> None:
+    program = (
+        "import torch; from harness.training.proofs.instruments import check_instruments; "
+        "print(check_instruments(torch.device('cpu')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=worker_environment(os.environ, threads=1, run_folder=tmp_path),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "passed=True" in done.stdout, done.stdout
 
 
 def test_a_clock_of_work_counts_products_and_copies_alone() -> None:
