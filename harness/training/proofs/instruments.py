@@ -30,7 +30,6 @@ _EQUAL: Final = 1e-9
 _BLOCK_BYTES: Final = 36 * 2**20
 _SLACK_BYTES: Final = 24 * 2**20
 _RESIDENT: Final = Path("/proc/self/statm")
-_PAGE_BYTES: Final = 4096
 # Square and thin, so that no size can be taken for another.
 _SHAPE: Final = EncoderShape(layers=2, hidden=16, intermediate=24, labels=2)
 _TOKENS: Final = 8
@@ -130,7 +129,7 @@ def _block(size: int) -> Iterator[None]:
 
 def _resident() -> float:
     """Return the bytes of this process that are in memory now."""
-    return float(int(_RESIDENT.read_text().split()[1]) * _PAGE_BYTES)
+    return float(int(_RESIDENT.read_text().split()[1]) * mmap.PAGESIZE)
 
 
 def _resets() -> bool:
