@@ -22,6 +22,7 @@ STARTERS = {
     "running/workers/rank_processes.py": {"os.fork"},
     "running/workers/channel.py": {"subprocess"},
     "programs.py": {"subprocess"},
+    "store/results_process.py": {"subprocess"},
     "training/measuring/counters.py": {"subprocess"},
     # The user's own metric, by its path, in the scorer's process.
     "training/processes/own_metrics.py": {"compile", "exec"},

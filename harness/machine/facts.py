@@ -136,7 +136,7 @@ def describe_cpu() -> Cpu:
         model=model or "unknown",
         architecture=platform.machine(),
         physical_cores=physical_cores(),
-        logical_cores=_usable_cores(),
+        logical_cores=usable_cores(),
         flags=flags,
     )
 
@@ -159,11 +159,12 @@ def cpu_of(info: str, architecture: str) -> tuple[str, tuple[str, ...]]:
 
 def physical_cores() -> int:
     """Return how many physical cores this process may use, without hyper-threads, within its CPU affinity."""
-    usable = _usable_cores()
+    usable = usable_cores()
     return min(psutil.cpu_count(logical=False) or usable, usable)
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
+    """Return how many cores, hyper-threads included, this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

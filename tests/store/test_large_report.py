@@ -9,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -21,6 +22,7 @@ from harness.model.results import Report
 from harness.model.seeds import Seed, SeedRoles
 from harness.store.large_report import read_large
 from harness.store.reading import load_report
+from harness.store.results_process import ResultsProcess
 from harness.store.writing import NO_DIGEST, digest_of, to_json
 from tests.factories import make_environment, make_report, make_result, make_trial
 
@@ -322,3 +324,69 @@ def test_a_list_of_results_in_a_nested_object_is_not_taken_for_the_report_s(
     )
     assert load_report(write(tmp_path / "whole.json", nested)).results == ()
     assert read_large(write(tmp_path / "report.json", nested), least=0) is None
+
+
+def many(count: int = 40) -> Report:
+    return make_report([make_result(make_trial(seed=seed), examples=20 + seed % 3) for seed in range(count)])
+
+
+@pytest.mark.parametrize("helpers", [0, 1, 2])
+def test_other_processes_parse_the_same_results(tmp_path: Path, helpers: int) -> None:
+    path = write(tmp_path / "report.json", to_json(many()))
+    # A batch for each result: all processes take part.
+    found = read_large(path, least=0, helpers=[ResultsProcess() for _ in range(helpers)], batch_bytes=1)
+    assert found == many()
+    assert not psutil.Process().children()
+
+
+def test_a_process_takes_what_waits_for_it(tmp_path: Path) -> None:
+    path = write(tmp_path / "report.json", to_json(many()))
+    # One batch in all, for which nobody else is free.
+    helper = ResultsProcess()
+    assert read_large(path, least=0, helpers=[helper]) == many()
+    assert {place: len(results) for place, results in helper.results().items()} == {0: 40}
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "exit 1",
+        "head -c 3000 > /dev/null",
+        "echo printed by a start-up file; cat > /dev/null",
+        "printf '\\200\\005N.'; exit 0",
+    ],
+)
+def test_what_a_process_does_not_parse_is_parsed_here(tmp_path: Path, script: str) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\n{script}\n")
+    python.chmod(0o755)
+    path = write(tmp_path / "report.json", to_json(many()))
+    for batch_bytes in (1, 2**22):
+        found = read_large(path, least=0, helpers=[ResultsProcess(str(python))], batch_bytes=batch_bytes)
+        assert found == many()
+    assert read_large(path, least=0, helpers=[ResultsProcess(str(tmp_path / "nothing"))]) == many()
+    assert not psutil.Process().children()
+
+
+def test_a_result_that_another_process_cannot_parse_is_left_to_the_reader_of_whole_files(
+    tmp_path: Path,
+) -> None:
+    for last in (False, True):
+        text = sealed_again(to_json(many()), b'"duration_s": 12.5', b'"duration_s": "12.5"', last=last)
+        path = write(tmp_path / "report.json", text)
+        assert read_large(path, least=0, helpers=[ResultsProcess()], batch_bytes=1) is None
+
+
+def test_the_current_directory_gives_another_process_no_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "report.json", to_json(many()))
+    for name in ("pickle", "numpy", "harness", "sitecustomize"):
+        (tmp_path / f"{name}.py").write_text("open('was-run', 'w').close()\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", "")
+    monkeypatch.setenv("PYTHONSTARTUP", str(tmp_path / "pickle.py"))
+    helper = ResultsProcess()
+    assert read_large(path, least=0, helpers=[helper]) == many()
+    assert helper.results()
+    assert not (tmp_path / "was-run").exists()
