@@ -43,11 +43,12 @@ class ResultsProcess:
         self._failed = self._closed = False
 
     def __enter__(self) -> Self:
-        """Start the process.
+        """Start the process, and the thread that talks to it.
 
         Raises:
-            HelperEndedError: It could not be started.
+            HelperEndedError: The system refused one of both.
         """
+        self._thread = Thread(target=self._talk, daemon=True)
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own module, under our own interpreter
                 # -P keeps the current directory out of the import path.
@@ -59,10 +60,14 @@ class ResultsProcess:
                 env=child_environment(os.environ),
                 start_new_session=True,
             )
-        except OSError as error:
+            try:
+                self._thread.start()
+            except RuntimeError:
+                kill_tree(self._process.pid)
+                self._process.wait()
+                raise
+        except (OSError, RuntimeError) as error:
             raise HelperEndedError from error
-        self._thread = Thread(target=self._talk, daemon=True)
-        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -390,3 +390,15 @@ def test_the_current_directory_gives_another_process_no_code(
     assert read_large(path, least=0, helpers=[helper]) == many()
     assert helper.results()
     assert not (tmp_path / "was-run").exists()
+
+
+def test_a_system_without_room_for_another_process_or_thread_reads_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    path = write(tmp_path / "report.json", to_json(many()))
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert read_large(path, least=0, helpers=[ResultsProcess()]) == many()
+    assert not psutil.Process().children()
