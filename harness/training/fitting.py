@@ -13,6 +13,7 @@ from typing import Final
 
 import torch
 
+from harness.analysis.checks.training_record import MOST_LOSSES
 from harness.model.arguments import Train
 from harness.model.environment import Device
 from harness.model.job import Job, TrialStoppedError
@@ -40,9 +41,6 @@ from harness.training.proofs.own_data import check_logits, check_plan, check_sav
 from harness.training.resuming import State, StateFile
 from harness.training.tokenizing.tokens import Tokenized
 from harness.training.variants.compiling import is_compiled
-
-MOST_LOSSES: Final = 2_000
-"""A trial keeps at most so many losses of steps."""
 
 _ONE_ORDER: Final = (
     "batch_rebalance trains in one order for all seeds: Trainer passes its sampler no seed; "

@@ -166,7 +166,11 @@ def _reason_of_training(proof: TrialResult | None, verdict: TrainingVerdict) -> 
 
 def stored_cases(report: Report, groups: Sequence[Group], allowed: Collection[str]) -> Iterator[GateCase]:
     """Yield a failed case for each variant, and for the proofs, with contradictory stored numbers."""
-    proofs = tuple((proof.trial.id, each) for proof in report.proofs for each in proof_contradictions(proof))
+    proofs = tuple(
+        (proof.trial.id, each)
+        for proof in (*report.proofs, *report.training_proofs)
+        for each in proof_contradictions(proof)
+    )
     found = [(group.label, group.contradictions) for group in groups] + [("proofs", proofs)]
     for label, each in found if STORED_VALUE not in allowed else ():
         if each:
