@@ -176,6 +176,7 @@ def test_another_number_of_seeds_begins_a_new_run_without_the_results(tmp_path: 
         (paddings(), UntilDecided(by="pading"), {}, "did you mean padding"),
         (paddings(), UntilDecided(metrics=("eval_acc",)), {}, "there is no metric"),
         (paddings(), UntilDecided(margin=2.0), {}, "margin"),
+        (paddings(), UntilDecided(margin=1.0), {}, "below 1, its whole range"),
         (paddings(), ACCURACY, {"shard": "1/2"}, "a look needs all of them"),
         (paddings(include=({"seed": 3},)), ACCURACY, {}, "a list of numbers in matrix.seed"),
         (
