@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from harness.analysis.checks.look_record import look_contradictions
 from harness.api import Run
 from harness.errors import InvalidInputError
 from harness.model.looks import Looks
@@ -76,6 +77,7 @@ def test_decided_variants_stop_and_open_ones_run_the_next_seeds(tmp_path: Path, 
         "unpadded": ("unsure", 5),
     }
     assert (looks(run.report).seeds, looks(run.report).ended) == ((3, 4, 5), "most seeds")
+    assert list(look_contradictions(looks(run.report))) == []
     assert run.exit_code == 0
     assert Counter(result.status for result in run.report.results) == {"completed": 16}
     assert load_report(run.directory) == run.report

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from harness.analysis.assets_used import stand_ins_of
 from harness.analysis.checks.inputs import conflicting_inputs
+from harness.analysis.checks.look_record import look_contradictions
 from harness.analysis.checks.observed import UNMOVED, did_not_move
 from harness.analysis.checks.verification import proof_contradictions, verified
 from harness.analysis.comparison.matching import seed_option
@@ -97,6 +98,8 @@ def contradictory(report: Report, rows: Sequence[Row]) -> Iterable[str]:
     for proof in (*report.proofs, *report.training_proofs):
         if wrong := proof_contradictions(proof):
             yield f"stored numbers contradict each other: proof {proof.trial.id}: {wrong[0]}"
+    for each in () if report.looks is None else look_contradictions(report.looks):
+        yield f"stored numbers contradict each other: {each}"
 
 
 def _mixed(report: Report, rows: Sequence[Row]) -> Iterable[str]:
