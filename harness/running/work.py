@@ -350,7 +350,7 @@ class Work:
         self._note(f"{file} was removed during the run; run the same command again to run its trial again")
         return not_run(result.trial, "its result was removed before the report was written")
 
-    def write_report(
+    def write_report(  # noqa: PLR0913 - what a report has besides its results
         self,
         directory: RunDirectory,
         prepared: Prepared,
@@ -359,6 +359,7 @@ class Work:
         session: Session | None = None,
         looks: Looks | None = None,
         asked: Sequence[Trial] | None = None,
+        notes: Sequence[str] = (),
     ) -> Report:
         """Write the report, a row for each trial that was asked for (default: all); return it in brief."""
         why = "the run was interrupted" if interrupted else "an earlier trial did not complete (--fail-fast)"
@@ -367,6 +368,7 @@ class Work:
             for trial in (directory.plan.trials if asked is None else asked)
         ]
         report = self.report(directory, prepared, results)
+        report = report.model_copy(update={"notes": (*report.notes, *notes)})
         return self._reporting.write(directory, report, session=session, looks=looks)
 
     def report(self, directory: RunDirectory, prepared: Prepared, results: Iterable[TrialResult]) -> Report:

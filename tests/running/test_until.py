@@ -114,6 +114,22 @@ def test_the_budget_stops_between_looks_and_the_same_command_goes_on(tmp_path: P
     assert looks(whole.report).rows == looks(second.report).rows
 
 
+def test_terms_that_change_after_a_look_are_noted_from_then_on(tmp_path: Path, record: Path) -> None:
+    suite = paddings("static", "unpadded")
+    short = UntilDecided(metrics=("eval_accuracy",), most_seeds=5, budget_s=1e-6)
+    assert "terms were changed" not in str(decide(suite, tmp_path, short).report.notes)
+    other = replace(short, margin=0.01)
+    for _ in range(2):
+        report = decide(suite, tmp_path, other).report
+        (note,) = (note for note in report.notes if "terms were changed after looks" in note)
+        assert (
+            "up to 3 seeds by padding, metrics eval_accuracy, margins eval_accuracy ±0.02; "
+            "then by padding, metrics eval_accuracy, margins eval_accuracy ±0.01"
+        ) in note
+    fresh = decide(suite, tmp_path, other, fresh=True).report
+    assert "terms were changed" not in str(fresh.notes)
+
+
 class _Interrupter(Watcher):
     """Sends SIGINT to this process when a trial with a number begins."""
 
