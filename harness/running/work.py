@@ -152,6 +152,8 @@ class Work:
             reuse = choose(opened.found, prepared.jobs, here, self._options.rerun)
         for note in reuse.notes:
             notify(note)
+        if self._options.rerun == "all":
+            directory.drop_states(prepared.jobs)
         self._results = dict(reuse.results)
         self._code_since, told = use_code(opened, self._interpreter.code_sha256(), len(self._results))
         if told:
