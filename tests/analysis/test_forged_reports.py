@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Final
@@ -412,3 +413,27 @@ def test_an_epoch_left_out_contradicts_the_losses_of_the_steps() -> None:
     fewer = tuple(each.model_copy(update={"epoch": at}) for at, each in enumerate((second, third), 1))
     edited = honest.model_copy(update={"results": (result.model_copy(update={"epochs": fewer}),)})
     assert "2 epochs are stored, the plan has 3" in cases(edited)["stored"]
+
+
+def at_once(number: int, seconds: int, **changes: Any) -> TrialResult:
+    (plain,) = complete().results
+    started = plain.started + timedelta(seconds=seconds)
+    fields: dict[str, Any] = {"trial": make_trial(seed=number), "started": started, "duration_s": 20.0}
+    return plain.model_copy(update=fields | {"probe": None} | changes)
+
+
+def test_trials_that_ran_at_once_cannot_be_passed_off_as_alone() -> None:
+    gate = "train_real_tokens_per_second>=1"
+    honest = [at_once(0, 0, concurrent=2), at_once(1, 5, concurrent=2)]
+    assert check(make_report(honest), gates=[parse_gate(gate)]).outcome == "not comparable"
+    edited = make_report([at_once(0, 0), at_once(1, 5)])
+    assert "another trial ran there at the same time" in cases(edited, gate)["stored"]
+    (bound,) = (case for case in check(edited, gates=[parse_gate(gate)]).cases if case.kind == "bound")
+    assert bound.verdict == "not comparable"
+    for others in (
+        # One after the other.
+        [at_once(0, 0), at_once(1, 20)],
+        # On two machines of one kind.
+        [at_once(0, 0, probe=make_probe()), at_once(1, 5, probe=make_probe())],
+    ):
+        assert check(make_report(others), gates=[parse_gate(gate)]).outcome == "pass"

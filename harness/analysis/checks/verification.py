@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, get_args
 
+from harness.analysis.checks.alone import beside_others
 from harness.analysis.checks.contradiction import Contradiction
 from harness.analysis.checks.expected_work import Bounds, ExpectedWork, expected_work, work_of_window
 from harness.analysis.checks.training_record import recorded
@@ -56,12 +57,14 @@ def contradictions(result: TrialResult, warmup_steps: int) -> tuple[Contradictio
 
 
 def verified(results: Sequence[TrialResult], warmup_steps: int) -> Iterator[tuple[Contradiction, ...]]:
-    """Yield the contradictions inside each of many trials."""
+    """Yield the contradictions inside each of many trials of one report, and between them."""
+    alone = beside_others(results)
     for start in range(0, len(results), _AT_ONCE):
         some = results[start : start + _AT_ONCE]
         for result, scored in zip(some, _scored_again(some), strict=True):
             of_scores = _quality(result, scored) if result.status == "completed" else ()
-            yield (*of_scores, *beyond_scores(result, warmup_steps))
+            beside = (alone[result.trial.id],) if result.trial.id in alone else ()
+            yield (*of_scores, *beside, *beyond_scores(result, warmup_steps))
 
 
 def beyond_scores(result: TrialResult, warmup_steps: int) -> tuple[Contradiction, ...]:
