@@ -437,3 +437,34 @@ def test_trials_that_ran_at_once_cannot_be_passed_off_as_alone() -> None:
         [at_once(0, 0, probe=make_probe()), at_once(1, 5, probe=make_probe())],
     ):
         assert check(make_report(others), gates=[parse_gate(gate)]).outcome == "pass"
+
+
+@pytest.mark.parametrize(
+    ("asset", "changes", "told"),
+    [
+        (
+            "checkpoint",
+            {"requested": "bert-base-uncased", "name": "embedded/bert-uncased", "stand_in": True},
+            "stand_in is false, embedded/bert-uncased was used in place of bert-base-uncased",
+        ),
+        (
+            "data",
+            {"source": "embedded", "name": "embedded/pairs", "synthetic": True},
+            "synthetic is false, embedded/pairs is generated",
+        ),
+    ],
+)
+def test_a_stand_in_cannot_be_passed_off_as_the_real_asset(
+    asset: str, changes: dict[str, Any], told: str
+) -> None:
+    document = json.loads(to_json(complete()))
+    (result,) = document["results"]
+    result[asset] |= changes
+    honest = check(Report.model_validate_json(json.dumps(document)), gates=[parse_gate("eval_f1>=0.1")])
+    assert [case.verdict for case in honest.cases if case.kind == "bound"] == ["not comparable"]
+    assert all(case.kind != "stored" for case in honest.cases)
+    result[asset] |= dict.fromkeys(changes.keys() & {"stand_in", "synthetic"}, False)
+    edited = Report.model_validate_json(json.dumps(document))
+    assert told in cases(edited)["stored"]
+    found = check(edited, gates=[parse_gate("eval_f1>=0.1")])
+    assert [case.verdict for case in found.cases if case.kind == "bound"] == ["not comparable"]

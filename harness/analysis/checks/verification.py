@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Final, get_args
 
 from harness.analysis.checks.alone import beside_others
+from harness.analysis.checks.asset_labels import mislabelled
 from harness.analysis.checks.contradiction import Contradiction
 from harness.analysis.checks.expected_work import Bounds, ExpectedWork, expected_work, work_of_window
 from harness.analysis.checks.training_record import recorded
@@ -71,7 +72,13 @@ def beyond_scores(result: TrialResult, warmup_steps: int) -> tuple[Contradiction
     """Return the contradictions except in scores and `degenerate`, which `rescore` recomputes."""
     if result.status != "completed":
         return ()
-    found = [*_last_epoch(result), *_counts(result), *_phases(result), *_derived(result)]
+    found = [
+        *mislabelled(result),
+        *_last_epoch(result),
+        *_counts(result),
+        *_phases(result),
+        *_derived(result),
+    ]
     if result.trial.tokenization is not None:
         return (*found, *_tokenizing(result))
     return (*found, *_training(result, warmup_steps), *recorded(result, _scores(result)))
