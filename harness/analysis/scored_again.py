@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from harness.analysis.checks.verification import Contradiction, beyond_scores
+from harness.analysis.checks.contradiction import Contradiction
+from harness.analysis.checks.verification import beyond_scores
 from harness.analysis.naming import labels
 from harness.errors import InvalidInputError
 from harness.model.measurements import measured

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from harness.model.frozen import Frozen, is_none
+
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Observed(Frozen):
@@ -26,13 +28,19 @@ class Observed(Frozen):
     first_learning_rate: float | None
     last_learning_rate: float | None
     learning_rate_sum: Annotated[float | None, Field(exclude_if=is_none)] = None
-    dropped_share: float | None
-    dropout_rate: float | None
-    dropout_elements: int
+    dropped_share: Share | None
+    dropout_rate: Share | None
+    dropout_elements: Annotated[int, Field(ge=0)]
     parameter_change: Annotated[float, Field(ge=0)]
     unmoved: tuple[str, ...]
     training_mode: tuple[bool, ...]
     moved_frozen: Annotated[tuple[str, ...], Field(exclude_if=lambda names: not names)] = ()
+
+    @model_validator(mode="after")
+    def _shares_are_of_elements(self) -> Self:
+        if self.dropped_share is not None and not self.dropout_elements:
+            raise ValueError("dropped_share without dropout_elements")
+        return self
 
 
 class Apart(Frozen):

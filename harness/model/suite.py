@@ -50,8 +50,9 @@ Name = Annotated[
     ),
     AfterValidator(_names_no_device_file),
 ]
+PERCENTAGE: Final = r"^\d+(\.\d+)?%$"
 Percentage = Annotated[
-    str, Field(pattern=r"^\d+(\.\d+)?%$", description="a percentage of the baseline, such as 10%")
+    str, Field(pattern=PERCENTAGE, description="a percentage of the baseline, such as 10%")
 ]
 LONGEST_S: Final = 31_536_000
 """A year: the longest duration of any limit."""

@@ -27,7 +27,7 @@ def page(result: Report | Comparison | GateReport) -> str:
 
 def _document(result: Report | Comparison | GateReport) -> Document:
     if isinstance(result, Report):
-        return report_document(result)
+        return report_document(result, verify=True)
     return comparison_document(result) if isinstance(result, Comparison) else gates_document(result)
 
 

@@ -29,6 +29,7 @@ from harness.running.options import RunOptions, UntilDecided
 from harness.running.preflight import Prepared
 from harness.running.work import Work
 from harness.store.noise_file import noise_for, stored_noise
+from harness.store.reading import load_report
 from harness.store.run_directory import RunDirectory
 from harness.words import count, did_you_mean, quoted
 
@@ -94,13 +95,19 @@ class Looking:
 
     def run(self, work: Work, directory: RunDirectory, prepared: Prepared, interrupts: Interrupts) -> Report:
         """Run one look after another, and write the report of the trials that were asked for."""
+        earlier = _report_so_far(directory)
         rounds = self._rounds(work, directory, prepared, interrupts)
         work.run_rest(directory, prepared, interrupts, rounds)
+        looks = self._table.looks(self._ended)
+        notes = [] if earlier is None else changed_terms(earlier, looks)
+        for note in notes:
+            self._observer.note(note)
         return work.write_report(
             directory,
             prepared,
             interrupted=interrupts.first is not None,
-            looks=self._table.looks(self._ended),
+            looks=looks,
+            notes=notes,
             asked=[trial for trial in directory.plan.trials if trial.id in self._asked],
         )
 
@@ -144,6 +151,36 @@ class Looking:
     def _out_of_time(self) -> bool:
         budget = self._until.budget_s
         return budget is not None and self._clock() - self._begun >= budget
+
+
+_CHANGED: Final = "the terms were changed after looks at the results"
+
+
+def changed_terms(earlier: Report, now: Looks) -> list[str]:
+    """Return a note for each command of this run whose looks had other terms than a later one's."""
+    then, notes = earlier.looks, [note for note in earlier.notes if note.startswith(_CHANGED)]
+    if then is not None and then.seeds and now.seeds and (before := _terms(then)) != _terms(now):
+        seeds = count(then.seeds[-1], "seed")
+        notes.append(
+            f"{_CHANGED}, which their error rates do not cover: up to {seeds} {before}; then {_terms(now)}; "
+            "verdicts that count: `harness run SUITE --until-decided --fresh`"
+        )
+    return notes
+
+
+def _terms(looks: Looks) -> str:
+    metrics = sorted({row.metric for row in looks.rows})
+    margins = ", ".join(f"{metric} ±{margin:g}" for metric, margin in sorted(looks.margins.items()))
+    return f"by {looks.by}, metrics {', '.join(metrics)}, margins {margins or 'none'}"
+
+
+def _report_so_far(directory: RunDirectory) -> Report | None:
+    """Return the report that an earlier command of this run has written, or None."""
+    try:
+        return load_report(directory.path, allow_unsealed=True)
+    except InvalidInputError:
+        # Its trials are read one by one, and the report is written again.
+        return None
 
 
 def _in_full(result: TrialResult, directory: RunDirectory) -> TrialResult:

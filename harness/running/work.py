@@ -152,6 +152,8 @@ class Work:
             reuse = choose(opened.found, prepared.jobs, here, self._options.rerun)
         for note in reuse.notes:
             notify(note)
+        if self._options.rerun == "all":
+            directory.drop_states(prepared.jobs)
         self._results = dict(reuse.results)
         self._code_since, told = use_code(opened, self._interpreter.code_sha256(), len(self._results))
         if told:
@@ -350,7 +352,7 @@ class Work:
         self._note(f"{file} was removed during the run; run the same command again to run its trial again")
         return not_run(result.trial, "its result was removed before the report was written")
 
-    def write_report(
+    def write_report(  # noqa: PLR0913 - what a report has besides its results
         self,
         directory: RunDirectory,
         prepared: Prepared,
@@ -359,6 +361,7 @@ class Work:
         session: Session | None = None,
         looks: Looks | None = None,
         asked: Sequence[Trial] | None = None,
+        notes: Sequence[str] = (),
     ) -> Report:
         """Write the report, a row for each trial that was asked for (default: all); return it in brief."""
         why = "the run was interrupted" if interrupted else "an earlier trial did not complete (--fail-fast)"
@@ -367,6 +370,7 @@ class Work:
             for trial in (directory.plan.trials if asked is None else asked)
         ]
         report = self.report(directory, prepared, results)
+        report = report.model_copy(update={"notes": (*report.notes, *notes)})
         return self._reporting.write(directory, report, session=session, looks=looks)
 
     def report(self, directory: RunDirectory, prepared: Prepared, results: Iterable[TrialResult]) -> Report:

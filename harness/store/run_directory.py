@@ -30,7 +30,7 @@ from harness.store.locking import hold_lock
 from harness.store.plan_file import Plan, make_plan
 from harness.store.reading import NewerSchemaError, parse_strict, read_bytes
 from harness.store.report_file import Shape, as_it_is, report_file
-from harness.store.trial_folder import RESULT, TRIAL_ID, read_result, write_result
+from harness.store.trial_folder import RESULT, STATE, TRIAL_ID, read_result, write_result
 from harness.store.writing import OS_FILES, TEMPORARY_NAME, Files, to_json, write_atomic
 
 __all__ = [
@@ -129,6 +129,16 @@ class RunDirectory:
         text = code if since is None else f"{code} {since.isoformat()}"
         write_atomic(self.path / "proofs" / "code", text.encode(), files=self.files)
         return bool(stored)
+
+    def drop_states(self, trial_ids: Iterable[str]) -> None:
+        """Remove the states of interrupted trainings, so that these begin at their first step.
+
+        Raises:
+            StorageError: The operating system refused a step.
+        """
+        for trial_id in trial_ids:
+            if is_there(file := self.trial_folder(trial_id) / STATE):
+                remove_file(file, self.files)
 
     def windows(self, trial_ids: Iterable[str]) -> dict[str, TrialResult]:
         """Those of the timed windows that are there, as `proofs`."""

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from harness.errors import InvalidInputError
 from harness.model.frozen import Frozen
 from harness.model.metrics import METRICS, is_metric
-from harness.model.suite import Gate
+from harness.model.suite import PERCENTAGE, Gate
 from harness.suite.nodes import Entry, Mapping, Sequence, described, plain
 from harness.suite.problems import Problem, UnreadableError, invalid
 from harness.suite.text import decode, read_bytes, shown
@@ -52,6 +52,10 @@ def parse_gate(text: str) -> Gate:
     if number["percent"] and key != "max_drop":
         raise _wrong(text, "a percentage is of the baseline and belongs to a drop; 86 % is written 0.86")
     limit = found["limit"].removeprefix("+") if number["percent"] else float(found["limit"])
+    if isinstance(limit, str) and re.fullmatch(PERCENTAGE, limit) is None:
+        raise _wrong(
+            text, f"{quoted(limit)} is no percentage from 0% to 100% without an exponent, such as 0.5%"
+        )
     try:
         return Gate.model_validate({"metric": metric, key: limit})
     except ValidationError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -13,11 +13,12 @@ from typing import Final
 
 import torch
 
+from harness.analysis.checks.training_record import MOST_LOSSES
 from harness.model.arguments import Train
 from harness.model.environment import Device
 from harness.model.job import Job, TrialStoppedError
 from harness.model.measurements import Measurement, measured, unmeasured
-from harness.model.metrics import metric_named
+from harness.model.metrics import METRICS, metric_named
 from harness.model.quality import Epoch
 from harness.model.seeds import number_of
 from harness.model.tasks import scores_of
@@ -41,8 +42,10 @@ from harness.training.resuming import State, StateFile
 from harness.training.tokenizing.tokens import Tokenized
 from harness.training.variants.compiling import is_compiled
 
-MOST_LOSSES: Final = 2_000
-"""A trial keeps at most so many losses of steps."""
+# Sums and peaks over a whole training, outside of its step meter.
+_OF_WHOLE: Final = frozenset(
+    ("evaluate_seconds", *(name for name in METRICS if name.startswith("peak_memory_")))
+)
 
 _ONE_ORDER: Final = (
     "batch_rebalance trains in one order for all seeds: Trainer passes its sampler no seed; "
@@ -62,7 +65,7 @@ class Fitting:
         clock: PhaseClock,
     ) -> None:
         self._trial, self._tokens, self._model, self._clock = job.trial, tokens, loaded.model, clock
-        self._purpose = job.purpose
+        self._purpose, self._timed_apart = job.purpose, job.timed is not None
         self.leads = ranks.rank() == 0
         collate = partial(
             Collator,
@@ -115,7 +118,8 @@ class Fitting:
         def restore(state: State) -> None:
             self._watch.restore(state["watch"])
             self.history = [Epoch.model_validate(epoch) for epoch in state["history"]]
-            self.notes.append("it was interrupted and continued: its speed was not taken")
+            missing = "its peak memory" if self._timed_apart else "its speed and its peak memory"
+            self.notes.append(f"it was interrupted and continued: {missing} could not be measured")
 
         file = StateFile(path, origin, every, aside=self._aside)
         self._training = replace(self._training, resuming=Resuming(file, state, restore))
@@ -177,6 +181,12 @@ class Fitting:
         """
         tokens = self._tokens
         check_saved(folder, tokens.evaluation, self._trial, self.logits, tokens.pad_token_id)
+
+    def of_whole(self, found: Iterable[Measurement]) -> list[Measurement]:
+        """Return the measurements; of a training that was continued, without those of its last part alone."""
+        if (why := self._meter.interrupted) is None:
+            return list(found)
+        return [unmeasured(each.metric, why) if each.metric in _OF_WHOLE else each for each in found]
 
     def timings(self, device: Device) -> list[Measurement]:
         """Return the measurements of the step meter."""

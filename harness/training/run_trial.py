@@ -154,8 +154,7 @@ def _train(
         *with_shares(fitting.measurements(environment.device), peaks),
         measured("trainable_parameters", loaded.trainable),
         measured("total_parameters", loaded.parameters + loaded.added),
-        *clock.measurements(),
-        *memory,
+        *fitting.of_whole((*clock.measurements(), *memory)),
     )
     result = _with_scores(job.trial.task, found, fitting, loaded, predictions).model_copy(
         update={"measurements": measurements}

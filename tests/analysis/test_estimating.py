@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from harness.analysis.forecast.estimating import estimate
 from harness.analysis.forecast.likeness import EarlierRun, Range, Setting
 from harness.model.arguments import Train
+from harness.model.measurements import unmeasured
 from harness.model.results import TrialResult
 from harness.model.tasks import Task
 from harness.model.trial import Trial
@@ -44,6 +45,19 @@ def test_a_range_contains_what_the_same_variant_took(seconds: list[float], trial
         assert each.seconds.low < min(seconds) <= max(seconds) < each.seconds.high
     assert found.seconds is not None
     assert found.seconds.low <= trials * min(seconds) + 3 <= found.seconds.high
+
+
+def test_a_trial_that_was_interrupted_and_continued_tells_no_time() -> None:
+    last_part = result(make_trial(seed=1), 0.1)
+    why = "the trial was interrupted and continued after step 6, in another process"
+    measurements = tuple(
+        unmeasured(each.metric, why) if each.metric == "train_seconds" else each
+        for each in last_part.measurements
+    )
+    whole, continued = result(make_trial()), last_part.model_copy(update={"measurements": measurements})
+    found = estimate([make_trial()], [run(whole, continued)], HERE, proved=None)
+    assert found == estimate([make_trial()], [run(whole)], HERE, proved=None)
+    assert estimate([make_trial()], [run(continued)], HERE, proved=None).unknown
 
 
 def test_another_padding_widens_the_range_and_is_named() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Final
 
 import pytest
@@ -13,14 +15,17 @@ import pytest
 from harness.analysis.checks.verification import beyond_scores
 from harness.analysis.comparison.comparing import compare
 from harness.analysis.gates.applying import check
+from harness.analysis.training_verdicts import training_of
 from harness.errors import InvalidInputError, NotComparableError
+from harness.model.assets import Duplicates
 from harness.model.measurements import measured
-from harness.model.proof import Parity
-from harness.model.results import Report
+from harness.model.observations import Observed
+from harness.model.proof import Parity, TrainingCheck, TrainingProof
+from harness.model.results import Report, TrialResult
 from harness.store.reading import load_report
 from harness.store.writing import to_json
 from harness.suite.gate_files import parse_gate
-from tests.factories import make_report, make_result, make_trial
+from tests.factories import make_data, make_probe, make_report, make_result, make_trial
 from tests.output.test_tokenizing import WHOLE, tokenized
 from tests.store.forging import get, put, sealed
 
@@ -33,7 +38,7 @@ STORED: Final = {
 
 # A number of a report (`*` is any part of a path) whose change nothing in the file contradicts, and why.
 UNNOTICED: Final[dict[str, str]] = {
-    "results/*/epochs/*/train_loss": "earlier epochs keep no losses of steps; the last one is verified",
+    "results/*/epochs/*/train_loss": "older reports keep no losses of steps; the last epoch is verified",
     "results/*/epochs/*/scores/*": "earlier epochs keep no predictions; the last one is verified",
     "results/*/measurements/*_seconds/values/0": "one reading of a clock; all must fit into the trial's time",
     "results/*/measurements/peak_memory_*/values/0": "one reading of a counter",
@@ -42,7 +47,14 @@ UNNOTICED: Final[dict[str, str]] = {
         "older reports store no count of tokens: known up to those of the warm-up examples"
     ),
     "results/*/measurements/padding_efficiency/values/0": "older reports store no count of computed tokens",
+    "results/*/measurements/copy_peak_*/values/0": "one measurement of the machine",
+    "results/*/measurements/square_matmul_peak_*/values/0": "one measurement of the machine",
+    "results/*/predictions/lengths/*": "known up to the longest row",
+    "results/*/observed/parameter_change": "the weights are not stored; it may not be 0",
+    "results/*/observed/drop*": "the masks are not stored; the share is known up to its chance",
+    "results/*/probe/**": "one reading of the machine",
     "results/*/data/longest": "one longer row changes nothing that is stored",
+    "results/*/data/duplicates/*": "the texts are not stored",
     "results/*/data/mean_length": "known up to the tokens of the warm-up examples",
     "results/*/data/truncated": "the texts are not stored",
     "results/*/duration_s": "one reading of a clock; it must cover the phases",
@@ -54,6 +66,12 @@ UNNOTICED: Final[dict[str, str]] = {
     "proofs/*/parity/*": "the plain model's logits and gradients are not stored",
     "proofs/*/trial/**": "a proof covers every seed and training of its function",
     "proofs/*/degenerate": "a proof is not trained, and nothing depends on it",
+    "training_proofs/*/training/checks/**": "another number on the same side of its limit, or a higher limit",
+    "training_proofs/*/trial/**": "another proof covers no variant: `training was not proven`",
+    "training_proofs/*/degenerate": "a proof is not trained, and nothing depends on it",
+    "training_proofs/*/attempts": "nothing depends on it",
+    "training_proofs/*/duration_s": "one reading of a clock",
+    "training_proofs/*/checkpoint/**": "no weights are loaded",
     "proofs/*/attempts": "nothing depends on it",
     "proofs/*/duration_s": "one reading of a clock",
     "proofs/*/checkpoint/parameters": "the weights are not stored, their digest is compared",
@@ -118,8 +136,14 @@ def noticed(document: dict[str, Any], genuine: Report, folder: Path) -> bool:
 
 
 def complete() -> Report:
-    """One trial with every metric that this version stores for a training."""
+    """One trial with all that this version stores of a training, and the proof of its training."""
     plain = make_result(make_trial())
+    losses = [0.9 - 0.02 * step for step in range(24)]
+    means = [fmean(losses[start : start + 8]) for start in (0, 8, 16)]
+    (last,) = plain.epochs
+    epochs = tuple(
+        last.model_copy(update={"epoch": epoch, "train_loss": mean}) for epoch, mean in enumerate(means, 1)
+    )
     seconds = sum(plain.measurement("train_step_seconds").values)  # type: ignore[union-attr]
     rate, flops, peak, published = plain.value("train_real_tokens_per_second"), 1e12, 2e11, 3e11
     assert rate is not None
@@ -132,9 +156,51 @@ def complete() -> Report:
         measured("matmul_peak_share", flops / seconds / peak),
         measured("published_peak_flops_per_second", published),
         measured("model_flops_utilization", flops / seconds / published),
+        measured("train_loss", means[-1]),
+        measured("train_step_loss", *losses),
+        measured("train_real_tokens_per_second_per_device", rate),
+        measured("copy_peak_bytes_per_second", 1e10),
+        measured("square_matmul_peak_flops_per_second", 3e11),
+        measured("trainable_parameters", 123_456.0),
+        measured("total_parameters", 123_456.0),
     )
-    kept = tuple(one for one in plain.measurements if one.metric != "model_flops_utilization")
-    return make_report([plain.model_copy(update={"measurements": (*kept, *more)})])
+    names = {one.metric for one in more}
+    kept = tuple(one for one in plain.measurements if one.metric not in names)
+    whole = plain.model_copy(
+        update={
+            "measurements": (*kept, *more),
+            "epochs": epochs,
+            "predictions": plain.predictions.model_copy(update={"lengths": tuple(range(20, 60))}),  # type: ignore[union-attr]
+            "data": make_data(duplicates=Duplicates(train=1, evaluation=0, leaked=2)),
+            "probe": make_probe(),
+            "observed": Observed(
+                optimizer_steps=24,
+                first_learning_rate=5e-5,
+                last_learning_rate=5e-5 / 24,
+                learning_rate_sum=5e-5 * 12.5,
+                dropped_share=0.1003,
+                dropout_rate=0.1,
+                dropout_elements=100_000,
+                parameter_change=0.01,
+                unmoved=(),
+                training_mode=(True, True, True),
+            ),
+        }
+    )
+    checks = (
+        TrainingCheck(name="losses", passed=True, found="largest 1e-7", measured=1e-7, limit=1e-5),
+        TrainingCheck(name="order", passed=True, found="as planned"),
+    )
+    proof = TrialResult(
+        trial=training_of(whole.trial, "bert"),
+        status="completed",
+        phase="write",
+        started=whole.started,
+        duration_s=2.0,
+        checkpoint=whole.checkpoint,
+        training=TrainingProof(checks=checks),
+    )
+    return make_report([whole], training_proofs=(proof,))
 
 
 def one_trial(name: str) -> Report:
@@ -142,7 +208,13 @@ def one_trial(name: str) -> Report:
     if name == "complete":
         return complete()
     report = load_report(STORED[name])
-    return report.model_copy(update={"results": report.results[:1], "proofs": report.proofs[:1]})
+    return report.model_copy(
+        update={
+            "results": report.results[:1],
+            "proofs": report.proofs[:1],
+            "training_proofs": report.training_proofs[:1],
+        }
+    )
 
 
 @pytest.fixture(scope="module")
@@ -306,3 +378,93 @@ def test_the_numbers_of_a_tokenizing_trial_contradict_each_other(
 def test_a_gate_on_a_loss_or_a_rate_needs_what_it_follows_from() -> None:
     found = forged({"epochs": []})
     assert "stores no epochs; run the suite again" in cases(found, "train_loss<=0.9")["bound"]
+
+
+def test_a_check_of_training_that_failed_cannot_be_passed_off_as_passed() -> None:
+    honest = complete()
+    (proof,) = honest.training_proofs
+    far = TrainingCheck(name="losses", passed=True, found="largest 1e-7", measured=0.2, limit=1e-5)
+    no_number = far.model_copy(update={"measured": None})
+    for check_, told in (
+        (far, "stored as passed, it measured 0.2, at most 1e-05 passes"),
+        (no_number, "it measured not a number, at most 1e-05 passes"),
+    ):
+        edited = proof.model_copy(update={"training": TrainingProof(checks=(check_,))})
+        assert told in cases(honest.model_copy(update={"training_proofs": (edited,)}))["stored"]
+
+
+def test_the_loss_of_the_last_epoch_edited_twice_contradicts_the_losses_of_its_steps() -> None:
+    document = json.loads(to_json(complete()))
+    (result,) = document["results"]
+    result["epochs"][-1]["train_loss"] = 0.1
+    (loss,) = (each for each in result["measurements"] if each["metric"] == "train_loss")
+    loss["values"] = [0.1]
+    found = check(Report.model_validate_json(json.dumps(document)), gates=[parse_gate("train_loss<=0.2")])
+    assert [case.verdict for case in found.cases if case.kind in ("stored", "bound")] == [
+        "failed",
+        "not comparable",
+    ]
+
+
+def test_an_epoch_left_out_contradicts_the_losses_of_the_steps() -> None:
+    honest = complete()
+    (result,) = honest.results
+    (_, second, third) = result.epochs
+    fewer = tuple(each.model_copy(update={"epoch": at}) for at, each in enumerate((second, third), 1))
+    edited = honest.model_copy(update={"results": (result.model_copy(update={"epochs": fewer}),)})
+    assert "2 epochs are stored, the plan has 3" in cases(edited)["stored"]
+
+
+def at_once(number: int, seconds: int, **changes: Any) -> TrialResult:
+    (plain,) = complete().results
+    started = plain.started + timedelta(seconds=seconds)
+    fields: dict[str, Any] = {"trial": make_trial(seed=number), "started": started, "duration_s": 20.0}
+    return plain.model_copy(update=fields | {"probe": None} | changes)
+
+
+def test_trials_that_ran_at_once_cannot_be_passed_off_as_alone() -> None:
+    gate = "train_real_tokens_per_second>=1"
+    honest = [at_once(0, 0, concurrent=2), at_once(1, 5, concurrent=2)]
+    assert check(make_report(honest), gates=[parse_gate(gate)]).outcome == "not comparable"
+    edited = make_report([at_once(0, 0), at_once(1, 5)])
+    assert "another trial ran there at the same time" in cases(edited, gate)["stored"]
+    (bound,) = (case for case in check(edited, gates=[parse_gate(gate)]).cases if case.kind == "bound")
+    assert bound.verdict == "not comparable"
+    for others in (
+        # One after the other.
+        [at_once(0, 0), at_once(1, 20)],
+        # On two machines of one kind.
+        [at_once(0, 0, probe=make_probe()), at_once(1, 5, probe=make_probe())],
+    ):
+        assert check(make_report(others), gates=[parse_gate(gate)]).outcome == "pass"
+
+
+@pytest.mark.parametrize(
+    ("asset", "changes", "told"),
+    [
+        (
+            "checkpoint",
+            {"requested": "bert-base-uncased", "name": "embedded/bert-uncased", "stand_in": True},
+            "stand_in is false, embedded/bert-uncased was used in place of bert-base-uncased",
+        ),
+        (
+            "data",
+            {"source": "embedded", "name": "embedded/pairs", "synthetic": True},
+            "synthetic is false, embedded/pairs is generated",
+        ),
+    ],
+)
+def test_a_stand_in_cannot_be_passed_off_as_the_real_asset(
+    asset: str, changes: dict[str, Any], told: str
+) -> None:
+    document = json.loads(to_json(complete()))
+    (result,) = document["results"]
+    result[asset] |= changes
+    honest = check(Report.model_validate_json(json.dumps(document)), gates=[parse_gate("eval_f1>=0.1")])
+    assert [case.verdict for case in honest.cases if case.kind == "bound"] == ["not comparable"]
+    assert all(case.kind != "stored" for case in honest.cases)
+    result[asset] |= dict.fromkeys(changes.keys() & {"stand_in", "synthetic"}, False)
+    edited = Report.model_validate_json(json.dumps(document))
+    assert told in cases(edited)["stored"]
+    found = check(edited, gates=[parse_gate("eval_f1>=0.1")])
+    assert [case.verdict for case in found.cases if case.kind == "bound"] == ["not comparable"]

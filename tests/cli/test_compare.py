@@ -208,6 +208,10 @@ def test_a_margin_is_a_share_or_a_percentage(write: Write, margin: str, shown: s
     [
         ("--margin", "-0.1"),
         ("--margin", "1.5"),
+        # As wide as the range: every two scores would be the same.
+        ("--margin", "1"),
+        ("--margin", "100%"),
+        ("--margin", "eval_mcc=2"),
         ("--margin", "nan"),
         ("--margin", "two"),
         ("--margin", "0.02", "--margin", "0.03"),

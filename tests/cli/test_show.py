@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from harness.model.proof import TrainingCheck, TrainingProof
 from harness.store.reading import load_report
 from harness.store.writing import to_json
-from tests.factories import make_report
+from tests.factories import make_report, make_result, make_trial
 from tests.output.written import to_table
 from tests.running.fakes import forked
+from tests.store.forging import sealed
 
 REPORT = make_report()
 
@@ -41,6 +43,25 @@ def test_show_prints_the_table_of_a_file_or_a_run_directory(report_file: Path) -
         done = _harness("show", place)
         assert (done.returncode, done.stderr) == (0, b"")
         assert done.stdout.decode() == to_table(REPORT)
+
+
+def test_show_names_variants_whose_stored_numbers_contradict_each_other(tmp_path: Path) -> None:
+    document = json.loads(to_json(REPORT))
+    result = document["results"][0]
+    accuracy = next(each for each in result["measurements"] if each["metric"] == "eval_accuracy")
+    accuracy["values"] = [0.99]
+    check = TrainingCheck(name="losses", passed=True, found="largest 2e-1", measured=0.2, limit=1e-5)
+    proof = make_result(make_trial(), epochs=(), measurements=(), predictions=None).model_copy(
+        update={"training": TrainingProof(checks=(check,))}
+    )
+    document["training_proofs"] = [json.loads(to_json(proof))]
+    (tmp_path / "report.json").write_bytes(sealed(document))
+    for words in (("show", tmp_path), ("show", tmp_path, "--format", "markdown")):
+        done = _harness(*words)
+        told = " ".join(done.stdout.decode().replace("\\", "").split())
+        assert done.returncode == 0
+        assert "stored numbers contradict each other: static: seed 0: eval_accuracy 0.99 is stored" in told
+        assert f"stored numbers contradict each other: proof {proof.trial.id}: the check losses" in told
 
 
 def test_show_json_gives_the_report_back(report_file: Path, tmp_path: Path) -> None:

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
+from harness.analysis.checks.look_record import look_contradictions
+from harness.analysis.gates.applying import check
 from harness.model.looks import End, LookRow, Looks
 from harness.output.builders.report import report_document
 from harness.output.builders.report_parts.answer import looks_line, looks_table
@@ -80,3 +86,32 @@ def test_a_run_that_ended_with_an_open_row_had_no_other_to_decide() -> None:
     assert "1 of 2 rows decided" in looks_line(looks("decided"))
     none = looks().model_copy(update={"margins": {}})
     assert not any(note.startswith("same: inside") for note in looks_table(none).notes)
+
+
+@pytest.mark.parametrize(
+    ("place", "changes", "told"),
+    [
+        (1, {"verdict": "better"}, "is stored as better, its p is 0.4, and 0.05 is the limit"),
+        (1, {"verdict": "worse", "p": None}, "is stored as worse, its p is none, and 0.05 is the limit"),
+        (1, {"seeds": 9}, "is stored as unsure at 9 seeds, the last look was at 4"),
+        (1, {"p_holm": 0.01}, "is stored as unsure with p 0.01 over all rows, its own p is 0.4"),
+        (0, {"effect": 0.3}, "is stored as same, its effect of 0.3 is outside of the margin of 0.02"),
+        (0, {"verdict": "worse", "effect": 0.1, "p": 0.01}, "is stored as worse, its effect is 0.1"),
+    ],
+)
+def test_a_verdict_that_its_own_numbers_contradict_is_named_and_fails_a_check(
+    place: int, changes: dict[str, Any], told: str
+) -> None:
+    honest = looks()
+    rows = list(honest.rows)
+    rows[place] = rows[place].model_copy(update=changes)
+    report = make_report(looks=honest.model_copy(update={"rows": tuple(rows)}))
+    (case,) = (case for case in check(report, gates=[]).cases if case.kind == "stored")
+    assert (case.variant, case.verdict, told in case.reason) == ("looks", "failed", True)
+    assert told in render(report_document(report, verify=True), "markdown").replace("\\", "")
+
+
+def test_a_run_that_ended_as_decided_has_no_open_row() -> None:
+    (found,) = look_contradictions(looks("decided"))
+    assert str(found) == "the run is stored as decided, 1 of 2 rows are unsure"
+    assert list(look_contradictions(looks())) == []

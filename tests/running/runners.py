@@ -75,6 +75,20 @@ def good(job: Job, announce: Announce) -> TrialResult:
     return completed(job)
 
 
+def keeping_its_state(job: Job, _announce: Announce) -> TrialResult:
+    """Leaves the state of a training and is killed."""
+    assert job.folder is not None
+    (Path(job.folder) / STATE).touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+def noting_its_state(job: Job, _announce: Announce) -> TrialResult:
+    """Completes, with a note of whether an earlier attempt has left its state."""
+    assert job.folder is not None
+    return completed(job).model_copy(update={"notes": (f"state: {(Path(job.folder) / STATE).exists()}",)})
+
+
 def proving(job: Job, announce: Announce) -> TrialResult:
     """Proves and completes; `bucketed` computes another function, and `static` cannot be proved.
 

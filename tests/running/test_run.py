@@ -268,6 +268,16 @@ def test_failed_trials_stay_unless_they_are_to_run_again(tmp_path: Path) -> None
     assert len(watcher.begun) == 3
 
 
+def test_a_killed_training_continues_unless_all_are_to_run_again(tmp_path: Path) -> None:
+    suite = fake_suite([0])
+    run = run_fake(suite, tmp_path, "keeping_its_state")
+    (state,) = run.directory.glob("trials/*/state.bin")
+    for rerun, continues in (("failed", True), ("all", False)):
+        state.touch()
+        (result,) = run_fake(suite, tmp_path, "noting_its_state", rerun=rerun).report.results
+        assert result.notes == (f"state: {continues}",)
+
+
 def test_retries_are_for_what_a_trial_could_not_help_and_every_attempt_is_kept(tmp_path: Path) -> None:
     report = run_fake(fake_suite([102, 104]), tmp_path, "hostile", retries=2).report
     failed, killed = report.results

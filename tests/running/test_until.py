@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from harness.analysis.checks.look_record import look_contradictions
 from harness.api import Run
 from harness.errors import InvalidInputError
 from harness.model.looks import Looks
@@ -76,6 +77,7 @@ def test_decided_variants_stop_and_open_ones_run_the_next_seeds(tmp_path: Path, 
         "unpadded": ("unsure", 5),
     }
     assert (looks(run.report).seeds, looks(run.report).ended) == ((3, 4, 5), "most seeds")
+    assert list(look_contradictions(looks(run.report))) == []
     assert run.exit_code == 0
     assert Counter(result.status for result in run.report.results) == {"completed": 16}
     assert load_report(run.directory) == run.report
@@ -110,6 +112,22 @@ def test_the_budget_stops_between_looks_and_the_same_command_goes_on(tmp_path: P
     whole = decide(suite, tmp_path, four, fresh=True)
     assert verdicts(whole.report) == verdicts(second.report)
     assert looks(whole.report).rows == looks(second.report).rows
+
+
+def test_terms_that_change_after_a_look_are_noted_from_then_on(tmp_path: Path, record: Path) -> None:
+    suite = paddings("static", "unpadded")
+    short = UntilDecided(metrics=("eval_accuracy",), most_seeds=5, budget_s=1e-6)
+    assert "terms were changed" not in str(decide(suite, tmp_path, short).report.notes)
+    other = replace(short, margin=0.01)
+    for _ in range(2):
+        report = decide(suite, tmp_path, other).report
+        (note,) = (note for note in report.notes if "terms were changed after looks" in note)
+        assert (
+            "up to 3 seeds by padding, metrics eval_accuracy, margins eval_accuracy ±0.02; "
+            "then by padding, metrics eval_accuracy, margins eval_accuracy ±0.01"
+        ) in note
+    fresh = decide(suite, tmp_path, other, fresh=True).report
+    assert "terms were changed" not in str(fresh.notes)
 
 
 class _Interrupter(Watcher):
@@ -176,6 +194,7 @@ def test_another_number_of_seeds_begins_a_new_run_without_the_results(tmp_path: 
         (paddings(), UntilDecided(by="pading"), {}, "did you mean padding"),
         (paddings(), UntilDecided(metrics=("eval_acc",)), {}, "there is no metric"),
         (paddings(), UntilDecided(margin=2.0), {}, "margin"),
+        (paddings(), UntilDecided(margin=1.0), {}, "below 1, its whole range"),
         (paddings(), ACCURACY, {"shard": "1/2"}, "a look needs all of them"),
         (paddings(include=({"seed": 3},)), ACCURACY, {}, "a list of numbers in matrix.seed"),
         (

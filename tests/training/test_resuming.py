@@ -92,13 +92,31 @@ def test_no_speed_is_taken_of_a_training_that_continued_and_its_result_tells_why
     with killed_at(8):
         run_trial(job, quietly)
     result = run_trial(job, quietly)
-    assert "it was interrupted and continued: its speed was not taken" in result.notes
-    for metric in ("train_seconds", "train_step_seconds", "train_real_tokens_per_second", "energy_joules"):
+    told = "it was interrupted and continued: its speed and its peak memory could not be measured"
+    assert told in result.notes
+    for metric in (
+        *("train_seconds", "train_step_seconds", "train_real_tokens_per_second", "energy_joules"),
+        # Of the last part alone: one of two evaluations, and not the memory of the longest batch.
+        *("evaluate_seconds", "peak_memory_host_bytes", "peak_memory_allocated_bytes"),
+    ):
         found = result.measurement(metric)
         assert found is not None
         assert found.values == ()
         assert found.reason == "the trial was interrupted and continued after step 6, in another process"
     assert result.probe is None
+
+
+def test_a_training_that_continued_has_the_speed_of_its_window(make_job: MakeJob, tmp_path: Path) -> None:
+    job = make_job(engine="loop", train={"num_train_epochs": 3, "per_device_train_batch_size": 2})
+    timed = run_trial(job.model_copy(update={"purpose": "time"}), quietly)
+    job = resumable(job.model_copy(update={"timed": timed, "concurrent": 2}), tmp_path, 3)
+    with killed_at(40):
+        run_trial(job, quietly)
+    result = job.completed_by(run_trial(job, quietly))
+    assert "it was interrupted and continued: its peak memory could not be measured" in result.notes
+    assert result.measurement("train_step_seconds") == timed.measurement("train_step_seconds")
+    assert result.value("peak_memory_host_bytes") is None
+    assert contradictions(result, job.measure.warmup_steps) == ()
 
 
 def test_writing_the_state_changes_nothing_and_is_outside_of_the_timed_steps(

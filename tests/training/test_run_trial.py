@@ -380,3 +380,27 @@ def test_a_training_takes_its_times_from_its_window(make_job: MakeJob) -> None:
     assert result.value("eval_f1") == training.value("eval_f1")
     assert result.value("train_seconds") is None
     assert contradictions(result, warmup_steps=2) == ()
+
+
+@pytest.mark.parametrize("engine", ["trainer", "loop"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"train": {"gradient_accumulation_steps": 5, "per_device_train_batch_size": 3}},
+        {
+            "train": {"gradient_accumulation_steps": 3, "max_steps": 5, "warmup_steps": 0.5},
+            "padding": "bucketed",
+        },
+    ],
+    ids=["a last step of fewer batches", "ended within an epoch"],
+)
+def test_the_record_of_a_training_agrees_with_its_settings(
+    make_job: MakeJob, engine: str, changes: dict[str, Any]
+) -> None:
+    result = run_trial(make_job(engine=engine, warmup_steps=1, **changes), quietly)
+    assert len(result.epochs) == 2
+    assert contradictions(result, warmup_steps=1) == ()
+    (first, last) = result.epochs
+    edited = first.model_copy(update={"train_loss": first.train_loss * 1.01})
+    (found,) = contradictions(result.model_copy(update={"epochs": (edited, last)}), warmup_steps=1)
+    assert "from the losses of its steps" in str(found)

@@ -14,7 +14,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, get_args
 
+from harness.analysis.checks.alone import beside_others
+from harness.analysis.checks.asset_labels import mislabelled
+from harness.analysis.checks.contradiction import Contradiction
 from harness.analysis.checks.expected_work import Bounds, ExpectedWork, expected_work, work_of_window
+from harness.analysis.checks.training_record import recorded
 from harness.analysis.stats.sheets import Sheet, losses_of, read_sheet, scores_of
 from harness.model.metrics import METRICS, metric_named, metrics_of, score_and_split
 from harness.model.quality import Predictions
@@ -30,21 +34,6 @@ _CLOCK_SLACK: Final = 0.01
 _QUALITY: Final = metrics_of("quality")
 _TIMED: Final = ("train_step_seconds", "train_samples_per_second", "train_real_tokens_per_second")
 _PHASES: Final = tuple(metric for phase in get_args(Phase) if (metric := f"{phase}_seconds") in METRICS)
-
-
-@dataclass(frozen=True, slots=True)
-class Contradiction:
-    """A stored number and the different value implied by other stored numbers, in words.
-
-    `metrics` are all metrics involved: any of them may have been changed.
-    """
-
-    metrics: tuple[str, ...]
-    stored: str
-    implied: str
-
-    def __str__(self) -> str:
-        return f"{self.stored}, {self.implied}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,31 +58,48 @@ def contradictions(result: TrialResult, warmup_steps: int) -> tuple[Contradictio
 
 
 def verified(results: Sequence[TrialResult], warmup_steps: int) -> Iterator[tuple[Contradiction, ...]]:
-    """Yield the contradictions inside each of many trials."""
+    """Yield the contradictions inside each of many trials of one report, and between them."""
+    alone = beside_others(results)
     for start in range(0, len(results), _AT_ONCE):
         some = results[start : start + _AT_ONCE]
         for result, scored in zip(some, _scored_again(some), strict=True):
             of_scores = _quality(result, scored) if result.status == "completed" else ()
-            yield (*of_scores, *beyond_scores(result, warmup_steps))
+            beside = (alone[result.trial.id],) if result.trial.id in alone else ()
+            yield (*of_scores, *beside, *beyond_scores(result, warmup_steps))
 
 
 def beyond_scores(result: TrialResult, warmup_steps: int) -> tuple[Contradiction, ...]:
     """Return the contradictions except in scores and `degenerate`, which `rescore` recomputes."""
     if result.status != "completed":
         return ()
-    found = [*_last_epoch(result), *_counts(result), *_phases(result), *_derived(result)]
-    tokenizes = result.trial.tokenization is not None
-    return (*found, *(_tokenizing(result) if tokenizes else _training(result, warmup_steps)))
+    found = [
+        *mislabelled(result),
+        *_last_epoch(result),
+        *_counts(result),
+        *_phases(result),
+        *_derived(result),
+    ]
+    if result.trial.tokenization is not None:
+        return (*found, *_tokenizing(result))
+    return (*found, *_training(result, warmup_steps), *recorded(result, _scores(result)))
 
 
 def proof_contradictions(proof: TrialResult) -> tuple[Contradiction, ...]:
-    """Return the contradictions inside one proof."""
-    if proof.parity is None or proof.predictions is None:
-        return ()
-    stored, kept = proof.parity.examples, len(proof.predictions.labels)
-    if stored == kept:
-        return ()
-    return (Contradiction((), f"a proof of {stored} examples", f"logits of {kept} are stored"),)
+    """Return the contradictions inside one proof of function or of training."""
+    found = []
+    if proof.parity is not None and proof.predictions is not None:
+        stored, kept = proof.parity.examples, len(proof.predictions.labels)
+        if stored != kept:
+            found.append(Contradiction((), f"a proof of {stored} examples", f"logits of {kept} are stored"))
+    for check in () if proof.training is None else proof.training.checks:
+        if check.limit is None:
+            continue
+        within = check.measured is not None and check.measured <= check.limit
+        if check.passed != within:
+            number = "not a number" if check.measured is None else f"{check.measured:.2g}"
+            text = f"the check {check.name} is stored as {'passed' if check.passed else 'failed'}"
+            found.append(Contradiction((), text, f"it measured {number}, at most {check.limit:.2g} passes"))
+    return tuple(found)
 
 
 def unverifiable(result: TrialResult, metric: str) -> str | None:
@@ -112,6 +118,7 @@ def unverifiable(result: TrialResult, metric: str) -> str | None:
 _NEEDS: Final[dict[str, tuple[str, ...]]] = {
     "train_samples_per_second": ("train_step_seconds",),
     "train_real_tokens_per_second": ("train_step_seconds", "train_samples_per_second"),
+    "train_real_tokens_per_second_per_device": ("train_real_tokens_per_second",),
     "padding_efficiency": ("train_step_seconds", "train_real_tokens_per_second"),
     "model_flops_per_second": ("train_step_seconds", "model_flops"),
     "model_flops_utilization": ("train_step_seconds", "model_flops", "published_peak_flops_per_second"),
@@ -261,6 +268,11 @@ def _derived(result: TrialResult) -> Iterator[Contradiction]:
         ("matmul_peak_share", rate, result.value("matmul_peak_flops_per_second")),
         ("padding_efficiency", result.value("train_real_tokens"), result.value("train_computed_tokens")),
         ("train_real_tokens_per_second", result.value("train_real_tokens"), seconds),
+        (
+            "train_real_tokens_per_second_per_device",
+            result.value("train_real_tokens_per_second"),
+            result.trial.world_size,
+        ),
         (
             "model_flops_utilization",
             None if flops is None or not seconds else flops / seconds,

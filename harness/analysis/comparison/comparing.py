@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, TypedDict, Unpack
 
 from harness import __version__
-from harness.analysis.checks.verification import Contradiction, verified
+from harness.analysis.checks.contradiction import Contradiction
+from harness.analysis.checks.verification import verified
 from harness.analysis.comparison.alignment import Pair, align_levels, align_reports, axes_apart, pair_labels
 from harness.analysis.comparison.compared_rows import Judged, comparison_rows
 from harness.analysis.comparison.conditions import CONDITIONS

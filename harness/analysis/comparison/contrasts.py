@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from harness.analysis.checks.verification import Contradiction
+from harness.analysis.checks.contradiction import Contradiction
 from harness.analysis.comparison.alignment import Pair
 from harness.analysis.comparison.conditions import CONDITIONS, STORED_VALUE, concerns
 from harness.analysis.comparison.gathered import Evidence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-from harness.analysis.checks.verification import Contradiction
+from harness.analysis.checks.contradiction import Contradiction
 from harness.analysis.comparison.alignment import Pair
 from harness.analysis.comparison.matching import Match, has_degenerate, match
 from harness.analysis.over_time.earlier_trials import Earlier, History

@@ -126,10 +126,11 @@ def margins_of(margin: float | Mapping[str, float], metrics: Sequence[str]) -> d
         found[metric] = given
     for metric, value in found.items():
         low, high = ranges[metric]
-        if not 0 < value <= high - low:
+        # As wide as the range, it would call every two scores the same.
+        if not 0 < value < high - low:
             raise InvalidInputError(
-                f"the margin {value:g} of {metric} is not in (0, {high - low:g}]",
-                hint="It is in the metric's unit: 0.02 is two points of accuracy.",
+                f"the margin {value:g} of {metric} is not above 0 and below {high - low:g}, its whole range",
+                hint="It is in the metric's unit: 0.02, or 2%, is two points of accuracy.",
             )
     return {metric: value for metric, value in found.items() if metric in metrics}
 

@@ -190,6 +190,9 @@ class EarlierResults:
         where, trial = result.environment, result.trial
         if result.status != "completed" or where is None or where.cpu != self._setting.environment.cpu:
             return False
+        if "train_seconds" in result.reasons and result.apart is None:
+            # It was interrupted and continued: its time is that of its last part.
+            return False
         gpu = self._setting.gpus.get(trial.device)
         return gpu is None or where.device is None or where.device.name == gpu.name
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from harness.analysis.assets_used import asset_sentences
 from harness.analysis.checks.inputs import conflicting_inputs
+from harness.analysis.checks.look_record import look_contradictions
 from harness.analysis.checks.observed import UNMOVED, did_not_move
 from harness.analysis.checks.verification import proof_contradictions, unverifiable
 from harness.analysis.comparison.conditions import STORED_VALUE, at_once
@@ -165,12 +166,19 @@ def _reason_of_training(proof: TrialResult | None, verdict: TrainingVerdict) -> 
 
 
 def stored_cases(report: Report, groups: Sequence[Group], allowed: Collection[str]) -> Iterator[GateCase]:
-    """Yield a failed case for each variant, and for the proofs, with contradictory stored numbers."""
-    proofs = tuple((proof.trial.id, each) for proof in report.proofs for each in proof_contradictions(proof))
-    found = [(group.label, group.contradictions) for group in groups] + [("proofs", proofs)]
+    """Yield a failed case for each variant, the proofs, and the looks, with contradictory stored numbers."""
+    proofs = tuple(
+        (proof.trial.id, each)
+        for proof in (*report.proofs, *report.training_proofs)
+        for each in proof_contradictions(proof)
+    )
+    looks = () if report.looks is None else tuple(("", each) for each in look_contradictions(report.looks))
+    found = [(group.label, group.contradictions) for group in groups] + [("proofs", proofs), ("looks", looks)]
     for label, each in found if STORED_VALUE not in allowed else ():
         if each:
-            shown = [f"trial {trial}: {one}" for trial, one in each[:_CONTRADICTIONS_SHOWN]]
+            shown = [
+                f"trial {trial}: {one}" if trial else str(one) for trial, one in each[:_CONTRADICTIONS_SHOWN]
+            ]
             if len(each) > len(shown):
                 shown.append(f"and {len(each) - len(shown)} more")
             yield GateCase(

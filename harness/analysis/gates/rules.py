@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from math import inf
 from statistics import fmean
 
+from harness.analysis.checks.contradiction import Contradiction
 from harness.analysis.checks.inputs import mixed_variants
-from harness.analysis.checks.verification import Contradiction, verified
+from harness.analysis.checks.verification import verified
 from harness.analysis.naming import labels
 from harness.model.metrics import OWN, Goal, is_metric, is_own, metric_named
 from harness.model.quality import OwnScores

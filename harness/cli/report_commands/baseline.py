@@ -63,4 +63,5 @@ def _read(name: str, path: Path) -> Kept:
 @output_options("report")
 def show(name: str, reports: Path, target: Target) -> None:
     """Print the table of the baseline NAME, or write it in another format."""
-    write(report_document(load_report(find_baseline(name, reports), allow_unsealed=True)), target)
+    report = load_report(find_baseline(name, reports), allow_unsealed=True)
+    write(report_document(report, verify=True), target)

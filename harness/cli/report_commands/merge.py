@@ -34,5 +34,5 @@ def command(runs: tuple[Path, ...], output: Path, target: Target) -> None:
     results in two of them: nothing is written then, and the missing trials are named.
     """
     report = merge_runs(runs, output, render_files)
-    write(report_document(report), target)
+    write(report_document(report, verify=True), target)
     print_note(f"report: {output / 'report.json'}")

@@ -81,5 +81,6 @@ def command(
         selection=selection,
         names=columns.split(",") if columns else (),
         order=order,
+        verify=True,
     )
     write(document, target)

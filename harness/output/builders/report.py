@@ -22,7 +22,7 @@ from harness.output.builders.report_parts.answer import RANKS, answer, doubts, l
 from harness.output.builders.report_parts.arranging import sorted_rows, with_columns
 from harness.output.builders.report_parts.cells import columns, mean_and_spread
 from harness.output.builders.report_parts.charts_of_run import charts
-from harness.output.builders.report_parts.notes import notes
+from harness.output.builders.report_parts.notes import contradictory, notes
 from harness.output.builders.report_parts.oddities import differing, failures
 from harness.output.builders.report_parts.remarks import constants, parity, place, title
 from harness.output.builders.report_parts.roofline import HEADING as ROOFLINE
@@ -33,7 +33,7 @@ from harness.output.numbers import size
 from harness.words import count, quoted
 
 
-def report_document(
+def report_document(  # noqa: PLR0913 - the options of `show`, mostly left at their defaults
     report: Report,
     *,
     roofline: bool = False,
@@ -41,13 +41,15 @@ def report_document(
     selection: str | None = None,
     names: Sequence[str] = (),
     order: str | None = None,
+    verify: bool = False,
 ) -> Document:
     """The variants and all that belongs to them.
 
     A terminal shows the machine's peaks with `roofline`, and the scores after each epoch with `by_epoch`.
     A `selection` of labels leaves the other variants out, and the document tells how many it shows; the
     labels stay those of the whole report. `names` are the columns of the main table, and `order` is the one
-    that sorts its rows.
+    that sorts its rows. With `verify` a note names variants whose stored numbers contradict each other; it
+    needs a report as stored, and not the results in brief that a run of many trials keeps.
 
     Raises:
         InvalidInputError: The selection cannot be read or selects nothing, or a column does not exist.
@@ -78,7 +80,7 @@ def report_document(
         charts=Later(
             lambda: (*machine_charts(devices), *charts(report, rows), *parity_charts(report.proofs))
         ),
-        notes=tuple(notes(report.model_copy(update={"results": results}), rows)) if rows else (),
+        notes=tuple(_notes(report.model_copy(update={"results": results}), rows, verify=verify)),
         name=report.suite.name,
         records=trial_records(report, results),
         cases=Later(lambda: (*trial_cases(report, results), *proof_cases(report))),
@@ -87,6 +89,13 @@ def report_document(
         footer=f"Run {report.run}, {report.created.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, "
         f"harness {report.harness_version}.",
     )
+
+
+def _notes(report: Report, rows: Sequence[Row], *, verify: bool) -> Iterator[str]:
+    if rows and verify:
+        yield from contradictory(report, rows)
+    if rows:
+        yield from notes(report, rows)
 
 
 def _selected(rows: Sequence[Row], selection: str) -> tuple[Row, ...]:

@@ -125,6 +125,13 @@ class StepMeter:
             self._skipped = len(self._batches)
             self.at_edge = lambda: None
 
+    @property
+    def interrupted(self) -> str | None:
+        """Why nothing that adds up over a training was measured, or None."""
+        if not self._skipped:
+            return None
+        return f"the trial was interrupted and continued after step {self._skipped}, in another process"
+
     def step(self, batches: Sequence[Batch], epoch: int, loss: Callable[[], float]) -> None:
         """One optimizer step over `batches` (several when gradients are accumulated) was given to the device.
 
@@ -172,8 +179,7 @@ class StepMeter:
 
         `shape` gives the FLOPs of a row, or is the reason why they are not known.
         """
-        if self._skipped:
-            why = f"the trial was interrupted and continued after step {self._skipped}, in another process"
+        if (why := self.interrupted) is not None:
             return [unmeasured(name, why) for name in ("train_seconds", *_STEADY, "energy_joules")]
         all_steps = measured("train_seconds", sum(self.step_seconds))
         steady = self.step_seconds[self.warmup_steps :]

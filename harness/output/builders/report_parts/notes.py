@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from harness.analysis.assets_used import stand_ins_of
 from harness.analysis.checks.inputs import conflicting_inputs
+from harness.analysis.checks.look_record import look_contradictions
 from harness.analysis.checks.observed import UNMOVED, did_not_move
+from harness.analysis.checks.verification import proof_contradictions, verified
 from harness.analysis.comparison.matching import seed_option
 from harness.analysis.compilation import break_even, recompiled
 from harness.analysis.leading import leaders
@@ -81,6 +83,23 @@ def _recorded(report: Report) -> Iterable[str]:
         f"checkpoint {name}: stand-in {by}," for name, by in stand_ins_of(report.results).items()
     )
     return (note for note in report.notes if not note.startswith(replaced))
+
+
+def contradictory(report: Report, rows: Sequence[Row]) -> Iterable[str]:
+    """Name the variants and proofs with stored numbers that contradict each other, and the first of these."""
+    first: dict[str, str] = {}
+    every = verified(report.results, report.suite.measure.warmup_steps)
+    for result, found in zip(report.results, every, strict=True):
+        if found:
+            first.setdefault(result.trial.variant_id, f"seed {result.trial.seed}: {found[0]}")
+    texts = ((row, first[row.variant]) for row in rows if row.variant in first)
+    for names, text in _by_text(texts, rows):
+        yield f"stored numbers contradict each other: {names}: {text}; `harness check` lists all"
+    for proof in (*report.proofs, *report.training_proofs):
+        if wrong := proof_contradictions(proof):
+            yield f"stored numbers contradict each other: proof {proof.trial.id}: {wrong[0]}"
+    for each in () if report.looks is None else look_contradictions(report.looks):
+        yield f"stored numbers contradict each other: {each}"
 
 
 def _mixed(report: Report, rows: Sequence[Row]) -> Iterable[str]:
