@@ -484,6 +484,20 @@ def without_space(job: Job, announce: Announce) -> TrialResult:
     raise RuntimeError("could not save the arrays") from full
 
 
+def saving_much(job: Job, announce: Announce) -> TrialResult:
+    """Completes, and saves a model of 400 kB by the library that transformers saves by."""
+    import numpy as np  # noqa: PLC0415 - for this one alone
+    from safetensors.numpy import save_file  # noqa: PLC0415
+
+    result = completed(job)
+    assert job.save_to is not None
+    folder = Path(job.save_to)
+    folder.mkdir()
+    save_file({"weights": np.zeros(50_000)}, folder / "model.safetensors")
+    mark_saved(folder, result)
+    return result
+
+
 def deaf(job: Job, announce: Announce) -> TrialResult:
     """Ignores SIGTERM and never ends."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -71,3 +71,17 @@ def test_a_full_disk_elsewhere_ends_the_run_with_74_and_it_goes_on_once_there_is
     report = run_fake(suite, tmp_path, "good", watcher).report
     assert [trial.seed for trial in watcher.begun] == [1, 2]
     assert {result.status for result in report.results} == {"completed"}
+
+
+def test_a_full_disk_for_models_ends_the_run_with_74_and_its_trials_run_again_with_space(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    suite, models = fake_suite(range(2)), small_disk / "models"
+    with pytest.raises(StorageError, match="there is no space left") as caught:
+        run_fake(suite, tmp_path, "saving_much", save_models=models)
+    assert "Free some space" in (caught.value.hint or "")
+    subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
+    shutil.rmtree(models)
+    report = run_fake(suite, tmp_path, "saving_much", save_models=models).report
+    assert {result.status for result in report.results} == {"completed"}
+    assert {folder.name for folder in models.iterdir()} == {result.trial.id for result in report.results}

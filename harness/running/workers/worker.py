@@ -170,9 +170,15 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 def _is_disk_full(error: BaseException | None) -> bool:
-    """Whether it was raised for want of space, or because of something that was."""
+    """Whether it was raised for want of space, or because of something that was.
+
+    safetensors and tokenizers raise errors that are no OSError, and end their texts as Rust does.
+    """
+    full = (errno.ENOSPC, errno.EDQUOT)
     while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(error, OSError) and error.errno in full:
+            return True
+        if str(error).endswith(tuple(f"(os error {number})" for number in full)):
             return True
         error = error.__cause__
     return False
