@@ -85,3 +85,14 @@ def test_a_full_disk_for_models_ends_the_run_with_74_and_its_trials_run_again_wi
     report = run_fake(suite, tmp_path, "saving_much", save_models=models).report
     assert {result.status for result in report.results} == {"completed"}
     assert {folder.name for folder in models.iterdir()} == {result.trial.id for result in report.results}
+
+
+def test_a_folder_for_models_that_cannot_be_written_is_told_before_any_training(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    (small_disk / "models").mkdir()
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    watcher = Watcher()
+    with pytest.raises(StorageError, match="cannot write into .*models: Read-only file system"):
+        run_fake(fake_suite(), tmp_path, "saving", watcher, save_models=small_disk / "models")
+    assert watcher.begun == []
