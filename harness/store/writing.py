@@ -17,7 +17,7 @@ from typing import Final
 
 import pydantic_core
 
-from harness.errors import StorageError
+from harness.errors import InvalidInputError, StorageError
 from harness.model.frozen import Frozen
 from harness.model.results import Report
 from harness.store.migrations import Document
@@ -160,6 +160,26 @@ def write_atomic(path: Path, data: bytes | Iterable[bytes], *, files: Files = OS
                 files.unlink(temporary)
             raise
         sync_folder(path.parent, files)
+    except OSError as error:
+        raise storage_error(error, f"cannot write {path}") from error
+
+
+def require_writable(path: Path, *, files: Files = OS_FILES) -> None:
+    """Check, before the work whose result it gets, that `write_atomic` can write the file.
+
+    Raises:
+        InvalidInputError: A folder, a device or a pipe has that name: it would be replaced, or nothing could.
+        StorageError: Nothing can be written into its folder.
+    """
+    temporary = path.parent / f".harness-{secrets.token_hex(8)}.tmp"
+    try:
+        if path.exists() and not path.is_file():
+            raise InvalidInputError(
+                f"cannot write {path}: it is a folder, a device or a pipe",
+                hint="Name a file, or leave the option out and redirect standard output.",
+            )
+        files.close(files.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW))
+        files.unlink(temporary)
     except OSError as error:
         raise storage_error(error, f"cannot write {path}") from error
 

@@ -12,7 +12,16 @@ import pytest
 
 from harness.errors import StorageError
 from harness.store.run_directory import find_latest
-from tests.running.fakes import Watcher, fake_suite, run_fake, start, wait_for_none_in, write_suite
+from tests.running.fakes import (
+    Watcher,
+    fake_suite,
+    forked,
+    run_fake,
+    run_line,
+    start,
+    wait_for_none_in,
+    write_suite,
+)
 
 
 @pytest.fixture
@@ -93,6 +102,19 @@ def test_a_folder_for_models_that_cannot_be_written_is_told_before_any_training(
     (small_disk / "models").mkdir()
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     watcher = Watcher()
-    with pytest.raises(StorageError, match="cannot write into .*models: Read-only file system"):
+    with pytest.raises(StorageError, match=r"cannot write into .*models: Read-only file system"):
         run_fake(fake_suite(), tmp_path, "saving", watcher, save_models=small_disk / "models")
     assert watcher.begun == []
+
+
+def test_a_full_disk_for_the_output_names_the_report_which_is_kept(small_disk: Path, tmp_path: Path) -> None:
+    (small_disk / "filler").write_bytes(b"x" * 96 * 1024)
+    line = run_line(write_suite(tmp_path), "-o", small_disk / "out.json")
+    done = forked(*line, cwd=tmp_path)
+    told = done.stderr.replace("\n", " ")
+    assert done.returncode == 74
+    assert f"cannot write {small_disk / 'out.json'}: No space left on device" in told
+    (report,) = tmp_path.glob("reports/fake/*/report.json")
+    assert f"report: {report}" in told
+    assert f"write it again: harness show {report.parent} -o FILE" in told
+    assert {file.name for file in small_disk.iterdir()} == {"filler"}
