@@ -10,7 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from harness.api import render_files
 from harness.errors import StorageError
+from harness.model.results import Report
+from harness.running.merging import merge_runs
+from harness.store.listing import describe_run
 from harness.store.run_directory import find_latest
 from tests.running.fakes import (
     Watcher,
@@ -118,3 +122,23 @@ def test_a_full_disk_for_the_output_names_the_report_which_is_kept(small_disk: P
     assert f"report: {report}" in told
     assert f"write it again: harness show {report.parent} -o FILE" in told
     assert {file.name for file in small_disk.iterdir()} == {"filler"}
+
+
+def test_a_full_disk_under_a_merge_leaves_nothing_and_the_same_merge_follows_with_space(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    suite, output = fake_suite(range(12)), small_disk / "merged"
+    runs = [run_fake(suite, tmp_path / shard, shard=f"{shard}/2").directory for shard in "12"]
+    with pytest.raises(StorageError, match="No space left on device"):
+        merge_runs(runs, output, render_files)
+    assert [*small_disk.iterdir()] == []
+    subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
+    states = []
+
+    def render(report: Report) -> tuple[str, str | None]:
+        states.append(describe_run(output).state)
+        return render_files(report)
+
+    assert len(merge_runs(runs, output, render).results) == 12
+    assert states == ["running"]
+    assert describe_run(output).state == "finished"
