@@ -113,7 +113,10 @@ def _prove_training(
         duration_s=0.0,
     )
     with clock.phase("prove"):
-        return found.model_copy(update={"training": prove_training(job, device, found, _train)})
+        proof = prove_training(job, device, found, _train)
+        # It reads the config and the tokenizer; later runs take it over for files of these digests.
+        verify_checkpoint(job)
+    return found.model_copy(update={"training": proof})
 
 
 def _train(

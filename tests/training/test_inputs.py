@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from harness.analysis.training_verdicts import training_of
 from harness.assets.digest import checkpoint_digests, files_sha256
 from harness.model.job import Announce, Job, Progress, TrialStoppedError
 from harness.model.status import Phase
@@ -133,6 +134,16 @@ def test_a_checkpoint_that_changes_during_its_proof_ends_the_proof(
     edit: Edit, resolved: Callable[..., Job]
 ) -> None:
     job = resolved().model_copy(update={"purpose": "prove"})
+    assert "changed since the run started" in refusal(job, during("prove", edit, job)).message
+
+
+@pytest.mark.parametrize("edit", [edit_config, edit_tokenizer])
+def test_a_checkpoint_that_changes_during_a_proof_of_training_ends_the_proof(
+    edit: Edit, resolved: Callable[..., Job]
+) -> None:
+    job = resolved(engine="loop")
+    trial = training_of(job.trial, "bert")
+    job = job.model_copy(update={"purpose": "prove_training", "trial": trial})
     assert "changed since the run started" in refusal(job, during("prove", edit, job)).message
 
 
