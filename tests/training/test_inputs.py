@@ -166,6 +166,19 @@ def test_a_file_that_vanished_is_named_without_its_folder(resolved: Callable[...
     )
 
 
+@pytest.mark.parametrize(("replace", "kind"), [(Path.mkdir, "a folder"), (os.mkfifo, "a named pipe")])
+def test_a_file_that_became_something_else_is_named_with_what_it_is(
+    replace: Callable[[Path], None], kind: str, resolved: Callable[..., Job]
+) -> None:
+    job = resolved()
+    file = Path(job.data.files["train"][0])
+    file.unlink()
+    replace(file)
+    assert refusal(job, lambda _progress: None).message == (
+        f"train.jsonl of data set pairs cannot be read any more: it is {kind}, not a regular file"
+    )
+
+
 @pytest.mark.parametrize("tokenization", [None, Tokenization(method="whole")])
 def test_unchanged_files_complete_and_their_digests_are_in_the_result(
     tokenization: Tokenization | None, resolved: Callable[..., Job]
