@@ -166,7 +166,9 @@ def _train(
     _refuse_breaches(result)
     if job.save_to is not None and job.purpose == "train":
         with clock.phase("write"):
-            save_model(job, Path(job.save_to), loaded.model, result, fitting.check_saved)
+            # The mark names the result that is stored, which begins with the window where there is one.
+            stored = job.completed_by(result)
+            save_model(job, Path(job.save_to), loaded.model, stored, fitting.check_saved)
     return result
 
 

@@ -86,6 +86,16 @@ def test_the_model_is_this_result_s_until_its_weights_change(make_job: MakeJob, 
     assert saved_model(folder, second) is None
 
 
+def test_a_model_whose_window_was_timed_before_is_that_of_the_joined_result(
+    make_job: MakeJob, tmp_path: Path
+) -> None:
+    job = make_job(train={"max_steps": 4}, engine="loop", warmup_steps=1)
+    window = run_trial(job.model_copy(update={"purpose": "time"}), quietly)
+    job = job.model_copy(update={"timed": window})
+    training, folder = saving(job, tmp_path)
+    assert saved_model(folder, job.completed_by(training)) is not None
+
+
 def test_a_folder_of_something_else_is_not_replaced(make_job: MakeJob, tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "thesis.txt").write_text("years of work")
