@@ -34,7 +34,7 @@ _DIGEST: Final = re.compile(rb'"digest": "sha256:[0-9a-f]{64}"')
 # A report's digest follows its schema version.
 _DIGEST_WITHIN_BYTES: Final = 200
 
-_WHAT_TO_DO: Final[dict[int, str]] = {
+WHAT_TO_DO: Final[dict[int, str]] = {
     errno.ENOSPC: "Free some space, then run the same command again: finished trials are kept.",
     errno.EDQUOT: "Free some of the quota, then run the same command again: finished trials are kept.",
     errno.EFBIG: "Raise the limit on file sizes (`ulimit -f`), then run the same command again.",
@@ -215,5 +215,5 @@ def sync_folder(folder: Path, files: Files = OS_FILES) -> None:
 def storage_error(error: OSError, doing: str) -> StorageError:
     """The error a user sees: what could not be done, the system's own sentence, and what to do."""
     sentence = os.strerror(error.errno) if error.errno is not None else str(error)
-    hint = _WHAT_TO_DO.get(error.errno or 0, "Fix that, then run the same command again.")
+    hint = WHAT_TO_DO.get(error.errno or 0, "Fix that, then run the same command again.")
     return StorageError(f"{doing}: {sentence}", hint=hint)

@@ -142,3 +142,15 @@ def test_a_full_disk_under_a_merge_leaves_nothing_and_the_same_merge_follows_wit
     assert len(merge_runs(runs, output, render).results) == 12
     assert states == ["running"]
     assert describe_run(output).state == "finished"
+
+
+def test_a_file_that_a_trial_could_not_write_is_named_in_its_reason(tmp_path: Path) -> None:
+    with pytest.raises(StorageError) as caught:
+        run_fake(fake_suite(range(2)), tmp_path, "without_place")
+    run = find_latest(tmp_path, "fake")
+    assert run is not None
+    failed, full = run.plan.trial_ids
+    assert run.stored(failed).reason == "cannot write state.bin: Read-only file system"
+    what = "there is no space left to write to: cannot write state.bin: No space left on device"
+    assert caught.value.message == f"trial {full} in start: {what}"
+    assert "Free some space" in (caught.value.hint or "")

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from harness.errors import HarnessError
 from harness.machine.facts import describe_environment, physical_cores
 from harness.model.job import Job, Progress, RunTrial, TrialStoppedError
 from harness.model.measurements import Measurement, measured
@@ -185,6 +186,9 @@ def _is_disk_full(error: BaseException | None) -> bool:
 
 
 def _last_line(error: BaseException) -> str:
+    if isinstance(error, HarnessError):
+        # Its last line is what to do next.
+        return error.message
     lines = "".join(traceback.format_exception_only(error)).strip().splitlines()
     return lines[-1].strip() if lines else type(error).__name__
 

@@ -79,7 +79,8 @@ def kept_peak(
         write_atomic(file, to_json(SealedPeak(digest=digest_of(canonical_json(peak)), peak=peak)))
     except (StorageError, FileExistsError) as error:
         # A full disk of the cache, or a file that is another user's alone.
-        sys.stderr.write(f"not kept for the trials that follow: {error}\n")
+        why = error.message if isinstance(error, StorageError) else error
+        sys.stderr.write(f"not kept for the trials that follow: {why}\n")
     return peak.per_second
 
 
