@@ -27,6 +27,16 @@ _KINDS: Final = {
 class ForeignFileError(OSError):
     """The path is not a regular file, or the file is larger than its reader accepts."""
 
+    def __init__(self, reason: str, path: Path | None = None) -> None:
+        super().__init__(reason)
+        self.path = path
+
+
+def name_of_file(error: OSError) -> str:
+    """Return the name of the file that could not be read, without its folder."""
+    path = error.path if isinstance(error, ForeignFileError) else error.filename
+    return Path(str(path)).name
+
 
 def open_regular(path: Path, *, follow: bool = True) -> int:
     """Open a regular file for reading and return its descriptor; the caller closes it.
@@ -46,7 +56,7 @@ def open_regular(path: Path, *, follow: bool = True) -> int:
     if stat.S_ISREG(mode):
         return descriptor
     os.close(descriptor)
-    raise ForeignFileError(f"is {_KINDS.get(stat.S_IFMT(mode), 'something else')}, not a regular file")
+    raise ForeignFileError(f"is {_KINDS.get(stat.S_IFMT(mode), 'something else')}, not a regular file", path)
 
 
 def read_regular(path: Path, *, limit: int, follow: bool = True) -> bytes:
@@ -62,7 +72,7 @@ def read_regular(path: Path, *, limit: int, follow: bool = True) -> bytes:
             content = file.read(limit + 1)
             if len(content) <= limit:
                 return content
-    raise ForeignFileError(f"is larger than {_shown(limit)}, the limit for this file")
+    raise ForeignFileError(f"is larger than {_shown(limit)}, the limit for this file", path)
 
 
 def read_tail(path: Path, *, size: int, follow: bool = False) -> tuple[bytes, bool]:

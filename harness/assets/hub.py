@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,10 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from harness.assets.hub_cache import RepoKind, Snapshot
-from harness.errors import HarnessError, UnavailableError
+from harness.errors import HarnessError, StorageError, UnavailableError
 
 DEFAULT_ENDPOINT: Final = "https://huggingface.co"
 ANSWER_TIMEOUT_SECONDS: Final = 5.0
+_OF_DISK: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO})
 
 Choose = Callable[[Sequence[str]], Sequence[str]]
 
@@ -42,18 +44,24 @@ class Hub:
             HubUnreachableError: offline, no answer in time, or an answer of 429 or 5xx.
             UnavailableError: no such repository or revision, gated, an error of `choose`, or the Hub's
                 library is not installed.
+            StorageError: the files cannot be written.
         """
         self._refuse_if_unreachable(name)
         _require_library(name)
         try:
             commit, files = self._listing(kind, name, revision)
             folders = [self._download(kind, name, commit, file, folder) for file in choose(files)]
+            snapshot = folders[0]
+            _remember(snapshot.parent.parent, revision or "main", commit)
         except HarnessError:
             raise
         except Exception as error:
+            if isinstance(error, OSError) and _is_of_disk(error):
+                raise StorageError(
+                    f"{name}: cannot be kept in {folder}: {error.strerror}",
+                    hint="Free some space, or set HF_HOME to a folder with space that can be written.",
+                ) from error
             raise self._explained(error, name, revision) from error
-        snapshot = folders[0]
-        _remember(snapshot.parent.parent, revision or "main", commit)
         return Snapshot(snapshot, commit)
 
     def _listing(self, kind: RepoKind, name: str, revision: str | None) -> tuple[str, list[str]]:
@@ -133,6 +141,11 @@ def _require_library(name: str) -> None:
             f"{name}: not on this machine, and huggingface-hub, which downloads it, is not installed",
             hint="Install harness with its extra `train`, or name a folder.",
         ) from error
+
+
+def _is_of_disk(error: OSError) -> bool:
+    """Return whether a file could not be written; the Hub's and the network's errors are OSErrors too."""
+    return error.errno in _OF_DISK or (error.errno is not None and error.filename is not None)
 
 
 def _why_unreachable(endpoint: str, error: Exception, status: int | None) -> str:

@@ -16,6 +16,7 @@ from harness.errors import HarnessError, InvalidInputError
 from harness.model.metrics import METRICS, headlines
 from harness.output.document import Kind
 from harness.output.formats.known_formats import ENDINGS, FORMATS, format_of, formats_of, require
+from harness.store.writing import require_writable
 from harness.words import quoted
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -254,6 +255,8 @@ def output_options(kind: Kind, *, to_file: bool = True, every_failure: bool = Fa
             output = given.pop("output") if to_file else None
             name = _format(wanted, as_json=as_json, output=output, takes_set="overrides" in given)
             target = Target(require(kind, name), output)
+            if output is not None:
+                require_writable(output)
             try:
                 return function(target=target, **given)
             except HarnessError as error:

@@ -108,8 +108,12 @@ def _tell_github(document: Document, target: Target) -> None:
         # Its runner reads both streams, and standard output belongs to the result.
         click.echo(render(document, "github"), err=True, nl=False)
     if file := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with Path(file).open("a", encoding="utf-8") as stream:
-            stream.write(step_summary(render(document, "markdown")))
+        try:
+            with Path(file).open("a", encoding="utf-8") as stream:
+                stream.write(step_summary(render(document, "markdown")))
+        except OSError as error:
+            # The result is written, and its verdict and exit code are still to come.
+            print_note(f"the summary of the step cannot be written: {error.strerror}: {file}")
 
 
 def judge(report: Report, gates: Sequence[Gate], baseline: Report | None, target: Target) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +21,8 @@ from harness.model.trial import Trial
 from harness.running.proof_store import passes
 from harness.running.reporting import shard_note
 from harness.running.seams import Render
-from harness.store.folders import is_there, names_in, refuse_inside_run
+from harness.store.folders import is_real_folder, is_there, make_folder, names_in, refuse_inside_run
+from harness.store.locking import hold_lock
 from harness.store.plan_file import Plan, shard_number
 from harness.store.reading import load_report, read_bytes
 from harness.store.run_directory import RunDirectory, open_run, write_run
@@ -28,6 +31,7 @@ from harness.store.writing import canonical_json, write_atomic
 from harness.words import count
 
 _MOST_NAMED: Final = 20
+_LOCK: Final = "lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,8 @@ def merge_runs(paths: Sequence[Path], output: Path, render: Render) -> Report:
         NotComparableError: The runs are not of one plan, version and suite; a trial is missing, or has
             different results in two runs.
         InvalidInputError: A run or its report is damaged, or `output` is not empty or inside of a run.
-        StorageError: A file cannot be read or written.
+        LockedError: Another process merges into `output`.
+        StorageError: A file cannot be read or written; `output` is as it was.
     """
     parts = [_read(path) for path in paths]
     refuse_inside_run(output.parent)
@@ -71,10 +76,7 @@ def merge_runs(paths: Sequence[Path], output: Path, render: Render) -> Report:
     _check_reports(reports)
     found = _results(parts)
     _refuse_missing(plan, found, parts)
-    if names_in(output) or (is_there(output) and not output.is_dir()):
-        raise InvalidInputError(
-            f"{output}: it exists and is not an empty folder", hint="Give a new folder, or remove this one."
-        )
+    _refuse_taken(output)
     results = [found[trial.id] for trial in plan.trials]
     functions = _proofs((report.proofs, part) for report, part in _with_reports(parts))
     trainings = _proofs((report.training_proofs, part) for report, part in _with_reports(parts))
@@ -89,15 +91,47 @@ def merge_runs(paths: Sequence[Path], output: Path, render: Render) -> Report:
             "results": tuple(each.result for each in results),
         }
     )
-    run = write_run(output, plan, read_bytes(parts[0].run.path / "suite.yaml", follow=False))
-    for each in results:
-        # A trial that did not run has no folder in a run either.
-        if STATUSES[each.result.status].ran:
-            _copy(each, "trials", run.trial_folder(each.result.trial.id))
-    for each in (*functions.values(), *trainings.values()):
-        _copy(each, "proofs", run.proof_folder(each.result.trial.id))
-    run.write_report(report, *render(report))
+    suite_text = read_bytes(parts[0].run.path / "suite.yaml", follow=False)
+    with _claimed(output):
+        run = write_run(output, plan, suite_text)
+        for each in results:
+            # A trial that did not run has no folder in a run either.
+            if STATUSES[each.result.status].ran:
+                _copy(each, "trials", run.trial_folder(each.result.trial.id))
+        for each in (*functions.values(), *trainings.values()):
+            _copy(each, "proofs", run.proof_folder(each.result.trial.id))
+        run.write_report(report, *render(report))
     return report
+
+
+def _refuse_taken(output: Path) -> None:
+    if names_in(output) - {_LOCK} or (is_there(output) and not output.is_dir()):
+        raise InvalidInputError(
+            f"{output}: it exists and is not an empty folder", hint="Give a new folder, or remove this one."
+        )
+
+
+@contextmanager
+def _claimed(output: Path) -> Iterator[None]:
+    """Lock the folder as a run does; after an error it is as it was, so that the same command can follow."""
+    was_there = is_there(output)
+    make_folder(output)
+    with hold_lock(output / _LOCK):
+        # Another merge may have written it since it was looked at.
+        _refuse_taken(output)
+        try:
+            yield
+        except BaseException:
+            # The error that led here counts, not one of the cleaning.
+            with suppress(OSError):
+                for entry in output.iterdir():
+                    if is_real_folder(entry):
+                        shutil.rmtree(entry)
+                    else:
+                        entry.unlink()
+                if not was_there:
+                    output.rmdir()
+            raise
 
 
 def _read(path: Path) -> _Part:

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from harness.assets.checkpoint_folder import unreadable
 from harness.assets.checkpoint_limits import InputLimits, input_limits
 from harness.assets.digest import checkpoint_digests, files_sha256
 from harness.assets.find_checkpoint import find_checkpoint
@@ -21,6 +22,7 @@ from harness.assets.find_data import find_data
 from harness.assets.places import cache_root
 from harness.data.checking import check_data
 from harness.errors import InvalidInputError, UnavailableError
+from harness.foreign import name_of_file
 from harness.machine.facts import available_devices, installed_torch
 from harness.machine.redaction import holds_secret
 from harness.model.assets import AssetsMode, ResolvedCheckpoint, ResolvedData
@@ -201,9 +203,8 @@ def _readable(name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        file = Path(str(error.filename)).name
         raise UnavailableError(
-            f"{name}: {file} cannot be read: {error.strerror}",
+            f"{name}: {name_of_file(error)} {unreadable(error)}",
             hint="Check the file and its permissions, then run the same command again.",
         ) from error
 

@@ -89,7 +89,8 @@ class ProofStore:
                 write_result(place, proof)
             self._forget_old()
         except (HarnessError, OSError) as error:
-            return f"proofs are not kept for later runs: {error}"
+            why = error.message if isinstance(error, HarnessError) else error
+            return f"proofs are not kept for later runs: {why}"
         return None
 
     def _read(self, job: Job) -> TrialResult | None:

@@ -212,7 +212,7 @@ def fates_of(reports: Path, keep: int) -> tuple[Fate, ...]:
 
 
 def remove_run(path: Path) -> bool:
-    """Remove a run, unless a process has locked it; return whether it was removed.
+    """Remove a run, unless a process has locked it; return whether it is gone, perhaps by another process.
 
     The run gets another name under the lock of its suite first: whatever happens then, no half of it is
     taken for a run.
@@ -226,6 +226,10 @@ def remove_run(path: Path) -> bool:
             path.rename(grave)
     except LockedError:
         return False
+    except StorageError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return True
+        raise
     except OSError as error:
         raise storage_error(error, f"cannot remove {path}") from error
     _remove(grave)

@@ -7,6 +7,7 @@ finished trial counts as saved only if its model is there, whole.
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Annotated, Final
 
 from pydantic import AwareDatetime, Field
@@ -17,7 +18,7 @@ from harness.model.frozen import Frozen
 from harness.model.results import TrialResult
 from harness.store.folders import is_there, make_folder
 from harness.store.reading import parse_strict, read_bytes
-from harness.store.writing import to_json, write_atomic
+from harness.store.writing import storage_error, to_json, write_atomic
 
 MARK: Final = "harness.json"
 
@@ -35,14 +36,18 @@ def model_folder(models: Path, trial_id: str) -> str:
 
     Raises:
         InvalidInputError: Something else is in its place.
-        StorageError: The operating system refused a step.
+        StorageError: The operating system refused a step, or lets nobody write into `models`.
     """
     folder = models.absolute() / trial_id
     try:
         make_folder(folder.parent)
         taken = is_there(folder) and not is_there(folder / MARK)
+        # Better now than after hours of training.
+        TemporaryFile(dir=folder.parent).close()
     except FileExistsError:
         taken = True
+    except OSError as error:
+        raise storage_error(error, f"cannot write into {models}") from error
     if taken:
         raise InvalidInputError(
             f"{models}, or {trial_id} in it, exists and is no model that harness saved",

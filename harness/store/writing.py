@@ -17,7 +17,7 @@ from typing import Final
 
 import pydantic_core
 
-from harness.errors import StorageError
+from harness.errors import InvalidInputError, StorageError
 from harness.model.frozen import Frozen
 from harness.model.results import Report
 from harness.store.migrations import Document
@@ -34,7 +34,7 @@ _DIGEST: Final = re.compile(rb'"digest": "sha256:[0-9a-f]{64}"')
 # A report's digest follows its schema version.
 _DIGEST_WITHIN_BYTES: Final = 200
 
-_WHAT_TO_DO: Final[dict[int, str]] = {
+WHAT_TO_DO: Final[dict[int, str]] = {
     errno.ENOSPC: "Free some space, then run the same command again: finished trials are kept.",
     errno.EDQUOT: "Free some of the quota, then run the same command again: finished trials are kept.",
     errno.EFBIG: "Raise the limit on file sizes (`ulimit -f`), then run the same command again.",
@@ -164,6 +164,26 @@ def write_atomic(path: Path, data: bytes | Iterable[bytes], *, files: Files = OS
         raise storage_error(error, f"cannot write {path}") from error
 
 
+def require_writable(path: Path, *, files: Files = OS_FILES) -> None:
+    """Check, before the work whose result it gets, that `write_atomic` can write the file.
+
+    Raises:
+        InvalidInputError: A folder, a device or a pipe has that name: it would be replaced, or nothing could.
+        StorageError: Nothing can be written into its folder.
+    """
+    temporary = path.parent / f".harness-{secrets.token_hex(8)}.tmp"
+    try:
+        if path.exists() and not path.is_file():
+            raise InvalidInputError(
+                f"cannot write {path}: it is a folder, a device or a pipe",
+                hint="Name a file, or leave the option out and redirect standard output.",
+            )
+        files.close(files.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW))
+        files.unlink(temporary)
+    except OSError as error:
+        raise storage_error(error, f"cannot write {path}") from error
+
+
 def _write_new(path: Path, parts: Iterable[bytes], files: Files) -> None:
     descriptor = files.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW)
     try:
@@ -195,5 +215,5 @@ def sync_folder(folder: Path, files: Files = OS_FILES) -> None:
 def storage_error(error: OSError, doing: str) -> StorageError:
     """The error a user sees: what could not be done, the system's own sentence, and what to do."""
     sentence = os.strerror(error.errno) if error.errno is not None else str(error)
-    hint = _WHAT_TO_DO.get(error.errno or 0, "Fix that, then run the same command again.")
+    hint = WHAT_TO_DO.get(error.errno or 0, "Fix that, then run the same command again.")
     return StorageError(f"{doing}: {sentence}", hint=hint)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from harness.assets.digest import checkpoint_digests, files_sha256
+from harness.foreign import ForeignFileError, name_of_file
 from harness.model.job import Job, TrialStoppedError
 
 T = TypeVar("T")
@@ -56,10 +57,10 @@ def _digest(take: Callable[[], T], what: str) -> T:
     try:
         return take()
     except OSError as error:
-        name = Path(str(error.filename)).name
-        raise TrialStoppedError(
-            "failed", f"{name} of {what} cannot be read any more: {error.strerror}", hint=_HINT
-        ) from error
+        why = f"cannot be read any more: {error.strerror}"
+        if isinstance(error, ForeignFileError):
+            why = f"cannot be read any more: it {error}"
+        raise TrialStoppedError("failed", f"{name_of_file(error)} of {what} {why}", hint=_HINT) from error
 
 
 def _compare(what: str, then: str, now: str) -> None:

@@ -113,7 +113,10 @@ def _prove_training(
         duration_s=0.0,
     )
     with clock.phase("prove"):
-        return found.model_copy(update={"training": prove_training(job, device, found, _train)})
+        proof = prove_training(job, device, found, _train)
+        # It reads the config and the tokenizer; later runs take it over for files of these digests.
+        verify_checkpoint(job)
+    return found.model_copy(update={"training": proof})
 
 
 def _train(
@@ -162,7 +165,9 @@ def _train(
     _refuse_breaches(result)
     if job.save_to is not None and job.purpose == "train":
         with clock.phase("write"):
-            save_model(job, Path(job.save_to), loaded.model, result, fitting.check_saved)
+            # The mark names the result that is stored, which begins with the window where there is one.
+            stored = job.completed_by(result)
+            save_model(job, Path(job.save_to), loaded.model, stored, fitting.check_saved)
     return result
 
 

@@ -7,8 +7,11 @@ tokens that the data never uses keep the checkpoint's values, and an adapter is 
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from harness.model.results import TrialResult
 from harness.store.saved_models import MARK, mark_saved
 from harness.training.checkpoints import load_model
 from harness.training.engines.used_rows import UsedRows
+from harness.training.input_files import verify_checkpoint
 from harness.training.tokenizing.tokens import load_tokenizer
 
 
@@ -33,10 +37,12 @@ def save_model(
 ) -> None:
     """Write weights, config and tokenizer, then the mark that names `result`, in place of an earlier model.
 
-    `check` raises for a written model that must not take the place.
+    `check` raises for a written model that must not take the place. Runs that save the same trial at the same
+    time write apart, and the last one replaces the others' models.
 
     Raises:
-        TrialStoppedError: `failed`, for a folder that is no saved model, or weights that are not there.
+        TrialStoppedError: `failed`, for a folder that is no saved model, weights that are not there, or files
+            of the checkpoint that changed during the training.
         OSError: the operating system refused a step.
         StorageError: likewise, for the mark.
     """
@@ -47,15 +53,36 @@ def save_model(
             hint="move it out of the way, or give --save-models another folder",
         )
     plain = _plain(job, trained, result)
-    being_written = folder.with_name(f".{folder.name}.tmp")
+    # A run is alone in the folder of its trial, and removes what an attempt of it left that was killed.
+    of_run = hashlib.sha256(str(job.folder).encode()).hexdigest()[:8]
+    being_written = folder.with_name(f".{folder.name}-{of_run}.tmp")
     shutil.rmtree(being_written, ignore_errors=True)
     being_written.mkdir()
-    plain.save_pretrained(being_written)
-    check(being_written)
-    load_tokenizer(Path(job.checkpoint.path)).save_pretrained(being_written)
-    mark_saved(being_written, result)
-    shutil.rmtree(folder, ignore_errors=True)
-    being_written.rename(folder)
+    try:
+        plain.save_pretrained(being_written)
+        check(being_written)
+        load_tokenizer(Path(job.checkpoint.path)).save_pretrained(being_written)
+        # Config, tokenizer and unused rows were read again after the training.
+        verify_checkpoint(job)
+        mark_saved(being_written, result)
+        _replace(folder, being_written)
+    except BaseException:
+        shutil.rmtree(being_written, ignore_errors=True)
+        raise
+
+
+def _replace(folder: Path, new: Path) -> None:
+    """Put a folder in the place of another, which other runs may replace meanwhile."""
+    while True:
+        with suppress(FileNotFoundError):
+            shutil.rmtree(folder)
+        try:
+            new.rename(folder)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        else:
+            return
 
 
 def _plain(job: Job, trained: PreTrainedModel, result: TrialResult) -> PreTrainedModel:

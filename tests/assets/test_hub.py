@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import pytest
 from harness.assets.find_checkpoint import find_checkpoint
 from harness.assets.find_data import find_data
 from harness.assets.hub import default_hub
-from harness.errors import UnavailableError
+from harness.errors import StorageError, UnavailableError
 from harness.model.tasks import Task
 from tests.assets.hub_layout import CHECKPOINT, COMMIT, FakeHub
 
@@ -129,3 +131,21 @@ def test_a_cache_that_cannot_be_written_is_replaced_and_said(
     assert found.path.startswith(str(tmp_path / "ours" / "hub"))
     assert any("HF_HOME" in note for note in notes)
     assert find_checkpoint("owner/tiny", None, "hub", note=notes.append).source == "hub cache"
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(errno.ENOSPC, "No space left on device"), (errno.EROFS, "Read-only file system")]
+)
+def test_a_download_that_the_disk_refuses_gets_no_stand_in(
+    fake_hub: FakeHub, hub_cache: Path, monkeypatch: pytest.MonkeyPatch, number: int, words: str
+) -> None:
+    fake_hub.repos["models/bert-base-uncased"] = CHECKPOINT
+
+    def refuse(*_arguments: object, **_options: object) -> str:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", refuse)
+    with pytest.raises(StorageError, match=f"bert-base-uncased: cannot be kept in .*: {words}"):
+        find_checkpoint("bert-base-uncased", None, "auto", note=quiet)
+    monkeypatch.undo()
+    assert default_hub().unreachable is None

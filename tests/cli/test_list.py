@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.cli.report_commands import clean
 from harness.store.baselines import keep_baseline
+from harness.store.listing import Fate, fates_of
 from harness.store.locking import hold_lock
 from harness.store.reading import load_report
 from harness.store.run_directory import RunDirectory, create_run
@@ -246,6 +248,23 @@ def test_a_run_that_another_process_removes_is_gone_and_one_that_cannot_be_remov
     assert ended == code
     assert ("cannot remove" in errors) == (code == 74)
     assert not removed.path.exists()
+
+
+def test_a_run_that_another_cleaning_removed_since_it_was_listed_is_no_error(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [run(number).path for number in range(2)]
+
+    def late(reports: Path, keep: int) -> tuple[Fate, ...]:
+        fates = fates_of(reports, keep)
+        shutil.rmtree(runs[0])
+        return fates
+
+    monkeypatch.setattr(clean, "fates_of", late)
+    code, output, errors = call("clean", "--keep", "0", "--json")
+    assert (code, errors) == (0, "")
+    assert [each["outcome"] for each in json.loads(output)["runs"]] == ["removed", "removed"]
+    assert not any(path.exists() for path in runs)
 
 
 def test_a_folder_that_is_none_is_told(call: Call) -> None:

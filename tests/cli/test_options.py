@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import fields
@@ -181,6 +182,31 @@ def test_the_report_of_a_run_is_written_to_a_file_in_the_format_of_its_ending(
     assert (code, output) == (0, "")
     assert "wrote" in errors
     assert (tmp_path / "out.csv").read_text().startswith('"suite"')
+
+
+@pytest.mark.parametrize(("name", "code"), [("no/such/out.csv", 74), ("pipe.csv", 2)])
+def test_a_file_that_cannot_be_written_is_told_before_the_first_trial(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, code: int
+) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    ended, _, errors = run(tmp_path, capsys, "-o", str(tmp_path / name))
+    assert (ended, f"cannot write {tmp_path / name}" in errors) == (code, True)
+    assert not (tmp_path / "fake").exists()
+    assert (tmp_path / "pipe.csv").is_fifo()
+
+
+def test_a_summary_of_a_step_that_cannot_be_written_takes_no_verdict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARNESS_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "no" / "summary"))
+    gates = "gates: [{metric: train_seconds, max: 1e-9}]\n"
+    named = ("-s", "matrix.checkpoint=[embedded/distilbert]", "-s", "task={dataset: embedded/pairs}")
+    code, output, errors = run(tmp_path, capsys, *named, extra=gates)
+    assert code == 1
+    assert "the summary of the step cannot be written: No such file or directory" in errors
+    assert output.splitlines()[-1].startswith("harness check: ")
 
 
 def test_the_gates_follow_on_standard_output_where_the_report_goes_to_a_file(

@@ -27,6 +27,7 @@ from harness.model.results import TrialResult
 from harness.model.seeds import number_of
 from harness.store.saved_models import mark_saved
 from harness.store.trial_folder import STATE, write_result
+from harness.store.writing import Files, write_atomic
 from tests.factories import (
     EFFICIENCY,
     make_checkpoint,
@@ -496,6 +497,31 @@ def without_space(job: Job, announce: Announce) -> TrialResult:
         return completed(job)
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/cache/tokens/x.npy")
     raise RuntimeError("could not save the arrays") from full
+
+
+def without_place(job: Job, announce: Announce) -> TrialResult:
+    """Finds no folder for the state of its training, with seed 1 for want of space."""
+    reason = errno.ENOSPC if job.trial.seed == 1 else errno.EROFS
+
+    def refuse(_path: Path, _flags: int) -> int:
+        raise OSError(reason, os.strerror(reason))
+
+    write_atomic(Path("state.bin"), b"", files=Files(open=refuse))
+    return completed(job)
+
+
+def saving_much(job: Job, announce: Announce) -> TrialResult:
+    """Completes, and saves a model of 400 kB by the library that transformers saves by."""
+    import numpy as np  # noqa: PLC0415 - for this one alone
+    from safetensors.numpy import save_file  # noqa: PLC0415
+
+    result = completed(job)
+    assert job.save_to is not None
+    folder = Path(job.save_to)
+    folder.mkdir()
+    save_file({"weights": np.zeros(50_000)}, folder / "model.safetensors")
+    mark_saved(folder, result)
+    return result
 
 
 def deaf(job: Job, announce: Announce) -> TrialResult:

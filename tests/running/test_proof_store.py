@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -205,6 +206,13 @@ def test_a_cache_that_cannot_be_written_costs_a_sentence(tmp_path: Path) -> None
     (tmp_path / "proofs").write_text("a file")
     store = ProofStore(tmp_path / "proofs", lambda: "same")
     assert "not kept for later runs" in str(store.keep([(job(), proof(job()))]))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere /proc is a place like any other")
+def test_a_cache_without_a_place_costs_one_line_that_does_not_ask_to_run_again() -> None:
+    told = ProofStore(Path("/proc/harness"), lambda: "same").keep([(job(), proof(job()))])
+    why = "cannot create the folder /proc/harness: No such file or directory"
+    assert told == f"proofs are not kept for later runs: {why}"
 
 
 def test_proofs_of_old_code_are_removed(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import StorageError
+from harness.errors import InvalidInputError, StorageError
 from harness.store.folders import is_there, make_folder, names_in
-from harness.store.writing import Files, to_json, write_atomic
+from harness.store.writing import Files, require_writable, to_json, write_atomic
 from tests.factories import make_report, make_result, make_suite, make_trial
 from tests.store.storing import temporary_files
 
@@ -77,6 +77,33 @@ def test_what_cannot_be_written_to_is_named(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"cannot write .*/folder: Is a directory"):
         write_atomic(tmp_path / "folder", b"")
     assert temporary_files(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "words"),
+    [
+        ("file", None, ""),
+        ("nothing", None, ""),
+        ("folder", InvalidInputError, "is a folder, a device or a pipe"),
+        (".", InvalidInputError, "is a folder, a device or a pipe"),
+        ("pipe", InvalidInputError, "is a folder, a device or a pipe"),
+        ("link to a pipe", InvalidInputError, "is a folder, a device or a pipe"),
+        ("missing/file", StorageError, "No such file or directory"),
+        ("file/file", StorageError, "Not a directory"),
+    ],
+)
+def test_a_path_that_will_not_be_written_is_told_before_the_work(
+    tmp_path: Path, kind: str, error: type[Exception] | None, words: str
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link to a pipe").symlink_to(tmp_path / "pipe")
+    before = sorted(tmp_path.iterdir())
+    with nullcontext() if error is None else pytest.raises(error, match=words):
+        require_writable(tmp_path / kind)
+    assert sorted(tmp_path.iterdir()) == before
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_an_interrupt_in_the_middle_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:

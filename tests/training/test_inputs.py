@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from harness.analysis.training_verdicts import training_of
 from harness.assets.digest import checkpoint_digests, files_sha256
 from harness.model.job import Announce, Job, Progress, TrialStoppedError
 from harness.model.status import Phase
@@ -136,6 +137,16 @@ def test_a_checkpoint_that_changes_during_its_proof_ends_the_proof(
     assert "changed since the run started" in refusal(job, during("prove", edit, job)).message
 
 
+@pytest.mark.parametrize("edit", [edit_config, edit_tokenizer])
+def test_a_checkpoint_that_changes_during_a_proof_of_training_ends_the_proof(
+    edit: Edit, resolved: Callable[..., Job]
+) -> None:
+    job = resolved(engine="loop")
+    trial = training_of(job.trial, "bert")
+    job = job.model_copy(update={"purpose": "prove_training", "trial": trial})
+    assert "changed since the run started" in refusal(job, during("prove", edit, job)).message
+
+
 def test_a_checkpoint_that_changed_before_its_proof_ends_the_proof(resolved: Callable[..., Job]) -> None:
     job = resolved().model_copy(update={"purpose": "prove"})
     edit_config(job)
@@ -152,6 +163,19 @@ def test_a_file_that_vanished_is_named_without_its_folder(resolved: Callable[...
     (Path(job.checkpoint.path) / "config.json").unlink()
     assert refusal(job, lambda _progress: None).message == (
         "config.json of checkpoint bert cannot be read any more: No such file or directory"
+    )
+
+
+@pytest.mark.parametrize(("replace", "kind"), [(Path.mkdir, "a folder"), (os.mkfifo, "a named pipe")])
+def test_a_file_that_became_something_else_is_named_with_what_it_is(
+    replace: Callable[[Path], None], kind: str, resolved: Callable[..., Job]
+) -> None:
+    job = resolved()
+    file = Path(job.data.files["train"][0])
+    file.unlink()
+    replace(file)
+    assert refusal(job, lambda _progress: None).message == (
+        f"train.jsonl of data set pairs cannot be read any more: it is {kind}, not a regular file"
     )
 
 

@@ -120,6 +120,17 @@ def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
     assert b"100.0" in elsewhere.read_bytes()
 
 
+@pytest.mark.parametrize("folder", ["file", "file/peaks"])
+def test_a_peak_without_a_place_in_the_cache_is_measured_each_time_and_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], folder: str
+) -> None:
+    (tmp_path / "file").touch()
+    bench = Bench()
+    found = [kept_peak(tmp_path / folder, "f" * 12, WORK, bench, now=lambda: THEN) for _ in range(2)]
+    assert found == [100.0, 200.0]
+    assert capsys.readouterr().err.count("not kept for the trials that follow: ") == 2
+
+
 def test_the_faster_of_two_counts_for_a_day_after_it_was_seen(tmp_path: Path) -> None:
     rates = iter([500.0, 80.0, 90.0, 70.0, 600.0])
 

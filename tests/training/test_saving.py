@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from harness.model.job import Job, TrialStoppedError
+from harness.assets.digest import checkpoint_digests
+from harness.model.job import Job, Progress, TrialStoppedError
 from harness.model.results import TrialResult
 from harness.model.values import Adapter
 from harness.store.saved_models import saved_model
+from harness.training.fitting import Fitting
 from harness.training.run_trial import run_trial
 from tests.training.conftest import MakeJob, quietly
 
@@ -83,6 +86,16 @@ def test_the_model_is_this_result_s_until_its_weights_change(make_job: MakeJob, 
     assert saved_model(folder, second) is None
 
 
+def test_a_model_whose_window_was_timed_before_is_that_of_the_joined_result(
+    make_job: MakeJob, tmp_path: Path
+) -> None:
+    job = make_job(train={"max_steps": 4}, engine="loop", warmup_steps=1)
+    window = run_trial(job.model_copy(update={"purpose": "time"}), quietly)
+    job = job.model_copy(update={"timed": window})
+    training, folder = saving(job, tmp_path)
+    assert saved_model(folder, job.completed_by(training)) is not None
+
+
 def test_a_folder_of_something_else_is_not_replaced(make_job: MakeJob, tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "thesis.txt").write_text("years of work")
@@ -119,3 +132,49 @@ def test_a_saved_model_that_predicts_otherwise_takes_no_place(
     with pytest.raises(TrialStoppedError, match="the saved model has other logits than the trained one"):
         saving(job, tmp_path)
     assert not (tmp_path / "model").exists()
+
+
+def on_a_copy(job: Job, folder: Path) -> Job:
+    """The job on a copy of its checkpoint, whose files a test may change, with their digests."""
+    shutil.copytree(job.checkpoint.path, folder)
+    found = {"path": str(folder), "digests": checkpoint_digests(folder)}
+    return job.model_copy(update={"checkpoint": job.checkpoint.model_copy(update=found)})
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer.json"])
+def test_a_file_that_changed_during_the_training_becomes_no_part_of_a_saved_model(
+    file: str, make_job: MakeJob, tmp_path: Path
+) -> None:
+    job = on_a_copy(make_job(train={"max_steps": 2}, warmup_steps=0), tmp_path / "checkpoint")
+
+    def change(progress: Progress) -> None:
+        if progress.phase == "train" and progress.step == 0:
+            with (tmp_path / "checkpoint" / file).open("a") as opened:
+                opened.write("\n")
+
+    (tmp_path / "models").mkdir()
+    with pytest.raises(TrialStoppedError, match="changed since the run started"):
+        run_trial(job.model_copy(update={"save_to": str(tmp_path / "models" / "one")}), change)
+    assert [*(tmp_path / "models").iterdir()] == []
+
+
+def test_two_runs_that_save_the_same_trial_at_once_leave_one_whole_model(
+    make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = make_job(train={"max_steps": 2}, warmup_steps=0)
+    check, runs = Fitting.check_saved, iter(("a", "b"))
+
+    def save() -> tuple[TrialResult, Path]:
+        return saving(job.model_copy(update={"folder": str(tmp_path / next(runs))}), tmp_path)
+
+    def meanwhile(fitting: Fitting, folder: Path) -> None:
+        check(fitting, folder)
+        monkeypatch.setattr(Fitting, "check_saved", check)
+        other, place = save()
+        assert saved_model(place, other) is not None
+
+    monkeypatch.setattr(Fitting, "check_saved", meanwhile)
+    result, folder = save()
+    assert saved_model(folder, result) is not None
+    assert logits_of(folder, result, job).shape == (24, 2)
+    assert not list(tmp_path.glob(".*.tmp"))

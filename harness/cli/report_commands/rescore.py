@@ -31,7 +31,7 @@ from harness.model.results import Report
 from harness.output.builders.recomputed_scores import rescoring_document
 from harness.output.safe_text import safe_text
 from harness.running.workers.scoring_process import SCORER, own_scores, score_again
-from harness.store.writing import to_json, write_atomic
+from harness.store.writing import require_writable, to_json, write_atomic
 
 
 @harness_command("rescore", epilog="For example:  harness rescore reports/padding/RUN")
@@ -54,6 +54,8 @@ def command(*, report: Path, selection: str | None, target: Target, output: Path
             "-k cannot select from the report that -o writes: it has every trial",
             hint="Leave out -k, or -o.",
         )
+    if output is not None:
+        require_writable(output)
     (stored,), told = select_variants([read_report(report, allow_unsealed=True)], selection)
     for sentence in told:
         print_note(sentence)

@@ -19,6 +19,7 @@ from harness.cli.shared_options import (
     verbosity_options,
 )
 from harness.cli.writing_results import Target, judge, write, write_stored
+from harness.errors import StorageError
 from harness.model.results import Report
 from harness.running.interrupts import Interrupt
 from harness.running.options import RunOptions, UntilDecided
@@ -84,12 +85,18 @@ def _show(run: Run, target: Target) -> None:
     # The first trial need not wait for this.
     from harness.output.builders.report import report_document  # noqa: PLC0415
 
-    if target == Target("json"):
-        write_stored(run.directory / "report.json", report_document(run.brief))
-    else:
-        brief = target.name in _SHOW_NO_RAW_VALUES
-        write(report_document(run.brief if brief else run.report), target)
-    print_note(f"report: {run.directory / 'report.json'}")
+    try:
+        if target == Target("json"):
+            write_stored(run.directory / "report.json", report_document(run.brief))
+        else:
+            brief = target.name in _SHOW_NO_RAW_VALUES
+            write(report_document(run.brief if brief else run.report), target)
+    except StorageError as error:
+        # The same command would run a finished run again.
+        again = f"The run is kept. Free some space and write it again: harness show {run.directory} -o FILE"
+        raise StorageError(error.message, hint=again) from error
+    finally:
+        print_note(f"report: {run.directory / 'report.json'}")
     if run.interrupted is not None:
         print_note("interrupted: run the same command again to go on where it stopped")
 

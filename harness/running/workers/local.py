@@ -13,6 +13,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from harness.errors import StorageError
 from harness.foreign import open_regular
 from harness.machine.facts import describe_environment, nearly_all_memory, oom_kills
 from harness.model.environment import Environment
@@ -25,7 +26,7 @@ from harness.running.workers.judging import Attempt, exit_cause
 from harness.running.workers.server_process import ServerEvent, ServerProcess
 from harness.running.workers.worker import DISK_FULL
 from harness.store.trial_folder import PROGRESS, read_lost_rank
-from harness.store.writing import storage_error
+from harness.store.writing import WHAT_TO_DO
 
 _READ_BYTES: Final = 2**20
 _LONGEST_LINE: Final = 2**16
@@ -180,8 +181,8 @@ class LocalExecutor(AttemptExecutor[Supervised]):
     def _accept(self, result: TrialResult) -> None:
         if result.status == DISK_FULL and not self._stopping:
             # No trial after this one could do better, and all of them will run again once there is space.
-            raise storage_error(
-                OSError(errno.ENOSPC, ""), f"trial {result.trial.id} in {result.phase}: {result.reason}"
+            raise StorageError(
+                f"trial {result.trial.id} in {result.phase}: {result.reason}", hint=WHAT_TO_DO[errno.ENOSPC]
             )
 
     def _environment(self) -> Environment:

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from harness.errors import HarnessError
 from harness.machine.facts import describe_environment, physical_cores
 from harness.model.job import Job, Progress, RunTrial, TrialStoppedError
 from harness.model.measurements import Measurement, measured
@@ -170,15 +171,24 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 def _is_disk_full(error: BaseException | None) -> bool:
-    """Whether it was raised for want of space, or because of something that was."""
+    """Whether it was raised for want of space, or because of something that was.
+
+    safetensors and tokenizers raise errors that are no OSError, and end their texts as Rust does.
+    """
+    full = (errno.ENOSPC, errno.EDQUOT)
     while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(error, OSError) and error.errno in full:
+            return True
+        if str(error).endswith(tuple(f"(os error {number})" for number in full)):
             return True
         error = error.__cause__
     return False
 
 
 def _last_line(error: BaseException) -> str:
+    if isinstance(error, HarnessError):
+        # Its last line is what to do next.
+        return error.message
     lines = "".join(traceback.format_exception_only(error)).strip().splitlines()
     return lines[-1].strip() if lines else type(error).__name__
 

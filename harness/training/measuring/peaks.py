@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import re
 import sys
 from collections.abc import Callable
@@ -24,7 +23,6 @@ FRESH: Final = timedelta(minutes=10)
 VALID: Final = timedelta(hours=24)
 
 _FORMAT: Final = 1
-_NOT_OURS: Final = frozenset({errno.EACCES, errno.EPERM})
 
 
 class Peak(Frozen):
@@ -58,7 +56,8 @@ def kept_peak(
 ) -> float:
     """The peak that a trial of the last minutes left in `folder`, or the faster of that and a new one.
 
-    A rate counts for a day after it was seen.
+    A rate counts for a day after it was seen. One that cannot be written is a sentence in the trial's log,
+    and the next trial measures again.
 
     Args:
         folder: made where it is missing; trials on other devices may use it at the same time.
@@ -66,9 +65,6 @@ def kept_peak(
         work: the kind of work, in a few words of letters, digits and spaces.
         measure: does it and returns the fastest rate, in units a second.
         now: the time of day.
-
-    Raises:
-        StorageError: The peak cannot be written.
     """
     file = folder / f"{fingerprint}-{work.replace(' ', '-')}.json"
     before = _read(file, fingerprint, work)
@@ -81,11 +77,10 @@ def kept_peak(
     try:
         make_folder(folder)
         write_atomic(file, to_json(SealedPeak(digest=digest_of(canonical_json(peak)), peak=peak)))
-    except StorageError as error:
-        # In a folder that others share a file may be theirs alone; the next trial measures again.
-        if getattr(error.__cause__, "errno", None) not in _NOT_OURS:
-            raise
-        sys.stderr.write(f"not kept for the trials that follow: {error.message}\n")
+    except (StorageError, FileExistsError) as error:
+        # A full disk of the cache, or a file that is another user's alone.
+        why = error.message if isinstance(error, StorageError) else error
+        sys.stderr.write(f"not kept for the trials that follow: {why}\n")
     return peak.per_second
 
 
