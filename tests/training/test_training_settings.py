@@ -283,6 +283,8 @@ def test_tf32_needs_ampere(
         if usable:
             open_device("cuda:0", "tf32")
             assert precision_of_products() == ("tf32", "ieee")
+            # Inductor asks in this way before it compares kernels.
+            assert torch.get_float32_matmul_precision() == "high"
         else:
             with pytest.raises(TrialStoppedError, match=r"compute capability is 7\.5, and tf32 needs 8\.0"):
                 open_device("cuda:0", "tf32")
