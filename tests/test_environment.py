@@ -12,6 +12,7 @@ from harness.machine import facts as environment
 from harness.machine.facts import cpu_of, describe_cpu, describe_environment, installed_torch
 from harness.machine.git_state import describe_git
 from harness.model.environment import Device, Torch
+from harness.programs import Finished, ProgramError
 
 
 def test_nothing_private_is_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,6 +168,18 @@ def test_the_program_that_lists_devices_needs_no_other_module(
     exec(environment._LIST_CUDA_DEVICES, {})
     lines = capsys.readouterr().out.splitlines()
     assert lines == [f"{2**34} {FakeDriver.names[0]}", f"{2**35} {FakeDriver.names[1]}"]
+
+
+def test_a_driver_that_takes_a_minute_to_start_has_its_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As that of a machine with eight GPUs, which many processes ask at once."""
+
+    def slow(_command: object, *, timeout_s: float) -> Finished:
+        if timeout_s < 60:
+            raise ProgramError(f"took longer than {timeout_s:g} s")
+        return Finished(0, f"{2**34} Tesla T4\n".encode(), b"")
+
+    monkeypatch.setattr(environment, "run_program", slow)
+    assert environment._cuda_devices() == [(2**34, "Tesla T4")]
 
 
 def test_a_build_for_the_cpu_has_no_gpu(gpus: list[tuple[int, str]], monkeypatch: pytest.MonkeyPatch) -> None:

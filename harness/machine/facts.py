@@ -86,6 +86,9 @@ for index in range(count.value):
     driver.cuDeviceTotalMem_v2(ctypes.byref(memory), device)
     print(memory.value, name.value.decode(errors="replace"))
 """
+# A driver that no process keeps loaded starts every GPU of the machine for the first question, and processes
+# that ask at once wait for each other.
+_DRIVER_SECONDS: Final = 60.0
 _NVIDIA_MODULE: Final = Path("/proc/driver/nvidia/version")
 
 
@@ -217,14 +220,14 @@ def nvidia_driver(module: Path = _NVIDIA_MODULE) -> str | None:
 def _cuda_devices() -> list[tuple[int, str]]:
     """Ask the driver for the memory and name of the NVIDIA devices that CUDA_VISIBLE_DEVICES allows."""
     # In a separate process that needs only ctypes: an initialized driver cannot be used after a fork.
-    lines = (_output(sys.executable, "-I", "-c", _LIST_CUDA_DEVICES) or "").splitlines()
-    parts = [line.partition(" ") for line in lines]
+    listed = _output(sys.executable, "-I", "-c", _LIST_CUDA_DEVICES, within_s=_DRIVER_SECONDS)
+    parts = [line.partition(" ") for line in (listed or "").splitlines()]
     return [(int(memory), name) for memory, _, name in parts]
 
 
-def _output(*command: str) -> str | None:
+def _output(*command: str, within_s: float = 10.0) -> str | None:
     try:
-        done = run_program(command, timeout_s=10)
+        done = run_program(command, timeout_s=within_s)
     except OSError:
         return None
     return done.stdout.decode("utf-8", "replace").strip() if done.code == 0 else None
