@@ -77,8 +77,8 @@ def use_products(precision: Precision) -> None:
     # fp32 means fp32: no TensorFloat-32, on any device.
     torch.set_float32_matmul_precision("highest")
     if precision == "tf32":
-        # Not by `fp32_precision`, beside which torch refuses to tell its older settings: Inductor's search for
-        # the fastest kernel asks for one.
+        # Not by `fp32_precision`, beside which torch refuses to tell its older setting: Inductor's search for
+        # the fastest kernel asks for it.
         torch.backends.cuda.matmul.allow_tf32 = True
 
 
