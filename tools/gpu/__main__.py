@@ -115,7 +115,7 @@ def steps(task: Sequence[str], checkpoint: Path, output: Path, seeds: int) -> li
     on_cuda = ("-s", "matrix.device=[cuda]")
     one_way = ("-s", "matrix.engine=[loop]", "-s", "matrix.padding=[dynamic]")
     # pytest imports every file that it is given, for the few tests that need CUDA.
-    tests = (python, "-m", "pytest", _CUDA_TESTS, "-m", "cuda", "-n0", "-p", "no:cacheprovider")
+    tests = (python, "-m", "pytest", _CUDA_TESTS, "-m", "cuda", "-p", "no:cacheprovider")
     return [
         Step("doctor", (*harness, "doctor"), 120),
         Step("tests", tests, 900),
