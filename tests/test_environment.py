@@ -12,6 +12,42 @@ from harness.machine import facts as environment
 from harness.machine.facts import cpu_of, describe_cpu, describe_environment, installed_torch
 from harness.machine.git_state import describe_git
 from harness.model.environment import Device, Torch
+from harness.programs import Finished, ProgramError
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "cores"),
+    [
+        ("0::/pod/one\n", {"pod/one/cpu.max": "max 100000", "pod/cpu.max": "1600000 100000"}, 16.0),
+        ("0::/\n", {"cpu.max": "150000 100000\n"}, 1.5),
+        # In a container the path may be the host's.
+        ("0::/pods/of/the/host\n", {"cpu.max": "400000 100000"}, 4.0),
+        (
+            "4:memory:/a\n3:cpu,cpuacct:/a\n",
+            {"cpu/a/cpu.cfs_quota_us": "800000", "cpu/a/cpu.cfs_period_us": "100000"},
+            8.0,
+        ),
+        ("1:cpu:/\n", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 1e9),
+        ("0::/\n", {}, 1e9),
+        ("", {}, 1e9),
+    ],
+)
+def test_the_quota_of_a_container_is_the_least_of_its_groups(
+    own: str, files: dict[str, str], cores: float, tmp_path: Path
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "own").write_text(own)
+    assert environment.cpu_quota(tmp_path / "own", tmp_path) == cores
+
+
+def test_a_container_counts_the_cores_of_its_quota(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "_usable_cores", lambda: 200)
+    monkeypatch.setattr("psutil.cpu_count", lambda *, logical: 200 if logical else 100)
+    for quota, cores in ((1e9, 100), (16.0, 16), (0.5, 1)):
+        monkeypatch.setattr(environment, "cpu_quota", lambda quota=quota: quota)
+        assert environment.physical_cores() == cores
 
 
 def test_nothing_private_is_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,6 +203,18 @@ def test_the_program_that_lists_devices_needs_no_other_module(
     exec(environment._LIST_CUDA_DEVICES, {})
     lines = capsys.readouterr().out.splitlines()
     assert lines == [f"{2**34} {FakeDriver.names[0]}", f"{2**35} {FakeDriver.names[1]}"]
+
+
+def test_a_driver_that_takes_a_minute_to_start_has_its_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As that of a machine with eight GPUs, which many processes ask at once."""
+
+    def slow(_command: object, *, timeout_s: float) -> Finished:
+        if timeout_s < 60:
+            raise ProgramError(f"took longer than {timeout_s:g} s")
+        return Finished(0, f"{2**34} Tesla T4\n".encode(), b"")
+
+    monkeypatch.setattr(environment, "run_program", slow)
+    assert environment._cuda_devices() == [(2**34, "Tesla T4")]
 
 
 def test_a_build_for_the_cpu_has_no_gpu(gpus: list[tuple[int, str]], monkeypatch: pytest.MonkeyPatch) -> None:

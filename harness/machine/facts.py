@@ -86,6 +86,11 @@ for index in range(count.value):
     driver.cuDeviceTotalMem_v2(ctypes.byref(memory), device)
     print(memory.value, name.value.decode(errors="replace"))
 """
+# A driver that no process keeps loaded starts every GPU of the machine for the first question, and processes
+# that ask at once wait for each other.
+_DRIVER_SECONDS: Final = 60.0
+# More cores than any machine has.
+_UNLIMITED: Final = 1e9
 _NVIDIA_MODULE: Final = Path("/proc/driver/nvidia/version")
 
 
@@ -158,9 +163,42 @@ def cpu_of(info: str, architecture: str) -> tuple[str, tuple[str, ...]]:
 
 
 def physical_cores() -> int:
-    """Return how many physical cores this process may use, without hyper-threads, within its CPU affinity."""
+    """Return how many physical cores this process may use, without hyper-threads.
+
+    Its CPU affinity and the quota of its control group limit them: a container with the time of 16 cores on a
+    machine of 200 would be stopped for most of each period, if 200 threads computed in it.
+    """
     usable = usable_cores()
-    return min(psutil.cpu_count(logical=False) or usable, usable)
+    return max(1, min(psutil.cpu_count(logical=False) or usable, usable, int(cpu_quota())))
+
+
+def cpu_quota(own_cgroup: Path = Path("/proc/self/cgroup"), cgroups: Path = Path("/sys/fs/cgroup")) -> float:
+    """Return the cores whose time the control groups of this process allow it; 1e9 without a limit."""
+    found = [_UNLIMITED]
+    for line in _lines(own_cgroup):
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        root = cgroups / "cpu" if controllers else cgroups
+        # A limit of any group above counts; in a container the paths may be the host's, and the root its own.
+        groups = (root, *(root / part for part in _and_above(path.strip("/"))))
+        found += [_quota_of(group, one_file=not controllers) for group in groups]
+    return min(found)
+
+
+def _and_above(path: str) -> Iterator[str]:
+    while path:
+        yield path
+        path = path.rpartition("/")[0]
+
+
+def _quota_of(group: Path, *, one_file: bool) -> float:
+    """Return the cores of one group: of version 2 by `cpu.max`, of version 1 by two files."""
+    names = ("cpu.max",) if one_file else ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+    words = [word for name in names for line in _lines(group / name) for word in line.split()]
+    if len(words) != 2 or not all(word.isdigit() for word in words) or not int(words[1]):
+        return _UNLIMITED
+    return int(words[0]) / int(words[1])
 
 
 def usable_cores() -> int:
@@ -218,14 +256,14 @@ def nvidia_driver(module: Path = _NVIDIA_MODULE) -> str | None:
 def _cuda_devices() -> list[tuple[int, str]]:
     """Ask the driver for the memory and name of the NVIDIA devices that CUDA_VISIBLE_DEVICES allows."""
     # In a separate process that needs only ctypes: an initialized driver cannot be used after a fork.
-    lines = (_output(sys.executable, "-I", "-c", _LIST_CUDA_DEVICES) or "").splitlines()
-    parts = [line.partition(" ") for line in lines]
+    listed = _output(sys.executable, "-I", "-c", _LIST_CUDA_DEVICES, within_s=_DRIVER_SECONDS)
+    parts = [line.partition(" ") for line in (listed or "").splitlines()]
     return [(int(memory), name) for memory, _, name in parts]
 
 
-def _output(*command: str) -> str | None:
+def _output(*command: str, within_s: float = 10.0) -> str | None:
     try:
-        done = run_program(command, timeout_s=10)
+        done = run_program(command, timeout_s=within_s)
     except OSError:
         return None
     return done.stdout.decode("utf-8", "replace").strip() if done.code == 0 else None

@@ -81,7 +81,7 @@ def trainings_at_once(
 ) -> int:
     """Return how many proofs of training run at once on a device: each takes one thread, and no time counts.
 
-    On a device of unknown memory it is one.
+    One of several ranks has a process for each of them. On a device of unknown memory it is one.
 
     Args:
         jobs: of the proofs.
@@ -89,14 +89,17 @@ def trainings_at_once(
         free_bytes: of its memory.
         gpus: of this machine.
     """
-    devices = {job.trial.device for job in jobs}
-    limits = [cores // max(1, len(devices))]
+    trials = [job.trial for job in jobs]
+    devices = {device for trial in trials for device in trial.devices}
+    processes = max((trial.world_size // len(trial.devices) for trial in trials), default=1)
+    share = max(1, len(devices)) * processes
+    limits = [cores // share]
     for device in devices:
         if device == "cpu":
-            limits.append(int(free_bytes / len(devices) / _BYTES_OF_TRAINING))
+            limits.append(int(free_bytes / share / _BYTES_OF_TRAINING))
         else:
             memory = (gpus[device].memory_bytes if device in gpus else None) or 0
-            limits.append(int(min(memory / 2, free_bytes / len(devices)) / _BYTES_WITH_CUDA))
+            limits.append(int(min(memory / 2, free_bytes / share) / _BYTES_WITH_CUDA))
     return max(1, min(limits))
 
 

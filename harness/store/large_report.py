@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from harness.foreign import open_regular
-from harness.machine.facts import usable_cores
+from harness.machine.facts import cpu_quota, usable_cores
 from harness.model.results import Report, TrialResult
 from harness.store.large_results import ResultsReader, parsed
 from harness.store.results_process import Batch, HelperEndedError, ResultsProcess
@@ -86,8 +86,10 @@ def _uncollected() -> Iterator[None]:
 
 def _helpers(size: int) -> list[ResultsProcess]:
     """Return the processes that are worth their start for a file of so many bytes."""
-    number = min(usable_cores() - 1, _MOST_HELPERS) if size >= _SHARED_BYTES else 0
-    return [ResultsProcess() for _ in range(number)]
+    if size < _SHARED_BYTES:
+        return []
+    cores = min(usable_cores(), int(cpu_quota()))
+    return [ResultsProcess() for _ in range(min(cores - 1, _MOST_HELPERS))]
 
 
 def _read(file: BinaryIO, helpers: Sequence[ResultsProcess], batch_bytes: int) -> Report | None:

@@ -73,11 +73,17 @@ def _no_tf32(device: torch.device, name: str) -> str | None:
 
 
 def use_products(precision: Precision) -> None:
-    """Let products of fp32 operands use TensorFloat-32 with `tf32`, and fp32 with any other precision."""
+    """Let products of fp32 operands use TensorFloat-32 with `tf32`, and fp32 with any other precision.
+
+    So do convolutions, which some encoders have: torch lets them use TensorFloat-32 unless told otherwise.
+    """
     # fp32 means fp32: no TensorFloat-32, on any device.
     torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
     if precision == "tf32":
-        torch.backends.cuda.matmul.fp32_precision = "tf32"
+        # Not by `fp32_precision`, beside which torch refuses to tell its older setting: Inductor's search for
+        # the fastest kernel asks for it.
+        torch.backends.cuda.matmul.allow_tf32 = True
 
 
 def precision_of_products() -> tuple[str, str]:

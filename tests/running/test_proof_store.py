@@ -266,6 +266,17 @@ def test_proofs_of_training_run_at_once_as_cores_and_memory_allow() -> None:
     assert trainings_at_once([job()], 8, 0.0) == 1
 
 
+def test_each_rank_of_a_proof_is_a_process_with_its_own_core_and_memory() -> None:
+    gpus = {f"cuda:{at}": Device(kind="cuda", name="some GPU", memory_bytes=80 * 2**30) for at in range(2)}
+    on_two = job(trial=make_trial(device="cuda:0", engine="loop", world_size=2))
+    assert trainings_at_once([on_two], 8, 1e12, gpus) == 4
+    assert trainings_at_once([on_two], 64, 24.1 * 2**30, gpus) == 3
+    assert trainings_at_once([on_two], 64, 1e12, {"cuda:0": gpus["cuda:0"]}) == 1
+    on_cpu = job(trial=make_trial(engine="loop", world_size=2))
+    assert trainings_at_once([on_cpu], 8, 1e12) == 4
+    assert trainings_at_once([on_cpu], 64, 6.1 * 2**30) == 3
+
+
 def test_proofs_of_training_share_the_memory_of_a_gpu_that_is_known() -> None:
     gpus = {"cuda:0": Device(kind="cuda", name="some GPU", memory_bytes=80 * 2**30)}
     on_gpu = job(trial=make_trial(device="cuda:0"))

@@ -165,10 +165,10 @@ def test_what_lacks_for_a_share_is_said() -> None:
 def test_the_memory_is_given_back_even_where_the_c_library_keeps_all_it_had() -> None:
     """As in workers, whose C library asks the system for nothing but a growing heap."""
     script = (
-        "import torch\n"
+        "import mmap, torch\n"
         "from pathlib import Path\n"
         "from harness.training.measuring.peak_rates import copy_peak\n"
-        "resident = lambda: int(Path('/proc/self/statm').read_text().split()[1]) * 4096\n"
+        "resident = lambda: int(Path('/proc/self/statm').read_text().split()[1]) * mmap.PAGESIZE\n"
         "copy_peak(torch.device('cpu'), 2**16)\n"
         "before = resident()\n"
         "copy_peak(torch.device('cpu'), 2**26)\n"

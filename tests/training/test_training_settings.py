@@ -283,12 +283,17 @@ def test_tf32_needs_ampere(
         if usable:
             open_device("cuda:0", "tf32")
             assert precision_of_products() == ("tf32", "ieee")
+            # Inductor asks in this way before it compares kernels.
+            assert torch.get_float32_matmul_precision() == "high"
+            assert torch.backends.cudnn.allow_tf32
         else:
             with pytest.raises(TrialStoppedError, match=r"compute capability is 7\.5, and tf32 needs 8\.0"):
                 open_device("cuda:0", "tf32")
     finally:
         use_products("fp32")
     assert precision_of_products() == ("ieee", "ieee")
+    # Of convolutions, which torch would let use it by itself.
+    assert not torch.backends.cudnn.allow_tf32
 
 
 @pytest.mark.parametrize(("asked", "running"), [("tf32", "fp32"), ("fp32", "tf32")])
