@@ -18,7 +18,12 @@ import psutil
 
 # What commands import when they need it, for those that `forked` runs.
 import harness.analysis.comparison.comparing
-import harness.analysis.gates.applying  # noqa: F401
+import harness.analysis.gates.applying
+import harness.output.builders.report
+import harness.output.formats.html
+import harness.output.formats.markdown
+import harness.output.formats.terminal
+import harness.output.live  # noqa: F401
 from harness.api import Run, RunOptions, UntilDecided, run_suite
 from harness.cli import cli, main
 from harness.model.job import Observer, Progress

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pytest
@@ -17,7 +17,6 @@ from torch import distributed
 from harness.analysis.naming import axes
 from harness.api import RunOptions, run_suite
 from harness.assets.embedded import checkpoint_folder
-from harness.model.arguments import Train
 from harness.model.assets import ResolvedCheckpoint, ResolvedData
 from harness.model.job import RENDEZVOUS, TrialStoppedError
 from harness.model.results import TrialResult
@@ -76,37 +75,65 @@ class _Assets:
         return RealAssets("embedded").data(task, note)
 
 
-def _train(folder: Path, runner: str, ranks: int, size: int, **changes: Any) -> tuple[TrialResult, Path]:
-    """Train without dropout on real processes; return the result and the trial's folder."""
+def _train(folder: Path, runner: str, *variants: dict[str, Any]) -> list[tuple[TrialResult, Path]]:
+    """Train without dropout on real processes; return the result and the folder of each variant's trial.
+
+    All start from one import of the heavy libraries.
+    """
     checkpoint = folder / "still"
-    if not checkpoint.exists():
-        shutil.copytree(checkpoint_folder("embedded/bert-uncased"), checkpoint)
-        config = json.loads((checkpoint / "config.json").read_text())
-        still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-        (checkpoint / "config.json").write_text(json.dumps(config | still))
-    matrix: dict[str, tuple[Any, ...]] = {
-        "checkpoint": (str(checkpoint),),
-        "padding": (changes.pop("padding", "dynamic"),),
-        "engine": ("loop",),
-        "device": ("cpu",),
-        "world_size": (ranks,),
-        "seed": (0,),
-    }
+    shutil.copytree(checkpoint_folder("embedded/bert-uncased"), checkpoint)
+    config = json.loads((checkpoint / "config.json").read_text())
+    still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    (checkpoint / "config.json").write_text(json.dumps(config | still))
+    fixed = {"checkpoint": str(checkpoint), "engine": "loop", "device": "cpu", "seed": 0}
     run = run_suite(
         make_suite(
-            matrix=matrix,
-            train=Train(**({"max_steps": 5, "per_device_train_batch_size": size} | changes)),
+            matrix={axis: (value,) for axis, value in (fixed | variants[0]).items()},
+            include=variants[1:],
             measure=Measure(warmup_steps=2, threads=2, roofline=False),
         ),
-        RunOptions(
-            reports=folder / f"reports-{ranks}-{size}",
-            runner=f"{RUNNERS}:{runner}",
-            parity=False,
-        ),
+        RunOptions(reports=folder / "reports", runner=f"{RUNNERS}:{runner}", parity=False),
         seams=Seams(assets=lambda _mode: _Assets()),
     )
-    (result,) = run.report.results
-    return result, run.directory / "trials" / result.trial.id
+    return [(result, run.directory / "trials" / result.trial.id) for result in run.report.results]
+
+
+# For each, all settings of one rank; two ranks take half of its batch each.
+SETTINGS: Final[dict[str, dict[str, Any]]] = {
+    "accumulated": {
+        "padding": "dynamic",
+        "train.per_device_train_batch_size": 8,
+        "train.gradient_accumulation_steps": 3,
+        "train.max_grad_norm": 1.0,
+        "train.max_steps": 10,
+    },
+    # 917 rows in batches of 32: one of each epoch has 21, which two ranks share unequally.
+    "bucketed": {
+        "padding": "bucketed",
+        "train.per_device_train_batch_size": 32,
+        "train.gradient_accumulation_steps": 1,
+        "train.max_grad_norm": 0.0,
+        "train.max_steps": 31,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], tuple[TrialResult, Path]]:
+    """The result and the folder of the training with each of the settings on one rank and on two."""
+    variants = {
+        (name, ranks): {
+            **settings,
+            "train.per_device_train_batch_size": settings["train.per_device_train_batch_size"] // ranks,
+            "world_size": ranks,
+        }
+        for name, settings in SETTINGS.items()
+        for ranks in (1, 2)
+    }
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("PYTHONPATH", str(REPOSITORY))
+        done = _train(tmp_path_factory.mktemp("trained"), "recorded", *variants.values())
+    return dict(zip(variants, done, strict=True))
 
 
 @pytest.fixture(autouse=True)
@@ -115,21 +142,12 @@ def _imports(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"gradient_accumulation_steps": 3, "max_steps": 10},
-        # 917 rows in batches of 32: one of each epoch has 21, which two ranks share unequally.
-        {"size": 16, "padding": "bucketed", "max_grad_norm": 0.0, "max_steps": 31},
-    ],
-    ids=["accumulated", "bucketed"],
-)
+@pytest.mark.parametrize("settings", SETTINGS)
 def test_two_ranks_take_the_steps_of_one_device_at_the_same_global_batch(
-    settings: dict[str, Any], tmp_path: Path
+    settings: str, trained: dict[tuple[str, int], tuple[TrialResult, Path]]
 ) -> None:
-    size = settings.pop("size", 4)
-    alone, there = _train(tmp_path, "recorded", 1, 2 * size, **settings)
-    together, here = _train(tmp_path, "recorded", 2, size, **settings)
+    (alone, there), (together, here) = trained[settings, 1], trained[settings, 2]
+    assert (alone.trial.world_size, together.trial.world_size) == (1, 2)
     assert (alone.status, together.status) == ("completed", "completed"), together.reason
     one, two = (json.loads((place / "steps.json").read_text()) for place in (there, here))
     assert len(one["loss"]) == len(two["loss"]) >= 30
@@ -157,7 +175,8 @@ def test_two_ranks_take_the_steps_of_one_device_at_the_same_global_batch(
 
 @pytest.mark.heavy
 def test_a_rank_killed_in_training_ends_its_trial_and_is_named(tmp_path: Path) -> None:
-    result, folder = _train(tmp_path, "dying", 2, 4)
+    variant = {"padding": "dynamic", "world_size": 2, "train.per_device_train_batch_size": 4}
+    ((result, folder),) = _train(tmp_path, "dying", {**variant, "train.max_steps": 5})
     assert (result.status, result.phase) == ("killed", "train")
     assert result.reason == "rank 1 of 2 was killed by SIGKILL"
     assert wait_for_none_in(folder) == []
