@@ -67,13 +67,16 @@ def _means(trial: Trial, examples: int, losses: Sequence[float]) -> Iterator[flo
     if accumulated > 1 and trial.padding.strategy == "batch_rebalance":
         # Its sampler repeats examples in more batches.
         return
-    batches = -(-examples // trial.batch_size)
-    weights = [min(accumulated, batches - start) for start in range(0, batches, accumulated)]
-    for start in range(0, len(losses), len(weights)):
-        of_epoch = losses[start : start + len(weights)]
-        # `max_steps` can end the last epoch early.
-        weighted = list(zip(of_epoch, weights, strict=False))
-        yield sum(loss * weight for loss, weight in weighted) / sum(weight for _, weight in weighted)
+    full, rest = divmod(-(-examples // trial.batch_size), accumulated)
+    steps = full + bool(rest)
+    for start in range(0, len(losses), steps):
+        of_epoch = losses[start : start + steps]
+        total, batches = accumulated * sum(of_epoch), accumulated * len(of_epoch)
+        # The last step of an epoch has the batches that are left; `max_steps` can end an epoch before it.
+        if rest and len(of_epoch) == steps:
+            total -= (accumulated - rest) * of_epoch[-1]
+            batches -= accumulated - rest
+        yield total / batches
 
 
 def _parameters(result: TrialResult) -> Iterator[Contradiction]:
