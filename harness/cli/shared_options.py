@@ -255,7 +255,7 @@ def output_options(kind: Kind, *, to_file: bool = True, every_failure: bool = Fa
             output = given.pop("output") if to_file else None
             name = _format(wanted, as_json=as_json, output=output, takes_set="overrides" in given)
             target = Target(require(kind, name), output)
-            if output is not None:
+            if output is not None and not _in_new_reports(output, given.get("options")):
                 require_writable(output)
             try:
                 return function(target=target, **given)
@@ -269,6 +269,12 @@ def output_options(kind: Kind, *, to_file: bool = True, every_failure: bool = Fa
         return called
 
     return decorate
+
+
+def _in_new_reports(output: Path, options: object) -> bool:
+    """Return whether the file will lie in the folder of reports, which a run makes."""
+    reports = getattr(options, "reports", None)
+    return reports is not None and output.is_relative_to(reports) and not reports.exists()
 
 
 def _format(wanted: str | None, *, as_json: bool, output: Path | None, takes_set: bool) -> str:

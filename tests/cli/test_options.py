@@ -195,6 +195,16 @@ def test_a_file_that_cannot_be_written_is_told_before_the_first_trial(
     assert (tmp_path / "pipe.csv").is_fifo()
 
 
+def test_a_file_in_the_folder_of_the_reports_that_the_run_makes_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARNESS_CACHE_DIR", str(tmp_path / "cache"))
+    reports = tmp_path / "reports"
+    code, _, errors = run(tmp_path, capsys, "--reports", str(reports), "-o", str(reports / "out.csv"))
+    assert code == 0, errors
+    assert (reports / "out.csv").read_text().startswith('"suite"')
+
+
 def test_a_summary_of_a_step_that_cannot_be_written_takes_no_verdict(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
