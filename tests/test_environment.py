@@ -43,7 +43,7 @@ def test_the_quota_of_a_container_is_the_least_of_its_groups(
 
 
 def test_a_container_counts_the_cores_of_its_quota(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environment, "_usable_cores", lambda: 200)
+    monkeypatch.setattr(environment, "usable_cores", lambda: 200)
     monkeypatch.setattr("psutil.cpu_count", lambda *, logical: 200 if logical else 100)
     for quota, cores in ((1e9, 100), (16.0, 16), (0.5, 1)):
         monkeypatch.setattr(environment, "cpu_quota", lambda quota=quota: quota)
