@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import fmean
 from typing import Final
 
 from harness.model.arguments import Train
@@ -12,6 +13,7 @@ from harness.model.observations import Observed
 from harness.model.results import TrialResult
 from harness.store.report_file import report_file
 from tests.factories import (
+    make_checkpoint,
     make_data,
     make_measurements,
     make_predictions,
@@ -32,7 +34,7 @@ _DISTINCT: Final = 20
 
 _FURTHER: Final = (
     *(measured(f"{phase}_seconds", 0.01) for phase in ("load_data", "tokenize", "load_model", "write")),
-    *(measured(f"{which}_parameters", 1e7) for which in ("trainable", "total")),
+    *(measured(f"{which}_parameters", make_checkpoint().parameters) for which in ("trainable", "total")),
     *(unmeasured(metric, "not here") for metric in ("energy_joules", "compile_seconds", "recompiles")),
 )
 
@@ -55,13 +57,19 @@ def large_results(trials: int, accuracy: float = 0.85) -> Iterator[TrialResult]:
     ]
     for variant in range(count):
         for seed, found in enumerate(distinct[variant % len(distinct)]):
-            train = found.trial.train.model_copy(update={"learning_rate": (variant + 1) * 1e-6})
+            rate = (variant + 1) * 1e-6
+            train = found.trial.train.model_copy(update={"learning_rate": rate})
             assert found.environment is not None
+            assert found.observed is not None
             load = (variant * SEEDS + seed) % 991 / 100
             yield found.model_copy(
                 update={
                     "trial": found.trial.model_copy(update={"train": train}),
                     "environment": found.environment.model_copy(update={"load_average": load}),
+                    # It falls in a straight line to 0 after the last step.
+                    "observed": found.observed.model_copy(
+                        update={"first_learning_rate": rate, "last_learning_rate": rate / _STEPS}
+                    ),
                 }
             )
 
@@ -71,14 +79,17 @@ def _result(variant: int, seed: int, accuracy: float) -> TrialResult:
     place = variant * SEEDS + seed
     lengths = tuple(20 + 7 * example % 83 for example in range(EXAMPLES))
     predictions = make_predictions(place, EXAMPLES, accuracy).model_copy(update={"lengths": lengths})
-    losses = (0.7 - 0.6 * step / _STEPS + place * 1e-7 for step in range(_STEPS))
+    losses = [0.7 - 0.6 * step / _STEPS + place * 1e-7 for step in range(_STEPS)]
+    loss = fmean(losses)
     timed = make_measurements(
         predictions, samples_per_second=25.0 + variant, steps=_STEPS - _WARM_UP, seed=seed
     )
-    return make_result(
+    kept = (each for each in timed if each.metric != "train_loss")
+    of_losses = (measured("train_loss", loss), measured("train_step_loss", *losses))
+    found = make_result(
         make_trial(seed=seed, train=Train(num_train_epochs=1)),
         predictions=predictions,
-        measurements=(*timed, *_FURTHER, measured("train_step_loss", *losses)),
+        measurements=(*kept, *_FURTHER, *of_losses),
         data=make_data(
             train_examples=_STEPS * _BATCH,
             eval_examples=EXAMPLES,
@@ -97,3 +108,5 @@ def _result(variant: int, seed: int, accuracy: float) -> TrialResult:
             training_mode=(True,),
         ),
     )
+    (epoch,) = found.epochs
+    return found.model_copy(update={"epochs": (epoch.model_copy(update={"train_loss": loss}),)})

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import pytest
 
+from harness.analysis.checks.verification import verified
 from harness.analysis.comparison.comparing import compare
 from harness.analysis.gates.applying import check
 from harness.model.arguments import Train
@@ -22,6 +23,7 @@ from harness.output.builders.report import report_document
 from harness.output.formats.known_formats import render
 from harness.store.large_report import read_large
 from harness.store.report_file import report_file
+from tests.benchmarks.large import large_results
 from tests.factories import make_report, make_result, make_trial
 
 SEEDS: Final = 5
@@ -110,3 +112,9 @@ def test_reading_grows_with_the_trials(tmp_path: Path) -> None:
     few, many = written(FEW), written(MANY)
     assert read_large(few, least=0) is not None
     assert calls(lambda: read_large(many, least=0)) < MOST_GROWTH * calls(lambda: read_large(few, least=0))
+
+
+def test_no_trial_of_the_report_that_is_timed_contradicts_itself() -> None:
+    # Contradictions would save the time of comparing.
+    found = make_report(list(large_results(2 * SEEDS)))
+    assert set(verified(found.results, found.suite.measure.warmup_steps)) == {()}
