@@ -18,11 +18,11 @@ from transformers import PreTrainedModel
 from harness.training.engines.used_rows import UsedRows
 from harness.training.proofs.reference import Tensors
 
-# A wait costs no processor time: a clock of that would miss it. The fifth pass of a training and the ninth
-# belong to steps after warm-up, with and without accumulation.
-_WAIT_SECONDS: Final = 0.01
-_WAITS_IN_TRAINING: Final = (4, 8)
-_WAITS_IN_EVALUATION: Final = (1,)
+# Seconds to wait in a pass, by its place among those of its kind. A wait costs no processor time: a clock
+# of that would miss it. The fifth pass of a training and the ninth belong to steps after warm-up, with and
+# without accumulation. An evaluation is timed as a whole: its wait is longer than all between its passes.
+_WAITS_IN_TRAINING: Final = {4: 0.01, 8: 0.01}
+_WAITS_IN_EVALUATION: Final = {1: 0.1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +152,10 @@ class _Recorder:
         self.dtypes.clear()
         self.computed.clear()
         self.product_error = 0.0
-        same = self.seen.training if torch.is_grad_enabled() else self.seen.evaluation
-        if len(same) in (_WAITS_IN_TRAINING if torch.is_grad_enabled() else _WAITS_IN_EVALUATION):
-            time.sleep(_WAIT_SECONDS)
+        trains = torch.is_grad_enabled()
+        same = self.seen.training if trains else self.seen.evaluation
+        if wait := (_WAITS_IN_TRAINING if trains else _WAITS_IN_EVALUATION).get(len(same)):
+            time.sleep(wait)
 
     def note_linear(self, layer: nn.Linear, args: Any, result: torch.Tensor) -> None:
         """Note the dtype and the tokens of a linear layer's result, and its error."""
