@@ -1,14 +1,28 @@
-"""Run the `harness` command as `python -m harness`."""
+"""The `harness` command, and `python -m harness`."""
 
 import os
 import sys
 
-# Python puts the current directory first on the import path: a numpy.py there must not shadow numpy.
-# Keep the entry if it contains this package, as in a checkout that is not installed.
-_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 - before any import
-if not sys.flags.safe_path and sys.path and os.path.abspath(sys.path[0]) != _FOLDER:  # noqa: PTH100 - as above
-    del sys.path[0]
 
-from harness.cli import main  # noqa: E402 - as above
+def main() -> None:
+    """Run the command that the arguments name, and exit with its code."""
+    try:
+        from harness.cli import main as run  # noqa: PLC0415 - the imports, too, may be interrupted
 
-main()
+        run()
+    except KeyboardInterrupt:
+        sys.stderr.write("error: interrupted\n")
+        sys.exit(130)
+
+
+def _trust_the_import_path() -> None:
+    """Take the current directory off the import path, where Python puts it first: its numpy.py is not numpy."""
+    folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 - no import yet
+    # Keep it if it contains this package, as in a checkout that is not installed.
+    if not sys.flags.safe_path and sys.path and os.path.abspath(sys.path[0]) != folder:  # noqa: PTH100 - as above
+        del sys.path[0]
+
+
+if __name__ == "__main__":
+    _trust_the_import_path()
+    main()

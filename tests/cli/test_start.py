@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.metadata import entry_points
+from pathlib import Path
 
 import pytest
 
@@ -57,3 +59,17 @@ def test_an_unknown_command_ends_with_2_and_its_name() -> None:
     done = harness("rnu")
     assert done.returncode == 2
     assert "rnu" in done.stderr
+
+
+def _started(how: str) -> list[str]:
+    (entry,) = entry_points(group="console_scripts", name="harness")
+    script = f"import sys; from {entry.module} import {entry.attr}; sys.exit({entry.attr}())"
+    return [sys.executable, *(["-m", "harness"] if how == "module" else ["-c", script])]
+
+
+@pytest.mark.parametrize("how", ["module", "script"])
+def test_an_interrupt_while_the_program_is_imported_is_no_traceback(tmp_path: Path, how: str) -> None:
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt\n")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(_started(how), env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "error: interrupted\n")
