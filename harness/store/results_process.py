@@ -48,7 +48,6 @@ class ResultsProcess:
         Raises:
             HelperEndedError: The system refused one of both.
         """
-        self._thread = Thread(target=self._talk, daemon=True)
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own module, under our own interpreter
                 # -P keeps the current directory out of the import path.
@@ -60,20 +59,23 @@ class ResultsProcess:
                 env=child_environment(os.environ),
                 start_new_session=True,
             )
-            try:
-                self._thread.start()
-            except RuntimeError:
-                kill_tree(self._process.pid)
-                self._process.wait()
-                raise
-        except (OSError, RuntimeError) as error:
+        except OSError as error:
+            raise HelperEndedError from error
+        self._thread = Thread(target=self._talk, daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._end()
             raise HelperEndedError from error
         return self
 
     def __exit__(self, *_: object) -> None:
         """End the process, whatever it is doing."""
-        kill_tree(self._process.pid)
+        self._end()
         self._close()
+
+    def _end(self) -> None:
+        kill_tree(self._process.pid)
         # Bytes for a process that has ended may wait in the buffer.
         with suppress(BrokenPipeError), self._process:
             pass
@@ -124,7 +126,9 @@ class ResultsProcess:
         assert self._process.stdout is not None
         pickle.dump(texts, self._process.stdin)
         self._process.stdin.flush()
-        found: tuple[TrialResult, ...] = pickle.load(self._process.stdout)  # noqa: S301 - of our own process
+        found = pickle.load(self._process.stdout)  # noqa: S301 - of our own process
+        if not isinstance(found, tuple) or list(map(type, found)) != [TrialResult] * len(texts):
+            raise ValueError("another answer than a result for each text")
         return found
 
 

@@ -353,7 +353,9 @@ def test_a_process_takes_what_waits_for_it(tmp_path: Path) -> None:
         "exit 1",
         "head -c 3000 > /dev/null",
         "echo printed by a start-up file; cat > /dev/null",
-        "printf '\\200\\005N.'; exit 0",
+        # Answers of another kind, and of fewer results.
+        "head -c 3000 > /dev/null; printf '\\200\\005N.'; cat > /dev/null",
+        "head -c 3000 > /dev/null; printf '\\200\\005).'; cat > /dev/null",
     ],
 )
 def test_what_a_process_does_not_parse_is_parsed_here(tmp_path: Path, script: str) -> None:
