@@ -22,7 +22,7 @@ from harness.running.proof_store import passes
 from harness.running.reporting import shard_note
 from harness.running.seams import Render
 from harness.store.folders import is_real_folder, is_there, make_folder, names_in, refuse_inside_run
-from harness.store.locking import hold_lock
+from harness.store.locking import LOCK, hold_lock
 from harness.store.plan_file import Plan, shard_number
 from harness.store.reading import load_report, read_bytes
 from harness.store.run_directory import RunDirectory, open_run, write_run
@@ -31,7 +31,6 @@ from harness.store.writing import canonical_json, write_atomic
 from harness.words import count
 
 _MOST_NAMED: Final = 20
-_LOCK: Final = "lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +104,7 @@ def merge_runs(paths: Sequence[Path], output: Path, render: Render) -> Report:
 
 
 def _refuse_taken(output: Path) -> None:
-    if names_in(output) - {_LOCK} or (is_there(output) and not output.is_dir()):
+    if names_in(output) - {LOCK} or (is_there(output) and not output.is_dir()):
         raise InvalidInputError(
             f"{output}: it exists and is not an empty folder", hint="Give a new folder, or remove this one."
         )
@@ -116,7 +115,7 @@ def _claimed(output: Path) -> Iterator[None]:
     """Lock the folder as a run does; after an error it is as it was, so that the same command can follow."""
     was_there = is_there(output)
     make_folder(output)
-    with hold_lock(output / _LOCK):
+    with hold_lock(output / LOCK):
         # Another merge may have written it since it was looked at.
         _refuse_taken(output)
         try:

@@ -20,7 +20,7 @@ from harness.store.baselines import kept_baselines
 from harness.store.finishing import is_finished
 from harness.store.folders import RUN_ID, is_real_folder, is_there, names_in, run_folders, run_ids
 from harness.store.large_report import LARGE_BYTES
-from harness.store.locking import hold_lock, is_locked
+from harness.store.locking import LOCK, hold_lock, is_locked
 from harness.store.reading import load_report, read_bytes
 from harness.store.report_file import briefly
 from harness.store.run_directory import open_run
@@ -102,7 +102,7 @@ def describe_run(path: Path) -> StoredRun:
     state: State = "finished" if finished else "unfinished"
     if problems:
         state = "damaged"
-    if is_locked(path / "lock"):
+    if is_locked(path / LOCK):
         state = "running"
     started = _started(path.name) or (None if report is None else report.created)
     return StoredRun(
@@ -222,7 +222,7 @@ def remove_run(path: Path) -> bool:
     """
     grave = path.with_name(f".harness-{secrets.token_hex(8)}.tmp")
     try:
-        with hold_lock(path.parent / "lock", wait=True), hold_lock(path / "lock"):
+        with hold_lock(path.parent / LOCK, wait=True), hold_lock(path / LOCK):
             path.rename(grave)
     except LockedError:
         return False

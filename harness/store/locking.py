@@ -15,6 +15,8 @@ from typing import Final
 from harness.errors import LockedError
 from harness.store.writing import storage_error
 
+LOCK: Final = "lock"
+"""The name of the file that is locked, in the folder that belongs to one process."""
 PATIENCE_S: Final = 1.0
 _HOLDER: Final = re.compile(r"process (\d+) on (\S+)\n")
 

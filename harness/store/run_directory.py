@@ -26,7 +26,7 @@ from harness.store.folders import (
     remove_file,
     run_ids,
 )
-from harness.store.locking import hold_lock
+from harness.store.locking import LOCK, hold_lock
 from harness.store.plan_file import Plan, make_plan
 from harness.store.reading import NewerSchemaError, parse_strict, read_bytes
 from harness.store.report_file import Shape, as_it_is, report_file
@@ -66,7 +66,7 @@ class RunDirectory:
             LockedError: Another process has locked it and `wait` is false.
             StorageError: It cannot be locked.
         """
-        return hold_lock(self.path / "lock", wait=wait)
+        return hold_lock(self.path / LOCK, wait=wait)
 
     def trial_folder(self, trial_id: str) -> Path:
         """The trial's folder, created if need be.
@@ -344,7 +344,7 @@ def hold_suite(reports: Path, suite_name: str) -> AbstractContextManager[None]:
 
     It waits for other processes, which lock it as briefly: lock the run itself before leaving this context.
     """
-    return hold_lock(suite_folder(reports, suite_name) / "lock", wait=True)
+    return hold_lock(suite_folder(reports, suite_name) / LOCK, wait=True)
 
 
 def suite_folder(reports: Path, suite_name: str, *, files: Files = OS_FILES) -> Path:

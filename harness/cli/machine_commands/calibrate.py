@@ -36,7 +36,7 @@ from harness.output.safe_text import safe_text
 from harness.running.interrupts import Interrupt
 from harness.running.options import RunOptions
 from harness.store.folders import make_folder
-from harness.store.locking import hold_lock
+from harness.store.locking import LOCK, hold_lock
 from harness.store.noise_file import (
     clear_noise,
     noise_file,
@@ -162,7 +162,7 @@ def _store(new: Noise) -> tuple[Path, Noise]:
     folder = cache_root(print_note, ("noise",)) / "noise"
     make_folder(folder)
     # Another calibration that ends meanwhile would lose its state.
-    with hold_lock(folder / "lock", wait=True):
+    with hold_lock(folder / LOCK, wait=True):
         kept = _kept(noise_file(folder, new.fingerprint))
         noise = accumulated(kept, new)
         if kept is not None and noise is new:
