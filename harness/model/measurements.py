@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Annotated, Any, Self, overload
+from typing import Annotated, Any, Final, Self, overload
 
 from pydantic import GetCoreSchemaHandler, model_validator
 from pydantic_core import CoreSchema, core_schema
@@ -15,6 +15,9 @@ from pydantic_core import CoreSchema, core_schema
 from harness.model.arrays import Numbers
 from harness.model.frozen import Frozen, lean
 from harness.model.metrics import LARGEST, METRICS, Goal, metric_named, score_and_split
+
+MOST_LOSSES: Final = 2_000
+"""A trial keeps at most so many losses: of more steps, means over as few consecutive ones as that takes."""
 
 
 class Measurement(Frozen):

@@ -13,11 +13,10 @@ from typing import Final
 
 import torch
 
-from harness.analysis.checks.training_record import MOST_LOSSES
 from harness.model.arguments import Train
 from harness.model.environment import Device
 from harness.model.job import Job, TrialStoppedError
-from harness.model.measurements import Measurement, measured, unmeasured
+from harness.model.measurements import MOST_LOSSES, Measurement, measured, unmeasured
 from harness.model.metrics import METRICS, metric_named
 from harness.model.quality import Epoch
 from harness.model.seeds import number_of

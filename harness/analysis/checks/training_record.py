@@ -12,11 +12,9 @@ from typing import Final
 from harness.analysis.checks.contradiction import Contradiction
 from harness.analysis.checks.observed import breaches
 from harness.analysis.checks.schedule import optimizer_steps
+from harness.model.measurements import MOST_LOSSES
 from harness.model.results import TrialResult
 from harness.model.trial import Trial
-
-MOST_LOSSES: Final = 2_000
-"""A trial keeps at most so many losses: of more steps, means over as few consecutive ones as that takes."""
 
 # Stored losses of steps have nine digits.
 _LOSS_TOLERANCE: Final = 1e-6

@@ -1,7 +1,7 @@
 """Verification: find stored numbers of a trial that contradict the raw numbers stored with them.
 
 A digest detects accidental changes of a file, but anyone who can write the file can also update the digest.
-So every derived number is recomputed, for `check`, `compare` and `rescore`. That includes the
+So every derived number is recomputed, for `show`, `check`, `compare` and `rescore`. That includes the
 steps, examples and tokens that a trial's settings and its data imply.
 """
 
@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, get_args
 
-from harness.analysis.checks.alone import beside_others
 from harness.analysis.checks.asset_labels import mislabelled
 from harness.analysis.checks.contradiction import Contradiction
 from harness.analysis.checks.expected_work import Bounds, ExpectedWork, expected_work, work_of_window
+from harness.analysis.checks.overlapping import beside_others
 from harness.analysis.checks.training_record import recorded
+from harness.analysis.checks.unverifiable import NEEDS
 from harness.analysis.stats.sheets import Sheet, losses_of, read_sheet, scores_of
-from harness.model.metrics import METRICS, metric_named, metrics_of, score_and_split
-from harness.model.quality import Predictions
+from harness.model.metrics import METRICS, metrics_of, score_and_split
 from harness.model.results import TrialResult
 from harness.model.status import Phase
 
@@ -100,41 +100,6 @@ def proof_contradictions(proof: TrialResult) -> tuple[Contradiction, ...]:
             text = f"the check {check.name} is stored as {'passed' if check.passed else 'failed'}"
             found.append(Contradiction((), text, f"it measured {number}, at most {check.limit:.2g} passes"))
     return tuple(found)
-
-
-def unverifiable(result: TrialResult, metric: str) -> str | None:
-    """Return why a derived metric cannot be verified; None if it can, or is raw."""
-    needs = _NEEDS.get(metric, ())
-    if metric_named(metric).family == "quality" and _kept(result, metric) is None:
-        return _lacks(result, "predictions")
-    if metric == "train_loss" and not result.epochs:
-        return _lacks(result, "epochs")
-    missing = next((name for name in needs if result.value(name) is None), None)
-    if missing is None and needs and result.data is None:
-        missing = "data"
-    return None if missing is None else _lacks(result, missing)
-
-
-_NEEDS: Final[dict[str, tuple[str, ...]]] = {
-    "train_samples_per_second": ("train_step_seconds",),
-    "train_real_tokens_per_second": ("train_step_seconds", "train_samples_per_second"),
-    "train_real_tokens_per_second_per_device": ("train_real_tokens_per_second",),
-    "padding_efficiency": ("train_step_seconds", "train_real_tokens_per_second"),
-    "model_flops_per_second": ("train_step_seconds", "model_flops"),
-    "model_flops_utilization": ("train_step_seconds", "model_flops", "published_peak_flops_per_second"),
-    "matmul_peak_share": ("model_flops_per_second", "matmul_peak_flops_per_second"),
-    "tokenize_examples_per_second": ("tokenize_seconds",),
-    "tokenize_tokens_per_second": ("tokenize_seconds",),
-}
-
-
-def _kept(result: TrialResult, metric: str) -> Predictions | None:
-    """Return the predictions behind a score."""
-    return None if result.predictions is None else result.predictions.on(score_and_split(metric)[1])
-
-
-def _lacks(result: TrialResult, what: str) -> str:
-    return f"cannot be verified: trial {result.trial.id} stores no {what}; run the suite again"
 
 
 def _stored_scores(result: TrialResult) -> dict[str | None, dict[str, float]]:
@@ -283,7 +248,7 @@ def _derived(result: TrialResult) -> Iterator[Contradiction]:
         if stored is None or upper is None or not lower:
             continue
         if not math.isclose(stored, upper / lower, rel_tol=_RATIO_TOLERANCE):
-            metrics = (name, *_NEEDS[name], "train_real_tokens", "train_computed_tokens")
+            metrics = (name, *NEEDS[name], "train_real_tokens", "train_computed_tokens")
             yield Contradiction(metrics, f"{name} {stored:.6g} is stored", f"{upper / lower:.6g} follows")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from harness.analysis.checks.inputs import mixed_variants
-from harness.analysis.checks.verification import unverifiable
+from harness.analysis.checks.unverifiable import unverifiable
 from harness.analysis.comparison.alignment import Pair, Variant, align_reports, pair_labels
 from harness.analysis.comparison.compared_rows import Judged
 from harness.analysis.comparison.comparing import compare_in_full

@@ -9,7 +9,8 @@ from harness.analysis.assets_used import asset_sentences
 from harness.analysis.checks.inputs import conflicting_inputs
 from harness.analysis.checks.look_record import look_contradictions
 from harness.analysis.checks.observed import UNMOVED, did_not_move
-from harness.analysis.checks.verification import proof_contradictions, unverifiable
+from harness.analysis.checks.unverifiable import unverifiable
+from harness.analysis.checks.verification import proof_contradictions
 from harness.analysis.comparison.conditions import STORED_VALUE, at_once
 from harness.analysis.comparison.matching import partly_varied
 from harness.analysis.gates.cases import CaseVerdict, GateCase
