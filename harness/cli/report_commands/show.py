@@ -62,7 +62,8 @@ def command(
 ) -> None:
     """Print the table of REPORT, or write it in another format.
 
-    REPORT is a report.json, the folder of a run, or a folder of runs, of which the newest is shown.
+    REPORT is a report.json, the folder of a run, or a folder of runs, of which the newest is shown. A note
+    names variants whose stored numbers contradict each other.
     """
     if selection is not None and target.name == "json":
         raise InvalidInputError(

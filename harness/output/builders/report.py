@@ -92,10 +92,11 @@ def report_document(  # noqa: PLR0913 - the options of `show`, mostly left at th
 
 
 def _notes(report: Report, rows: Sequence[Row], *, verify: bool) -> Iterator[str]:
-    if rows and verify:
+    if not rows:
+        return
+    if verify:
         yield from contradictory(report, rows)
-    if rows:
-        yield from notes(report, rows)
+    yield from notes(report, rows)
 
 
 def _selected(rows: Sequence[Row], selection: str) -> tuple[Row, ...]:
