@@ -29,9 +29,8 @@ def test_the_suite_with_own_data_runs_on_a_stand_in_without_a_network(tmp_path: 
     shutil.copytree(FOLDER, tmp_path / "examples" / "own-data")
     suite = FOLDER / "suite.yaml"
     (command,) = re.findall(r"^# +harness (run .*)$", suite.read_text(), re.MULTILINE)
-    # Another seed would train for seconds on the same way.
     done = subprocess.run(
-        [sys.executable, "-m", "harness", *shlex.split(command), "-s", "matrix.seed=[0]"],
+        [sys.executable, "-m", "harness", *shlex.split(command)],
         cwd=tmp_path,
         env=environ(HARNESS_CACHE_DIR=str(tmp_path / "cache"), HF_HUB_OFFLINE="1", NO_COLOR="1"),
         capture_output=True,
@@ -43,7 +42,6 @@ def test_the_suite_with_own_data_runs_on_a_stand_in_without_a_network(tmp_path: 
     assert "stand-in embedded/bert-uncased" in done.stdout + done.stderr
     (file,) = tmp_path.glob("reports/*/*/report.json")
     report = load_report(file)
-    assert [str(result.trial.padding) for result in report.results] == ["static", "dynamic"]
     (own,) = report.own_metrics
     code = (FOLDER / "balanced_accuracy.py").read_bytes()
     assert own.version == f"balanced_accuracy.py sha256:{hashlib.sha256(code).hexdigest()}"
