@@ -16,7 +16,7 @@ def main() -> None:
 
 
 def _trust_the_import_path() -> None:
-    """Take the current directory off the import path, where Python puts it first: its numpy.py is not numpy."""
+    """Take the current directory off the import path, on which a numpy.py in it would shadow numpy."""
     folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 - no import yet
     # Keep it if it contains this package, as in a checkout that is not installed.
     if not sys.flags.safe_path and sys.path and os.path.abspath(sys.path[0]) != folder:  # noqa: PTH100 - as above
