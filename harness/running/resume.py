@@ -29,7 +29,6 @@ from harness.store.report_file import briefly
 from harness.store.run_directory import RunDirectory, create_run, find_latest, find_unfinished, hold_suite
 from harness.store.saved_models import saved_model
 from harness.store.trial_folder import write_result
-from harness.words import count
 
 _LISTED: Final = 12
 
@@ -209,39 +208,6 @@ def take_over_edited(old: RunDirectory, new: RunDirectory, jobs: Mapping[str, Jo
             *(f"{kind}: {_listed(ids)}" for kind, ids in kinds.items() if ids),
         ),
     )
-
-
-def use_code(opened: Opened, code: str, done: int) -> tuple[datetime | None, str]:
-    """Record the code of the run, and remove what earlier code proved and timed.
-
-    Args:
-        opened: the run, locked.
-        code: the digest of the code that makes proofs and trials from now on.
-        done: the number of finished trials that are kept.
-
-    Returns:
-        When this code replaced earlier code of the run, or None; and a note if it did just now.
-    """
-    before, since = (opened.directory if opened.edited is None else opened.edited).code()
-    changed = before not in ("", code)
-    if changed:
-        since = datetime.now(UTC)
-    removed = opened.directory.use_code(code, since)
-    if not removed and not (changed and done):
-        return since, ""
-    again = "proofs will be made again: " if removed else ""
-    stay = f"; {count(done, 'finished trial')} of the earlier code stay: --fresh runs all again"
-    return since, f"{again}the code of harness changed{stay if done else ''}"
-
-
-def of_earlier_code(results: Sequence[TrialResult], since: datetime | None) -> Iterator[str]:
-    """Yield a note for a report with trials from before its code began."""
-    earlier = sum(STATUSES[each.status].ran and each.started < since for each in results) if since else 0
-    if earlier:
-        yield (
-            f"{earlier} of {count(len(results), 'trial')} ran with earlier code of harness, which no proof "
-            "of this run covers: `harness run SUITE --fresh` runs all again"
-        )
 
 
 def _how(measure: Measure) -> tuple[object, ...]:

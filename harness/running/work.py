@@ -6,7 +6,6 @@ import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 
 from harness.analysis.sharing import trained_by
@@ -26,6 +25,7 @@ from harness.running.apart import (
     unsaved_note,
     window_jobs,
 )
+from harness.running.code_changes import CodeInUse
 from harness.running.executor import WorkerSetup
 from harness.running.interrupts import Interrupts
 from harness.running.options import RunOptions, jobs_at_once, parse_shard
@@ -38,10 +38,8 @@ from harness.running.resume import (
     Opened,
     choose,
     describe_here,
-    of_earlier_code,
     open_directory,
     take_over_edited,
-    use_code,
     without_models,
 )
 from harness.running.scheduler import Policy, RunContext, not_run, run_jobs
@@ -71,6 +69,7 @@ class Work:
         seams: Seams,
     ) -> None:
         self._interpreter = seams.interpreter or this_interpreter()
+        self._code = CodeInUse(self._interpreter)
         self.secrets = secrets_in(os.environ)
         self.machine = seams.machine()
         self._suite = suite
@@ -84,7 +83,6 @@ class Work:
         self._shard = None if options.shard is None else parse_shard(options.shard)
         self._results: dict[str, TrialResult] = {}
         self._proofs = Proofs()
-        self._code_since: datetime | None = None
 
     def prepare(self, trials: Sequence[Trial]) -> Prepared:
         """Find the assets of the trials, and check that at least one can run."""
@@ -155,8 +153,7 @@ class Work:
         if self._options.rerun == "all":
             directory.drop_states(prepared.jobs)
         self._results = dict(reuse.results)
-        self._code_since, told = use_code(opened, self._interpreter.code_sha256(), len(self._results))
-        if told:
+        if told := self._code.record(opened, len(self._results)):
             notify(told)
         self._forget_unsaved(prepared)
         lost = [id_ for id_, result in self._results.items() if trained_by(result) not in self._results]
@@ -376,5 +373,5 @@ class Work:
     def report(self, directory: RunDirectory, prepared: Prepared, results: Iterable[TrialResult]) -> Report:
         """The report of these results, without the scores by own metrics."""
         results = tuple(results)
-        notes = [*prepared.chosen, *of_earlier_code(results, self._code_since)]
+        notes = [*prepared.chosen, *self._code.notes(results)]
         return self._reporting.report(directory, notes, self._proofs, results)

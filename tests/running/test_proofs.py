@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ import pytest
 
 from harness.analysis.parity import verdicts
 from harness.analysis.summary import summarize
-from harness.model.results import Report
+from harness.model.results import Report, TrialResult
 from harness.model.trial import Trial
 from harness.running.proving import describe_proof
+from harness.running.workers.interpreter import this_interpreter
 from tests.factories import make_result, make_trial
 from tests.running.fakes import Watcher, fake_suite, run_fake
 
@@ -158,6 +160,31 @@ def test_a_run_that_goes_on_with_other_code_proves_again(
     assert not any("code of harness changed" in note for note in watcher.notes)
     assert again.notes == changed.notes
     assert not run_proving(tmp_path, rerun="all")[0].notes[len(first.notes) :]
+
+
+@pytest.mark.parametrize("edit", ["changed", "removed"])
+def test_a_report_tells_that_the_code_was_edited_during_its_run(
+    edit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = tmp_path / "checkout" / "harness" / "__init__.py"
+    code.parent.mkdir(parents=True)
+    code.write_text("before\n")
+    interpreter = replace(this_interpreter(), package=code)
+    monkeypatch.setattr("harness.running.work.this_interpreter", lambda: interpreter)
+
+    class Editor(Watcher):
+        def finished(self, result: TrialResult) -> None:
+            if edit == "removed":
+                code.unlink(missing_ok=True)
+            else:
+                code.write_text("after\n")
+
+    def noted(watcher: Watcher) -> list[bool]:
+        report = run_fake(fake_suite(), tmp_path, "quick", watcher, fresh=True).report
+        return [f"the code of harness in {code.parent} was edited during this run" in n for n in report.notes]
+
+    assert not any(noted(Watcher()))
+    assert noted(Editor()).count(True) == 1
 
 
 def test_an_edited_suite_tells_of_the_trials_of_earlier_code_that_it_takes_over(
