@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import json
 import os
+import resource
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +20,7 @@ from typing import Any, NoReturn
 import pytest
 
 from harness.cli import main
-from harness.errors import UnavailableError
+from harness.errors import StorageError, UnavailableError
 from harness.output.trackers.known_trackers import TRACKERS, Place, TrackerName, export
 from harness.output.trackers.runs import TrackedRun, tracked_runs
 from harness.store.writing import to_json
@@ -151,9 +154,10 @@ def test_trackio_has_the_numbers_and_every_step_once(tmp_path: Path) -> None:
     (tmp_path / "report.json").write_bytes(to_json(REPORT))
     script = (
         "import json; from pathlib import Path; from harness.store.reading import load_report;"
-        "from harness.output.trackers import registry; registry.require_extra = lambda name: None;"
+        "from harness.output.trackers import known_trackers as known;"
+        "known.require_extra = lambda name: None;"
         "report = load_report(Path('report.json'));"
-        "once = lambda: [one.added for one in registry.export(report, 'trackio', Path('t'), 'p')];"
+        "once = lambda: [one.added for one in known.export(report, 'trackio', Path('t'), 'p')];"
         "added = [once(), once()];"
         "from trackio.sqlite_storage import SQLiteStorage as s;"
         "logs = {r['id']: s.get_logs('p', r['name'], run_id=r['id']) for r in s.get_run_records('p')};"
@@ -190,6 +194,50 @@ def test_an_export_that_was_cut_short_is_repeated(
             file.unlink()
     assert [each.added for each in export(REPORT, name, tmp_path, "p")] == [True, True, True]
     assert [each.added for each in export(REPORT, name, tmp_path, "p")] == [False, False, False]
+
+
+@contextmanager
+def _files_end_at(size: int) -> Iterator[None]:
+    """Let the system refuse longer files to this process and to those that it starts."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@needs("tensorboard")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_what_tensorboard_could_not_store_is_an_error_and_stored_by_the_next_export(tmp_path: Path) -> None:
+    with _files_end_at(2**13), pytest.raises(StorageError, match="tensorboard could not store the trials"):
+        list(export(REPORT, "tensorboard", tmp_path, "p"))
+    assert [each.added for each in export(REPORT, "tensorboard", tmp_path, "p")] == [False, True, True]
+    assert [each.added for each in export(REPORT, "tensorboard", tmp_path, "p")] == [False, False, False]
+
+
+@needs("mlflow")
+def test_a_database_that_mlflow_cannot_write_is_an_error(tmp_path: Path) -> None:
+    with _files_end_at(2**13), pytest.raises(StorageError, match="mlflow could not store the trials"):
+        list(export(REPORT, "mlflow", tmp_path, "p"))
+
+
+@needs("wandb")
+def test_every_torn_end_of_an_offline_run_is_seen(tmp_path: Path) -> None:
+    from harness.output.trackers.wandb_offline import _kinds  # noqa: PLC0415
+
+    list(export(REPORT, "wandb", tmp_path, "p"))
+    key = next(run.key for run in tracked_runs(REPORT) if run.series and len(run.series[STEPS]) == 1_500)
+    (file,) = tmp_path.glob(f"wandb/offline-run-*-{key}/*.wandb")
+    data = file.read_bytes()
+    assert len(data) > 2**16
+    kinds = list(_kinds(data))
+    assert kinds.count("history") == 1_500
+    assert kinds[-1] == "exit"
+    for size in (0, 5, 7, 13, 2**15 - 3, 2**15, 2**15 + 5, len(data) // 2, len(data) - 1):
+        torn = list(_kinds(data[:size]))
+        assert torn == kinds[: len(torn)]
+        assert "exit" not in torn
 
 
 def _cut(*_arguments: object, **_settings: object) -> NoReturn:
@@ -249,3 +297,37 @@ def test_the_command_exports_a_report_and_tells_what_it_added(
     assert "-k 'static': 1 of 2 variants" in errors
     assert 0 < len(json.loads(output)["trials"]) < 3
     assert len(list(Path("runs/some").iterdir())) == len(json.loads(output)["trials"])
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "some text"), "No space left on device"),
+        (
+            sqlite3.OperationalError("database or disk is full\nmore"),
+            "OperationalError: database or disk is full",
+        ),
+        (RuntimeError(), "RuntimeError: no reason given"),
+    ],
+)
+def test_an_error_of_a_tracker_is_told_without_a_traceback(
+    error: Exception,
+    said: str,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(_self: Files, _run: TrackedRun) -> NoReturn:
+        raise error
+
+    monkeypatch.setitem(TRACKERS, "mlflow", Place(__name__, Path("runs")))
+    monkeypatch.setattr(Files, "add", fail)
+    (tmp_path / "report.json").write_bytes(to_json(REPORT))
+    with pytest.raises(SystemExit) as ended:
+        main(["export", "report.json", "--to", "mlflow"])
+    assert ended.value.code == 74
+    output, errors = capfd.readouterr()
+    assert output == ""
+    assert f"error: runs: mlflow could not store the trials: {said}\n" in errors
+    assert "run the same command again" in errors
+    assert "Traceback" not in errors

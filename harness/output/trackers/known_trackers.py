@@ -9,10 +9,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final, Literal, Protocol, cast
 
-from harness.errors import UnavailableError
+from harness.errors import HarnessError, StorageError, UnavailableError
 from harness.machine.requirements import install_hint, require_extra
 from harness.model.results import Report
 from harness.output.trackers.runs import TrackedRun, tracked_runs
+from harness.store.writing import storage_error
+
+_LONGEST_REASON: Final = 300
 
 TrackerName = Literal["tensorboard", "mlflow", "wandb", "trackio"]
 
@@ -24,7 +27,7 @@ class Tracker(Protocol):
         """Return whether a whole run with that key is stored."""
 
     def add(self, run: TrackedRun) -> None:
-        """Store a run, in place of one that was stored in part."""
+        """Store a run, in place of one that was stored in part; raise an exception unless it is whole."""
 
 
 Open = Callable[[Path, str], AbstractContextManager[Tracker]]
@@ -60,15 +63,32 @@ def export(report: Report, name: TrackerName, folder: Path, project: str) -> Ite
 
     Raises:
         UnavailableError: The tracker is not installed.
+        StorageError: The tracker could not store a trial; those before it are stored.
     """
     require_extra(name)
     try:
         module = import_module(TRACKERS[name].module)
     except ImportError as error:
         raise UnavailableError(f"{name} cannot be imported: {error}", hint=install_hint(name, ())) from error
-    with cast("Open", module.open_tracker)(folder, project) as tracker:
-        for run in tracked_runs(report):
-            added = not tracker.has(run.key)
-            if added:
-                tracker.add(run)
-            yield Exported(run, added)
+    try:
+        with cast("Open", module.open_tracker)(folder, project) as tracker:
+            for run in tracked_runs(report):
+                added = not tracker.has(run.key)
+                if added:
+                    tracker.add(run)
+                yield Exported(run, added)
+    except HarnessError:
+        raise
+    except Exception as error:  # of any kind: trackers have their own, also for a full disk
+        raise _not_stored(error, name, folder) from error
+
+
+def _not_stored(error: Exception, name: TrackerName, folder: Path) -> StorageError:
+    what = f"{folder}: {name} could not store the trials"
+    if isinstance(error, OSError):
+        return storage_error(error, what)
+    reason = (str(error).strip().splitlines() or ["no reason given"])[0]
+    return StorageError(
+        f"{what}: {type(error).__name__}: {reason[:_LONGEST_REASON]}",
+        hint="Fix that, then run the same command again: trials that are stored already stay.",
+    )

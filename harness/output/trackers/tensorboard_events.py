@@ -43,6 +43,8 @@ class TensorBoard:
         try:
             for event in _events(run):
                 writer.add_event(event)
+            # Only this raises what the thread that writes has met.
+            writer.flush()
         finally:
             writer.close()
         (folder / _WHOLE).touch()
