@@ -19,7 +19,7 @@ from harness.running.proving import Proofs
 from harness.running.seams import Render, Run, Seams, seams_of
 from harness.running.work import Work
 from harness.store.plan_file import make_plan
-from harness.store.run_directory import create_run
+from harness.store.suite_runs import create_run
 from harness.suite.matrix import expand
 
 

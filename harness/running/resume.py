@@ -26,8 +26,9 @@ from harness.model.suite import Measure
 from harness.running.options import Rerun
 from harness.store.plan_file import Plan
 from harness.store.report_file import briefly
-from harness.store.run_directory import RunDirectory, create_run, find_latest, find_unfinished, hold_suite
+from harness.store.run_directory import RunDirectory
 from harness.store.saved_models import saved_model
+from harness.store.suite_runs import create_run, find_latest, find_unfinished, hold_suite
 from harness.store.trial_folder import write_result
 
 _LISTED: Final = 12

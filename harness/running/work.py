@@ -50,8 +50,9 @@ from harness.running.workers.scoring_process import require_own
 from harness.store.folders import is_there
 from harness.store.plan_file import Plan, make_plan, trials_of_shard
 from harness.store.report_file import as_it_is, briefly
-from harness.store.run_directory import RunDirectory, find_unfinished
+from harness.store.run_directory import RunDirectory
 from harness.store.saved_models import model_folder
+from harness.store.suite_runs import find_unfinished
 from harness.store.trial_folder import keeping_in
 from harness.words import count
 

@@ -18,7 +18,8 @@ from harness.store.baselines import keep_baseline
 from harness.store.listing import Fate, fates_of
 from harness.store.locking import hold_lock
 from harness.store.reading import load_report
-from harness.store.run_directory import RunDirectory, create_run
+from harness.store.run_directory import RunDirectory
+from harness.store.suite_runs import create_run
 from tests.cli.conftest import Call
 from tests.factories import STARTED, make_checkpoint, make_report
 from tests.store.storing import PLAN, RESULTS

@@ -13,7 +13,8 @@ from harness.errors import InvalidInputError
 from harness.store.finishing import is_finished
 from harness.store.noise_file import read_noise, write_noise
 from harness.store.reading import load_report
-from harness.store.run_directory import RunDirectory, create_run, open_run
+from harness.store.run_directory import RunDirectory, open_run
+from harness.store.suite_runs import create_run
 from harness.store.trial_folder import read_result, write_result
 from harness.training.measuring.peaks import kept_peak
 from tests.factories import STARTED, make_report

@@ -15,7 +15,7 @@ from harness.errors import StorageError
 from harness.model.results import Report
 from harness.running.merging import merge_runs
 from harness.store.listing import describe_run
-from harness.store.run_directory import find_latest
+from harness.store.suite_runs import find_latest
 from tests.running.fakes import (
     Watcher,
     fake_suite,

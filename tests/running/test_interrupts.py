@@ -19,7 +19,7 @@ import pytest
 
 from harness.store.plan_file import make_plan
 from harness.store.reading import load_report
-from harness.store.run_directory import create_run
+from harness.store.suite_runs import create_run
 from harness.suite.matrix import expand
 from harness.suite.suite_file import read_suite
 from tests.running.fakes import command, environ, processes_in, wait_for_none_in, write_suite

@@ -16,7 +16,8 @@ import psutil
 import pytest
 
 from harness.api import RunOptions, run_suite
-from harness.store.run_directory import RunDirectory, find_latest
+from harness.store.run_directory import RunDirectory
+from harness.store.suite_runs import find_latest
 from harness.store.writing import TEMPORARY_NAME
 from tests.running.fakes import fake_suite, fork_run, processes_in, run_fake, wait_for_none_in
 

@@ -6,13 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.model.results import TrialResult
-from harness.store.run_directory import (
-    RunDirectory,
-    create_run,
-    find_unfinished,
-    make_plan,
-    write_result,
-)
+from harness.store.plan_file import make_plan
+from harness.store.run_directory import RunDirectory
+from harness.store.suite_runs import create_run, find_unfinished
+from harness.store.trial_folder import write_result
 from harness.store.writing import OS_FILES, Files
 from tests.factories import STARTED, make_report, make_result, make_suite, make_trial
 

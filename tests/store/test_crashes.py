@@ -15,7 +15,7 @@ import pytest
 from harness.errors import StorageError
 from harness.model.results import TrialResult
 from harness.store.reading import load_report
-from harness.store.run_directory import find_latest, find_unfinished
+from harness.store.suite_runs import find_latest, find_unfinished
 from harness.store.trial_folder import SealedResult
 from harness.store.writing import OS_FILES, Files, canonical_json, digest_of, to_json
 from tests.factories import make_report

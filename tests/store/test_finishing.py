@@ -10,8 +10,10 @@ import pytest
 
 from harness.store import finishing
 from harness.store.finishing import is_finished
+from harness.store.plan_file import make_plan
 from harness.store.reading import NewerSchemaError, load_report
-from harness.store.run_directory import RunDirectory, create_run, make_plan
+from harness.store.run_directory import RunDirectory
+from harness.store.suite_runs import create_run
 from tests.factories import STARTED, make_report, make_suite
 from tests.store.storing import PLAN, RESULTS
 

@@ -11,7 +11,7 @@ import pytest
 
 from harness.errors import StorageError
 from harness.store.reading import load_report
-from harness.store.run_directory import find_latest
+from harness.store.suite_runs import find_latest
 from tests.factories import make_report
 from tests.store.processes import Child
 from tests.store.storing import RESULTS, run_to_the_end, temporary_files

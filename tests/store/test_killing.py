@@ -7,15 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.model.results import TrialResult
-from harness.store.run_directory import (
-    RunDirectory,
-    create_run,
-    find_latest,
-    make_plan,
-    read_result,
-    write_result,
-)
-from harness.store.trial_folder import SealedResult
+from harness.store.plan_file import make_plan
+from harness.store.run_directory import RunDirectory
+from harness.store.suite_runs import create_run, find_latest
+from harness.store.trial_folder import SealedResult, read_result, write_result
 from harness.store.writing import canonical_json, digest_of
 from tests.factories import STARTED, make_result, make_suite, make_trial
 from tests.store.processes import Child

@@ -14,7 +14,7 @@ import pytest
 
 from harness.errors import LockedError, StorageError
 from harness.store.locking import hold_lock, is_locked
-from harness.store.run_directory import create_run, find_unfinished, hold_suite
+from harness.store.suite_runs import create_run, find_unfinished, hold_suite
 from tests.factories import STARTED
 from tests.store.processes import Child
 from tests.store.storing import PLAN

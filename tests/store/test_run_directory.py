@@ -12,18 +12,11 @@ from pydantic import ValidationError
 
 from harness.errors import InvalidInputError, StorageError
 from harness.model.status import StatusName
+from harness.store.plan_file import Plan, make_plan
 from harness.store.reading import NewerSchemaError, load_report
-from harness.store.run_directory import (
-    Plan,
-    RunDirectory,
-    create_run,
-    find_latest,
-    find_unfinished,
-    make_plan,
-    open_run,
-    read_result,
-    write_result,
-)
+from harness.store.run_directory import RunDirectory, open_run
+from harness.store.suite_runs import create_run, find_latest, find_unfinished
+from harness.store.trial_folder import read_result, write_result
 from harness.store.writing import Files, canonical_json, digest_of
 from tests.factories import STARTED, make_report, make_result, make_suite, make_trial
 from tests.store.crashing import QUICK

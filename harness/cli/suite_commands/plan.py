@@ -38,7 +38,7 @@ from harness.store.folders import is_there, names_in
 from harness.store.listing import describe_run, earlier_runs
 from harness.store.plan_file import make_plan
 from harness.store.report_file import briefly
-from harness.store.run_directory import find_unfinished
+from harness.store.suite_runs import find_unfinished
 from harness.suite.matrix import expand
 from harness.suite.suite_file import read_suite
 from harness.words import count
