@@ -19,7 +19,7 @@ from harness.assets.checkpoint_limits import InputLimits, input_limits
 from harness.assets.digest import checkpoint_digests, files_sha256
 from harness.assets.find_checkpoint import find_checkpoint
 from harness.assets.find_data import find_data
-from harness.assets.places import cache_root
+from harness.assets.places import Note, cache_root
 from harness.data.checking import check_data
 from harness.errors import InvalidInputError, UnavailableError
 from harness.foreign import name_of_file
@@ -35,7 +35,6 @@ from harness.model.trial import Trial
 from harness.model.values import Padding
 from harness.words import count
 
-Note = Callable[[str], None]
 Found = TypeVar("Found")
 
 

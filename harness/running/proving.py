@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -17,6 +17,7 @@ from harness.model.environment import Device
 from harness.model.job import Job, Observer
 from harness.model.results import TrialResult
 from harness.model.trial import Trial
+from harness.running.options import RunOptions
 from harness.running.proof_store import ProofStore
 from harness.running.scheduler import Policy, RunContext, run_jobs
 from harness.words import count, one_line
@@ -220,3 +221,24 @@ def describe_proof(proof: TrialResult) -> str:
         reason = one_line(proof.reason or "")
         return f"proof of {name}: unproven: {proof.status} in {proof.phase}: {reason}"
     return f"parity of {name}: {verdict_of(proof)}: {limits(proof.parity, proof.trial.precision)}"
+
+
+def leading(jobs: Sequence[Job], proving: Proving, options: RunOptions, *, alone: bool) -> Sequence[Job]:
+    """Prove the first job's trial and return that job, so that its result comes before the other proofs.
+
+    Return nothing where this would leave other devices idle, or where the failures of all trials count
+    together.
+
+    Args:
+        jobs: those that are still to run, in their order.
+        proving: what makes the proofs that are left.
+        options: of the run.
+        alone: whether trials train one at a time on a device.
+    """
+    one_at_a_time = alone and options.executor == "local"
+    counts_failures = options.fail_fast or options.stop_after_same_error > 0
+    devices = {device for job in jobs for device in job.trial.devices}
+    if not (proving.left and one_at_a_time and len(devices) == 1) or counts_failures:
+        return ()
+    proving.prove(jobs[:1])
+    return jobs[:1]

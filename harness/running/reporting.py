@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from harness.assets.places import Note
 from harness.machine.git_state import describe_git
 from harness.machine.redaction import redact
 from harness.model.environment import Environment
@@ -15,12 +16,16 @@ from harness.model.quality import OwnScores
 from harness.model.results import Report, Session, TrialResult
 from harness.model.suite import Suite
 from harness.model.tasks import Task
+from harness.model.trial import Trial
 from harness.running.proving import Proofs
+from harness.running.scheduler import not_run
 from harness.running.seams import Render
 from harness.running.workers.interpreter import Interpreter
 from harness.running.workers.scoring_process import own_scores
+from harness.store.folders import is_there
 from harness.store.plan_file import Plan
 from harness.store.run_directory import RunDirectory
+from harness.store.trial_folder import RESULT
 from harness.words import count
 
 
@@ -76,6 +81,30 @@ class Reporting:
     def _environment(self) -> Environment:
         git = describe_git(self.interpreter.checkout or Path())
         return self.interpreter.environment.model_copy(update={"git": git})
+
+
+def rows(
+    directory: RunDirectory,
+    trials: Iterable[Trial],
+    results: Mapping[str, TrialResult],
+    *,
+    interrupted: bool,
+    note: Note,
+) -> list[TrialResult]:
+    """Return a row for each trial: its result by its id, or why it has none."""
+    why = "the run was interrupted" if interrupted else "an earlier trial did not complete (--fail-fast)"
+    found = []
+    for trial in trials:
+        result = results.get(trial.id)
+        file = directory.path / "trials" / trial.id / RESULT
+        if result is None:
+            result = not_run(trial, f"not started: {why}")
+        elif result.status == "completed" and not is_there(file):
+            # Of a completed trial the report needs the file, too.
+            note(f"{file} was removed during the run; run the same command again to run its trial again")
+            result = not_run(trial, "its result was removed before the report was written")
+        found.append(result)
+    return found
 
 
 def shard_note(plan: Plan) -> str:

@@ -31,8 +31,8 @@ from harness.running.interrupts import Interrupts
 from harness.running.options import RunOptions, jobs_at_once, parse_shard
 from harness.running.preflight import Prepared, prepare, require, unavailable_row
 from harness.running.proof_store import ProofStore, proof_store
-from harness.running.proving import Proofs, Proving, proof_jobs, training_jobs, trainings_at_once
-from harness.running.reporting import Reporting
+from harness.running.proving import Proofs, Proving, leading, proof_jobs, training_jobs, trainings_at_once
+from harness.running.reporting import Reporting, rows
 from harness.running.resume import (
     Here,
     Opened,
@@ -42,12 +42,11 @@ from harness.running.resume import (
     take_over_edited,
     without_models,
 )
-from harness.running.scheduler import Policy, RunContext, not_run, run_jobs
+from harness.running.scheduler import Policy, RunContext, run_jobs
 from harness.running.seams import Render, Seams, absolute_reports
 from harness.running.workers.environ import worker_environment
 from harness.running.workers.interpreter import this_interpreter
 from harness.running.workers.scoring_process import require_own
-from harness.store.folders import is_there
 from harness.store.plan_file import Plan, make_plan, trials_of_shard
 from harness.store.report_file import as_it_is, briefly
 from harness.store.run_directory import RunDirectory
@@ -215,7 +214,8 @@ class Work:
                 self.mark_unavailable(trials, prepared)
                 if proving is not None:
                     jobs = self._open(trials, prepared)
-                    self.add(run_jobs(self._leading(jobs, proving), context, policy))
+                    alone = self._jobs == 1 and not self._suite.measure.separate
+                    self.add(run_jobs(leading(jobs, proving, self._options, alone=alone), context, policy))
                     self._proofs = proving.prove(prepared.jobs.values())
                 self._forget_unproved()
                 jobs = self._open(trials, prepared)
@@ -235,21 +235,6 @@ class Work:
             why = "no proof of this run shows that the training shared by them is theirs"
             self._note(f"{count(len(lost), 'trial')} will run again: {why}")
             self.forget(lost)
-
-    def _leading(self, jobs: Sequence[Job], proving: Proving) -> Sequence[Job]:
-        """Prove the first trial and return its job, so that its result comes before the other proofs.
-
-        Return nothing where this would leave other devices idle, or where the failures of all trials count
-        together.
-        """
-        options = self._options
-        one_at_a_time = self._jobs == 1 and options.executor == "local" and not self._suite.measure.separate
-        counts_failures = options.fail_fast or options.stop_after_same_error > 0
-        devices = {device for job in jobs for device in job.trial.devices}
-        if not (proving.left and one_at_a_time and len(devices) == 1) or counts_failures:
-            return ()
-        proving.prove(jobs[:1])
-        return jobs[:1]
 
     def _run_apart(
         self, directory: RunDirectory, jobs: Sequence[Job], context: RunContext, policy: Policy
@@ -341,15 +326,6 @@ class Work:
             return None
         return proof_store(Path(next(iter(jobs.values())).cache_dir), self._options.runner)
 
-    def _kept(self, directory: RunDirectory, trial_id: str) -> TrialResult | None:
-        """The trial's result, if it has one; of a completed one the report needs the file too."""
-        result = self._results.get(trial_id)
-        file = directory.path / "trials" / trial_id / "result.json"
-        if result is None or result.status != "completed" or is_there(file):
-            return result
-        self._note(f"{file} was removed during the run; run the same command again to run its trial again")
-        return not_run(result.trial, "its result was removed before the report was written")
-
     def write_report(  # noqa: PLR0913 - what a report has besides its results
         self,
         directory: RunDirectory,
@@ -361,18 +337,14 @@ class Work:
         asked: Sequence[Trial] | None = None,
         notes: Sequence[str] = (),
     ) -> Report:
-        """Write the report, a row for each trial that was asked for (default: all); return it in brief."""
-        why = "the run was interrupted" if interrupted else "an earlier trial did not complete (--fail-fast)"
-        results = [
-            self._kept(directory, trial.id) or not_run(trial, f"not started: {why}")
-            for trial in (directory.plan.trials if asked is None else asked)
-        ]
+        """Write the report, with a row for each trial asked for (default: all), and return it in brief."""
+        trials = directory.plan.trials if asked is None else asked
+        results = rows(directory, trials, self._results, interrupted=interrupted, note=self._note)
         report = self.report(directory, prepared, results)
         report = report.model_copy(update={"notes": (*report.notes, *notes)})
         return self._reporting.write(directory, report, session=session, looks=looks)
 
     def report(self, directory: RunDirectory, prepared: Prepared, results: Iterable[TrialResult]) -> Report:
         """The report of these results, without the scores by own metrics."""
-        results = tuple(results)
-        notes = [*prepared.chosen, *self._code.notes(results)]
+        notes = (*prepared.chosen, *self._code.notes(results := tuple(results)))
         return self._reporting.report(directory, notes, self._proofs, results)

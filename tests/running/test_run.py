@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.api import run_suite
+from harness.assets.places import Note
 from harness.errors import InvalidInputError, StorageError, UnavailableError
 from harness.machine.facts import physical_cores
 from harness.model.assets import AssetsMode, ResolvedCheckpoint, ResolvedData
@@ -22,7 +23,7 @@ from harness.model.suite import Measure
 from harness.model.tasks import Task
 from harness.running import work
 from harness.running.options import RunOptions
-from harness.running.preflight import Machine, Note
+from harness.running.preflight import Machine
 from harness.running.seams import Seams
 from harness.store.reading import load_report
 from harness.store.report_file import briefly

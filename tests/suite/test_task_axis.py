@@ -17,6 +17,7 @@ from harness.analysis.naming import describe, labels
 from harness.analysis.over_time.noise import suite_of
 from harness.analysis.parity import function_of
 from harness.analysis.summary import summarize
+from harness.assets.places import Note
 from harness.errors import InvalidInputError
 from harness.model.assets import ResolvedCheckpoint, ResolvedData
 from harness.model.inspection import InspectionAnswer, InspectionRequest
@@ -28,7 +29,6 @@ from harness.model.values import PaddingStrategy
 from harness.output.builders.planned_trials import trial_columns
 from harness.output.builders.report import report_document
 from harness.output.formats.known_formats import render
-from harness.running.preflight import Note
 from harness.running.scheduler import SameError
 from harness.running.sides.turns import turns_along, turns_of_sides
 from harness.running.workers.inspection_process import Wanted, inspect_suite

@@ -17,13 +17,14 @@ from torch import distributed
 from harness.analysis.naming import axes
 from harness.api import RunOptions, run_suite
 from harness.assets.embedded import checkpoint_folder
+from harness.assets.places import Note
 from harness.model.assets import ResolvedCheckpoint, ResolvedData
 from harness.model.job import RENDEZVOUS, TrialStoppedError
 from harness.model.results import TrialResult
 from harness.model.suite import Measure
 from harness.model.tasks import Task
 from harness.model.values import Padding, PaddingStrategy
-from harness.running.preflight import Note, RealAssets
+from harness.running.preflight import RealAssets
 from harness.running.seams import Seams
 from harness.training import ranks
 from harness.training.batching import plan_epoch
