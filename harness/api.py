@@ -15,7 +15,7 @@ from harness.running import one_run as running
 from harness.running.options import RunOptions, UntilDecided
 from harness.running.proving import Proofs
 from harness.running.seams import Run, Seams
-from harness.store.saved_models import saved_model
+from harness.store.saved_models import CARD, saved_model
 from harness.store.writing import to_json, write_atomic
 from harness.suite import matrix
 
@@ -101,7 +101,7 @@ def _write_cards(run: Run, folder: Path) -> None:
         place = folder / result.trial.id
         if result.status == "completed" and (saved := saved_model(place, result)) is not None:
             card = model_card(run.brief, result, saved, report_sha256)
-            write_atomic(place / "README.md", (FRONT_MATTER + render(card, "markdown")).encode())
+            write_atomic(place / CARD, (FRONT_MATTER + render(card, "markdown")).encode())
 
 
 def render_files(report: Report) -> tuple[str, str | None]:

@@ -79,6 +79,15 @@ def test_a_suite_is_expanded_run_and_compared_through_the_public_names(tmp_path:
     assert harness.load_report(run.directory) == run.report
 
 
+def test_a_run_never_gives_the_report_of_a_later_run_in_its_directory(tmp_path: Path) -> None:
+    before = run_fake(fake_suite(), tmp_path)
+    after = run_fake(fake_suite(), tmp_path, rerun="all")
+    assert before.directory == after.directory
+    assert after.report.created == after.brief.created
+    with pytest.raises(harness.InvalidInputError, match="was replaced by one of"):
+        _ = before.report
+
+
 def test_a_number_of_an_option_that_is_out_of_range_is_refused() -> None:
     with pytest.raises(harness.InvalidInputError, match="jobs is 0") as error:
         harness.RunOptions(jobs=0)

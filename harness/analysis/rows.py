@@ -108,8 +108,9 @@ class Row:
 
     `quality` has the scores by metric name; it excludes the `degenerate` trials, which are counted.
     Rates and times are medians over the completed trials, step times (seconds) over all their steps;
-    `peak_memory_bytes` is the largest of all trials. None: not measured; `unmeasured` has the reasons by
-    metric. `concurrent` is the number of trials that could run at the same time: above 1, times are unusable.
+    `peak_memory_bytes` is the largest of all trials. None: not measured; `unmeasured` has the seeds of the
+    trials without a metric by its name and the reason. `concurrent` is the number of trials that could run at
+    the same time: above 1, times are unusable.
     `rank` is `fastest`, or `tied` if the trials do not separate it from the fastest.
     `speed_range` is the smallest and the largest real tokens a second of several trials. `below_majority`
     counts trials that score below the share of the most frequent class.
@@ -140,7 +141,7 @@ class Row:
     peak_memory_bytes: float | None
     peak_memory_of: Literal["device", "host"] | None
     model_flops_utilization: float | None
-    unmeasured: Mapping[str, str]
+    unmeasured: Mapping[tuple[str, str], tuple[Seed, ...]]
     stand_in: str | None
     synthetic: bool
     against_reference: Mapping[str, float]

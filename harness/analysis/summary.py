@@ -225,10 +225,13 @@ def _peak_memory(
     return None, None
 
 
-def _unmeasured(results: Iterable[TrialResult]) -> dict[str, str]:
-    return {
-        metric: reason for result in results for metric, reason in result.reasons.items() if metric in _NOTED
-    }
+def _unmeasured(results: Iterable[TrialResult]) -> dict[tuple[str, str], tuple[Seed, ...]]:
+    found: dict[tuple[str, str], tuple[Seed, ...]] = {}
+    for result in results:
+        for metric, reason in result.reasons.items():
+            if metric in _NOTED:
+                found[metric, reason] = (*found.get((metric, reason), ()), result.trial.seed)
+    return found
 
 
 def _stand_in(results: Iterable[TrialResult]) -> str | None:

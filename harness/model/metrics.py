@@ -147,7 +147,10 @@ METRICS: Final[dict[str, Metric]] = {
         "training examples over training time, after warm-up", "samples/s"
     ),
     "train_real_tokens_per_second": _tokens_rate(
-        "sum of the attention mask over training time, after warm-up", "real tokens/s", headline="training"
+        "sum of the attention mask over training time, after warm-up",
+        "real tokens/s",
+        headline="training",
+        noted=True,
     ),
     "train_real_tokens_per_second_per_device": _tokens_rate(
         "train_real_tokens_per_second over world_size, for trials on several devices",

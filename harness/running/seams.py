@@ -69,10 +69,17 @@ class Run:
         """Return the whole report, read on first use: one of many trials takes much memory.
 
         Raises:
-            InvalidInputError: It has been damaged or removed since.
+            InvalidInputError: It has been damaged or removed since, or another run has written a newer one.
             StorageError: The operating system refused to read it.
         """
-        return load_report(self.directory)
+        found = load_report(self.directory)
+        if found.created != self.brief.created:
+            raise InvalidInputError(
+                f"{self.directory}: its report of {self.brief.created} was replaced by one of "
+                f"{found.created}",
+                hint="Read `report` before the run is resumed or its trials run again.",
+            )
+        return found
 
 
 Render = Callable[[Report], tuple[str, str | None]]

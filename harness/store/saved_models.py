@@ -1,6 +1,6 @@
 """Trained models that a run saves on request: `DIR/<trial id>/`, in the format of transformers.
 
-`harness.json` in such a folder names the attempt that trained the model and the digest of its weights: a
+`harness.json` in such a folder names the attempt that trained the model and the digests of its files: a
 finished trial counts as saved only if its model is there, whole.
 """
 
@@ -12,23 +12,29 @@ from typing import Annotated, Final
 
 from pydantic import AwareDatetime, Field
 
-from harness.assets.digest import weights_sha256
+from harness.assets.digest import file_sha256, weights_sha256
 from harness.errors import InvalidInputError, StorageError
 from harness.model.frozen import Frozen
 from harness.model.results import TrialResult
-from harness.store.folders import is_there, make_folder
+from harness.store.folders import is_real_folder, is_there, make_folder
 from harness.store.reading import parse_strict, read_bytes
 from harness.store.writing import storage_error, to_json, write_atomic
 
 MARK: Final = "harness.json"
+CARD: Final = "README.md"
+_Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class SavedModel(Frozen):
-    """The content of `harness.json`; `started` is that of the result of the same training."""
+    """The content of `harness.json`; `started` is that of the result of the same training.
+
+    `files` has the digest of every file of the model by name: weights, config and tokenizer.
+    """
 
     trial: str
     started: AwareDatetime
-    weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    weights_sha256: _Sha256
+    files: dict[str, _Sha256]
 
 
 def model_folder(models: Path, trial_id: str) -> str:
@@ -41,7 +47,7 @@ def model_folder(models: Path, trial_id: str) -> str:
     folder = models.absolute() / trial_id
     try:
         make_folder(folder.parent)
-        taken = is_there(folder) and not is_there(folder / MARK)
+        taken = is_there(folder) and not is_model(folder)
         # Better now than after hours of training.
         TemporaryFile(dir=folder.parent).close()
     except FileExistsError:
@@ -56,21 +62,33 @@ def model_folder(models: Path, trial_id: str) -> str:
     return str(folder)
 
 
+def is_model(folder: Path) -> bool:
+    """Return whether harness saved a model in this folder, which another may replace; no link is followed."""
+    return is_real_folder(folder) and (folder / MARK).is_file()
+
+
 def mark_saved(folder: Path, result: TrialResult) -> None:
-    """Write `harness.json` into a folder that has the weights.
+    """Write `harness.json` into a folder that has all other files of the model.
 
     Raises:
         StorageError: The operating system refused a step.
     """
-    saved = SavedModel(trial=result.trial.id, started=result.started, weights_sha256=weights_sha256(folder))
+    names = sorted(file.name for file in folder.iterdir() if file.is_file() and file.name not in (MARK, CARD))
+    saved = SavedModel(
+        trial=result.trial.id,
+        started=result.started,
+        weights_sha256=weights_sha256(folder),
+        files={name: file_sha256(folder / name) for name in names},
+    )
     write_atomic(folder / MARK, to_json(saved))
 
 
 def saved_model(folder: Path, result: TrialResult) -> SavedModel | None:
-    """Return the mark in the folder, or None if it is not of this result or the weights have changed."""
+    """Return the mark in the folder, or None if it is not of this result or a file of the model changed."""
     try:
         saved = parse_strict(read_bytes(folder / MARK), SavedModel, folder / MARK)
-        whole = saved.weights_sha256 == weights_sha256(folder)
+        now = {name: file_sha256(folder / name) for name in saved.files}
+        whole = saved.files == now and saved.weights_sha256 == weights_sha256(folder)
     except (InvalidInputError, StorageError, OSError):
         return None
     return saved if whole and (saved.trial, saved.started) == (result.trial.id, result.started) else None

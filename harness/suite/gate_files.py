@@ -24,7 +24,7 @@ EXAMPLES: Final = (
     "or 'train_real_tokens_per_second drop<=10%' (of the baseline)."
 )
 _GATE: Final = re.compile(
-    r"(?P<metric>[A-Za-z0-9_.-]+?)(?P<drop>\s+drop)?\s*(?P<relation>[<>=!]=?)\s*(?P<limit>[^\s<>=!]\S*)"
+    r"(?P<metric>own\.[^<>=!]+?|[A-Za-z0-9_.-]+?)(?P<drop>\s+drop)?\s*(?P<relation>[<>=!]=?)\s*(?P<limit>[^\s<>=!]\S*)"
 )
 _LIMIT: Final = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?(?P<percent>%?)", re.ASCII)
 

@@ -18,6 +18,7 @@ from typing import Any, Final
 import torch
 
 from harness import __file__ as package_file
+from harness.machine.facts import COMPUTING
 from harness.model.results import TrialResult
 from harness.store.writing import canonical_json, write_atomic
 
@@ -75,8 +76,11 @@ def origin_of(found: TrialResult) -> str:
     for part in (found.trial, found.checkpoint, found.data):
         assert part is not None
         whole.update(canonical_json(part))
-    # The load and the variables of a process differ each time, and decide no step.
-    whole.update(f"{environment.fingerprint} {environment.python} {environment.packages}".encode())
+    # The load and the other variables of a process differ each time, and decide no step.
+    variables = sorted((name, value) for name, value in environment.variables.items() if name in COMPUTING)
+    whole.update(
+        f"{environment.fingerprint} {environment.python} {environment.packages} {variables}".encode()
+    )
     folder = Path(package_file).parent
     for file in sorted(folder.rglob("*.py")):
         whole.update(f"{file.relative_to(folder).as_posix()}\0".encode())

@@ -21,7 +21,8 @@ from transformers import PreTrainedModel
 
 from harness.model.job import Job, TrialStoppedError
 from harness.model.results import TrialResult
-from harness.store.saved_models import MARK, mark_saved
+from harness.store.folders import is_there
+from harness.store.saved_models import is_model, mark_saved
 from harness.training.checkpoints import load_model
 from harness.training.engines.used_rows import UsedRows
 from harness.training.input_files import verify_checkpoint
@@ -46,7 +47,7 @@ def save_model(
         OSError: the operating system refused a step.
         StorageError: likewise, for the mark.
     """
-    if folder.exists() and not (folder / MARK).is_file():
+    if is_there(folder) and not is_model(folder):
         raise TrialStoppedError(
             "failed",
             f"{folder} exists and is no model that harness saved",

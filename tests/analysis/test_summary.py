@@ -209,7 +209,7 @@ def test_stand_ins_and_synthetic_data_are_marked_and_kept_from_the_reference() -
 def test_what_was_not_measured_says_why() -> None:
     row = summarize(make_report([make_result()]))[0]
     assert row.model_flops_utilization is None
-    assert row.unmeasured == {"model_flops_utilization": "no peak is known for Test CPU"}
+    assert row.unmeasured == {("model_flops_utilization", "no peak is known for Test CPU"): (0,)}
 
 
 def test_a_report_without_results_has_no_rows() -> None:

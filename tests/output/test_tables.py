@@ -13,7 +13,7 @@ from rich.console import Console
 from harness.model.arguments import Train
 from harness.model.assets import Duplicates
 from harness.model.environment import Device
-from harness.model.measurements import measured
+from harness.model.measurements import measured, unmeasured
 from harness.model.observations import DeviceState, Probe
 from harness.model.results import Report, Session, TrialResult
 from harness.model.seeds import SeedRoles
@@ -340,6 +340,18 @@ def test_what_only_a_device_measures_has_columns_of_its_own() -> None:
     assert "3.0 GiB" in lines[9]
     assert "41.2 %" in lines[9]
     assert "- MFU not measured (cpu): no peak is known for Test CPU" in lines
+
+
+def test_a_speed_of_some_seeds_alone_names_those_that_have_none() -> None:
+    why = "the trial was interrupted and continued after step 6, in another process"
+    whole, continued = make_result(make_trial(seed=0)), make_result(make_trial(seed=1))
+    lacking = ("train_real_tokens_per_second", "energy_joules")
+    numbers = tuple(each for each in continued.measurements if each.metric not in lacking)
+    numbers += tuple(unmeasured(metric, why) for metric in lacking)
+    table = to_table(make_report([whole, continued.model_copy(update={"measurements": numbers})]))
+    assert f"- real tokens/s, energy not measured (tiny-uncased dynamic, seed 1): {why}" in table.replace(
+        "\n  ", " "
+    )
 
 
 def test_seeds_that_went_wrong_alike_share_a_line() -> None:

@@ -434,6 +434,7 @@ def saving(job: Job, announce: Announce) -> TrialResult:
         folder = Path(job.save_to)
         folder.mkdir(exist_ok=True)
         (folder / "model.safetensors").write_bytes(job.trial.id.encode())
+        (folder / "config.json").write_text("{}")
         mark_saved(folder, result)
     return result
 

@@ -320,6 +320,26 @@ def test_a_gate_names_a_metric_of_its_suite() -> None:
     assert parse_gate("own.errors drop<=10%").max_drop == "10%"
 
 
+def test_a_gate_fails_where_one_of_several_trials_has_no_score() -> None:
+    report = scored("a", 0.9, 0.9)
+    (own,) = report.own_metrics
+    second = list(own.scores)[1]
+    scores = own.scores | {second: OwnScore(reason="compute must return a finite number, found nan")}
+    report = report.model_copy(update={"own_metrics": (own.model_copy(update={"scores": scores}),)})
+    found = check(report, gates=[Gate(metric="own.mine", min=0.8)], allow_mismatch=["stand_in"])
+    (case,) = (case for case in found.cases if case.kind == "bound")
+    assert (case.verdict, case.reason) == (
+        "failed",
+        "no value of seed 1: compute must return a finite number, found nan",
+    )
+
+
+@pytest.mark.parametrize("name", ["balanced accuracy", "größe", "a drop (mean)"])
+def test_a_gate_of_the_command_line_names_any_label(name: str) -> None:
+    assert parse_gate(f"own.{name} >= 0.8") == Gate(metric=f"own.{name}", min=0.8)
+    assert parse_gate(f"own.{name} drop<=2%") == Gate(metric=f"own.{name}", max_drop="2%")
+
+
 def test_rescoring_names_a_metric_whose_file_changed_fails_or_is_not_named() -> None:
     stored = scored("a", 0.5, 0.7)
     (own,) = stored.own_metrics

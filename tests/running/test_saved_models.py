@@ -51,10 +51,29 @@ def test_without_the_option_nothing_is_saved(tmp_path: Path) -> None:
     assert not (tmp_path / "models").exists()
 
 
-@pytest.mark.parametrize("taken", ["the folder", "a model"])
+@pytest.mark.parametrize("change", ["edited", "removed"])
+def test_a_model_whose_config_changed_does_not_count_as_saved(tmp_path: Path, change: str) -> None:
+    lost, _ = saving(tmp_path).report.results
+    folder = tmp_path / "models" / lost.trial.id
+    if change == "edited":
+        (folder / "config.json").write_text('{"id2label": {"0": "equivalent"}}')
+    else:
+        (folder / "config.json").unlink()
+    (folder / "notes of mine").write_text("no part of the model")
+    watcher = Watcher()
+    saving(tmp_path, watcher, rerun="failed")
+    assert [trial.id for trial in watcher.to_run] == [lost.trial.id]
+
+
+@pytest.mark.parametrize("taken", ["the folder", "a model", "a link"])
 def test_what_harness_has_not_saved_is_not_replaced(tmp_path: Path, taken: str) -> None:
     if taken == "the folder":
         (tmp_path / "models").write_text("a file")
+    elif taken == "a link":
+        # To replace a link fails, after the training.
+        folder = tmp_path / "models" / saving(tmp_path).report.results[0].trial.id
+        folder.rename(tmp_path / "elsewhere")
+        folder.symlink_to(tmp_path / "elsewhere")
     else:
         for result in saving(tmp_path).report.results:
             (tmp_path / "models" / result.trial.id / "harness.json").unlink()

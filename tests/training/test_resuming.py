@@ -144,7 +144,7 @@ def test_writing_the_state_changes_nothing_and_is_outside_of_the_timed_steps(
     assert all(seconds < 0.3 for seconds in kept.measurement("train_step_seconds").values)  # type: ignore[union-attr]
 
 
-def test_the_load_of_the_machine_decides_no_step_and_its_packages_do(
+def test_the_load_of_the_machine_decides_no_step_and_its_packages_and_kernels_do(
     make_job: MakeJob, tmp_path: Path
 ) -> None:
     result = run_trial(make_job(engine="loop", train={"max_steps": 1}, warmup_steps=0), quietly)
@@ -157,6 +157,8 @@ def test_the_load_of_the_machine_decides_no_step_and_its_packages_do(
 
     assert origin(load_average=99.0, variables={"TMPDIR": "/other"}) == origin_of(result)
     assert origin(threads=99) != origin_of(result)
+    # Other kernels round otherwise.
+    assert origin(variables={**environment.variables, "ATEN_CPU_CAPABILITY": "default"}) != origin_of(result)
     assert origin(packages={**environment.packages, "torch": "9.9"}) != origin_of(result)
 
 

@@ -250,8 +250,9 @@ def _bound(
         return case("failed", "there is no such metric")
     if group.mixed:
         return case("not comparable", f"no mean over {'; '.join(group.mixed.values())}")
-    if value is None:
-        return case("failed", f"no value: {group.why_unmeasured(metric)}")
+    if (lacking := group.why_unmeasured(metric)) is not None:
+        return case("failed", lacking)
+    assert value is not None
     if (obstacle := _obstacle(group, metric, allowed)) is not None:
         return case("not comparable", obstacle)
     if (gap := next((why for each in group.sound if (why := unverifiable(each, metric))), None)) is not None:

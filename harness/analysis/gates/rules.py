@@ -54,17 +54,22 @@ class Group:
             return self.own[metric].goal
         return metric_named(metric).goal if is_metric(metric) and not is_own(metric) else None
 
-    def why_unmeasured(self, metric: str) -> str:
-        """Return why sound trials lack a value of the metric."""
+    def why_unmeasured(self, metric: str) -> str | None:
+        """Return why sound trials lack a value of the metric; None if each has one."""
         if not self.sound:
-            return "no trial completed soundly"
+            return "no value: no trial completed soundly"
+        lacking = [result for result in self.sound if self._value(result, metric) is None]
+        if not lacking:
+            return None
         if not is_own(metric):
-            found = (result.measurement(metric) for result in self.sound)
+            found = (result.measurement(metric) for result in lacking)
             reasons = [each.reason for each in found if each is not None]
         else:
             scores = self.own[metric].scores if metric in self.own else {}
-            reasons = [score.reason for one in self.sound if (score := scores.get(one.trial.id)) is not None]
-        return next(filter(None, reasons), "the report does not contain it")
+            reasons = [score.reason for one in lacking if (score := scores.get(one.trial.id)) is not None]
+        reason = next(filter(None, reasons), "the report does not contain it")
+        seeds = seeds_text([result.trial.seed for result in lacking])
+        return f"no value{'' if len(lacking) == len(self.sound) else f' of {seeds}'}: {reason}"
 
     def _value(self, result: TrialResult, metric: str) -> float | None:
         if not is_own(metric):

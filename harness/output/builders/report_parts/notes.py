@@ -11,6 +11,7 @@ from harness.analysis.checks.observed import UNMOVED, did_not_move
 from harness.analysis.checks.verification import proof_contradictions, verified
 from harness.analysis.comparison.matching import seed_option
 from harness.analysis.compilation import break_even, recompiled
+from harness.analysis.gates.rules import seeds_text
 from harness.analysis.leading import leaders
 from harness.analysis.probes import PROBE_BAND
 from harness.analysis.rows import Row
@@ -316,15 +317,19 @@ def _own_metrics(report: Report) -> Iterable[str]:
 
 
 def _unmeasured(rows: Sequence[Row]) -> Iterable[str]:
-    """Return each reason once, with its rows unless it applies to all."""
-    by_reason: dict[tuple[str, str], list[str]] = {}
+    """Return each reason once, with its metrics and its rows, or their seeds, unless it applies to all."""
+    places: dict[tuple[str, str], list[str]] = {}
     for row in rows:
-        for metric, reason in row.unmeasured.items():
-            by_reason.setdefault((metric, reason), []).append(row.label)
-    completed = sum(row.completed > 0 for row in rows)
-    for (metric, reason), labels in by_reason.items():
-        where = "" if len(labels) == completed else f" ({first_of(labels, ', ')})"
-        yield f"{metric_named(metric).label} not measured{where}: {reason}"
+        for cause, seeds in row.unmeasured.items():
+            part = "" if len(seeds) == row.completed else f", {seeds_text(seeds)}"
+            places.setdefault(cause, []).append(row.label + part)
+    every = [row.label for row in rows if row.completed]
+    metrics: dict[tuple[str, str], list[str]] = {}
+    for (metric, reason), found in places.items():
+        where = "" if found == every else f" ({first_of(found, '; ')})"
+        metrics.setdefault((where, reason), []).append(metric_named(metric).label)
+    for (where, reason), names in metrics.items():
+        yield f"{', '.join(names)} not measured{where}: {reason}"
 
 
 def _spread(rows: Sequence[Row]) -> Iterable[str]:
