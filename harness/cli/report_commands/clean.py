@@ -11,7 +11,7 @@ from harness.cli.messages import print_error
 from harness.cli.run_options import field_option
 from harness.cli.shared_options import harness_command, option, output_options
 from harness.cli.writing_results import Target, write
-from harness.errors import ExitCode
+from harness.errors import ExitCode, StorageError
 from harness.output.builders.listings import cleaning_document
 from harness.store.listing import fates_of, remove_runs
 
@@ -34,7 +34,7 @@ def command(keep: int, reports: Path, target: Target, *, dry_run: bool) -> ExitC
     A run whose report is a kept baseline, and one that a process has locked, stay; so do the sessions of
     `harness ab`, each of which is a folder ab-KEY. The exit code is 74 if a run cannot be removed.
     """
-    fates, problems = fates_of(reports, keep), []
+    fates, problems = fates_of(reports, keep), list[StorageError]()
     if not dry_run:
         fates, problems = remove_runs(reports, fates)
     missing = None if reports.is_dir() else reports
