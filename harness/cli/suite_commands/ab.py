@@ -123,7 +123,8 @@ def command(
             runs = _sides(sources, ((base_python, base), (python, candidate)), options)
         if runs[0].interrupted is not None:
             _note_reports(runs)
-            print_note(f"interrupted: {how_to_go_on(options)}")
+            complete = all(run.is_complete for run in runs)
+            print_note(f"interrupted: {how_to_go_on(options, complete=complete)}")
             return max(run.exit_code for run in runs)
         return _conclude(runs, by, target, judged=suite_gates)
     except Interrupt as interrupt:

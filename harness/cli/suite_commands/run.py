@@ -67,7 +67,7 @@ def command(
         return interrupt.exit_code
     _show(run, target)
     if run.interrupted is not None:
-        print_note(f"interrupted: {how_to_go_on(options)}")
+        print_note(f"interrupted: {how_to_go_on(options, complete=run.is_complete)}")
     if options.shard is not None and run.interrupted is None:
         if against is not None or (suite_gates and run.brief.suite.gates):
             print_note("gates are not judged by a shard: merge the shards, then use `harness check`")
