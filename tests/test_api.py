@@ -11,8 +11,10 @@ import pytest
 import harness
 from harness.analysis.comparison.comparing import compare
 from harness.analysis.gates.applying import check
+from harness.cli.run_options import how_to_go_on
 from harness.model.results import TrialResult
 from harness.model.trial import Trial
+from harness.running.options import RunOptions
 from tests.factories import make_report, make_result, make_trial
 from tests.running.fakes import fake_suite, run_fake
 
@@ -86,6 +88,16 @@ def test_a_run_never_gives_the_report_of_a_later_run_in_its_directory(tmp_path: 
     assert after.report.created == after.brief.created
     with pytest.raises(harness.InvalidInputError, match="was replaced by one of"):
         _ = before.report
+
+
+def test_a_run_that_is_interrupted_after_its_last_trial_is_not_resumed() -> None:
+    done, left = make_result(make_trial(seed=0)), make_result(make_trial(seed=1), status="interrupted")
+    whole = harness.Run(make_report([done]), Path("run"), interrupted=2)
+    assert whole.is_complete
+    assert "the report is complete" in how_to_go_on(RunOptions(), complete=whole.is_complete)
+    part = harness.Run(make_report([done, left]), Path("run"), interrupted=2)
+    assert not part.is_complete
+    assert "same command again" in how_to_go_on(RunOptions(), complete=part.is_complete)
 
 
 def test_a_number_of_an_option_that_is_out_of_range_is_refused() -> None:

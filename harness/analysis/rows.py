@@ -121,7 +121,7 @@ class Row:
     change. `tokenizing` replaces all training fields if the trials only tokenise.
     `mixed` maps a condition to the differences of inputs between trials: then nothing is averaged.
     `apart` is how its trials were measured whose speed comes from a window; None for whole trainings.
-    `trained` names the other variants whose trainings gave its scores.
+    `trained` maps the names of other variants whose trainings gave its scores to the seeds of these.
     """
 
     variant: str
@@ -155,7 +155,7 @@ class Row:
     tokenizing: Tokenizing | None = None
     mixed: Mapping[str, str] = field(default_factory=dict)
     apart: Apart | None = None
-    trained: tuple[str, ...] = ()
+    trained: Mapping[str, tuple[Seed, ...]] = field(default_factory=dict)
     parity: ParityVerdict = "unproven"
     training: TrainingVerdict = "unproven"
 

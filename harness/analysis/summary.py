@@ -62,20 +62,21 @@ def summarize(report: Report) -> tuple[Row, ...]:
             row,
             rank=found.get(row.variant),
             noisy=_of_seeds(variants[row.variant], disturbed),
-            trained=trained.get(row.variant, ()),
+            trained=trained.get(row.variant, {}),
         )
         for row in rows
     )
 
 
-def _trained(report: Report, names: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """Return the labels of the variants that trained for those that share a training, by variant id."""
+def _trained(report: Report, names: Mapping[str, str]) -> dict[str, dict[str, tuple[Seed, ...]]]:
+    """Return the labels and seeds of the trials that trained for those that share a training, by variant."""
     label_of = {result.trial.id: names[result.trial.variant_id] for result in report.results}
-    found: dict[str, dict[str, None]] = {}
+    found: dict[str, dict[str, tuple[Seed, ...]]] = {}
     for result in report.results:
         if (source := trained_by(result)) != result.trial.id:
-            found.setdefault(result.trial.variant_id, {})[label_of.get(source, source)] = None
-    return {variant: tuple(labels) for variant, labels in found.items()}
+            of_variant, label = found.setdefault(result.trial.variant_id, {}), label_of.get(source, source)
+            of_variant[label] = (*of_variant.get(label, ()), result.trial.seed)
+    return found
 
 
 def _of_seeds(results: Sequence[TrialResult], found: Mapping[str, Deviation]) -> dict[Seed, Deviation]:

@@ -11,7 +11,7 @@ from harness.assets.find_data import local_data
 from harness.cli.messages import print_detail, print_note
 from harness.data.splits import read_corpus
 from harness.data.tables import NotCheckedError
-from harness.errors import HarnessError, InvalidInputError, NotComparableError
+from harness.errors import HarnessError, InvalidInputError, NotComparableError, StorageError
 from harness.model.results import Report
 from harness.store.baselines import find_baseline, kept_baselines
 from harness.store.folders import is_there, newest_report, run_folders
@@ -82,21 +82,29 @@ def _history_files(text: str, reports: Path) -> Iterator[Path]:
 def finished_runs(folder: Path) -> list[Path]:
     """Return the folders with a report at and below a folder; a note names the runs without one."""
     folders = list(run_folders(folder))
-    found = [each for each in folders if is_there(each / "report.json")]
+    found = [each for each in folders if _has_report(each)]
     if unfinished := [each.name for each in folders if each not in found]:
         print_note(f"{folder}: without a report.json, and left out: {', '.join(unfinished)}")
     return found
 
 
+def _has_report(run: Path) -> bool:
+    try:
+        return is_there(run / "report.json")
+    except StorageError:
+        # Reading it gives the reason.
+        return True
+
+
 def read_reports(paths: Sequence[Path]) -> tuple[list[Report], list[str]]:
-    """Return every report that the paths name, and a sentence for each damaged one below a folder.
+    """Return every report that the paths name, and a sentence for each unreadable one below a folder.
 
     Args:
         paths: reports, run directories or folders, in which every run and every kept baseline counts.
 
     Raises:
         InvalidInputError: A path has no report, or a report that was named itself is damaged.
-        StorageError: A file cannot be read.
+        StorageError: A folder, or a report that was named itself, cannot be read.
     """
     reports, problems = [], []
     for path in paths:
@@ -112,7 +120,7 @@ def read_reports(paths: Sequence[Path]) -> tuple[list[Report], list[str]]:
         for file in files:
             try:
                 reports.append(read_report(file, allow_unsealed=True))
-            except InvalidInputError as error:
+            except (InvalidInputError, StorageError) as error:
                 problems.append(f"left out: {error.message}")
     return reports, problems
 

@@ -56,6 +56,26 @@ def field_option(name: str) -> Decorator:
     return _field_option(next(each for each in declared() if each.name == name))
 
 
+def how_to_go_on(options: RunOptions, *, complete: bool = False) -> str:
+    """Return which command resumes an interrupted run: with some options the same one would begin another.
+
+    So it would where nothing is left to run: the run is `complete`.
+
+    >>> how_to_go_on(RunOptions())
+    'run the same command again to go on where it stopped'
+    >>> how_to_go_on(RunOptions(fresh=True))
+    'run the same command without --fresh to go on where it stopped'
+    """
+    if complete:
+        return "every trial has ended and the report is complete, but no gate was judged: use `harness check`"
+    given = {"--fresh": options.fresh, "--rerun all": options.rerun == "all"}
+    again = [option for option, is_given in given.items() if is_given]
+    if not again:
+        return "run the same command again to go on where it stopped"
+    kept = "" if options.fresh else "; trials that have not run again keep their earlier results"
+    return f"run the same command without {' and '.join(again)} to go on where it stopped{kept}"
+
+
 def _field_option(each: Declared) -> Decorator:
     flag = "--" + each.name.removesuffix("_s").replace("_", "-")
     about, kind, words = each.option, each.type, list[object]()

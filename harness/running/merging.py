@@ -189,7 +189,8 @@ def _own_metrics(reports: Sequence[Report]) -> tuple[OwnScores, ...]:
                 raise NotComparableError(
                     f"runs {reports[0].run} and {report.run} were scored by different files as {own.label}: "
                     f"{first.version} and {own.version}",
-                    hint="Score one of them again with its present file: harness rescore RUN -o FILE.",
+                    hint="Score one of them again with its present file: "
+                    "harness rescore RUN -o RUN/report.json.",
                 )
             found[own.label] = first.model_copy(update={"scores": {**own.scores, **first.scores}})
     return tuple(found.values())

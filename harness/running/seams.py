@@ -14,6 +14,7 @@ from harness.analysis.training_verdicts import training_verdict
 from harness.errors import InvalidInputError, StorageError, exit_code
 from harness.model.assets import AssetsMode
 from harness.model.results import Report
+from harness.model.status import STATUSES
 from harness.running.executor import Executor, WorkerSetup
 from harness.running.options import RunOptions
 from harness.running.preflight import Assets, Machine, RealAssets, this_machine
@@ -63,6 +64,12 @@ class Run:
         functions, trainings = self.brief.proofs, self.brief.training_proofs
         differs = "differs" in (*map(verdict_of, functions), *map(training_verdict, trainings))
         return exit_code(passed=completed and not differs, interrupted=self.interrupted)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is left to run, so that the same command would begin another run."""
+        ended = all(STATUSES[result.status].final for result in self.brief.results)
+        return ended and (self.brief.looks is None or self.brief.looks.finished)
 
     @cached_property
     def report(self) -> Report:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from harness.errors import InvalidInputError
+from harness.errors import InvalidInputError, StorageError
 from harness.store.writing import OS_FILES, Files, storage_error, sync_folder
 
 RUN_ID: Final = re.compile(r"(\d{8}T\d{6}Z)-([0-9a-f]{6})(?:-(\d{1,6}))?")
@@ -144,12 +144,19 @@ def newest_report(folder: Path) -> Path | None:
 def run_folders(folder: Path) -> Iterator[Path]:
     """Return the runs at and below a folder, by path: those with a plan or a report.
 
-    Symbolic links and hidden folders are not followed, and a run contains no other.
+    Symbolic links and hidden folders are not followed, and a run contains no other. A folder with the name of
+    a run that may not be read is among them: reading it gives the reason.
 
     Raises:
-        StorageError: The operating system refused to read a folder.
+        StorageError: The operating system refused to read another folder.
     """
-    names = names_in(folder)
+    try:
+        names = names_in(folder)
+    except StorageError:
+        if RUN_ID.fullmatch(folder.name) is None:
+            raise
+        yield folder
+        return
     if "report.json" in names or "plan.json" in names:
         yield folder
         return

@@ -8,7 +8,7 @@ import secrets
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -82,27 +82,32 @@ def _refuse_file(reports: Path) -> None:
 
 
 def describe_run(path: Path) -> StoredRun:
-    """Return the state of a run; a damaged file is its problem, no error."""
-    suite, trials, done, report, finished = path.parent.name, None, None, None, True
+    """Return the state of a run; a file that is damaged or may not be read is its problem, no error."""
+    suite, trials, done, report = path.parent.name, None, None, None
+    finished, locked = True, False
     problems: list[str] = []
-    if is_there(path / "plan.json"):
-        try:
+    try:
+        if is_there(path / "plan.json"):
             plan = open_run(path).plan
             suite, trials = plan.suite, len(plan.trials)
             done = sum(is_there(path / "trials" / trial_id / RESULT) for trial_id in plan.trial_ids)
             finished = is_finished(path, plan)
-        except (InvalidInputError, StorageError) as error:
-            problems.append(error.message)
-    if is_there(path / "report.json"):
-        try:
+    except (InvalidInputError, StorageError) as error:
+        problems.append(error.message)
+    try:
+        if is_there(path / "report.json"):
             report = _brief(load_report(path, allow_unsealed=True))
             suite = report.suite.name
-        except (InvalidInputError, StorageError) as error:
-            problems.append(error.message)
+    except (InvalidInputError, StorageError) as error:
+        problems.append(error.message)
+    try:
+        locked = is_locked(path / LOCK)
+    except StorageError as error:
+        problems.append(error.message)
     state: State = "finished" if finished else "unfinished"
     if problems:
         state = "damaged"
-    if is_locked(path / LOCK):
+    if locked:
         state = "running"
     started = _started(path.name) or (None if report is None else report.created)
     return StoredRun(
@@ -209,6 +214,28 @@ def fates_of(reports: Path, keep: int) -> tuple[Fate, ...]:
                 reason = "locked by a process"
             found.append(Fate(run, reason))
     return tuple(found)
+
+
+def remove_runs(reports: Path, fates: Iterable[Fate]) -> tuple[tuple[Fate, ...], list[StorageError]]:
+    """Remove the runs that these fates do not keep, and the rest of runs whose removal was interrupted.
+
+    Return the fates as they came to be, and why runs could not be removed: the others are removed still.
+    """
+    found, problems = [], []
+    for fate in fates:
+        kept = fate.kept
+        try:
+            if not kept and not remove_run(fate.run.path):
+                kept = "locked by a process"
+        except StorageError as error:
+            problems.append(error)
+            kept = error.message
+        found.append(replace(fate, kept=kept))
+    try:
+        sweep_removed(reports)
+    except StorageError as error:
+        problems.append(error)
+    return tuple(found), problems
 
 
 def remove_run(path: Path) -> bool:

@@ -22,17 +22,20 @@ from harness.store.writing import storage_error, to_json, write_atomic
 
 MARK: Final = "harness.json"
 CARD: Final = "README.md"
+_LOSS: Final = "train_loss"
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class SavedModel(Frozen):
-    """The content of `harness.json`; `started` is that of the result of the same training.
+    """The content of `harness.json`; `started` and `train_loss` are those of the result of the same training.
 
-    `files` has the digest of every file of the model by name: weights, config and tokenizer.
+    Trainings that follow one window have its start: their losses tell them apart. `files` has the digest of
+    every file of the model by name: weights, config and tokenizer.
     """
 
     trial: str
     started: AwareDatetime
+    train_loss: float | None
     weights_sha256: _Sha256
     files: dict[str, _Sha256]
 
@@ -77,6 +80,7 @@ def mark_saved(folder: Path, result: TrialResult) -> None:
     saved = SavedModel(
         trial=result.trial.id,
         started=result.started,
+        train_loss=result.value(_LOSS),
         weights_sha256=weights_sha256(folder),
         files={name: file_sha256(folder / name) for name in names},
     )
@@ -91,4 +95,6 @@ def saved_model(folder: Path, result: TrialResult) -> SavedModel | None:
         whole = saved.files == now and saved.weights_sha256 == weights_sha256(folder)
     except (InvalidInputError, StorageError, OSError):
         return None
-    return saved if whole and (saved.trial, saved.started) == (result.trial.id, result.started) else None
+    about = (saved.trial, saved.started, saved.train_loss)
+    same = about == (result.trial.id, result.started, result.value(_LOSS))
+    return saved if whole and same else None

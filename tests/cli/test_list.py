@@ -217,6 +217,68 @@ def test_clean_removes_nothing_where_it_cannot_see_the_baselines(
     assert len(names()) == 1
 
 
+def refuse_inside(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process read nothing in the folder, as one of another user."""
+
+    def refuse(path: str | Path, see: Callable[..., object], **options: object) -> object:
+        if Path(path) == folder or (see is lstat and folder in Path(path).parents):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return see(path, **options)
+
+    lstat = Path.lstat
+    monkeypatch.setattr(os, "scandir", partial(refuse, see=os.scandir))
+    monkeypatch.setattr(os, "listdir", partial(refuse, see=os.listdir))
+    monkeypatch.setattr(
+        Path, "lstat", lambda path: lstat(path) if path == folder else refuse(path, see=lstat)
+    )
+
+
+def test_a_run_that_may_not_be_read_is_a_problem_of_that_run(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed, other = run(0), run(1)
+    refuse_inside(closed.path, monkeypatch)
+    code, output, _ = call("list", "--json")
+    assert code == 2
+    found = {each["path"]: each for each in json.loads(output)["runs"]}
+    assert found[str(closed.path)]["state"] == "damaged"
+    assert "plan.json: Permission denied" in found[str(closed.path)]["problem"]
+    assert found[str(other.path)]["state"] == "finished"
+
+
+def test_history_leaves_out_a_report_that_may_not_be_read_and_names_it(call: Call) -> None:
+    closed = run(0)
+    run(1)
+    (closed.path / "report.json").unlink()
+    (closed.path / "report.json").symlink_to("report.json")
+    code, output, errors = call("history", "reports", "--json")
+    assert code == 0, errors
+    told = f"left out: cannot read {closed.path}/report.json: Too many levels of symbolic links"
+    assert told in json.loads(output)["notes"]
+
+
+def test_a_lock_that_cannot_be_opened_is_a_problem_of_its_run(call: Call) -> None:
+    created = run(0)
+    (created.path / "lock").unlink(missing_ok=True)
+    (created.path / "lock").symlink_to("elsewhere")
+    code, output, _ = call("list", "--json")
+    assert code == 2
+    assert "cannot open the lock" in json.loads(output)["runs"][0]["problem"]
+
+
+def test_clean_tells_what_it_removed_where_another_run_cannot_be(call: Call) -> None:
+    closed, removed = run(1), run(0)
+    (closed.path / "lock").unlink(missing_ok=True)
+    (closed.path / "lock").symlink_to("elsewhere")
+    code, output, errors = call("clean", "--keep", "0", "--json")
+    assert code == 74
+    outcomes = {each["path"]: each["outcome"] for each in json.loads(output)["runs"]}
+    assert outcomes[str(removed.path)] == "removed"
+    assert outcomes[str(closed.path)].startswith("kept: cannot open the lock")
+    assert "cannot open the lock" in errors
+    assert names() == {closed.path.name}
+
+
 def test_a_name_of_a_run_with_an_impossible_time_has_no_age(call: Call) -> None:
     created = run(0, done=1)
     created.path.rename(created.path.with_name("20269999T000000Z-abcdef"))

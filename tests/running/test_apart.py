@@ -318,10 +318,29 @@ def test_the_comparison_of_variants_that_share_a_training_does_not_test_their_sc
         assert unproved.notes[0].endswith("but no proof shows that they compute the same function")
 
 
+def test_variants_that_share_the_training_of_some_seeds_alone_have_no_verdict(tmp_path: Path) -> None:
+    """As after shards are merged, of which one has the trial of one variant alone."""
+    shared = run_once(tmp_path / "shared", "dynamic", "unpadded").report
+    apart = run_once(tmp_path / "apart", "dynamic", "unpadded", parity=False).report
+    own = {result.trial.id: result for result in apart.results}
+    results = tuple(own[each.trial.id] if each.trial.seed == 0 else each for each in shared.results)
+    report = shared.model_copy(update={"results": results})
+    metrics = ["eval_f1", "train_real_tokens_per_second"]
+    row = compare([report], by="padding", baseline="dynamic", metrics=metrics).rows[0]
+    assert (row.metric, row.verdict, row.effect) == ("eval_f1", "not comparable", None)
+    assert row.notes[0].startswith(
+        "quality not measured twice: both sides have the scores of one training of seed 1, and of two "
+        "trainings of each other seed"
+    )
+    page = render_files(report)[0]
+    assert "quality of unpadded in 1 of 2" in page
+    assert "shared quality: dynamic did not train with seed 1: its scores are those of unpadded" in page
+
+
 def test_a_row_names_the_variant_that_trained(tmp_path: Path) -> None:
     report = run_once(tmp_path, "dynamic", "unpadded").report
     found = {row.label: row.trained for row in summarize(report)}
-    assert found == {"dynamic": ("unpadded",), "unpadded": ()}
+    assert found == {"dynamic": {"unpadded": (0, 1)}, "unpadded": {}}
     page = render_files(report)[0]
     assert "quality of unpadded" in page
     assert "shared quality: dynamic did not train" in page

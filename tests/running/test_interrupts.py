@@ -109,6 +109,23 @@ def test_an_interrupt_while_training_leaves_a_report_and_says_how_to_go_on(
     assert wait_for_none_in(tmp_path) == []
 
 
+@pytest.mark.parametrize("option", ["--fresh", "--rerun=all"])
+def test_an_interrupted_run_is_resumed_without_the_option_that_begins_another(
+    tmp_path: Path, option: str
+) -> None:
+    run = OnTerminal(tmp_path, "hostile", option)
+    run.wait_for(run.training)
+    run.signal(signal.SIGINT)
+    assert run.end() == 130
+    shown = " ".join(run.shown.split())
+    assert f"run the same command without {option.replace('=', ' ')} to go on where it stopped" in shown
+    assert ("keep their earlier results" in shown) == (option != "--fresh")
+    again = OnTerminal(tmp_path, "good")
+    assert again.end() == 0
+    (path,) = run.reports.glob("*/*/report.json")
+    assert all(result.status == "completed" for result in load_report(path).results)
+
+
 def test_an_interrupt_reaches_a_worker_that_ignores_sigterm_by_force(tmp_path: Path) -> None:
     write_suite(tmp_path)
     run = OnTerminal(tmp_path, "deaf", "--grace", "0.5")

@@ -11,6 +11,7 @@ import pytest
 
 from harness.assets.digest import checkpoint_digests
 from harness.model.job import Job, Progress, TrialStoppedError
+from harness.model.measurements import measured
 from harness.model.results import TrialResult
 from harness.model.values import Adapter
 from harness.store.saved_models import saved_model
@@ -93,7 +94,14 @@ def test_a_model_whose_window_was_timed_before_is_that_of_the_joined_result(
     window = run_trial(job.model_copy(update={"purpose": "time"}), quietly)
     job = job.model_copy(update={"timed": window})
     training, folder = saving(job, tmp_path)
-    assert saved_model(folder, job.completed_by(training)) is not None
+    joined = job.completed_by(training)
+    assert saved_model(folder, joined) is not None
+    # A later training after the same window: the model is not that of its result.
+    again = tuple(
+        measured(each.metric, each.values[0] + 1e-6) if each.metric == "train_loss" else each
+        for each in joined.measurements
+    )
+    assert saved_model(folder, joined.model_copy(update={"measurements": again})) is None
 
 
 def test_a_folder_of_something_else_is_not_replaced(make_job: MakeJob, tmp_path: Path) -> None:

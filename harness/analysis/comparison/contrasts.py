@@ -81,9 +81,9 @@ def contrast(evidence: Evidence, metric: str, terms: Terms) -> Contrast:
         return Contrast(metric, "not comparable", across_devices=across, mismatches=names, notes=notes)
     if terms.one_run and _of_training(metric) and (seeds := _shared(evidence.pair, matched)):
         before, after = _means(evidence, metric)
-        proved, told = _is_proved(evidence.pair), _not_twice(seeds, matched)
-        verdict: Verdict = "same function" if proved else "not comparable"
-        note = told if proved else f"{told}, but no proof shows that they compute the same function"
+        doubt = _doubt_of_sharing(evidence.pair, seeds, matched)
+        verdict: Verdict = "same function" if doubt is None else "not comparable"
+        note = f"{_not_twice(seeds, matched)}{doubt or ''}"
         return Contrast(metric, verdict, before=before, after=after, mismatches=names, notes=(note,))
     if is_own(metric):
         measured = _own(evidence, metric)
@@ -137,6 +137,18 @@ def _is_proved(pair: Pair) -> bool:
         if side is not None
         for result in side.results.values()
     )
+
+
+def _doubt_of_sharing(pair: Pair, shared: Sequence[Seed], matched: Match) -> str | None:
+    """Return why shared trainings do not settle the comparison of both sides, or None."""
+    if not _is_proved(pair):
+        return ", but no proof shows that they compute the same function"
+    if len(shared) < len(matched.after):
+        return (
+            ", and of two trainings of each other seed, which may differ: run all seeds in one run, with "
+            "`harness run SUITE --fresh`"
+        )
+    return None
 
 
 def _not_twice(shared: Sequence[Seed], matched: Match) -> str:

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import click
 
+from harness.cli.messages import print_error
 from harness.cli.run_options import field_option
 from harness.cli.shared_options import harness_command, option, output_options
 from harness.cli.writing_results import Target, write
+from harness.errors import ExitCode, StorageError
 from harness.output.builders.listings import cleaning_document
-from harness.store.listing import fates_of, remove_run, sweep_removed
+from harness.store.listing import fates_of, remove_runs
 
 
 @harness_command("clean", epilog="For example:  harness clean --keep 5 --dry-run")
@@ -26,14 +28,17 @@ from harness.store.listing import fates_of, remove_run, sweep_removed
 @option("--dry-run/--no-dry-run", help="Remove nothing: show what would be removed.", group="What to run")
 @field_option("reports")
 @output_options("list of runs")
-def command(keep: int, reports: Path, target: Target, *, dry_run: bool) -> None:
+def command(keep: int, reports: Path, target: Target, *, dry_run: bool) -> ExitCode:
     """Remove the runs of each suite beyond the newest, finished or not.
 
-    A run whose report is a kept baseline, and one that a process has locked, stay.
+    A run whose report is a kept baseline, and one that a process has locked, stay; so do the sessions of
+    `harness ab`, each of which is a folder ab-KEY. The exit code is 74 if a run cannot be removed.
     """
-    fates = fates_of(reports, keep)
-    removed = [fate.run for fate in fates if not fate.kept and (dry_run or remove_run(fate.run.path))]
+    fates, problems = fates_of(reports, keep), list[StorageError]()
     if not dry_run:
-        sweep_removed(reports)
+        fates, problems = remove_runs(reports, fates)
     missing = None if reports.is_dir() else reports
-    write(cleaning_document(fates, removed, datetime.now(UTC), dry=dry_run, missing=missing), target)
+    write(cleaning_document(fates, datetime.now(UTC), dry=dry_run, missing=missing), target)
+    for problem in dict.fromkeys(map(str, problems)):
+        print_error(problem)
+    return ExitCode.STORAGE if problems else ExitCode.SUCCESS

@@ -11,7 +11,7 @@ from harness.analysis.comparison.comparing import compare
 from harness.analysis.over_time.noise import bands_of
 from harness.api import Run, render_files
 from harness.cli.messages import print_error, print_note, watching
-from harness.cli.run_options import run_options
+from harness.cli.run_options import how_to_go_on, run_options
 from harness.cli.shared_options import (
     PATH,
     SUITE,
@@ -121,9 +121,14 @@ def command(
             runs = _along(sources, by, options)
         else:
             runs = _sides(sources, ((base_python, base), (python, candidate)), options)
+        if runs[0].interrupted is not None:
+            _note_reports(runs)
+            complete = all(run.is_complete for run in runs)
+            print_note(f"interrupted: {how_to_go_on(options, complete=complete)}")
+            return max(run.exit_code for run in runs)
         return _conclude(runs, by, target, judged=suite_gates)
     except Interrupt as interrupt:
-        print_note(f"{interrupt}; run the same command again to go on")
+        print_note(f"{interrupt}; {how_to_go_on(options)}")
         return interrupt.exit_code
 
 
@@ -173,12 +178,8 @@ def _sides(
 
 def _conclude(runs: tuple[Run, ...], by: str | None, target: Target, *, judged: bool) -> int:
     """Print the comparison and the gates, and return the exit code."""
-    for run in runs:
-        print_note(f"report: {run.directory / 'report.json'}")
+    _note_reports(runs)
     code = max(run.exit_code for run in runs)
-    if runs[0].interrupted is not None:
-        print_note("interrupted: run the same command again to go on where it stopped")
-        return code
     reports = [run.report for run in runs]
     try:
         comparison = compare(
@@ -197,6 +198,11 @@ def _conclude(runs: tuple[Run, ...], by: str | None, target: Target, *, judged: 
     write(comparison_document(comparison), target)
     passed = _judge(reports, target) if judged else 0
     return passed or code
+
+
+def _note_reports(runs: tuple[Run, ...]) -> None:
+    for run in runs:
+        print_note(f"report: {run.directory / 'report.json'}")
 
 
 def _judge(reports: list[Report], target: Target) -> int:

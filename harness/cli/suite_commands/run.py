@@ -8,7 +8,7 @@ from typing import Final
 from harness.api import Run, run_suite
 from harness.cli.messages import print_note, watching
 from harness.cli.reports import read_baseline
-from harness.cli.run_options import run_options, until_options
+from harness.cli.run_options import how_to_go_on, run_options, until_options
 from harness.cli.shared_options import (
     baseline_option,
     harness_command,
@@ -63,9 +63,11 @@ def command(
         against = None if baseline is None else read_baseline(baseline, options.reports)
         run = _run(suite, overrides, options, until)
     except Interrupt as interrupt:
-        print_note(f"{interrupt}; run the same command again to go on")
+        print_note(f"{interrupt}; {how_to_go_on(options)}")
         return interrupt.exit_code
     _show(run, target)
+    if run.interrupted is not None:
+        print_note(f"interrupted: {how_to_go_on(options, complete=run.is_complete)}")
     if options.shard is not None and run.interrupted is None:
         if against is not None or (suite_gates and run.brief.suite.gates):
             print_note("gates are not judged by a shard: merge the shards, then use `harness check`")
@@ -97,8 +99,6 @@ def _show(run: Run, target: Target) -> None:
         raise StorageError(error.message, hint=again) from error
     finally:
         print_note(f"report: {run.directory / 'report.json'}")
-    if run.interrupted is not None:
-        print_note("interrupted: run the same command again to go on where it stopped")
 
 
 def _judge(run: Run, baseline: Report | None, target: Target, *, suite_gates: bool) -> int:

@@ -40,7 +40,6 @@ def _missing(folder: Path | None) -> tuple[str, ...]:
 
 def cleaning_document(
     fates: Sequence[Fate],
-    removed: Sequence[StoredRun],
     now: datetime,
     *,
     dry: bool,
@@ -49,19 +48,16 @@ def cleaning_document(
     """Return one row a run, with what became of it, or with `dry` would.
 
     Args:
-        fates: the decision on every run.
-        removed: the runs that were removed, or would be.
+        fates: what became of every run, or would.
         now: the time that ages are counted to.
         dry: nothing was removed.
         missing: the folder of the runs where it does not exist.
     """
-    gone = {run.path for run in removed}
+    gone = [fate.run for fate in fates if not fate.kept]
     done = "would be removed" if dry else "removed"
-    words = [
-        done if fate.run.path in gone else f"kept: {fate.kept or 'locked by a process'}" for fate in fates
-    ]
+    words = [f"kept: {fate.kept}" if fate.kept else done for fate in fates]
     outcome = Column("outcome", tuple(words), numeric=False)
-    freed = size(sum(run.size_bytes for run in removed))
+    freed = size(sum(run.size_bytes for run in gone))
     return Document(
         kind="list of runs",
         title=f"{count(len(gone), 'run')} {done}, {freed}; {len(fates) - len(gone)} kept",

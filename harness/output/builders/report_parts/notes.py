@@ -188,11 +188,11 @@ def _apart(rows: Sequence[Row]) -> Iterable[str]:
             f"{at_once} at once"
         )
     for row in rows:
-        if row.trained:
-            names = " and ".join(row.trained)
+        for name, seeds in row.trained.items():
+            part = "" if len(seeds) == row.completed else f" with {seeds_text(seeds)}"
             yield (
-                f"shared quality: {row.label} did not train: its scores are those of {names}, with the same "
-                "batches and, by the proofs, the same function; its peak of memory is that of its window"
+                f"shared quality: {row.label} did not train{part}: its scores are those of {name}, with the "
+                "same batches and, by the proofs, the same function; its peak of memory is that of its window"
             )
 
 

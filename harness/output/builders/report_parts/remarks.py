@@ -80,7 +80,9 @@ def remarks(row: Row, devices: int) -> list[str]:
     if row.apart is not None:
         words.append("speed of a window")
     if row.trained:
-        words.append(f"quality of {' and '.join(row.trained)}")
+        shared = sum(map(len, row.trained.values()))
+        part = "" if shared == row.completed else f" in {shared} of {row.completed}"
+        words.append(f"quality of {' and '.join(row.trained)}{part}")
     if row.mixed:
         words.append("mixed inputs")
     if row.noisy:
