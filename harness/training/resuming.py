@@ -67,7 +67,7 @@ class StateFile:
         return state if found["origin"] == self.origin else None
 
 
-def origin_of(found: TrialResult) -> str:
+def origin_of(found: TrialResult, code: Path = Path(package_file).parent) -> str:
     """Return a digest of what decides every step: trial, files, environment, and the code of harness."""
     whole = hashlib.sha256()
     environment = found.environment
@@ -77,9 +77,8 @@ def origin_of(found: TrialResult) -> str:
         whole.update(canonical_json(part))
     # The load and the variables of a process differ each time, and decide no step.
     whole.update(f"{environment.fingerprint} {environment.python} {environment.packages}".encode())
-    folder = Path(package_file).parent
-    for file in sorted(folder.rglob("*.py")):
-        whole.update(f"{file.relative_to(folder).as_posix()}\0".encode())
+    for file in sorted(code.rglob("*.py")):
+        whole.update(f"{file.relative_to(code).as_posix()}\0".encode())
         whole.update(hashlib.sha256(file.read_bytes()).digest())
     return whole.hexdigest()
 
