@@ -135,7 +135,9 @@ def step_window(steps: Sequence[Sequence[Batch]], warm_up: int) -> StepWindow:
     whole = [place for place, step in enumerate(steps) if len(step) == full]
     by_work = sorted(whole, key=lambda place: (*_work(steps[place]), place))
     count = min(len(whole), max(LEAST_TIMED, min(MOST_TIMED, int(len(whole) * _SHARE_TIMED))))
-    groups = np.array_split(np.array(by_work), count)
+    # Groups of one step more than others lie evenly among these, so that no kind of work counts for more.
+    edges = [place * len(whole) // count for place in range(1, count)]
+    groups = np.split(np.array(by_work), edges)
     timed = tuple(steps[place] for place in sorted(_of_mean_work([_work(each) for each in steps], groups)))
     shapes = {_shape(step): step for step in timed}
     before = [steps[by_work[-1]], *shapes.values()]

@@ -36,7 +36,9 @@ from harness.training.measuring.phases import PhaseClock
 from harness.training.measuring.probe import MachineProbe
 from harness.training.measuring.steps import StepMeter
 from harness.training.padding import Collator
-from harness.training.proofs.own_data import check_logits, check_plan, check_saved
+from harness.training.proofs.own_data import check_logits, check_plan, check_saved, check_window
+from harness.training.proofs.own_steps import StepSamples
+from harness.training.proofs.saved_model import check_saved_files
 from harness.training.resuming import State, StateFile
 from harness.training.tokenizing.tokens import Tokenized
 from harness.training.variants.compiling import is_compiled
@@ -64,6 +66,7 @@ class Fitting:
         clock: PhaseClock,
     ) -> None:
         self._trial, self._tokens, self._model, self._clock = job.trial, tokens, loaded.model, clock
+        self._checkpoint = Path(job.checkpoint.path)
         self._purpose, self._timed_apart = job.purpose, job.timed is not None
         self.leads = ranks.rank() == 0
         collate = partial(
@@ -83,12 +86,15 @@ class Fitting:
         compiled = is_compiled(job.trial)
         # Hooks inside of a compiled graph become a part of it.
         self._watch = TrainingWatch(loaded.model, counts_dropout=not compiled)
+        self._samples = StepSamples(job.trial, len(tokens.train), loaded.model)
         trial, epochs, warmup_steps = job.trial, _plan(job.trial, tokens), job.measure.warmup_steps
         _check_warmup(trial.train, _count_steps(trial, epochs))
         if job.purpose in ("train", "time"):
             check_plan(trial, tokens.train.lengths, tokens.longest, epochs)
         if job.purpose == "time":
+            whole = _steps_of(trial, epochs)
             trial, epochs, warmup_steps = _window(trial, epochs, warmup_steps)
+            check_window(whole, _steps_of(trial, epochs)[warmup_steps:])
         self._meter = StepMeter(device, warmup_steps, clock.announce, _count_steps(trial, epochs))
         compiling = partial(clock.phase, "compile")
         self._compilations = CompileWatch(compiling, lambda: self._meter.timing) if compiled else None
@@ -132,8 +138,13 @@ class Fitting:
     def run(self) -> None:
         """Train to the end."""
         self._watch.begin()
-        with self._compilations or nullcontext():
-            ENGINES[self._trial.engine].train(self._training)
+        if self._purpose == "train":
+            self._samples.begin()
+        try:
+            with self._compilations or nullcontext():
+                ENGINES[self._trial.engine].train(self._training)
+        finally:
+            self._samples.end()
         self.observed = self._watch.end()
         self._meter.count_energy_of_all()
 
@@ -163,6 +174,14 @@ class Fitting:
             self.score = score_splits(self.logits, self._tokens.evaluation.labels, self._tokens.splits)
         self.history.append(Epoch(epoch=epoch, train_loss=train_loss, scores=self.score.scores))
 
+    def check_steps(self) -> None:
+        """Compute some optimizer steps of the training again.
+
+        Raises:
+            TrialStoppedError: `failed`, where they are not those of the trial's settings.
+        """
+        self._samples.check()
+
     def check_evaluation(self) -> None:
         """Compare the kept logits of some rows with those of the trained model.
 
@@ -172,14 +191,15 @@ class Fitting:
         batch_size, precision = self._trial.train.per_device_eval_batch_size, self._trial.precision
         check_logits(self._model, self.evaluation, batch_size, precision, self.logits)
 
-    def check_saved(self, folder: Path) -> None:
-        """Compare the kept logits of a few rows with those of the model saved in the folder.
+    def check_saved(self, folder: Path, labels: Sequence[str]) -> None:
+        """Compare the model saved in the folder with the trained one, and its logits of a few rows.
 
         Raises:
             TrialStoppedError: `failed`, where they differ.
         """
-        tokens = self._tokens
+        tokens, adapter = self._tokens, self._trial.adapter
         check_saved(folder, tokens.evaluation, self._trial, self.logits, tokens.pad_token_id)
+        check_saved_files(folder, self._checkpoint, self._model, adapter, labels, tokens.evaluation)
 
     def of_whole(self, found: Iterable[Measurement]) -> list[Measurement]:
         """Return the measurements; of a training that was continued, without those of its last part alone."""
@@ -252,9 +272,7 @@ def _window(
     trial: Trial, epochs: Sequence[Sequence[Batch]], warm_up: int
 ) -> tuple[Trial, list[list[Batch]], int]:
     """Return a trial that takes the steps of a window alone, its one epoch, and the steps that warm up."""
-    size, steps = trial.train.gradient_accumulation_steps, _count_steps(trial, epochs)
-    planned = [epoch[start : start + size] for epoch in epochs for start in range(0, len(epoch), size)]
-    chosen = step_window(planned[:steps], warm_up)
+    chosen = step_window(_steps_of(trial, epochs), warm_up)
     every = (*chosen.warm_up, *chosen.timed)
     train = trial.train.model_copy(
         update={
@@ -267,6 +285,13 @@ def _window(
     )
     batches = [batch for step in every for batch in step]
     return trial.model_copy(update={"train": train}), [batches], len(chosen.warm_up)
+
+
+def _steps_of(trial: Trial, epochs: Sequence[Sequence[Batch]]) -> list[Sequence[Batch]]:
+    """Return the batches of each optimizer step of a training."""
+    size = trial.train.gradient_accumulation_steps
+    planned = [epoch[start : start + size] for epoch in epochs for start in range(0, len(epoch), size)]
+    return planned[: _count_steps(trial, epochs)]
 
 
 def _check_warmup(train: Train, steps: int) -> None:

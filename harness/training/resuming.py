@@ -68,7 +68,7 @@ class StateFile:
         return state if found["origin"] == self.origin else None
 
 
-def origin_of(found: TrialResult) -> str:
+def origin_of(found: TrialResult, code: Path = Path(package_file).parent) -> str:
     """Return a digest of what decides every step: trial, files, environment, and the code of harness."""
     whole = hashlib.sha256()
     environment = found.environment
@@ -81,9 +81,8 @@ def origin_of(found: TrialResult) -> str:
     whole.update(
         f"{environment.fingerprint} {environment.python} {environment.packages} {variables}".encode()
     )
-    folder = Path(package_file).parent
-    for file in sorted(folder.rglob("*.py")):
-        whole.update(f"{file.relative_to(folder).as_posix()}\0".encode())
+    for file in sorted(code.rglob("*.py")):
+        whole.update(f"{file.relative_to(code).as_posix()}\0".encode())
         whole.update(hashlib.sha256(file.read_bytes()).digest())
     return whole.hexdigest()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import datasets
@@ -163,11 +164,15 @@ def _train(
         update={"measurements": measurements}
     )
     _refuse_breaches(result)
+    if job.purpose == "train":
+        fitting.check_steps()
     if job.save_to is not None and job.purpose == "train":
         with clock.phase("write"):
             # The mark names the result that is stored, which begins with the window where there is one.
             stored = job.completed_by(result)
-            save_model(job, Path(job.save_to), loaded.model, stored, fitting.check_saved)
+            assert found.data is not None
+            check = partial(fitting.check_saved, labels=found.data.labels)
+            save_model(job, Path(job.save_to), loaded.model, stored, check)
     return result
 
 

@@ -61,8 +61,8 @@ def save_model(
     being_written.mkdir()
     try:
         plain.save_pretrained(being_written)
-        check(being_written)
         load_tokenizer(Path(job.checkpoint.path)).save_pretrained(being_written)
+        check(being_written)
         # Config, tokenizer and unused rows were read again after the training.
         verify_checkpoint(job)
         mark_saved(being_written, result)

@@ -114,3 +114,16 @@ def test_the_steps_of_a_window_do_the_mean_work_of_the_training(strategy: Paddin
 
     for name in ("real_tokens", "computed_tokens"):
         assert mean(timed, name) == pytest.approx(mean(steps, name), rel=0.01)
+
+
+@pytest.mark.parametrize("steps", [25, 31, 36, 41, 47, 60])
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_the_steps_of_a_window_do_the_mean_work_of_a_short_training(
+    strategy: PaddingStrategy, steps: int
+) -> None:
+    lengths = np.random.default_rng(0).integers(20, 110, 8 * steps)
+    plan = plan_epoch(lengths, 8, Padding(strategy=strategy), longest=109, seed=0, epoch=0)
+    timed = step_window([[batch] for batch in plan], 10).timed
+    for name in ("real_tokens", "computed_tokens"):
+        given = [getattr(batch, name) for step in timed for batch in step]
+        assert np.mean(given) == pytest.approx(np.mean([getattr(each, name) for each in plan]), rel=0.03)

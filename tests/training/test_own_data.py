@@ -12,9 +12,9 @@ import pytest
 from harness.model.job import TrialStoppedError
 from harness.model.values import Padding, PaddingStrategy
 from harness.training import evaluation, fitting
-from harness.training.batching import Batch, plan_epoch
+from harness.training.batching import Batch, plan_epoch, step_window
 from harness.training.measuring.steps import StepMeter
-from harness.training.proofs.own_data import check_plan
+from harness.training.proofs.own_data import check_plan, check_window
 from harness.training.run_trial import run_trial
 from tests.factories import make_trial
 from tests.training.conftest import MakeJob, quietly
@@ -117,3 +117,36 @@ def test_an_evaluation_inside_of_a_timed_window_fails(
     monkeypatch.setattr(StepMeter, "close_window", late)
     with pytest.raises(TrialStoppedError, match="epoch 1 is evaluated inside of a timed window of training"):
         run_trial(make_job(engine="loop"), quietly)
+
+
+def twice(steps: list[list[Batch]]) -> list[list[Batch]]:
+    return [steps[0], *steps]
+
+
+def of_others(steps: list[list[Batch]]) -> list[list[Batch]]:
+    return [*steps[:-1], planned("dynamic", rows=600)[2][1][:1]]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (twice, "timed step 2 is no step of the training after those before it"),
+        (of_others, "is no step of the training after those before it"),
+        (lambda steps: sorted(steps, key=lambda step: step[0].rows.tolist())[:0], "there are none"),
+    ],
+)
+def test_a_window_of_other_steps_ends_the_trial(
+    spoil: Callable[[list[list[Batch]]], list[list[Batch]]], said: str
+) -> None:
+    steps = [[batch] for epoch in planned("dynamic")[2] for batch in epoch]
+    timed = [list(step) for step in step_window(steps, 10).timed]
+    check_window(steps, timed)
+    with pytest.raises(TrialStoppedError, match=said):
+        check_window(steps, spoil(timed))
+
+
+def test_a_window_of_the_longest_steps_ends_the_trial() -> None:
+    steps = [[batch] for epoch in planned("dynamic")[2] for batch in epoch]
+    longest = sorted(range(len(steps)), key=lambda at: -steps[at][0].computed_tokens)[:40]
+    with pytest.raises(TrialStoppedError, match="computed tokens on average, those of the training"):
+        check_window(steps, [steps[at] for at in sorted(longest)])

@@ -14,7 +14,9 @@ from harness.model.job import Job
 from harness.model.results import TrialResult
 from harness.store.trial_folder import STATE
 from harness.store.writing import write_atomic
-from harness.training.resuming import origin_of
+from harness.training.proofs import continuing
+from harness.training.proofs.continuing import check_states
+from harness.training.resuming import State, StateFile, origin_of
 from harness.training.run_trial import run_trial
 from tests.training.conftest import MakeJob, quietly
 
@@ -180,3 +182,38 @@ def test_a_state_that_is_damaged_or_of_another_training_does_not_count(
     assert result.value("train_seconds") is not None
     told = any("began at its first step" in note for note in result.notes)
     assert told is (change != "nothing was kept")
+
+
+def of_a_trial(found: TrialResult, code: Path) -> str:
+    return origin_of(found.model_copy(update={"data": found.checkpoint}), code)
+
+
+def of_the_surface(found: TrialResult, code: Path) -> str:
+    return origin_of(found, code / "none")
+
+
+def read_whole(file: StateFile) -> State | None:
+    content = file.path.read_bytes()
+    return {"step": 7} if file.origin.encode() in content else None
+
+
+def read_of_any_origin(file: StateFile) -> State | None:
+    return {"step": 7} if b"step" in file.path.read_bytes() else None
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "spoilt", "said"),
+    [
+        (continuing, "origin_of", of_a_trial, "a state counts for another data"),
+        (continuing, "origin_of", of_the_surface, "a state counts for other code"),
+        (StateFile, "read", read_of_any_origin, "a state of another origin counts"),
+        (StateFile, "read", read_whole, "a damaged state counts"),
+    ],
+)
+def test_a_state_that_counts_for_another_training_is_named(
+    place: Any, name: str, spoilt: Any, said: str, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = run_trial(make_job(engine="loop", train={"max_steps": 1}, warmup_steps=0), quietly)
+    assert check_states(result).passed
+    monkeypatch.setattr(place, name, spoilt)
+    assert said in check_states(result).found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from harness.model.values import Adapter
 from harness.store.saved_models import saved_model
 from harness.training.fitting import Fitting
 from harness.training.run_trial import run_trial
+from harness.training.tokenizing.tokens import load_tokenizer
 from tests.training.conftest import MakeJob, quietly
 
 pytestmark = pytest.mark.heavy
@@ -175,8 +177,8 @@ def test_two_runs_that_save_the_same_trial_at_once_leave_one_whole_model(
     def save() -> tuple[TrialResult, Path]:
         return saving(job.model_copy(update={"folder": str(tmp_path / next(runs))}), tmp_path)
 
-    def meanwhile(fitting: Fitting, folder: Path) -> None:
-        check(fitting, folder)
+    def meanwhile(fitting: Fitting, folder: Path, labels: Sequence[str]) -> None:
+        check(fitting, folder, labels)
         monkeypatch.setattr(Fitting, "check_saved", check)
         other, place = save()
         assert saved_model(place, other) is not None
@@ -186,3 +188,60 @@ def test_two_runs_that_save_the_same_trial_at_once_leave_one_whole_model(
     assert saved_model(folder, result) is not None
     assert logits_of(folder, result, job).shape == (24, 2)
     assert not list(tmp_path.glob(".*.tmp"))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        ("unused rows", "word_embeddings.weight differs from the trained weight by"),
+        ("rounded rows", "weight differs from the trained weight by"),
+        ("names", "its classes are 1, 0, due not_equivalent, equivalent"),
+        ("no tokenizer", "its tokenizer"),
+        ("a shorter limit", "its tokenizer takes 32 tokens, due"),
+    ],
+)
+def test_a_saved_model_whose_rows_predict_the_same_is_compared_by_weights_names_and_tokens(
+    spoil: str, said: str, make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch  # noqa: PLC0415
+
+    from harness.training import saving as training_saving  # noqa: PLC0415
+    from harness.training.engines.used_rows import UsedRows  # noqa: PLC0415
+
+    trained, plain = training_saving._trained, training_saving._plain
+
+    def rows(module: Any, leaf: str, before: torch.Tensor) -> torch.Tensor | None:
+        emptied = torch.zeros_like(before) if isinstance(module, UsedRows) else before
+        return trained(module, leaf, emptied)
+
+    def rounded(module: Any, leaf: str, before: torch.Tensor) -> torch.Tensor | None:
+        found = trained(module, leaf, before)
+        return found if found is None else found.to(torch.bfloat16).to(found)
+
+    def reversed_names(*args: Any) -> Any:
+        model = plain(*args)
+        model.config.id2label = {0: "1", 1: "0"}
+        return model
+
+    class Nothing:
+        def save_pretrained(self, _folder: Path) -> None:
+            """Write no file."""
+
+    def shorter(checkpoint: Path) -> Any:
+        tokenizer = load_tokenizer(checkpoint)
+        tokenizer.model_max_length = 32
+        return tokenizer
+
+    spoilt: dict[str, tuple[str, Any]] = {
+        "unused rows": ("_trained", rows),
+        "rounded rows": ("_trained", rounded),
+        "names": ("_plain", reversed_names),
+        "no tokenizer": ("load_tokenizer", lambda _checkpoint: Nothing()),
+        "a shorter limit": ("load_tokenizer", shorter),
+    }
+    monkeypatch.setattr(training_saving, *spoilt[spoil])
+    job = make_job(engine="loop", precision="bf16" if spoil == "rounded rows" else "fp32")
+    with pytest.raises(TrialStoppedError, match="the saved model is not the trained one") as failed:
+        saving(job, tmp_path)
+    assert said in str(failed.value)
+    assert not (tmp_path / "model").exists()

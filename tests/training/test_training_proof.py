@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,13 @@ from harness.model.proof import TrainingProof
 from harness.model.results import TrialResult
 from harness.model.seeds import SeedRoles, number_of
 from harness.model.values import Adapter, Engine, Padding
-from harness.training import preparing
+from harness.training import fitting, preparing
 from harness.training.engines import loop as loop_engine
 from harness.training.engines import trainer as trainer_engine
 from harness.training.engines.cpu_attention import WeightedSum
 from harness.training.engines.dropout import Dropout, RandomBits
 from harness.training.engines.trainer import _Epochs
+from harness.training.evaluation import predict
 from harness.training.measuring.flops import EncoderShape
 from harness.training.measuring.phases import PhaseClock
 from harness.training.proofs.masks.drawn_masks import (
@@ -39,6 +41,7 @@ from harness.training.proofs.scores import scores_of
 from harness.training.proofs.small_trainings import LONGEST, small_rows, write_small
 from harness.training.proofs.watching import Pass, Seen, Update
 from harness.training.run_trial import run_trial
+from harness.training.variants.known_variants import VARIANTS
 from tests.factories import make_result, make_trial
 from tests.training.conftest import MakeJob
 
@@ -287,6 +290,46 @@ def test_bf16_that_runs_in_fp32_is_caught(make_job: MakeJob, monkeypatch: pytest
     problems = found(prove(make_job(engine="loop", precision="bf16")))
     assert "linear layers give float32 in training, bf16 was asked for" in problems["precision"]
     assert "nothing ran in bf16" in problems["bf16 losses are not fp32"]
+
+
+def test_eager_attention_that_the_loop_replaces_is_caught(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def replaced(trial: Any, model: Any, tokens: Any) -> None:
+        prepare(trial.model_copy(update={"attention": "sdpa"}), model, tokens)
+
+    prepare = loop_engine.prepare
+    variant = VARIANTS["engine=loop"]
+    monkeypatch.setitem(VARIANTS, "engine=loop", replace(variant, prepare=replaced))
+    problems = found(prove(make_job(engine="loop", attention="eager")))
+    assert [*problems] == ["kernels"]
+    assert "attention: eager calls torch's fused attention 0 and softmax 0 times in 2 layers" in str(problems)
+
+
+@pytest.mark.parametrize("engine", ["trainer", "loop"])
+def test_an_optimizer_that_steps_in_other_kernels_than_asked_for_is_caught(
+    engine: Engine, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = torch.optim.AdamW.__init__
+
+    def unfused(self: Any, *args: Any, **options: Any) -> None:
+        begin(self, *args, **options | {"fused": False})
+
+    monkeypatch.setattr(torch.optim.AdamW, "__init__", unfused)
+    problems = found(prove(make_job(engine=engine)))
+    assert problems["optimizer steps"] == "adamw_torch_fused steps in many kernels, due in one kernel"
+
+
+@pytest.mark.parametrize("spoilt", [8, 1])
+def test_an_evaluation_in_other_batches_is_caught(
+    spoilt: int, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        fitting, "predict", lambda model, rows, _size, kind: predict(model, rows, spoilt, kind)
+    )
+    problems = found(prove(make_job(engine="loop")))
+    assert [*problems] == ["counts", "counts, cut short"]
+    assert "evaluation pass 1 computes" in problems["counts"]
 
 
 @pytest.fixture(scope="module")

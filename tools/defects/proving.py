@@ -41,7 +41,7 @@ _SHORT: Final[dict[str, Any]] = {"max_steps": 30, "learning_rate": 1e-3}
 _FEW_STEPS: Final[dict[str, Any]] = {"max_steps": 8, "learning_rate": 1e-3}
 _ROLES: Final = SeedRoles(init=0, order=1, dropout=2)
 
-_PROOFS: Final = {"prove_training": "training", "prove": "function", "train": "run"}
+_PROOFS: Final = {"prove_training": "training", "prove": "function", "train": "run", "time": "run"}
 
 AXES: Final[dict[Variant, dict[str, Any]]] = {
     "trainer": {"engine": "trainer"},
@@ -76,13 +76,28 @@ AXES: Final[dict[Variant, dict[str, Any]]] = {
     "loop 2 ranks": {"engine": "loop", "world_size": 2},
     "loop regression": {"engine": "loop", "task": _REGRESSION},
     "trainer regression": {"engine": "trainer", "task": _REGRESSION},
+    "loop static": {"engine": "loop", "padding": Padding(strategy="static")},
+    "loop eager": {"engine": "loop", "attention": "eager"},
+    "trainer unpadded eager": {
+        "engine": "trainer",
+        "attention": "eager",
+        "padding": Padding(strategy="unpadded"),
+    },
+    "loop unfused": {"engine": "loop", "train": {"optim": "adamw_torch"}},
+    "loop window": {"engine": "loop", "train": {"num_train_epochs": 3}},
     "loop run": {"engine": "loop", "train": _SHORT},
+    "loop bf16 run": {"engine": "loop", "precision": "bf16", "train": _SHORT},
     "loop lora run": {"engine": "loop", "adapter": _LORA, "train": _SHORT},
     "warmed run": {"engine": "loop", "train": _SHORT | {"warmup_steps": 9}},
+    "decayed run": {"engine": "loop", "train": _SHORT | {"weight_decay": 0.01}},
 }
 
-TRAINED: Final[frozenset[Variant]] = frozenset({"loop run", "loop lora run", "warmed run"})
+TRAINED: Final[frozenset[Variant]] = frozenset(
+    {"loop run", "loop bf16 run", "loop lora run", "loop window", "warmed run", "decayed run"}
+)
 """Variants that are not proved, but trained on the embedded data, evaluated, saved and checked."""
+TIMED: Final[frozenset[Variant]] = frozenset({"loop window"})
+"""Those of them whose window alone is timed."""
 _WARMUP_STEPS: Final = 5
 
 
@@ -93,7 +108,10 @@ def first_failure(variants: Sequence[Variant]) -> dict[str, Any]:
             if checks := _own_data_failures(RUNS[variant]):
                 return {"variant": variant, "proof": "run", "checks": checks}
             continue
-        for job in (training_job(AXES[variant]),) if variant in TRAINED else jobs(AXES[variant]):
+        trained = training_job(AXES[variant]) if variant in TRAINED else None
+        if variant in TIMED and trained is not None:
+            trained = trained.model_copy(update={"purpose": "time"})
+        for job in jobs(AXES[variant]) if trained is None else (trained,):
             if checks := failures(job):
                 return {"variant": variant, "proof": _PROOFS[job.purpose], "checks": checks}
     return {}
@@ -156,7 +174,7 @@ def _seeded(trial: Trial, seed: int) -> Trial:
 
 def failures(job: Job) -> list[str]:
     """The checks that a proof, or a training, does not pass; an exception is one."""
-    if job.purpose == "train":
+    if job.purpose in ("train", "time"):
         return _trained(job)
     try:
         result = _run(job)

@@ -70,6 +70,8 @@ class StepMeter:
         announce: told the newest step, at most twice a second.
         steps: optimizer steps of the whole training.
         at_edge: called right before the first window opens and right after the last one has closed.
+        clock: None takes the device's.
+        energy: counts joules; None takes the counter of the device, if there is one.
     """
 
     device: torch.device
@@ -77,6 +79,8 @@ class StepMeter:
     announce: Announce
     steps: int
     at_edge: Callable[[], None] = lambda: None
+    clock: StepClock | None = None
+    energy: EnergyCounter | None = None
     step_seconds: list[float] = field(default_factory=list)
     joules: float | None = 0.0
     timing: bool = False
@@ -92,8 +96,8 @@ class StepMeter:
 
     def __post_init__(self) -> None:
         """Choose the clock and the energy counter of the device."""
-        self._clock = step_clock(self.device)
-        self._energy = energy_counter(self.device)
+        self._clock = self.clock or step_clock(self.device)
+        self._energy = self.energy or energy_counter(self.device)
 
     def open_window(self) -> None:
         """Begin a stretch of consecutive steps."""

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from harness.model.assets import Data
 from harness.model.proof import TrainingCheck
+from harness.model.results import TrialResult
 from harness.model.trial import Trial
 from harness.training.proofs.findings import largest, none_of, within
 from harness.training.proofs.small_trainings import Run, Runner
+from harness.training.resuming import StateFile, origin_of
 from harness.training.tokenizing.tokens import Tokenized
 from harness.training.variants.compiling import is_compiled
 
 # In fp32 on the CPU every bit is equal; on CUDA sums have another order.
 _LIMIT: Final = 1e-5
-# Of six steps: one within the second epoch, after which two are left.
-_KEPT_AFTER: Final = 4
+# Of six steps: within the second epoch, after which two are left, and at the end of the first.
+_KEPT_AFTER: Final[dict[str, int]] = {"": 4, " between epochs": 3}
 
 
 def continues(trial: Trial) -> bool:
@@ -40,22 +45,95 @@ def check_continued(
         tokens: its rows.
         folder: is made, for the file of the state.
     """
-    folder.mkdir()
-    keeping = runner.keeping(folder, _KEPT_AFTER)
-    kept, continued = (keeping.train(checkpoint, trial, tokens) for _ in range(2))
-    steps, due = len(continued.seen.updates), len(plain.seen.updates) - _KEPT_AFTER
-    yield none_of(
-        "steps after an interruption",
-        [] if steps == due else [f"{steps} optimizer steps were taken, {due} were left"],
-        f"a training that was interrupted after step {_KEPT_AFTER} takes the {due} steps that are left",
-    )
-    for name, run in (("a kept state", kept), ("an interruption", continued)):
-        yield within(
-            f"training with {name}",
-            "largest difference of a loss, logit or parameter",
-            _apart(run, plain),
-            _LIMIT,
+    yield check_states(runner.found)
+    for name, after in _KEPT_AFTER.items():
+        there = folder / str(after)
+        there.mkdir(parents=True)
+        keeping = runner.keeping(there, after)
+        kept, continued = (keeping.train(checkpoint, trial, tokens) for _ in range(2))
+        steps, due = len(continued.seen.updates), len(plain.seen.updates) - after
+        yield none_of(
+            f"steps after an interruption{name}",
+            [] if steps == due else [f"{steps} optimizer steps were taken, {due} were left"],
+            f"a training that was interrupted after step {after} takes the {due} steps that are left",
         )
+        for what, run in (("a kept state", kept), ("an interruption", continued)):
+            yield within(
+                f"training with {what}{name}",
+                "largest difference of a loss, logit or parameter",
+                _apart(run, plain),
+                _LIMIT,
+            )
+
+
+def check_states(found: TrialResult) -> TrainingCheck:
+    """Whether a kept state counts for its own training alone, and only whole."""
+    with tempfile.TemporaryDirectory(prefix="harness-states-") as folder:
+        return none_of(
+            "kept states",
+            chain(_origin_problems(found, Path(folder)), _file_problems(Path(folder))),
+            "a state counts for the same trial, files, environment and code, and only whole",
+        )
+
+
+def _origin_problems(found: TrialResult, folder: Path) -> Iterator[str]:
+    """Yield each part of a training that may change while the origin of its state does not."""
+    environment, checkpoint = found.environment, found.checkpoint
+    assert environment is not None
+    assert checkpoint is not None
+    data = Data(
+        requested="rows",
+        name="rows",
+        source="embedded",
+        revision=None,
+        synthetic=True,
+        content_sha256="0" * 64,
+        labels=("no", "yes"),
+        train_examples=1,
+        eval_examples=1,
+        eval_majority_share=1.0,
+        max_length=1,
+        longest=1,
+        mean_length=1.0,
+        truncated=0,
+    )
+    (folder / "inner").mkdir()
+    source = folder / "inner" / "step.py"
+    source.write_text("step = 1\n", encoding="utf-8")
+    first = found.model_copy(update={"data": data})
+    due = origin_of(first, folder)
+    parts: dict[str, dict[str, object]] = {
+        "trial": {"trial": found.trial.model_copy(update={"seed": 10**6})},
+        "checkpoint": {"checkpoint": checkpoint.model_copy(update={"weights_sha256": "1" * 64})},
+        "data": {"data": data.model_copy(update={"content_sha256": "1" * 64})},
+        "packages": {"environment": environment.model_copy(update={"packages": {"torch": "0"}})},
+        "Python": {"environment": environment.model_copy(update={"python": "2.7"})},
+        "threads": {"environment": environment.model_copy(update={"threads": 10**6})},
+    }
+    for name, part in parts.items():
+        if origin_of(first.model_copy(update=part), folder) == due:
+            yield f"a state counts for another {name}"
+    if origin_of(first, folder) != due:
+        yield "a state does not count for its own training"
+    source.write_text("step = 2\n", encoding="utf-8")
+    if origin_of(first, folder) == due:
+        yield "a state counts for other code"
+
+
+def _file_problems(folder: Path) -> Iterator[str]:
+    """Yield each file whose state counts, and must not."""
+    path = folder / "state"
+    own, other = (StateFile(path, origin, 1) for origin in ("one", "two"))
+    own.write({"step": 7})
+    if own.read() != {"step": 7}:
+        yield "a state is not read as it was written"
+    if other.read() is not None:
+        yield "a state of another origin counts"
+    content = path.read_bytes()
+    at = content.rindex(b"step")
+    path.write_bytes(content[:at] + b"stop" + content[at + 4 :])
+    if own.read() is not None:
+        yield "a damaged state counts"
 
 
 def _apart(run: Run, plain: Run) -> float:

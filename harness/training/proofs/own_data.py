@@ -33,6 +33,8 @@ _MOST_NAMED: Final = 3
 # A row in the place of another differs by a part of the logits' range.
 _ROOM: Final = 2.0
 _SAVED_ROWS: Final = 8
+# The best that few steps allow may be two large ones in the place of two small ones.
+_STEPS_APART: Final = 2.0
 
 
 def check_plan(
@@ -79,6 +81,50 @@ def _plan_problems(
                     f"{batch.computed_tokens} computed tokens, due {real} and {computed}"
                 )
                 break
+
+
+def check_window(planned: Sequence[Sequence[Batch]], timed: Sequence[Sequence[Batch]]) -> None:
+    """Make sure that the timed steps of a window represent the training: some of its steps, of its mean work.
+
+    Args:
+        planned: the batches of each optimizer step of the training.
+        timed: those of each timed step.
+
+    Raises:
+        TrialStoppedError: `failed`, for a step that is none of the training's, or steps of other work.
+    """
+    problems = list(_window_problems(planned, timed))
+    if problems:
+        raise TrialStoppedError(
+            "failed",
+            f"the timed steps do not represent the training: {'; '.join(problems)}",
+            hint="the planning is at fault, not the suite: report it",
+        )
+
+
+def _window_problems(planned: Sequence[Sequence[Batch]], timed: Sequence[Sequence[Batch]]) -> Iterator[str]:
+    if not timed:
+        yield "there are none"
+        return
+    left = iter(planned)
+    for at, step in enumerate(timed, start=1):
+        rows = [batch.rows.tolist() for batch in step]
+        if not any([batch.rows.tolist() for batch in each] == rows for each in left):
+            yield f"timed step {at} is no step of the training after those before it"
+            return
+    most = max(map(len, planned))
+    whole = [step for step in planned if len(step) == most]
+    for what in ("real_tokens", "computed_tokens"):
+        due, given = (
+            np.array([sum(getattr(batch, what) for batch in step) for step in steps], dtype=float)
+            for steps in (whole, timed)
+        )
+        limit = _STEPS_APART * float(np.ptp(due)) / len(given) + 1e-9
+        if abs(float(given.mean() - due.mean())) > limit:
+            yield (
+                f"they have {given.mean():.6g} {what.replace('_', ' ')} on average, "
+                f"those of the training {due.mean():.6g}"
+            )
 
 
 def check_logits(

@@ -184,6 +184,22 @@ def _width_problems(found: Trajectory, trial: Trial) -> Iterator[str]:
         due = _computed(found, batch, trial)
         if each.computed != due:
             yield f"pass {at} computes {each.computed} tokens in its linear layers, due {due}"
+    yield from _evaluated_widths(found, trial)
+
+
+def _evaluated_widths(found: Trajectory, trial: Trial) -> Iterator[str]:
+    """An evaluation takes batches of its own size from the longest rows on, padded as in training."""
+    lengths = sorted(found.tokens.evaluation.lengths.tolist(), reverse=True)
+    size, longest = found.train.per_device_eval_batch_size, found.tokens.longest
+    batches = [lengths[start : start + size] for start in range(0, len(lengths), size)]
+    due = [(len(batch), count_computed(batch, trial.padding, longest)) for batch in batches]
+    given = [(len(each.rows), each.computed) for each in found.seen.evaluation]
+    for at, (one, other) in enumerate(zip(given, due * len(found.epochs), strict=False), start=1):
+        if one != other:
+            yield (
+                f"evaluation pass {at} computes {one[1]} tokens for {one[0]} rows in its linear layers, "
+                f"due {other[1]} for {other[0]}"
+            )
 
 
 def _parameter_problems(found: Trajectory, reference: nn.Module) -> Iterator[str]:

@@ -24,6 +24,7 @@ from harness.training.proofs.continuing import check_continued, continues
 from harness.training.proofs.findings import none_of, within
 from harness.training.proofs.instruments import check_instruments
 from harness.training.proofs.joined_ranks import check_apart, check_equal, put_together
+from harness.training.proofs.kernels import check_kernels
 from harness.training.proofs.low_rank import adapt_reference, check_adapters
 from harness.training.proofs.masks.dropout_sites import rates_of
 from harness.training.proofs.masks.dropping import (
@@ -32,7 +33,9 @@ from harness.training.proofs.masks.dropping import (
     check_reduced_dropout,
     check_repetition,
 )
+from harness.training.proofs.meters import check_meters
 from harness.training.proofs.precision import check_dtypes, check_reduced, check_steps, count_effective
+from harness.training.proofs.records import check_records
 from harness.training.proofs.reference import Tensors, evaluate_reference, load_reference, train_reference
 from harness.training.proofs.reference_batches import draw_batches, inputs_of, row_of, takes_types
 from harness.training.proofs.scores import check_counts, check_history, check_metrics
@@ -127,11 +130,13 @@ class _Proof:
         adapter = trial.adapter.model_copy(update={"dropout": 0.0})
         structure = (in_fp32 if computes_fp32(trial) else dropping).model_copy(update={"adapter": adapter})
         yield check_metrics(trial.task.kind)
+        yield check_records(trial.task.kind)
         yield check_instruments(self._device)
+        yield check_meters()
         yield self._plan()
-        yield check_padding(
-            self._runner.load(self._still, structure, self._tokens)[1], self._tokens, self._device
-        )
+        loaded = self._runner.load(self._still, structure, self._tokens)[1]
+        yield check_padding(loaded, self._tokens, self._device)
+        yield from check_kernels(loaded, structure, self._tokens, self._device)
         yield from self._trajectory("", structure, self._tokens)
         cut = structure.model_copy(update={"train": _cut(trial.train)})
         full = yield from self._trajectory(", cut short", cut, self._few)

@@ -56,7 +56,8 @@ class Update:
 
     `passes` are the training passes so far, and `recomputed` the calls of linear layers outside of any pass
     since the step before: a backward pass makes them under gradient checkpointing. `gradients` are those that
-    the step took, and `kept` the parameters and the optimizer's averages that it found.
+    the step took, and `kept` the parameters and the optimizer's averages that it found. `fused` tells whether
+    the optimizer steps in one kernel.
     """
 
     passes: int
@@ -66,6 +67,7 @@ class Update:
     gradients: Tensors
     kept: Tensors
     ended: float
+    fused: bool = False
 
 
 @dataclass(slots=True)
@@ -206,6 +208,7 @@ class _Recorder:
                 gradients=self.gradients,
                 kept=self.kept,
                 ended=ended,
+                fused=any(bool(group.get("fused")) for group in optimizer.param_groups),
             )
         )
         self.recomputed = 0

@@ -137,4 +137,11 @@ COUNTS: Final = (
         "shape.train_flops(lengths[batch.rows]) for batch",
         "shape.train_flops(lengths[batch.rows] * 0 + lengths[batch.rows].max()) for batch",
     ),
+    Defect(
+        "the last loss of a group kept for its mean",
+        "counts",
+        "fitting.py",
+        'f"{fmean(group):.9g}"',
+        'f"{group[-1]:.9g}"',
+    ),
 )

@@ -403,4 +403,12 @@ DROPOUT: Final = (
         '{"use_reentrant": False, "preserve_rng_state": False}',
         ("loop checkpointing",),
     ),
+    Defect(
+        "evaluation mode after twenty steps",
+        "dropout",
+        LOOP,
+        "        for batches in steps[done:]:\n",
+        "        for batches in steps[done:]:\n            training.model.train(self._step < 20)\n",
+        ("loop run",),
+    ),
 )

@@ -155,4 +155,42 @@ EVALUATION: Final = (
         ),
         ("loop run",),
     ),
+    Defect(
+        "evaluation in batches of training's size",
+        "evaluation",
+        "fitting.py",
+        "            batch_size = self._trial.train.per_device_eval_batch_size\n            self.logits",
+        "            batch_size = self._trial.train.per_device_train_batch_size\n            self.logits",
+    ),
+    Defect(
+        "evaluation padded like dynamic",
+        "evaluation",
+        "fitting.py",
+        "        self.evaluation = collate(tokens.evaluation)\n",
+        "        dynamic = type(job.trial.padding)(strategy='dynamic')\n"
+        "        self.evaluation = replace(collate(tokens.evaluation), padding=dynamic)\n",
+        ("loop static",),
+    ),
+    Defect(
+        "evaluation from the shortest rows on",
+        "evaluation",
+        "evaluation.py",
+        '    order = np.argsort(-collator.split.lengths, kind="stable")\n',
+        '    order = np.argsort(collator.split.lengths, kind="stable")\n',
+    ),
+    Defect(
+        "the last split alone marks predictions of one class",
+        "evaluation",
+        "evaluation.py",
+        "        degenerate |= found.degenerate\n",
+        "        degenerate = found.degenerate\n",
+    ),
+    Defect(
+        "constant targets not marked",
+        "evaluation",
+        "evaluation.py",
+        "is_constant(logits[:, 0]) or is_constant(targets)",
+        "is_constant(logits[:, 0])",
+        ("loop regression",),
+    ),
 )

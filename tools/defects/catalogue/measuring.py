@@ -8,6 +8,8 @@ from tools.defects.catalogue.defect import LOOP, Defect
 
 _COUNTERS: Final = "measuring/counters.py"
 _PROBE: Final = "measuring/probe.py"
+_STEPS: Final = "measuring/steps.py"
+_ROOFLINE: Final = "measuring/trial_roofline.py"
 _PEAKS: Final = "measuring/peak_rates.py"
 _TOKENIZING: Final = "tokenizing/measure.py"
 _PREDICTED: Final = (
@@ -191,5 +193,94 @@ MEASURING: Final = (
         "    options = settings.lr_scheduler_kwargs\n",
         "    warmup = min(warmup, 3)\n    options = settings.lr_scheduler_kwargs\n",
         ("warmed run",),
+    ),
+    Defect(
+        "energy of the last window alone",
+        "measuring",
+        _STEPS,
+        "_added(self.joules, self._energy_since, self._energy())",
+        "_added(0.0, self._energy_since, self._energy())",
+    ),
+    Defect(
+        "energy of warm-up counted",
+        "measuring",
+        _STEPS,
+        "        if len(self._batches) == self.warmup_steps:\n",
+        "        if len(self._batches) == 1:\n",
+    ),
+    Defect(
+        "energy of the window that ends warm-up alone",
+        "measuring",
+        _STEPS,
+        "        if len(self._batches) >= self.warmup_steps:\n            self._open_energy()\n",
+        "",
+    ),
+    Defect(
+        "no reading of the machine after the last step",
+        "measuring",
+        _STEPS,
+        "        if len(self._batches) >= self.steps:\n            self.at_edge()\n",
+        "        if len(self._batches) > self.steps:\n            self.at_edge()\n",
+    ),
+    Defect(
+        "the machine is read inside of the first window",
+        "measuring",
+        _STEPS,
+        "        self._marks = [self._clock.mark()]\n        if len(self._batches) >= self.warmup_steps:\n",
+        "        self._marks = [self._clock.mark()]\n"
+        "        if not self._batches:\n"
+        "            self.at_edge()\n"
+        "        if len(self._batches) >= self.warmup_steps:\n",
+    ),
+    Defect(
+        "the time between phases charged to the next one",
+        "measuring",
+        "measuring/phases.py",
+        "now - self._since\n        self._since = now\n",
+        "now - self._since\n            self._since = now\n",
+    ),
+    Defect(
+        "a probe's readings turned round",
+        "measuring",
+        _PROBE,
+        "        before, after = self._readings\n",
+        "        after, before = self._readings\n",
+    ),
+    Defect(
+        "one peak of square products for all precisions",
+        "measuring",
+        _ROOFLINE,
+        'f"square {size} {bench.precision}"',
+        'f"square {size}"',
+    ),
+    Defect(
+        "the slower of two peaks kept",
+        "measuring",
+        "measuring/peaks.py",
+        "before.per_second > found",
+        "before.per_second < found",
+    ),
+    Defect(
+        "the peak of another machine",
+        "measuring",
+        "measuring/peaks.py",
+        "    return found if (found.fingerprint, found.work) == (fingerprint, work) else None\n",
+        "    return found\n",
+    ),
+    Defect(
+        "warm-up of a window timed",
+        "measuring",
+        "fitting.py",
+        "[batches], len(chosen.warm_up)",
+        "[batches], warm_up",
+        ("loop window",),
+    ),
+    Defect(
+        "the longest steps timed for all",
+        "measuring",
+        "batching.py",
+        "    timed = tuple(steps[place] for place in sorted(_of_mean_work([_work(each) for each in steps], groups)))\n",
+        "    timed = tuple(steps[place] for place in sorted(by_work[-count:]))\n",
+        ("loop window",),
     ),
 )

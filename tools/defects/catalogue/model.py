@@ -290,4 +290,20 @@ MODEL: Final = (
             "    return kept[attention_mask.shape]"
         ),
     ),
+    Defect(
+        "eager attention replaced by the loop's",
+        "model",
+        "engines/loop.py",
+        '        if trial.attention == "sdpa" and trial',
+        '        if trial.attention in ("sdpa", "eager") and trial',
+        ("loop eager",),
+    ),
+    Defect(
+        "eager attention of unpadded rows is the fused one",
+        "model",
+        "variants/unpadding.py",
+        '_INTERFACES["eager"], flat_attention(plain_attention, additive)',
+        '_INTERFACES["eager"], flat_attention(sdpa_attention_forward, _boolean)',
+        ("trainer unpadded eager",),
+    ),
 )
