@@ -311,7 +311,7 @@ def test_scores_of_a_users_metric_are_merged_and_those_of_different_files_refuse
     with pytest.raises(NotComparableError, match="were scored by different files as mine") as caught:
         merge(shards, tmp_path / "other")
     assert "m.py sha256:1 and m.py sha256:2" in caught.value.message
-    assert "harness rescore RUN -o FILE" in str(caught.value.hint)
+    assert "harness rescore RUN -o RUN/report.json" in str(caught.value.hint)
 
 
 def test_a_report_with_other_trials_than_its_plan_is_refused(tmp_path: Path) -> None:
