@@ -15,11 +15,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
+from transformers import (
+    GPT2Config,
+    GPT2ForSequenceClassification,
+    ModernBertConfig,
+    ModernBertForSequenceClassification,
+    PreTrainedModel,
+)
 
 from harness.model.job import Job, TrialStoppedError
 from harness.model.values import Engine, PaddingStrategy
 from harness.training import evaluation
-from harness.training.engines.cpu_attention import WeightedSum
+from harness.training.engines.cpu_attention import WeightedSum, use_attention
 from harness.training.engines.dropout import Dropout, RandomBits, replace_dropout
 from harness.training.engines.engine import LossRecord
 from harness.training.engines.loop import flatten
@@ -61,6 +68,32 @@ def test_the_first_50_losses_are_those_of_trainer(
     assert len(trainer) == 50
     np.testing.assert_allclose(loop, trainer, rtol=0, atol=1e-5)
     assert max(trainer) - min(trainer) > 0.01
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", ["windows", "causal"])
+def test_layers_that_do_not_attend_to_every_token_do_so_in_the_loop(kind: str, dtype: torch.dtype) -> None:
+    sizes: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2}
+    sizes |= {"vocab_size": 50, "intermediate_size": 64, "pad_token_id": 0}
+    torch.manual_seed(0)
+    model: PreTrainedModel
+    if kind == "windows":
+        ends: dict[str, Any] = {"cls_token_id": 1, "sep_token_id": 2, "bos_token_id": 1, "eos_token_id": 2}
+        model = ModernBertForSequenceClassification(ModernBertConfig(**sizes, **ends, local_attention=4))
+    else:
+        config = GPT2Config(vocab_size=50, n_embd=32, n_layer=2, n_head=2, pad_token_id=0)
+        model = GPT2ForSequenceClassification(config)
+    rows = torch.randint(3, 50, (2, 24))
+    mask = torch.ones_like(rows)
+    # Padded far beyond a window.
+    rows[1, 8:] = mask[1, 8:] = 0
+    model.eval()  # type: ignore[no-untyped-call] # transformers leaves it so
+    with torch.no_grad(), torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+        model.set_attn_implementation("eager")
+        plain = model(input_ids=rows, attention_mask=mask).logits
+        use_attention(model, RandomBits(0), unpadded=False)
+        found = model(input_ids=rows, attention_mask=mask).logits
+    torch.testing.assert_close(found, plain, rtol=0, atol=1e-6 if dtype == torch.float32 else 2e-2)
 
 
 @pytest.mark.parametrize("accumulated", [1, 3])

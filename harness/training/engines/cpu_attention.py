@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers.masking_utils import bidirectional_mask_function, sdpa_mask
 
 from harness.training.engines.dropout import DrawMask
 from harness.training.variants.unpadding import additive, flat_attention, keep_padding_mask
@@ -90,8 +91,23 @@ def _attend(  # noqa: PLR0913 - as transformers calls it
     return summed.transpose(1, 2), None
 
 
-def _additive_rows(*, attention_mask: torch.Tensor | None = None, **_: Any) -> torch.Tensor | None:
-    """Return the bias added to scores for a padding mask of shape (B, L): (B, 1, 1, L)."""
+def _additive_rows(
+    *,
+    attention_mask: torch.Tensor | None = None,
+    mask_function: Callable[..., Any] = bidirectional_mask_function,
+    **others: Any,
+) -> torch.Tensor | None:
+    """Return the bias added to scores, zero where a token is attended to.
+
+    For a padding mask of shape (B, L) it has shape (B, 1, 1, L); for the masks of layers that attend within a
+    window (ModernBERT), or causally, (B, 1, L, L).
+    """
+    if mask_function is not bidirectional_mask_function:
+        others |= {"allow_is_bidirectional_skip": False, "allow_is_causal_skip": False}
+        attended = sdpa_mask(attention_mask=attention_mask, mask_function=mask_function, **others)
+        assert attended is not None
+        # A padded row may attend to nothing. Each type of scores has this number, so that no softmax is NaN.
+        return additive(attended, torch.bfloat16)
     if attention_mask is None:
         return None
     return additive(attention_mask.bool()[:, None, None, :], torch.float32)
