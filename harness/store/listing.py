@@ -118,10 +118,11 @@ def describe_run(path: Path) -> StoredRun:
 def earlier_runs(reports: Path, suite: str, checkpoints: Collection[str]) -> Iterator[StoredRun]:
     """Return the newest runs with a report, of a suite and then of others that plan one of the checkpoints.
 
-    Their `problem` is the reason why a report is not read: damaged, or so large that reading it takes long.
+    Their `problem` is the reason why a report is not read: damaged, not allowed, or so large that reading it
+    takes long.
 
     Raises:
-        StorageError: The operating system refused to read a folder or a plan.
+        StorageError: The operating system refused to read the folder of a suite.
     """
     of_suite = (reports / suite / found[0] for found in run_ids(reports / suite))
     yield from islice(_with_report(of_suite), _NEWEST)
@@ -138,12 +139,14 @@ def earlier_runs(reports: Path, suite: str, checkpoints: Collection[str]) -> Ite
 
 def _with_report(paths: Iterable[Path]) -> Iterator[StoredRun]:
     for path in paths:
-        if not is_there(file := path / "report.json"):
-            continue
+        file = path / "report.json"
         try:
+            if not is_there(file):
+                continue
             size = file.stat().st_size
-        except OSError as error:
-            raise storage_error(error, f"cannot read {file}") from error
+        except (StorageError, OSError):
+            # Describing the run gives the reason.
+            size = 0
         if size > LARGE_BYTES:
             problem = f"{file}: not read, it has {size >> 20} MiB"
             yield StoredRun(path, path.parent.name, "finished", _started(path.name), 0, problem=problem)
@@ -156,6 +159,9 @@ def _mentions(file: Path, quoted: Sequence[bytes]) -> bool:
         plan = read_bytes(file, follow=False, limit=LARGE_BYTES)
     except InvalidInputError:
         return False
+    except StorageError:
+        # Unknown: its report names the reason.
+        return True
     return any(name in plan for name in quoted)
 
 

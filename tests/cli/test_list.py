@@ -15,7 +15,7 @@ import pytest
 
 from harness.cli.report_commands import clean
 from harness.store.baselines import keep_baseline
-from harness.store.listing import Fate, fates_of
+from harness.store.listing import Fate, earlier_runs, fates_of
 from harness.store.locking import hold_lock
 from harness.store.reading import load_report
 from harness.store.run_directory import RunDirectory
@@ -244,6 +244,21 @@ def test_a_run_that_may_not_be_read_is_a_problem_of_that_run(
     assert found[str(closed.path)]["state"] == "damaged"
     assert "plan.json: Permission denied" in found[str(closed.path)]["problem"]
     assert found[str(other.path)]["state"] == "finished"
+
+
+@pytest.mark.parametrize("suite", ["padding", "another"])
+def test_a_plan_names_the_earlier_run_that_may_not_be_read_and_takes_the_others(
+    suite: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed, other, broken = run(0, suite=suite), run(1, suite=suite), run(2, suite=suite)
+    (broken.path / "report.json").unlink()
+    (broken.path / "report.json").symlink_to("report.json")
+    refuse_inside(closed.path, monkeypatch)
+    checkpoints = {trial.checkpoint for trial in PLAN.trials}
+    found = {each.path: each for each in earlier_runs(Path("reports"), "padding", checkpoints)}
+    assert "Permission denied" in found[closed.path].problem
+    assert "Too many levels of symbolic links" in found[broken.path].problem
+    assert found[other.path].report is not None
 
 
 def test_history_leaves_out_a_report_that_may_not_be_read_and_names_it(call: Call) -> None:
