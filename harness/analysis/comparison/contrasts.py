@@ -10,14 +10,12 @@ from typing import Final
 import numpy as np
 
 from harness.analysis.checks.contradiction import Contradiction
-from harness.analysis.comparison.alignment import Pair
 from harness.analysis.comparison.conditions import CONDITIONS, STORED_VALUE, concerns
 from harness.analysis.comparison.gathered import Evidence
-from harness.analysis.comparison.matching import Match
+from harness.analysis.comparison.shared_training import shared_training
 from harness.analysis.comparison.terms import Terms, varies_between_runs
 from harness.analysis.over_time.evidence import SeedEvidence, run_evidence, seed_evidence
 from harness.analysis.probes import machine_changed, probe_band
-from harness.analysis.sharing import is_proved, trained_by
 from harness.analysis.stats.quality_tests import Drawn, compare_drawn
 from harness.analysis.stats.ratios import Separate, compare_trials
 from harness.analysis.stats.resampling import Case
@@ -28,7 +26,6 @@ from harness.model.looks import Verdict
 from harness.model.metrics import METRICS, OWN, Goal, is_own, metric_named, score_and_split
 from harness.model.quality import OwnScore, OwnScores
 from harness.model.results import TrialResult
-from harness.model.seeds import Seed
 
 # Ratios are formed between this and its inverse only: nothing measured lies outside.
 _SMALLEST: Final = 1e-30
@@ -79,11 +76,9 @@ def contrast(evidence: Evidence, metric: str, terms: Terms) -> Contrast:
     if blocking and blocking != ["device"]:
         notes = tuple(_sentence(name, found[name]) for name in blocking)
         return Contrast(metric, "not comparable", across_devices=across, mismatches=names, notes=notes)
-    if terms.one_run and _of_training(metric) and (seeds := _shared(evidence.pair, matched)):
+    if terms.one_run and _of_training(metric) and (shared := shared_training(evidence.pair, matched)):
         before, after = _means(evidence, metric)
-        doubt = _doubt_of_sharing(evidence.pair, seeds, matched)
-        verdict: Verdict = "same function" if doubt is None else "not comparable"
-        note = f"{_not_twice(seeds, matched)}{doubt or ''}"
+        verdict, note = shared
         return Contrast(metric, verdict, before=before, after=after, mismatches=names, notes=(note,))
     if is_own(metric):
         measured = _own(evidence, metric)
@@ -115,45 +110,6 @@ def _means(evidence: Evidence, metric: str) -> tuple[float | None, float | None]
         None if isinstance(before, str) else fmean(before),
         None if isinstance(after, str) else fmean(after),
     )
-
-
-def _shared(pair: Pair, matched: Match) -> list[Seed]:
-    """Return the seeds of which both sides have the scores of one training, down to the predictions."""
-    if pair.before is None or pair.after is None or pair.before.report is not pair.after.report:
-        return []
-    before = {trained_by(result): result for result in matched.before}
-    return [
-        result.trial.seed
-        for result in matched.after
-        if (other := before.get(trained_by(result))) is not None and other.predictions == result.predictions
-    ]
-
-
-def _is_proved(pair: Pair) -> bool:
-    """Return whether the proofs in the report let both sides share one training."""
-    return all(
-        is_proved(result, filter(None, [side.proof]), filter(None, [side.training]))
-        for side in (pair.before, pair.after)
-        if side is not None
-        for result in side.results.values()
-    )
-
-
-def _doubt_of_sharing(pair: Pair, shared: Sequence[Seed], matched: Match) -> str | None:
-    """Return why shared trainings do not settle the comparison of both sides, or None."""
-    if not _is_proved(pair):
-        return ", but no proof shows that they compute the same function"
-    if len(shared) < len(matched.after):
-        return (
-            ", and of two trainings of each other seed, which may differ: run all seeds in one run, with "
-            "`harness run SUITE --fresh`"
-        )
-    return None
-
-
-def _not_twice(shared: Sequence[Seed], matched: Match) -> str:
-    of_seeds = "each seed" if len(shared) == len(matched.after) else f"seed {', '.join(map(str, shared))}"
-    return f"quality not measured twice: both sides have the scores of one training of {of_seeds}"
 
 
 def _sentence(name: str, texts: tuple[str, str]) -> str:
