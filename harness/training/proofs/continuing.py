@@ -11,12 +11,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from harness.model.assets import Data
 from harness.model.proof import TrainingCheck
 from harness.model.results import TrialResult
 from harness.model.trial import Trial
 from harness.training.proofs.findings import largest, none_of, within
-from harness.training.proofs.small_trainings import Run, Runner
+from harness.training.proofs.small_trainings import Run, Runner, generated_data
 from harness.training.resuming import StateFile, origin_of
 from harness.training.tokenizing.tokens import Tokenized
 from harness.training.variants.compiling import is_compiled
@@ -45,7 +44,7 @@ def check_continued(
         tokens: its rows.
         folder: is made, for the file of the state.
     """
-    yield check_states(runner.found)
+    yield check_states(runner.found.model_copy(update={"data": generated_data(tokens, trial)}))
     for name, after in _KEPT_AFTER.items():
         there = folder / str(after)
         there.mkdir(parents=True)
@@ -67,7 +66,7 @@ def check_continued(
 
 
 def check_states(found: TrialResult) -> TrainingCheck:
-    """Whether a kept state counts for its own training alone, and only whole."""
+    """Whether a kept state counts for its own training alone, which `found` describes, and only whole."""
     with tempfile.TemporaryDirectory(prefix="harness-states-") as folder:
         return none_of(
             "kept states",
@@ -78,30 +77,14 @@ def check_states(found: TrialResult) -> TrainingCheck:
 
 def _origin_problems(found: TrialResult, folder: Path) -> Iterator[str]:
     """Yield each part of a training that may change while the origin of its state does not."""
-    environment, checkpoint = found.environment, found.checkpoint
+    environment, checkpoint, data = found.environment, found.checkpoint, found.data
     assert environment is not None
     assert checkpoint is not None
-    data = Data(
-        requested="rows",
-        name="rows",
-        source="embedded",
-        revision=None,
-        synthetic=True,
-        content_sha256="0" * 64,
-        labels=("no", "yes"),
-        train_examples=1,
-        eval_examples=1,
-        eval_majority_share=1.0,
-        max_length=1,
-        longest=1,
-        mean_length=1.0,
-        truncated=0,
-    )
+    assert data is not None
     (folder / "inner").mkdir()
     source = folder / "inner" / "step.py"
     source.write_text("step = 1\n", encoding="utf-8")
-    first = found.model_copy(update={"data": data})
-    due = origin_of(first, folder)
+    due = origin_of(found, folder)
     parts: dict[str, dict[str, object]] = {
         "trial": {"trial": found.trial.model_copy(update={"seed": 10**6})},
         "checkpoint": {"checkpoint": checkpoint.model_copy(update={"weights_sha256": "1" * 64})},
@@ -111,12 +94,12 @@ def _origin_problems(found: TrialResult, folder: Path) -> Iterator[str]:
         "threads": {"environment": environment.model_copy(update={"threads": 10**6})},
     }
     for name, part in parts.items():
-        if origin_of(first.model_copy(update=part), folder) == due:
+        if origin_of(found.model_copy(update=part), folder) == due:
             yield f"a state counts for another {name}"
-    if origin_of(first, folder) != due:
+    if origin_of(found, folder) != due:
         yield "a state does not count for its own training"
     source.write_text("step = 2\n", encoding="utf-8")
-    if origin_of(first, folder) == due:
+    if origin_of(found, folder) == due:
         yield "a state counts for other code"
 
 

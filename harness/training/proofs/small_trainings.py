@@ -222,7 +222,7 @@ class Runner:
         """Train by the engine, watched; with `sites` every mask of dropout too."""
         job, loaded = self.load(folder, trial, tokens)
         start, used = parameters_of(loaded.model), used_rows(loaded.model)
-        found = self.found.model_copy(update={"trial": trial, "data": _data(tokens, names_of(trial.task))})
+        found = self.found.model_copy(update={"trial": trial, "data": generated_data(tokens, trial)})
         clock = PhaseClock(lambda _progress: None)
         with _watch_dropout(loaded, sites, trial) as dropped, watch(loaded.model) as seen:
             since = time.perf_counter()
@@ -259,8 +259,8 @@ def _watch_dropout(loaded: LoadedModel, sites: dict[str, float] | None, trial: T
         yield dropped
 
 
-def _data(tokens: Tokenized, names: tuple[str, ...]) -> Data:
-    """The generated rows, as the data of a result."""
+def generated_data(tokens: Tokenized, trial: Trial) -> Data:
+    """Return the description of generated rows, as a result has it of its data."""
     return Data(
         requested="generated rows",
         name="generated rows",
@@ -268,7 +268,7 @@ def _data(tokens: Tokenized, names: tuple[str, ...]) -> Data:
         revision=None,
         synthetic=True,
         content_sha256="0" * 64,
-        labels=names,
+        labels=names_of(trial.task),
         train_examples=len(tokens.train),
         eval_examples=len(tokens.evaluation),
         eval_majority_share=0.6,
