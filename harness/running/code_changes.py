@@ -43,7 +43,7 @@ class CodeInUse:
         return f"{again}the code of harness changed{stay if done else ''}"
 
     def notes(self, results: Sequence[TrialResult]) -> Iterator[str]:
-        """Yield what the report of these results has to tell: trials of earlier code, and of edited code."""
+        """Yield notes for the report of these results, if earlier or edited code ran trials of it."""
         since = self._since
         earlier = sum(STATUSES[each.status].ran and each.started < since for each in results) if since else 0
         if earlier:

@@ -76,7 +76,7 @@ def _offering_a_new_run() -> Iterator[None]:
         yield
     except InvalidInputError as error:
         first = error.hint if isinstance(error, NewerSchemaError) else "Restore the file from a copy."
-        hint = f"{first} Or start a new run with --fresh: the unfinished one is left as it is."
+        hint = f"{first} Or start a new run with --fresh: the unfinished one is not changed."
         raise type(error)(error.message, hint=hint) from error
 
 

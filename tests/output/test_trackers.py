@@ -300,7 +300,7 @@ def test_the_command_exports_a_report_and_tells_what_it_added(
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "expected"),
     [
         (OSError(errno.ENOSPC, "some text"), "No space left on device"),
         (
@@ -312,7 +312,7 @@ def test_the_command_exports_a_report_and_tells_what_it_added(
 )
 def test_an_error_of_a_tracker_is_told_without_a_traceback(
     error: Exception,
-    said: str,
+    expected: str,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -328,6 +328,6 @@ def test_an_error_of_a_tracker_is_told_without_a_traceback(
     assert ended.value.code == 74
     output, errors = capfd.readouterr()
     assert output == ""
-    assert f"error: runs: mlflow could not store the trials: {said}\n" in errors
+    assert f"error: runs: mlflow could not store the trials: {expected}\n" in errors
     assert "run the same command again" in errors
     assert "Traceback" not in errors

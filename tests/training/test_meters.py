@@ -72,7 +72,7 @@ def never_older(folder: Any, fingerprint: str, work: str, measure: Callable[[], 
 
 
 @pytest.mark.parametrize(
-    ("place", "name", "spoilt", "said"),
+    ("place", "name", "spoilt", "expected"),
     [
         (StepMeter, "close_window", of_one_window, "J of the steps after 0 of warm-up are counted as"),
         (StepMeter, "open_window", with_warm_up, "J of the steps after 1 of warm-up are counted as"),
@@ -85,12 +85,12 @@ def never_older(folder: Any, fingerprint: str, work: str, measure: Callable[[], 
     ],
 )
 def test_a_meter_that_counts_otherwise_is_named(
-    place: Any, name: str, spoilt: Any, said: str, monkeypatch: pytest.MonkeyPatch
+    place: Any, name: str, spoilt: Any, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(place, name, spoilt)
     found = check_meters()
     assert not found.passed
-    assert said in found.found
+    assert expected in found.found
 
 
 def test_a_store_that_gives_the_peak_of_another_machine_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,20 +128,20 @@ def of_others(steps: list[list[Batch]]) -> list[list[Batch]]:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "expected"),
     [
-        (twice, "timed step 2 is no step of the training after those before it"),
-        (of_others, "is no step of the training after those before it"),
+        (twice, "timed step 2 is not a later step of the training than the ones before it"),
+        (of_others, "is not a later step of the training than the ones before it"),
         (lambda steps: sorted(steps, key=lambda step: step[0].rows.tolist())[:0], "there are none"),
     ],
 )
 def test_a_window_of_other_steps_ends_the_trial(
-    spoil: Callable[[list[list[Batch]]], list[list[Batch]]], said: str
+    spoil: Callable[[list[list[Batch]]], list[list[Batch]]], expected: str
 ) -> None:
     steps = [[batch] for epoch in planned("dynamic")[2] for batch in epoch]
     timed = [list(step) for step in step_window(steps, 10).timed]
     check_window(steps, timed)
-    with pytest.raises(TrialStoppedError, match=said):
+    with pytest.raises(TrialStoppedError, match=expected):
         check_window(steps, spoil(timed))
 
 

@@ -92,7 +92,7 @@ def fresh_averages(loop: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "name", "spoilt", "said"),
+    ("place", "name", "spoilt", "expected"),
     [
         (loop_engine, "_optimizer", without_decay, "the optimizer decays by 0, due 0.02"),
         (loop_engine, "_optimizer", with_another_beta, "betas of the optimizer are (0.9, 0.999), due"),
@@ -103,13 +103,13 @@ def fresh_averages(loop: Any) -> None:
     ],
 )
 def test_a_late_step_that_is_not_that_of_its_settings_ends_the_trial(
-    place: Any, name: str, spoilt: Callable[..., Any], said: str, make_job: MakeJob,
+    place: Any, name: str, spoilt: Callable[..., Any], expected: str, make_job: MakeJob,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(place, name, spoilt)
     with pytest.raises(TrialStoppedError, match="the training did not follow its settings") as failed:
         run_trial(make_job(engine="loop", train=TRAIN | {"max_grad_norm": 0.01}), quietly)
-    assert said in str(failed.value)
+    assert expected in str(failed.value)
 
 
 def test_a_step_that_is_not_that_of_its_gradients_ends_the_trial(

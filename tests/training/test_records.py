@@ -36,7 +36,7 @@ def never(outputs: Any, targets: Any) -> Score:
 
 
 @pytest.mark.parametrize(
-    ("kind", "name", "spoilt", "said"),
+    ("kind", "name", "spoilt", "expected"),
     [
         (
             "classification",
@@ -61,9 +61,9 @@ def never(outputs: Any, targets: Any) -> Score:
     ],
 )
 def test_a_record_that_is_another_is_named(
-    kind: Any, name: str, spoilt: Any, said: str, monkeypatch: pytest.MonkeyPatch
+    kind: Any, name: str, spoilt: Any, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(records, name, spoilt)
     found = check_records(kind)
     assert not found.passed
-    assert said in found.found
+    assert expected in found.found

@@ -202,7 +202,7 @@ def read_of_any_origin(file: StateFile) -> State | None:
 
 
 @pytest.mark.parametrize(
-    ("place", "name", "spoilt", "said"),
+    ("place", "name", "spoilt", "expected"),
     [
         (continuing, "origin_of", of_a_trial, "a state counts for another data"),
         (continuing, "origin_of", of_the_surface, "a state counts for other code"),
@@ -211,9 +211,9 @@ def read_of_any_origin(file: StateFile) -> State | None:
     ],
 )
 def test_a_state_that_counts_for_another_training_is_named(
-    place: Any, name: str, spoilt: Any, said: str, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+    place: Any, name: str, spoilt: Any, expected: str, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result = run_trial(make_job(engine="loop", train={"max_steps": 1}, warmup_steps=0), quietly)
     assert check_states(result).passed
     monkeypatch.setattr(place, name, spoilt)
-    assert said in check_states(result).found
+    assert expected in check_states(result).found

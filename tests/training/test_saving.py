@@ -191,7 +191,7 @@ def test_two_runs_that_save_the_same_trial_at_once_leave_one_whole_model(
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "expected"),
     [
         ("unused rows", "word_embeddings.weight differs from the trained weight by"),
         ("rounded rows", "weight differs from the trained weight by"),
@@ -201,7 +201,7 @@ def test_two_runs_that_save_the_same_trial_at_once_leave_one_whole_model(
     ],
 )
 def test_a_saved_model_whose_rows_predict_the_same_is_compared_by_weights_names_and_tokens(
-    spoil: str, said: str, make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    spoil: str, expected: str, make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch  # noqa: PLC0415
 
@@ -243,5 +243,5 @@ def test_a_saved_model_whose_rows_predict_the_same_is_compared_by_weights_names_
     job = make_job(engine="loop", precision="bf16" if spoil == "rounded rows" else "fp32")
     with pytest.raises(TrialStoppedError, match="the saved model is not the trained one") as failed:
         saving(job, tmp_path)
-    assert said in str(failed.value)
+    assert expected in str(failed.value)
     assert not (tmp_path / "model").exists()

@@ -43,7 +43,7 @@ class TensorBoard:
         try:
             for event in _events(run):
                 writer.add_event(event)
-            # Only this raises what the thread that writes has met.
+            # Raise the errors of the writing thread, which `close` ignores.
             writer.flush()
         finally:
             writer.close()

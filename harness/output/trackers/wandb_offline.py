@@ -77,7 +77,10 @@ class Offline:
 
 
 def _is_soon_whole(folder: Path, steps: int) -> bool:
-    """Wait for the process that writes a run: it goes on for a moment, and only logs what it cannot write."""
+    """Wait until wandb's process has written the whole run, and return whether it did.
+
+    The process finishes after `wandb.init` has returned, and only logs its errors.
+    """
     deadline = time.monotonic() + _WRITING_SECONDS
     while True:
         kinds = [kind for file in folder.glob("*.wandb") for kind in _kinds(file.read_bytes())]

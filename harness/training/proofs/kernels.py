@@ -1,4 +1,4 @@
-"""Which attention a model computes: kernels that give the same numbers differ in speed alone."""
+"""Check which attention a model computes: kernels with the same results differ in speed alone."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def check_kernels(
 ) -> Iterator[TrainingCheck]:
     """Count the calls of torch's attention, and of the softmax of the library's eager one, in a pass.
 
-    The `loop` engine has an attention of its own for `sdpa` on the CPU. Other attentions are tried by name.
+    The `loop` engine replaces `sdpa` on the CPU by its own function. Other attentions are tried by name.
 
     Args:
         loaded: a model as the engine trains it.

@@ -98,7 +98,7 @@ def check_window(planned: Sequence[Sequence[Batch]], timed: Sequence[Sequence[Ba
         raise TrialStoppedError(
             "failed",
             f"the timed steps do not represent the training: {'; '.join(problems)}",
-            hint="the planning is at fault, not the suite: report it",
+            hint="this is a defect of the planning, not of the suite: report it",
         )
 
 
@@ -110,7 +110,7 @@ def _window_problems(planned: Sequence[Sequence[Batch]], timed: Sequence[Sequenc
     for at, step in enumerate(timed, start=1):
         rows = [batch.rows.tolist() for batch in step]
         if not any([batch.rows.tolist() for batch in each] == rows for each in left):
-            yield f"timed step {at} is no step of the training after those before it"
+            yield f"timed step {at} is not a later step of the training than the ones before it"
             return
     most = max(map(len, planned))
     whole = [step for step in planned if len(step) == most]

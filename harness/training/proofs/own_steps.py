@@ -1,6 +1,6 @@
 """Checks of single optimizer steps of a trial's own training, spread from its first to its last.
 
-A proof trains twelve steps with settings of its own. Here some steps with the trial's settings are computed
+A proof trains twelve steps with fixed settings. Here some steps with the trial's settings are computed
 again for a few elements of each group of parameters: rate, decay, averages and the step itself. The pass that
 follows has to begin with no gradient and in training mode.
 """
@@ -93,7 +93,7 @@ class StepSamples:
             raise TrialStoppedError(
                 "failed",
                 f"the training did not follow its settings: {'; '.join(problems)}",
-                hint="the engine is at fault, not the suite: run `harness prove` and report what it finds",
+                hint="this is a defect of the engine, not of the suite: run `harness prove` and report it",
             )
 
     def _before(self, optimizer: torch.optim.Optimizer, _args: Any, _kwargs: Any) -> None:
@@ -119,7 +119,7 @@ class StepSamples:
             self._awaited = self._model.register_forward_pre_hook(self._next_pass)
 
     def _next_pass(self, *_: Any) -> None:
-        """Before the first pass after a step: of training, or of an evaluation, which the mode tells."""
+        """Check mode and gradients before the first training pass after a step; skip evaluation passes."""
         if not torch.is_grad_enabled():
             return
         assert self._awaited is not None
@@ -205,7 +205,7 @@ def _wrong_rate(each: _Sample, rate: float, factor: float) -> Iterator[str]:
 
 
 def _wrong_step(each: _Sample) -> str | None:
-    """Return what is wrong with a step of AdamW (Loshchilov and Hutter 2019, algorithm 2), or None."""
+    """Return how a step differs from AdamW (Loshchilov and Hutter 2019, algorithm 2), or None."""
     if each.after is None:
         return f"step {each.step + 1} did not end"
     if float(each.done) != each.step:

@@ -1,4 +1,4 @@
-"""What a result keeps of a training: marks of degenerate predictions, scores of several splits, losses.
+"""Checks of the fields of a result: marks of degenerate predictions, scores of several splits, losses.
 
 The rows of a proof are one split whose predictions differ, and its steps are few. These are fixed tables.
 """

@@ -82,7 +82,7 @@ def _weight_problems(
                 due = due + adapter.alpha / adapter.r * (second @ first)
                 limit = _MERGED * float(due.abs().max())
         else:
-            yield f"{name} is no weight of the trained model"
+            yield f"{name} is not among the weights of the trained model"
             continue
         if found.shape != due.shape:
             yield f"{name} has shape {tuple(found.shape)}, due {tuple(due.shape)}"

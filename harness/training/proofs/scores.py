@@ -188,7 +188,7 @@ def _width_problems(found: Trajectory, trial: Trial) -> Iterator[str]:
 
 
 def _evaluated_widths(found: Trajectory, trial: Trial) -> Iterator[str]:
-    """An evaluation takes batches of its own size from the longest rows on, padded as in training."""
+    """Compare the passes of evaluations with batches of `per_device_eval_batch_size`, longest rows first."""
     lengths = sorted(found.tokens.evaluation.lengths.tolist(), reverse=True)
     size, longest = found.train.per_device_eval_batch_size, found.tokens.longest
     batches = [lengths[start : start + size] for start in range(0, len(lengths), size)]
