@@ -6,13 +6,11 @@ import sys
 
 def main() -> None:
     """Run the command that the arguments name, and exit with its code."""
-    try:
-        from harness.cli import main as run  # noqa: PLC0415 - the imports, too, may be interrupted
+    from harness.importing import interruptible  # noqa: PLC0415 - after the import path is mended
 
-        run()
-    except KeyboardInterrupt:
-        sys.stderr.write("error: interrupted\n")
-        sys.exit(130)
+    with interruptible():
+        from harness.cli import main as run  # noqa: PLC0415 - this takes long enough to be interrupted
+    run()
 
 
 def _trust_the_import_path() -> None:

@@ -22,6 +22,7 @@ from harness import __version__
 from harness.cli.messages import print_error, without_secrets
 from harness.cli.parsing import Group, usage_text
 from harness.errors import ExitCode, HarnessError, after_signal
+from harness.importing import interruptible
 
 # name -> help text, so that `harness --help` imports no command
 COMMANDS: Final[dict[str, str]] = {
@@ -70,7 +71,9 @@ class LazyGroup(Group):
         if cmd_name not in COMMANDS:
             return None
         folder = next((name for name, commands in _FOLDERS.items() if cmd_name in commands), _OTHER_FOLDER)
-        command = importlib.import_module(f"harness.cli.{folder}.{_MODULES.get(cmd_name, cmd_name)}").command
+        with interruptible():
+            module = importlib.import_module(f"harness.cli.{folder}.{_MODULES.get(cmd_name, cmd_name)}")
+        command = module.command
         assert isinstance(command, click.Command)
         return command
 

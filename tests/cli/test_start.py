@@ -67,9 +67,32 @@ def _started(how: str) -> list[str]:
     return [sys.executable, *(["-m", "harness"] if how == "module" else ["-c", script])]
 
 
+_INTERRUPTED = """
+import os, signal
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except:
+    pass
+"""
+
+
 @pytest.mark.parametrize("how", ["module", "script"])
-def test_an_interrupt_while_the_program_is_imported_is_no_traceback(tmp_path: Path, how: str) -> None:
-    (tmp_path / "click.py").write_text("raise KeyboardInterrupt\n")
+@pytest.mark.parametrize("module", ["click", "platformdirs"])
+def test_an_interrupt_while_modules_are_imported_ends_the_program(
+    tmp_path: Path, how: str, module: str
+) -> None:
+    """Also where the module that is imported then swallows exceptions."""
+    (tmp_path / f"{module}.py").write_text(_INTERRUPTED)
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    done = subprocess.run(_started(how), env=environment, capture_output=True, text=True, check=False)
+    command = [*_started(how), "run"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (130, "error: interrupted\n")
+
+
+def test_an_ignored_interrupt_does_not_end_the_imports(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text(f"{_INTERRUPTED}raise ImportError('imported on')")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    command = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", *_started("module")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "imported on" in done.stderr

@@ -230,7 +230,8 @@ def test_an_interrupt_in_any_phase_ends_the_run_in_time(
 
 
 def test_an_interrupt_before_the_run_directory_is_there(tmp_path: Path) -> None:
-    run = OnTerminal(tmp_path, "good", "--wait")
+    # Coverage, where it measures, is imported before the program begins, and swallows an interrupt then.
+    run = OnTerminal(tmp_path, "good", "--wait", COVERAGE_PROCESS_START="", COVERAGE_PROCESS_CONFIG="")
     # As early as the interpreter allows: whatever the program is doing then, there is no traceback.
     time.sleep(0.25)
     run.signal(signal.SIGINT)
