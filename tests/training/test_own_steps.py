@@ -79,6 +79,13 @@ def in_evaluation_mode(loop: Any) -> None:
     loop._training.model.train(loop._step != 2)
 
 
+def without_late_dropout(loop: Any) -> None:
+    UPDATE(loop)
+    for module in loop._training.model.modules():
+        if isinstance(module, torch.nn.Dropout) and loop._step > 3:
+            module.p = 0.0
+
+
 def kept_gradients(optimizer: Any, set_to_none: bool = True) -> None:
     steps = max((int(state["step"]) for state in optimizer.state.values()), default=0)
     if steps < 5:
@@ -98,6 +105,7 @@ def fresh_averages(loop: Any) -> None:
         (loop_engine, "_optimizer", with_another_beta, "betas of the optimizer are (0.9, 0.999), due"),
         (Loop, "_update", without_clipping, "beyond max_grad_norm"),
         (Loop, "_update", in_evaluation_mode, "a pass after step 2 ran in evaluation mode"),
+        (Loop, "_update", without_late_dropout, "passes all over the training dropped"),
         (Loop, "_update", fresh_averages, "step 6 of the training was step 1 of its optimizer"),
         (torch.optim.AdamW, "zero_grad", kept_gradients, "the gradients of step 5 were not dropped after it"),
     ],

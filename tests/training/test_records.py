@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from harness.model.observations import Observed
 from harness.model.quality import Score
 from harness.training.evaluation import score, score_splits
 from harness.training.fitting import thinned
+from harness.training.measuring.observing import TrainingWatch
 from harness.training.proofs import records
 from harness.training.proofs.records import check_records
 
@@ -35,6 +37,22 @@ def never(outputs: Any, targets: Any) -> Score:
     return score(outputs, targets).model_copy(update={"degenerate": False})
 
 
+class Halving(TrainingWatch):
+    def end(self) -> Observed:
+        found = super().end()
+        return found.model_copy(update={"parameter_change": found.parameter_change / 2})
+
+
+class AlwaysTraining(TrainingWatch):
+    def end(self) -> Observed:
+        return super().end().model_copy(update={"training_mode": (True,)})
+
+
+class BlindToFrozen(TrainingWatch):
+    def end(self) -> Observed:
+        return super().end().model_copy(update={"moved_frozen": ()})
+
+
 @pytest.mark.parametrize(
     ("kind", "name", "spoilt", "expected"),
     [
@@ -58,6 +76,9 @@ def never(outputs: Any, targets: Any) -> Score:
             lambda losses, most: [each + 1.0 for each in thinned(losses, most)],
             "losses of 7 steps in at most 7 numbers",
         ),
+        ("classification", "TrainingWatch", Halving, "a change of 0.353553 is noted as 0.176777"),
+        ("regression", "TrainingWatch", AlwaysTraining, "module 1 of 4 in evaluation mode counts as"),
+        ("classification", "TrainingWatch", BlindToFrozen, "() as changed though frozen"),
     ],
 )
 def test_a_record_that_is_another_is_named(

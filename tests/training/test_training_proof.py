@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 from transformers import AutoConfig, AutoModel
 
 from harness.analysis.training_verdicts import failed_checks, training_of, training_verdict
@@ -61,7 +62,11 @@ def found(result: TrialResult) -> dict[str, str]:
 
 CASES: list[dict[str, Any]] = [
     {"engine": "trainer"},
-    {"engine": "trainer", "padding": "bucketed", "train": {"lr_scheduler_type": "cosine"}},
+    {
+        "engine": "trainer",
+        "padding": "bucketed",
+        "train": {"lr_scheduler_type": "cosine", "dataloader_num_workers": 2},
+    },
     {"engine": "trainer", "padding": "unpadded", "precision": "bf16", "last_layer": "cls"},
     {"engine": "trainer", "model": "distilbert", "attention": "eager", "train": {"optim": "adamw_torch"}},
     {"engine": "loop", "padding": Padding(strategy="static", length=128, multiple_of=8)},
@@ -318,6 +323,18 @@ def test_an_optimizer_that_steps_in_other_kernels_than_asked_for_is_caught(
     monkeypatch.setattr(torch.optim.AdamW, "__init__", unfused)
     problems = found(prove(make_job(engine=engine)))
     assert problems["optimizer steps"] == "adamw_torch_fused steps in many kernels, due in one kernel"
+
+
+def test_workers_of_the_data_loader_that_are_left_out_are_caught(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def alone(*args: Any, **options: Any) -> Any:
+        return DataLoader(*args, **options | {"num_workers": 0})
+
+    monkeypatch.setattr(trainer_engine, "DataLoader", alone)
+    problems = found(prove(make_job(engine="trainer", train={"dataloader_num_workers": 1})))
+    assert [*problems] == ["counts", "counts, cut short"]
+    assert problems["counts"] == "0 data loader workers load the batches, due 1"
 
 
 @pytest.mark.parametrize("spoilt", [8, 1])

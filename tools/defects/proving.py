@@ -45,6 +45,7 @@ _PROOFS: Final = {"prove_training": "training", "prove": "function", "train": "r
 
 AXES: Final[dict[Variant, dict[str, Any]]] = {
     "trainer": {"engine": "trainer"},
+    "trainer workers": {"engine": "trainer", "train": {"dataloader_num_workers": 1}},
     "loop": {"engine": "loop"},
     "loop unpadded": {"engine": "loop", "padding": Padding(strategy="unpadded")},
     "loop bf16": {"engine": "loop", "precision": "bf16"},

@@ -17,6 +17,8 @@ _SUM_LIMIT: Final = 1e-8
 _ROUNDING: Final = 1e-7
 # By chance, a share deviates by more than seven standard errors in one of 10^11 trainings.
 _STANDARD_ERRORS: Final = 7.0
+# The rate of a mask that is drawn by sixteen bits an element.
+_ROUNDED_RATE: Final = 1e-4
 
 
 def did_not_move(result: TrialResult) -> bool:
@@ -38,7 +40,7 @@ def breaches(result: TrialResult) -> tuple[str, ...]:
         *_steps(found, steps, fewer=result.trial.precision == "fp16"),
         *_rates(result, found, steps),
         *_modes(found),
-        *_dropout(found),
+        *dropout_breach("the first pass", found.dropped_share, found.dropout_rate, found.dropout_elements),
         *(f"{name} changed, and is frozen" for name in found.moved_frozen),
     )
 
@@ -70,10 +72,14 @@ def _modes(found: Observed) -> Iterator[str]:
             yield f"epoch {epoch} began in evaluation mode, in which nothing is dropped"
 
 
-def _dropout(found: Observed) -> Iterator[str]:
-    if found.dropped_share is None or found.dropout_rate is None:
-        return
-    rate, count = found.dropout_rate, found.dropout_elements
-    limit = _STANDARD_ERRORS * (rate * (1 - rate) / count) ** 0.5 + 1e-4
-    if abs(found.dropped_share - rate) > limit:
-        yield f"the first pass dropped {found.dropped_share:.2%} at a rate of {rate:.2%}"
+def dropout_breach(where: str, share: float | None, rate: float | None, elements: int) -> tuple[str, ...]:
+    """Return a message if, `where`, another share of the elements was dropped than the rate gives.
+
+    Share and rate are None where nothing was counted.
+    """
+    if share is None or rate is None:
+        return ()
+    limit = _STANDARD_ERRORS * (rate * (1 - rate) / elements) ** 0.5 + _ROUNDED_RATE
+    if abs(share - rate) <= limit:
+        return ()
+    return (f"{where} dropped {share:.2%} at a rate of {rate:.2%}",)

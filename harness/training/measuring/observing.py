@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils.hooks import RemovableHandle
-from transformers import PreTrainedModel
 
 from harness.model.observations import Observed
+from harness.training.measuring.dropout_counts import DropoutCounts, dropped_share
 from harness.training.resuming import State
 
 _SAMPLE: Final = 4_096
@@ -25,37 +25,25 @@ class TrainingWatch:
     puts no hook inside of the model.
     """
 
-    def __init__(self, model: PreTrainedModel, *, counts_dropout: bool = True) -> None:
+    def __init__(self, model: nn.Module, *, counts_dropout: bool = True) -> None:
         self._model, self._counts_dropout = model, counts_dropout
         self._steps = 0
         self._rates: list[Any] = []
         self._sum_of_rates: Any = 0.0
-        self._dropped: list[tuple[torch.Tensor, torch.Tensor, float]] = []
+        self._dropout = DropoutCounts(model)
         self._modes: list[bool] = []
         self._awaited: RemovableHandle | None = None
         self._handles: list[RemovableHandle] = []
         self._before: dict[str, torch.Tensor] = {}
         self._frozen: frozenset[str] = frozenset()
-        self._counting: list[RemovableHandle] = []
 
     def begin(self) -> None:
         """Sample the parameters and register the hooks."""
         self._before = _sample(self._model)
         self._frozen = frozenset(name for name, each in _tensors(self._model) if not each.requires_grad)
         self._handles.append(register_optimizer_step_pre_hook(self._step))
-        counting = [
-            module.register_forward_hook(self._count)
-            for module in self._model.modules()
-            if isinstance(module, nn.Dropout) and module.p and self._counts_dropout
-        ]
-
-        def stop_counting(*_: Any) -> None:
-            for handle in counting:
-                handle.remove()
-
-        counting.append(self._model.register_forward_hook(stop_counting))
-        self._handles += counting
-        self._counting = counting
+        if self._counts_dropout:
+            self._dropout.count_next_pass()
         self.new_epoch()
 
     def new_epoch(self) -> None:
@@ -75,7 +63,7 @@ class TrainingWatch:
             "steps": self._steps,
             "rates": [float(rate) for rate in self._rates],
             "sum_of_rates": float(self._sum_of_rates),
-            "dropped": [(int(dropped), int(known), rate) for dropped, known, rate in self._dropped],
+            "dropped": [(int(dropped), int(known), rate) for dropped, known, rate in self._dropout.counts],
             "modes": list(self._modes),
             "notes_mode": self._awaited is not None,
             "before": dict(self._before),
@@ -85,10 +73,10 @@ class TrainingWatch:
         """After `begin`, continue with the observations of an earlier process."""
         self._steps, self._rates, self._modes = state["steps"], state["rates"], state["modes"]
         self._sum_of_rates = state["sum_of_rates"]
-        self._dropped = [(torch.tensor(a), torch.tensor(b), rate) for a, b, rate in state["dropped"]]
+        counts = [(torch.tensor(a), torch.tensor(b), rate) for a, b, rate in state["dropped"]]
+        self._dropout.stop()
+        self._dropout.counts = counts
         self._before = state["before"]
-        for handle in self._counting:
-            handle.remove()
         if not state["notes_mode"] and self._awaited is not None:
             self._awaited.remove()
             self._awaited = None
@@ -97,7 +85,8 @@ class TrainingWatch:
         """Remove the hooks and return the observations."""
         for handle in self._handles:
             handle.remove()
-        share, rate, elements = self._share()
+        self._dropout.stop()
+        share, rate, elements = dropped_share(self._dropout.counts)
         change, moved = self._change()
         return Observed(
             optimizer_steps=self._steps,
@@ -119,19 +108,6 @@ class TrainingWatch:
         rate = optimizer.param_groups[0]["lr"]
         self._rates[1:] = [rate]
         self._sum_of_rates = self._sum_of_rates + rate
-
-    def _count(self, module: nn.Module, args: tuple[torch.Tensor, ...], result: torch.Tensor) -> None:
-        assert isinstance(module, nn.Dropout)
-        known = args[0].detach() != 0
-        self._dropped.append(((known & (result.detach() == 0)).sum(), known.sum(), module.p))
-
-    def _share(self) -> tuple[float | None, float | None, int]:
-        counts = [(int(dropped), int(known), rate) for dropped, known, rate in self._dropped]
-        elements = sum(known for _, known, _ in counts)
-        if not elements:
-            return None, None, 0
-        dropped = sum(each for each, _, _ in counts)
-        return dropped / elements, sum(known * rate for _, known, rate in counts) / elements, elements
 
     def _change(self) -> tuple[float, frozenset[str]]:
         """Return the relative change of what trains, and the names of all tensors that changed."""

@@ -2,7 +2,7 @@
 
 A proof trains twelve steps with fixed settings. Here some steps with the trial's settings are computed
 again for a few elements of each group of parameters: rate, decay, averages and the step itself. The pass that
-follows has to begin with no gradient and in training mode.
+follows has to begin with no gradient and in training mode, and some of these to drop elements at their rate.
 """
 
 from __future__ import annotations
@@ -18,13 +18,17 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
+from harness.analysis.checks.observed import dropout_breach
 from harness.analysis.checks.schedule import optimizer_steps, schedule_factor
 from harness.model.job import TrialStoppedError
 from harness.model.trial import Trial
+from harness.training.measuring.dropout_counts import DropoutCounts, dropped_share
 from harness.training.variants.compiling import is_compiled
 
 _STEPS: Final = 32
+# Steps of which the norm of all gradients is computed, and after which dropped elements are counted.
 _NORMS: Final = 4
+_COUNTED: Final = 4
 _ELEMENTS: Final = 64
 _MOST_NAMED: Final = 3
 _RATE_LIMIT: Final = 1e-5
@@ -60,8 +64,10 @@ class StepSamples:
         self._sees_passes = not (is_compiled(trial) or trial.cuda_graphs)
         self._total = optimizer_steps(trial, examples)
         few = np.random.default_rng(0).permutation(self._total)[:_STEPS].tolist()
-        self._chosen = frozenset((0, self._total - 1, *few))
+        self._chosen = frozenset((0, self._total - 2, self._total - 1, *few))
         self._normed = frozenset(few[:_NORMS])
+        # No pass follows the last step.
+        self._counted = frozenset((self._total - 2, *few[:_COUNTED]))
         self._step = -1
         self._handles: list[RemovableHandle] = []
         self._awaited: RemovableHandle | None = None
@@ -69,6 +75,7 @@ class StepSamples:
         self._norms: list[tuple[int, torch.Tensor]] = []
         self._left: list[tuple[int, torch.Tensor]] = []
         self._modes: list[tuple[int, bool]] = []
+        self._dropout = DropoutCounts(model)
 
     def begin(self) -> None:
         """Register the hooks."""
@@ -79,8 +86,10 @@ class StepSamples:
 
     def end(self) -> None:
         """Remove the hooks."""
-        for handle in (*self._handles, *(() if self._awaited is None else (self._awaited,))):
+        awaited = () if self._awaited is None else (self._awaited,)
+        for handle in (*self._handles, *awaited):
             handle.remove()
+        self._dropout.stop()
 
     def check(self) -> None:
         """Compare the steps with those that the settings give.
@@ -129,6 +138,8 @@ class StepSamples:
         for each in self._samples:
             if each.step == self._step and each.parameter.grad is not None:
                 self._left.append((each.step + 1, _at(each.parameter.grad, each.places).abs().max()))
+        if self._step in self._counted:
+            self._dropout.count_next_pass()
 
     def _problems(self) -> Iterator[str]:
         train = self._trial.train
@@ -138,6 +149,7 @@ class StepSamples:
         for step, left in self._left:
             if float(left):
                 yield f"the gradients of step {step} were not dropped after it"
+        yield from dropout_breach("passes all over the training", *dropped_share(self._dropout.counts))
         if self._trial.precision == "fp16":
             # A gradient scaler unscales inside of a step, and skips those that overflow.
             return

@@ -1,6 +1,7 @@
-"""Checks of the fields of a result: marks of degenerate predictions, scores of several splits, losses.
+"""Checks of the fields of a result: marks of degenerate predictions, scores, losses, modes and changes.
 
-The rows of a proof are one split whose predictions differ, and its steps are few. These are fixed tables.
+The rows of a proof are one split whose predictions differ, its steps are few, and all of its modules train.
+These are fixed tables.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import nn
 
 from harness.model.metrics import on_split
 from harness.model.proof import TrainingCheck
 from harness.model.tasks import TaskKind
 from harness.training.evaluation import score, score_splits
 from harness.training.fitting import thinned
+from harness.training.measuring.observing import TrainingWatch
 from harness.training.proofs.findings import none_of
 from harness.training.proofs.scores import scores_of
 
@@ -26,12 +30,13 @@ _CORRELATIONS: Final = frozenset({"eval_pearson", "eval_spearman"})
 
 
 def check_records(kind: TaskKind) -> TrainingCheck:
-    """Marks and scores of fixed tables, and the mean losses of a long training."""
+    """Marks and scores of fixed tables, the mean losses of a long training, and known changes of a model."""
     of_kind = _constant_problems() if kind == "regression" else _split_problems()
     return none_of(
         "records",
-        chain(of_kind, _loss_problems()),
-        "degenerate predictions are marked, each split has its own scores, and losses are means",
+        chain(of_kind, _loss_problems(), _change_problems()),
+        "degenerate predictions are marked, each split has its own scores, losses are means, "
+        "and modes and changes are the model's",
     )
 
 
@@ -82,3 +87,31 @@ def _loss_problems() -> Iterator[str]:
     for most, due in ((7, losses), (4, [2.5, 40.0, 640.0, 4096.0]), (3, [7.0, 448.0, 4096.0])):
         if (found := thinned(losses, most)) != due:
             yield f"losses of {len(losses)} steps in at most {most} numbers are {found}, due {due}"
+
+
+def _change_problems() -> Iterator[str]:
+    """Watch a model of which one layer is frozen, one stands still and each module in turn does not train."""
+    for still in (None, 0, 1, 2):
+        first, frozen = nn.Linear(3, 3), nn.Linear(3, 3).requires_grad_(requires_grad=False)
+        layers = [first, nn.Dropout(0.5), nn.Linear(3, 3), frozen]
+        model = nn.Sequential(*layers)
+        with torch.no_grad():
+            for each in model.parameters():
+                each.fill_(2.0)
+        watch = TrainingWatch(model)
+        watch.begin()
+        if still is not None:
+            layers[still].eval()
+        model(torch.ones(1, 3))
+        with torch.no_grad():
+            # Of 24 elements of 2 that train 12 become 3: the root of 12 x 1 over 24 x 4.
+            for each in first.parameters():
+                each.fill_(3.0)
+            frozen.bias.fill_(3.0)
+        found = watch.end()
+        if found.training_mode != (still is None,):
+            yield f"an epoch that begins with module {still} of 4 in evaluation mode counts as training"
+        if abs(found.parameter_change - 0.125**0.5) > _EQUAL:
+            yield f"a change of {0.125**0.5:.6g} is noted as {found.parameter_change:.6g}"
+        if found.unmoved != ("2.weight", "2.bias") or found.moved_frozen != ("3.bias",):
+            yield f"{found.unmoved} are noted as unmoved, and {found.moved_frozen} as changed though frozen"

@@ -171,6 +171,7 @@ def check_counts(found: Trajectory, trial: Trial, warmup_steps: int, reference: 
             _count_problems(found, trial, warmup_steps),
             _width_problems(found, trial),
             _parameter_problems(found, reference),
+            _worker_problems(found),
             _time_problems(found, warmup_steps, ordered=not trial.device.startswith("cuda")),
         ),
         "steps, examples, tokens and parameters are the reference's, and times cover what they are of",
@@ -211,6 +212,13 @@ def _parameter_problems(found: Trajectory, reference: nn.Module) -> Iterator[str
         given = found.result.value(name)
         if given != due:
             yield f"{name} is {given}, due {due}"
+
+
+def _worker_problems(found: Trajectory) -> Iterator[str]:
+    """The data loader's workers run beside the training; they end before its last passes."""
+    given = max((each.workers for each in found.seen.training), default=0)
+    if given != found.train.dataloader_num_workers:
+        yield f"{given} data loader workers load the batches, due {found.train.dataloader_num_workers}"
 
 
 def _time_problems(found: Trajectory, warmup_steps: int, *, ordered: bool) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -34,7 +35,7 @@ class Pass:
     largest difference of such a result from the product by the layer's present weights, over the product's
     largest value; 0 where it is not computed: on a GPU, and in a compiled graph. `labels` and `loss` are None
     where none were given, as with label smoothing, whose loss comes from the `logits` (B, classes). It lasted
-    from `began` to `ended`, in seconds of `time.perf_counter`.
+    from `began` to `ended`, in seconds of `time.perf_counter`, beside `workers` processes that load data.
     """
 
     rows: tuple[tuple[int, ...], ...]
@@ -48,6 +49,7 @@ class Pass:
     logits: torch.Tensor
     began: float
     ended: float
+    workers: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,7 @@ def watch(model: PreTrainedModel) -> Iterator[Seen]:
 class _Recorder:
     """The hooks of `watch`: `began` to `product_error` are those of the current pass.
 
-    `gradients` and `kept` are those of the current optimizer step.
+    `gradients` and `kept` are those of the current optimizer step, `processes` ran before the training.
     """
 
     model: PreTrainedModel
@@ -142,6 +144,7 @@ class _Recorder:
     kept: Tensors = field(default_factory=dict)
     inside: bool = False
     recomputed: int = 0
+    processes: int = field(default_factory=lambda: len(multiprocessing.active_children()))
 
     def begin_pass(self, model: nn.Module, _args: Any, _kwargs: Any) -> None:
         """Start the clock, note the modes of all modules, and wait in a few passes."""
@@ -184,6 +187,7 @@ class _Recorder:
                 logits=output.logits.detach().cpu().clone(),
                 began=self.began,
                 ended=time.perf_counter(),
+                workers=len(multiprocessing.active_children()) - self.processes,
             )
         )
 

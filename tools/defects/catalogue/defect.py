@@ -27,6 +27,7 @@ Kind = Literal[
 ]
 Variant = Literal[
     "trainer",
+    "trainer workers",
     "loop",
     "loop unpadded",
     "loop bf16",

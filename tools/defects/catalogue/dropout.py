@@ -8,6 +8,22 @@ from tools.defects.catalogue.defect import LOOP, TRAINER, Defect
 
 DROPOUT: Final = (
     Defect(
+        "no dropout after twenty steps",
+        "dropout",
+        LOOP,
+        "            training.meter.step(batches, epoch, lambda: self._record.last)\n",
+        "            training.meter.step(batches, epoch, lambda: self._record.last)\n            for each in training.model.modules() if self._step > 20 else ():\n                if isinstance(each, nn.Dropout):\n                    each.p = 0.0\n",
+        ("loop run",),
+    ),
+    Defect(
+        "masks of half the rate after many passes",
+        "dropout",
+        "engines/dropout.py",
+        "        return input * self.draw(input, self.p)\n",
+        "        self.passes = getattr(self, 'passes', 0) + 1\n        return input * self.draw(input, self.p / (1 + (self.passes > 20)))\n",
+        ("loop run",),
+    ),
+    Defect(
         "masks repeat every third pass",
         "dropout",
         LOOP,

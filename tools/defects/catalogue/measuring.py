@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from tools.defects.catalogue.defect import LOOP, Defect
+from tools.defects.catalogue.defect import LOOP, TRAINER, Defect
 
+_OBSERVING: Final = "measuring/observing.py"
 _COUNTERS: Final = "measuring/counters.py"
 _PROBE: Final = "measuring/probe.py"
 _STEPS: Final = "measuring/steps.py"
@@ -17,6 +18,35 @@ _PREDICTED: Final = (
 )
 
 MEASURING: Final = (
+    Defect(
+        "the change of parameters halved",
+        "measuring",
+        _OBSERVING,
+        "return math.sqrt(changes / norms)",
+        "return 0.5 * math.sqrt(changes / norms)",
+    ),
+    Defect(
+        "one module in training mode counts for all",
+        "measuring",
+        _OBSERVING,
+        "self._modes.append(all(module.training",
+        "self._modes.append(any(module.training",
+    ),
+    Defect(
+        "frozen parameters that change are not noted",
+        "measuring",
+        _OBSERVING,
+        "            if change:\n",
+        "            if change and name not in self._frozen:\n",
+    ),
+    Defect(
+        "no workers of the data loader",
+        "measuring",
+        TRAINER,
+        "            num_workers=self.args.dataloader_num_workers,\n",
+        "            num_workers=0,\n",
+        ("trainer workers",),
+    ),
     Defect(
         "steps timed by processor time",
         "measuring",
