@@ -72,7 +72,7 @@ class OnTerminal:
         # One that has just ended is still there to be signalled until it is waited for.
         os.kill(self.pid, number)
 
-    def end(self, seconds: float = 12.0) -> int:
+    def end(self, seconds: float = 30.0) -> int:
         deadline = time.monotonic() + seconds
         while self._process.poll() is None:
             assert time.monotonic() < deadline, "did not end in time"
@@ -223,7 +223,7 @@ def test_an_interrupt_in_any_phase_ends_the_run_in_time(
     for _ in range(times):
         run.signal(signal.SIGINT)
         time.sleep(0.1)
-    assert run.end() == 130
+    assert run.end(seconds=12.0) == 130
     assert "Traceback" not in run.shown
     assert run.whole()
     assert wait_for_none_in(tmp_path) == []

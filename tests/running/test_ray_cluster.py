@@ -226,7 +226,7 @@ def test_an_interrupted_run_cancels_its_trials_and_goes_on_later(cluster: Cluste
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130, errors
     assert time.monotonic() - began < 12
-    wait_for(lambda: not cluster.trials(), 5.0)
+    wait_for(lambda: not cluster.trials())
     assert [result.status for result in report_of(tmp_path).results] == ["interrupted"]
     cluster.release.touch()
     process = begin(cluster, tmp_path, "seen_and_held", "-s", "measure.stall_timeout_seconds=60")
@@ -241,7 +241,7 @@ def test_a_run_interrupted_while_it_connects_leaves_no_process(cluster: Cluster,
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 143, errors
-    wait_for(lambda: not cluster.processes("harness.running.ray.driver"), 5.0)
+    wait_for(lambda: not cluster.processes("harness.running.ray.driver"))
 
 
 def test_a_killed_run_leaves_no_process_on_the_cluster(cluster: Cluster, tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ def test_a_killed_run_leaves_no_process_on_the_cluster(cluster: Cluster, tmp_pat
     assert len(cluster.trials()) >= 3
     process.kill()
     process.communicate()
-    wait_for(lambda: not cluster.trials(), 5.0)
+    wait_for(lambda: not cluster.trials())
 
 
 def test_a_cluster_that_is_lost_is_no_lost_report(cluster: Cluster, tmp_path: Path) -> None:

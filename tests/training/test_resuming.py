@@ -129,7 +129,7 @@ def test_writing_the_state_changes_nothing_and_is_outside_of_the_timed_steps(
     written = []
 
     def slowly(path: Path, data: Any) -> None:
-        time.sleep(0.3)
+        time.sleep(1.0)
         written.append(path)
         write_atomic(path, data)
 
@@ -142,8 +142,8 @@ def test_writing_the_state_changes_nothing_and_is_outside_of_the_timed_steps(
     writing = kept.value("write_seconds")
     assert total is not None
     assert writing is not None
-    assert writing > 1.5
-    assert all(seconds < 0.3 for seconds in kept.measurement("train_step_seconds").values)  # type: ignore[union-attr]
+    assert writing > 5.0
+    assert all(seconds < 1.0 for seconds in kept.measurement("train_step_seconds").values)  # type: ignore[union-attr]
 
 
 def test_the_load_of_the_machine_decides_no_step_and_its_packages_and_kernels_do(
