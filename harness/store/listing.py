@@ -27,7 +27,7 @@ from harness.store.run_directory import open_run
 from harness.store.trial_folder import RESULT
 from harness.store.writing import TEMPORARY_NAME, storage_error
 
-State = Literal["finished", "unfinished", "running", "damaged"]
+State = Literal["finished", "unfinished", "running", "unreadable"]
 _STAMP: Final = "%Y%m%dT%H%M%SZ"
 # Earlier runs that a plan reads: it has to appear at once.
 _NEWEST: Final = 3
@@ -82,7 +82,7 @@ def _refuse_file(reports: Path) -> None:
 
 
 def describe_run(path: Path) -> StoredRun:
-    """Return the state of a run; a file that is damaged or may not be read is its problem, no error."""
+    """Return the state of a run; a file that cannot be read is its problem, no error."""
     suite, trials, done, report = path.parent.name, None, None, None
     finished, locked = True, False
     problems: list[str] = []
@@ -106,7 +106,7 @@ def describe_run(path: Path) -> StoredRun:
         problems.append(error.message)
     state: State = "finished" if finished else "unfinished"
     if problems:
-        state = "damaged"
+        state = "unreadable"
     if locked:
         state = "running"
     started = _started(path.name) or (None if report is None else report.created)

@@ -96,12 +96,12 @@ def test_baselines_are_listed_and_shown(run: Run) -> None:
     MAIN.write_bytes(b"{")
     code, output, _ = run("list")
     assert code == 2
-    assert "main      damaged:    " in output
+    assert "main      unreadable:  " in output
     assert "gpu-a100  2026" in output
     code, output, _ = run("list", "--format", "json")
     first, second = json.loads(output)["baselines"]
     assert (code, first["name"], first["content"]) == (2, "gpu-a100", "padding, 6 trials, run second")
-    assert "main.json" in second["damaged"]
+    assert "main.json" in second["unreadable"]
 
 
 def test_baselines_can_lie_elsewhere(run: Run) -> None:

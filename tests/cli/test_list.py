@@ -77,7 +77,7 @@ def test_a_locked_run_is_running_and_a_damaged_one_is_named(call: Call) -> None:
         code, output, _ = call("list", "--json")
     assert code == 2
     first, second = json.loads(output)["runs"]
-    assert [first["state"], second["state"]] == ["running", "damaged"]
+    assert [first["state"], second["state"]] == ["running", "unreadable"]
     assert "report.json" in second["problem"]
     assert not (damaged.path / "lock").exists()
 
@@ -241,7 +241,7 @@ def test_a_run_that_may_not_be_read_is_a_problem_of_that_run(
     code, output, _ = call("list", "--json")
     assert code == 2
     found = {each["path"]: each for each in json.loads(output)["runs"]}
-    assert found[str(closed.path)]["state"] == "damaged"
+    assert found[str(closed.path)]["state"] == "unreadable"
     assert "plan.json: Permission denied" in found[str(closed.path)]["problem"]
     assert found[str(other.path)]["state"] == "finished"
 

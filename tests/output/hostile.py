@@ -177,11 +177,11 @@ def hostile_documents(text: str) -> dict[str, Document]:
         rescoring_document(report, [rescored], text),
         plan_document(plan),
         inspection_document(inspected(text)),
-        baselines_document([Kept(text, text, text), Kept(text, damaged=text)]),
+        baselines_document([Kept(text, text, text), Kept(text, unreadable=text)]),
         diagnosis_document((finding,)),
         history_document(_series(report, text), [text]),
         exports_document([Exported(each, added=True) for each in tracked_runs(report)], text, text),
-        runs_document([StoredRun(Path(text), text, "damaged", None, 1, 2, 1, report, text)], STARTED),
+        runs_document([StoredRun(Path(text), text, "unreadable", None, 1, 2, 1, report, text)], STARTED),
     ]
     return {
         **{document.kind: document for document in found},

@@ -47,14 +47,14 @@ def list_(reports: Path, target: Target) -> ExitCode:
     """List the baselines. The exit code is 2 if one of them cannot be read."""
     found = [_read(name, path) for name, path in kept_baselines(reports).items()]
     write(baselines_document(found), target)
-    return ExitCode.INVALID_INPUT if any(one.damaged for one in found) else ExitCode.SUCCESS
+    return ExitCode.INVALID_INPUT if any(one.unreadable for one in found) else ExitCode.SUCCESS
 
 
 def _read(name: str, path: Path) -> Kept:
     try:
         return kept(name, load_report(path, allow_unsealed=True))
     except InvalidInputError as error:
-        return Kept(name, damaged=error.message)
+        return Kept(name, unreadable=error.message)
 
 
 @command.command("show")

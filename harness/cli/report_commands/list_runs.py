@@ -25,4 +25,4 @@ def command(reports: Path, target: Target) -> ExitCode:
     runs = list(stored_runs(reports))
     missing = None if reports.is_dir() else reports
     write(runs_document(runs, datetime.now(UTC), missing=missing), target)
-    return ExitCode.INVALID_INPUT if any(run.state == "damaged" for run in runs) else ExitCode.SUCCESS
+    return ExitCode.INVALID_INPUT if any(run.state == "unreadable" for run in runs) else ExitCode.SUCCESS

@@ -73,7 +73,7 @@ def cleaning_document(
 
 def _columns(runs: Sequence[StoredRun], now: datetime) -> tuple[Column, ...]:
     rows = [() if run.report is None else _eligible(run.report) for run in runs]
-    tones: tuple[Tone, ...] = tuple("bad" if run.state == "damaged" else "" for run in runs)
+    tones: tuple[Tone, ...] = tuple("bad" if run.state == "unreadable" else "" for run in runs)
     return (
         Column("run", tuple(str(run.path) for run in runs), numeric=False),
         Column("suite", tuple(run.suite for run in runs), numeric=False),
@@ -159,7 +159,7 @@ class Kept:
     name: str
     created: str | None = None
     content: str | None = None
-    damaged: str | None = None
+    unreadable: str | None = None
 
 
 def kept(name: str, report: Report) -> Kept:
@@ -177,11 +177,11 @@ def baselines_document(found: Sequence[Kept]) -> Document:
         Column("name", tuple(one.name for one in found), numeric=False),
         Column(
             "created",
-            tuple(one.created or "damaged:" for one in found),
+            tuple(one.created or "unreadable:" for one in found),
             numeric=False,
-            tones=tuple("bad" if one.damaged else "" for one in found),
+            tones=tuple("bad" if one.unreadable else "" for one in found),
         ),
-        Column("report", tuple(one.content or one.damaged or "" for one in found), numeric=False),
+        Column("report", tuple(one.content or one.unreadable or "" for one in found), numeric=False),
     )
     return Document(
         kind="list of baselines",
