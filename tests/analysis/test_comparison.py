@@ -689,7 +689,11 @@ def test_seeds_that_never_meet_are_not_comparable() -> None:
     [
         ({"status": "oom"}, "failed", "b, seeds 0, 1 left out, oom: the trial was oom"),
         ({"status": "pending"}, "missing", "b, seeds 0, 1 left out, pending: the trial was pending"),
-        ({"degenerate": True}, "failed", "b, seeds 0, 1 left out, degenerate: it predicts a single class"),
+        (
+            {"degenerate": True},
+            "failed",
+            "b, seeds 0, 1 left out of scores, degenerate: it predicts a single class",
+        ),
     ],
 )
 def test_trials_that_ended_short_are_said_and_never_averaged_in(
@@ -913,9 +917,9 @@ def test_the_speed_of_a_degenerate_trial_counts_and_its_quality_never_does() -> 
     speed, accuracy = row(compared, SPEED), row(compared, "eval_accuracy")
     assert (speed.seeds, speed.verdict) == ((0, 1, 2), "better")
     assert speed.effect == pytest.approx(50.1 / 25.1)
-    assert "b, seed 2 counted, though degenerate: it predicts a single class" in speed.notes
+    assert "b, seed 2 counted for speed, though degenerate: it predicts a single class" in speed.notes
     assert accuracy.seeds == (0, 1)
-    assert "b, seed 2 left out, degenerate: it predicts a single class" in accuracy.notes
+    assert "b, seed 2 left out of scores, degenerate: it predicts a single class" in accuracy.notes
 
 
 def test_a_candidate_that_is_degenerate_throughout_has_a_speed_and_failed_quality() -> None:

@@ -144,7 +144,7 @@ def _left_out(name: str, variant: Variant, *, timed: bool) -> list[str]:
             reason = f": {result.reason}" if result.reason else ""
             ways.setdefault(f"left out, {result.status}{reason}", []).append(seed)
         elif result.degenerate:
-            how = "counted, though" if timed else "left out,"
+            how = "counted for speed, though" if timed else "left out of scores,"
             ways.setdefault(f"{how} degenerate: it predicts {result.trial.task.collapsed}", []).append(seed)
     return [f"{name}, {_seeds(seeds)} {way}" for way, seeds in ways.items()]
 
