@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from harness.analysis.rows import Row
 from harness.analysis.summary import summarize
@@ -20,15 +21,19 @@ from harness.words import count
 
 _SCORE = "eval_accuracy"
 
+Model = dict[str, Any]
+"""A run, as JSON has it."""
+
 
 def runs_document(runs: Sequence[StoredRun], now: datetime, *, missing: Path | None = None) -> Document:
     """Return one row a run; `missing` is their folder where it does not exist."""
     total = sum(run.size_bytes for run in runs)
+    found = [_model(run) for run in runs]
     return Document(
         kind="list of runs",
         title=f"{count(len(runs), 'run')}, {size(total)}",
-        model={"runs": [_model(run) for run in runs]},
-        tables=(Table("Runs", _columns(runs, now)),),
+        model={"runs": found},
+        tables=(Table("Runs", _columns(runs, found, now)),),
         notes=_missing(missing),
         layout="lines",
     )
@@ -58,21 +63,21 @@ def cleaning_document(
     words = [f"kept: {fate.kept}" if fate.kept else done for fate in fates]
     outcome = Column("outcome", tuple(words), numeric=False)
     freed = size(sum(run.size_bytes for run in gone))
+    found = [_model(fate.run) for fate in fates]
     return Document(
         kind="list of runs",
         title=f"{count(len(gone), 'run')} {done}, {freed}; {len(fates) - len(gone)} kept",
         model={
             "dry_run": dry,
-            "runs": [_model(fate.run) | {"outcome": word} for fate, word in zip(fates, words, strict=True)],
+            "runs": [each | {"outcome": word} for each, word in zip(found, words, strict=True)],
         },
-        tables=(Table("Runs", (*_columns([fate.run for fate in fates], now), outcome)),),
+        tables=(Table("Runs", (*_columns([fate.run for fate in fates], found, now), outcome)),),
         notes=_missing(missing),
         layout="lines",
     )
 
 
-def _columns(runs: Sequence[StoredRun], now: datetime) -> tuple[Column, ...]:
-    rows = [() if run.report is None else _eligible(run.report) for run in runs]
+def _columns(runs: Sequence[StoredRun], found: Sequence[Model], now: datetime) -> tuple[Column, ...]:
     tones: tuple[Tone, ...] = tuple("bad" if run.state == "unreadable" else "" for run in runs)
     return (
         Column("run", tuple(str(run.path) for run in runs), numeric=False),
@@ -80,8 +85,8 @@ def _columns(runs: Sequence[StoredRun], now: datetime) -> tuple[Column, ...]:
         Column("state", tuple(map(_state, runs)), numeric=False, tones=tones),
         Column("age", tuple(_age(run.started, now) for run in runs)),
         Column("size", tuple(size(run.size_bytes) for run in runs)),
-        Column("highest score", tuple(map(_highest_score, rows)), numeric=False),
-        Column("highest speed", tuple(map(_highest_speed, rows)), numeric=False),
+        Column("highest score", tuple(each["highest_score"] for each in found), numeric=False),
+        Column("highest speed", tuple(each["highest_speed"] for each in found), numeric=False),
         Column("problem", tuple(run.problem for run in runs), numeric=False, below=True),
     )
 
@@ -136,7 +141,7 @@ def _highest_speed(rows: Sequence[Row]) -> str:
     return f"{rate(speed, 'tokens/s')} {label}"
 
 
-def _model(run: StoredRun) -> dict[str, object]:
+def _model(run: StoredRun) -> Model:
     rows = () if run.report is None else _eligible(run.report)
     return {
         "path": str(run.path),
