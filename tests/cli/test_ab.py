@@ -230,7 +230,7 @@ def test_the_same_command_resumes_and_runs_a_half_finished_turn_again(
         assert process.poll() is None
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=240)
     assert process.returncode == 143, errors
     record.unlink()
     done = ab(*sides, cwd=tmp_path)

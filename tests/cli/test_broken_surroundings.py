@@ -105,14 +105,14 @@ class Held:
         return list(self.folder.glob("reports/*/*/trials/*/result.json"))
 
     def wait(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while not condition():
             assert time.monotonic() < deadline
             time.sleep(0.02)
 
     def end(self) -> tuple[int, str]:
         self.release.touch()
-        _, errors = self._process.communicate(timeout=60)
+        _, errors = self._process.communicate(timeout=240)
         assert "Traceback" not in errors
         assert wait_for_none_in(self.folder) == []
         return self._process.returncode, errors

@@ -32,7 +32,7 @@ def run(*arguments: str | Path, cwd: Path, runner: str = "good", **changes: str)
         done = forked(*run_line(*arguments, runner=runner), cwd=cwd)
         return done.returncode, done.stdout, done.stderr
     process = start(*arguments, cwd=cwd, runner=runner, **changes)
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=240)
     return process.returncode, output, errors
 
 
@@ -131,7 +131,7 @@ def test_of_eight_starts_at_once_one_runs_and_the_others_are_told_who_holds_it(t
     while sum(process.poll() is None for process in processes) > 1:
         time.sleep(0.05)
     release.touch()
-    ended = [(process.communicate(timeout=60)[1], process.returncode) for process in processes]
+    ended = [(process.communicate(timeout=240)[1], process.returncode) for process in processes]
     assert sorted(code for _, code in ended) == [0] + [75] * 7
     assert all("is locked by process" in errors for errors, code in ended if code == 75)
     assert len(only_report(tmp_path / "reports").results) == 2
@@ -169,7 +169,7 @@ def test_a_full_standard_output_is_74_with_the_report_on_disk(tmp_path: Path) ->
         process = subprocess.Popen(
             process.args, cwd=tmp_path, env=environ(), stdout=full, stderr=subprocess.PIPE, text=True
         )
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=240)
     assert process.returncode == 74
     assert "Traceback" not in errors
 

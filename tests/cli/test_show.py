@@ -35,7 +35,7 @@ def _harness(*arguments: str | Path, **variables: str) -> subprocess.CompletedPr
             done.args, done.returncode, done.stdout.encode(), done.stderr.encode()
         )
     command = [sys.executable, "-m", "harness", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, env=os.environ | variables, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, env=os.environ | variables, timeout=240, check=False)
 
 
 def test_show_prints_the_table_of_a_file_or_a_run_directory(report_file: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_reader_that_leaves_early_ends_it_without_a_word(report_file: Path) ->
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.close()
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=240)
     assert (process.returncode, said) == (141, b"")
 
 
@@ -122,7 +122,7 @@ def test_a_reader_that_leaves_early_ends_it_without_a_word(report_file: Path) ->
 def test_a_full_device_is_an_error_of_its_own(report_file: Path, name: str) -> None:
     command = [sys.executable, "-m", "harness", "show", str(report_file), "--format", name]
     with Path("/dev/full").open("wb") as full:
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=60, check=False)
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=240, check=False)
     assert done.returncode == 74
     assert b"Traceback" not in done.stderr
 
@@ -132,7 +132,7 @@ def test_the_table_on_a_terminal_that_knows_no_unicode(report_file: Path) -> Non
     command = [sys.executable, "-m", "harness", "show", str(report_file)]
     variables = os.environ | {"PYTHONIOENCODING": "ascii", "TERM": "xterm", "COLUMNS": "120", "NO_COLOR": "1"}
     done = subprocess.run(
-        command, stdout=inner, stderr=subprocess.PIPE, env=variables, timeout=60, check=False
+        command, stdout=inner, stderr=subprocess.PIPE, env=variables, timeout=240, check=False
     )
     os.close(inner)
     with os.fdopen(outer, "rb", buffering=0) as terminal:

@@ -34,7 +34,7 @@ def channel(tmp_path: Path) -> Channel:
 
 def _read(channel: Channel, count: int) -> list[bytes]:
     found: list[bytes] = []
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 180
     while len(found) < count and time.monotonic() < deadline:
         lines = channel.lines(0.1)
         assert lines is not None

@@ -52,7 +52,7 @@ def test_a_full_disk_ends_the_run_with_74_and_it_goes_on_once_there_is_space(
         process = start(
             "--reports", small_disk, suite, cwd=tmp_path, runner="recorded", FAKE_RECORD=str(record)
         )
-        return process.communicate(timeout=60)[1].replace("\n", " "), process.returncode
+        return process.communicate(timeout=240)[1].replace("\n", " "), process.returncode
 
     errors, code = run()
     assert code == 74, errors

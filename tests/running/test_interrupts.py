@@ -52,7 +52,7 @@ class OnTerminal:
         self.shown = ""
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 180
         while not condition():
             assert self._process.poll() is None, self.read()
             assert time.monotonic() < deadline, self.read()

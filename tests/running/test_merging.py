@@ -171,7 +171,7 @@ def test_a_shard_that_was_killed_is_named_and_counts_once_it_is_finished(tmp_pat
             while not list(reports.glob("*/*/trials/*/progress.jsonl")):
                 assert process.poll() is None
             process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=60)
+        process.communicate(timeout=240)
         (folder,) = (path.parent for path in reports.glob("*/*/plan.json"))
         folders.append(folder)
     with pytest.raises(NotComparableError) as caught:
@@ -180,7 +180,7 @@ def test_a_shard_that_was_killed_is_named_and_counts_once_it_is_finished(tmp_pat
         assert trial.id in caught.value.message
     assert f"{folders[1]} has no report: it is running, or was stopped" in caught.value.message
     again = start(suite, "--shard", "2/2", "--reports", tmp_path / "2", cwd=tmp_path)
-    _, errors = again.communicate(timeout=60)
+    _, errors = again.communicate(timeout=240)
     assert again.returncode == 0, errors
     assert len(merge(folders, tmp_path / "merged").results) == 6
 

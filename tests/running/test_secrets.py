@@ -55,7 +55,7 @@ def test_no_canary_reaches_a_file_or_the_terminal(folder: Path) -> None:
     remote = f"https://user:{IN_REMOTE}@example.invalid/x.git"
     given.write_text("\0".join(remote if value == IN_REMOTE else value for value in VALUES))
     process = start(suite, cwd=folder, runner="leaky", FAKE_LEAKS=str(given), **CANARIES)
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=240)
     assert process.returncode == 1
     everything = _written(folder) + output.encode() + errors.encode()
     assert b"leaking:" in everything
@@ -66,7 +66,7 @@ def test_a_secret_in_an_argument_is_refused_without_being_repeated(folder: Path)
     suite = write_suite(folder)
     argument = f"matrix.checkpoint=['https://user:{IN_ARGUMENT}@example.invalid/model']"
     process = start("-s", argument, suite, cwd=folder)
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=240)
     assert process.returncode == 2
     assert IN_ARGUMENT.encode() not in _written(folder) + output.encode() + errors.encode()
 
@@ -80,7 +80,7 @@ def test_a_password_in_the_hubs_address_is_in_no_row_and_no_error(folder: Path) 
             "--assets", "auto", "-s", change, suite, cwd=folder,
             HF_ENDPOINT=address, HF_HUB_OFFLINE="0", HF_HOME=str(folder / "hf"),
         )  # fmt: skip
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=240)
         assert process.returncode == code, errors
         assert "roberta-base" in errors
         everything = _written(folder) + output.encode() + errors.encode()
@@ -90,7 +90,7 @@ def test_a_password_in_the_hubs_address_is_in_no_row_and_no_error(folder: Path) 
 @pytest.mark.parametrize("option", ["--trial-timeout", "--reports-in", "--retries"])
 def test_a_secret_typed_in_the_wrong_place_is_not_repeated(folder: Path, option: str) -> None:
     process = start(option, CANARIES["GITHUB_TOKEN"], write_suite(folder), cwd=folder, **CANARIES)
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=240)
     assert process.returncode == 2
     assert CANARIES["GITHUB_TOKEN"] not in output + errors
 

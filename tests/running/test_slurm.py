@@ -36,7 +36,7 @@ submitit = pytest.importorskip("submitit", reason="submitit is not installed (ex
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 180
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -100,7 +100,7 @@ def test_ctrl_c_cancels_all_jobs_and_leaves_a_report(tmp_path: Path) -> None:
     run = start(*arguments, cwd=tmp_path, runner="talking")
     wait_for(lambda: len([file for file in tmp_path.rglob("progress.jsonl") if file.read_bytes()]) == 2)
     run.send_signal(signal.SIGINT)
-    run.communicate(timeout=30)
+    run.communicate(timeout=240)
     assert run.returncode == 130
     assert [result.status for result in only_report(tmp_path / "reports").results] == ["interrupted"] * 2
     assert wait_for_none_in(tmp_path) == []

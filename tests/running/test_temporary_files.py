@@ -26,7 +26,7 @@ def _left(temporary: Path) -> list[str]:
 
 
 def _wait_for_one_worker(temporary: Path) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not list(temporary.glob("harness-*/*/*/file")):
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -39,7 +39,7 @@ def test_nothing_is_left_of_workers_that_complete_and_of_those_that_are_killed(
         write_suite(tmp_path, [0, 1]), "--trial-timeout", "60",
         cwd=tmp_path, runner="littering", TMPDIR=str(temporary),
     )  # fmt: skip
-    _, errors = run.communicate(timeout=60)
+    _, errors = run.communicate(timeout=240)
     assert run.returncode == 1, errors
     assert _left(temporary) == []
 
@@ -55,7 +55,7 @@ def test_nothing_is_left_of_a_worker_beyond_its_limit_or_of_an_interrupted_run(
         _wait_for_one_worker(temporary)
         if number is not None:
             run.send_signal(number)
-        _, errors = run.communicate(timeout=60)
+        _, errors = run.communicate(timeout=240)
         assert run.returncode == code, errors
         assert _left(temporary) == []
 
@@ -64,6 +64,6 @@ def test_nothing_is_left_when_the_run_itself_is_killed(tmp_path: Path, temporary
     run = start(write_suite(tmp_path, [2]), cwd=tmp_path, runner="littering", TMPDIR=str(temporary))
     _wait_for_one_worker(temporary)
     os.kill(run.pid, signal.SIGKILL)
-    run.communicate(timeout=60)
+    run.communicate(timeout=240)
     assert wait_for_none_in(tmp_path) == []
     assert _left(temporary) == []

@@ -57,7 +57,7 @@ def test_its_trial_ends_with_a_reason_and_the_next_one_gets_a_new_server(
 
 
 def _wait(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 180
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -83,7 +83,7 @@ def test_an_interrupt_ends_a_run_whose_server_is_stopped_within_the_grace(tmp_pa
             server.suspend()
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=240)
     assert process.returncode == 130, errors
     assert time.monotonic() - began < 30
     assert list(tmp_path.glob("reports/*/*/report.json"))
