@@ -190,5 +190,6 @@ HOSTILE = {
 def test_hostile_text_is_refused_soon_and_with_a_sentence(text: str) -> None:
     begun = time.process_time()
     assert "RecursionError" not in " ".join(refusals(text))
-    # The promise is two seconds on an idle machine, and what is quadratic takes minutes.
-    assert time.process_time() - begun < 20
+    # The promise is two seconds on an idle machine; with coverage, a slow one has taken more than 20. What is
+    # quadratic takes minutes.
+    assert time.process_time() - begun < 60
