@@ -8,9 +8,13 @@ def main() -> None:
     """Run the command that the arguments name, and exit with its code."""
     from harness.importing import interruptible  # noqa: PLC0415 - after the import path is mended
 
-    with interruptible():
-        from harness.cli import main as run  # noqa: PLC0415 - this takes long enough to be interrupted
-    run()
+    try:
+        with interruptible():
+            from harness.cli import main as run  # noqa: PLC0415 - this takes long enough to be interrupted
+        run()
+    except KeyboardInterrupt:
+        sys.stderr.write("error: interrupted\n")
+        sys.exit(130)
 
 
 def _trust_the_import_path() -> None:

@@ -89,6 +89,14 @@ def test_an_interrupt_while_modules_are_imported_ends_the_program(
     assert (done.returncode, done.stderr) == (130, "error: interrupted\n")
 
 
+@pytest.mark.parametrize("how", ["module", "script"])
+def test_an_interrupt_that_an_import_raises_is_no_traceback(tmp_path: Path, how: str) -> None:
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt\n")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(_started(how), env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "error: interrupted\n")
+
+
 def test_an_ignored_interrupt_does_not_end_the_imports(tmp_path: Path) -> None:
     (tmp_path / "click.py").write_text(f"{_INTERRUPTED}raise ImportError('imported on')")
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}

@@ -57,13 +57,13 @@ def test_both_layouts_have_the_published_rows(mrpc_dir: Path) -> None:
     assert corpora[0].content_sha256 == corpora[1].content_sha256
 
 
-def test_checking_takes_less_than_a_second(mrpc_dir: Path) -> None:
+def test_checking_takes_a_fraction_of_a_second(mrpc_dir: Path) -> None:
     begun = time.process_time()
     assert plan_data(Task(data_dir=str(mrpc_dir)), "auto").endswith(
         "layout glue, 3,668 training and 408 evaluation examples, 2 classes"
     )
     # About 0.05 s on an idle machine.
-    assert time.process_time() - begun < 1
+    assert time.process_time() - begun < 0.3
 
 
 def test_microsofts_test_split_can_be_evaluated_and_glues_has_no_labels(mrpc_dir: Path) -> None:

@@ -221,7 +221,7 @@ def processes_in(folder: Path) -> list[str]:
     return found
 
 
-def wait_for_none_in(folder: Path, seconds: float = 10.0) -> list[str]:
+def wait_for_none_in(folder: Path, seconds: float = 5.0) -> list[str]:
     """What still runs in the folder when all should have ended."""
     deadline = time.monotonic() + seconds
     while (found := processes_in(folder)) and time.monotonic() < deadline:

@@ -72,7 +72,7 @@ class OnTerminal:
         # One that has just ended is still there to be signalled until it is waited for.
         os.kill(self.pid, number)
 
-    def end(self, seconds: float = 30.0) -> int:
+    def end(self, seconds: float = 12.0) -> int:
         deadline = time.monotonic() + seconds
         while self._process.poll() is None:
             assert time.monotonic() < deadline, "did not end in time"
@@ -121,7 +121,7 @@ def test_an_interrupted_run_is_resumed_without_the_option_that_begins_another(
     assert f"run the same command without {option.replace('=', ' ')} to go on where it stopped" in shown
     assert ("keep their earlier results" in shown) == (option != "--fresh")
     again = OnTerminal(tmp_path, "good")
-    assert again.end() == 0
+    assert again.end(seconds=60.0) == 0
     (path,) = run.reports.glob("*/*/report.json")
     assert all(result.status == "completed" for result in load_report(path).results)
 
@@ -223,7 +223,7 @@ def test_an_interrupt_in_any_phase_ends_the_run_in_time(
     for _ in range(times):
         run.signal(signal.SIGINT)
         time.sleep(0.1)
-    assert run.end(seconds=12.0) == 130
+    assert run.end() == 130
     assert "Traceback" not in run.shown
     assert run.whole()
     assert wait_for_none_in(tmp_path) == []

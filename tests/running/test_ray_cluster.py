@@ -48,7 +48,7 @@ def _nothing_is_left(cluster: Cluster) -> Iterator[None]:
     for file in (cluster.record, cluster.release):
         file.unlink(missing_ok=True)
     yield
-    wait_for(lambda: not cluster.trials())
+    wait_for(lambda: not cluster.trials(), 20.0)
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 180.0) -> None:
@@ -156,7 +156,9 @@ def _environment_of(pid: int) -> dict[str, str]:
     return psutil.Process(pid).environ()
 
 
-def test_a_head_that_cannot_be_reached_ends_the_run_with_69_soon(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_head_that_cannot_be_reached_ends_the_run_with_69_within_30_seconds(
+    cluster: Cluster, tmp_path: Path
+) -> None:
     began = time.monotonic()
     process = begin(cluster, tmp_path, "good", address="127.0.0.1:1")
     output, errors = process.communicate(timeout=240)
@@ -165,11 +167,11 @@ def test_a_head_that_cannot_be_reached_ends_the_run_with_69_soon(cluster: Cluste
     assert "cannot use the Ray cluster at 127.0.0.1:1: " in errors
     assert "--ray-address HOST:PORT" in errors
     assert "Traceback" not in errors
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 30
     assert not (tmp_path / "reports").exists()
 
 
-def test_a_wrong_token_ends_the_run_with_69_soon(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_wrong_token_ends_the_run_with_69_within_30_seconds(cluster: Cluster, tmp_path: Path) -> None:
     began = time.monotonic()
     wrong = secrets.token_hex(32)
     process = begin(cluster, tmp_path, "good", "--json", RAY_AUTH_TOKEN=wrong)
@@ -179,7 +181,7 @@ def test_a_wrong_token_ends_the_run_with_69_soon(cluster: Cluster, tmp_path: Pat
     assert "RAY_AUTH_TOKEN" in errors
     assert json.loads(output)["exit_code"] == 69
     assert wrong not in output + errors
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 30
     assert not (tmp_path / "reports").exists()
 
 
@@ -223,8 +225,8 @@ def test_an_interrupted_run_cancels_its_trials_and_goes_on_later(cluster: Cluste
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=240)
     assert process.returncode == 130, errors
-    assert time.monotonic() - began < 60
-    wait_for(lambda: not cluster.trials())
+    assert time.monotonic() - began < 12
+    wait_for(lambda: not cluster.trials(), 5.0)
     assert [result.status for result in report_of(tmp_path).results] == ["interrupted"]
     cluster.release.touch()
     process = begin(cluster, tmp_path, "seen_and_held", "-s", "measure.stall_timeout_seconds=60")
@@ -239,7 +241,7 @@ def test_a_run_interrupted_while_it_connects_leaves_no_process(cluster: Cluster,
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=240)
     assert process.returncode == 143, errors
-    wait_for(lambda: not cluster.processes("harness.running.ray.driver"))
+    wait_for(lambda: not cluster.processes("harness.running.ray.driver"), 5.0)
 
 
 def test_a_killed_run_leaves_no_process_on_the_cluster(cluster: Cluster, tmp_path: Path) -> None:
@@ -248,7 +250,7 @@ def test_a_killed_run_leaves_no_process_on_the_cluster(cluster: Cluster, tmp_pat
     assert len(cluster.trials()) >= 3
     process.kill()
     process.communicate()
-    wait_for(lambda: not cluster.trials())
+    wait_for(lambda: not cluster.trials(), 5.0)
 
 
 def test_a_cluster_that_is_lost_is_no_lost_report(cluster: Cluster, tmp_path: Path) -> None:
